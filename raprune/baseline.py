@@ -1,0 +1,135 @@
+"""The baseline: trained here or loaded from a checkpoint, checked, measured once, and kept on disk for every trial."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor, nn
+
+from raprune.data import Split, Splits, normalise
+from raprune.errors import InputError
+from raprune.measure import count_bytes, count_macs, count_params, latency_s
+from raprune.registry import SCORES
+from raprune.results import write_json
+from raprune.scoring import Score, score_batches
+from raprune.seeds import seed_for
+from raprune.split import channels_last
+from raprune.study.schema import BaselineSpec, TrialSpec
+from raprune.train import Recipe, steps_per_epoch, train
+from raprune.weights import load_checkpoint, save_safetensors
+from raprune.workload import BASELINE_FILE, WEIGHTS_FILE, Baseline, build_network, load_data
+
+CHANCE_ERRORS = 4
+"""A baseline must be above chance by this many standard errors."""
+
+
+def prepare_baseline(trial: TrialSpec, folder: Path, device: str = "cpu") -> Baseline:
+    """The baseline of ``trial`` in ``folder``: read if it is there, else trained or loaded, measured and written.
+
+    Raises :class:`InputError` for a checkpoint that does not fit and for a baseline that is at chance level or whose
+    classes look permuted: nothing that is pruned from it would mean anything.
+    """
+    found = Baseline.read(folder)
+    if found is not None:
+        return found
+    splits = load_data(trial.dataset)
+    score: Score = SCORES.build(trial.score.name, trial.score.settings)
+    network = make_network(trial, splits, score, device)
+    size, threads = trial.scoring.batch_size, trial.scoring.threads
+    check_sane(network, splits, splits.val, score, size)
+    torch.set_num_threads(threads)
+    val_score = score_split(network, splits, splits.val, score, size)
+    test_score = score_split(network, splits, splits.test, score, size) if splits.test is not None else None
+    baseline = Baseline(
+        key=trial.baseline_key,
+        folder=str(folder),
+        val_score=val_score,
+        test_score=test_score,
+        num_val_images=len(splits.val),
+        params=count_params(network),
+        macs=count_macs(network, splits.input_shape),
+        model_bytes=count_bytes(network),
+        latency_s=latency_s(network, splits.input_shape),
+        standard_error=score.standard_error(val_score, len(splits.val)),
+        num_classes=splits.num_classes,
+        input_shape=splits.input_shape,
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    save_safetensors(network.state_dict(), folder / WEIGHTS_FILE)
+    write_json(folder / BASELINE_FILE, asdict(baseline))
+    return baseline
+
+
+def make_network(trial: TrialSpec, splits: Splits, score: Score, device: str) -> nn.Module:
+    """The baseline network on ``device``, from its checkpoint or trained."""
+    spec = trial.baseline
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_for(spec.seed, "initial weights"))
+        network = build_network(trial.model, splits.num_classes, splits.input_shape)
+    if spec.checkpoint is not None:
+        load_checkpoint(network, Path(os.path.expandvars(spec.checkpoint)))
+    network = channels_last(network.to(device))
+    if spec.checkpoint is None:
+        _train(network, splits, score, spec)
+    return network.eval()
+
+
+def _train(network: nn.Module, splits: Splits, score: Score, spec: BaselineSpec) -> None:
+    torch.set_num_threads(spec.threads)
+    recipe = Recipe(spec.learning_rate, spec.momentum, spec.weight_decay, spec.batch_size, "one_cycle")
+    num_steps = spec.epochs * steps_per_epoch(len(splits.train), spec.batch_size)
+    train(network, splits, score, recipe, num_steps, seed_for(spec.seed, "baseline"))
+
+
+@torch.inference_mode()
+def _logits(network: nn.Module, splits: Splits, split: Split, batch_size: int) -> list[tuple[Tensor, Tensor]]:
+    device = next(network.parameters()).device
+    out = []
+    for start in range(0, len(split), batch_size):
+        images = normalise(split.images_BCHW[start : start + batch_size].to(device), splits)
+        logits = network(images.contiguous(memory_format=torch.channels_last))
+        out.append((logits.cpu(), split.labels_B[start : start + batch_size]))
+    return out
+
+
+def score_split(network: nn.Module, splits: Splits, split: Split, score: Score, batch_size: int) -> float:
+    """The score of ``network`` on all of ``split``, percent."""
+    batches = ((lambda x=logits: x, labels) for logits, labels in _logits(network, splits, split, batch_size))
+    value, _ = score_batches(score, batches, len(split))
+    assert value is not None
+    return value
+
+
+def check_sane(network: nn.Module, splits: Splits, split: Split, score: Score, batch_size: int) -> float:
+    """The score on ``split``; raises :class:`InputError` at chance level or where the classes look permuted."""
+    batches = _logits(network, splits, split, batch_size)
+    value, _ = score_batches(score, ((lambda x=logits: x, labels) for logits, labels in batches), len(split))
+    assert value is not None
+    chance = score.chance(split.labels_B, splits.num_classes)
+    if batches[0][0].dim() == 2:
+        _check_permutation(batches, splits.num_classes, value)
+    limit = chance + CHANCE_ERRORS * score.standard_error(chance, len(split))
+    if value <= limit:
+        raise InputError(
+            f"the baseline scores {value:.1f}% on {len(split)} validation images, no better than chance "
+            f"({chance:.1f}%): train it longer, or check its checkpoint, normalisation and labels"
+        )
+    return value
+
+
+def _check_permutation(batches: list[tuple[Tensor, Tensor]], num_classes: int, value: float) -> None:
+    confusion = np.zeros((num_classes, num_classes), dtype=np.int64)
+    for logits, labels in batches:
+        np.add.at(confusion, (labels.numpy(), logits.argmax(1).numpy()), 1)
+    rows, columns = linear_sum_assignment(-confusion)
+    best = 100.0 * confusion[rows, columns].sum() / confusion.sum()
+    if best > 60.0 and best > 2 * value:
+        swapped = ", ".join(f"{r}->{c}" for r, c in zip(rows, columns, strict=True) if r != c)
+        raise InputError(
+            f"the baseline's classes look permuted: {value:.1f}% as they are, {best:.1f}% with labels {swapped}"
+        )

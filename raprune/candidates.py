@@ -1,0 +1,149 @@
+"""One layer's candidates: scores them, turns scores into rewards, remembers them, and keeps their rows."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import Tensor
+
+from raprune.deciding import Evaluation
+from raprune.evaluating import EvaluatedMask, Evaluator
+from raprune.masks import check_keep_mask, pack, pruning_ratio, unpack
+from raprune.rewarding import Reward
+from raprune.state import State
+
+TOLERANCE = 1e-9
+"""Points by which a drop may exceed the bound: rounding of differences of percentages."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What turns a score into a reward: the trial's baseline, bound and reward."""
+
+    baseline_score: float
+    drop_bound: float
+    reward: Reward
+
+    @property
+    def lowest(self) -> float | None:
+        """Scores below this, in percent, all give the same reward."""
+        largest = self.reward.largest_drop(self.drop_bound)
+        return None if largest is None else self.baseline_score - largest - TOLERANCE
+
+    def feasible(self, score: float | None) -> bool:
+        """Whether a score is within the drop bound."""
+        return score is not None and self.baseline_score - score <= self.drop_bound + TOLERANCE
+
+    def evaluation(self, score: float | None, mask: Tensor) -> Evaluation:
+        """What a mask with this score is worth."""
+        drop = None if score is None else self.baseline_score - score
+        reward = self.reward.reward(drop, self.drop_bound, mask.numel(), int(mask.sum()))
+        return Evaluation(reward, score, drop, self.feasible(score))
+
+
+Progress = Callable[[dict[str, Any]], None]
+
+
+class Candidates:
+    """``evaluate`` of a method: callable with masks; a mask seen before in this layer is not scored again."""
+
+    def __init__(
+        self, evaluator: Evaluator, state: State, layer: str, num_filters: int, scale: Scale, progress: Progress
+    ) -> None:
+        self.evaluator = evaluator
+        self.state = state
+        self.layer = layer
+        self.num_filters = num_filters
+        self.scale = scale
+        self.progress = progress
+        self.rows: list[dict[str, Any]] = []
+        self.update_rows: list[dict[str, Any]] = []
+        self._memo: dict[bytes, EvaluatedMask] = {}
+        self._num_searched = 0
+
+    def __call__(self, masks: Sequence[Tensor], *, policy_entropy: float | None = None) -> list[Evaluation]:
+        packed = [pack(check_keep_mask(mask, self.num_filters)) for mask in masks]
+        known = set(self._memo)
+        new = [mask for mask in dict.fromkeys(packed) if mask not in known]
+        if new:
+            found = self.evaluator.evaluate(self.state, self.layer, [unpack(m) for m in new], self.scale.lowest)
+            self._memo.update(zip(new, found, strict=True))
+        evaluations = [self.scale.evaluation(self._memo[m].scored.score, unpack(m)) for m in packed]
+        update = len(self.update_rows) if policy_entropy is not None else None
+        self._record(packed, evaluations, update, known)
+        if policy_entropy is not None:
+            self._record_update(masks, evaluations, policy_entropy)
+        self._tell(masks, evaluations, len(new))
+        return evaluations
+
+    def feasible_masks(self) -> list[Tensor]:
+        """Every mask found within the bound, the one that prunes most first; equal ones by score, then as scored."""
+        found = [
+            (sum(mask), -(e.scored.score or 0.0), number, mask)
+            for number, (mask, e) in enumerate(self._memo.items())
+            if self.scale.feasible(e.scored.score) and sum(mask) < len(mask)
+        ]
+        return [unpack(mask) for *_, mask in sorted(found)]
+
+    def score_of(self, mask: Tensor) -> float | None:
+        """The score a mask was found to have in this layer, if any."""
+        found = self._memo.get(pack(mask))
+        return found.scored.score if found else None
+
+    def _record(
+        self, packed: list[bytes], evaluations: list[Evaluation], update: int | None, known: set[bytes]
+    ) -> None:
+        seen = set(known)
+        for number, (mask, evaluation) in enumerate(zip(packed, evaluations, strict=True)):
+            found = self._memo[mask]
+            memo = mask in seen
+            seen.add(mask)
+            scored = replace(found.scored, images_scored=0, seconds=0.0) if memo else found.scored
+            self.rows.append(
+                {
+                    "layer": self.layer,
+                    "update": update,
+                    "sample": number if update is not None else self._num_searched + number,
+                    "keep_mask": [bool(m) for m in mask],
+                    "score": evaluation.score,
+                    "reward": evaluation.reward,
+                    "from_memo": memo,
+                    "images_scored": scored.images_scored,
+                    "evaluator": found.evaluator,
+                    "score_s": scored.seconds,
+                }
+            )
+        if update is None:
+            self._num_searched += len(packed)
+
+    def _record_update(self, masks: Sequence[Tensor], evaluations: list[Evaluation], policy_entropy: float) -> None:
+        rewards = [e.reward for e in evaluations]
+        scores = [e.score for e in evaluations if e.score is not None]
+        self.update_rows.append(
+            {
+                "layer": self.layer,
+                "update": len(self.update_rows),
+                "reward_mean": statistics.fmean(rewards),
+                "reward_std": statistics.pstdev(rewards),
+                "reward_max": max(rewards),
+                "score_mean": statistics.fmean(scores) if scores else None,
+                "pruning_ratio_mean": statistics.fmean(pruning_ratio(mask) for mask in masks),
+                "policy_entropy": policy_entropy,
+            }
+        )
+
+    def _tell(self, masks: Sequence[Tensor], evaluations: list[Evaluation], num_new: int) -> None:
+        self.progress(
+            {
+                "layer": self.layer,
+                "num_updates": len(self.update_rows),
+                "num_candidates": len(self.rows),
+                "new_candidates": len(masks),
+                "new_scored": num_new,
+                "reward": statistics.fmean(e.reward for e in evaluations),
+                "layer_pruning_ratio": statistics.fmean(pruning_ratio(mask) for mask in masks),
+            }
+        )

@@ -1,0 +1,53 @@
+"""CIFAR-10 through torchvision's own loader: 50,000 training images, of which a seeded part is val, and 10,000 test."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+import torch
+from pydantic import Field
+
+from raprune.data import IMAGENET_MEAN, IMAGENET_STD, Split, Splits, shift_and_flip, split_train_val
+from raprune.registry import DATASETS, Settings
+
+STATISTICS = {
+    "cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
+    "imagenet": (IMAGENET_MEAN, IMAGENET_STD),
+}
+
+
+class Cifar10Settings(Settings):
+    root: str = "data"
+    """Folder that holds, or will hold, ``cifar-10-batches-py``; ``$VARIABLES`` are expanded."""
+    download: bool = True
+    """Download it (163 MB) where it is missing."""
+    num_val: int = Field(default=5000, ge=1, le=25_000)
+    """Validation images, a seeded part of the training images."""
+    split_seed: int = Field(default=0, ge=0)
+    normalisation: Literal["cifar10", "imagenet"] = "cifar10"
+    """Whose mean and standard deviation the network expects."""
+
+    def problems(self) -> list[tuple[str, str]]:
+        root = Path(os.path.expandvars(self.root))
+        if not self.download and not (root / "cifar-10-batches-py").is_dir():
+            return [("root", f"has no cifar-10-batches-py and download is off; got {str(root)!r}")]
+        return []
+
+
+@DATASETS.register("cifar10", Cifar10Settings)
+def load(settings: Cifar10Settings) -> Splits:
+    """CIFAR-10 (32x32, 10 classes) from torchvision, downloaded where allowed."""
+    from torchvision.datasets import CIFAR10
+
+    root = os.path.expandvars(settings.root)
+
+    def read(train: bool) -> Split:
+        found = CIFAR10(root, train=train, download=settings.download)
+        images = torch.from_numpy(found.data).permute(0, 3, 1, 2).contiguous()
+        return Split(images, torch.tensor(found.targets, dtype=torch.int64))
+
+    train, val = split_train_val(read(True), settings.num_val, settings.split_seed)
+    mean, std = STATISTICS[settings.normalisation]
+    return Splits(train, val, read(False), 10, mean, std, shift_and_flip(4, flip=True))

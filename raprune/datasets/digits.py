@@ -1,0 +1,35 @@
+"""scikit-learn's 1,797 real handwritten digits (8x8, 16 grey levels), enlarged to 32x32. Needs no download."""
+
+from __future__ import annotations
+
+import torch
+from pydantic import Field
+from sklearn.datasets import load_digits
+from torch.nn import functional as F
+
+from raprune.data import Split, Splits, shift_and_flip, split_train_val
+from raprune.registry import DATASETS, Settings
+
+
+class DigitsSettings(Settings):
+    num_val: int = Field(default=500, ge=1, le=1000)
+    """Validation images, from the training side."""
+    num_test: int = Field(default=400, ge=1, le=600)
+    """Test images."""
+    split_seed: int = Field(default=0, ge=0)
+    """Of the split into train, val and test."""
+    shift: int = Field(default=2, ge=0, le=8)
+    """Training images are shifted by up to this many pixels."""
+
+
+@DATASETS.register("digits", DigitsSettings)
+def load(settings: DigitsSettings) -> Splits:
+    """1,797 real handwritten digits at 32x32, from scikit-learn; no download."""
+    digits = load_digits()
+    grey = torch.tensor(digits.images, dtype=torch.float32)[:, None] / 16
+    large = F.interpolate(grey, size=(32, 32), mode="bilinear", align_corners=False)
+    every = Split((large * 255).round().to(torch.uint8), torch.tensor(digits.target, dtype=torch.int64))
+    rest, test = split_train_val(every, settings.num_test, settings.split_seed)
+    train, val = split_train_val(rest, settings.num_val, settings.split_seed + 1)
+    augment = shift_and_flip(settings.shift, flip=False) if settings.shift else None
+    return Splits(train, val, test, num_classes=10, mean=(0.305,), std=(0.350,), augment=augment)

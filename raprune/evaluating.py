@@ -1,0 +1,48 @@
+"""The contract of an evaluator: where all training and scoring runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from torch import Tensor
+
+from raprune.scoring import Scored
+from raprune.state import State
+
+Purpose = Literal["reward", "commit", "final"]
+
+
+@dataclass(frozen=True)
+class EvaluatedMask:
+    """What scoring one mask gave, and who did it."""
+
+    scored: Scored
+    evaluator: str
+
+
+@dataclass(frozen=True)
+class PoolAddress:
+    """Where a pool of evaluators is found: plain strings, so that it travels anywhere."""
+
+    namespace: str
+    names: tuple[str, ...]
+
+
+class Evaluator(Protocol):
+    """Results are pure functions of the arguments, never of who computes them or when (DESIGN 4.3)."""
+
+    def evaluate(
+        self, state: State, layer: str, masks: Sequence[Tensor], lowest: float | None
+    ) -> list[EvaluatedMask]:
+        """Score ``state`` with ``layer`` cut to each mask, in order. Raises :class:`EvaluatorError`."""
+
+    def finetune(self, state: State, purpose: Purpose, seeded_by: str) -> State:
+        """``state`` after the study's fine-tune for ``purpose``; ``seeded_by`` is the version of a state."""
+
+    def measure(self, state: State, split: str) -> float:
+        """The score of ``state`` on a whole split, percent; alone in opening ``test``."""
+
+    def describe(self) -> list[dict[str, object]]:
+        """One entry an evaluator: its name, device, baseline and the bytes it holds."""

@@ -1,0 +1,1 @@
+"""Evaluators. Contract: ``make(settings, workload, pool) -> Evaluator`` (:mod:`raprune.evaluating`), one file each."""

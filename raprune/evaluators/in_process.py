@@ -1,0 +1,58 @@
+"""Scores in the process that asks: the serial twin of every parallel evaluator, and the one to debug with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from raprune.engine import Engine
+from raprune.evaluating import EvaluatedMask, PoolAddress, Purpose
+from raprune.registry import EVALUATORS, Settings
+from raprune.state import State
+from raprune.study.schema import EvaluatorsSpec
+from raprune.workload import Workload
+
+_ENGINES: dict[tuple[str, str], Engine] = {}
+"""Engines of this process by workload and device: trials that follow one another share what is loaded."""
+
+
+@EVALUATORS.register("in_process", EvaluatorsSpec)
+class InProcess:
+    """One engine in this process; no Ray."""
+
+    name = "in-process"
+
+    def __init__(self, settings: EvaluatorsSpec, workload: Workload, pool: PoolAddress | None = None) -> None:
+        del pool
+        device = local_device(settings.device)
+        key = (workload.key, device)
+        if key not in _ENGINES:
+            _ENGINES.clear()
+            _ENGINES[key] = Engine(workload, device, settings.cache_gib)
+        self.engine = _ENGINES[key]
+
+    def evaluate(
+        self, state: State, layer: str, masks: Sequence[Tensor], lowest: float | None
+    ) -> list[EvaluatedMask]:
+        return [EvaluatedMask(self.engine.evaluate(state, layer, mask, lowest), self.name) for mask in masks]
+
+    def finetune(self, state: State, purpose: Purpose, seeded_by: str) -> State:
+        return self.engine.finetune(state, purpose, seeded_by)
+
+    def measure(self, state: State, split: str) -> float:
+        return self.engine.measure(state, split)
+
+    def describe(self) -> list[dict[str, object]]:
+        return [{"name": self.name, **self.engine.describe()}]
+
+
+def local_device(wanted: str) -> str:
+    """The device of this process for ``auto``: a GPU, else Apple's, else the processor."""
+    import torch
+
+    if wanted != "auto":
+        return wanted
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"

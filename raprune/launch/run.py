@@ -1,0 +1,205 @@
+"""A study from its plan to its rows: baselines first, then the searched trials, then those matched to them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import signal
+import socket
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol
+
+from raprune import __version__
+from raprune.launch.execute import Place
+from raprune.launch.in_process import InProcessRunner
+from raprune.results import SCHEMA_VERSION, FolderLock, TrialStore, write_json, write_text
+from raprune.rows import unfinished_row
+from raprune.study import StudyPlan, TrialSpec
+
+
+class Watch(Protocol):
+    """Sees a study run."""
+
+    def phase(self, text: str) -> None:
+        """What the study is doing now."""
+
+    def told(self, trial_id: str, progress: dict[str, Any]) -> None:
+        """What a trial reported."""
+
+    def ended(self, trial_id: str, status: str, folder: Path) -> None:
+        """A trial ended, with its status and the folder of its files."""
+
+
+class Runner(Protocol):
+    """Runs trials somewhere."""
+
+    place: Place
+
+    def prepare(self, trials: Sequence[TrialSpec]) -> None:
+        """Have the baselines of ``trials`` on disk. Raises :class:`InputError` for one that is no good."""
+
+    def run(self, trials: Sequence[TrialSpec], plan: StudyPlan, watch: Watch) -> None:
+        """Run trials to their rows; returns early when the study is interrupted."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a study ended."""
+
+    statuses: dict[str, str]
+    """trial_id -> completed, failed or stopped."""
+    interrupted: bool
+
+    @property
+    def exit_code(self) -> int:
+        if self.interrupted:
+            return 130
+        return 0 if all(status == "completed" for status in self.statuses.values()) else 1
+
+    def summary(self) -> str:
+        """``18 completed, 2 failed``."""
+        return ", ".join(f"{number} {status}" for status, number in sorted(Counter(self.statuses.values()).items()))
+
+
+class Interruption:
+    """SIGTERM as Ctrl-C, and whether there was either."""
+
+    def __init__(self) -> None:
+        self.happened = False
+
+    @contextlib.contextmanager
+    def guard(self) -> Iterator[Interruption]:
+        """SIGTERM behaves like Ctrl-C inside; a Ctrl-C ends the block quietly."""
+
+        def terminate(number: int, frame: FrameType | None) -> None:
+            self.happened = True
+            os.kill(os.getpid(), signal.SIGINT)
+
+        try:
+            earlier = signal.signal(signal.SIGTERM, terminate)
+        except ValueError:  # not in the main thread: whoever runs us there has the signals
+            earlier = None
+        try:
+            yield self
+        except KeyboardInterrupt:
+            self.happened = True
+        finally:
+            if earlier is not None:
+                signal.signal(signal.SIGTERM, earlier)
+
+
+def run_study(
+    plan: StudyPlan, out: Path, watch: Watch, *, num_evaluators: int | None = None, address: str | None = None
+) -> Outcome:
+    """Run (or go on with) a study in the folder ``out``.
+
+    ``num_evaluators`` overrides the study's; 0 runs in this process without Ray. ``address`` joins a running Ray
+    cluster. Raises :class:`InputError` before any trial where the study cannot be run here.
+    """
+    with FolderLock(out):
+        _write_manifest(plan, out)
+        stores = {trial.trial_id: TrialStore(out, plan.spec.name, trial.trial_id) for trial in plan.trials}
+        todo = [trial for trial in plan.trials if stores[trial.trial_id].status() != "completed"]
+        for trial in todo:
+            stores[trial.trial_id].forget_row()
+        interruption = Interruption()
+        with interruption.guard():
+            if todo:
+                with _runner(plan, out, todo, num_evaluators, address, watch) as runner:
+                    watch.phase("preparing the baseline")
+                    runner.prepare(todo)
+                    _run_waves(runner, todo, plan, watch, interruption)
+        statuses = _settle(plan, stores)
+        unfinished = any(status == "stopped" for status in statuses.values())
+        return Outcome(statuses, interruption.happened or unfinished)
+
+
+def _run_waves(
+    runner: Runner, todo: Sequence[TrialSpec], plan: StudyPlan, watch: Watch, interruption: Interruption
+) -> None:
+    """Searched trials, then the matched ones, which need what those decided."""
+    for wave in ([t for t in todo if not t.matched_trial_id], [t for t in todo if t.matched_trial_id]):
+        if wave and not interruption.happened:
+            watch.phase("")
+            runner.run(wave, plan, watch)
+            if any(runner.place.store(trial).status() not in ("completed", "failed") for trial in wave):
+                return
+
+
+@contextlib.contextmanager
+def _runner(
+    plan: StudyPlan,
+    out: Path,
+    todo: Sequence[TrialSpec],
+    num_evaluators: int | None,
+    address: str | None,
+    watch: Watch,
+) -> Iterator[Runner]:
+    count = plan.spec.evaluators.count if num_evaluators is None else num_evaluators
+    if count == 0 or (plan.spec.evaluators.device == "mps" and address is None):
+        yield InProcessRunner(plan, out)
+        return
+    from raprune.launch.on_ray import ray_runner
+
+    with ray_runner(plan, out, todo, count, address, watch) as runner:
+        yield runner
+
+
+def _settle(plan: StudyPlan, stores: dict[str, TrialStore]) -> dict[str, str]:
+    """A row for every trial: what has none was stopped."""
+    statuses = {}
+    for trial in plan.trials:
+        store = stores[trial.trial_id]
+        status = store.status()
+        if status is None:
+            status = "stopped"
+            store.write_trial(unfinished_row(trial, plan.spec.preset, status, None))
+        statuses[trial.trial_id] = status
+    return statuses
+
+
+def _write_manifest(plan: StudyPlan, out: Path) -> None:
+    write_text(out / "study.yaml", plan.text)
+    write_json(
+        out / "manifest.json",
+        {
+            "study": plan.spec.name,
+            "description": plan.spec.description,
+            "preset": plan.spec.preset,
+            "schema_version": SCHEMA_VERSION,
+            "trial_ids": [trial.trial_id for trial in plan.trials],
+            "axes": {trial_id: dict(axes) for trial_id, axes in plan.axes.items()},
+            "raprune": __version__,
+            "commit": _commit(),
+            "python": platform.python_version(),
+            "packages": _versions(),
+            "host": socket.gethostname(),
+            "platform": platform.platform(),
+            "command": sys.argv,
+        },
+    )
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import version
+
+    return {name: version(name) for name in ("torch", "torchvision", "ray", "numpy", "pandas", "pyarrow")}
+
+
+def _commit() -> str | None:
+    """The commit of the source checkout, if this is one."""
+    here = Path(__file__).parent
+    try:
+        found = subprocess.run(
+            ["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return found.stdout.strip() or None

@@ -1,0 +1,135 @@
+"""Ray Tune over the study's axes: it schedules trials and passes on what they report."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from raprune.launch.execute import Place, execute
+from raprune.launch.cluster import TRIAL_CPUS
+from raprune.study import StudyPlan, TrialSpec
+
+if TYPE_CHECKING:
+    from raprune.launch.run import Watch
+
+REPORT_EVERY_S = 0.5
+AXES = ("drop_bound", "order", "method", "seed")
+"""Always among the search-space keys, so that trackers and the result grid see them."""
+
+
+def axis_values(trial: TrialSpec, plan: StudyPlan) -> dict[str, Any]:
+    """A trial's value on every axis: the four named ones, then the study's own."""
+    named = {
+        "drop_bound": trial.drop_bound,
+        "order": trial.order.name,
+        "method": trial.method.name,
+        "seed": trial.seed,
+    }
+    own = {axis: value for axis, value in plan.axes[trial.trial_id].items() if axis not in AXES}
+    return named | own
+
+
+def search_space(trials: Sequence[TrialSpec], plan: StudyPlan) -> dict[str, Any]:
+    """One grid search over the trials; every axis is a key of its own that follows from the trial."""
+    from ray import tune
+
+    values = {trial.trial_id: axis_values(trial, plan) for trial in trials}
+    axes = list(dict.fromkeys(axis for of_trial in values.values() for axis in of_trial))
+
+    def follow(axis: str) -> Any:
+        return tune.sample_from(lambda config: values[config["trial_id"]].get(axis))
+
+    return {"trial_id": tune.grid_search(list(values)), **{axis: follow(axis) for axis in axes}}
+
+
+def run_tune(
+    trials: Sequence[TrialSpec], plan: StudyPlan, place: Place, in_flight: int, scratch: Path, watch: Watch
+) -> Any:
+    """Run ``trials`` under Ray Tune, at most ``in_flight`` at a time; gives back Tune's result grid.
+
+    Returns early, with trials unfinished, when interrupted.
+    """
+    from ray import tune
+
+    specs = {trial.trial_id: trial for trial in trials}
+    trainable = tune.with_resources(tune.with_parameters(_trainable, specs=specs, place=place), {"cpu": TRIAL_CPUS})
+    tuner = tune.Tuner(
+        trainable,
+        param_space=search_space(trials, plan),
+        tune_config=tune.TuneConfig(max_concurrent_trials=in_flight, reuse_actors=True),
+        run_config=tune.RunConfig(
+            name=plan.spec.name,
+            storage_path=str(scratch),
+            verbose=0,
+            callbacks=[_watching(watch, place, specs)],
+            failure_config=tune.FailureConfig(max_failures=2),
+        ),
+    )
+    return tuner.fit()
+
+
+def _trainable(config: dict[str, Any], *, specs: dict[str, TrialSpec], place: Place) -> None:
+    """One trial in a Tune process: never on a GPU, whatever the machine shows."""
+    from ray import tune
+
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    trial = specs[config["trial_id"]]
+    reporter = _Reporter(trial.trial_id)
+    status = execute(trial, place, reporter)
+    tune.report({**reporter.waiting, "raprune_trial_id": trial.trial_id, "status": status})
+
+
+class _Reporter:
+    """Sends progress at most twice a second, summing what is counted in between; commits go at once."""
+
+    def __init__(self, trial_id: str) -> None:
+        self.trial_id = trial_id
+        self.waiting: dict[str, Any] = {}
+        self._sent = 0.0
+
+    def __call__(self, told: dict[str, Any]) -> None:
+        from ray import tune
+
+        for key in ("new_candidates", "new_scored"):
+            if key in told or key in self.waiting:
+                told = {**told, key: told.get(key, 0) + self.waiting.get(key, 0)}
+        self.waiting = {**self.waiting, **told}
+        if "pruning_ratio" in told or time.monotonic() - self._sent > REPORT_EVERY_S:
+            tune.report({**self.waiting, "raprune_trial_id": self.trial_id})
+            self.waiting, self._sent = {}, time.monotonic()
+
+
+_WATCHED: dict[str, Any] = {}
+"""The display of this process; Tune pickles its callbacks, so they may not hold it."""
+
+
+def _watching(watch: Watch, place: Place, specs: dict[str, TrialSpec]) -> Any:
+    from ray import tune
+
+    _WATCHED.update(watch=watch, place=place, specs=specs)
+
+    class Watching(tune.Callback):  # type: ignore[misc]
+        """Passes trials' reports to the display."""
+
+        def on_trial_result(
+            self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+        ) -> None:
+            del iteration, trials, trial, info
+            tell(result)
+
+    return Watching()
+
+
+def tell(result: dict[str, Any]) -> None:
+    """Show one of Tune's results."""
+    trial_id = result.get("raprune_trial_id")
+    watch: Watch | None = _WATCHED.get("watch")
+    if trial_id is None or watch is None:
+        return
+    watch.told(trial_id, result)
+    if "status" in result:
+        place: Place = _WATCHED["place"]
+        watch.ended(trial_id, result["status"], place.store(_WATCHED["specs"][trial_id]).folder)

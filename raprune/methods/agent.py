@@ -1,0 +1,228 @@
+"""The pruning agent: a policy network that reads a layer's weights and learns by REINFORCE which filters to keep.
+
+Source: Huang, Zhou, You, Neumann, *Learning to Prune Filters in Convolutional Neural Networks*, arXiv 1801.07365:
+the agent's network (section 3), its gradient (equation 5) and Algorithm 1.
+
+Departures, each a setting that ``preset: paper`` turns off where the paper is clear:
+- widths of the network, the pooling of wide weight matrices to ``max_columns`` columns and the stop rule are ours (the
+  paper does not give them); no axis is pooled below 2;
+- ``initial_keep_probability``: the paper does not say; ours starts at 0.8, near networks that still work;
+- ``magnitude_prior`` adds a fixed slope over the rank of the L1 norms to the logits, so that the agent starts from
+  what magnitude knows and learns what it does not;
+- ``decision: bound`` ranks the filters by keep probability and bisects num_kept to the drop bound, for the reward's
+  optimum lies well inside it; ``trim`` then tries each kept filter alone. ``decision: reward`` is the published one.
+- advantages are divided by the standard deviation of the M rewards (``normalise: mean_std``), not only centred.
+
+Shapes: N filters, L weights a filter (after pooling), M masks an update.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from raprune.deciding import Decision, Evaluate, Evaluation, LayerView
+from raprune.masks import pruning_ratio
+from raprune.registry import METHODS, Settings
+from raprune.search import bisection_steps, smallest_feasible, trim
+
+
+class AgentSettings(Settings):
+    masks_per_update: int = Field(default=5, ge=2)
+    """M: keep masks sampled and scored for one update."""
+    min_updates: int = Field(default=30, ge=1)
+    """Updates a layer before it may count as converged."""
+    max_updates: int = Field(default=60, ge=1)
+    """Updates a layer at most."""
+    converged_entropy: float = Field(default=0.01, ge=0)
+    """A layer is converged once the mean entropy of its keep probabilities is below this, in nats a filter."""
+    learning_rate: float = Field(default=0.01, gt=0)
+    """Of Adam."""
+    normalise: Literal["mean_std", "mean"] = "mean_std"
+    """Rewards minus their mean over the M masks, or also divided by their standard deviation."""
+    initial_keep_probability: float = Field(default=0.8, gt=0, lt=1)
+    magnitude_prior: float = Field(default=3.0, ge=0)
+    """Logits by which the filter of largest L1 norm starts above the one of the smallest."""
+    decision: Literal["bound", "reward"] = "bound"
+    """``bound``: fewest filters within the drop bound; ``reward``: highest reward seen."""
+    trim: bool = True
+    """With ``decision: bound``: after the bisection, prune each single filter whose removal stays within the bound."""
+    max_columns: int = Field(default=64, ge=2)
+    """Weight matrices with more columns are average-pooled to this many."""
+    min_columns_for_conv: int = Field(default=24, ge=2)
+    """Below this many columns the agent has its two fully connected layers only."""
+    channels: int = Field(default=8, ge=1)
+    """Of each of its four convolutions."""
+    hidden: int = Field(default=64, ge=1)
+    """Of its first fully connected layer."""
+
+    @model_validator(mode="after")
+    def _updates_in_order(self) -> AgentSettings:
+        if self.max_updates < self.min_updates and "min_updates" in self.model_fields_set:
+            raise ValueError(f"max_updates ({self.max_updates}) is below min_updates ({self.min_updates})")
+        return self
+
+
+class Policy(nn.Module):
+    """Four alternating (7x7 convolution, 2x2 max pooling) and two fully connected layers: weights to N logits."""
+
+    def __init__(self, weights_NM: Tensor, settings: AgentSettings) -> None:
+        super().__init__()
+        num_filters = weights_NM.shape[0]
+        input_NL = pool_columns(weights_NM.float(), settings.max_columns)
+        spread = input_NL.std() if input_NL.numel() > 1 else torch.tensor(0.0)
+        self.register_buffer("input_11NL", ((input_NL - input_NL.mean()) / spread.clamp_min(1e-12))[None, None])
+        self.register_buffer("prior_N", _magnitude_prior(weights_NM, settings.magnitude_prior))
+        self.body = _body(num_filters, input_NL.shape[1], settings)
+        self.head = nn.Linear(settings.hidden, num_filters)
+        keep = settings.initial_keep_probability
+        with torch.no_grad():
+            self.head.weight.mul_(0.1)
+            self.head.bias.fill_(math.log(keep / (1 - keep)))
+
+    def forward(self) -> Tensor:
+        """Keep logits, (N,)."""
+        logits_N: Tensor = self.head(self.body(self.get_buffer("input_11NL")))[0] + self.get_buffer("prior_N")
+        return logits_N
+
+
+def pool_columns(weights_NM: Tensor, max_columns: int) -> Tensor:
+    """(N, M_l) to (N, min(M_l, max_columns)), columns averaged."""
+    if weights_NM.shape[1] <= max_columns:
+        return weights_NM
+    return F.adaptive_avg_pool1d(weights_NM[None], max_columns)[0]
+
+
+def _magnitude_prior(weights_NM: Tensor, slope: float) -> Tensor:
+    """(N,): from -slope/2 for the smallest L1 norm to slope/2 for the largest, linear in the rank."""
+    num_filters = weights_NM.shape[0]
+    rank_N = weights_NM.double().abs().sum(1).argsort(stable=True).argsort().float()
+    return slope * (rank_N / max(1, num_filters - 1) - 0.5)
+
+
+def _body(num_filters: int, num_columns: int, settings: AgentSettings) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    channels, height, width = 1, num_filters, num_columns
+    if num_columns >= settings.min_columns_for_conv:
+        for _ in range(4):
+            window = (2 if height >= 4 else 1, 2 if width >= 4 else 1)
+            layers += [nn.Conv2d(channels, settings.channels, 7, padding=3), nn.ReLU(), nn.MaxPool2d(window)]
+            channels, height, width = settings.channels, height // window[0], width // window[1]
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * height * width, settings.hidden), nn.ReLU())
+
+
+def entropy(logits_N: Tensor) -> float:
+    """Mean entropy of the N Bernoullis, nats a filter."""
+    probs_N = torch.sigmoid(logits_N)
+    return float((F.softplus(logits_N) - probs_N * logits_N).mean())
+
+
+def advantages(rewards_M: Tensor, normalise: str) -> Tensor | None:
+    """Rewards minus their mean (and over their standard deviation); ``None`` where all are equal: nothing to learn."""
+    centred_M = rewards_M - rewards_M.mean()
+    if float(centred_M.abs().max()) <= 1e-12:
+        return None
+    return centred_M / rewards_M.std(correction=0) if normalise == "mean_std" else centred_M
+
+
+def reinforce_loss(logits_N: Tensor, masks_MN: Tensor, advantages_M: Tensor) -> Tensor:
+    """Equation 5 as a loss: minus the mean over the M masks of advantage times log-probability."""
+    log_probs_M = (F.logsigmoid(logits_N) * masks_MN + F.logsigmoid(-logits_N) * (1 - masks_MN)).sum(1)
+    return -(advantages_M * log_probs_M).mean()
+
+
+def sample_masks(logits_N: Tensor, number: int, rng: torch.Generator) -> list[Tensor]:
+    """Independent Bernoullis; a mask that keeps nothing is drawn again, and from its likeliest filter in the end."""
+    probs_N = torch.sigmoid(logits_N)
+    masks = []
+    for _ in range(number):
+        mask = torch.rand(len(probs_N), generator=rng) < probs_N
+        for _ in range(100):
+            if mask.any():
+                break
+            mask = torch.rand(len(probs_N), generator=rng) < probs_N
+        if not mask.any():
+            mask[int(probs_N.argmax())] = True
+        masks.append(mask)
+    return masks
+
+
+@METHODS.register("agent", AgentSettings)
+class Agent:
+    """The paper's reinforcement-learned pruning agent (REINFORCE on a policy network)."""
+
+    def __init__(self, settings: AgentSettings) -> None:
+        self.settings = settings
+
+    def expected_candidates(self, num_filters: int) -> int:
+        s = self.settings
+        search = bisection_steps(num_filters) + (num_filters if s.trim else 0) if s.decision == "bound" else 1
+        return s.masks_per_update * s.max_updates + search
+
+    def decide(self, layer: LayerView, evaluate: Evaluate, rng: torch.Generator) -> Decision:
+        """Algorithm 1 for one layer, then the decision."""
+        policy = self._policy(layer, rng)
+        optimiser = torch.optim.Adam(policy.parameters(), lr=self.settings.learning_rate)
+        seen = self._learn(policy, optimiser, evaluate, rng)
+        with torch.no_grad():
+            logits_N = policy()
+        mask = self._decide(logits_N, seen, evaluate)
+        return Decision(mask, _agent_state(policy, optimiser, rng))
+
+    def _policy(self, layer: LayerView, rng: torch.Generator) -> Policy:
+        seed = int(torch.randint(0, 2**62, (1,), generator=rng))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return Policy(layer.weights_NM, self.settings)
+
+    def _learn(
+        self, policy: Policy, optimiser: torch.optim.Optimizer, evaluate: Evaluate, rng: torch.Generator
+    ) -> list[tuple[Tensor, Evaluation]]:
+        """Sample, score, update until converged; every mask with what it was worth."""
+        s = self.settings
+        seen: list[tuple[Tensor, Evaluation]] = []
+        for update in range(s.max_updates):
+            logits_N = policy()
+            nats = entropy(logits_N.detach())
+            if update >= s.min_updates and nats < s.converged_entropy:
+                break
+            masks = sample_masks(logits_N.detach(), s.masks_per_update, rng)
+            evaluations = evaluate(masks, policy_entropy=nats)
+            seen += zip(masks, evaluations, strict=True)
+            advantages_M = advantages(torch.tensor([e.reward for e in evaluations]), s.normalise)
+            if advantages_M is not None:
+                loss = reinforce_loss(logits_N, torch.stack(masks).float(), advantages_M)
+                optimiser.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimiser.step()
+        return seen
+
+    def _decide(self, logits_N: Tensor, seen: list[tuple[Tensor, Evaluation]], evaluate: Evaluate) -> Tensor:
+        likely = logits_N > 0
+        if not likely.any():
+            likely[int(logits_N.argmax())] = True
+        if self.settings.decision == "reward":
+            seen = [*seen, (likely, evaluate([likely])[0])]
+            best = max((pair for pair in seen if pair[1].feasible), key=lambda pair: pair[1].reward, default=None)
+            return best[0] if best is not None and best[1].reward > 0 else torch.ones_like(likely)
+        ranking = [int(i) for i in logits_N.argsort(descending=True, stable=True)]
+        mask = smallest_feasible(ranking, evaluate)
+        for sampled, evaluation in seen:
+            if evaluation.feasible and pruning_ratio(sampled) > pruning_ratio(mask):
+                mask = sampled
+        return trim(mask, ranking, evaluate) if self.settings.trim else mask
+
+
+def _agent_state(policy: Policy, optimiser: torch.optim.Optimizer, rng: torch.Generator) -> dict[str, Tensor]:
+    """Everything that an agent needs to go on from here: its network, Adam's moments, the generator."""
+    state = {f"policy.{name}": tensor.clone() for name, tensor in policy.state_dict().items()}
+    names = [name for name, _ in policy.named_parameters()]
+    for index, moments in optimiser.state_dict()["state"].items():
+        for key, value in moments.items():
+            state[f"adam.{names[index]}.{key}"] = torch.as_tensor(value).clone()
+    return state | {"rng": rng.get_state()}

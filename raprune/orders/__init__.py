@@ -1,0 +1,1 @@
+"""Layer orders. Contract: :class:`raprune.ordering.Order`, one file an order."""

@@ -1,0 +1,122 @@
+"""Plug-ins: one decorator registers one file, its typed settings are its part of the study's schema.
+
+A kind's folder is imported by name on first use; that is the only dynamic import here. To add a plug-in, put a file
+into the folder of its kind:
+
+    class MySettings(Settings):
+        strength: float = 1.0
+        \"\"\"What it means, and its unit.\"\"\"
+
+    @METHODS.register("my_method", MySettings)
+    class MyMethod: ...
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from raprune.errors import InputError
+
+T = TypeVar("T", bound=Callable[..., Any])
+
+
+class Settings(BaseModel):
+    """Base of all settings: frozen, strict, no unknown keys, no NaN; a field's docstring is its description."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+        validate_default=True,
+    )
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A registered plug-in: ``make(settings, ...)`` builds it; further arguments are its kind's contract."""
+
+    kind: str
+    name: str
+    settings: type[Settings]
+    make: Callable[..., Any]
+
+    @property
+    def summary(self) -> str:
+        """First line of the docstring."""
+        return (self.make.__doc__ or "").strip().splitlines()[0] if self.make.__doc__ else ""
+
+
+def nearest(name: str, known: list[str]) -> str:
+    """``; did you mean 'x'?`` for the closest known name (empty where none is close), then all of them."""
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    rest = sorted(known, key=lambda k: (-difflib.SequenceMatcher(None, name, k).ratio(), k))
+    return f"{hint} (known: {', '.join(rest)})"
+
+
+class Registry:
+    """All plug-ins of one kind, found in one folder."""
+
+    def __init__(self, kind: str, package: str) -> None:
+        self.kind = kind
+        self._package = package
+        self._plugins: dict[str, Plugin] = {}
+        self._loaded = False
+
+    def register(self, name: str, settings: type[Settings] = Settings) -> Callable[[T], T]:
+        """Class or function decorator; a second plug-in of the same name is a programmer's error."""
+
+        def decorate(make: T) -> T:
+            if name in self._plugins:
+                raise AssertionError(f"two {self.kind} plug-ins are called {name!r}")
+            self._plugins[name] = Plugin(self.kind, name, settings, make)
+            return make
+
+        return decorate
+
+    def _load(self) -> dict[str, Plugin]:
+        if not self._loaded:
+            package = importlib.import_module(self._package)
+            for module in pkgutil.iter_modules(package.__path__):
+                importlib.import_module(f"{self._package}.{module.name}")
+            self._loaded = True
+        return self._plugins
+
+    def __iter__(self) -> Iterator[Plugin]:
+        return iter(sorted(self._load().values(), key=lambda plugin: plugin.name))
+
+    def names(self) -> list[str]:
+        return sorted(self._load())
+
+    def get(self, name: str) -> Plugin:
+        """The plug-in called ``name``; an unknown name raises :class:`InputError` that lists the nearest first."""
+        plugins = self._load()
+        if name not in plugins:
+            raise InputError(f"no {self.kind} is called {name!r}{nearest(name, list(plugins))}")
+        return plugins[name]
+
+    def build(self, name: str, settings: dict[str, Any], /, *args: Any, **context: Any) -> Any:
+        """Validate ``settings`` (plain data) and build the plug-in with the context its kind asks for."""
+        plugin = self.get(name)
+        return plugin.make(plugin.settings.model_validate(settings), *args, **context)
+
+
+MODELS = Registry("model", "raprune.models")
+DATASETS = Registry("dataset", "raprune.datasets")
+SCORES = Registry("score", "raprune.scores")
+METHODS = Registry("method", "raprune.methods")
+ORDERS = Registry("order", "raprune.orders")
+REWARDS = Registry("reward", "raprune.rewards")
+EVALUATORS = Registry("evaluator", "raprune.evaluators")
+
+KINDS = {r.kind: r for r in (MODELS, DATASETS, SCORES, METHODS, ORDERS, REWARDS, EVALUATORS)}
+"""Every kind by its name in a study file; ``evaluator`` is chosen by ``--evaluators``."""

@@ -1,0 +1,186 @@
+"""A trial's and a layer's row, put together from what was measured."""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+from raprune.graph import Graph, Group
+from raprune.masks import pruning_ratio
+from raprune.measure import count_bytes, count_macs, count_params, latency_s
+from raprune.results import SCHEMAS
+from raprune.state import State
+from raprune.study.schema import Choice, TrialSpec
+from raprune.surgery import load_tensors
+
+if TYPE_CHECKING:
+    from raprune.commit import Committed
+    from raprune.trial import TrialContext
+
+
+@dataclass(frozen=True)
+class Size:
+    """What a network weighs."""
+
+    params: int
+    macs: int
+    model_bytes: int
+
+
+class Sizes:
+    """Builds the network of a state on the CPU and measures it."""
+
+    def __init__(
+        self, skeleton: nn.Module, graph: Graph, weights: Mapping[str, Tensor], input_shape: tuple[int, int, int]
+    ) -> None:
+        self.skeleton = skeleton
+        self.graph = graph
+        self.weights = weights
+        self.input_shape = input_shape
+
+    def network(self, state: State) -> nn.Module:
+        """The physically smaller network."""
+        return load_tensors(copy.deepcopy(self.skeleton), state.tensors(self.graph, self.weights)).eval()
+
+    def of(self, state: State) -> Size:
+        network = self.network(state)
+        return Size(count_params(network), count_macs(network, self.input_shape), count_bytes(network))
+
+    def latency_s(self, state: State) -> float:
+        return latency_s(self.network(state), self.input_shape)
+
+    def filters(self, state: State, layers: str | list[str]) -> tuple[int, int, int]:
+        """Filters, kept filters and whole layers, over the layers that a trial decides."""
+        names = list(self.graph.groups) if layers == "all" else list(layers)
+        num_filters = num_kept = num_whole = 0
+        masks = state.keep_masks()
+        for name in names:
+            total = self.graph.group(name).num_filters
+            kept = int(masks[name].sum()) if name in masks else total
+            num_filters, num_kept, num_whole = num_filters + total, num_kept + kept, num_whole + (kept == total)
+        return num_filters, num_kept, num_whole
+
+    def pruning_ratio(self, state: State, layers: str | list[str]) -> float:
+        num_filters, num_kept, _ = self.filters(state, layers)
+        return 1 - num_kept / num_filters
+
+
+def layer_row(
+    group: Group, index: int, step: int, committed: Committed, size: Size, num_updates: int, wall_time_s: float
+) -> dict[str, Any]:
+    """One row of ``layers``."""
+    mask = committed.keep_mask
+    return {
+        "layer": group.layer,
+        "layer_index": index,
+        "role": group.role,
+        "prune_step": step,
+        "num_filters": mask.numel(),
+        "num_kept": int(mask.sum()),
+        "pruning_ratio": pruning_ratio(mask),
+        "keep_mask": [bool(m) for m in mask],
+        "pruned_val_score": committed.pruned_val_score,
+        "finetuned_val_score": committed.finetuned_val_score,
+        "params": size.params,
+        "macs": size.macs,
+        "num_updates": num_updates,
+        "wall_time_s": wall_time_s,
+    }
+
+
+def trial_row(
+    trial: TrialSpec,
+    context: TrialContext,
+    drop_bound: float,
+    state: State,
+    sizes: Sizes,
+    num_layers: int,
+    *,
+    val_score: float,
+    test_score: float | None,
+    baseline_finetuned_val_score: float,
+    wall_time_s: float,
+) -> dict[str, Any]:
+    """The row of a completed trial."""
+    baseline = context.baseline
+    size = sizes.of(state)
+    num_filters, num_kept, num_whole = sizes.filters(state, trial.layers)
+    num_candidates, num_scored = context.store.candidate_counts()
+    has_test = test_score is not None and baseline.test_score is not None
+    return _blank(trial, context.preset) | {
+        "status": "completed",
+        "drop_bound": None if trial.matched_trial_id else drop_bound,
+        "num_val_images": baseline.num_val_images,
+        "baseline_val_score": baseline.val_score,
+        "baseline_finetuned_val_score": baseline_finetuned_val_score,
+        "baseline_test_score": baseline.test_score,
+        "val_score": val_score,
+        "test_score": test_score,
+        "val_score_drop": baseline.val_score - val_score,
+        "test_score_drop": (baseline.test_score or 0.0) - (test_score or 0.0) if has_test else None,
+        "num_layers": num_layers,
+        "num_layers_whole": num_whole,
+        "num_filters": num_filters,
+        "num_kept": num_kept,
+        "pruning_ratio": 1 - num_kept / num_filters,
+        "baseline_params": baseline.params,
+        "params": size.params,
+        "baseline_macs": baseline.macs,
+        "macs": size.macs,
+        "baseline_model_bytes": baseline.model_bytes,
+        "model_bytes": size.model_bytes,
+        "num_candidates": num_candidates,
+        "num_scored": num_scored,
+        "baseline_latency_s": sizes.latency_s(State.baseline(baseline.key)),
+        "latency_s": sizes.latency_s(state),
+        "wall_time_s": wall_time_s,
+        "evaluators": context.num_evaluators,
+        "device": context.device,
+    }
+
+
+def unfinished_row(trial: TrialSpec, preset: str, status: str, error: str | None) -> dict[str, Any]:
+    """The row of a trial that failed or was stopped: what is not known is null."""
+    bound = None if trial.matched_trial_id else trial.drop_bound
+    return _blank(trial, preset) | {"status": status, "error": error, "drop_bound": bound}
+
+
+def describe_error(error: BaseException, host: str) -> str:
+    """Traceback, host and time of a failure, as the ``error`` column holds it."""
+    when = time.strftime("%Y-%m-%d %H:%M:%S")
+    return f"{type(error).__name__}: {error}\nhost {host}, {when}\n{''.join(traceback.format_exception(error))}"
+
+
+def _blank(trial: TrialSpec, preset: str) -> dict[str, Any]:
+    """Every column of the trial table, filled where the specification says it."""
+
+    def settings(choice: Choice) -> str:
+        return json.dumps(choice.settings, sort_keys=True)
+
+    row: dict[str, Any] = dict.fromkeys(SCHEMAS["trial"].names)
+    del row["study"], row["trial_id"]
+    for kind in ("model", "dataset", "method", "order", "reward"):
+        choice: Choice = getattr(trial, kind)
+        row |= {kind: choice.name, f"{kind}_settings": settings(choice)}
+    return row | {
+        "seed": trial.seed,
+        "baseline_seed": trial.baseline.seed,
+        "residual": trial.residual,
+        "layers": trial.layers if isinstance(trial.layers, str) else json.dumps(trial.layers),
+        "preset": preset,
+        "fidelity": trial.fidelity,
+        "matched_trial_id": trial.matched_trial_id,
+        "baseline_settings": trial.baseline.model_dump_json(),
+        "finetune_settings": trial.finetune.model_dump_json(),
+        "scoring_settings": trial.scoring.model_dump_json(),
+        "baseline_key": trial.baseline_key,
+        "score_name": trial.score.name,
+    }
+

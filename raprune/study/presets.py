@@ -1,0 +1,40 @@
+"""Named settings. A preset stands under the study's own keys: what the file says wins.
+
+``default`` is what we found best (docs/decisions.md has the figures); ``paper`` is the setting of Huang, Zhou, You and
+Neumann (2018) as far as it is known (the DESIGN notes in docs/decisions.md say how sure each part is), and is pinned in
+every study that reproduces it, so that better defaults never silently change it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+COMMON: dict[str, Any] = {
+    "score": "top1_accuracy",
+    "order": "low_to_high",
+    "method": "agent",
+    "reward": "bounded_log",
+}
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "paper": {"finetune": {"before_reward": {"epochs": 1}, "after_layer": {"epochs": 1}}},
+}
+"""preset -> trial keys."""
+
+PLUGIN_PRESETS: dict[str, dict[tuple[str, str], dict[str, Any]]] = {
+    "default": {},
+    "paper": {
+        ("method", "agent"): {
+            "masks_per_update": 5,
+            "learning_rate": 0.01,
+            "max_updates": 100,
+            "normalise": "mean_std",
+            "initial_keep_probability": 0.5,
+            "magnitude_prior": 0.0,
+            "decision": "reward",
+        },
+        ("reward", "bounded_log"): {"floor": "none"},
+    },
+}
+"""preset -> (kind, plug-in) -> settings."""

@@ -1,0 +1,194 @@
+"""The typed form of a study and of its trials: what each key means, its unit and its default."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from raprune.registry import Settings
+from raprune.seeds import NUMERICS_VERSION, digest
+
+MIN_DROP_BOUND = 0.1
+
+
+class Choice(Settings):
+    """A plug-in by name with its complete settings (defaults filled in)."""
+
+    name: str
+    settings: dict[str, Any] = {}
+
+
+class FinetuneLength(Settings):
+    """How long a fine-tune is: ``{epochs: 1}`` or ``{steps: 20}``; 0 for none."""
+
+    epochs: int | None = Field(default=None, ge=0)
+    """Passes over the training split."""
+    steps: int | None = Field(default=None, ge=0)
+    """Optimiser steps; they go on into the next pass where one is too short."""
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> FinetuneLength:
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError("needs exactly one of epochs and steps")
+        return self
+
+    def num_steps(self, steps_per_epoch: int) -> int:
+        """Optimiser steps in all."""
+        return self.steps if self.steps is not None else (self.epochs or 0) * steps_per_epoch
+
+
+def _steps(number: int) -> FinetuneLength:
+    return FinetuneLength(steps=number)
+
+
+class FinetuneSpec(Settings):
+    """SGD with Nesterov momentum and a learning rate that falls linearly to a hundredth, for every fine-tune."""
+
+    before_reward: FinetuneLength = _steps(0)
+    """Fine-tune of every candidate before it is scored; part of its fidelity."""
+    after_layer: FinetuneLength = FinetuneLength(epochs=1)
+    """Fine-tune after a layer was cut for good; kept only within the drop bound."""
+    at_end: FinetuneLength = _steps(0)
+    """Fine-tune of the finished network; kept only within the drop bound."""
+    learning_rate: float = Field(default=0.01, gt=0)
+    """At the first step."""
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    weight_decay: float = Field(default=5e-4, ge=0)
+    batch_size: int = Field(default=64, ge=2)
+    """Images a step."""
+
+
+class BaselineSpec(Settings):
+    """The trained, untouched network: from a checkpoint, or trained here with SGD and a one-cycle schedule."""
+
+    checkpoint: str | None = None
+    """Path of a state dict (``.safetensors``, or ``.pt`` that holds tensors only); nothing is trained then."""
+    seed: int = Field(default=0, ge=0)
+    """Of its initial weights and batch order."""
+    epochs: int = Field(default=20, ge=1)
+    learning_rate: float = Field(default=0.05, gt=0)
+    """The peak of the one-cycle schedule."""
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    weight_decay: float = Field(default=5e-4, ge=0)
+    batch_size: int = Field(default=64, ge=2)
+    """Images a step."""
+    threads: int = Field(default=1, ge=1)
+    """Processor threads while training (where it is trained on a processor)."""
+
+
+class ScoringSpec(Settings):
+    """How candidates are scored; changes numbers in the last bits, so it is part of every trial."""
+
+    batch_size: int = Field(default=250, ge=1)
+    """Images a forward pass."""
+    threads: int = Field(default=1, ge=1)
+    """Processor threads of one evaluator."""
+
+
+class EvaluatorsSpec(Settings):
+    """Where and on how many evaluators candidates are scored; never changes a number."""
+
+    count: int | Literal["auto"] = "auto"
+    """Evaluators in the pool: a number, or ``auto`` for what the machine or cluster has; 0 scores in process."""
+    gpu_share: float = Field(default=1.0, gt=0, le=1)
+    """Share of a GPU one evaluator holds, where there are GPUs."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """``auto`` takes GPUs where the cluster has them. ``mps`` (Apple) is scored in process."""
+    cache_gib: float = Field(default=2.0, ge=0)
+    """Memory one evaluator may use to keep activations of the layers below the one being decided, in GiB."""
+
+    @field_validator("count")
+    @classmethod
+    def _not_negative(cls, count: int | str) -> int | str:
+        if isinstance(count, int) and count < 0:
+            raise ValueError("must be 0 or more, or auto")
+        return count
+
+
+DropBound = Annotated[float, Field(gt=0)]
+
+
+class TrialSpec(Settings):
+    """One point of a study: frozen, complete, picklable. Its id hashes what changes its numbers."""
+
+    study: str
+    model: Choice
+    dataset: Choice
+    score: Choice
+    baseline: BaselineSpec = BaselineSpec()
+    layers: Literal["all"] | list[str] = "all"
+    """The layers to decide, by name (a group goes by its first convolution)."""
+    order: Choice
+    method: Choice
+    reward: Choice
+    drop_bound: float | None = None
+    """How many points of validation score the whole network may lose (the paper's b)."""
+    score_floor: float | None = Field(default=None, gt=0, le=100)
+    """The other way to say it: the validation score, in percent, that must be kept."""
+    finetune: FinetuneSpec = FinetuneSpec()
+    scoring: ScoringSpec = ScoringSpec()
+    seed: int = Field(default=0, ge=0)
+    """Of the method's own draws."""
+    data_seed: int = Field(default=0, ge=0)
+    """Of the fine-tunes' batch order; the same for all candidates of one state (common random numbers)."""
+    residual: Literal["independent", "coupled"] = "independent"
+    """How filters that meet in a residual sum are pruned."""
+    matched_trial_id: str | None = None
+    """The trial whose num_kept this one prunes to in every layer, without search and without the bound."""
+
+    @field_validator("drop_bound")
+    @classmethod
+    def _points(cls, bound: float | None) -> float | None:
+        if bound is not None and bound < MIN_DROP_BOUND:
+            hint = f" (did you mean {bound * 100:g}?)" if bound > 0 else ""
+            raise ValueError(f"is in percentage points, not a fraction, and must be at least 0.1{hint}")
+        return bound
+
+    @field_validator("layers")
+    @classmethod
+    def _layers_named(cls, layers: str | list[str]) -> str | list[str]:
+        if isinstance(layers, list) and (not layers or len(set(layers)) < len(layers)):
+            raise ValueError("must name at least one layer, each once")
+        return layers
+
+    @model_validator(mode="after")
+    def _one_bound(self) -> TrialSpec:
+        if (self.drop_bound is None) == (self.score_floor is None):
+            raise ValueError("needs exactly one of drop_bound (points lost) and score_floor (percent kept)")
+        return self
+
+    @property
+    def fidelity(self) -> str:
+        """What a candidate's score was measured with, as the ``fidelity`` column holds it."""
+        length = self.finetune.before_reward
+        unit, number = ("epochs", length.epochs) if length.epochs is not None else ("steps", length.steps)
+        return f"finetune={number} {unit}" if number else "forward only"
+
+    @property
+    def trial_id(self) -> str:
+        """Hash of what changes the numbers: all of the above but the study's name."""
+        return digest(self.model_dump(mode="json", exclude={"study"}), NUMERICS_VERSION)
+
+    @property
+    def baseline_key(self) -> str:
+        """Hash of what the baseline network and its scores depend on."""
+        fields = {"model", "dataset", "score", "baseline", "scoring"}
+        return digest(self.model_dump(mode="json", include=fields), NUMERICS_VERSION)
+
+
+class StudySpec(Settings):
+    """The keys of a study file that are not a trial's."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")
+    """Name of the results folder: letters, digits, ``_``, ``-`` and ``.``"""
+    description: str = ""
+    """Shown in the report."""
+    preset: Literal["default", "paper"] = "default"
+    """``paper`` pins the published setting."""
+    evaluators: EvaluatorsSpec = EvaluatorsSpec()
+
+
+STUDY_KEYS = [*StudySpec.model_fields, "sweep"]
+TRIAL_KEYS = [k for k in TrialSpec.model_fields if k not in ("study", "matched_trial_id")]
+PLUGIN_KEYS = ["model", "dataset", "score", "order", "method", "reward"]

@@ -1,0 +1,215 @@
+"""One trial, readable from top to bottom (Algorithm 2): layer by layer, decide, cut, fine-tune, commit.
+
+Source: Huang, Zhou, You, Neumann, arXiv 1801.07365, Algorithm 2. Departures: the drop-bound contract of
+:mod:`raprune.commit`, and orders other than low-to-high.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from raprune.candidates import Candidates, Scale
+from raprune.commit import Committed, commit_as_given, commit_within_bound
+from raprune.deciding import Decision, LayerView, Method, RankedMethod
+from raprune.errors import RapruneError
+from raprune.evaluating import Evaluator
+from raprune.graph import Graph, trace
+from raprune.masks import keep_first, pruning_ratio
+from raprune.registry import METHODS, ORDERS, REWARDS
+from raprune.results import TrialStore
+from raprune.rows import Sizes, layer_row, trial_row
+from raprune.seeds import seed_for
+from raprune.snapshots import Snapshots
+from raprune.state import State
+from raprune.study.schema import TrialSpec
+from raprune.workload import Baseline, Workload
+
+Progress = Callable[[dict[str, Any]], None]
+
+
+@dataclass
+class TrialContext:
+    """Where a trial runs and where its rows go; nothing in it changes a number."""
+
+    evaluator: Evaluator
+    workload: Workload
+    baseline: Baseline
+    store: TrialStore
+    matched: TrialStore | None
+    """The trial whose num_kept a matched trial takes over."""
+    preset: str
+    num_evaluators: int
+    device: str
+    progress: Progress = lambda _: None
+
+
+def run_trial(trial: TrialSpec, context: TrialContext) -> dict[str, Any]:
+    """Run a trial from its last committed layer to its end; gives back its row, which is then on disk.
+
+    Raises what went wrong; the layers committed so far stay and are not decided again.
+    """
+    return _Trial(trial, context).run()
+
+
+def drop_bound(trial: TrialSpec, baseline: Baseline) -> float:
+    """The bound in points, whichever way the study says it; above zero, or :class:`RapruneError`."""
+    bound = trial.drop_bound
+    if bound is None:
+        bound = baseline.val_score - cast(float, trial.score_floor)
+    if bound * baseline.num_val_images / 100 < 1:
+        raise RapruneError(
+            f"a drop bound of {bound:.3g} points is less than one of {baseline.num_val_images} validation images"
+        )
+    return bound
+
+
+class _Trial:
+    def __init__(self, trial: TrialSpec, context: TrialContext) -> None:
+        self.trial = trial
+        self.context = context
+        self.evaluator = context.evaluator
+        torch.set_num_threads(trial.scoring.threads)
+        baseline = context.baseline
+        network = context.workload.load_network(baseline.num_classes, baseline.input_shape)
+        self.graph: Graph = trace(network, baseline.input_shape)
+        self.weights = {name: t.clone() for name, t in network.state_dict().items()}
+        self.sizes = Sizes(network, self.graph, self.weights, baseline.input_shape)
+        reward = REWARDS.build(trial.reward.name, trial.reward.settings)
+        self.scale = Scale(baseline.val_score, drop_bound(trial, baseline), reward)
+        self.method: Method = METHODS.build(trial.method.name, trial.method.settings)
+        self.snapshots = Snapshots(context.store.folder / "state", context.workload.baseline_key)
+
+    def run(self) -> dict[str, Any]:
+        start = time.perf_counter()
+        layers = self.graph.arrange(self.graph.groups if self.trial.layers == "all" else self.trial.layers)
+        order = self._order(layers)
+        store = self.context.store
+        done = store.num_committed()
+        earlier_s = sum(row["wall_time_s"] for row in store.layer_rows())
+        state = self.snapshots.load(done - 1) if done else State.baseline(self.context.baseline.key)
+        val_score = store.layer_rows()[-1]["finetuned_val_score"] if done else self.context.baseline.val_score
+        for step in range(done, len(order)):
+            state, val_score = self._layer(step, order[step], state, val_score, num_layers=len(order))
+        state, val_score = self._finish(state, val_score)
+        test_score = self._measure_test(state)
+        finetuned = self._baseline_finetuned(len(order))
+        row = trial_row(
+            self.trial, self.context, self.scale.drop_bound, state, self.sizes, len(layers),
+            val_score=val_score, test_score=test_score, baseline_finetuned_val_score=finetuned,
+            wall_time_s=earlier_s + time.perf_counter() - start,
+        )  # fmt: skip
+        self.snapshots.export(self.trial, self.sizes.network(state), store.folder / "model", self.graph)
+        store.write_trial(row)
+        return row
+
+    def _order(self, layers: list[str]) -> list[str]:
+        """The order of deciding: the matched trial's own, else the study's; found once and kept."""
+        if self.context.matched is not None:
+            return [row["layer"] for row in self.context.matched.layer_rows()]
+        known = self.snapshots.order()
+        if known is None:
+            baseline = State.baseline(self.context.baseline.key)
+            order = ORDERS.build(self.trial.order.name, self.trial.order.settings)
+
+            def score(layer: str, mask: Tensor) -> float:
+                found = self.evaluator.evaluate(baseline, layer, [mask], None)[0].scored.score
+                return cast(float, found)
+
+            known = order.arrange([self._view(baseline, layer) for layer in layers], score)
+            if sorted(known) != sorted(layers):
+                raise AssertionError(f"order {self.trial.order.name} is not a permutation of the layers")
+            self.snapshots.save_order(known)
+        return known
+
+    def _view(self, state: State, layer: str) -> LayerView:
+        """The layer as a method sees it: its present weights, members side by side."""
+        tensors = state.tensors(self.graph, self.weights)
+        members = self.graph.group(layer).members
+        return LayerView(layer, torch.cat([tensors[f"{m}.weight"].flatten(1) for m in members], 1))
+
+    def _layer(
+        self, step: int, layer: str, state: State, val_score: float, num_layers: int
+    ) -> tuple[State, float]:
+        """Decide one layer and commit it: the state and its validation score afterwards."""
+        start = time.perf_counter()
+        view = self._view(state, layer)
+        place = {"prune_step": step, "num_layers": num_layers}
+        candidates = Candidates(
+            self.evaluator, state, layer, view.num_filters, self.scale,
+            lambda told: self.context.progress({**told, **place}),
+        )  # fmt: skip
+        rng = torch.Generator().manual_seed(seed_for(self.trial.seed, self.trial.method.name, layer))
+        if self.context.matched is not None:
+            decision, committed = self._match(step, view, state, val_score, rng)
+        else:
+            decision = self.method.decide(view, candidates, rng)
+            committed = commit_within_bound(
+                self.evaluator, self.graph, candidates, decision.keep_mask, self.scale, val_score
+            )
+        self.snapshots.save(step, committed.state, decision.agent_state)
+        index = list(self.graph.groups).index(layer)
+        sizes = self.sizes.of(committed.state)
+        row = layer_row(
+            self.graph.group(layer), index, step, committed, sizes, len(candidates.update_rows),
+            time.perf_counter() - start,
+        )  # fmt: skip
+        self.context.store.write_layer(step, row, candidates.update_rows, candidates.rows)
+        self.snapshots.forget_before(step)
+        self._tell_committed(step, num_layers, layer, committed)
+        return committed.state, committed.finetuned_val_score
+
+    def _match(
+        self, step: int, view: LayerView, state: State, val_score: float, rng: torch.Generator
+    ) -> tuple[Decision, Committed]:
+        """The matched trial's num_kept along this method's ranking."""
+        assert self.context.matched is not None
+        num_kept = self.context.matched.layer_rows()[step]["num_kept"]
+        mask = keep_first(cast(RankedMethod, self.method).rank(view, rng), num_kept)
+        if mask.all():
+            return Decision(mask), Committed(state, mask, val_score, val_score)
+        return Decision(mask), commit_as_given(self.evaluator, self.graph, state, view.layer, mask)
+
+    def _tell_committed(self, step: int, num_layers: int, layer: str, committed: Committed) -> None:
+        self.context.progress(
+            {
+                "layer": layer,
+                "prune_step": step + 1,
+                "num_layers": num_layers,
+                "committed_pruning_ratio": pruning_ratio(committed.keep_mask),
+                "val_score_drop": self.scale.baseline_score - committed.finetuned_val_score,
+                "pruning_ratio": self.sizes.pruning_ratio(committed.state, self.trial.layers),
+            }
+        )
+
+    def _finish(self, state: State, val_score: float) -> tuple[State, float]:
+        """The final fine-tune, kept only if it is within the bound (matched trials keep it whatever it gives)."""
+        final = self.evaluator.finetune(state, "final", state.version)
+        if final.version == state.version:
+            return state, val_score
+        score = self.evaluator.measure(final, "val")
+        if self.context.matched is not None or self.scale.feasible(score):
+            return final, score
+        return state, val_score
+
+    def _measure_test(self, state: State) -> float | None:
+        """The one time that this trial opens the test split."""
+        return None if self.context.baseline.test_score is None else self.evaluator.measure(state, "test")
+
+    def _baseline_finetuned(self, num_layers: int) -> float:
+        """What the same fine-tuning alone gives: one committed fine-tune a layer and the final one, nothing pruned."""
+
+        def compute() -> float:
+            state = State.baseline(self.context.baseline.key)
+            for _ in range(num_layers):
+                state = self.evaluator.finetune(state, "commit", state.version)
+            return self.evaluator.measure(self.evaluator.finetune(state, "final", state.version), "val")
+
+        return self.snapshots.shared_score(
+            self.context.baseline.folder, f"finetuned-{self.context.workload.key}-{num_layers}", compute
+        )
