@@ -76,7 +76,8 @@ class Candidates:
         self._record(packed, evaluations, update, known)
         if policy_entropy is not None:
             self._record_update(masks, evaluations, policy_entropy)
-        self._tell(masks, evaluations, len(new))
+        learning = policy_entropy is not None or not self.update_rows
+        self._tell(masks, evaluations if learning else [], len(new))
         return evaluations
 
     def feasible_masks(self) -> list[Tensor]:
@@ -136,14 +137,16 @@ class Candidates:
         )
 
     def _tell(self, masks: Sequence[Tensor], evaluations: list[Evaluation], num_new: int) -> None:
+        """Progress; the reward shown is that of the learning, not of the searches after it."""
+        rewards = {"reward": statistics.fmean(e.reward for e in evaluations)} if evaluations else {}
         self.progress(
-            {
+            rewards
+            | {
                 "layer": self.layer,
                 "num_updates": len(self.update_rows),
                 "num_candidates": len(self.rows),
                 "new_candidates": len(masks),
                 "new_scored": num_new,
-                "reward": statistics.fmean(e.reward for e in evaluations),
                 "layer_pruning_ratio": statistics.fmean(pruning_ratio(mask) for mask in masks),
             }
         )

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from raprune.errors import EvaluatorError
+from raprune.errors import EvaluatorError, RapruneError
 
 MAX_IN_FLIGHT = 2
 MAX_ATTEMPTS = 4
@@ -95,6 +95,8 @@ class Dispatcher:
             lost = error
             call.attempts = max(call.attempts, MAX_ATTEMPTS - 2)  # deterministic: one more try, alone
         except ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, RapruneError):
+                raise error.cause from None
             raise EvaluatorError(f"{what} failed on an evaluator:\n{error}") from None
         self._quarantined.setdefault(actor, self.actors[actor].ping.remote())
         attempts = call.attempts + 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from raprune.evaluators.dispatch import Call, Dispatcher
 from raprune.masks import pack, unpack
 from raprune.registry import EVALUATORS
 from raprune.state import State
-from raprune.study.schema import EvaluatorsSpec
+from raprune.study.schema import EvaluatorsSpec, TrialSpec
 from raprune.workload import Workload
 
 BATCH_BELOW_S = 0.02
@@ -29,16 +30,23 @@ MAX_STATES = 8
 
 
 class EvaluatorProcess:
-    """The actor. Every call carries what it needs; engines and states are kept only to save their loading."""
+    """The actor. Every call carries what it needs, so one that was restarted gives the same results; the engine (network
+    and data, loaded once for each workload) and the states are kept only to save their loading."""
 
-    def __init__(self, name: str, workloads: Sequence[Workload], settings: EvaluatorsSpec, device: str) -> None:
+    def __init__(self, name: str, settings: EvaluatorsSpec, device: str) -> None:
+        import raprune.engine  # noqa: F401  (torch is loaded while the baseline is prepared)
+
         self.name = name
         self.settings = settings
         self.device = device
         self._engines: dict[str, Any] = {}
         self._states: dict[str, State] = {}
-        for workload in workloads[:1]:
-            self._engine(workload)
+
+    def prepare(self, baselines: list[tuple[TrialSpec, Path]]) -> list[str]:
+        """Have baselines on disk; gives back their folders."""
+        from raprune.baseline import prepare_baseline
+
+        return [prepare_baseline(trial, folder, self.device).folder for trial, folder in baselines]
 
     def _engine(self, workload: Workload) -> Any:
         from raprune.engine import Engine

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,8 +53,7 @@ def connect(
         )
     for key, value in QUIET.items():
         os.environ.setdefault(key, value)
-    if "RAY_AUTH_MODE" not in os.environ and (address is None or _has_token()):
-        os.environ["RAY_AUTH_MODE"] = "token"
+    _authenticate(local=address is None)
     import ray
 
     if ray.is_initialized():
@@ -85,6 +85,16 @@ def _join(address: str, common: dict[str, Any]) -> None:
             "token authentication needs its token here too, in RAY_AUTH_TOKEN, in the file named by "
             "RAY_AUTH_TOKEN_PATH, or in ~/.ray/auth_token; every node needs the same."
         ) from None
+
+
+def _authenticate(*, local: bool) -> None:
+    """Ray 2.59 and later want a token; an explicit address finds it only in token mode. Ours is for this study alone."""
+    if "RAY_AUTH_MODE" in os.environ:
+        return
+    if local and not _has_token():
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    if local or _has_token():
+        os.environ["RAY_AUTH_MODE"] = "token"
 
 
 def _has_token() -> bool:

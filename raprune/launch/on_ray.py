@@ -40,12 +40,12 @@ def ray_runner(
     watch: Watch,
 ) -> Iterator[Runner]:
     """A runner on a local or running Ray cluster; everything it started is gone afterwards."""
-    import ray
-
     watch.phase("joining the Ray cluster" if address else "starting Ray")
     threads = max(trial.scoring.threads for trial in plan.trials)
     namespace = f"raprune-{plan.spec.name}-{uuid.uuid4().hex[:8]}"
     joined = connect(address, namespace, plan.spec.evaluators, count, threads)
+    import ray  # only now: Ray reads its environment when it is imported
+
     try:
         resources = resources_for(ray.cluster_resources(), plan.spec.evaluators, count, threads)
         runner = RayRunner(plan, out, resources, namespace, todo)
@@ -59,7 +59,7 @@ def ray_runner(
 
 
 class RayRunner:
-    """Baselines as tasks, a pool of evaluators, trials under Ray Tune."""
+    """A pool of evaluators, and trials under Ray Tune."""
 
     def __init__(
         self, plan: StudyPlan, out: Path, resources: Resources, namespace: str, todo: Sequence[TrialSpec]
@@ -74,24 +74,23 @@ class RayRunner:
         )
 
     def prepare(self, trials: Sequence[TrialSpec]) -> None:
-        """Baselines where the evaluators will be (on a GPU, where there are any); then the pool."""
+        """The pool; then the baselines, trained or loaded and measured by its evaluators."""
         import ray
 
-        from raprune.baseline import prepare_baseline
+        from raprune.evaluators.dispatch import Call, Dispatcher
 
-        task = ray.remote(prepare_baseline).options(**self.resources.options, max_retries=2)
-        distinct = {trial.baseline_key: trial for trial in trials}.values()
-        device = self.resources.device
-        refs = [task.remote(trial, self.place.baseline_folder(trial), device) for trial in distinct]
-        try:
-            ray.get(refs)
-        except ray.exceptions.RayTaskError as error:
-            if isinstance(error.cause, InputError):
-                raise error.cause from None
-            raise
-        self._start_pool([Workload.of(trial, self.place.baseline_folder(trial)) for trial in distinct])
+        self._start_pool()
+        distinct = list({trial.baseline_key: trial for trial in trials}.values())
 
-    def _start_pool(self, workloads: Sequence[Workload]) -> None:
+        def submit(actor: Any, items: list[Any]) -> Any:
+            return actor.prepare.remote([(trial, self.place.baseline_folder(trial)) for trial in items])
+
+        calls = [Call([trial], [index]) for index, trial in enumerate(distinct)]
+        Dispatcher(self.actors).run(calls, submit, "preparing the baseline")
+        first = Workload.of(distinct[0], self.place.baseline_folder(distinct[0]))
+        ray.get([actor.describe.remote(first) for actor in self.actors])
+
+    def _start_pool(self) -> None:
         import ray
 
         from raprune.evaluators.ray_pool import EvaluatorProcess
@@ -101,10 +100,9 @@ class RayRunner:
         for name in names:
             options = {**self.resources.options, "name": name, "max_restarts": -1, "max_task_retries": 0}
             spec = self.place.evaluators
-            self.actors.append(actor.options(**options).remote(name, workloads, spec, self.resources.device))
+            self.actors.append(actor.options(**options).remote(name, spec, self.resources.device))
         pings = [a.ping.remote() for a in self.actors]
-        ready, missing = ray.wait(pings, num_returns=len(pings), timeout=READY_S)
-        ray.get(ready)
+        _, missing = ray.wait(pings, num_returns=len(pings), timeout=READY_S)
         if missing:
             raise InputError(f"{len(missing)} of {len(names)} evaluators did not start within {READY_S:.0f} s")
         self.place = replace(self.place, pool=PoolAddress(self.namespace, names))

@@ -1,0 +1,25 @@
+"""Mean pruning ratio of the sampled masks against updates, for every layer."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from raprune.results import Tables
+
+from ..updates import by_update, draw_updates
+
+PLACE = 5
+TITLE = "What the agents learned: pruning ratio"
+CAPTION = "Mean share of filters pruned by each update's masks, one panel a layer."
+
+
+def select(tables: Tables) -> pd.DataFrame:
+    """Layer, bound, order, update, value (percent of filters pruned)."""
+    frame = by_update(tables, "pruning_ratio_mean")
+    return frame.assign(value=100 * frame["value"])
+
+
+def draw(frame: pd.DataFrame) -> Figure:
+    """A small panel a layer."""
+    return draw_updates(frame, "filters pruned (%)", zero_line=False)

@@ -1,0 +1,197 @@
+"""The command line. Nothing heavy is imported before it is needed: ``--help`` starts in a blink."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from raprune import __version__
+from raprune.errors import RapruneError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from raprune.study import StudyPlan
+
+app = typer.Typer(
+    name="raprune",
+    help="How far can a convolutional network be pruned? Studies of learned filter pruning, on Ray.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study file (YAML).", show_default=False)]
+Out = Annotated[
+    Optional[Path],  # noqa: UP045  (typer reads the annotation)
+    typer.Option("--out", metavar="DIR", help="The study's own folder. [default: results/NAME]"),
+]
+Sets = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option("--set", metavar="a.b=c", help="Override one key of the study; may be given several times."),
+]
+
+
+@app.command()
+def study(
+    file: StudyFile,
+    out: Out = None,
+    evaluators: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--evaluators", min=0, metavar="N", help="Evaluators in the pool; 0 scores in this process."),
+    ] = None,
+    address: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--address", metavar="A", help="Join a running Ray cluster: auto, or host:port."),
+    ] = None,
+    overrides: Sets = None,
+) -> None:
+    """Run a study, or go on with it; the same command again skips what is complete."""
+    from raprune.launch import run_study
+    from raprune.summary import results_table
+
+    console = _console()
+    plan = _load(file, overrides)
+    folder = out or Path("results") / plan.spec.name
+    progress = _progress(plan, console)
+    with progress:
+        outcome = run_study(plan, folder, progress, num_evaluators=evaluators, address=address)
+    console.print(results_table(folder))
+    console.print(f"\n{outcome.summary()} in {progress._clock()}; rows in {folder}", highlight=False, soft_wrap=True)
+    if outcome.interrupted:
+        console.print("interrupted; the same command goes on from the last committed layers", style="yellow")
+    else:
+        console.print(f"report: {_report(folder)}", highlight=False, soft_wrap=True)
+    raise typer.Exit(outcome.exit_code)
+
+
+@app.command()
+def check(file: StudyFile, overrides: Sets = None) -> None:
+    """Check a study without running it: its trials, its data, what its drop bounds are in images."""
+    from raprune.preflight import inspect
+    from raprune.summary import plan_table
+
+    console = _console()
+    plan = _load(file, overrides)
+    facts = inspect(plan)
+    console.print(plan_table(plan))
+    for fact in facts.values():
+        test = f"{fact.num_test} test" if fact.num_test is not None else "no test split: test scores will be null"
+        console.print(
+            f"\n{fact.model} on {fact.dataset}: {len(fact.graph.groups)} layers can be pruned; {fact.params:,} parameters, "
+            f"{fact.macs:,} multiply-adds\n{fact.num_train} training images, {fact.num_val} for validation, {test}",
+            highlight=False,
+        )
+        if fact.checkpoint_score is not None:
+            console.print(f"the checkpoint scores {fact.checkpoint_score:.1f}% on validation images", highlight=False)
+    for bound, num_val, error in sorted(
+        {(t.drop_bound, facts[t.baseline_key].num_val, facts[t.baseline_key].standard_error) for t in plan.trials if t.drop_bound}
+    ):
+        console.print(
+            f"drop bound {bound:g} points = {bound * num_val / 100:.1f} of {num_val} validation images "
+            f"(standard error of one score: {error:.2f} points)",
+            highlight=False,
+        )
+
+
+@app.command("list")
+def list_plugins(
+    kind: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Argument(help="model, dataset, score, method, order, reward or evaluator."),
+    ] = None,
+) -> None:
+    """Every plug-in with its settings, their defaults and units."""
+    from raprune.errors import InputError
+    from raprune.registry import KINDS, nearest
+
+    console = _console()
+    if kind is not None and kind not in KINDS:
+        raise InputError(f"no kind of plug-in is called {kind!r}{nearest(kind, list(KINDS))}")
+    for name in [kind] if kind else KINDS:
+        console.print(f"\n[bold]{name}[/bold]", highlight=False)
+        for plugin in KINDS[name]:
+            console.print(f"  [cyan]{plugin.name}[/cyan]  {plugin.summary}", highlight=False, soft_wrap=True)
+            for key, field in plugin.settings.model_fields.items():
+                default = "required" if field.is_required() else f"= {field.get_default(call_default_factory=True)!r}"
+                note = " ".join((field.description or "").split())
+                console.print(f"      {key} {default}  {note}", style="dim", markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A study's results folder.", show_default=False)],
+) -> None:
+    """Draw the report of a study: figures (PNG and SVG) and one page."""
+    _console().print(f"report: {_report(folder)}", highlight=False, soft_wrap=True)
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        typer.echo(f"raprune {__version__}")
+        raise typer.Exit()
+
+
+def main() -> None:
+    """Entry point: our own errors become sentences and exit codes, never tracebacks."""
+    from click.exceptions import ClickException
+
+    try:
+        app(standalone_mode=False)
+    except typer.Exit as stop:
+        sys.exit(stop.exit_code)
+    except ClickException as error:
+        error.show()
+        sys.exit(2)
+    except RapruneError as error:
+        _console(stderr=True).print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(2)
+    except (KeyboardInterrupt, typer.Abort):
+        _console(stderr=True).print("interrupted", style="yellow")
+        sys.exit(130)
+
+
+def _console(*, stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    return Console(stderr=stderr)
+
+
+def _load(file: Path, overrides: list[str] | None) -> StudyPlan:
+    from raprune.study import load_study
+
+    def layer_names(trial):  # type: ignore[no-untyped-def]
+        from raprune.preflight import layer_names
+
+        return layer_names(trial)
+
+    return load_study(file, overrides or (), layer_names)
+
+
+def _progress(plan: StudyPlan, console: Console):  # type: ignore[no-untyped-def]
+    from raprune.preflight import expected_candidates, inspect, num_layers
+    from raprune.progress import StudyProgress, TrialProgress
+    from raprune.summary import trial_label
+
+    facts = inspect(plan)
+    trials = {}
+    for trial in plan.trials:
+        fact = facts[trial.baseline_key]
+        label = trial_label(plan.axes[trial.trial_id])
+        trials[trial.trial_id] = TrialProgress(label, expected_candidates(trial, fact), num_layers(trial, fact))
+    return StudyProgress(console, trials)
+
+
+def _report(folder: Path) -> Path:
+    try:
+        from raprune.analysis.plots import write_report
+    except ModuleNotFoundError:
+        from analysis.plots import write_report  # a checkout: analysis/ lies beside raprune/
+    page: Path = write_report(folder)
+    return page

@@ -1,0 +1,163 @@
+"""What a person sees while a study runs: a live table on a terminal, a line for each committed layer elsewhere."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+MAX_ROWS = 12
+"""Running trials shown at a time."""
+
+
+@dataclass
+class TrialProgress:
+    """What is known of one trial."""
+
+    label: str
+    expected: int
+    """Candidates it will ask for, at most."""
+    num_layers: int
+    layers_done: int = 0
+    layer: str = ""
+    layer_candidates: int = 0
+    pruning_ratio: float = 0.0
+    reward: float | None = None
+    updates: int = 0
+    status: str = "waiting"
+    """waiting, running, completed, failed."""
+
+    @property
+    def share_done(self) -> float:
+        """Of its candidates, roughly: whole layers, and what the present one has asked for."""
+        if self.status in ("completed", "failed"):
+            return 1.0
+        a_layer = max(1.0, self.expected / max(1, self.num_layers))
+        return min(1.0, (self.layers_done + min(1.0, self.layer_candidates / a_layer)) / max(1, self.num_layers))
+
+
+@dataclass
+class StudyProgress:
+    """A :class:`raprune.launch.Watch` that draws; create it, then use it as a context manager."""
+
+    console: Console
+    trials: dict[str, TrialProgress]
+    started: float = field(default_factory=time.monotonic)
+    num_candidates: int = 0
+    num_scored: int = 0
+    text: str = ""
+    first_reward_s: float | None = None
+    _live: Live | None = None
+    _trials_since: float | None = None
+    _done_before: float = 0.0
+
+    def __enter__(self) -> StudyProgress:
+        if self.console.is_terminal:
+            self._live = Live(self, console=self.console, refresh_per_second=4, transient=True)
+            self._live.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def phase(self, text: str) -> None:
+        if text:
+            self._line(Text(f"{self._clock()}  {text}", style="dim"))
+        elif self._trials_since is None:
+            self._trials_since = time.monotonic()
+            self._done_before = self._work_done()
+        self.text = text
+
+    def told(self, trial_id: str, progress: dict[str, Any]) -> None:
+        trial = self.trials[trial_id]
+        trial.status = "running"
+        trial.layer = progress.get("layer", trial.layer)
+        trial.num_layers = progress.get("num_layers", trial.num_layers)
+        trial.layers_done = progress.get("prune_step", trial.layers_done)
+        trial.layer_candidates = progress.get("num_candidates", 0)
+        trial.updates = progress.get("num_updates", trial.updates)
+        trial.reward = progress.get("reward", trial.reward)
+        self.num_candidates += progress.get("new_candidates", 0)
+        self.num_scored += progress.get("new_scored", 0)
+        if self.first_reward_s is None and "reward" in progress:
+            self.first_reward_s = time.monotonic() - self.started
+            self._line(Text(f"{self._clock()}  first reward {progress['reward']:+.3f} ({trial.label}, {trial.layer})"))
+        if "pruning_ratio" in progress:
+            trial.pruning_ratio = progress["pruning_ratio"]
+            trial.layer_candidates = 0
+            if self._live is None:
+                self._committed(trial, progress)
+
+    def ended(self, trial_id: str, status: str, folder: Path) -> None:
+        trial = self.trials[trial_id]
+        if trial.status == status:
+            return
+        trial.status = status
+        if status == "failed":
+            self._line(Text(f"{self._clock()}  failed: {trial.label}; see {folder / 'error.txt'}", style="red"))
+        elif status == "completed" and trial.layers_done:
+            note = f"{self._clock()}  completed: {trial.label}, {trial.pruning_ratio:.1%} of filters pruned"
+            self._line(Text(note, style="green"))
+
+    def _committed(self, trial: TrialProgress, progress: dict[str, Any]) -> None:
+        ratio, drop = progress.get("committed_pruning_ratio", 0.0), progress.get("val_score_drop", 0.0)
+        reward = "" if trial.reward is None else f", reward {trial.reward:+.3f}"
+        self._line(
+            Text(
+                f"{self._clock()}  {trial.label}: {trial.layer} ({trial.layers_done}/{trial.num_layers}) "
+                f"{ratio:.0%} pruned{reward}, drop {drop:+.1f} points; "
+                f"{self._rate():.0f} candidates/s, {self._left()} left"
+            )
+        )
+
+    def _line(self, text: Text) -> None:
+        self.console.print(text, highlight=False, soft_wrap=True)
+
+    def _clock(self) -> str:
+        return _duration(time.monotonic() - self.started)
+
+    def _rate(self) -> float:
+        """Candidates asked for a second, memo included, since the first trial began."""
+        since = self._trials_since or time.monotonic()
+        return self.num_candidates / max(1e-9, time.monotonic() - since)
+
+    def _work_done(self) -> float:
+        return sum(t.expected * t.share_done for t in self.trials.values())
+
+    def _left(self) -> str:
+        """Time left, as a duration; unknown before a fiftieth is done."""
+        total = sum(t.expected for t in self.trials.values()) - self._done_before
+        done = self._work_done() - self._done_before
+        if self._trials_since is None or total <= 0 or done < 0.02 * total:
+            return "?"
+        return _duration((time.monotonic() - self._trials_since) * (total - done) / done)
+
+    def __rich__(self) -> RenderableType:
+        ended = sum(t.status in ("completed", "failed") for t in self.trials.values())
+        head = f"{self._clock()}  {ended} of {len(self.trials)} trials"
+        if self.text:
+            head += f"  {self.text}"
+        else:
+            head += f"  {self.num_candidates:,} candidates, {self._rate():.0f}/s  {self._left()} left"
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        for name in ("trial", "layer", "", "pruned", "update", "reward"):
+            table.add_column(name, justify="left" if name in ("trial", "layer") else "right", no_wrap=True)
+        running = [t for t in self.trials.values() if t.status == "running"]
+        for trial in running[:MAX_ROWS]:
+            reward = "" if trial.reward is None else f"{trial.reward:+.3f}"
+            step = f"{min(trial.layers_done + 1, trial.num_layers)}/{trial.num_layers}"
+            table.add_row(trial.label, trial.layer, step, f"{trial.pruning_ratio:.1%}", str(trial.updates), reward)
+        return Group(Text(head, style="bold"), table) if running else Text(head, style="bold")
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
