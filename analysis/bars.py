@@ -2,28 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
-from .style import tidy
+from .labels import in_order
+from .style import SOFT, legend_names, tidy
 
 
-def grouped_bars(
-    axes: Axes, frame: pd.DataFrame, group: str, series: str, value: str, text: str, colours: dict[str, str]
-) -> None:
-    """Bars of ``value``, a cluster for each of ``group``, a colour for each of ``series``, ``text`` on every bar."""
-    groups: Sequence[str] = list(dict.fromkeys(frame[group]))
-    names: Sequence[str] = list(dict.fromkeys(frame[series]))
-    width = 0.8 / max(1, len(names))
+def grouped_bars(axes: Axes, frame: pd.DataFrame, group: str, series: str, colours: Mapping[str, str]) -> None:
+    """Bars of ``value``, a cluster for each of ``group``, a colour for each of ``series``, ``text`` on every bar.
+
+    Where several trials are behind a bar, a whisker from ``lowest`` to ``highest``.
+    """
+    groups = in_order(frame[group])
+    names = [name for name in colours if name in set(frame[series])]
+    width = min(0.4, 0.8 / max(1, len(names)))
     for number, name in enumerate(names):
-        part = frame[frame[series] == name].set_index(group)
-        found = [g for g in groups if g in part.index]
-        places = [groups.index(g) + (number - (len(names) - 1) / 2) * width for g in found]
-        bars = axes.bar(places, part.loc[found, value], width * 0.92, color=colours[name], label=name)
-        axes.bar_label(bars, labels=list(part.loc[found, text]), fontsize=7, padding=2)
+        part = frame[frame[series] == name]
+        places = [groups.index(g) + (number - (len(names) - 1) / 2) * width for g in part[group]]
+        bars = axes.bar(places, part["value"], width * 0.92, color=colours[name])
+        _whiskers(axes, places, part)
+        ends = part["highest"].where(part["value"] >= 0, part["lowest"])
+        for bar, end, text in zip(bars, ends, part["text"], strict=True):
+            above = bar.get_height() >= 0
+            axes.annotate(
+                text,
+                (bar.get_x() + bar.get_width() / 2, end),
+                (0, 2 if above else -2),
+                textcoords="offset points",
+                ha="center",
+                va="bottom" if above else "top",
+                fontsize=7,
+                linespacing=1.05,
+            )
     axes.set_xticks(range(len(groups)), groups)
-    axes.margins(y=0.12)
+    axes.set_xlim(-0.6, len(groups) - 0.4)
+    axes.margins(y=0.16)
     tidy(axes)
     axes.grid(axis="x", visible=False)
+
+
+def _whiskers(axes: Axes, places: list[float], part: pd.DataFrame) -> None:
+    for place, low, high, number in zip(places, part["lowest"], part["highest"], part["num_trials"], strict=True):
+        if number > 1:
+            axes.plot([place, place], [low, high], color=SOFT, linewidth=1, marker="_", markersize=5)
+
+
+def bar_legend(figure: Figure, colours: Mapping[str, str]) -> None:
+    """The colours of the series, under the figure."""
+    handles = [Patch(color=colour) for colour in colours.values()]
+    figure.legend(handles, legend_names(colours), loc="outside lower center", ncols=min(5, len(colours)))

@@ -1,27 +1,38 @@
-"""What the figures share: completed trials with the bound that applies to them, and layers in their order."""
+"""What the figures share: completed trials, their rows in the finer tables, means over seeds."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import pandas as pd
 
 from raprune.results import Tables
 
+from .labels import describe
+
+SPLITS = {"val_score_drop": "validation", "test_score_drop": "test"}
+
 
 def completed_trials(tables: Tables) -> pd.DataFrame:
-    """Completed trials, with ``bound`` (a matched trial has its partner's), ``matched`` and ``label``."""
-    trials = tables.trials[tables.trials["status"] == "completed"].copy()
-    own = tables.trials.set_index("trial_id")["drop_bound"]
-    trials["matched"] = trials["matched_trial_id"].notna()
-    trials["bound"] = trials["drop_bound"].where(~trials["matched"], trials["matched_trial_id"].map(own))
-    trials["label"] = trials["method"] + trials["matched"].map({True: " (matched)", False: ""})
-    return trials
+    """Completed trials in the study's order, labelled by :func:`analysis.labels.describe`."""
+    trials = describe(tables.trials)
+    return trials[trials["status"] == "completed"].reset_index(drop=True)
 
 
-def with_trial(frame: pd.DataFrame, trials: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+def with_trial(frame: pd.DataFrame, trials: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     """Rows of a finer table with columns of their trial; rows of other trials are left out."""
     return frame.drop(columns="study").merge(trials[["trial_id", *columns]], on="trial_id", how="inner")
 
 
-def in_order(values: pd.Series) -> list[str]:
-    """Distinct values as they first appear."""
-    return list(dict.fromkeys(values))
+def by_split(trials: pd.DataFrame) -> pd.DataFrame:
+    """A row for each trial and split in which it has a score drop: adds ``split`` and ``score_drop``."""
+    parts = [trials.assign(split=split, score_drop=trials[column]) for column, split in SPLITS.items()]
+    found = [part[part["score_drop"].notna()] for part in parts]
+    return pd.concat(found, ignore_index=True)
+
+
+def over_seeds(frame: pd.DataFrame, keys: Sequence[str], value: str, *means: str) -> pd.DataFrame:
+    """Mean, ``lowest`` and ``highest`` of ``value`` and the mean of ``means`` over rows that share ``keys``."""
+    wanted: dict[str, tuple[str, str]] = {column: (column, "mean") for column in (value, *means)}
+    wanted |= {"lowest": (value, "min"), "highest": (value, "max"), "num_trials": (value, "size")}
+    return frame.groupby(list(keys), sort=False).agg(**wanted).reset_index()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -11,19 +12,28 @@ import pandas as pd
 
 from raprune.results import Tables
 
+from .labels import describe, text
+from .trials_table import over_bound, trial_name, trials_table
+
 STYLE = """
-:root { color-scheme: light; --ink: #1f2328; --soft: #57606a; --line: #d0d7de; --back: #f6f8fa; --blue: #0969da; }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); max-width: 1120px; margin: 2rem auto; padding: 0 1.2rem; }
+:root { color-scheme: light; --ink: #1f2328; --soft: #57606a; --line: #d0d7de; --back: #f6f8fa; --blue: #0969da;
+  --red: #cf222e; }
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); max-width: 1160px; margin: 2rem auto;
+  padding: 0 1.2rem; }
 h1 { font-size: 1.7rem; margin: 0; } h2 { font-size: 1.2rem; margin: 2.4rem 0 .3rem; }
-p { margin: .3rem 0 .8rem; max-width: 62rem; } .soft { color: var(--soft); font-size: .9rem; }
+p { margin: .3rem 0 .8rem; max-width: 62rem; } .soft { color: var(--soft); } p.soft { font-size: .9rem; }
 figure { margin: 0; } img { max-width: 100%; height: auto; border: 1px solid var(--line); border-radius: 6px; }
 a { color: var(--blue); text-decoration: none; } a:hover { text-decoration: underline; }
 .cards { display: flex; flex-wrap: wrap; gap: .8rem; margin: 1.2rem 0; }
-.card { background: var(--back); border: 1px solid var(--line); border-radius: 6px; padding: .6rem 1rem; min-width: 9rem; }
+.card { background: var(--back); border: 1px solid var(--line); border-radius: 6px; padding: .6rem 1rem;
+  min-width: 9rem; max-width: 17rem; }
 .card b { display: block; font-size: 1.35rem; } .scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-size: .88rem; width: 100%; }
-th, td { padding: .25rem .6rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
-th { background: var(--back); } th.text, td.text { text-align: left; } .failed { color: #cf222e; }
+.failures { border: 1px solid var(--red); border-left-width: 6px; border-radius: 6px; padding: .3rem 1rem .6rem; }
+.failures h2 { margin: .4rem 0; color: var(--red); } pre { font-size: .8rem; overflow-x: auto; }
+table { border-collapse: collapse; font-size: .82rem; width: 100%; font-variant-numeric: tabular-nums; }
+th, td { padding: .22rem .45rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
+th { background: var(--back); white-space: normal; vertical-align: bottom; }
+th.text, td.text { text-align: left; } .failed { color: var(--red); } td[colspan] { white-space: normal; }
 """
 
 
@@ -34,28 +44,31 @@ class Drawn:
     name: str
     title: str
     caption: str
-    drawn: bool
-    """False where the study has no data for it."""
+    width: int | None
+    """In pixels of the page; ``None`` where the study has no data for it."""
 
 
 def render_page(tables: Tables, figures: Sequence[Drawn]) -> str:
     """The page as HTML."""
     manifest = tables.manifest
-    title = escape(f"{manifest['study']}: raprune report")
-    shown = "\n".join(_figure(f) for f in figures if f.drawn)
-    empty = [f.title for f in figures if not f.drawn]
-    nothing = f"<p class='soft'>No data yet for: {escape('; '.join(empty))}.</p>" if empty else ""
+    name = escape(manifest["study"])
+    shown = "\n".join(_figure(f) for f in figures if f.width)
+    empty = [f.title for f in figures if not f.width]
+    nothing = f"<p class='soft'>No data for: {escape('; '.join(empty))}.</p>" if empty else ""
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>{title}</title><style>{STYLE}</style></head><body>
-<h1>{escape(manifest["study"])}</h1>
-<p>{escape(manifest["description"])}</p>
+<title>{name}: raprune report</title><style>{STYLE}</style></head><body>
+<h1>{name}</h1>
+<p>{escape(manifest.get("description") or "")}</p>
 <div class="cards">{_cards(tables)}</div>
+{_failures(tables)}
 {shown}
 {nothing}
-<h2>All trials</h2>
-<p class="soft">Scores in percent, drops in percentage points (positive is worse). Rows: <code>trials/*/trial.parquet</code>.</p>
-<div class="scroll">{_trials_table(tables)}</div>
+<section id="trials"><h2>All trials</h2>
+<p class="soft">Scores in percent, drops and bounds in percentage points (positive is worse, red is over the bound).
+A matched trial shows its partner's bound and has none itself.
+Rows: <code>trials/*/trial.parquet</code>, those of the study as it now stands.</p>
+<div class="scroll">{trials_table(tables)}</div></section>
 <p class="soft">{_provenance(tables)}</p>
 </body></html>
 """
@@ -63,9 +76,10 @@ def render_page(tables: Tables, figures: Sequence[Drawn]) -> str:
 
 def _figure(figure: Drawn) -> str:
     files = " ".join(f'<a href="{figure.name}.{kind}">{kind.upper()}</a>' for kind in ("png", "svg", "csv"))
+    image = f'<img src="{figure.name}.png" width="{figure.width}" alt="{escape(figure.title)}">'
     return f"""<section id="{figure.name}"><h2>{escape(figure.title)}</h2>
 <p>{escape(figure.caption)} <span class="soft">{files}</span></p>
-<figure><a href="{figure.name}.svg"><img src="{figure.name}.png" alt="{escape(figure.title)}"></a></figure></section>"""
+<figure><a href="{figure.name}.svg">{image}</a></figure></section>"""
 
 
 def _cards(tables: Tables) -> str:
@@ -73,85 +87,75 @@ def _cards(tables: Tables) -> str:
     planned = len(tables.manifest["trial_ids"])
     done = trials[trials["status"] == "completed"]
     cards = [(f"{len(done)} of {planned}", "trials completed")]
-    failed = int((trials["status"] == "failed").sum())
-    if failed:
-        cards.append((str(failed), "trials failed"))
+    for status in ("failed", "stopped"):
+        if number := int((trials["status"] == status).sum()):
+            cards.append((str(number), f"trials {status}"))
+    if missing := planned - len(trials):
+        cards.append((str(missing), "trials not ended yet"))
     if len(done):
-        first = done.iloc[0]
-        cards.append((f"{first['baseline_val_score']:.1f}%", f"baseline {first['score_name']} (validation)"))
-        within = done[done["matched_trial_id"].isna()]
-        if len(within):
-            best = within.loc[within["pruning_ratio"].idxmax()]
-            text = f"filters pruned at most ({best['method']}, bound {best['drop_bound']:g})"
-            cards.append((f"{best['pruning_ratio']:.1%}", text))
-        cards.append((f"{int(done['num_candidates'].sum()):,}", "candidates asked for"))
+        cards += _outcomes(done)
     return "".join(f"<div class='card'><b>{escape(big)}</b>{escape(small)}</div>" for big, small in cards)
 
 
-_COLUMNS = {
-    "method": "method",
-    "drop_bound": "bound",
-    "order": "order",
-    "seed": "seed",
-    "pruning_ratio": "filters pruned",
-    "params": "params removed",
-    "macs": "MACs removed",
-    "val_score": "val",
-    "val_score_drop": "val drop",
-    "test_score": "test",
-    "test_score_drop": "test drop",
-    "num_layers_whole": "layers whole",
-    "num_candidates": "candidates",
-    "wall_time_s": "seconds",
-}
-_TEXT = ("method", "order")
+def _outcomes(done: pd.DataFrame) -> list[tuple[str, str]]:
+    """Cards of the completed trials."""
+    score = " / ".join(dict.fromkeys(done["score_name"]))
+    images = " / ".join(f"{number:,.0f}" for number in sorted(set(done["num_val_images"].dropna())))
+    baseline, finetuned = _span(done["baseline_val_score"]), _span(done["baseline_finetuned_val_score"])
+    alone = f"; {finetuned} when fine-tuned alike and nothing pruned" if finetuned else ""
+    cards = [(baseline, f"baseline {score} on {images} validation images{alone}")]
+    bounded = describe(done)
+    bounded = bounded[bounded["drop_bound"].notna()]
+    if len(bounded):
+        best = bounded.loc[bounded["pruning_ratio"].idxmax()]
+        cards.append((f"{best['pruning_ratio']:.1%}", f"filters pruned at most ({trial_name(best.to_dict())})"))
+    asked, scored = int(done["num_candidates"].sum()), int(done["num_scored"].sum())
+    return [*cards, (f"{asked:,}", f"candidates, {scored:,} of them scored and the rest known from before")]
 
 
-def _trials_table(tables: Tables) -> str:
-    head = "".join(f"<th{_class(column)}>{escape(name)}</th>" for column, name in _COLUMNS.items())
-    own = tables.trials.set_index("trial_id")["drop_bound"].to_dict()
-    body = "".join(_row(row, own) for row in tables.trials.to_dict("records"))
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+def _span(scores: pd.Series) -> str:
+    """A percentage, or the lowest and the highest of several."""
+    ends = dict.fromkeys(f"{score:.1f}%" for score in (scores.min(), scores.max()) if not pd.isna(score))
+    return " to ".join(ends)
 
 
-def _class(column: str) -> str:
-    return " class='text'" if column in _TEXT else ""
+def _failures(tables: Tables) -> str:
+    """What failed and what broke its contract, with the whole error; nothing where all went well."""
+    rows = describe(tables.trials).to_dict("records")
+    failed = [row for row in rows if row["status"] == "failed"]
+    over = [row for row in rows if row["status"] == "completed" and over_bound(row)]
+    if not failed and not over:
+        return ""
+    counts = [
+        f"{len(of)} {'trial' if len(of) == 1 else 'trials'} {what}"
+        for of, what in ((failed, "failed"), (over, "over the bound"))
+        if of
+    ]
+    items = [_failure(row) for row in failed] + [_over(row) for row in over]
+    return f"<section class='failures' id='failures'><h2>{', '.join(counts)}</h2>{''.join(items)}</section>"
 
 
-def _row(row: dict[Any, Any], bounds: dict[Any, Any]) -> str:
-    if row["status"] != "completed":
-        message = str(row["error"] or "not finished").splitlines()[0]
-        note = f"{row['method']}, {row['order']}: {row['status']}: {message}"
-        return f"<tr><td class='text failed' colspan='{len(_COLUMNS)}'>{escape(note)}</td></tr>"
-    bound = bounds.get(row["matched_trial_id"] or row["trial_id"])
-    shown = {
-        "method": row["method"] + (" (matched)" if row["matched_trial_id"] else ""),
-        "drop_bound": _number(bound, "{:g}"),
-        "order": row["order"],
-        "seed": f"{row['seed']:.0f}",
-        "pruning_ratio": f"{row['pruning_ratio']:.1%}",
-        "params": f"{1 - row['params'] / row['baseline_params']:.1%}",
-        "macs": f"{1 - row['macs'] / row['baseline_macs']:.1%}",
-        "num_layers_whole": f"{row['num_layers_whole']:.0f} of {row['num_layers']:.0f}",
-        "num_candidates": f"{row['num_candidates']:,.0f}",
-        "wall_time_s": f"{row['wall_time_s']:.0f}",
-    }
-    for column in ("val_score", "test_score"):
-        shown[column] = _number(row[column], "{:.1f}")
-    for column in ("val_score_drop", "test_score_drop"):
-        shown[column] = _number(row[column], "{:+.1f}")
-    cells = "".join(f"<td{_class(column)}>{escape(shown[column])}</td>" for column in _COLUMNS)
-    return f"<tr>{cells}</tr>"
+def _failure(row: dict[str, Any]) -> str:
+    error = (text(row["error"]) or "no error was recorded").strip()
+    head, _, rest = error.partition("\n")
+    name = f"<b>{escape(trial_name(row))}</b> <code>{escape(row['trial_id'])}</code>"
+    if not rest:
+        return f"<p>{name}: {escape(head)}</p>"
+    return f"<details><summary>{name}: {escape(head)}</summary><pre>{escape(rest)}</pre></details>"
 
 
-def _number(value: float | None, form: str) -> str:
-    return "" if value is None or pd.isna(value) else form.format(value)
+def _over(row: dict[str, Any]) -> str:
+    said = f"lost {row['val_score_drop']:.2f} points of validation score, over its bound"
+    return f"<p><b>{escape(trial_name(row))}</b> <code>{escape(row['trial_id'])}</code>: {said}</p>"
 
 
 def _provenance(tables: Tables) -> str:
     manifest = tables.manifest
-    packages = ", ".join(f"{name} {version}" for name, version in manifest["packages"].items())
-    devices = ", ".join(sorted({str(d) for d in tables.trials["device"].dropna()})) or "unknown"
+    packages = [f"{name} {version}" for name, version in manifest.get("packages", {}).items()]
+    devices = ", ".join(sorted(set(tables.trials["device"].dropna()))) or "unknown"
     commit = f", commit {manifest['commit'][:12]}" if manifest.get("commit") else ""
-    text = f"raprune {manifest['raprune']}{commit}; {packages}; device {devices}; preset {manifest['preset']}"
-    return escape(text)
+    python = f"Python {manifest['python']}" if manifest.get("python") else ""
+    command = shlex.join(["raprune", *manifest.get("command", [])[1:]])
+    version = f"raprune {manifest.get('raprune', 'of unknown version')}{commit}"
+    said = [version, f"preset {manifest['preset']}", f"device {devices}", ", ".join(filter(None, [python, *packages]))]
+    return f"{escape('; '.join(said))}; <code>{escape(command)}</code>"

@@ -19,10 +19,17 @@ if not __package__:  # run as a script, perhaps from a checkout where raprune is
     __package__ = "analysis"
     importlib.import_module(__package__)
 
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
 from raprune.results import Tables, read_study, write_text
 
 from . import figures
 from .page import Drawn, render_page
+from .style import RC
+
+PIXELS_AN_INCH = 96
+"""Of the page: one size of letters in all figures."""
 
 
 def figure_modules() -> list[ModuleType]:
@@ -37,18 +44,25 @@ class _Files:
     folder: Path
 
     def save(self, module: ModuleType, tables: Tables) -> Drawn:
-        """Compute and draw one figure; one without data is told as such, not drawn empty."""
+        """Compute and draw one figure; one without data is told as such, and its older files are taken away."""
         name = module.__name__.rpartition(".")[2]
         frame = module.select(tables)
         if frame.empty:
-            return Drawn(name, module.TITLE, module.CAPTION, drawn=False)
-        frame.to_csv(self.folder / f"{name}.csv", index=False)
-        figure = module.draw(frame)
-        for kind in ("png", "svg"):
-            aside = self.folder / f".{name}.{kind}"
-            figure.savefig(aside, format=kind, dpi=144, bbox_inches="tight")
-            os.replace(aside, self.folder / f"{name}.{kind}")
-        return Drawn(name, module.TITLE, module.CAPTION, drawn=True)
+            for kind in ("csv", "png", "svg"):
+                (self.folder / f"{name}.{kind}").unlink(missing_ok=True)
+            return Drawn(name, module.TITLE, module.CAPTION, width=None)
+        write_text(self.folder / f"{name}.csv", frame.to_csv(index=False))
+        with mpl.rc_context(RC):
+            figure = module.draw(frame)
+            for kind in ("png", "svg"):
+                self._picture(figure, f"{name}.{kind}", kind)
+        return Drawn(name, module.TITLE, module.CAPTION, width=round(PIXELS_AN_INCH * figure.get_figwidth()))
+
+    def _picture(self, figure: Figure, name: str, kind: str) -> None:
+        aside = self.folder / f".{name}.{os.getpid()}"
+        dated = {"Date": None} if kind == "svg" else None  # the same rows give the same file
+        figure.savefig(aside, format=kind, dpi=144, bbox_inches="tight", metadata=dated)
+        os.replace(aside, self.folder / name)
 
 
 def write_report(folder: Path) -> Path:

@@ -3,49 +3,85 @@
 from __future__ import annotations
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from raprune.results import Tables
 
-from .frames import completed_trials, in_order, with_trial
-from .style import bound_colours, new_figure, tidy
+from .frames import completed_trials, with_trial
+from .labels import in_order, joined
+from .style import INK, SOFT, bound_colours, grouped_legend, new_figure, tidy
 
 COLUMNS = 5
-LINES = ("-", "--", ":", "-.")
+LINES = ("-", "--", ":", "-.", (0, (6, 1)), (0, (3, 1, 1, 1, 1, 1)))
+KEYS = ["layer_index", "layer", "bound", "series"]
+NOTE = "Mean over seeds; an agent that stopped early is held at its last update."
 
 
 def by_update(tables: Tables, quantity: str) -> pd.DataFrame:
-    """Layer (low to high), bound, order, update and ``value``: the mean over the study's other axes."""
+    """Layer_index, layer, bound, series (order and what else differs), update, value."""
     trials = completed_trials(tables)
-    updates = with_trial(tables.updates, trials, ["order", "bound"])
-    places = tables.layers[["layer", "layer_index"]].drop_duplicates("layer")
-    frame = updates.merge(places, on="layer").rename(columns={quantity: "value"})
-    keys = ["layer_index", "layer", "bound", "order", "update"]
-    return frame.groupby(keys, sort=True)["value"].mean().reset_index()
+    learned = trials[trials["trial_id"].isin(tables.updates["trial_id"])]
+    several = learned["method"].nunique() > 1
+    names = [
+        joined(order, method if several else "", context)
+        for order, method, context in zip(learned["order"], learned["method"], learned["context"], strict=True)
+    ]
+    updates = with_trial(tables.updates, learned.assign(series=names), ["bound", "series"])
+    places = tables.layers[["trial_id", "layer", "layer_index"]]
+    updates = updates.merge(places, on=["trial_id", "layer"], how="inner")
+    lines = [
+        _mean_line(part, quantity).assign(**dict(zip(KEYS, key, strict=True)))
+        for key, part in updates.groupby(KEYS, sort=False)
+    ]
+    columns = [*KEYS, "update", "value"]
+    if not lines:
+        return pd.DataFrame(columns=columns)
+    return pd.concat(lines)[columns].sort_values("layer_index", kind="stable", ignore_index=True)
 
 
-def draw_updates(frame: pd.DataFrame, ylabel: str, zero_line: bool) -> Figure:
+def _mean_line(part: pd.DataFrame, quantity: str) -> pd.DataFrame:
+    """Update and value: the mean over trials, each held at its last update."""
+    wide = part.pivot_table(index="update", columns="trial_id", values=quantity, dropna=False)
+    return wide.ffill().mean(axis=1).rename("value").reset_index()
+
+
+def draw_updates(frame: pd.DataFrame, ylabel: str) -> Figure:
     """A grid of layers; colours tell the bound, line styles the order."""
-    layers = in_order(frame["layer"])
-    orders = in_order(frame["order"])
-    colours = bound_colours(frame["bound"].unique())
-    rows = -(-len(layers) // COLUMNS)
-    figure = new_figure(12, 0.8 + 2.0 * rows)
-    panels = figure.subplots(rows, COLUMNS, sharex=True, sharey=True, squeeze=False)
+    panels_of = list(frame.groupby(["layer_index", "layer"], sort=False))
+    names = in_order(frame["series"])
+    styles = {name: LINES[i % len(LINES)] for i, name in enumerate(names)}
+    colours = bound_colours(list(frame["bound"]))
+    columns = min(COLUMNS, len(panels_of))
+    rows = -(-len(panels_of) // columns)
+    figure = new_figure(max(5.0, 2.4 * columns), 1.1 + 1.9 * rows)
+    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for number, axes in enumerate(panels.flat):
-        if number >= len(layers):
+        if number >= len(panels_of):
             axes.set_visible(False)
             continue
-        part = frame[frame["layer"] == layers[number]]
-        for (bound, order), line in part.groupby(["bound", "order"], sort=False):
-            style = LINES[orders.index(order) % len(LINES)]
-            label = f"bound {bound:g}, {order}"
-            axes.plot(line["update"], line["value"], color=colours[bound], linestyle=style, linewidth=1.2, label=label)
-        axes.set_title(f"{number + 1}: {layers[number]}", fontsize=8)
-        if zero_line:
-            axes.axhline(0, color="#57606a", linewidth=0.6)
-        tidy(axes)
-    figure.supxlabel("update", fontsize=9)
-    figure.supylabel(ylabel, fontsize=9)
-    figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+        (index, layer), part = panels_of[number]
+        for (bound, name), line in part.groupby(["bound", "series"], sort=False):
+            axes.plot(line["update"], line["value"], color=colours[bound], linestyle=styles[name], linewidth=1.2)
+        axes.set_title(f"{index + 1}: {layer}", fontsize=8)
+        _label(axes, ylabel if number % columns == 0 else "", lowest=number + columns >= len(panels_of))
+    grouped_legend(
+        figure,
+        {
+            "drop bound (points)": {bound: Line2D([], [], color=colour) for bound, colour in colours.items()},
+            "order": {name: Line2D([], [], color=INK, linestyle=style) for name, style in styles.items()},
+        },
+    )
     return figure
+
+
+def _label(axes: Axes, ylabel: str, lowest: bool) -> None:
+    axes.axhline(0, color=SOFT, linewidth=0.6)
+    axes.set_ylabel(ylabel)
+    if lowest:
+        axes.set_xlabel("update")
+        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True, steps=[1, 2, 5, 10]))
+        axes.xaxis.set_tick_params(labelbottom=True)
+    tidy(axes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -99,17 +100,23 @@ def _logits(network: nn.Module, splits: Splits, split: Split, batch_size: int) -
 
 def score_split(network: nn.Module, splits: Splits, split: Split, score: Score, batch_size: int) -> float:
     """The score of ``network`` on all of ``split``, percent."""
-    batches = ((lambda x=logits: x, labels) for logits, labels in _logits(network, splits, split, batch_size))
-    value, _ = score_batches(score, batches, len(split))
+    return _value(_logits(network, splits, split, batch_size), score, len(split))
+
+
+def _value(batches: list[tuple[Tensor, Tensor]], score: Score, num_images: int) -> float:
+    value, _ = score_batches(score, ((partial(_same, logits), labels) for logits, labels in batches), num_images)
     assert value is not None
     return value
+
+
+def _same(logits: Tensor) -> Tensor:
+    return logits
 
 
 def check_sane(network: nn.Module, splits: Splits, split: Split, score: Score, batch_size: int) -> float:
     """The score on ``split``; raises :class:`InputError` at chance level or where the classes look permuted."""
     batches = _logits(network, splits, split, batch_size)
-    value, _ = score_batches(score, ((lambda x=logits: x, labels) for logits, labels in batches), len(split))
-    assert value is not None
+    value = _value(batches, score, len(split))
     chance = score.chance(split.labels_B, splits.num_classes)
     if batches[0][0].dim() == 2:
         _check_permutation(batches, splits.num_classes, value)

@@ -51,7 +51,13 @@ class Candidates:
     """``evaluate`` of a method: callable with masks; a mask seen before in this layer is not scored again."""
 
     def __init__(
-        self, evaluator: Evaluator, state: State, layer: str, num_filters: int, scale: Scale, progress: Progress
+        self,
+        evaluator: Evaluator,
+        state: State,
+        layer: str,
+        num_filters: int,
+        scale: Scale,
+        progress: Progress,
     ) -> None:
         self.evaluator = evaluator
         self.state = state

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional, cast
 
 import typer
 
@@ -12,8 +12,13 @@ from raprune import __version__
 from raprune.errors import RapruneError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rich.console import Console
 
+    from raprune.preflight import Facts
+    from raprune.progress import StudyProgress
+    from raprune.registry import Plugin
     from raprune.study import StudyPlan
 
 app = typer.Typer(
@@ -23,6 +28,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+USAGE_ERRORS = cast("type[Exception]", typer.BadParameter.__mro__[1])
+"""Wrong arguments: click's exception, or that of the copy of click which newer typers hold."""
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study file (YAML).", show_default=False)]
 Out = Annotated[
@@ -51,12 +58,13 @@ def study(
 ) -> None:
     """Run a study, or go on with it; the same command again skips what is complete."""
     from raprune.launch import run_study
+    from raprune.preflight import load_and_inspect
     from raprune.summary import results_table
 
     console = _console()
-    plan = _load(file, overrides)
+    plan, facts = load_and_inspect(file, overrides or ())
     folder = out or Path("results") / plan.spec.name
-    progress = _progress(plan, console)
+    progress = _progress(plan, facts, console)
     with progress:
         outcome = run_study(plan, folder, progress, num_evaluators=evaluators, address=address)
     console.print(results_table(folder))
@@ -71,30 +79,15 @@ def study(
 @app.command()
 def check(file: StudyFile, overrides: Sets = None) -> None:
     """Check a study without running it: its trials, its data, what its drop bounds are in images."""
-    from raprune.preflight import inspect
+    from raprune.preflight import load_and_inspect
     from raprune.summary import plan_table
 
     console = _console()
-    plan = _load(file, overrides)
-    facts = inspect(plan)
-    console.print(plan_table(plan))
-    for fact in facts.values():
-        test = f"{fact.num_test} test" if fact.num_test is not None else "no test split: test scores will be null"
-        console.print(
-            f"\n{fact.model} on {fact.dataset}: {len(fact.graph.groups)} layers can be pruned; {fact.params:,} parameters, "
-            f"{fact.macs:,} multiply-adds\n{fact.num_train} training images, {fact.num_val} for validation, {test}",
-            highlight=False,
-        )
-        if fact.checkpoint_score is not None:
-            console.print(f"the checkpoint scores {fact.checkpoint_score:.1f}% on validation images", highlight=False)
-    for bound, num_val, error in sorted(
-        {(t.drop_bound, facts[t.baseline_key].num_val, facts[t.baseline_key].standard_error) for t in plan.trials if t.drop_bound}
-    ):
-        console.print(
-            f"drop bound {bound:g} points = {bound * num_val / 100:.1f} of {num_val} validation images "
-            f"(standard error of one score: {error:.2f} points)",
-            highlight=False,
-        )
+    plan, facts = load_and_inspect(file, overrides or ())
+    table = plan_table(plan)
+    console.print(table, width=max(console.width, console.measure(table).maximum), crop=False, soft_wrap=True)
+    for line in _facts_lines(plan, facts):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 @app.command("list")
@@ -105,6 +98,8 @@ def list_plugins(
     ] = None,
 ) -> None:
     """Every plug-in with its settings, their defaults and units."""
+    from rich.markup import escape
+
     from raprune.errors import InputError
     from raprune.registry import KINDS, nearest
 
@@ -114,11 +109,9 @@ def list_plugins(
     for name in [kind] if kind else KINDS:
         console.print(f"\n[bold]{name}[/bold]", highlight=False)
         for plugin in KINDS[name]:
-            console.print(f"  [cyan]{plugin.name}[/cyan]  {plugin.summary}", highlight=False, soft_wrap=True)
-            for key, field in plugin.settings.model_fields.items():
-                default = "required" if field.is_required() else f"= {field.get_default(call_default_factory=True)!r}"
-                note = " ".join((field.description or "").split())
-                console.print(f"      {key} {default}  {note}", style="dim", markup=False, highlight=False, soft_wrap=True)
+            console.print(f"  [cyan]{plugin.name}[/cyan]  {escape(plugin.summary)}", highlight=False, soft_wrap=True)
+            for line in _settings_lines(plugin):
+                console.print(f"      {line}", style="dim", markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -140,14 +133,12 @@ def root(
 
 def main() -> None:
     """Entry point: our own errors become sentences and exit codes, never tracebacks."""
-    from click.exceptions import ClickException
-
     try:
         app(standalone_mode=False)
     except typer.Exit as stop:
         sys.exit(stop.exit_code)
-    except ClickException as error:
-        error.show()
+    except USAGE_ERRORS as error:
+        error.show()  # type: ignore[attr-defined]
         sys.exit(2)
     except RapruneError as error:
         _console(stderr=True).print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
@@ -163,23 +154,48 @@ def _console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr)
 
 
-def _load(file: Path, overrides: list[str] | None) -> StudyPlan:
-    from raprune.study import load_study
+def _facts_lines(plan: StudyPlan, facts: Mapping[str, Facts]) -> list[str]:
+    """What a study's networks, data and bounds come to, each once."""
+    lines = []
+    for fact in facts.values():
+        test = f"{fact.num_test} test" if fact.num_test is not None else "no test split: test scores will be null"
+        lines += [
+            f"\n{fact.model} on {fact.dataset}: {len(fact.graph.groups)} layers can be pruned; "
+            f"{fact.params:,} parameters, {fact.macs:,} multiply-adds",
+            f"{fact.num_train} training images, {fact.num_val} for validation, {test}",
+        ]
+        if fact.checkpoint_score is not None:
+            lines.append(f"the checkpoint scores {fact.checkpoint_score:.1f}% on validation images")
+    for trial in sorted(plan.trials, key=lambda t: (t.drop_bound or 0, t.score_floor or 0)):
+        fact = facts[trial.baseline_key]
+        percent = trial.drop_bound if trial.score_floor is None else trial.score_floor
+        what = f"drop bound {percent:g} points" if trial.score_floor is None else f"score floor {percent:g}%"
+        lines.append(
+            f"{what} = {(percent or 0) * fact.num_val / 100:.1f} of {fact.num_val} validation images "
+            f"(standard error of one score: {fact.standard_error:.2f} points)"
+        )
+    return list(dict.fromkeys(lines))
 
-    def layer_names(trial):  # type: ignore[no-untyped-def]
-        from raprune.preflight import layer_names
 
-        return layer_names(trial)
+def _settings_lines(plugin: Plugin) -> list[str]:
+    """The settings of a plug-in with their defaults and meanings."""
+    from raprune.study.wording import shown
 
-    return load_study(file, overrides or (), layer_names)
+    lines = []
+    for key, field in plugin.settings.model_fields.items():
+        value = field.get_default(call_default_factory=True)
+        default = "required" if field.is_required() else "not set" if value is None else f"= {shown(value)}"
+        lines.append(f"{key} {default}  {' '.join((field.description or '').split())}")
+    if hasattr(plugin.make, "rank"):
+        lines.append("match not set  Another method of the study: prunes every layer to its num_kept, without search.")
+    return [line.rstrip() for line in lines]
 
 
-def _progress(plan: StudyPlan, console: Console):  # type: ignore[no-untyped-def]
-    from raprune.preflight import expected_candidates, inspect, num_layers
+def _progress(plan: StudyPlan, facts: Mapping[str, Facts], console: Console) -> StudyProgress:
+    from raprune.preflight import expected_candidates, num_layers
     from raprune.progress import StudyProgress, TrialProgress
     from raprune.summary import trial_label
 
-    facts = inspect(plan)
     trials = {}
     for trial in plan.trials:
         fact = facts[trial.baseline_key]

@@ -1,8 +1,8 @@
 """The drop-bound contract (DESIGN 4.5): what a layer is committed as.
 
 A state is committed only if its drop on the full validation split, at full fidelity, is within the bound. First the
-decided mask after the committed fine-tune; then the candidate as it was scored; then the next best feasible masks in the
-same way; in the end the layer stays whole.
+decided mask after the committed fine-tune; then the candidate as it was scored; then the next best feasible masks in
+the same way; in the end the layer stays whole.
 """
 
 from __future__ import annotations
@@ -35,7 +35,12 @@ class Committed:
 
 
 def commit_within_bound(
-    evaluator: Evaluator, graph: Graph, candidates: Candidates, decided: Tensor, scale: Scale, val_score: float
+    evaluator: Evaluator,
+    graph: Graph,
+    candidates: Candidates,
+    decided: Tensor,
+    scale: Scale,
+    val_score: float,
 ) -> Committed:
     """The first state within the bound; ``val_score`` is the score of the state before the layer was cut."""
     parent, layer = candidates.state, candidates.layer

@@ -28,7 +28,6 @@ from raprune.surgery import load_tensors
 from raprune.train import steps_per_epoch, train
 from raprune.workload import Workload
 
-
 MAX_NETWORKS = 4
 """States whose network an engine keeps built."""
 
@@ -125,9 +124,7 @@ class Engine:
         batches = ((lambda x=images: forward(x), labels) for images, labels in self._images(split))
         return score_batches(self.score, batches, len(split), lowest)
 
-    def _score_suffix(
-        self, state: State, layer: str, mask: Tensor, lowest: float | None
-    ) -> tuple[float | None, int]:
+    def _score_suffix(self, state: State, layer: str, mask: Tensor, lowest: float | None) -> tuple[float | None, int]:
         halves, crossing = self._prefix(state, layer)
         val = self.splits.val
         batches = ((lambda v=values: halves.logits(v, mask), labels) for values, labels in crossing)
@@ -145,11 +142,15 @@ class Engine:
 
     def describe(self) -> dict[str, object]:
         """What is loaded, and how large it is."""
-        held = [*self.skeleton.state_dict().values(), self.splits.train.images_BCHW, self.splits.val.images_BCHW]
+        held = [
+            *self.skeleton.state_dict().values(),
+            self.splits.train.images_BCHW,
+            self.splits.val.images_BCHW,
+        ]
         size = sum(t.numel() * t.element_size() for t in held)
         return {"baseline": self.workload.baseline_key, "device": device_name(self.device), "bytes": size}
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def _fragile_first(self) -> Split:
         """Val in the order of the baseline's margins, smallest first: the images that decide an early exit."""
         val = self.splits.val

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from raprune.measure import count_macs, count_params
 from raprune.registry import METHODS, SCORES
 from raprune.scoring import Score
 from raprune.split import channels_last
-from raprune.study import Choice, StudyPlan, TrialSpec
+from raprune.study import Choice, StudyPlan, TrialSpec, UnsoundStudy, by_line, load_study
 from raprune.weights import load_checkpoint
 from raprune.workload import build_network, load_data
 
@@ -49,28 +50,40 @@ def layer_names(trial: TrialSpec) -> list[str]:
     return list(_facts(*_key(trial)).graph.groups)
 
 
+def load_and_inspect(file: Path, overrides: Iterable[str] = ()) -> tuple[StudyPlan, dict[str, Facts]]:
+    """A study and its facts. Raises :class:`StudyError` with everything that is wrong, in the file and beyond it."""
+    try:
+        plan = load_study(file, overrides, layer_names)
+    except UnsoundStudy as error:
+        _, more = _inspect(error.plan)
+        raise StudyError(by_line([*error.problems, *more])) from None
+    return plan, inspect(plan)
+
+
 def inspect(plan: StudyPlan) -> dict[str, Facts]:
     """Facts by ``baseline_key``. Raises :class:`StudyError` with everything that is wrong."""
+    facts, problems = _inspect(plan)
+    if problems:
+        raise StudyError(by_line(problems))
+    return facts
+
+
+def _inspect(plan: StudyPlan) -> tuple[dict[str, Facts], list[Problem]]:
     problems: list[Problem] = []
     facts: dict[str, Facts] = {}
+    seen: set[str] = set()
     for trial in plan.trials:
-        if trial.baseline_key in facts:
-            continue
-        try:
-            facts[trial.baseline_key] = _facts(*_key(trial))
-        except InputError as error:
-            problems.append(plan.problem("dataset" if "dataset" in str(error) else "model", str(error)))
-            continue
-        except OSError as error:
-            problems.append(plan.problem("dataset", f"cannot be read: {error}"))
-            continue
-        problems += _baseline_problems(plan, trial, facts)
-    for trial in plan.trials:
+        if trial.baseline_key not in seen:
+            seen.add(trial.baseline_key)
+            try:
+                facts[trial.baseline_key] = _facts(*_key(trial))
+            except _Unusable as error:
+                problems.append(plan.problem(trial, error.key, str(error)))
+                continue
+            problems += _baseline_problems(plan, trial, facts)
         if trial.baseline_key in facts:
             problems += _trial_problems(plan, trial, facts[trial.baseline_key])
-    if problems:
-        raise StudyError(problems)
-    return facts
+    return facts, problems
 
 
 def num_layers(trial: TrialSpec, facts: Facts) -> int:
@@ -93,21 +106,38 @@ def _key(trial: TrialSpec) -> tuple[str, str, str]:
     return trial.model.model_dump_json(), trial.dataset.model_dump_json(), trial.score.model_dump_json()
 
 
+class _Unusable(InputError):
+    """A data set or a model that fails; ``key`` is the study's key that names it."""
+
+    def __init__(self, key: str, error: Exception) -> None:
+        ours = isinstance(error, InputError)
+        first = (str(error).splitlines() or [""])[0]
+        super().__init__(str(error) if ours else f"cannot be used: {type(error).__name__}: {first}")
+        self.key = key
+
+
 @lru_cache(maxsize=4)
 def _data(dataset: str) -> Splits:
-    return load_data(Choice.model_validate_json(dataset))
+    try:
+        return load_data(Choice.model_validate_json(dataset))
+    except Exception as error:  # what a reader may raise for a file that is not what it should be is not ours to list
+        raise _Unusable("dataset", error) from error
 
 
 @lru_cache(maxsize=64)
 def _facts(model: str, dataset: str, score: str) -> Facts:
     choice, data_choice = Choice.model_validate_json(model), Choice.model_validate_json(dataset)
     splits = _data(dataset)
-    with torch.random.fork_rng(devices=[]):
-        network = build_network(choice, splits.num_classes, splits.input_shape)
-    graph = trace(network, splits.input_shape)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            network = build_network(choice, splits.num_classes, splits.input_shape)
+        graph = trace(network, splits.input_shape)
+    except Exception as error:  # nor what a network's forward may raise on images of a size that it cannot take
+        raise _Unusable("model", error) from error
     if not graph.groups:
-        raise InputError(f"model {choice.name}: it has no layer that can be pruned")
-    chosen: Score = SCORES.build(Choice.model_validate_json(score).name, {})
+        raise _Unusable("model", InputError(f"model {choice.name}: it has no layer that can be pruned"))
+    score_choice = Choice.model_validate_json(score)
+    chosen: Score = SCORES.build(score_choice.name, score_choice.settings)
     return Facts(
         model=choice.name,
         dataset=data_choice.name,
@@ -128,7 +158,7 @@ def _baseline_problems(plan: StudyPlan, trial: TrialSpec, facts: dict[str, Facts
         return []
     file = Path(os.path.expandvars(trial.baseline.checkpoint))
     if not file.is_file():
-        return [plan.problem("baseline.checkpoint", f"no such file: {str(file)!r}")]
+        return [plan.problem(trial, "baseline.checkpoint", _missing(file))]
     splits = _data(trial.dataset.model_dump_json())
     with torch.random.fork_rng(devices=[]):
         network = build_network(trial.model, splits.num_classes, splits.input_shape)
@@ -138,7 +168,7 @@ def _baseline_problems(plan: StudyPlan, trial: TrialSpec, facts: dict[str, Facts
         some = splits.val.take(torch.arange(min(SANITY_IMAGES, len(splits.val))))
         value = check_sane(channels_last(network).eval(), splits, some, score, trial.scoring.batch_size)
     except InputError as error:
-        return [plan.problem("baseline.checkpoint", str(error))]
+        return [plan.problem(trial, "baseline.checkpoint", str(error))]
     known = facts[trial.baseline_key]
     error_points = score.standard_error(value, known.num_val)
     facts[trial.baseline_key] = replace(known, checkpoint_score=value, standard_error=error_points)
@@ -148,18 +178,28 @@ def _baseline_problems(plan: StudyPlan, trial: TrialSpec, facts: dict[str, Facts
 def _trial_problems(plan: StudyPlan, trial: TrialSpec, facts: Facts) -> list[Problem]:
     problems = []
     if isinstance(trial.layers, list):
-        for layer in trial.layers:
+        for index, layer in enumerate(trial.layers):
             try:
                 facts.graph.group(layer)
             except InputError as error:
-                problems.append(plan.problem("layers", str(error)))
+                problems.append(plan.problem(trial, f"layers[{index}]", str(error)))
     if trial.drop_bound is not None and trial.drop_bound * facts.num_val < 100:
-        one = 100 / facts.num_val
-        message = (
-            f"is worth less than one of {facts.num_val} validation images ({one:.2g} points); got {trial.drop_bound}"
-        )
-        problems.append(plan.problem("drop_bound", message))
-    num_train, batch = facts.num_train, trial.finetune.batch_size
-    if min(batch, trial.baseline.batch_size) > num_train:
-        problems.append(plan.problem("finetune.batch_size", f"is more than the {num_train} training images"))
+        message = f"is worth less than one of {facts.num_val} validation images, {100 / facts.num_val:.2g} points"
+        problems.append(plan.problem(trial, "drop_bound", f"{message}; got {trial.drop_bound:g}"))
+    sizes = {"finetune.batch_size": trial.finetune.batch_size}
+    if trial.baseline.checkpoint is None:
+        sizes["baseline.batch_size"] = trial.baseline.batch_size
+    for path, size in sizes.items():
+        if size > facts.num_train:
+            message = f"must be at most {facts.num_train}, the number of training images; got {size}"
+            problems.append(plan.problem(trial, path, message))
     return problems
+
+
+def _missing(file: Path) -> str:
+    """What to say of a file that is not there, with the name nearest to it in its folder."""
+    if "$" in str(file):
+        return f"no such file: {str(file)!r} (is the environment variable set?)"
+    others = [f.name for f in file.parent.iterdir() if f.is_file()] if file.parent.is_dir() else []
+    close = difflib.get_close_matches(file.name, others, n=1)
+    return f"no such file: {str(file)!r}" + (f"; did you mean {close[0]!r}?" if close else "")

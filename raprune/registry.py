@@ -57,7 +57,7 @@ class Plugin:
 
 def nearest(name: str, known: list[str]) -> str:
     """``; did you mean 'x'?`` for the closest known name (empty where none is close), then all of them."""
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     rest = sorted(known, key=lambda k: (-difflib.SequenceMatcher(None, name, k).ratio(), k))
     return f"{hint} (known: {', '.join(rest)})"

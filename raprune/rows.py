@@ -38,7 +38,11 @@ class Sizes:
     """Builds the network of a state on the CPU and measures it."""
 
     def __init__(
-        self, skeleton: nn.Module, graph: Graph, weights: Mapping[str, Tensor], input_shape: tuple[int, int, int]
+        self,
+        skeleton: nn.Module,
+        graph: Graph,
+        weights: Mapping[str, Tensor],
+        input_shape: tuple[int, int, int],
     ) -> None:
         self.skeleton = skeleton
         self.graph = graph
@@ -64,7 +68,11 @@ class Sizes:
         for name in names:
             total = self.graph.group(name).num_filters
             kept = int(masks[name].sum()) if name in masks else total
-            num_filters, num_kept, num_whole = num_filters + total, num_kept + kept, num_whole + (kept == total)
+            num_filters, num_kept, num_whole = (
+                num_filters + total,
+                num_kept + kept,
+                num_whole + (kept == total),
+            )
         return num_filters, num_kept, num_whole
 
     def pruning_ratio(self, state: State, layers: str | list[str]) -> float:
@@ -73,7 +81,13 @@ class Sizes:
 
 
 def layer_row(
-    group: Group, index: int, step: int, committed: Committed, size: Size, num_updates: int, wall_time_s: float
+    group: Group,
+    index: int,
+    step: int,
+    committed: Committed,
+    size: Size,
+    num_updates: int,
+    wall_time_s: float,
 ) -> dict[str, Any]:
     """One row of ``layers``."""
     mask = committed.keep_mask
@@ -183,4 +197,3 @@ def _blank(trial: TrialSpec, preset: str) -> dict[str, Any]:
         "baseline_key": trial.baseline_key,
         "score_name": trial.score.name,
     }
-

@@ -56,12 +56,14 @@ def split(network: nn.Module, group: Group) -> Halves:
     nodes = list(module.graph.nodes)
     above = _above(nodes, group)
     crossing = [n for n in nodes if n not in above and n.op != "output" and any(user in above for user in n.users)]
-    prefix, below = fx.Graph(), {}
+    prefix = fx.Graph()
+    below: dict[fx.Node, fx.Node] = {}
     for node in nodes:
         if node not in above and node.op != "output":
             below[node] = prefix.node_copy(node, lambda n: below[n])
     prefix.output(tuple(below[node] for node in crossing))
-    suffix, copies = fx.Graph(), {}
+    suffix = fx.Graph()
+    copies: dict[fx.Node, fx.Node] = {}
     for node in crossing:
         copies[node] = suffix.placeholder(node.name)
     for node in nodes:
@@ -90,4 +92,4 @@ def nbytes(values: tuple[Tensor, ...]) -> int:
 
 def channels_last(network: nn.Module) -> nn.Module:
     """The layout in which the scoring runs, in place."""
-    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    return network.to(memory_format=torch.channels_last)

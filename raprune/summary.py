@@ -35,34 +35,37 @@ def trial_label(labels: Mapping[str, str]) -> str:
 
 
 def results_table(out: Path) -> Table:
-    """The end of a study: one row a trial."""
+    """The end of a study, one row a trial; it fits a terminal of 80 columns."""
     tables = read_study(out)
     bounds = dict(zip(tables.trials["trial_id"], tables.trials["drop_bound"], strict=True))
     axes: dict[str, dict[str, str]] = tables.manifest["axes"]
-    own = [a for a in dict.fromkeys(a for of in axes.values() for a in of) if a not in ("method", "drop_bound", "order")]
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("method", "bound", "order", *own):
+    own = [
+        a for a in dict.fromkeys(a for of in axes.values() for a in of) if a not in ("method", "drop_bound", "order")
+    ]
+    table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0), pad_edge=False)
+    for name in ("method", "order", *own):
         table.add_column(name, no_wrap=True)
-    for name in ("pruned", "params -", "MACs -", "val drop", "test drop", "whole"):
+    for name in ("bound", "pruned", "params\nless", "MACs\nless", "val\ndrop", "test\ndrop", "whole"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in tables.trials.to_dict("records"):
-        bound = bounds.get(row["matched_trial_id"] or row["trial_id"], row["drop_bound"])
-        extra = [axes.get(row["trial_id"], {}).get(axis, "") for axis in own]
-        method = row["method"] + (" (matched)" if row["matched_trial_id"] else "")
-        table.add_row(method, _number(bound, "{:g}"), row["order"], *extra, *_outcome(row))
+        matched = isinstance(row["matched_trial_id"], str)
+        bound = bounds.get(row["matched_trial_id"]) if matched else row["drop_bound"]
+        extra = [axes.get(str(row["trial_id"]), {}).get(axis, "") for axis in own]
+        method = row["method"] + (" (matched)" if matched else "")
+        table.add_row(method, row["order"], *extra, _number(bound, "{:g}"), *_outcome(row))
     return table
 
 
 def _outcome(row: Mapping[Any, Any]) -> list[str]:
     if row["status"] != "completed":
-        return [row["status"]] + [""] * 5
+        return [str(row["status"])] + [""] * 5
     return [
         f"{row['pruning_ratio']:.1%}",
         f"{1 - row['params'] / row['baseline_params']:.1%}",
         f"{1 - row['macs'] / row['baseline_macs']:.1%}",
         _number(row["val_score_drop"], "{:+.1f}"),
         _number(row["test_score_drop"], "{:+.1f}"),
-        f"{row['num_layers_whole']:.0f} of {row['num_layers']:.0f}",
+        f"{row['num_layers_whole']:.0f}/{row['num_layers']:.0f}",
     ]
 
 

@@ -133,9 +133,7 @@ class _Trial:
         members = self.graph.group(layer).members
         return LayerView(layer, torch.cat([tensors[f"{m}.weight"].flatten(1) for m in members], 1))
 
-    def _layer(
-        self, step: int, layer: str, state: State, val_score: float, num_layers: int
-    ) -> tuple[State, float]:
+    def _layer(self, step: int, layer: str, state: State, val_score: float, num_layers: int) -> tuple[State, float]:
         """Decide one layer and commit it: the state and its validation score afterwards."""
         start = time.perf_counter()
         view = self._view(state, layer)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -32,34 +32,56 @@ def load_safetensors(file: Path) -> dict[str, Tensor]:
 def load_checkpoint(network: nn.Module, file: Path) -> None:
     """Load a state dict (``.safetensors``, or a ``.pt`` that holds tensors only) into ``network``, in place.
 
-    Every tensor must be there with the right shape, and none may be left over; half precision becomes the network's.
-    Raises :class:`InputError` that lists what does not fit.
+    Every tensor must be there with the right shape and finite, and none may be left over; half precision becomes the
+    network's. Raises :class:`InputError` that lists what does not fit.
     """
     tensors = _read(file)
     expected = network.state_dict()
-    wrong = [f"{name}: the checkpoint has no such tensor" for name in expected if name not in tensors]
-    wrong = [w for w in wrong if "num_batches_tracked" not in w]
+    needed = [name for name in expected if not name.endswith("num_batches_tracked")]
+    wrong = [f"{name}: the checkpoint has no such tensor" for name in needed if name not in tensors]
     for name, tensor in tensors.items():
         if name not in expected:
             wrong.append(f"{name}: the network has no such tensor{nearest(name, list(expected)).partition(' (')[0]}")
-        elif tensor.shape != expected[name].shape:
-            wrong.append(f"{name}: the checkpoint has {tuple(tensor.shape)}, the network {tuple(expected[name].shape)}")
+        elif (problem := _misfit(tensor, expected[name])) is not None:
+            wrong.append(f"{name}: {problem}")
     if wrong:
         shown = "\n  ".join(wrong[:8]) + (f"\n  and {len(wrong) - 8} more" if len(wrong) > 8 else "")
         raise InputError(f"checkpoint {str(file)!r} does not fit the network:\n  {shown}")
     network.load_state_dict({**expected, **{name: t.to(expected[name].dtype) for name, t in tensors.items()}})
 
 
+def _misfit(tensor: Tensor, expected: Tensor) -> str | None:
+    """Why ``tensor`` cannot take the place of ``expected``."""
+    if tensor.shape != expected.shape:
+        return f"the checkpoint has {tuple(tensor.shape)}, the network {tuple(expected.shape)}"
+    if expected.is_floating_point() and not tensor.is_floating_point():
+        return f"the checkpoint has {tensor.dtype}, the network {expected.dtype}"
+    return None if bool(torch.isfinite(tensor.float()).all()) else "has values that are NaN or infinite"
+
+
 def _read(file: Path) -> dict[str, Tensor]:
-    try:
-        if file.suffix == ".safetensors":
+    if file.suffix == ".safetensors":
+        try:
             return load_safetensors(file)
-        found = torch.load(file, map_location="cpu", weights_only=True)
-    except (OSError, SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise InputError(f"checkpoint {str(file)!r} cannot be read: {str(error).splitlines()[0]}") from None
-    for key in ("state_dict", "model"):
+        except (OSError, SafetensorError) as error:
+            raise InputError(f"checkpoint {str(file)!r} cannot be read: {str(error).splitlines()[0]}") from None
+    found = _read_pickle(file)
+    for key in ("state_dict", "model_state_dict", "model"):
         if isinstance(found, dict) and isinstance(found.get(key), dict):
             found = found[key]
-    if not isinstance(found, dict) or not all(isinstance(t, Tensor) for t in found.values()):
+    if not isinstance(found, dict) or not found or not all(isinstance(t, Tensor) for t in found.values()):
         raise InputError(f"checkpoint {str(file)!r} does not hold a state dict of tensors")
     return {str(name).removeprefix("module."): tensor for name, tensor in found.items()}
+
+
+def _read_pickle(file: Path) -> Any:
+    """What ``torch.load`` makes of a file without running its code."""
+    try:
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # bytes that are no checkpoint make the unpickler fail in any way
+        if isinstance(error, OSError):
+            raise InputError(f"checkpoint {str(file)!r} cannot be read: {error.strerror or error}") from None
+        raise InputError(
+            f"checkpoint {str(file)!r} is damaged, or holds more than tensors, such as a whole pickled network; "
+            "save it with torch.save(network.state_dict(), ...)"
+        ) from None

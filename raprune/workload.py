@@ -115,9 +115,7 @@ def load_data(dataset: Choice) -> Splits:
 def build_network(model: Choice, num_classes: int, input_shape: tuple[int, int, int]) -> nn.Module:
     """A network with fresh weights from torch's global generator."""
     try:
-        network: nn.Module = MODELS.build(
-            model.name, model.settings, num_classes=num_classes, input_shape=input_shape
-        )
+        network: nn.Module = MODELS.build(model.name, model.settings, num_classes=num_classes, input_shape=input_shape)
     except ValueError as error:
         raise InputError(f"model {model.name}: {error}") from None
     return network

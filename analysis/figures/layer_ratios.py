@@ -3,54 +3,65 @@
 from __future__ import annotations
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from raprune.results import Tables
 
-from ..frames import completed_trials, in_order, with_trial
-from ..style import bound_colours, new_figure, tidy
+from ..frames import completed_trials, with_trial
+from ..labels import in_order, joined
+from ..style import bound_colours, grouped_legend, new_figure, tidy
 
 PLACE = 2
 TITLE = "Which layers are redundant"
 CAPTION = (
-    "Share of each layer's filters pruned, layers from the input (left) to the output, one line a drop bound; "
-    "the mean over seeds where there are several. Matched trials are left out: they have the agent's ratios."
+    "Share of each layer's filters pruned, layers from the input (left) to the output, one line a drop bound. "
+    "Mean over seeds. Matched trials are left out: they have their partner's ratios."
 )
+NAMED = 24
+"""Up to so many layers the axis names them; more are numbered."""
 
 
 def select(tables: Tables) -> pd.DataFrame:
-    """Method, order, bound, layer, layer_index, pruning_ratio: the mean over the study's other axes."""
+    """Context, order, method, bound, layer_index, layer, pruning_ratio: the mean over seeds."""
     trials = completed_trials(tables)
-    layers = with_trial(tables.layers, trials[~trials["matched"]], ["method", "order", "bound"])
-    keys = ["method", "order", "bound", "layer_index", "layer"]
-    return layers.groupby(keys, sort=False)["pruning_ratio"].mean().reset_index().sort_values(keys, ignore_index=True)
+    keys = ["context", "order", "method", "bound"]
+    layers = with_trial(tables.layers, trials[~trials["matched"]], keys)
+    keys += ["layer_index", "layer"]
+    means = layers.groupby(keys, sort=False)["pruning_ratio"].mean().reset_index()
+    return means.sort_values("layer_index", kind="stable", ignore_index=True)
 
 
 def draw(frame: pd.DataFrame) -> Figure:
-    """A row for each order, a column for each method."""
-    methods, orders = in_order(frame["method"]), in_order(frame["order"])
-    colours = bound_colours(frame["bound"].unique())
-    figure = new_figure(1 + 3.6 * len(methods), 0.8 + 2.4 * len(orders))
-    panels = figure.subplots(len(orders), len(methods), sharex=True, sharey=True, squeeze=False)
-    for row, order in enumerate(orders):
-        for column, method in enumerate(methods):
-            axes = panels[row][column]
-            part = frame[(frame["method"] == method) & (frame["order"] == order)]
-            for bound, line in part.groupby("bound"):
-                axes.plot(
-                    line["layer_index"] + 1,
-                    100 * line["pruning_ratio"],
-                    marker="o",
-                    markersize=3.5,
-                    color=colours[bound],
-                    label=f"drop bound {bound:g}",
-                )
-            axes.set_title(f"{method}, {order}")
-            axes.set_ylim(0, 100)
+    """A row for each order and context, a column for each method."""
+    methods = in_order(frame["method"])
+    rows = list(frame.groupby(["context", "order"], sort=False))
+    colours = bound_colours(list(frame["bound"]))
+    figure = new_figure(max(6.0, 1 + 3.7 * len(methods)), 1.7 + 2.1 * len(rows))
+    one_network = frame["context"].nunique() == 1
+    panels = figure.subplots(len(rows), len(methods), sharex=one_network, sharey=True, squeeze=False)
+    for ((context, order), row), row_panels in zip(rows, panels, strict=True):
+        for method, axes in zip(methods, row_panels, strict=True):
+            part = row[row["method"] == method]
+            axes.set_visible(not part.empty)
+            for bound, line in part.groupby("bound", sort=False):
+                x, y = line["layer_index"] + 1, 100 * line["pruning_ratio"]
+                axes.plot(x, y, marker="o", markersize=3.5, linewidth=1.3, color=colours[bound])
+            axes.set_title(joined(method, order, context))
+            axes.set_ylim(-3, 103)
+            _name_layers(axes, row)
             tidy(axes)
+        row_panels[0].set_ylabel("filters pruned (%)")
     for axes in panels[-1]:
         axes.set_xlabel("layer")
-    for row_panels in panels:
-        row_panels[0].set_ylabel("filters pruned (%)")
-    figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=len(colours))
+    lines = {bound: Line2D([], [], color=colour, marker="o", markersize=3.5) for bound, colour in colours.items()}
+    grouped_legend(figure, {"drop bound (points)": lines})
     return figure
+
+
+def _name_layers(axes: Axes, row: pd.DataFrame) -> None:
+    names = row.drop_duplicates("layer_index").sort_values("layer_index")
+    if len(names) <= NAMED:
+        labels = [f"{index + 1}: {layer}" for index, layer in zip(names["layer_index"], names["layer"], strict=True)]
+        axes.set_xticks(list(names["layer_index"] + 1), labels, rotation=90, fontsize=7)

@@ -7,46 +7,61 @@ from matplotlib.figure import Figure
 
 from raprune.results import Tables
 
-from ..bars import grouped_bars
-from ..frames import completed_trials, in_order
-from ..style import method_colour, new_figure
+from ..bars import bar_legend, grouped_bars
+from ..frames import by_split, completed_trials, over_seeds
+from ..labels import bound_text, drop_text, in_bound_order, in_order
+from ..style import SOFT, method_colours, new_figure
 
 PLACE = 6
 TITLE = "The same ratios, chosen differently"
 CAPTION = (
-    "Score lost when magnitude and random prune the agent's number of filters in every layer, with the same committed "
-    "fine-tunes; on each bar the share of filters pruned. Lower is better. Mean over seeds."
+    "Score lost when other methods prune as many filters of every layer as their partner did, with the same committed "
+    "fine-tunes; lower is better. On each bar the points lost and, under them, the share of filters pruned. Mean over "
+    "seeds, whiskers from the lowest to the highest."
 )
+BARS_A_ROW = 14
+"""More bars a split than this and the splits are drawn one below the other."""
 
 
 def select(tables: Tables) -> pd.DataFrame:
-    """Setting (bound and order), method, split, pruning_ratio, score_drop."""
+    """Split, setting (bound, order and what else differs), method, pruning_ratio, score_drop."""
     trials = completed_trials(tables)
-    partners = set(trials["matched_trial_id"].dropna())
-    trials = trials[trials["matched"] | trials["trial_id"].isin(partners)]
-    trials = trials.sort_values(["bound", "order", "matched"], kind="stable")
-    trials = trials.assign(setting=trials["bound"].map("bound {:g}\n".format) + trials["order"])
-    parts = []
-    for column, split in (("val_score_drop", "validation"), ("test_score_drop", "test")):
-        part = trials.assign(split=split, score_drop=trials[column])
-        parts.append(part[part["score_drop"].notna()])
-    frame = pd.concat(parts)
-    keys = ["split", "setting", "method"]
-    return frame.groupby(keys, sort=False)[["pruning_ratio", "score_drop"]].mean().reset_index()
+    partner = trials["matched_trial_id"].fillna(trials["trial_id"])
+    trials = trials.assign(partner=partner)
+    trials = trials[trials["partner"].isin(trials.loc[trials["matched"], "partner"])]
+    names = trials.loc[~trials["matched"]].set_index("trial_id")["method"].to_dict()
+    trials = trials.assign(like=[names.get(of, "unknown") for of in trials["partner"]])
+    several = trials["like"].nunique() > 1
+    trials = trials.assign(
+        setting=[
+            "\n".join(filter(None, (bound_text(bound), order, context, scope, f"like {like}" if several else "")))
+            for bound, order, context, scope, like in zip(
+                *(trials[c] for c in ("bound", "order", "context", "scope", "like")), strict=True
+            )
+        ]
+    )
+    places = {bound: place for place, bound in enumerate(in_bound_order(trials["bound"]))}
+    trials = trials.sort_values("bound", key=lambda column: column.map(places), kind="stable")
+    return over_seeds(by_split(trials), ["split", "setting", "method"], "score_drop", "pruning_ratio")
 
 
 def draw(frame: pd.DataFrame) -> Figure:
     """A panel for each split, a cluster for each setting."""
-    splits, methods = in_order(frame["split"]), in_order(frame["method"])
-    colours = {method: method_colour(method, methods) for method in methods}
-    figure = new_figure(1.5 + 5 * len(splits), 3.8)
-    panels = figure.subplots(1, len(splits), sharey=True, squeeze=False)[0]
-    for axes, split in zip(panels, splits, strict=True):
-        part = frame[frame["split"] == split]
-        part = part.assign(text=(100 * part["pruning_ratio"]).map("{:.0f}%".format))
-        grouped_bars(axes, part, "setting", "method", "score_drop", "text", colours)
-        axes.axhline(0, color="#57606a", linewidth=0.8)
+    splits = in_order(frame["split"])
+    colours = method_colours(in_order(frame["method"]))
+    ratios = (100 * frame["pruning_ratio"]).map("{:.0f}%".format)
+    frame = frame.assign(value=frame["score_drop"], text=frame["score_drop"].map(drop_text) + "\n" + ratios)
+    bars = len(frame) / len(splits)
+    stacked = bars > BARS_A_ROW
+    rows, columns = (len(splits), 1) if stacked else (1, len(splits))
+    width = min(16.0, max(4.5, 1 + 0.42 * bars))
+    figure = new_figure(0.6 + width * columns, 0.8 + 3.2 * rows)
+    panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    for axes, split in zip(panels.flat, splits, strict=True):
+        grouped_bars(axes, frame[frame["split"] == split], "setting", "method", colours)
+        axes.axhline(0, color=SOFT, linewidth=0.8)
         axes.set_title(split)
-    panels[0].set_ylabel("score drop (points)")
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(methods))
+    for row in panels:
+        row[0].set_ylabel("score drop (points)")
+    bar_legend(figure, colours)
     return figure

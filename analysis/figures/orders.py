@@ -7,40 +7,57 @@ from matplotlib.figure import Figure
 
 from raprune.results import Tables
 
-from ..bars import grouped_bars
-from ..frames import completed_trials, in_order
-from ..style import BOUND_COLOURS, new_figure
+from ..bars import bar_legend, grouped_bars
+from ..frames import SPLITS, completed_trials, over_seeds
+from ..labels import bound_text, drop_text, in_bound_order, in_order, joined
+from ..style import new_figure, order_colours
 
 PLACE = 3
 TITLE = "Does the order of the layers matter"
 CAPTION = (
-    "Share of filters pruned within the drop bound, by the order in which the layers were decided; on each bar the "
-    "points of test score lost (of validation score where there is no test split). Mean over seeds."
+    "Share of filters pruned within the drop bound, by the order in which the layers were decided. On each bar the "
+    "points of test score lost (of validation score where there is no test split); a minus is a gain. Mean over "
+    "seeds, whiskers from the lowest to the highest."
 )
+PANELS_A_ROW = 3
 
 
 def select(tables: Tables) -> pd.DataFrame:
-    """Method, bound, order, pruning_ratio, score_drop; empty where the study has one order only."""
+    """Context, bound, method, order, pruning_ratio, score_drop, split; empty where all trials share one order."""
     trials = completed_trials(tables)
     trials = trials[~trials["matched"]]
-    if trials["order"].nunique() < 2:
-        return trials.iloc[0:0]
-    trials = trials.assign(score_drop=trials["test_score_drop"].fillna(trials["val_score_drop"]))
-    keys = ["bound", "method", "order"]
-    return trials.groupby(keys, sort=False)[["pruning_ratio", "score_drop"]].mean().reset_index()
+    has_test = bool(len(trials)) and bool(trials["test_score_drop"].notna().all())
+    column = "test_score_drop" if has_test else "val_score_drop"
+    contexts = [joined(c, s) for c, s in zip(trials["context"], trials["scope"], strict=True)]
+    trials = trials.assign(context=contexts, score_drop=trials[column], split=SPLITS[column])
+    keys = ["context", "bound", "method", "order", "split"]
+    frame = over_seeds(trials, keys, "pruning_ratio", "score_drop")
+    return frame if frame["order"].nunique() > 1 else frame.iloc[0:0]
 
 
 def draw(frame: pd.DataFrame) -> Figure:
     """A panel for each bound, a cluster for each method."""
-    bounds, orders = sorted(frame["bound"].unique()), in_order(frame["order"])
-    colours = {order: BOUND_COLOURS[(1 + 2 * i) % len(BOUND_COLOURS)] for i, order in enumerate(orders)}
-    figure = new_figure(1 + 4.4 * len(bounds), 3.6)
-    panels = figure.subplots(1, len(bounds), sharey=True, squeeze=False)[0]
-    for axes, bound in zip(panels, bounds, strict=True):
-        part = frame[frame["bound"] == bound]
-        part = part.assign(value=100 * part["pruning_ratio"], text=part["score_drop"].map("{:+.1f}".format))
-        grouped_bars(axes, part, "method", "order", "value", "text", colours)
-        axes.set_title(f"drop bound {bound:g}")
-    panels[0].set_ylabel("filters pruned (%)")
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(orders))
+    contexts, bounds = in_order(frame["context"]), in_bound_order(frame["bound"])
+    wanted = [(c, b) for c in contexts for b in bounds if ((frame["context"] == c) & (frame["bound"] == b)).any()]
+    colours = order_colours(in_order(frame["order"]))
+    percent = frame[["pruning_ratio", "lowest", "highest"]].mul(100)
+    frame = frame.assign(
+        value=percent["pruning_ratio"],
+        lowest=percent["lowest"],
+        highest=percent["highest"],
+        text=frame["score_drop"].map(drop_text),
+    )
+    columns = min(PANELS_A_ROW, len(wanted))
+    rows = -(-len(wanted) // columns)
+    figure = new_figure(max(5.0, 1 + 4.4 * columns), 0.7 + 2.9 * rows)
+    panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    for axes in panels.flat[len(wanted) :]:
+        axes.set_visible(False)
+    for (context, bound), axes in zip(wanted, panels.flat, strict=False):
+        part = frame[(frame["context"] == context) & (frame["bound"] == bound)]
+        grouped_bars(axes, part, "method", "order", colours)
+        axes.set_title(joined(bound_text(bound), context))
+    for row in panels:
+        row[0].set_ylabel("filters pruned (%)")
+    bar_legend(figure, colours)
     return figure

@@ -7,18 +7,22 @@ from matplotlib.figure import Figure
 
 from raprune.results import Tables
 
-from ..updates import by_update, draw_updates
+from ..updates import NOTE, by_update, draw_updates
 
 PLACE = 4
 TITLE = "What the agents learned: reward"
-CAPTION = "Mean reward of each update's masks, one panel a layer. Above zero a mask is within the drop bound and prunes."
+CAPTION = (
+    "Mean reward (no unit) of the masks sampled for each update, one panel a layer, layers from the input to the "
+    "output. A mask earns more than zero where it prunes and stays within the drop bound. Where a line is "
+    f"flat the agent samples one and the same mask. {NOTE}"
+)
 
 
 def select(tables: Tables) -> pd.DataFrame:
-    """Layer, bound, order, update, value (mean reward)."""
+    """Layer_index, layer, bound, series, update, value (mean reward)."""
     return by_update(tables, "reward_mean")
 
 
 def draw(frame: pd.DataFrame) -> Figure:
     """A small panel a layer."""
-    return draw_updates(frame, "mean reward", zero_line=True)
+    return draw_updates(frame, "mean reward")

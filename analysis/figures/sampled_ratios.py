@@ -7,19 +7,22 @@ from matplotlib.figure import Figure
 
 from raprune.results import Tables
 
-from ..updates import by_update, draw_updates
+from ..updates import NOTE, by_update, draw_updates
 
 PLACE = 5
 TITLE = "What the agents learned: pruning ratio"
-CAPTION = "Mean share of filters pruned by each update's masks, one panel a layer."
+CAPTION = (
+    "Mean share of the layer's filters pruned by the masks sampled for each update, one panel a layer. The committed "
+    f"mask may prune more: it is decided after the last update. {NOTE}"
+)
 
 
 def select(tables: Tables) -> pd.DataFrame:
-    """Layer, bound, order, update, value (percent of filters pruned)."""
+    """Layer_index, layer, bound, series, update, value (percent of filters pruned)."""
     frame = by_update(tables, "pruning_ratio_mean")
     return frame.assign(value=100 * frame["value"])
 
 
 def draw(frame: pd.DataFrame) -> Figure:
     """A small panel a layer."""
-    return draw_updates(frame, "filters pruned (%)", zero_line=False)
+    return draw_updates(frame, "filters pruned (%)")

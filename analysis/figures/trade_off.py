@@ -5,33 +5,36 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from raprune.results import Tables
 
-from ..frames import completed_trials, in_order
-from ..style import MARKERS, method_colour, new_figure, tidy
+from ..frames import by_split, completed_trials
+from ..labels import NO_BOUND, in_bound_order, in_order, joined
+from ..style import INK, MARKERS, SOFT, grouped_legend, method_colours, new_figure, tidy
 
 PLACE = 1
 TITLE = "How much can go, and what it costs"
 CAPTION = (
-    "Each point is a trial: the share of filters pruned against the points of score it lost (further right and lower is "
-    "better). Shapes tell the drop bound; hollow points are matched to an agent trial's ratios and have no bound. "
-    "The line is the Pareto front: nothing prunes more and loses less."
+    "Each point is a trial: the share of filters pruned against the points of score it lost; further right and "
+    "lower is better. Dotted lines are the drop bounds, which hold on validation; the test score was never looked "
+    "at while pruning. A hollow point is matched: it prunes as many filters of every layer as its partner, whose "
+    "bound its shape tells, and has no bound itself. The line is the Pareto front: all that lies above it and to "
+    "its left is beaten."
 )
-SPLITS = {"val_score_drop": "validation", "test_score_drop": "test"}
+LOGARITHMIC_FROM = 3
+"""Drops of more than so many times the largest bound would flatten the rest: they get a logarithmic scale."""
 
 
 def select(tables: Tables) -> pd.DataFrame:
-    """One row a trial and split: label, bound, matched, pruning_ratio, split, score_drop, pareto."""
-    trials = completed_trials(tables)
-    parts = []
-    for column, split in SPLITS.items():
-        part = trials[["trial_id", "method", "label", "matched", "bound", "order", "seed", "pruning_ratio"]].copy()
-        part["split"], part["score_drop"] = split, trials[column]
-        part = part[part["score_drop"].notna()]
-        part["pareto"] = pareto(part["pruning_ratio"], part["score_drop"])
-        parts.append(part)
-    return pd.concat(parts, ignore_index=True)
+    """One row a trial and split: what it is, pruning_ratio, score_drop, pareto."""
+    frame = by_split(completed_trials(tables))
+    front = pd.Series(False, index=frame.index)
+    for _, part in frame.groupby(["context", "scope", "split"], sort=False):
+        front[part.index] = pareto(part["pruning_ratio"], part["score_drop"])
+    columns = ["trial_id", "split", "context", "scope", "method", "matched", "bound", "order", "seed"]
+    return frame.assign(pareto=front)[[*columns, "pruning_ratio", "score_drop", "pareto"]]
 
 
 def pareto(ratio: pd.Series, drop: pd.Series) -> pd.Series:
@@ -43,38 +46,95 @@ def pareto(ratio: pd.Series, drop: pd.Series) -> pd.Series:
 
 
 def draw(frame: pd.DataFrame) -> Figure:
-    """A panel for each split."""
-    splits = in_order(frame["split"])
-    figure = new_figure(5.2 * len(splits), 4.2)
-    for number, split in enumerate(splits):
-        axes = figure.add_subplot(1, len(splits), number + 1)
-        _panel(axes, frame[frame["split"] == split], sorted(frame["bound"].dropna().unique()))
-        axes.set_title(split)
-        if number == 0:
-            axes.set_ylabel("score drop (points)")
-            figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=6)
+    """A column for each split, a row for each context."""
+    splits, contexts = in_order(frame["split"]), in_order(frame["context"])
+    left, right = 100 * frame["pruning_ratio"].min(), 100 * frame["pruning_ratio"].max()
+    margin = max(2.5, 0.05 * (right - left))
+    bounds = in_bound_order(frame["bound"])
+    markers = {bound: MARKERS[i % len(MARKERS)] for i, bound in enumerate(bounds)}
+    colours = method_colours(in_order(frame["method"]))
+    figure = new_figure(max(6.4, 5.4 * len(splits)), 1.2 + 3.6 * len(contexts))
+    panels = figure.subplots(len(contexts), len(splits), sharex=True, sharey=True, squeeze=False)
+    ylabel = _scale(panels[0][0], frame["score_drop"], [float(b) for b in bounds if b != NO_BOUND])
+    for context, row in zip(contexts, panels, strict=True):
+        for split, axes in zip(splits, row, strict=True):
+            part = frame[(frame["split"] == split) & (frame["context"] == context)]
+            _panel(axes, part, colours, markers)
+            _front(axes, part, left - margin)
+            axes.set_title(joined(split, context))
+        row[0].set_ylabel(ylabel)
+    panels[0][0].set_xlim(left - margin, right + margin)
+    for axes in panels[-1]:
+        axes.set_xlabel("filters pruned (%)")
+    grouped_legend(figure, _legend(frame, colours, markers))
     return figure
 
 
-def _panel(axes: Axes, part: pd.DataFrame, bounds: list[float]) -> None:
-    methods = in_order(part["method"])
-    for (label, bound), group in part.groupby(["label", "bound"], sort=False):
-        colour = method_colour(group["method"].iloc[0], methods)
-        hollow = bool(group["matched"].iloc[0])
+def _panel(axes: Axes, part: pd.DataFrame, colours: dict[str, str], markers: dict[str, str]) -> None:
+    axes.axhline(0, color=SOFT, linewidth=0.6, zorder=1)
+    for bound in in_bound_order(part["bound"]):
+        if bound != NO_BOUND:
+            axes.axhline(float(bound), color=SOFT, linewidth=0.8, linestyle=":", zorder=1)
+            axes.annotate(
+                f" bound {bound}",
+                (1, float(bound)),
+                xycoords=("axes fraction", "data"),
+                fontsize=7,
+                va="center",
+                color=SOFT,
+            )
+    for (method, bound, matched), group in part.groupby(["method", "bound", "matched"], sort=False):
         axes.scatter(
             100 * group["pruning_ratio"],
             group["score_drop"],
-            s=46,
-            marker=MARKERS[bounds.index(bound) % len(MARKERS)],
-            facecolors="none" if hollow else colour,
-            edgecolors=colour,
-            label=f"{label}, {bound:g}",
-            zorder=3,
+            s=72 if matched else 40,
+            marker=markers[bound],
+            facecolors="none" if matched else colours[method],
+            edgecolors=colours[method],
+            linewidths=1.4 if matched else 0.5,
+            zorder=4 if matched else 3,
         )
-    front = part[part["pareto"]].sort_values("pruning_ratio")
-    axes.plot(100 * front["pruning_ratio"], front["score_drop"], color="#24292f", linewidth=1, zorder=2)
-    for bound in bounds:
-        axes.axhline(bound, color="#8b949e", linewidth=0.7, linestyle=":")
-        axes.annotate(f"bound {bound:g}", (0, bound), xycoords=("axes fraction", "data"), fontsize=7, color="#57606a")
-    axes.set_xlabel("filters pruned (%)")
     tidy(axes)
+
+
+def _front(axes: Axes, part: pd.DataFrame, left: float) -> None:
+    """The front as steps: the smallest drop at which some trial prunes at least so much."""
+    if len(part) and _has_front(part):
+        front = part[part["pareto"]].sort_values("pruning_ratio")
+        x, y = list(100 * front["pruning_ratio"]), list(front["score_drop"])
+        axes.step([left, *x], [y[0], *y], where="pre", color=INK, linewidth=1.5, zorder=2)
+
+
+def _has_front(frame: pd.DataFrame) -> bool:
+    return frame["scope"].nunique() == 1
+
+
+def _scale(axes: Axes, drops: pd.Series, bounds: list[float]) -> str:
+    """Set the scale of the shared y axis; its label."""
+    linear = max(bounds, default=float("inf"))
+    if drops.abs().max() <= LOGARITHMIC_FROM * linear:
+        return "score drop (points)"
+    axes.set_yscale("symlog", linthresh=linear, linscale=1.5)
+    lowest = max(float(drops.min()), -linear)
+    ticks = [t for t in MaxNLocator(5).tick_values(min(0.0, lowest), linear) if t <= linear]
+    ticks += [t for t in (2, 5, 10, 20, 50, 100) if t > 1.5 * linear]
+    axes.set_yticks(ticks, [f"{t:g}".replace("-", "−") for t in ticks], minor=False)
+    axes.set_yticks([], minor=True)
+    return f"score drop (points, logarithmic above {linear:g})"
+
+
+def _legend(frame: pd.DataFrame, colours: dict[str, str], markers: dict[str, str]) -> dict[str, dict[str, Line2D]]:
+    def point(marker: str, colour: str, hollow: bool = False) -> Line2D:
+        face = "none" if hollow else colour
+        return Line2D([], [], linestyle="", marker=marker, markersize=7, markeredgecolor=colour, markerfacecolor=face)
+
+    kinds = {"within its own bound": point("o", INK)}
+    if frame["matched"].any():
+        kinds["matched to a partner"] = point("o", INK, hollow=True)
+    if _has_front(frame):
+        kinds["Pareto front"] = Line2D([], [], color=INK, linewidth=1.5)
+    return {
+        "method": {method: point("o", colour) for method, colour in colours.items()},
+        "drop bound (points)": {bound: point(marker, SOFT) for bound, marker in markers.items()},
+        "trial": kinds,
+    }

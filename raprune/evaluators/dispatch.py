@@ -1,7 +1,7 @@
 """Calls to a pool of actors that may die: at most two in flight each, quarantine by ping, four attempts a mask.
 
-Ray's own retries are off: a restarted actor would run a repeated call on reset weights and return a wrong reward without
-an error. Here every call carries its state, so a repeated call gives the same result wherever it runs.
+Ray's own retries are off: a restarted actor would run a repeated call on reset weights and return a wrong reward
+without an error. Here every call carries its state, so a repeated call gives the same result wherever it runs.
 """
 
 from __future__ import annotations

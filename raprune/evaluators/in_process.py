@@ -8,7 +8,7 @@ from torch import Tensor
 
 from raprune.engine import Engine
 from raprune.evaluating import EvaluatedMask, PoolAddress, Purpose
-from raprune.registry import EVALUATORS, Settings
+from raprune.registry import EVALUATORS
 from raprune.state import State
 from raprune.study.schema import EvaluatorsSpec
 from raprune.workload import Workload
@@ -32,9 +32,7 @@ class InProcess:
             _ENGINES[key] = Engine(workload, device, settings.cache_gib)
         self.engine = _ENGINES[key]
 
-    def evaluate(
-        self, state: State, layer: str, masks: Sequence[Tensor], lowest: float | None
-    ) -> list[EvaluatedMask]:
+    def evaluate(self, state: State, layer: str, masks: Sequence[Tensor], lowest: float | None) -> list[EvaluatedMask]:
         return [EvaluatedMask(self.engine.evaluate(state, layer, mask, lowest), self.name) for mask in masks]
 
     def finetune(self, state: State, purpose: Purpose, seeded_by: str) -> State:

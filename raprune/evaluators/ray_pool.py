@@ -1,4 +1,4 @@
-"""A pool of Ray actors, shared by all trials of a study: each holds the network and the data, on a GPU where there is one.
+"""A pool of Ray actors, shared by all trials of a study: each holds the network and the data, on its GPU if any.
 
 Measured on Ray 2.60: one shared pool beats evaluators per trial (44.9 s instead of 82.6 s for the same work), for the
 network and data load once and another trial's masks fill the gaps. Trials find the pool by name.
@@ -30,8 +30,10 @@ MAX_STATES = 8
 
 
 class EvaluatorProcess:
-    """The actor. Every call carries what it needs, so one that was restarted gives the same results; the engine (network
-    and data, loaded once for each workload) and the states are kept only to save their loading."""
+    """The actor. Every call carries what it needs, so one that was restarted gives the same results.
+
+    Its engine (network and data, loaded once for each workload) and states are kept only to save their loading.
+    """
 
     def __init__(self, name: str, settings: EvaluatorsSpec, device: str) -> None:
         import raprune.engine  # noqa: F401  (torch is loaded while the baseline is prepared)
@@ -70,7 +72,13 @@ class EvaluatorProcess:
         return self._states[version]
 
     def evaluate(
-        self, workload: Workload, version: str, ref: list[Any], layer: str, lowest: float | None, masks: list[bytes]
+        self,
+        workload: Workload,
+        version: str,
+        ref: list[Any],
+        layer: str,
+        lowest: float | None,
+        masks: list[bytes],
     ) -> list[EvaluatedMask]:
         engine, state = self._engine(workload), self._state(version, ref)
         return [EvaluatedMask(engine.evaluate(state, layer, unpack(m), lowest), self.name) for m in masks]
@@ -89,6 +97,10 @@ class EvaluatorProcess:
     def ping(self) -> str:
         return self.name
 
+    def process_id(self) -> int:
+        """For whoever wants to look at it, or to end it."""
+        return os.getpid()
+
 
 @EVALUATORS.register("ray_pool", EvaluatorsSpec)
 class RayPool:
@@ -106,13 +118,14 @@ class RayPool:
         self._refs: dict[str, Any] = {}
         self._mask_s = math.inf
 
-    def evaluate(
-        self, state: State, layer: str, masks: Sequence[Tensor], lowest: float | None
-    ) -> list[EvaluatedMask]:
+    def evaluate(self, state: State, layer: str, masks: Sequence[Tensor], lowest: float | None) -> list[EvaluatedMask]:
         ref = self._ref(state)
         size = self._masks_per_call(len(masks))
         calls = [
-            Call([pack(m) for m in masks[start : start + size]], list(range(start, min(start + size, len(masks)))))
+            Call(
+                [pack(m) for m in masks[start : start + size]],
+                list(range(start, min(start + size, len(masks)))),
+            )
             for start in range(0, len(masks), size)
         ]
 

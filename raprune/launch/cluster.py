@@ -40,10 +40,11 @@ class Resources:
 
 
 def connect(
-    address: str | None, namespace: str, spec: EvaluatorsSpec, count: int | str, threads: int
+    address: str | None, namespace: str, spec: EvaluatorsSpec, count: int | str, threads: int, cpus: int | None = None
 ) -> bool:
-    """Start Ray on this machine, or join the cluster at ``address``; true where this process had joined one before.
+    """Start Ray on this machine (with ``cpus`` cores instead of its own), or join the cluster at ``address``.
 
+    True where this process had joined one before: then it is not ours to end.
     A study that cannot fit this machine is refused before anything starts.
     """
     if address is not None and address.startswith("ray://"):
@@ -60,17 +61,19 @@ def connect(
         return True
     common: dict[str, Any] = {"namespace": namespace, "log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
-        cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        cpus = cpus or _num_cores()
         if isinstance(count, int) and spec.device != "cuda":
             _check_cpus(count, threads, float(cpus), "this machine", has_gpus=_maybe_gpus())
-        ray.init(
-            num_cpus=cpus, include_dashboard=False, object_store_memory=_store_bytes(), **common
-        )
+        ray.init(num_cpus=cpus, include_dashboard=False, object_store_memory=_store_bytes(), **common)
     else:
         _join(address, common)
     for name in ("ray", "ray.tune", "ray.air"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     return False
+
+
+def _num_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _join(address: str, common: dict[str, Any]) -> None:
@@ -127,9 +130,7 @@ def _check_cpus(count: int, threads: int, cpus: float, where: str, *, has_gpus: 
         )
 
 
-def resources_for(
-    available: Mapping[str, float], spec: EvaluatorsSpec, count: int | str, threads: int
-) -> Resources:
+def resources_for(available: Mapping[str, float], spec: EvaluatorsSpec, count: int | str, threads: int) -> Resources:
     """What the pool takes. A study that does not fit raises :class:`InputError`: it would wait for ever."""
     gpus, cpus = available.get("GPU", 0.0), available.get("CPU", 0.0)
     if spec.device == "cuda" and gpus == 0:

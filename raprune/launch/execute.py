@@ -73,5 +73,13 @@ def _context(
     kind = "in_process" if place.pool is None else "ray_pool"
     evaluator = EVALUATORS.build(kind, place.evaluators.model_dump(), workload, place.pool)
     return TrialContext(
-        evaluator, workload, baseline, store, matched, place.preset, place.num_evaluators, place.device, progress
+        evaluator,
+        workload,
+        baseline,
+        store,
+        matched,
+        place.preset,
+        place.num_evaluators,
+        place.device,
+        progress,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,5 +33,5 @@ class InProcessRunner:
 
     def run(self, trials: Sequence[TrialSpec], plan: StudyPlan, watch: Watch) -> None:
         for trial in trials:
-            status = execute(trial, self.place, lambda told, t=trial: watch.told(t.trial_id, told))
+            status = execute(trial, self.place, partial(watch.told, trial.trial_id))
             watch.ended(trial.trial_id, status, self.place.store(trial).folder)

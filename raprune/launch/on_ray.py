@@ -70,7 +70,12 @@ class RayRunner:
         num_masks = [trial.method.settings.get("masks_per_update", 1) for trial in todo]
         self.trials_in_flight = max(2, math.ceil(2 * resources.num_evaluators / max(1, *num_masks, 1)))
         self.place = Place(
-            str(out.resolve()), plan.spec.preset, plan.spec.evaluators, resources.num_evaluators, resources.device, None
+            str(out.resolve()),
+            plan.spec.preset,
+            plan.spec.evaluators,
+            resources.num_evaluators,
+            resources.device,
+            None,
         )
 
     def prepare(self, trials: Sequence[TrialSpec]) -> None:
@@ -98,7 +103,8 @@ class RayRunner:
         actor = ray.remote(EvaluatorProcess)
         names = tuple(f"evaluator-{index}" for index in range(self.resources.num_evaluators))
         for name in names:
-            options = {**self.resources.options, "name": name, "max_restarts": -1, "max_task_retries": 0}
+            options = self.resources.options | {"name": name, "namespace": self.namespace}
+            options |= {"max_restarts": -1, "max_task_retries": 0}
             spec = self.place.evaluators
             self.actors.append(actor.options(**options).remote(name, spec, self.resources.device))
         pings = [a.ping.remote() for a in self.actors]
@@ -107,10 +113,11 @@ class RayRunner:
             raise InputError(f"{len(missing)} of {len(names)} evaluators did not start within {READY_S:.0f} s")
         self.place = replace(self.place, pool=PoolAddress(self.namespace, names))
 
-    def run(self, trials: Sequence[TrialSpec], plan: StudyPlan, watch: Watch) -> None:
+    def run(self, trials: Sequence[TrialSpec], plan: StudyPlan, watch: Watch) -> Any:
+        """Run trials; gives back Tune's result grid."""
         scratch = Path(self.place.out) / ".tune"
         try:
-            run_tune(trials, plan, self.place, self.trials_in_flight, scratch, watch)
+            return run_tune(trials, plan, self.place, self.trials_in_flight, scratch, watch)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
@@ -121,4 +128,3 @@ class RayRunner:
         for actor in self.actors:
             ray.kill(actor)
         self.actors = []
-

@@ -45,7 +45,7 @@ class Runner(Protocol):
     def prepare(self, trials: Sequence[TrialSpec]) -> None:
         """Have the baselines of ``trials`` on disk. Raises :class:`InputError` for one that is no good."""
 
-    def run(self, trials: Sequence[TrialSpec], plan: StudyPlan, watch: Watch) -> None:
+    def run(self, trials: Sequence[TrialSpec], plan: StudyPlan, watch: Watch) -> Any:
         """Run trials to their rows; returns early when the study is interrupted."""
 
 
@@ -198,7 +198,11 @@ def _commit() -> str | None:
     here = Path(__file__).parent
     try:
         found = subprocess.run(
-            ["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False
+            ["git", "-C", str(here), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

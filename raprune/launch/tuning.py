@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raprune.launch.execute import Place, execute
 from raprune.launch.cluster import TRIAL_CPUS
+from raprune.launch.execute import Place, execute
 from raprune.study import StudyPlan, TrialSpec
 
 if TYPE_CHECKING:

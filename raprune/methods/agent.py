@@ -11,6 +11,8 @@ Departures, each a setting that ``preset: paper`` turns off where the paper is c
   what magnitude knows and learns what it does not;
 - ``decision: bound`` ranks the filters by keep probability and bisects num_kept to the drop bound, for the reward's
   optimum lies well inside it; ``trim`` then tries each kept filter alone. ``decision: reward`` is the published one.
+- ``logit_learning_rate``: the last layer's biases, one a filter, learn faster than the network that all filters
+  share. With one rate for both the logits move together and the policy settles too early (docs/decisions.md);
 - advantages are divided by the standard deviation of the M rewards (``normalise: mean_std``), not only centred.
 
 Shapes: N filters, L weights a filter (after pooling), M masks an update.
@@ -41,8 +43,10 @@ class AgentSettings(Settings):
     """Updates a layer at most."""
     converged_entropy: float = Field(default=0.01, ge=0)
     """A layer is converged once the mean entropy of its keep probabilities is below this, in nats a filter."""
-    learning_rate: float = Field(default=0.01, gt=0)
-    """Of Adam."""
+    learning_rate: float = Field(default=0.001, gt=0)
+    """Of Adam, for the policy network."""
+    logit_learning_rate: float = Field(default=0.2, gt=0)
+    """Of Adam, for the last layer's biases: one free logit a filter."""
     normalise: Literal["mean_std", "mean"] = "mean_std"
     """Rewards minus their mean over the M masks, or also divided by their standard deviation."""
     initial_keep_probability: float = Field(default=0.8, gt=0, lt=1)
@@ -167,7 +171,9 @@ class Agent:
     def decide(self, layer: LayerView, evaluate: Evaluate, rng: torch.Generator) -> Decision:
         """Algorithm 1 for one layer, then the decision."""
         policy = self._policy(layer, rng)
-        optimiser = torch.optim.Adam(policy.parameters(), lr=self.settings.learning_rate)
+        rest = [p for p in policy.parameters() if p is not policy.head.bias]
+        groups = [{"params": rest}, {"params": [policy.head.bias], "lr": self.settings.logit_learning_rate}]
+        optimiser = torch.optim.Adam(groups, lr=self.settings.learning_rate)
         seen = self._learn(policy, optimiser, evaluate, rng)
         with torch.no_grad():
             logits_N = policy()
@@ -221,7 +227,7 @@ class Agent:
 def _agent_state(policy: Policy, optimiser: torch.optim.Optimizer, rng: torch.Generator) -> dict[str, Tensor]:
     """Everything that an agent needs to go on from here: its network, Adam's moments, the generator."""
     state = {f"policy.{name}": tensor.clone() for name, tensor in policy.state_dict().items()}
-    names = [name for name, _ in policy.named_parameters()]
+    names = [name for name, _ in policy.named_parameters() if name != "head.bias"] + ["head.bias"]
     for index, moments in optimiser.state_dict()["state"].items():
         for key, value in moments.items():
             state[f"adam.{names[index]}.{key}"] = torch.as_tensor(value).clone()

@@ -33,7 +33,11 @@ class Vgg16(nn.Module):
                 layers.append(nn.MaxPool2d(2))
                 continue
             num_filters = max(1, round(filters * width))
-            layers += [nn.Conv2d(channels, num_filters, 3, padding=1), nn.BatchNorm2d(num_filters), nn.ReLU(True)]
+            layers += [
+                nn.Conv2d(channels, num_filters, 3, padding=1),
+                nn.BatchNorm2d(num_filters),
+                nn.ReLU(True),
+            ]
             channels = num_filters
         hidden = max(1, round(512 * width))
         self.features = nn.Sequential(*layers)
@@ -53,7 +57,7 @@ def build(settings: Vgg16Settings, *, num_classes: int, input_shape: tuple[int, 
         raise ValueError(f"vgg16 takes 32x32 images; this data set has {input_shape[1]}x{input_shape[2]}")
     network = Vgg16(settings.width, num_classes, input_shape[0])
     for module in network.modules():
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, nn.Conv2d) and module.bias is not None:
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             nn.init.zeros_(module.bias)
     return network

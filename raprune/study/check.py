@@ -1,17 +1,19 @@
-"""Validation errors as sentences: the place in the file, the rule, the value, the nearest valid choice."""
+"""The problems of a document, each at the place of the value that caused it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import ValidationError
 
 from raprune.errors import Problem
-from raprune.registry import Settings, nearest
-from raprune.study.reader import Document, child
+from raprune.registry import Settings
+from raprune.study.reader import UNREADABLE, Document, child
 from raprune.study.schema import StudySpec
+from raprune.study.wording import complaints
 
 S = TypeVar("S", bound=Settings)
 
@@ -21,15 +23,18 @@ class Checker:
 
     def __init__(self, document: Document) -> None:
         self.document = document
-        self.problems: list[Problem] = []
+        self._problems = dict.fromkeys(document.problems)
+
+    @property
+    def problems(self) -> list[Problem]:
+        """All that is wrong, each once, by line."""
+        return by_line(self._problems)
 
     def complain(self, path: str, message: str) -> None:
-        problem = self.document.problem(path, message)
-        if problem not in self.problems:
-            self.problems.append(problem)
+        self._problems[self.document.problem(path, message)] = None
 
     def study(self, data: dict[str, Any]) -> StudySpec | None:
-        """The study's own keys; ``None`` where they are wrong."""
+        """The study's own keys, as far as they are right."""
         return SettingsProblems(self, {}).validate(StudySpec, data)
 
 
@@ -40,67 +45,73 @@ class SettingsProblems:
         self.checker = checker
         self.origin = origin
         """Swept path of the trial -> path in the document."""
+        self.sound = True
+        """Whether nothing is wrong so far."""
 
-    def complain(self, path: str, message: str) -> None:
-        for swept, place in self.origin.items():
-            if path == swept or path.startswith((f"{swept}.", f"{swept}[")):
-                path = place + path[len(swept) :]
-                break
-        self.checker.complain(path, message)
+    def complain(self, path: str, message: str, *, unknown_key: bool = False) -> None:
+        self.sound = False
+        self.checker.complain(origin_path(self.origin, path, of_axis=unknown_key), message)
 
     def validate(self, model: type[S], data: dict[str, Any], under: str = "") -> S | None:
-        """``model`` from plain data; ``None``, with every problem told, where the data do not fit."""
+        """``model`` from plain data, every problem told; what is wrong is left out, so that the rest can be checked on.
+
+        ``None`` where what is left is not enough; ``sound`` says whether anything was left out.
+        """
         try:
             return model.model_validate(data)
         except ValidationError as error:
-            for details in error.errors(include_url=False):
-                self.complain(_path(details, under), _sentence(model, details))
+            self.sound = False
+            wrong = list(complaints(model, data, error.errors(include_url=False)))
+        for complaint in wrong:
+            if complaint.unknown_key or not _unreadable(complaint.value):
+                path = under
+                for part in complaint.path:
+                    path = child(path, part)
+                self.complain(path, complaint.message, unknown_key=complaint.unknown_key)
+        left = _without(data, [complaint.path for complaint in wrong])
+        try:
+            return model.model_validate(left)
+        except ValidationError:
             return None
 
 
-def _path(details: ErrorDetails, under: str) -> str:
-    path = under
-    for part in details["loc"]:
-        if isinstance(part, int) or _is_key(part):
-            path = child(path, part)
+def _without(data: dict[str, Any], paths: Iterable[tuple[str | int, ...]]) -> dict[str, Any]:
+    """``data`` less the values at ``paths``; a list loses itself with its item."""
+    data = copy.deepcopy(data)
+    for path in paths:
+        inside: Any = data
+        for number, key in enumerate(path):
+            last = number + 1 == len(path) or isinstance(path[number + 1], int)
+            if not isinstance(inside, dict) or key not in inside:
+                break
+            if last:
+                del inside[key]
+                break
+            inside = inside[key]
+    return data
+
+
+def origin_path(origin: Mapping[str, str], path: str, *, of_axis: bool = False) -> str:
+    """Where in the document the value at ``path`` of a trial stands; ``of_axis``: not which of its values."""
+    for swept in sorted(origin, key=len, reverse=True):
+        if path == swept or path.startswith((f"{swept}.", f"{swept}[")):
+            place = child("sweep", swept) if of_axis and path == swept else origin[swept]
+            return place + path[len(swept) :]
     return path
 
 
-def _is_key(part: str) -> bool:
-    """Whether a location part is a key of the file; unions add parts such as ``list[str]`` or ``literal['all']``."""
-    return not (part.startswith(("literal[", "list[", "constrained-")) or part in ("int", "float", "str", "bool"))
+def _unreadable(value: object) -> bool:
+    """Whether a value is, or holds, one that was refused already."""
+    if isinstance(value, dict):
+        return any(map(_unreadable, value.values()))
+    return any(map(_unreadable, value)) if isinstance(value, list) else value is UNREADABLE
 
 
-def _sentence(model: type[BaseModel], details: ErrorDetails) -> str:
-    kind, value = details["type"], details["input"]
-    if kind == "extra_forbidden":
-        return f"is not a key here{nearest(str(details['loc'][-1]), _fields_at(model, details['loc'][:-1]))}"
-    if kind == "missing":
-        return "is required"
-    if kind == "literal_error":
-        expected = [part.strip("' ") for part in _literals(details)]
-        return f"must be one of {', '.join(expected)}{_guess(value, expected)}; got {value!r}"
-    if kind == "value_error":
-        rule = str(details.get("ctx", {}).get("error", details["msg"]))
-        return f"{rule}; got {value!r}" if not isinstance(value, dict) else rule
-    rule = details["msg"][0].lower() + details["msg"][1:]
-    return f"{rule}; got {value!r}"
+def by_line(problems: Iterable[Problem]) -> list[Problem]:
+    """``problems`` as they stand in the file; those of ``--set`` and of the whole file first."""
+    return sorted(problems, key=_line)
 
 
-def _literals(details: ErrorDetails) -> list[str]:
-    return str(details.get("ctx", {}).get("expected", "")).replace(" or ", ", ").split(", ")
-
-
-def _guess(value: object, expected: list[str]) -> str:
-    hint = nearest(str(value), expected)
-    return hint[: hint.index(" (known")] if hint.startswith(";") else ""
-
-
-def _fields_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
-    """The keys that are known where an unknown one was found."""
-    for part in loc:
-        field = model.model_fields.get(str(part))
-        inside = field.annotation if field else None
-        if isinstance(inside, type) and issubclass(inside, BaseModel):
-            model = inside
-    return list(model.model_fields)
+def _line(problem: Problem) -> int:
+    line = re.search(r":(\d+)$", problem.where)
+    return int(line[1]) if line else 0

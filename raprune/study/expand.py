@@ -6,7 +6,6 @@ All problems of all points are collected and raised together, each at the place 
 from __future__ import annotations
 
 import copy
-import itertools
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,13 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from raprune.errors import InputError, Problem, StudyError
-from raprune.registry import KINDS, nearest
-from raprune.study.check import Checker, SettingsProblems
+from raprune.registry import KINDS, METHODS, nearest
+from raprune.study.check import Checker, SettingsProblems, origin_path
+from raprune.study.overrides import apply_overrides, merge, set_path
 from raprune.study.presets import COMMON, PLUGIN_PRESETS, PRESETS
-from raprune.study.reader import Document, child, dump, parse_scalar, read_document
+from raprune.study.reader import UNREADABLE, Document, child, dump, read_document
 from raprune.study.schema import PLUGIN_KEYS, STUDY_KEYS, TRIAL_KEYS, Choice, StudySpec, TrialSpec
+from raprune.study.sweep import MAX_TRIALS, Point, read_sweep
+from raprune.study.wording import shown
 
-MAX_TRIALS = 10_000
 LayerNames = Callable[[TrialSpec], Sequence[str]]
 
 
@@ -34,244 +35,223 @@ class StudyPlan:
     """trial_id -> sweep axis -> the trial's value on it, as text."""
     document: Document
     """The study file as run, overrides and all, with the place of every value."""
+    origins: Mapping[str, Mapping[str, str]]
+    """trial_id -> swept path -> path in the document."""
 
     @property
     def text(self) -> str:
         """The study as run, as YAML."""
         return dump(self.document)
 
-    def problem(self, path: str, message: str) -> Problem:
-        """A problem at ``path``, or at the axis of the sweep that sets it."""
-        swept = child("sweep", path)
-        return self.document.problem(swept if swept in self.document.places else path, message)
+    def problem(self, trial: TrialSpec, path: str, message: str) -> Problem:
+        """A problem of ``trial`` at ``path``, or at the value of the sweep that sets it."""
+        return self.document.problem(origin_path(self.origins[trial.trial_id], path), message)
+
+
+class UnsoundStudy(StudyError):
+    """A study with problems, and what can be said of its trials all the same."""
+
+    def __init__(self, problems: Sequence[Problem], plan: StudyPlan) -> None:
+        super().__init__(problems)
+        self.plan = plan
+        """Wrong values are left out, so that what else is wrong can be found; never to be run."""
 
 
 def load_study(file: Path, overrides: Iterable[str] = (), layer_names: LayerNames | None = None) -> StudyPlan:
     """Read, check and expand a study file.
 
     ``overrides`` are ``a.b=value`` texts from ``--set``; ``layer_names`` lists a trial's prunable layers and is asked
-    only for ``layers: each``. Raises :class:`StudyError` with every problem found.
+    only for ``layers: each``. Raises :class:`StudyError` with every problem found, :class:`UnsoundStudy` where the
+    rest can be checked on.
     """
     document = read_document(file)
-    _apply_overrides(document, overrides)
-    study_data = {k: v for k, v in document.data.items() if k in STUDY_KEYS and k != "sweep"}
+    apply_overrides(document, overrides)
     checker = Checker(document)
-    spec = checker.study(study_data)
-    preset = spec.preset if spec else "default"
-    expansion = _Expansion(document, checker, preset, layer_names)
-    trials, axes = expansion.run()
-    if checker.problems or spec is None:
-        raise StudyError(checker.problems)
-    return StudyPlan(spec, tuple(trials), axes, document)
-
-
-def _apply_overrides(document: Document, overrides: Iterable[str]) -> None:
-    problems = []
-    for text in overrides:
-        key, equals, value = text.partition("=")
-        if not equals or not key.strip():
-            problems.append(Problem("--set", "", f"must be path=value; got {text!r}"))
-            continue
-        key = key.strip()
-        try:
-            parsed = parse_scalar(value.strip(), key)
-        except StudyError as error:
-            problems.extend(Problem("--set", key, problem.message) for problem in error.problems)
-            continue
-        sweep = document.data.get("sweep")
-        if key.startswith("sweep."):
-            document.data.setdefault("sweep", {})[key.removeprefix("sweep.")] = parsed
-        else:
-            if isinstance(sweep, dict):
-                sweep.pop(key, None)
-            set_path(document.data, key, parsed)
-        document.places[key] = "--set"
-    if problems:
-        raise StudyError(problems)
-
-
-def set_path(data: dict[str, Any], path: str, value: Any) -> None:
-    """Set ``a.b.c`` in nested mappings; a plug-in given by its bare name becomes ``{name: ...}`` on the way."""
-    *parents, last = path.split(".")
-    for key in parents:
-        inside = data.get(key)
-        if isinstance(inside, str):
-            inside = {"name": inside}
-        if not isinstance(inside, dict):
-            inside = {}
-        data[key] = inside = dict(inside)
-        data = inside
-    data[last] = value
-
-
-def merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """``over`` laid over ``under``, mapping by mapping; a fine-tune's length replaces the other unit."""
-    out = copy.deepcopy(under)
-    for key, value in over.items():
-        both = isinstance(value, dict) and isinstance(out.get(key), dict)
-        if both and not {"epochs", "steps"} & set(value):
-            out[key] = merge(out[key], value)
-        else:
-            out[key] = copy.deepcopy(value)
-    return out
+    spec = checker.study({k: v for k, v in document.data.items() if k in STUDY_KEYS and k != "sweep"})
+    preset = document.data.get("preset", "default")
+    expansion = _Expansion(document, checker, preset if preset in list(PRESETS) else "default", layer_names)
+    expansion.run()
+    trials, spec = tuple(expansion.trials.values()), spec or StudySpec(name="unnamed")
+    plan = StudyPlan(spec, trials, expansion.axes, document, expansion.origins)
+    if checker.problems:
+        raise UnsoundStudy(checker.problems, plan)
+    return plan
 
 
 class _Expansion:
-    def __init__(
-        self, document: Document, checker: Checker, preset: str, layer_names: LayerNames | None
-    ) -> None:
+    def __init__(self, document: Document, checker: Checker, preset: str, layer_names: LayerNames | None) -> None:
         self.document = document
         self.checker = checker
         self.preset = preset
         self.layer_names = layer_names
-        base = {k: v for k, v in document.data.items() if k not in STUDY_KEYS}
-        self.base = merge(merge(COMMON, PRESETS[preset]), base)
+        self.trials: dict[str, TrialSpec] = {}
+        self.axes: dict[str, dict[str, str]] = {}
+        self.origins: dict[str, dict[str, str]] = {}
+        self.points: dict[str, Point] = {}
+        self.sweep = read_sweep(document, checker)
+        self.base = merge(merge(COMMON, PRESETS[preset]), _own(document.data))
 
-    def run(self) -> tuple[list[TrialSpec], dict[str, dict[str, str]]]:
-        """The trials, unmatched ones first, with their values on the sweep's axes."""
-        points = self._points()
-        trials: dict[str, TrialSpec] = {}
-        axes: dict[str, dict[str, str]] = {}
-        searched: list[tuple[dict[str, int], TrialSpec]] = []
-        matched: list[tuple[dict[str, int], dict[str, Any], dict[str, str], str]] = []
-        for point in points:
-            raw, origin = self._at(point)
-            match = raw["method"].pop("match", None) if isinstance(raw["method"], dict) else None
-            if match is not None:
-                matched.append((point, raw, origin, str(match)))
+    def run(self) -> None:
+        """All trials, unmatched ones first, with their values on the sweep's axes."""
+        for axis in self.sweep.broken:
+            set_path(self.base, axis, UNREADABLE)
+        matched: list[tuple[Point, dict[str, Any], str]] = []
+        searched: dict[tuple[Any, ...], list[TrialSpec]] = {}
+        for point in self.sweep.points():
+            raw = self._at(point)
+            if isinstance(raw["method"], dict) and "match" in raw["method"]:
+                matched.append((point, raw, raw["method"].pop("match")))
                 continue
-            for trial in self._trials(raw, origin):
-                searched.append((point, trial))
-                trials[trial.trial_id] = trial
-                axes.setdefault(trial.trial_id, self._labels(point, trial))
-        for point, raw, origin, match in matched:
-            for trial in self._matched(point, raw, origin, match, searched):
-                trials[trial.trial_id] = trial
-                axes.setdefault(trial.trial_id, self._labels(point, trial))
-        return list(trials.values()), axes
-
-    def _points(self) -> list[dict[str, int]]:
-        """Every point of the grid as axis -> index of its value."""
-        sweep = self.document.data.get("sweep", {})
-        if not isinstance(sweep, dict):
-            self.checker.complain("sweep", f"must map a key to a list of values; got {sweep!r}")
-            return []
-        sizes: dict[str, int] = {}
-        for axis, values in sweep.items():
-            if not isinstance(values, list) or not values:
-                self.checker.complain(child("sweep", axis), f"must be a list of at least one value; got {values!r}")
-            elif axis.split(".")[0] not in TRIAL_KEYS:
-                self.checker.complain(child("sweep", axis), f"is not a key of a trial{nearest(axis, TRIAL_KEYS)}")
+            place = SettingsProblems(self.checker, _origin(point))
+            trials = self._trials(raw, place)
+            searched.setdefault((_name(raw["method"]), *_others(point)), []).extend(trials)
+            self._add(point, trials, place.sound)
+        methods = sorted({key[0] for key in searched if key[0]})
+        for point, raw, match in matched:
+            place = SettingsProblems(self.checker, _origin(point))
+            if self._can_match(raw["method"], match, methods, place):
+                partners = searched.get((match, *_others(point)), [])
+                trials = [trial for partner in partners for trial in self._matched(raw, place, partner)]
+                self._add(point, trials, place.sound)
             else:
-                sizes[axis] = len(values)
-        number = 1
-        for size in sizes.values():
-            number *= size
-        if number > MAX_TRIALS:
-            self.checker.complain("sweep", f"expands to {number:,} trials; at most {MAX_TRIALS:,} are allowed")
-            return []
-        return [dict(zip(sizes, index, strict=True)) for index in itertools.product(*map(range, sizes.values()))]
+                self._trials(raw, place)
+        if len(self.trials) > MAX_TRIALS:
+            self.checker.complain("layers", f"must give at most {MAX_TRIALS:,} trials; got {len(self.trials):,}")
 
-    def _at(self, point: dict[str, int]) -> tuple[dict[str, Any], dict[str, str]]:
-        """The trial's raw keys at one point, and where in the document each swept path comes from."""
+    def _at(self, point: Point) -> dict[str, Any]:
+        """The trial's raw keys at one point."""
         raw = copy.deepcopy(self.base)
-        origin: dict[str, str] = {}
         for axis, index in point.items():
-            set_path(raw, axis, copy.deepcopy(self.document.data["sweep"][axis][index]))
-            origin[axis] = child(child("sweep", axis), index)
-            if axis in ("drop_bound", "score_floor"):
-                raw.pop("score_floor" if axis == "drop_bound" else "drop_bound", None)
-        for kind in PLUGIN_KEYS:
-            if isinstance(raw.get(kind), str):
-                raw[kind] = {"name": raw[kind]}
-        raw.setdefault("method", {})
-        return raw, origin
+            set_path(raw, axis, copy.deepcopy(self.sweep.axes[axis][index]))
+        return raw
+
+    def _add(self, point: Point, trials: Sequence[TrialSpec], sound: bool) -> None:
+        for trial in trials:
+            name = trial.trial_id
+            if name in self.trials:
+                if sound:
+                    self._twice(point, self.points[name])
+                continue
+            self.trials[name] = trial
+            self.points[name] = point
+            self.axes[name] = self._labels(point, trial)
+            self.origins[name] = _origin(point)
+
+    def _twice(self, point: Point, first: Point) -> None:
+        for axis, index in point.items():
+            if index != first[axis]:
+                path, value = child("sweep", axis), self.sweep.axes[axis][index]
+                message = f"gives the same trials as {child(path, first[axis])}; got {shown(value)}"
+                self.checker.complain(child(path, index), message)
+                return
 
     def _trials(
-        self, raw: dict[str, Any], origin: dict[str, str], matched_trial_id: str | None = None
+        self, raw: dict[str, Any], place: SettingsProblems, matched_trial_id: str | None = None
     ) -> list[TrialSpec]:
-        """The trial of one point, or one for each layer; none where something is wrong with it."""
+        """The trial of one point, or one for each layer; wrong values are told and left out, as far as that goes."""
         raw = dict(raw)
-        study = str(self.document.data.get("name", ""))
         each = raw.get("layers") == "each"
         if each:
             raw["layers"] = "all"
-        place = SettingsProblems(self.checker, origin)
         for key in raw:
             if key not in TRIAL_KEYS:
-                place.complain(key, f"is not a key here{nearest(key, [*TRIAL_KEYS, *STUDY_KEYS])}")
+                place.complain(child("", key), _not_a_key(key))
         fields = {k: v for k, v in raw.items() if k in TRIAL_KEYS and k not in PLUGIN_KEYS}
-        complete = True
-        for kind in PLUGIN_KEYS:
-            choice = self._choice(kind, raw.get(kind), place)
-            complete = complete and choice is not None
-            fields[kind] = choice or Choice(name="?")
-        trial = place.validate(TrialSpec, {**fields, "study": study, "matched_trial_id": matched_trial_id})
-        if trial is None or not complete:
+        choices = {kind: self._choice(kind, raw.get(kind), place) for kind in PLUGIN_KEYS}
+        fields |= {kind: choice or Choice(name=COMMON.get(kind, "?")) for kind, choice in choices.items()}
+        study = str(self.document.data.get("name", ""))
+        fields |= {"study": study, "matched_trial_id": matched_trial_id}
+        unbound = {**{k: v for k, v in fields.items() if k != "score_floor"}, "drop_bound": 100.0}
+        trial = place.validate(TrialSpec, fields) or place.validate(TrialSpec, unbound)
+        if trial is None or choices["model"] is None or choices["dataset"] is None:
             return []
         if not each or self.checker.problems or self.layer_names is None:
             return [trial]
-        return [trial.model_copy(update={"layers": [name]}) for name in self.layer_names(trial)]
+        try:
+            return [trial.model_copy(update={"layers": [name]}) for name in self.layer_names(trial)]
+        except InputError as error:
+            place.complain(getattr(error, "key", "layers"), str(error))
+            return []
 
     def _choice(self, kind: str, given: Any, place: SettingsProblems) -> Choice | None:
         if given is None:
-            known = KINDS[kind].names()
-            place.complain(kind, f"is required (known: {', '.join(known)})")
+            place.complain(kind, f"is required (known: {', '.join(KINDS[kind].names())})")
             return None
-        if not isinstance(given, dict) or not isinstance(given.get("name"), str):
-            place.complain(kind, f"must be a name, or a mapping with a name; got {given!r}")
+        name = _name(given)
+        if name is None:
+            unreadable = given is UNREADABLE or (isinstance(given, dict) and given.get("name") is UNREADABLE)
+            place.sound = False
+            if not unreadable:
+                known = ", ".join(KINDS[kind].names())
+                place.complain(kind, f"must be a name, or a mapping with a name (known: {known}); got {shown(given)}")
             return None
-        name = given["name"]
         try:
             plugin = KINDS[kind].get(name)
         except InputError as error:
-            place.complain(child(kind, "name"), str(error))
+            place.complain(kind if isinstance(given, str) else child(kind, "name"), str(error))
             return None
+        own = {k: v for k, v in given.items() if k != "name"} if isinstance(given, dict) else {}
         under = PLUGIN_PRESETS[self.preset].get((kind, name), {})
-        raw = {**under, **{k: v for k, v in given.items() if k != "name"}}
-        settings = place.validate(plugin.settings, raw, kind)
-        if settings is None:
-            return None
-        for key, message in getattr(settings, "problems", lambda: [])():
+        settings = place.validate(plugin.settings, {**under, **own}, kind)
+        problems: list[tuple[str, str]] = getattr(settings, "problems", lambda: [])()
+        for key, message in problems:
             place.complain(child(kind, key), message)
-        return Choice(name=name, settings=settings.model_dump(mode="json"))
+        return None if settings is None or problems else Choice(name=name, settings=settings.model_dump(mode="json"))
 
-    def _matched(
-        self,
-        point: dict[str, int],
-        raw: dict[str, Any],
-        origin: dict[str, str],
-        match: str,
-        searched: list[tuple[dict[str, int], TrialSpec]],
-    ) -> list[TrialSpec]:
-        """One trial for each searched trial of the named method at the same point of the other axes."""
-        other = {axis: index for axis, index in point.items() if axis != "method"}
-        partners = [
-            trial
-            for at, trial in searched
-            if trial.method.name == match and {a: i for a, i in at.items() if a != "method"} == other
-        ]
-        if not partners and not self.checker.problems:
-            named = sorted({trial.method.name for _, trial in searched})
-            SettingsProblems(self.checker, origin).complain(
-                "method.match", f"no trial of this study uses the method {match!r}{nearest(match, named)}"
-            )
-        out = []
-        for partner in partners:
-            layers = {"layers": partner.layers} if raw.get("layers") == "each" else {}
-            out += self._trials({**raw, **layers}, origin, partner.trial_id)
-        return out
+    def _can_match(self, given: dict[str, Any], match: Any, methods: list[str], place: SettingsProblems) -> bool:
+        """Whether a method can be matched to the trials of the method called ``match``."""
+        name = _name(given)
+        rankers = [plugin.name for plugin in METHODS if hasattr(plugin.make, "rank")]
+        if name in METHODS.names() and name not in rankers:
+            message = f"needs a method that ranks the filters ({', '.join(rankers)}); {name} does not"
+            place.complain("method.match", message)
+        if match is not UNREADABLE and match not in methods:
+            others = f"no trial of this study uses the method {shown(match)}{nearest(str(match), methods)}"
+            none = "must name another method of this study's sweep, and there is none; got " + shown(match)
+            place.complain("method.match", others if methods else none)
+        return match in methods
 
-    def _labels(self, point: dict[str, int], trial: TrialSpec) -> dict[str, str]:
+    def _matched(self, raw: dict[str, Any], place: SettingsProblems, partner: TrialSpec) -> list[TrialSpec]:
+        """The trial that prunes to the num_kept of ``partner``."""
+        layers = {"layers": partner.layers} if raw.get("layers") == "each" else {}
+        return self._trials({**raw, **layers}, place, partner.trial_id)
+
+    def _labels(self, point: Point, trial: TrialSpec) -> dict[str, str]:
         """The trial's value on every axis, as text that Ray Tune and a person can read."""
-        labels = {
-            axis: _label(self.document.data["sweep"][axis][index]) for axis, index in point.items() if axis != "method"
-        }
+        values = {axis: values[point[axis]] for axis, values in self.sweep.axes.items()}
+        labels = {axis: _label(value) for axis, value in values.items() if axis != "method"}
         labels["method"] = trial.method.name + (" (matched)" if trial.matched_trial_id else "")
         if isinstance(trial.layers, list):
             labels["layers"] = ",".join(trial.layers)
         return labels
 
 
+def _not_a_key(key: str) -> str:
+    first, _, rest = key.partition(".")
+    if rest and first in (*TRIAL_KEYS, *STUDY_KEYS):
+        return f"is not a key here: dots are for sweep and --set; write {rest} inside {first}"
+    return f"is not a key here{nearest(key, [*TRIAL_KEYS, *STUDY_KEYS])}"
+
+
+def _own(data: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in data.items() if k not in STUDY_KEYS}
+
+
+def _origin(point: Point) -> dict[str, str]:
+    """Swept path of a trial -> path in the document."""
+    return {axis: child(child("sweep", axis), index) for axis, index in point.items()}
+
+
+def _others(point: Point) -> tuple[tuple[str, int], ...]:
+    """The point on every axis but the method's."""
+    return tuple((axis, index) for axis, index in point.items() if axis != "method")
+
+
+def _name(given: Any) -> str | None:
+    """The name in a plug-in's part of a study."""
+    name = given.get("name") if isinstance(given, dict) else given
+    return name if isinstance(name, str) else None
+
+
 def _label(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+    return value if isinstance(value, str) else json.dumps(value, default=str)

@@ -28,6 +28,7 @@ PLUGIN_PRESETS: dict[str, dict[tuple[str, str], dict[str, Any]]] = {
         ("method", "agent"): {
             "masks_per_update": 5,
             "learning_rate": 0.01,
+            "logit_learning_rate": 0.01,
             "max_updates": 100,
             "normalise": "mean_std",
             "initial_keep_probability": 0.5,

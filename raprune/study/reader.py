@@ -1,11 +1,14 @@
 """YAML text to plain data that remembers its lines; whatever a study file may not hold is refused here.
 
-Refused, each with its line: duplicate keys, tags, null, NaN and infinite numbers, keys that are not text, more than
-20 levels of nesting, aliases that expand to more than 10,000 values, an empty file, a file that is not a mapping.
+Refused, each with its line: duplicate keys, tags, null, NaN and infinite numbers, integers that are not plain decimals
+of 64 bits, keys that are not text, ``<<`` merges, more than 20 levels of nesting, aliases that expand to more than
+10,000 values or contain themselves, an empty file, a file that is not a mapping. What is refused becomes
+:data:`UNREADABLE`, so that everything else can still be checked and all problems are told at once.
 """
 
 from __future__ import annotations
 
+import enum
 import math
 import re
 from collections.abc import Callable
@@ -16,18 +19,34 @@ from typing import Any
 import yaml
 
 from raprune.errors import Problem, StudyError
+from raprune.study.wording import shown
 
 MAX_DEPTH = 20
 MAX_VALUES = 10_000
 MAX_BYTES = 1_000_000
-EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
+MAX_INTEGER = 2**63 - 1
+PLAIN_KEY = re.compile(r"[\w.-]+")
+INTEGER = re.compile(r"[-+]?(0|[1-9][0-9_]*)")
+EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$")
+"""Numbers such as ``1e-3``, which YAML 1.1 takes for text."""
+YAML_TAG = "tag:yaml.org,2002:"
+
+
+class Unreadable(enum.Enum):
+    """Stands where a value was refused; its problem is told already."""
+
+    VALUE = "unreadable"
+
+
+UNREADABLE = Unreadable.VALUE
 
 
 def child(path: str, key: str | int) -> str:
     """The YAML path of ``key`` inside ``path``: ``sweep.drop_bound[0]``."""
     if isinstance(key, int):
         return f"{path}[{key}]"
-    return f"{path}.{key}" if path else key
+    name = key if PLAIN_KEY.fullmatch(key) else repr(key)
+    return f"{path}.{name}" if path else name
 
 
 @dataclass
@@ -39,6 +58,8 @@ class Document:
     data: dict[str, Any]
     places: dict[str, str] = field(default_factory=dict)
     """YAML path -> ``file:line`` or ``--set``."""
+    problems: list[Problem] = field(default_factory=list)
+    """What is wrong with the file's form."""
 
     def where(self, path: str) -> str:
         """The place of ``path``, or of the nearest thing around it."""
@@ -51,50 +72,83 @@ class Document:
 
 
 def read_document(file: Path) -> Document:
-    """Read a study file. Raises :class:`StudyError` with every problem of the file's form."""
+    """Read a study file. Raises :class:`StudyError` where it has no values to go on with."""
     name = str(file)
     try:
-        raw = file.read_bytes()
+        with file.open("rb") as opened:
+            raw = opened.read(MAX_BYTES + 1)
     except OSError as error:
         raise StudyError([Problem(name, "", f"cannot be read: {error.strerror or error}")]) from None
     if len(raw) > MAX_BYTES:
-        raise StudyError([Problem(name, "", f"is {len(raw):,} bytes; a study file has at most {MAX_BYTES:,}")])
+        raise StudyError([Problem(name, "", f"is longer than the {MAX_BYTES:,} bytes a study file may have")])
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise StudyError([Problem(name, "", f"is not UTF-8 text (byte {error.start})")]) from None
+        where = f"{name}:{raw[: error.start].count(10) + 1}"
+        raise StudyError([Problem(where, "", f"is not UTF-8 text (byte {error.start})")]) from None
     return parse_document(text, name)
 
 
 def parse_document(text: str, name: str) -> Document:
     """Parse a study file's text; ``name`` is what messages call it."""
     try:
-        _check_depth(text, name)
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        _check_size(text, name)
+        loader = _Loader(text)
+        node = loader.get_single_node()
     except yaml.MarkedYAMLError as error:
         raise StudyError([_syntax_problem(error, name)]) from None
-    except yaml.YAMLError as error:
-        raise StudyError([Problem(name, "", f"is not YAML: {error}")]) from None
+    except yaml.reader.ReaderError as error:
+        where = f"{name}:{text.count(chr(10), 0, error.position) + 1}"
+        character = chr(error.character) if isinstance(error.character, int) else error.character
+        raise StudyError([Problem(where, "", f"holds a character that YAML forbids: {character!r}")]) from None
     if node is None:
-        raise StudyError([Problem(name, "", "is empty; see `raprune list` and studies/quickstart.yaml")])
+        raise StudyError([Problem(name, "", "is empty; see studies/quickstart.yaml and `raprune list`")])
     if not isinstance(node, yaml.MappingNode):
-        line = node.start_mark.line + 1
-        raise StudyError([Problem(f"{name}:{line}", "", "must be a mapping of keys to values at the top")])
-    return _Builder(name).document(node)
+        raise StudyError([Problem(_line(name, node), "", "must be a mapping of keys to values at the top")])
+    return _Builder(name, loader.tagged).document(node)
 
 
 def parse_scalar(text: str, path: str) -> Any:
     """The value of ``--set path=text``: a YAML scalar or flow sequence or mapping."""
     document = parse_document(f"value: {text}" if text.strip() else "value: ''", "--set")
-    document.places = dict.fromkeys(document.places, "--set")
+    if document.problems:
+        raise StudyError(document.problems)
     if set(document.data) != {"value"}:
-        raise StudyError([Problem("--set", path, f"must be one value; got {text!r}")])
+        raise StudyError([Problem("--set", path, f"must be one value; got {shown(text)}")])
     return document.data["value"]
 
 
 def dump(document: Document) -> str:
-    """The document as YAML text."""
-    return yaml.safe_dump(document.data, sort_keys=False, allow_unicode=True)
+    """The document as YAML text, which reads back as the same document."""
+    return yaml.dump(document.data, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+
+
+class _Loader(yaml.SafeLoader):
+    """Notes which nodes carry a tag in the text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.tagged: dict[int, str] = {}
+        """id of the node -> its tag."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        tag = getattr(self.peek_event(), "tag", None)  # type: ignore[no-untyped-call]
+        node = super().compose_node(parent, index)
+        if tag is not None:
+            self.tagged[id(node)] = tag
+        return node
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes text that our reader would take for a number."""
+
+
+for _class in (_Loader, _Dumper):
+    _class.add_implicit_resolver(f"{YAML_TAG}float", EXPONENT, [*"-+0123456789"])
+
+
+def _line(name: str, node: yaml.Node | yaml.Event) -> str:
+    return f"{name}:{node.start_mark.line + 1}" if node.start_mark else name
 
 
 def _syntax_problem(error: yaml.MarkedYAMLError, name: str) -> Problem:
@@ -104,102 +158,117 @@ def _syntax_problem(error: yaml.MarkedYAMLError, name: str) -> Problem:
     return Problem(where, "", f"is not YAML: {found}")
 
 
-def _check_depth(text: str, name: str) -> None:
-    """Refuse absurd nesting before the recursive composer sees it."""
+def _check_size(text: str, name: str) -> None:
+    """Refuse absurd nesting and length before the recursive composer sees them."""
     depth = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-            if depth > MAX_DEPTH:
-                where = f"{name}:{event.start_mark.line + 1}"
-                raise StudyError([Problem(where, "", f"is nested more than {MAX_DEPTH} levels deep")])
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
+    for number, event in enumerate(yaml.parse(text, Loader=yaml.SafeLoader)):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH or number > 3 * MAX_VALUES:
+            rule = f"is nested more than {MAX_DEPTH} levels deep" if depth > MAX_DEPTH else f"has more than {MAX_VALUES:,} values"
+            raise StudyError([Problem(_line(name, event), "", rule)])
 
 
-_PLAIN_TAGS: dict[str, Callable[[str], Any]] = {
-    "tag:yaml.org,2002:str": str,
-    "tag:yaml.org,2002:bool": lambda text: text.lower() in ("true", "yes", "on"),
-    "tag:yaml.org,2002:int": lambda text: int(text.replace("_", ""), 0),
-    "tag:yaml.org,2002:float": lambda text: float(text.replace("_", "")),
+def _float(text: str) -> float:
+    if ":" in text:
+        raise ValueError("must be a plain decimal number (YAML reads this as base 60)")
+    value = float(text.lower().replace("_", "").replace(".inf", "inf").replace(".nan", "nan"))
+    if not math.isfinite(value):
+        raise ValueError("must be a finite number")
+    return value
+
+
+def _integer(text: str) -> int:
+    if not INTEGER.fullmatch(text):
+        raise ValueError("must be a plain decimal number (YAML reads this as octal, hexadecimal, binary or base 60)")
+    if len(text) > 30 or abs(int(text.replace("_", ""))) > MAX_INTEGER:
+        raise ValueError(f"must be an integer of 64 bits, at most {MAX_INTEGER}")
+    return int(text.replace("_", ""))
+
+
+_CONVERT: dict[str, Callable[[str], Any]] = {
+    f"{YAML_TAG}str": str,
+    f"{YAML_TAG}bool": lambda text: text.lower() in ("true", "yes", "on"),
+    f"{YAML_TAG}int": _integer,
+    f"{YAML_TAG}float": _float,
 }
 
 
 class _Builder:
-    def __init__(self, name: str) -> None:
+    """Nodes to plain data, places and problems."""
+
+    def __init__(self, name: str, tagged: dict[int, str]) -> None:
         self.name = name
+        self.tagged = tagged
         self.problems: list[Problem] = []
         self.places: dict[str, str] = {}
         self.num_values = 0
 
     def document(self, node: yaml.MappingNode) -> Document:
         data = self._value(node, "", ())
-        if self.problems:
+        if not isinstance(data, dict):
             raise StudyError(self.problems)
-        return Document(self.name, data, self.places)
+        return Document(self.name, data, self.places, self.problems)
 
-    def _complain(self, node: yaml.Node, path: str, message: str) -> None:
-        self.problems.append(Problem(f"{self.name}:{node.start_mark.line + 1}", path, message))
+    def _refuse(self, node: yaml.Node, path: str, message: str) -> Unreadable:
+        self.problems.append(Problem(_line(self.name, node), path, message))
+        return UNREADABLE
 
     def _value(self, node: yaml.Node, path: str, parents: tuple[int, ...]) -> Any:
         self.num_values += 1
         if self.num_values > MAX_VALUES:
-            where = f"{self.name}:{node.start_mark.line + 1}"
-            raise StudyError([Problem(where, path, f"aliases expand to more than {MAX_VALUES:,} values")])
+            self._refuse(node, path, f"makes more than {MAX_VALUES:,} values, counting what aliases stand for")
+            raise StudyError(self.problems)
+        self.places[path] = _line(self.name, node)
+        if id(node) in self.tagged:
+            tag = self.tagged[id(node)].replace(YAML_TAG, "!!")
+            return self._refuse(node, path, f"must have no YAML tag; got {shown(tag)}")
         if id(node) in parents:
-            raise StudyError([Problem(f"{self.name}:{node.start_mark.line + 1}", path, "contains itself")])
-        self.places[path] = f"{self.name}:{node.start_mark.line + 1}"
+            return self._refuse(node, path, "is an alias of something that contains it")
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path, (*parents, id(node)))
         if isinstance(node, yaml.SequenceNode):
-            self._check_tag(node, path, "tag:yaml.org,2002:seq")
             inside = (*parents, id(node))
             return [self._value(item, child(path, i), inside) for i, item in enumerate(node.value)]
         return self._scalar(node, path)
 
-    def _check_tag(self, node: yaml.Node, path: str, plain: str) -> None:
-        if node.tag != plain:
-            self._complain(node, path, f"has the tag {node.tag!r}; a study file has none")
-
-    def _mapping(self, node: yaml.MappingNode, path: str, parents: tuple[int, ...]) -> dict[str, Any]:
-        self._check_tag(node, path, "tag:yaml.org,2002:map")
+    def _mapping(self, node: yaml.MappingNode, path: str, parents: tuple[int, ...]) -> Any:
         out: dict[str, Any] = {}
         lines: dict[str, int] = {}
+        merges = False
         for key_node, value_node in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":
-                self._complain(key_node, path, "'<<' merges are not supported; write the keys out")
+            if key_node.tag == f"{YAML_TAG}merge":
+                self._refuse(key_node, path, "must not have '<<' merges; write the keys out")
+                merges = True
                 continue
-            if key_node.tag != "tag:yaml.org,2002:str":
-                self._complain(key_node, path, f"a key must be text; got {getattr(key_node, 'value', '')!r}")
+            if key_node.tag != f"{YAML_TAG}str" or id(key_node) in self.tagged:
+                self._refuse_key(key_node, path)
                 continue
             key = str(key_node.value)
             line = key_node.start_mark.line + 1
             if key in lines:
-                where = child(path, key)
-                self._complain(key_node, where, f"is given twice; first in line {lines[key]}")
+                self._refuse(key_node, child(path, key), f"is given twice; first in line {lines[key]}")
                 continue
             lines[key] = line
             out[key] = self._value(value_node, child(path, key), parents)
             self.places[child(path, key)] = f"{self.name}:{line}"
-        return out
+        return UNREADABLE if merges else out
 
-    def _scalar(self, node: yaml.ScalarNode, path: str) -> Any:
-        if node.tag == "tag:yaml.org,2002:null":
-            self._complain(node, path, "has no value (null); leave the key out to get its default")
-            return None
-        tag = node.tag
-        if tag.endswith(":str") and node.style is None and EXPONENT.fullmatch(node.value):
-            tag = "tag:yaml.org,2002:float"  # YAML 1.1 takes 1e-3 for text
-        convert = _PLAIN_TAGS.get(tag)
-        if convert is None or (node.tag.endswith(":float") and node.value.lower().lstrip("+-") in (".nan", ".inf")):
-            kind = "not a finite number" if convert else f"of a kind a study file does not hold ({node.tag})"
-            self._complain(node, path, f"is {kind}: {node.value!r}")
-            return None
+    def _refuse_key(self, node: yaml.Node, path: str) -> None:
+        if not isinstance(node, yaml.ScalarNode):
+            self._refuse(node, path, "a key must be text; got a list or a mapping")
+            return
+        quoted = f"; did you mean '{node.value}', in quotes?" if PLAIN_KEY.fullmatch(node.value) else ""
+        kind = node.tag.replace(YAML_TAG, "")
+        self._refuse(node, path, f"a key must be text{quoted}; got {kind} {shown(node.value)}")
+
+    def _scalar(self, node: yaml.Node, path: str) -> Any:
+        if node.tag == f"{YAML_TAG}null":
+            return self._refuse(node, path, "has no value (null); leave the key out to get its default")
+        convert = _CONVERT.get(node.tag)
+        if convert is None:
+            kind = node.tag.replace(YAML_TAG, "")
+            return self._refuse(node, path, f"must be text, a number, true or false; got {kind} {shown(node.value)}")
         try:
-            value = convert(node.value)
-        except ValueError:
-            self._complain(node, path, f"cannot be read: {node.value!r}")
-            return None
-        if isinstance(value, float) and not math.isfinite(value):
-            self._complain(node, path, f"is not a finite number: {node.value!r}")
-        return value
+            return convert(node.value)
+        except ValueError as error:
+            return self._refuse(node, path, f"{error}; got {shown(node.value)}")

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+import re
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from raprune.registry import Settings
 from raprune.seeds import NUMERICS_VERSION, digest
+from raprune.study.wording import closest, shown
 
 MIN_DROP_BOUND = 0.1
+MAX_THREADS = 1024
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
 class Choice(Settings):
     """A plug-in by name with its complete settings (defaults filled in)."""
 
     name: str
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = Field(default_factory=dict)
 
 
 class FinetuneLength(Settings):
@@ -30,7 +35,7 @@ class FinetuneLength(Settings):
     @model_validator(mode="after")
     def _one_of_them(self) -> FinetuneLength:
         if (self.epochs is None) == (self.steps is None):
-            raise ValueError("needs exactly one of epochs and steps")
+            raise ValueError("must have exactly one of epochs and steps")
         return self
 
     def num_steps(self, steps_per_epoch: int) -> int:
@@ -73,7 +78,7 @@ class BaselineSpec(Settings):
     weight_decay: float = Field(default=5e-4, ge=0)
     batch_size: int = Field(default=64, ge=2)
     """Images a step."""
-    threads: int = Field(default=1, ge=1)
+    threads: int = Field(default=1, ge=1, le=MAX_THREADS)
     """Processor threads while training (where it is trained on a processor)."""
 
 
@@ -82,7 +87,7 @@ class ScoringSpec(Settings):
 
     batch_size: int = Field(default=250, ge=1)
     """Images a forward pass."""
-    threads: int = Field(default=1, ge=1)
+    threads: int = Field(default=1, ge=1, le=MAX_THREADS)
     """Processor threads of one evaluator."""
 
 
@@ -106,9 +111,6 @@ class EvaluatorsSpec(Settings):
         return count
 
 
-DropBound = Annotated[float, Field(gt=0)]
-
-
 class TrialSpec(Settings):
     """One point of a study: frozen, complete, picklable. Its id hashes what changes its numbers."""
 
@@ -124,7 +126,7 @@ class TrialSpec(Settings):
     reward: Choice
     drop_bound: float | None = None
     """How many points of validation score the whole network may lose (the paper's b)."""
-    score_floor: float | None = Field(default=None, gt=0, le=100)
+    score_floor: float | None = None
     """The other way to say it: the validation score, in percent, that must be kept."""
     finetune: FinetuneSpec = FinetuneSpec()
     scoring: ScoringSpec = ScoringSpec()
@@ -141,21 +143,43 @@ class TrialSpec(Settings):
     @classmethod
     def _points(cls, bound: float | None) -> float | None:
         if bound is not None and bound < MIN_DROP_BOUND:
-            hint = f" (did you mean {bound * 100:g}?)" if bound > 0 else ""
-            raise ValueError(f"is in percentage points, not a fraction, and must be at least 0.1{hint}")
+            hint = f"; did you mean {bound * 100:g}?" if bound > 0 else ""
+            raise ValueError(f"is in percentage points, not a fraction, and must be at least {MIN_DROP_BOUND}{hint}")
+        if bound is not None and bound > 100:
+            raise ValueError("is in percentage points and must be at most 100")
         return bound
 
-    @field_validator("layers")
+    @field_validator("score_floor")
     @classmethod
-    def _layers_named(cls, layers: str | list[str]) -> str | list[str]:
-        if isinstance(layers, list) and (not layers or len(set(layers)) < len(layers)):
-            raise ValueError("must name at least one layer, each once")
+    def _percent(cls, floor: float | None) -> float | None:
+        if floor is not None and not 1 <= floor <= 100:
+            hint = f"; did you mean {floor * 100:g}?" if 0 < floor < 1 else ""
+            raise ValueError(f"is in percent, not a fraction, and must be from 1 to 100{hint}")
+        return floor
+
+    @field_validator("layers", mode="before")
+    @classmethod
+    def _layers_named(cls, layers: Any) -> Any:
+        if layers == "all" or not isinstance(layers, str | int | float | dict | list):
+            return layers
+        if not isinstance(layers, list):
+            hint = closest(layers, ["all", "each"])
+            raise ValueError(f"must be all, each (one trial a layer) or a list of layer names{hint}")
+        if not layers:
+            raise ValueError("must be a list of at least one layer")
+        twice = next((layer for index, layer in enumerate(layers) if layer in layers[:index]), None)
+        if twice is not None:
+            raise ValueError(f"must name each layer once; {shown(twice)} is given twice")
         return layers
 
     @model_validator(mode="after")
     def _one_bound(self) -> TrialSpec:
-        if (self.drop_bound is None) == (self.score_floor is None):
-            raise ValueError("needs exactly one of drop_bound (points lost) and score_floor (percent kept)")
+        if self.drop_bound is None and self.score_floor is None:
+            message = "is required: points of validation score that may be lost (or score_floor: percent to keep)"
+            raise PydanticCustomError("rule", message, {"at": "drop_bound"})
+        if self.drop_bound is not None and self.score_floor is not None:
+            message = f"must not stand beside drop_bound, keep one of the two; got {self.score_floor:g}"
+            raise PydanticCustomError("rule", message, {"at": "score_floor"})
         return self
 
     @property
@@ -180,13 +204,22 @@ class TrialSpec(Settings):
 class StudySpec(Settings):
     """The keys of a study file that are not a trial's."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")
+    name: str
     """Name of the results folder: letters, digits, ``_``, ``-`` and ``.``"""
     description: str = ""
     """Shown in the report."""
     preset: Literal["default", "paper"] = "default"
     """``paper`` pins the published setting."""
     evaluators: EvaluatorsSpec = EvaluatorsSpec()
+
+    @field_validator("name")
+    @classmethod
+    def _names_a_folder(cls, name: str) -> str:
+        if not NAME.fullmatch(name):
+            near = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-_.")[:100]
+            hint = f"; did you mean {near!r}?" if near else ""
+            raise ValueError(f"must be 1 to 100 letters, digits, '_', '-' and '.', from a letter or digit on{hint}")
+        return name
 
 
 STUDY_KEYS = [*StudySpec.model_fields, "sweep"]

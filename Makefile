@@ -1,0 +1,43 @@
+# raprune: `make study` and `make test` are all a fresh machine needs (Python 3.11 or newer, make).
+#
+#   make study      set up .venv, then run studies/quickstart.yaml
+#   make test       set up .venv, then the test suite (under ten minutes on two cores)
+#   make test-all   also the long tests
+#   make check      lint, format, types and shape; checks, never rewrites
+#
+#   PYTHON=python3.12          another interpreter
+#   TORCH="torch torchvision"  what to install as torch, such as one version or --index-url for a CPU-only build;
+#                              not used where the interpreter has torch and torchvision already: those are kept
+
+PYTHON ?= python3
+TORCH ?= torch torchvision
+BIN := .venv/bin
+
+.PHONY: study test test-all check clean
+.DEFAULT_GOAL := study
+
+study: .venv/.installed
+	$(BIN)/raprune study studies/quickstart.yaml
+
+test: .venv/.installed-dev
+	PYTHONHASHSEED=0 $(BIN)/python -m pytest
+
+test-all: .venv/.installed-dev
+	PYTHONHASHSEED=0 $(BIN)/python -m pytest -m ""
+
+check: .venv/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest tests/test_shape.py
+
+clean:
+	rm -rf .venv
+
+.venv/.installed: pyproject.toml
+	@PYTHON="$(PYTHON)" TORCH="$(TORCH)" sh scripts/install.sh .
+	@touch $@
+
+.venv/.installed-dev: .venv/.installed
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
+	@touch $@

@@ -1,0 +1,122 @@
+"""The table of all trials at the end of the report: completed, failed, stopped and still to come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from html import escape
+from typing import Any
+
+import pandas as pd
+
+from raprune.results import Tables
+
+from .labels import NO_BOUND, describe, drop_text, joined, text
+
+Row = Mapping[Any, Any]
+WITHIN = 1e-9
+"""Rounding forgiven when a drop is held against its bound, points."""
+
+
+def _removed(part: str) -> Callable[[Row], str]:
+    return lambda row: f"{1 - row[part] / row[f'baseline_{part}']:.1%}"
+
+
+def _number(column: str, form: str) -> Callable[[Row], str]:
+    return lambda row: "" if pd.isna(row[column]) else form.format(row[column])
+
+
+def _drop(column: str) -> Callable[[Row], str]:
+    return lambda row: "" if pd.isna(row[column]) else drop_text(row[column])
+
+
+_WHO: dict[str, Callable[[Row], str]] = {
+    "method": lambda row: row["method"] + (" (matched)" if row["matched"] else ""),
+    "order": lambda row: row["order"],
+    "else": lambda row: joined(row["context"], row["scope"]),
+    "bound": lambda row: "" if row["bound"] == NO_BOUND else row["bound"],
+    "seed": lambda row: str(row["seed"]),
+}
+_OUTCOME: dict[str, Callable[[Row], str]] = {
+    "filters pruned": _number("pruning_ratio", "{:.1%}"),
+    "params removed": _removed("params"),
+    "MACs removed": _removed("macs"),
+    "val": _number("val_score", "{:.1f}"),
+    "val drop": _drop("val_score_drop"),
+    "test": _number("test_score", "{:.1f}"),
+    "test drop": _drop("test_score_drop"),
+    "layers whole": lambda row: f"{row['num_layers_whole']:.0f} of {row['num_layers']:.0f}",
+    "candidates": _number("num_candidates", "{:,.0f}"),
+    "time (s)": _number("wall_time_s", "{:,.0f}"),
+}
+_TEXT = ("method", "order", "else")
+
+
+def trials_table(tables: Tables) -> str:
+    """One row a trial, in the study's order, as HTML."""
+    rows = {row["trial_id"]: row for row in describe(tables.trials).to_dict("records")}
+    done = [row for row in rows.values() if row["status"] == "completed"]
+    who = dict(_WHO)
+    if not any(who["else"](row) for row in rows.values()):
+        del who["else"]
+    outcome = dict(_OUTCOME)
+    if all(pd.isna(row["test_score"]) for row in done):
+        del outcome["test"], outcome["test drop"]
+    head = "".join(f"<th{_class(name)}>{escape(name)}</th>" for name in (*who, *outcome))
+    body = "".join(
+        _trial(rows[trial_id], who, outcome)
+        if trial_id in rows
+        else _note(_planned(tables, trial_id), len(who) + len(outcome), "soft")
+        for trial_id in tables.manifest["trial_ids"]
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def trial_name(row: Row) -> str:
+    """A trial in a few words: ``agent, low_to_high, bound 4, seed 0``."""
+    bound = _WHO["bound"](row)
+    return joined(
+        _WHO["method"](row),
+        row["order"],
+        _WHO["else"](row),
+        f"bound {bound}" if bound else "",
+        f"seed {row['seed']}",
+    )
+
+
+def over_bound(row: Row) -> bool:
+    """Did a completed trial lose more on validation than its own bound allows?"""
+    return not pd.isna(row["drop_bound"]) and row["val_score_drop"] > row["drop_bound"] + WITHIN
+
+
+def _planned(tables: Tables, trial_id: str) -> str:
+    axes = tables.manifest.get("axes", {}).get(trial_id, {})
+    said = joined(*(f"{axis} {value}" for axis, value in axes.items()))
+    return f"{said or trial_id}: not ended yet"
+
+
+def _trial(row: Row, who: Mapping[str, Callable[[Row], str]], outcome: Mapping[str, Callable[[Row], str]]) -> str:
+    cells = "".join(f"<td{_class(name)}>{escape(show(row))}</td>" for name, show in who.items())
+    if row["status"] != "completed":
+        kind = "failed" if row["status"] == "failed" else "soft"
+        return f"<tr>{cells}{_cell(_why(row), len(outcome), kind)}</tr>"
+    for name, show in outcome.items():
+        kind = " class='failed'" if name == "val drop" and over_bound(row) else ""
+        cells += f"<td{kind}>{escape(show(row))}</td>"
+    return f"<tr>{cells}</tr>"
+
+
+def _why(row: Row) -> str:
+    first = (text(row["error"]) or "").strip().splitlines()
+    return joined(row["status"], *first[:1])
+
+
+def _note(said: str, width: int, kind: str) -> str:
+    return f"<tr>{_cell(said, width, kind)}</tr>"
+
+
+def _cell(said: str, width: int, kind: str) -> str:
+    return f"<td class='text {kind}' colspan='{width}'>{escape(said)}</td>"
+
+
+def _class(column: str) -> str:
+    return " class='text'" if column in _TEXT else ""

@@ -1,0 +1,132 @@
+"""Values laid over values: a study over its preset, ``--set`` over a study, one point of the sweep over the rest."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Iterable
+from typing import Any
+
+from raprune.errors import Problem, StudyError
+from raprune.study.reader import Document, child, parse_scalar
+from raprune.study.wording import shown
+
+EITHER_OR = {"epochs": "steps", "steps": "epochs", "drop_bound": "score_floor", "score_floor": "drop_bound"}
+"""Two ways to say one thing: what lies on top takes the place of both."""
+
+
+def set_path(data: dict[str, Any], path: str, value: Any) -> None:
+    """Set ``a.b.c`` in nested mappings; a plug-in given by its bare name becomes ``{name: ...}`` on the way."""
+    *parents, last = path.split(".")
+    for key in parents:
+        inside = data.get(key)
+        if isinstance(inside, str):
+            inside = {"name": inside}
+        if not isinstance(inside, dict):
+            inside = {}
+        data[key] = inside = dict(inside)
+        data = inside
+    data.pop(EITHER_OR.get(last, ""), None)
+    data[last] = value
+
+
+def merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """``over`` laid over ``under``, mapping by mapping."""
+    out = copy.deepcopy(under)
+    for key in over:
+        out.pop(EITHER_OR.get(key, ""), None)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(out.get(key), dict)
+        out[key] = merge(out[key], value) if both else copy.deepcopy(value)
+    return out
+
+
+def holds(data: Any, path: str) -> bool:
+    """Whether nested mappings have a value at ``a.b.c``."""
+    for key in path.split("."):
+        if not isinstance(data, dict) or key not in data:
+            return False
+        data = data[key]
+    return True
+
+
+def alternative(path: str) -> str | None:
+    """The other way to say what ``a.b.epochs`` says."""
+    parents, _, last = path.rpartition(".")
+    other = EITHER_OR.get(last)
+    return other and (f"{parents}.{other}" if parents else other)
+
+
+def apply_overrides(document: Document, overrides: Iterable[str]) -> None:
+    """Set what ``a.b=value`` texts say: a value replaces an axis of the sweep, an axis replaces a value.
+
+    What is wrong with them joins the document's problems.
+    """
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        key = key.strip()
+        if not equals or not all(key.split(".")):
+            document.problems.append(Problem("--set", "", f"must be key=value, such as seed=1; got {shown(text)}"))
+            continue
+        try:
+            parsed = parse_scalar(value.strip(), key)
+        except StudyError as error:
+            document.problems += [Problem("--set", key, problem.message) for problem in error.problems]
+            continue
+        _override(document, key, parsed)
+
+
+def _override(document: Document, key: str, value: Any) -> None:
+    axis = key.removeprefix("sweep.")
+    parts = key.split(".")
+    inside: Any = document.data
+    for number, part in enumerate(parts[:-1]):
+        inside = inside.get(part) if isinstance(inside, dict) else None
+        if not isinstance(inside, dict):
+            document.places[_path(parts[: number + 1])] = "--set"
+    if axis == key:
+        _drop_axes(document, key)
+        set_path(document.data, key, value)
+    else:
+        _drop_axes(document, axis)
+        _drop(document, axis)
+        sweep = document.data.get("sweep")
+        document.data["sweep"] = {**(sweep if isinstance(sweep, dict) else {}), axis: value}
+        parts = ["sweep", axis]
+    _forget(document, _path(parts))
+    document.places[_path(parts)] = "--set"
+
+
+def _path(parts: Iterable[str]) -> str:
+    return functools.reduce(child, parts, "")
+
+
+def _drop_axes(document: Document, key: str) -> None:
+    """Take ``key``, what lies inside it and its alternative out of the sweep."""
+    sweep = document.data.get("sweep")
+    if not isinstance(sweep, dict):
+        return
+    for axis in list(sweep):
+        if axis in (key, alternative(key)) or axis.startswith(f"{key}."):
+            del sweep[axis]
+            _forget(document, child("sweep", axis))
+    if not sweep:
+        del document.data["sweep"]
+
+
+def _drop(document: Document, key: str) -> None:
+    """Take ``key`` and its alternative out of the study's own values."""
+    for path in (key, alternative(key)):
+        if path and holds(document.data, path):
+            *parents, last = path.split(".")
+            data = document.data
+            for parent in parents:
+                data = data[parent]
+            del data[last]
+            _forget(document, path)
+
+
+def _forget(document: Document, path: str) -> None:
+    for place in list(document.places):
+        if place == path or place.startswith((f"{path}.", f"{path}[")):
+            del document.places[place]

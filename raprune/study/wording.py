@@ -1,0 +1,181 @@
+"""What is wrong with a value, as a sentence: the rule, the value, the nearest valid choice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic_core import ErrorDetails
+
+from raprune.registry import nearest
+
+RULES = {
+    "int_type": "an integer",
+    "int_from_float": "an integer",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "string_unicode": "text",
+    "list_type": "a list",
+    "dict_type": "a mapping",
+    "finite_number": "a finite number",
+    "greater_than": "above {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "below {lt}",
+    "less_than_equal": "at most {le}",
+    "too_short": "a list of at least {min_length}",
+    "too_long": "a list of at most {max_length}",
+}
+"""pydantic's error type -> what the value must be."""
+
+
+@dataclass(frozen=True)
+class Complaint:
+    """One thing that is wrong with plain data."""
+
+    path: tuple[str | int, ...]
+    """Keys and indices from the data's top."""
+    message: str
+    value: object
+    """What stands there."""
+    unknown_key: bool = False
+
+
+def shown(value: object, limit: int = 80) -> str:
+    """``value`` as a short text, control characters escaped, true and false as YAML has them."""
+    text = str(value).lower() if isinstance(value, bool) else repr(value)
+    return text if len(text) <= limit else f"{text[:limit]}... ({len(text):,} characters)"
+
+
+def closest(value: object, known: Sequence[str]) -> str:
+    """``; did you mean 'x'?``, or nothing where none of ``known`` is close."""
+    hint = nearest(str(value), list(known))
+    return hint.partition(" (")[0]
+
+
+def complaints(model: type[BaseModel], data: Any, errors: Sequence[ErrorDetails]) -> Iterator[Complaint]:
+    """pydantic's errors in words; those of a union's alternatives become one."""
+    unions: dict[tuple[str | int, ...], list[ErrorDetails]] = {}
+    inner: set[tuple[str | int, ...]] = set()
+    for details in errors:
+        place = _Place.of(model, details)
+        if place.union is None:
+            yield _complaint(place, details)
+        elif len(place.path) > len(place.union) and isinstance(_at(data, place.union), list):
+            inner.add(place.union)
+            yield _complaint(place, details)
+        else:
+            unions.setdefault(place.union, []).append(details)
+    for path, alternatives in unions.items():
+        if path not in inner:
+            yield _alternatives(path, _at(data, path), alternatives)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where an error stands: pydantic's location without its notes on the alternatives of unions."""
+
+    path: tuple[str | int, ...]
+    union: tuple[str | int, ...] | None
+    """The union's own path, for an error of one of its alternatives."""
+    fields: tuple[str, ...]
+    """The keys that are known at the end of the path, or around an unknown key."""
+
+    @classmethod
+    def of(cls, model: type[BaseModel], details: ErrorDetails) -> _Place:
+        path: list[str | int] = []
+        union = None
+        here: type[BaseModel] | None = model
+        around: type[BaseModel] = model
+        is_mapping = False
+        for part in details["loc"]:
+            if here is None and not is_mapping and isinstance(part, str):
+                union = tuple(path)
+                continue
+            path.append(part)
+            around = here or around
+            field = here.model_fields.get(str(part)) if here else None
+            here = _model_in(field.annotation) if field else None
+            is_mapping = field is not None and get_origin(field.annotation) is dict
+        at = (details.get("ctx") or {}).get("at")
+        if at is not None:  # a rule about several keys says at which of them it is told
+            path.append(at)
+        known = around if details["type"] == "extra_forbidden" or here is None else here
+        return cls(tuple(path), union, tuple(known.model_fields))
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The settings that a field holds: itself, or the alternative of ``Settings | None``."""
+    for candidate in (annotation, *get_args(annotation)):
+        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+            return candidate
+    return None
+
+
+def _at(data: Any, path: tuple[str | int, ...]) -> Any:
+    for part in path:
+        data = data[part]
+    return data
+
+
+def _complaint(place: _Place, details: ErrorDetails) -> Complaint:
+    kind, value = details["type"], details["input"]
+    unknown_key = kind == "extra_forbidden"
+    if unknown_key:
+        if place.fields:
+            message = f"is not a key here{nearest(str(place.path[-1]), list(place.fields))}"
+        else:
+            message = "is not a key here; nothing can be set here"
+    elif kind == "missing":
+        message, value = "is required", None
+    elif kind == "rule":
+        message = details["msg"]
+    elif kind == "value_error":
+        message = f"{details['ctx']['error']}; got {shown(value)}"
+    else:
+        rule = f"a mapping of {', '.join(place.fields)}" if kind.startswith("model_") else _rule(details)
+        message = f"must be {rule}{_hint(details)}; got {shown(value)}"
+    return Complaint(place.path, message, value, unknown_key)
+
+
+def _alternatives(path: tuple[str | int, ...], value: object, alternatives: list[ErrorDetails]) -> Complaint:
+    """One sentence for a value that is none of a union's alternatives."""
+    same_kind = [a for a in alternatives if not a["type"].endswith(("_type", "literal_error"))]
+    if same_kind and not isinstance(value, str):
+        return _complaint(_Place(path, None, ()), same_kind[0])
+    rules = list(dict.fromkeys(_rule(a) for a in alternatives))
+    hints = [hint for a in alternatives if (hint := _hint(a))]
+    message = f"must be {' or '.join(rules)}{hints[0] if hints else ''}; got {shown(value)}"
+    return Complaint(path, message, value)
+
+
+def _rule(details: ErrorDetails) -> str:
+    context = details.get("ctx") or {}
+    if details["type"] == "literal_error":
+        known = _literals(details)
+        return f"one of {', '.join(known)}" if len(known) > 1 else known[0]
+    rule = RULES.get(details["type"])
+    return rule.format(**context) if rule else f"valid ({details['msg']})"
+
+
+def _hint(details: ErrorDetails) -> str:
+    """The nearest valid choice, where there is one to be seen."""
+    kind, value = details["type"], details["input"]
+    if kind == "literal_error":
+        return closest(value, _literals(details))
+    if kind == "string_type" and isinstance(value, bool | int | float):
+        return f"; did you mean '{shown(value)}', in quotes?"
+    if kind == "int_from_float" and isinstance(value, float) and value == int(value):
+        return f"; did you mean {int(value)}?"
+    if kind in ("int_type", "float_type") and isinstance(value, str):
+        number = value.strip().rstrip("%")
+        if number.replace(".", "", 1).lstrip("+-").isdecimal():
+            return f"; did you mean {number}, without quotes or unit?"
+    return ""
+
+
+def _literals(details: ErrorDetails) -> list[str]:
+    expected = str((details.get("ctx") or {}).get("expected", ""))
+    return [part.strip("' ") for part in expected.replace(" or ", ", ").split(", ")]

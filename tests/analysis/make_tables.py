@@ -1,0 +1,190 @@
+"""Small studies made by hand: rows of every table from the schemas, without a network."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+from raprune.results import SCHEMA_VERSION, SCHEMAS, Tables, TrialStore, write_json
+
+STUDY = "made"
+LAYERS = ("features.0", "features.3", "features.7")
+NUM_FILTERS = 10
+
+Row = dict[str, Any]
+
+
+def trial_row(trial_id: str, **changes: Any) -> Row:
+    """A completed trial that keeps 6 of 10 filters of each layer within a drop bound of 2."""
+    row: Row = dict.fromkeys(SCHEMAS["trial"].names)
+    row |= {
+        "study": STUDY,
+        "trial_id": trial_id,
+        "status": "completed",
+        "seed": 0,
+        "baseline_seed": 0,
+        "preset": "default",
+    }
+    for kind, name in (("model", "vgg16"), ("dataset", "digits"), ("method", "agent"), ("order", "low_to_high")):
+        row |= {kind: name, f"{kind}_settings": "{}"}
+    for name in ("reward", "baseline", "finetune", "scoring"):
+        row[f"{name}_settings"] = "{}"
+    row |= {"reward": "bounded_log", "residual": "independent", "layers": "all", "fidelity": "forward only"}
+    row |= {"drop_bound": 2.0, "baseline_key": "b0", "score_name": "top1_accuracy", "num_val_images": 500}
+    row |= {"baseline_val_score": 99.0, "baseline_finetuned_val_score": 99.2, "baseline_test_score": 98.0}
+    row |= {"val_score": 98.0, "test_score": 96.5, "val_score_drop": 1.0, "test_score_drop": 1.5}
+    row |= {"num_layers": 3, "num_layers_whole": 0, "num_filters": 30, "num_kept": 18, "pruning_ratio": 0.4}
+    for name, before, after in (("params", 1000, 250), ("macs", 8000, 4000), ("model_bytes", 4000, 1000)):
+        row |= {f"baseline_{name}": before, name: after}
+    row |= {"num_candidates": 1234, "num_scored": 1000, "wall_time_s": 12.0, "evaluators": 0, "device": "cpu"}
+    return row | changes
+
+
+def unfinished_row(trial_id: str, status: str, error: str | None, **changes: Any) -> Row:
+    """A trial that failed or was stopped: all that is measured is null."""
+    known = {"study", "trial_id", "seed", "baseline_seed", "preset", "model", "dataset", "method", "order", "reward"}
+    known |= {"residual", "layers", "fidelity", "drop_bound", "baseline_key", "score_name", "matched_trial_id"}
+    row = {k: v if k in known or k.endswith("_settings") else None for k, v in trial_row(trial_id).items()}
+    return row | {"status": status, "error": error} | changes
+
+
+def layer_row(trial_id: str, index: int, **changes: Any) -> Row:
+    """A decided layer that keeps 6 of its 10 filters."""
+    row: Row = dict.fromkeys(SCHEMAS["layers"].names)
+    row |= {"study": STUDY, "trial_id": trial_id, "layer": LAYERS[index], "layer_index": index, "role": "conv"}
+    row |= {"prune_step": index, "num_filters": NUM_FILTERS, "num_kept": 6, "pruning_ratio": 0.4}
+    row |= {"keep_mask": [True] * 6 + [False] * 4, "pruned_val_score": 98.0, "finetuned_val_score": 98.5}
+    return row | {"params": 600, "macs": 5000, "num_updates": 3, "wall_time_s": 1.0} | changes
+
+
+def update_row(trial_id: str, layer: str, update: int, **changes: Any) -> Row:
+    """An update whose masks earn 0.1 times its number."""
+    row: Row = {"study": STUDY, "trial_id": trial_id, "layer": layer, "update": update}
+    row |= {"reward_mean": 0.1 * update, "reward_std": 0.0, "reward_max": 0.1 * update, "score_mean": 98.0}
+    return row | {"pruning_ratio_mean": 0.3, "policy_entropy": 0.5} | changes
+
+
+def candidate_row(trial_id: str, layer: str, sample: int, **changes: Any) -> Row:
+    """A scored mask of the first update."""
+    row: Row = {"study": STUDY, "trial_id": trial_id, "layer": layer, "update": 0, "sample": sample}
+    row |= {"keep_mask": [True] * 6 + [False] * 4, "score": 98.0, "reward": 0.1, "from_memo": False}
+    return row | {"images_scored": 500, "evaluator": "here", "score_s": 0.01} | changes
+
+
+def manifest(trials: Sequence[Row], **changes: Any) -> dict[str, Any]:
+    """A manifest that plans ``trials``."""
+    return {
+        "study": STUDY,
+        "description": "made by hand",
+        "preset": "default",
+        "schema_version": SCHEMA_VERSION,
+        "trial_ids": [row["trial_id"] for row in trials],
+        "axes": {row["trial_id"]: {"drop_bound": "2.0", "method": row["method"]} for row in trials},
+        "raprune": "0.1.0",
+        "commit": "0123456789abcdef",
+        "python": "3.11.7",
+        "packages": {"pandas": "3"},
+        "command": ["raprune", "study", "studies/made.yaml"],
+    } | changes
+
+
+def make_tables(
+    trials: Sequence[Row],
+    layers: Sequence[Row] | None = None,
+    updates: Sequence[Row] | None = None,
+    **changes: Any,
+) -> Tables:
+    """Tables as :func:`raprune.results.read_study` gives them; each completed trial gets three layers and updates."""
+    done = [row for row in trials if row["status"] == "completed"]
+    if layers is None:
+        layers = [layer_row(row["trial_id"], index) for row in done for index in range(len(LAYERS))]
+    if updates is None:
+        learned = [row["trial_id"] for row in done if row["method"] == "agent"]
+        updates = [update_row(of, layer, update) for of in learned for layer in LAYERS for update in range(3)]
+    return Tables(
+        _frame("trial", trials), _frame("layers", layers), _frame("updates", updates), _frame("candidates", []),
+        manifest(trials, **changes),
+    )  # fmt: skip
+
+
+def _frame(table: str, rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    return pa.Table.from_pylist([dict(row) for row in rows], schema=SCHEMAS[table]).to_pandas()
+
+
+def grid(
+    bounds: Sequence[float | None] = (1.0, 4.0),
+    orders: Sequence[str] = ("low_to_high", "by_sensitivity"),
+    methods: Sequence[str] = ("agent", "magnitude"),
+    seeds: Sequence[int] = (0, 1),
+    matched: Sequence[str] = ("random",),
+    **changes: Any,
+) -> list[Row]:
+    """Every combination, and for every trial of the first method its matched ones, last as in a study."""
+    rows, partners = [], []
+    for bound in bounds:
+        for order in orders:
+            for method in methods:
+                for seed in seeds:
+                    name = f"{bound}-{order}-{method}-{seed}"
+                    pruned = 0.3 + 0.05 * (bound or 0) + 0.01 * seed
+                    row = trial_row(name, drop_bound=bound, order=order, method=method, seed=seed, pruning_ratio=pruned)
+                    rows.append(row | changes)
+                    partners += [rows[-1]] if method == methods[0] else []
+    for partner in partners:
+        for method in matched:
+            name = f"{partner['trial_id']}-{method}"
+            own = {"trial_id": name, "method": method, "drop_bound": None, "matched_trial_id": partner["trial_id"]}
+            rows.append(partner | own | {"val_score_drop": 6.0})
+    return rows
+
+
+CASES: dict[str, Tables] = {
+    "normal": make_tables(grid()),
+    "empty": make_tables([], trial_ids=["to-come"]),
+    "one trial": make_tables([trial_row("only")]),
+    "failed only": make_tables(
+        [unfinished_row("bad", "failed", "ValueError: no\nhost h"), unfinished_row("cut", "stopped", None)]
+    ),
+    "some failed": make_tables([*grid(seeds=(0,)), unfinished_row("bad", "failed", "ValueError: no", seed=1)]),
+    "one order": make_tables(grid(orders=("low_to_high",), seeds=(0,))),
+    "no test split": make_tables(grid(seeds=(0,), baseline_test_score=None, test_score=None, test_score_drop=None)),
+    "no bound": make_tables(grid(bounds=(None,), seeds=(0,))),
+    "odd names": make_tables(grid(methods=("_mine", "a$b$<&>"), matched=("my-very-long-method-name_v2",), seeds=(0,))),
+    "partner gone": make_tables([trial_row("m", method="random", drop_bound=None, matched_trial_id="not-here")]),
+    "layers one by one": make_tables([trial_row(layer, layers=json.dumps([layer])) for layer in LAYERS]),
+    "two networks": make_tables([*grid(seeds=(0,)), trial_row("r", model="resnet18")]),
+}
+"""Studies in every state a report can meet."""
+
+
+def write_study(folder: Path, tables: Tables) -> Path:
+    """The study on disk, written as raprune writes it."""
+    write_json(folder / "manifest.json", tables.manifest)
+    for trial in _rows(tables.trials):
+        store = TrialStore(folder, STUDY, trial["trial_id"])
+        for layer in _rows(tables.layers, trial["trial_id"]):
+            updates = [_own(u) for u in _rows(tables.updates, trial["trial_id"]) if u["layer"] == layer["layer"]]
+            candidates = [_own(candidate_row(trial["trial_id"], layer["layer"], sample)) for sample in range(2)]
+            store.write_layer(layer["prune_step"], _own(layer), updates, candidates)
+        store.write_trial(_own(trial))
+    return folder
+
+
+def with_manifest(tables: Tables, **changes: Any) -> Tables:
+    """The same tables under another manifest."""
+    return dataclasses.replace(tables, manifest=tables.manifest | changes)
+
+
+def _rows(frame: pd.DataFrame, trial_id: str | None = None) -> list[Row]:
+    found = frame if trial_id is None else frame[frame["trial_id"] == trial_id]
+    return pa.Table.from_pandas(found, preserve_index=False).to_pylist()
+
+
+def _own(row: Row) -> Row:
+    return {key: value for key, value in row.items() if key not in ("study", "trial_id")}

@@ -1,0 +1,107 @@
+"""The contract of every figure, one suite over all files of ``analysis/figures``."""
+
+from __future__ import annotations
+
+import warnings
+from types import ModuleType
+
+import matplotlib as mpl
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from analysis.plots import figure_modules
+from analysis.style import RC
+from tests.analysis.make_tables import CASES
+
+MODULES = figure_modules()
+COLUMNS = {
+    "trade_off": {"trial_id", "split", "method", "bound", "matched", "pruning_ratio", "score_drop", "pareto"},
+    "layer_ratios": {"order", "method", "bound", "layer_index", "layer", "pruning_ratio"},
+    "orders": {"bound", "method", "order", "pruning_ratio", "score_drop", "lowest", "highest"},
+    "rewards": {"layer_index", "layer", "bound", "series", "update", "value"},
+    "sampled_ratios": {"layer_index", "layer", "bound", "series", "update", "value"},
+    "matched": {"split", "setting", "method", "pruning_ratio", "score_drop", "lowest", "highest"},
+}
+NOTHING_TO_SHOW = {
+    "empty": set(COLUMNS),
+    "failed only": set(COLUMNS),
+    "one trial": {"orders", "matched"},
+    "one order": {"orders"},
+}
+
+
+def name_of(module: ModuleType) -> str:
+    return module.__name__.rpartition(".")[2]
+
+
+every_module = pytest.mark.parametrize("module", MODULES, ids=name_of)
+
+
+def test_every_known_figure_is_found() -> None:
+    assert {name_of(module) for module in MODULES} >= set(COLUMNS)
+
+
+def test_places_are_distinct() -> None:
+    places = [module.PLACE for module in MODULES]
+    assert places == sorted(set(places))
+
+
+@every_module
+def test_has_its_parts(module: ModuleType) -> None:
+    assert isinstance(module.PLACE, int)
+    assert module.TITLE
+    assert not module.TITLE.endswith(".")
+    assert module.CAPTION.endswith(".")
+    assert module.__doc__
+    assert callable(module.select)
+    assert callable(module.draw)
+
+
+@every_module
+@pytest.mark.parametrize("case", CASES)
+def test_select_gives_its_columns_and_changes_nothing(module: ModuleType, case: str) -> None:
+    tables = CASES[case]
+    before = {name: getattr(tables, name).copy(deep=True) for name in ("trials", "layers", "updates", "candidates")}
+    frame = module.select(tables)
+    assert isinstance(frame, pd.DataFrame)
+    assert set(frame.columns) == set(module.select(CASES["normal"]).columns)
+    assert set(frame.columns) >= COLUMNS.get(name_of(module), set())
+    if case in NOTHING_TO_SHOW:
+        assert frame.empty == (name_of(module) in NOTHING_TO_SHOW[case])
+    for name, table in before.items():
+        pd.testing.assert_frame_equal(getattr(tables, name), table)
+
+
+@every_module
+@pytest.mark.parametrize("case", [case for case in CASES if case != "some failed"])  # drawn as "normal" is
+def test_draws_without_a_complaint(module: ModuleType, case: str) -> None:
+    frame = module.select(CASES[case])
+    if frame.empty:
+        assert case != "normal"
+        return
+    before = frame.copy(deep=True)
+    with warnings.catch_warnings(), mpl.rc_context(RC):
+        warnings.simplefilter("error")
+        figure = module.draw(frame)
+        figure.draw_without_rendering()
+    assert isinstance(figure, Figure)
+    assert all(axes.has_data() for axes in figure.axes if axes.get_visible())
+    pd.testing.assert_frame_equal(frame, before)
+
+
+@every_module
+def test_axes_say_what_they_show(module: ModuleType) -> None:
+    figure = module.draw(module.select(CASES["normal"]))
+    shown = [axes for axes in figure.axes if axes.get_visible()]
+    assert any(axes.get_ylabel() for axes in shown)
+    assert all(axes.get_title() for axes in shown)
+    assert figure.legends
+
+
+def test_no_figure_opens_a_window() -> None:
+    import sys
+
+    for module in MODULES:
+        assert "pyplot" not in vars(module)
+    assert "matplotlib.pyplot" not in sys.modules or mpl.get_backend().lower() == "agg"

@@ -1,0 +1,187 @@
+"""The report end to end, from shards on disk to a page."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from analysis.page import render_page
+from analysis.plots import figure_modules, write_report
+from raprune.errors import ResultsError
+from raprune.results import Tables
+from tests.analysis.make_tables import CASES, grid, make_tables, trial_row, unfinished_row, with_manifest, write_study
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def referenced(page: str) -> set[str]:
+    return set(re.findall(r'(?:src|href)="([^"#]+)"', page))
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study on disk with its report, a trial that its study file no longer plans among its folders."""
+    folder = tmp_path_factory.mktemp("results") / "made"
+    rows = [*grid(seeds=(0,)), unfinished_row("bad", "failed", "ValueError: no\nhost h\nTraceback of it")]
+    stale = trial_row("stale-trial", method="stale-method", pruning_ratio=0.99)
+    write_study(folder, make_tables([*rows, stale]))
+    write_study(folder, with_manifest(make_tables(rows), trial_ids=[row["trial_id"] for row in rows]))
+    write_report(folder)
+    return folder
+
+
+def test_the_page_shows_every_figure_and_only_files_that_exist(study: Path) -> None:
+    page = (study / "report" / "index.html").read_text(encoding="utf-8")
+    names = [module.__name__.rpartition(".")[2] for module in figure_modules()]
+    assert referenced(page) == {f"{name}.{kind}" for name in names for kind in ("png", "svg", "csv")}
+    for file in referenced(page):
+        assert (study / "report" / file).stat().st_size > 100
+    assert not [file.name for file in (study / "report").iterdir() if file.name.startswith(".")]
+
+
+def test_pictures_are_pictures(study: Path) -> None:
+    assert (study / "report" / "trade_off.png").read_bytes().startswith(b"\x89PNG")
+    svg = (study / "report" / "trade_off.svg").read_text(encoding="utf-8")
+    assert "<svg" in svg
+    assert "filters pruned (%)" in svg  # letters stay letters
+
+
+def test_trials_that_are_not_planned_any_more_are_not_shown(study: Path) -> None:
+    assert (study / "trials" / "stale-trial" / "trial.parquet").is_file()
+    for file in (study / "report").iterdir():
+        if file.suffix in (".html", ".csv", ".svg"):
+            assert "stale" not in file.read_text(encoding="utf-8")
+
+
+def test_the_same_rows_give_the_same_report_and_old_figures_go(study: Path, tmp_path: Path) -> None:
+    tables = make_tables([trial_row("only")])
+    folder = write_study(tmp_path / "made", tables)
+    out = folder / "report"
+    out.mkdir()
+    (out / "matched.png").write_bytes(b"from a study with matched trials")
+    write_report(folder)
+    first = {file.name: file.read_bytes() for file in out.iterdir()}
+    write_report(folder)
+    assert {file.name: file.read_bytes() for file in out.iterdir()} == first
+    assert "matched.png" not in first
+    assert "trade_off.png" in first
+
+
+@pytest.mark.parametrize("case", ["empty", "failed only"])
+def test_a_study_without_a_completed_trial_has_a_page(case: str, tmp_path: Path) -> None:
+    page = write_report(write_study(tmp_path / "made", CASES[case])).read_text(encoding="utf-8")
+    assert not referenced(page)
+    assert "No data for:" in page
+    assert "0 of " in page
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_study_has_a_page_without_leftovers(case: str) -> None:
+    page = render_page(CASES[case], [])
+    assert page.startswith("<!doctype html>")
+    body = re.sub(r"<style>.*?</style>", "", page, flags=re.S)
+    assert not re.search(r"\b(nan|None|NaT|<NA>)\b", body)
+
+
+def test_a_name_or_a_description_cannot_break_the_page() -> None:
+    evil = "<script>alert('x')</script> & \"quotes\""
+    rows = [trial_row("t", method=evil), unfinished_row("f", "failed", f"{evil}\n{evil}", order=evil)]
+    tables = make_tables(rows, description=evil, study=evil, command=["raprune", evil], preset=evil)
+    page = render_page(tables, [])
+    assert "<script" not in page
+    assert page.count("&lt;script&gt;") >= 6
+    assert "&amp; &quot;quotes&quot;" in page
+
+
+def test_failures_are_shown_with_all_that_is_known() -> None:
+    error = "EvaluatorError: mask 3 failed four times\nhost node7\nTraceback (most recent call last)"
+    rows = [trial_row("good"), unfinished_row("bad", "failed", error), unfinished_row("mute", "failed", None)]
+    page = render_page(make_tables(rows), [])
+    assert "2 trials failed" in page
+    assert "<code>bad</code>: EvaluatorError: mask 3 failed four times" in page
+    assert "host node7\nTraceback" in page
+    assert "no error was recorded" in page
+    assert "id='failures'" not in render_page(make_tables([trial_row("good")]), [])
+
+
+def test_trials_to_come_and_stopped_ones_are_listed() -> None:
+    rows = [trial_row("good"), unfinished_row("cut", "stopped", None)]
+    axes = {"later": {"drop_bound": "4.0", "method": "agent"}}
+    page = render_page(make_tables(rows, trial_ids=["good", "cut", "later"], axes=axes), [])
+    assert "1 of 3" in page
+    assert "drop_bound 4.0, method agent: not ended yet" in page
+    assert ">stopped</td>" in page
+
+
+def cells(tables: Tables) -> list[list[str]]:
+    """The rows of the page's table of trials."""
+    table = re.search(r"<tbody>(.*?)</tbody>", render_page(tables, []), flags=re.S)
+    assert table
+    rows = re.findall(r"<tr>(.*?)</tr>", table[1], flags=re.S)
+    return [re.findall(r"<td[^>]*>(.*?)</td>", row, flags=re.S) for row in rows]
+
+
+def test_only_matched_trials_are_called_matched() -> None:
+    partner = trial_row("p", drop_bound=4.0)
+    follower = trial_row("f", method="random", drop_bound=None, matched_trial_id="p")
+    first, second = cells(make_tables([partner, follower]))
+    assert first[:4] == ["agent", "low_to_high", "4", "0"]
+    assert second[:4] == ["random (matched)", "low_to_high", "4", "0"]
+
+
+def test_what_is_removed_is_worked_out_by_hand() -> None:
+    (row,) = cells(make_tables([trial_row("t")]))
+    assert row[4:] == ["40.0%", "75.0%", "50.0%", "98.0", "+1.0", "96.5", "+1.5", "0 of 3", "1,234", "12"]
+
+
+def test_a_drop_over_its_bound_is_told() -> None:
+    over = trial_row("over", drop_bound=0.5)
+    page = render_page(make_tables([over, trial_row("m", drop_bound=None, matched_trial_id="over")]), [])
+    assert "1 trial over the bound" in page
+    assert page.count("<td class='failed'>+1.0</td>") == 1
+    assert "over the bound</h2>" not in render_page(make_tables([trial_row("exact", drop_bound=1.0)]), [])
+
+
+def test_without_a_test_split_there_are_no_test_columns() -> None:
+    (row,) = cells(make_tables([trial_row("t", baseline_test_score=None, test_score=None, test_score_drop=None)]))
+    assert row[7:] == ["98.0", "+1.0", "0 of 3", "1,234", "12"]
+
+
+def run_script(*arguments: str, stubs: Path) -> subprocess.CompletedProcess[str]:
+    """The script, from elsewhere, in an interpreter that has neither torch nor ray."""
+    stubs.mkdir(exist_ok=True)
+    for name in ("torch", "ray"):
+        (stubs / f"{name}.py").write_text(f"raise ImportError('no {name} here')\n")
+    return subprocess.run(
+        [sys.executable, str(ROOT / "analysis" / "plots.py"), *arguments],
+        env=os.environ | {"PYTHONPATH": str(stubs)}, cwd=stubs, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_runs_as_a_script_without_torch_and_ray(tmp_path: Path) -> None:
+    folder = write_study(tmp_path / "made", make_tables([trial_row("only")]))
+    done = run_script(str(folder), stubs=tmp_path / "stubs")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.strip() == f"report: {folder / 'report' / 'index.html'}"
+    assert (folder / "report" / "index.html").is_file()
+
+
+def test_a_folder_without_a_study_is_a_sentence_and_exit_code_2(tmp_path: Path) -> None:
+    done = run_script(str(tmp_path), stubs=tmp_path / "stubs")
+    assert done.returncode == 2
+    assert done.stderr.strip() == f"{tmp_path} holds no study (no manifest.json)"
+    assert not (tmp_path / "report").exists()
+    bare = run_script(stubs=tmp_path / "stubs")
+    assert bare.returncode == 2
+    assert bare.stderr.startswith("usage:")
+
+
+def test_a_study_of_a_newer_raprune_is_refused(tmp_path: Path) -> None:
+    folder = write_study(tmp_path / "made", make_tables([], schema_version=999))
+    with pytest.raises(ResultsError, match="schema version 999"):
+        write_report(folder)

@@ -1,0 +1,208 @@
+"""The figures' tables, against values worked out by hand."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from analysis.figures import layer_ratios, matched, orders, rewards, sampled_ratios, trade_off
+from analysis.frames import completed_trials
+from analysis.labels import drop_text, in_bound_order
+from tests.analysis.make_tables import grid, layer_row, make_tables, trial_row, unfinished_row, update_row
+
+
+def texts(figure: Figure) -> list[str]:
+    """What is written into the axes, empty annotations aside."""
+    return [text.get_text() for axes in figure.axes for text in axes.texts if text.get_text().strip()]
+
+
+def test_pareto_front_with_ties() -> None:
+    points = {
+        (0.1, 0.0): False,  # (0.2, -0.5) prunes more and loses less
+        (0.2, -0.5): True,
+        (0.3, 1.0): True,
+        (0.3, 1.5): False,  # as much pruned, more lost
+        (0.25, 1.0): False,  # less pruned, as much lost
+        (0.4, 6.0): True,
+    }
+    ratio, drop = (pd.Series(column) for column in zip(*points, strict=True))
+    assert list(trade_off.pareto(ratio, drop)) == list(points.values())
+
+
+def test_equal_points_are_both_on_the_front() -> None:
+    front = trade_off.pareto(pd.Series([0.2, 0.2, 0.1]), pd.Series([1.0, 1.0, 2.0]))
+    assert list(front) == [True, True, False]
+
+
+def test_front_of_one_network_is_not_beaten_by_another() -> None:
+    small = trial_row("small", model="vgg16", pruning_ratio=0.2, val_score_drop=1.0)
+    large = trial_row("large", model="resnet18", pruning_ratio=0.9, val_score_drop=-1.0)
+    frame = trade_off.select(make_tables([small, large]))
+    assert frame["pareto"].all()
+    assert set(frame["context"]) == {"vgg16", "resnet18"}
+
+
+def test_trade_off_has_a_row_for_each_trial_and_split() -> None:
+    trials = [trial_row("a", pruning_ratio=0.5), trial_row("b", test_score_drop=None)]
+    frame = trade_off.select(make_tables(trials)).set_index(["trial_id", "split"])
+    assert list(frame.index) == [("a", "validation"), ("b", "validation"), ("a", "test")]
+    assert frame.loc[("a", "test"), "score_drop"] == 1.5
+    assert frame.loc[("a", "validation"), "pruning_ratio"] == 0.5
+
+
+def test_a_matched_trial_has_its_partners_bound() -> None:
+    partner = trial_row("p", drop_bound=4.0)
+    follower = trial_row("f", method="random", drop_bound=None, matched_trial_id="p")
+    other = trial_row("o", method="magnitude", drop_bound=0.5)
+    trials = completed_trials(make_tables([partner, other, follower])).set_index("trial_id")
+    assert trials["bound"].to_dict() == {"p": "4", "o": "0.5", "f": "4"}
+    assert trials["matched"].to_dict() == {"p": False, "o": False, "f": True}
+
+
+def test_the_partner_may_have_failed_or_be_gone() -> None:
+    partner = unfinished_row("p", "failed", "no", drop_bound=4.0)
+    followers = [
+        trial_row("f", method="random", drop_bound=None, matched_trial_id="p"),
+        trial_row("g", method="random", drop_bound=None, matched_trial_id="gone"),
+    ]
+    trials = completed_trials(make_tables([partner, *followers])).set_index("trial_id")
+    assert trials["bound"].to_dict() == {"f": "4", "g": "none"}
+
+
+def test_layer_ratios_are_means_over_seeds_without_matched_trials() -> None:
+    trials = [trial_row("s0"), trial_row("s1", seed=1), trial_row("m", drop_bound=None, matched_trial_id="s0")]
+    layers = [
+        layer_row("s0", 0, pruning_ratio=0.2),
+        layer_row("s1", 0, pruning_ratio=0.6),
+        layer_row("s0", 1, pruning_ratio=0.1),
+        layer_row("s1", 1, pruning_ratio=0.1),
+        layer_row("m", 0, pruning_ratio=1.0),
+    ]
+    frame = layer_ratios.select(make_tables(trials, layers))
+    assert list(frame["layer"]) == ["features.0", "features.3"]
+    assert list(frame["pruning_ratio"]) == pytest.approx([0.4, 0.1])
+
+
+def test_layer_ratios_keep_the_studys_order_of_methods_and_orders() -> None:
+    frame = layer_ratios.select(make_tables(grid(orders=("low_to_high", "by_sensitivity"), methods=("zeta", "alpha"))))
+    assert list(dict.fromkeys(frame["method"])) == ["zeta", "alpha"]
+    assert list(dict.fromkeys(frame["order"])) == ["low_to_high", "by_sensitivity"]
+
+
+def test_settings_are_not_averaged() -> None:
+    few, many = ({"method_settings": json.dumps({"masks_per_update": number, "trim": True})} for number in (5, 10))
+    trials = [trial_row("few", pruning_ratio=0.2, **few), trial_row("many", pruning_ratio=0.6, **many)]
+    labelled = completed_trials(make_tables(trials))
+    assert list(labelled["method"]) == ["agent (masks_per_update 5)", "agent (masks_per_update 10)"]
+    assert set(labelled["context"]) == {""}
+
+
+def test_seeds_are_no_context_and_fine_tuning_is() -> None:
+    def settings(seed: int, rate: float) -> dict[str, str]:
+        lengths = {"before_reward": {"steps": seed}, "after_layer": {"epochs": 1}, "learning_rate": rate}
+        return {"baseline_settings": json.dumps({"seed": seed}), "finetune_settings": json.dumps(lengths)}
+
+    seeds = [trial_row(str(seed), seed=seed, baseline_seed=seed, **settings(seed, 0.1)) for seed in range(3)]
+    assert set(completed_trials(make_tables(seeds))["context"]) == {""}
+    rates = [trial_row(str(rate), **settings(0, rate)) for rate in (0.1, 0.2)]
+    assert list(completed_trials(make_tables(rates))["context"]) == ["learning_rate 0.1", "learning_rate 0.2"]
+
+
+def test_decided_layers_are_the_scope_where_they_differ() -> None:
+    trials = [trial_row("one", layers=json.dumps(["features.0"])), trial_row("all", layers="all")]
+    assert list(completed_trials(make_tables(trials))["scope"]) == ["features.0", "all"]
+    assert list(completed_trials(make_tables(trials[:1]))["scope"]) == [""]
+
+
+def test_orders_use_the_test_score_where_all_have_it() -> None:
+    trials = [
+        trial_row("l0", pruning_ratio=0.4, test_score_drop=1.0),
+        trial_row("l1", pruning_ratio=0.6, test_score_drop=2.0, seed=1),
+        trial_row("s0", pruning_ratio=0.3, test_score_drop=0.0, order="by_sensitivity"),
+    ]
+    frame = orders.select(make_tables(trials)).set_index("order")
+    low = frame.loc["low_to_high"]
+    assert (low["pruning_ratio"], low["lowest"], low["highest"], low["num_trials"]) == (pytest.approx(0.5), 0.4, 0.6, 2)
+    assert low["score_drop"] == pytest.approx(1.5)
+    assert set(frame["split"]) == {"test"}
+    trials[0]["test_score_drop"] = None
+    untested = orders.select(make_tables(trials)).set_index("order")
+    assert set(untested["split"]) == {"validation"}
+    assert untested.loc["low_to_high", "score_drop"] == 1.0
+
+
+def test_bars_of_the_orders_tell_the_points_lost() -> None:
+    trials = [trial_row("l", test_score_drop=1.25), trial_row("s", test_score_drop=-0.5, order="by_sensitivity")]
+    assert sorted(texts(orders.draw(orders.select(make_tables(trials))))) == ["+1.2", "−0.5"]
+
+
+def test_matched_bars_tell_points_and_ratio() -> None:
+    partner = trial_row("p", pruning_ratio=0.5, val_score_drop=1.0, test_score_drop=None)
+    follower = partner | {"trial_id": "f", "method": "random", "drop_bound": None, "matched_trial_id": "p"}
+    alone = trial_row("alone", method="magnitude", test_score_drop=None)
+    tables = make_tables([partner, alone, follower | {"val_score_drop": 9.0}])
+    frame = matched.select(tables)
+    assert list(frame["method"]) == ["agent", "random"]
+    assert list(frame["split"]) == ["validation", "validation"]
+    assert list(frame["setting"]) == ["drop bound 2\nlow_to_high"] * 2
+    assert texts(matched.draw(frame)) == ["+1.0\n50%", "+9.0\n50%"]
+
+
+def test_matched_means_are_over_seeds() -> None:
+    rows = grid(bounds=(4.0,), orders=("low_to_high",), methods=("agent",), seeds=(0, 1))
+    rows[2]["val_score_drop"], rows[3]["val_score_drop"] = 4.0, 8.0
+    frame = matched.select(make_tables(rows)).set_index(["split", "method"]).loc[("validation", "random")]
+    assert (frame["score_drop"], frame["lowest"], frame["highest"]) == (6.0, 4.0, 8.0)
+    assert frame["pruning_ratio"] == pytest.approx((0.5 + 0.51) / 2)
+
+
+def test_trials_matched_to_different_methods_stay_apart() -> None:
+    rows = grid(bounds=(4.0,), orders=("low_to_high",), methods=("agent", "magnitude"), seeds=(0,), matched=("random",))
+    follower = {"method": "random", "drop_bound": None, "matched_trial_id": rows[1]["trial_id"]}
+    rows.append(rows[1] | follower | {"trial_id": "other", "val_score_drop": 0.0})
+    frame = matched.select(make_tables(rows))
+    frame = frame[(frame["split"] == "validation") & (frame["method"] == "random")]
+    drops = dict(zip(frame["setting"].str.rsplit("\n", n=1).str[-1], frame["score_drop"], strict=True))
+    assert drops == {"like agent": 6.0, "like magnitude": 0.0}
+
+
+def test_update_means_hold_an_agent_that_stopped_early() -> None:
+    trials = [trial_row("long"), trial_row("short", seed=1)]
+    updates = [update_row("long", "features.3", update, reward_mean=float(update)) for update in range(3)]
+    updates += [update_row("short", "features.3", 0, reward_mean=4.0, pruning_ratio_mean=0.7)]
+    frame = rewards.select(make_tables(trials, updates=updates))
+    assert list(frame["update"]) == [0, 1, 2]
+    assert list(frame["value"]) == [2.0, 2.5, 3.0]
+    assert set(frame["layer_index"]) == {1}
+    shares = sampled_ratios.select(make_tables(trials, updates=updates))
+    assert list(shares["value"]) == pytest.approx([50.0, 50.0, 50.0])
+
+
+def test_updates_of_failed_trials_are_left_out() -> None:
+    trials = [trial_row("good"), unfinished_row("bad", "failed", "no")]
+    updates = [update_row(of, "features.0", 0, reward_mean=value) for of, value in (("good", 1.0), ("bad", 9.0))]
+    assert list(rewards.select(make_tables(trials, updates=updates))["value"]) == [1.0]
+
+
+def test_outliers_get_a_scale_that_says_so() -> None:
+    near, far = ([trial_row("a"), trial_row("b", val_score_drop=drop)] for drop in (5.0, 30.0))
+    axes = trade_off.draw(trade_off.select(make_tables(near))).axes[0]
+    assert (axes.get_yscale(), axes.get_ylabel()) == ("linear", "score drop (points)")
+    axes = trade_off.draw(trade_off.select(make_tables(far))).axes[0]
+    assert (axes.get_yscale(), axes.get_ylabel()) == ("symlog", "score drop (points, logarithmic above 2)")
+
+
+def test_the_trade_off_tells_methods_bounds_and_matches_apart() -> None:
+    figure = trade_off.draw(trade_off.select(make_tables(grid())))
+    (legend,) = figure.legends
+    words = {text.get_text() for text in legend.get_texts()}
+    assert words >= {"agent", "magnitude", "random", "1", "4", "matched to a partner", "Pareto front"}
+    assert {"bound 1", "bound 4"} == {text.strip() for text in texts(figure)}
+
+
+def test_small_words() -> None:
+    assert [drop_text(drop) for drop in (1.26, -0.34, 0.04, -0.04, 12.0)] == ["+1.3", "−0.3", "0.0", "0.0", "+12.0"]
+    assert in_bound_order(["none", "10", "0.5", "2", "2"]) == ["0.5", "2", "10", "none"]

@@ -1,0 +1,43 @@
+"""Fixtures: where real data are, and one Ray cluster for the whole session."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from tests.tiny import Trained, train_small  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """The folder of real data, or a skip that says what to set."""
+    root = os.environ.get("RAPRUNE_DATA")
+    if not root or not Path(root).is_dir():
+        pytest.skip("needs real data: set RAPRUNE_DATA to a folder with cifar10/ and models/")
+    return Path(root)
+
+
+@pytest.fixture(scope="session")
+def trained() -> Trained:
+    """A small network trained on real digits, once for all tests."""
+    return train_small()
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[None]:
+    """A local Ray cluster of two cores, shared by all tests that need one."""
+    from raprune.launch.cluster import connect
+    from raprune.study.schema import EvaluatorsSpec
+
+    os.environ.setdefault("PYTHONPATH", str(Path(__file__).resolve().parents[1]))
+    connect(None, "raprune-tests", EvaluatorsSpec(), 2, 1, cpus=2)
+    import ray
+
+    yield
+    ray.shutdown()

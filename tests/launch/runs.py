@@ -1,0 +1,58 @@
+"""Running the tiny study in tests, and comparing what came out of two runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from raprune.launch import Outcome, run_study
+from raprune.results import COST_COLUMNS, Tables, read_study
+from raprune.study import load_study
+from tests.tiny import STUDY, write_study
+
+
+class Watch:
+    """Sees a study; calls ``on_commit`` with the number of layers committed so far."""
+
+    def __init__(self, on_commit: Callable[[int], None] = lambda _: None) -> None:
+        self.on_commit = on_commit
+        self.commits = 0
+        self.statuses: dict[str, str] = {}
+
+    def phase(self, text: str) -> None:
+        self.text = text
+
+    def told(self, trial_id: str, progress: dict[str, Any]) -> None:
+        if "committed_pruning_ratio" in progress:
+            self.commits += 1
+            self.on_commit(self.commits)
+
+    def ended(self, trial_id: str, status: str, folder: Path) -> None:
+        self.statuses[trial_id] = status
+
+
+def run_tiny(
+    folder: Path, evaluators: int, *overrides: str, watch: Watch | None = None, text: str = STUDY
+) -> tuple[Outcome, Path]:
+    """Run the tiny study in ``folder``/out."""
+    folder.mkdir(parents=True, exist_ok=True)
+    plan = load_study(write_study(folder, text), overrides)
+    out = folder / "out"
+    return run_study(plan, out, watch or Watch(), num_evaluators=evaluators), out
+
+
+def comparable(tables: Tables) -> dict[str, pd.DataFrame]:
+    """The four tables without what a run cost."""
+    frames = {"trial": tables.trials, "layers": tables.layers, "updates": tables.updates, "candidates": tables.candidates}
+    return {name: frame.drop(columns=list(COST_COLUMNS[name])) for name, frame in frames.items()}
+
+
+def assert_same_rows(one: Path, other: Path) -> None:
+    """Every column but the costs is equal to the last bit."""
+    left, right = comparable(read_study(one)), comparable(read_study(other))
+    for name, frame in left.items():
+        assert len(frame) > 0, name
+        pd.testing.assert_frame_equal(frame, right[name], check_exact=True, obj=name)

@@ -1,0 +1,173 @@
+"""A study that ends in seconds, and a network that needs no training: its labels are its own answers."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from raprune.data import Split, Splits
+from raprune.evaluating import EvaluatedMask, Purpose
+from raprune.engine import Engine
+from raprune.models.vgg16 import Vgg16
+from raprune.registry import DATASETS, REWARDS, SCORES
+from raprune.scoring import Score
+from raprune.candidates import Candidates, Scale
+from raprune.state import State
+from raprune.study.schema import Choice, FinetuneLength, FinetuneSpec, ScoringSpec
+from raprune.train import Recipe, steps_per_epoch, train
+from raprune.workload import Workload
+
+STUDY = """
+name: tiny
+model: {name: vgg16, width: 0.0625}
+dataset: {name: digits, num_val: 200, num_test: 200}
+baseline: {epochs: 2, learning_rate: 0.02, weight_decay: 0.005, batch_size: 16}
+finetune: {after_layer: {steps: 4}}
+layers: [features.0, features.10, features.40]
+scoring: {batch_size: 50}
+sweep:
+  drop_bound: [2.0, 8.0]
+  method:
+    - {name: agent, min_updates: 4, max_updates: 4}
+    - magnitude
+    - {name: random, match: agent}
+"""
+
+
+def write_study(folder: Path, text: str = STUDY) -> Path:
+    """The tiny study as a file."""
+    file = folder / "tiny.yaml"
+    file.write_text(text)
+    return file
+
+
+def lively_vgg(width: float = 0.0625, seed: int = 0, dtype: torch.dtype = torch.float32) -> Vgg16:
+    """A VGG-16 with random weights and random norms, so that every channel matters, in eval mode."""
+    torch.manual_seed(seed)
+    network = Vgg16(width, num_classes=10, in_channels=3).to(dtype)
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(module.weight)
+            nn.init.normal_(module.bias, std=0.1)
+        elif isinstance(module, nn.BatchNorm2d):
+            for tensor, low in ((module.weight, 0.5), (module.running_var, 0.5)):
+                nn.init.uniform_(tensor, low, 1.5)
+            for tensor in (module.bias, module.running_mean):
+                nn.init.normal_(tensor, std=0.5)
+    return network.eval()
+
+
+def own_labels(network: nn.Module, num_images: int, seed: int = 0) -> Splits:
+    """Random images that the network labels itself: it scores 100%, and loses what pruning changes."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def split(number: int) -> Split:
+        images = torch.randint(0, 256, (number, 3, 32, 32), dtype=torch.uint8, generator=generator)
+        with torch.no_grad():
+            dtype = next(network.parameters()).dtype
+            logits = network((images.to(dtype) / 255 - 0.5) / 0.25)
+        return Split(images, logits.argmax(1))
+
+    return Splits(split(64), split(num_images), split(50), 10, (0.5,) * 3, (0.25,) * 3)
+
+
+@dataclass(frozen=True)
+class FixedWorkload(Workload):
+    """A workload whose network and data are given, not loaded."""
+
+    network: Any = None
+    splits: Any = None
+
+    def load_data(self) -> Splits:
+        return self.splits
+
+    def load_network(self, num_classes: int, input_shape: tuple[int, int, int]) -> nn.Module:
+        return self.network
+
+
+def engine_of(network: nn.Module, splits: Splits, before_reward: int = 0, **options: Any) -> Engine:
+    """An engine on a given network and data."""
+    finetune = FinetuneSpec(before_reward=FinetuneLength(steps=before_reward), after_layer=FinetuneLength(steps=2))
+    workload = FixedWorkload(
+        "key", Choice(name="vgg16"), Choice(name="given"), Choice(name="top1_accuracy"), ScoringSpec(batch_size=40),
+        finetune, 0, "baseline", "nowhere", network, splits,
+    )  # fmt: skip
+    return Engine(workload, "cpu", **options)
+
+
+class EngineEvaluator:
+    """An evaluator around one engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    def evaluate(self, state: State, layer: str, masks: list[Tensor], lowest: float | None) -> list[EvaluatedMask]:
+        return [EvaluatedMask(self.engine.evaluate(state, layer, mask, lowest), "here") for mask in masks]
+
+    def finetune(self, state: State, purpose: Purpose, seeded_by: str) -> State:
+        return self.engine.finetune(state, purpose, seeded_by)
+
+    def measure(self, state: State, split: str) -> float:
+        return self.engine.measure(state, split)
+
+    def describe(self) -> list[dict[str, object]]:
+        return [self.engine.describe()]
+
+
+def candidates_of(engine: Engine, layer: str, drop_bound: float, floor: float | str = -1.0) -> Candidates:
+    """The candidates of one layer of the untouched network."""
+    state = State.baseline("baseline")
+    reward = REWARDS.build("bounded_log", {"floor": floor})
+    scale = Scale(engine.measure(state, "val"), drop_bound, reward)
+    num_filters = engine.graph.group(layer).num_filters
+    return Candidates(EngineEvaluator(engine), state, layer, num_filters, scale, lambda _: None)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A small VGG-16, really trained on real digits."""
+
+    network: Vgg16
+    splits: Splits
+
+
+def train_small() -> Trained:
+    """The tiny study's baseline: a few seconds on one core."""
+    score: Score = SCORES.build("top1_accuracy", {})
+    splits: Splits = DATASETS.build("digits", {"num_val": 300, "num_test": 200})
+    torch.manual_seed(0)
+    network = Vgg16(0.0625, num_classes=10, in_channels=1).to(memory_format=torch.channels_last)
+    torch.set_num_threads(1)
+    recipe = Recipe(0.02, 0.9, 0.005, 16, "one_cycle")
+    train(network, splits, score, recipe, 4 * steps_per_epoch(len(splits.train), 16), seed=0)
+    return Trained(network.eval(), splits)
+
+
+def with_dead_filters(network: Vgg16, layer: str, consumer: str, seed: int) -> tuple[Vgg16, Tensor]:
+    """The same function with twice as many filters in ``layer``, shuffled: the new ones are large and read by nobody.
+
+    Gives back the network and which of its filters are dead, (N,) bool.
+    """
+    wide = copy.deepcopy(network)
+    index = int(layer.split(".")[1])
+    conv, norm, reader = wide.features[index], wide.features[index + 1], wide.get_submodule(consumer)
+    old = conv.out_channels
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(2 * old, generator=generator)
+    with torch.no_grad():
+        noise = torch.randn(conv.weight.shape, generator=generator) * 2 * conv.weight.std()
+        conv.weight = nn.Parameter(torch.cat([conv.weight, noise])[order])
+        for module, name in ((conv, "bias"), (norm, "weight"), (norm, "bias")):
+            tensor = getattr(module, name)
+            setattr(module, name, nn.Parameter(torch.cat([tensor, tensor])[order]))
+        for name in ("running_mean", "running_var"):
+            tensor = getattr(norm, name)
+            setattr(norm, name, torch.cat([tensor, tensor])[order])
+        reader.weight = nn.Parameter(torch.cat([reader.weight, torch.zeros_like(reader.weight)], 1)[:, order])
+    conv.out_channels = norm.num_features = reader.in_channels = 2 * old
+    return wide, order >= old
