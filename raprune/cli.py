@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Optional, cast
 import typer
 
 from raprune import __version__
-from raprune.errors import RapruneError
+from raprune.errors import InputError, RapruneError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,7 +63,7 @@ def study(
 
     console = _console()
     plan, facts = load_and_inspect(file, overrides or ())
-    folder = out or Path("results") / plan.spec.name
+    folder = _folder(out or Path("results") / plan.spec.name)
     progress = _progress(plan, facts, console)
     with progress:
         outcome = run_study(plan, folder, progress, num_evaluators=evaluators, address=address)
@@ -85,7 +85,8 @@ def check(file: StudyFile, overrides: Sets = None) -> None:
     console = _console()
     plan, facts = load_and_inspect(file, overrides or ())
     table = plan_table(plan)
-    console.print(table, width=max(console.width, console.measure(table).maximum), crop=False, soft_wrap=True)
+    whole = console.measure(table, options=console.options.update(max_width=10_000)).maximum
+    _console(width=max(console.width, whole)).print(table)
     for line in _facts_lines(plan, facts):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
@@ -100,7 +101,6 @@ def list_plugins(
     """Every plug-in with its settings, their defaults and units."""
     from rich.markup import escape
 
-    from raprune.errors import InputError
     from raprune.registry import KINDS, nearest
 
     console = _console()
@@ -134,9 +134,7 @@ def root(
 def main() -> None:
     """Entry point: our own errors become sentences and exit codes, never tracebacks."""
     try:
-        app(standalone_mode=False)
-    except typer.Exit as stop:
-        sys.exit(stop.exit_code)
+        code = app(standalone_mode=False)  # what typer.Exit carries comes back as a number
     except USAGE_ERRORS as error:
         error.show()  # type: ignore[attr-defined]
         sys.exit(2)
@@ -146,12 +144,23 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         _console(stderr=True).print("interrupted", style="yellow")
         sys.exit(130)
+    if code:
+        sys.exit(code)
 
 
-def _console(*, stderr: bool = False) -> Console:
+def _console(*, stderr: bool = False, width: int | None = None) -> Console:
     from rich.console import Console
 
-    return Console(stderr=stderr)
+    return Console(stderr=stderr, width=width)
+
+
+def _folder(folder: Path) -> Path:
+    """The study's own folder, made if need be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--out: {str(folder)!r} cannot be a folder: {error.strerror or error}") from None
+    return folder
 
 
 def _facts_lines(plan: StudyPlan, facts: Mapping[str, Facts]) -> list[str]:

@@ -198,6 +198,8 @@ def _trial_problems(plan: StudyPlan, trial: TrialSpec, facts: Facts) -> list[Pro
 
 def _missing(file: Path) -> str:
     """What to say of a file that is not there, with the name nearest to it in its folder."""
+    if file.is_dir():
+        return f"must be a file; got the folder {str(file)!r}"
     if "$" in str(file):
         return f"no such file: {str(file)!r} (is the environment variable set?)"
     others = [f.name for f in file.parent.iterdir() if f.is_file()] if file.parent.is_dir() else []

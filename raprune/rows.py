@@ -180,16 +180,19 @@ def _blank(trial: TrialSpec, preset: str) -> dict[str, Any]:
 
     row: dict[str, Any] = dict.fromkeys(SCHEMAS["trial"].names)
     del row["study"], row["trial_id"]
+    row["score_settings"] = settings(trial.score)
     for kind in ("model", "dataset", "method", "order", "reward"):
         choice: Choice = getattr(trial, kind)
         row |= {kind: choice.name, f"{kind}_settings": settings(choice)}
     return row | {
         "seed": trial.seed,
         "baseline_seed": trial.baseline.seed,
+        "data_seed": trial.data_seed,
         "residual": trial.residual,
         "layers": trial.layers if isinstance(trial.layers, str) else json.dumps(trial.layers),
         "preset": preset,
         "fidelity": trial.fidelity,
+        "score_floor": trial.score_floor,
         "matched_trial_id": trial.matched_trial_id,
         "baseline_settings": trial.baseline.model_dump_json(),
         "finetune_settings": trial.finetune.model_dump_json(),

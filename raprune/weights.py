@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,14 @@ from torch import Tensor, nn
 
 from raprune.errors import InputError
 from raprune.registry import nearest
+from raprune.results import finish
 
 
 def save_safetensors(tensors: Mapping[str, Tensor], file: Path) -> None:
     """Write ``tensors`` (moved to the CPU); the file has its final name only when it is complete."""
     aside = file.with_name(f".{file.name}.{os.getpid()}")
     save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, aside)
-    os.replace(aside, file)
+    finish(aside, file)
 
 
 def load_safetensors(file: Path) -> dict[str, Tensor]:
@@ -77,7 +79,9 @@ def _read(file: Path) -> dict[str, Tensor]:
 def _read_pickle(file: Path) -> Any:
     """What ``torch.load`` makes of a file without running its code."""
     try:
-        return torch.load(file, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch wonders about pickles that we refuse
+            return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # bytes that are no checkpoint make the unpickler fail in any way
         if isinstance(error, OSError):
             raise InputError(f"checkpoint {str(file)!r} cannot be read: {error.strerror or error}") from None

@@ -11,7 +11,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tests.tiny import Trained, train_small  # noqa: E402
+from tests.launch.runs import run_tiny
+from tests.tiny import Trained, train_small
 
 
 @pytest.fixture(scope="session")
@@ -41,3 +42,11 @@ def ray_cluster() -> Iterator[None]:
 
     yield
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny study's folder, run once in process: what every other run must equal."""
+    outcome, out = run_tiny(tmp_path_factory.mktemp("reference"), 0)
+    assert outcome.exit_code == 0
+    return out

@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from raprune.candidates import Candidates, Scale
 from raprune.data import Split, Splits
-from raprune.evaluating import EvaluatedMask, Purpose
 from raprune.engine import Engine
+from raprune.evaluating import EvaluatedMask, Purpose
 from raprune.models.vgg16 import Vgg16
 from raprune.registry import DATASETS, REWARDS, SCORES
 from raprune.scoring import Score
-from raprune.candidates import Candidates, Scale
 from raprune.state import State
 from raprune.study.schema import Choice, FinetuneLength, FinetuneSpec, ScoringSpec
 from raprune.train import Recipe, steps_per_epoch, train

@@ -91,7 +91,7 @@ def _join(address: str, common: dict[str, Any]) -> None:
 
 
 def _authenticate(*, local: bool) -> None:
-    """Ray 2.59 and later want a token; an explicit address finds it only in token mode. Ours is for this study alone."""
+    """Ray 2.59 and later want a token; an explicit address finds it only in token mode. Ours is for this study."""
     if "RAY_AUTH_MODE" in os.environ:
         return
     if local and not _has_token():
@@ -140,8 +140,8 @@ def resources_for(available: Mapping[str, float], spec: EvaluatorsSpec, count: i
         number = most if count == "auto" else int(count)
         if number > most:
             raise InputError(
-                f"{number} evaluators of {spec.gpu_share:g} GPU each need {number * spec.gpu_share:g} GPUs; the cluster "
-                f"has {gpus:g}: use --evaluators {most}, or a smaller evaluators.gpu_share"
+                f"{number} evaluators of {spec.gpu_share:g} GPU each need {number * spec.gpu_share:g} GPUs; the "
+                f"cluster has {gpus:g}: use --evaluators {most}, or a smaller evaluators.gpu_share"
             )
         if cpus < TRIAL_CPUS:
             raise InputError("the cluster has no processor core for the trials")

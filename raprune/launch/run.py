@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -77,22 +78,24 @@ class Interruption:
     @contextlib.contextmanager
     def guard(self) -> Iterator[Interruption]:
         """SIGTERM behaves like Ctrl-C inside; a Ctrl-C ends the block quietly."""
-
-        def terminate(number: int, frame: FrameType | None) -> None:
-            self.happened = True
-            os.kill(os.getpid(), signal.SIGINT)
-
+        earlier = signal.getsignal(signal.SIGTERM)
         try:
-            earlier = signal.signal(signal.SIGTERM, terminate)
-        except ValueError:  # not in the main thread: whoever runs us there has the signals
-            earlier = None
-        try:
+            self.arm()
             yield self
         except KeyboardInterrupt:
             self.happened = True
         finally:
-            if earlier is not None:
+            if threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGTERM, earlier)
+
+    def arm(self) -> None:
+        """Take SIGTERM (again: ``ray.init`` takes it away). Outside of the main thread the signals are not ours."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._terminate)
+
+    def _terminate(self, number: int, frame: FrameType | None) -> None:
+        self.happened = True
+        os.kill(os.getpid(), signal.SIGINT)
 
 
 def run_study(
@@ -113,6 +116,7 @@ def run_study(
         with interruption.guard():
             if todo:
                 with _runner(plan, out, todo, num_evaluators, address, watch) as runner:
+                    interruption.arm()
                     watch.phase("preparing the baseline")
                     runner.prepare(todo)
                     _run_waves(runner, todo, plan, watch, interruption)

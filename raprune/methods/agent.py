@@ -21,7 +21,7 @@ Shapes: N filters, L weights a filter (after pooling), M masks an update.
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -172,7 +172,10 @@ class Agent:
         """Algorithm 1 for one layer, then the decision."""
         policy = self._policy(layer, rng)
         rest = [p for p in policy.parameters() if p is not policy.head.bias]
-        groups = [{"params": rest}, {"params": [policy.head.bias], "lr": self.settings.logit_learning_rate}]
+        groups: list[dict[str, Any]] = [
+            {"params": rest},
+            {"params": [policy.head.bias], "lr": self.settings.logit_learning_rate},
+        ]
         optimiser = torch.optim.Adam(groups, lr=self.settings.learning_rate)
         seen = self._learn(policy, optimiser, evaluate, rng)
         with torch.no_grad():

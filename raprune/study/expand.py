@@ -158,7 +158,7 @@ class _Expansion:
                 place.complain(child("", key), _not_a_key(key))
         fields = {k: v for k, v in raw.items() if k in TRIAL_KEYS and k not in PLUGIN_KEYS}
         choices = {kind: self._choice(kind, raw.get(kind), place) for kind in PLUGIN_KEYS}
-        fields |= {kind: choice or Choice(name=COMMON.get(kind, "?")) for kind, choice in choices.items()}
+        fields |= {kind: choice or Choice(name=_name(COMMON.get(kind)) or "?") for kind, choice in choices.items()}
         study = str(self.document.data.get("name", ""))
         fields |= {"study": study, "matched_trial_id": matched_trial_id}
         unbound = {**{k: v for k, v in fields.items() if k != "score_floor"}, "drop_bound": 100.0}
@@ -221,7 +221,7 @@ class _Expansion:
         values = {axis: values[point[axis]] for axis, values in self.sweep.axes.items()}
         labels = {axis: _label(value) for axis, value in values.items() if axis != "method"}
         labels["method"] = trial.method.name + (" (matched)" if trial.matched_trial_id else "")
-        if isinstance(trial.layers, list):
+        if isinstance(trial.layers, list) and self.base.get("layers") == "each":
             labels["layers"] = ",".join(trial.layers)
         return labels
 

@@ -58,7 +58,8 @@ def alternative(path: str) -> str | None:
 
 
 def apply_overrides(document: Document, overrides: Iterable[str]) -> None:
-    """Set what ``a.b=value`` texts say: a value replaces an axis of the sweep, an axis replaces a value.
+    """Set what ``a.b=value`` texts say: a value replaces an axis of the sweep, an axis replaces a value, and
+    ``sweep={}`` takes the whole sweep out.
 
     What is wrong with them joins the document's problems.
     """
@@ -84,7 +85,9 @@ def _override(document: Document, key: str, value: Any) -> None:
         inside = inside.get(part) if isinstance(inside, dict) else None
         if not isinstance(inside, dict):
             document.places[_path(parts[: number + 1])] = "--set"
-    if axis == key:
+    if key == "sweep" and value == {}:
+        document.data.pop("sweep", None)
+    elif axis == key:
         _drop_axes(document, key)
         set_path(document.data, key, value)
     else:

@@ -10,11 +10,12 @@ from __future__ import annotations
 from typing import Any
 
 COMMON: dict[str, Any] = {
-    "score": "top1_accuracy",
-    "order": "low_to_high",
-    "method": "agent",
-    "reward": "bounded_log",
+    "score": {"name": "top1_accuracy"},
+    "order": {"name": "low_to_high"},
+    "method": {"name": "agent"},
+    "reward": {"name": "bounded_log"},
 }
+"""What a study need not name: ``reward: {floor: none}`` sets one thing of the reward that it would have anyway."""
 
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},

@@ -164,7 +164,11 @@ def _check_size(text: str, name: str) -> None:
     for number, event in enumerate(yaml.parse(text, Loader=yaml.SafeLoader)):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH or number > 3 * MAX_VALUES:
-            rule = f"is nested more than {MAX_DEPTH} levels deep" if depth > MAX_DEPTH else f"has more than {MAX_VALUES:,} values"
+            rule = (
+                f"is nested more than {MAX_DEPTH} levels deep"
+                if depth > MAX_DEPTH
+                else f"has more than {MAX_VALUES:,} values"
+            )
             raise StudyError([Problem(_line(name, event), "", rule)])
 
 

@@ -167,7 +167,7 @@ def _hint(details: ErrorDetails) -> str:
         return closest(value, _literals(details))
     if kind == "string_type" and isinstance(value, bool | int | float):
         return f"; did you mean '{shown(value)}', in quotes?"
-    if kind == "int_from_float" and isinstance(value, float) and value == int(value):
+    if kind in ("int_type", "int_from_float") and isinstance(value, float) and value == int(value):
         return f"; did you mean {int(value)}?"
     if kind in ("int_type", "float_type") and isinstance(value, str):
         number = value.strip().rstrip("%")

@@ -11,7 +11,13 @@ from torch import nn
 from raprune.deciding import LayerView
 from raprune.measure import count_macs
 from raprune.methods.agent import (
-    Agent, AgentSettings, Policy, advantages, entropy, reinforce_loss, sample_masks,
+    Agent,
+    AgentSettings,
+    Policy,
+    advantages,
+    entropy,
+    reinforce_loss,
+    sample_masks,
 )  # fmt: skip
 from tests.tiny import Trained, candidates_of, engine_of, lively_vgg, own_labels, with_dead_filters
 

@@ -46,7 +46,12 @@ def run_tiny(
 
 def comparable(tables: Tables) -> dict[str, pd.DataFrame]:
     """The four tables without what a run cost."""
-    frames = {"trial": tables.trials, "layers": tables.layers, "updates": tables.updates, "candidates": tables.candidates}
+    frames = {
+        "trial": tables.trials,
+        "layers": tables.layers,
+        "updates": tables.updates,
+        "candidates": tables.candidates,
+    }
     return {name: frame.drop(columns=list(COST_COLUMNS[name])) for name, frame in frames.items()}
 
 

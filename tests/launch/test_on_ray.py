@@ -61,7 +61,9 @@ def evaluator_pid() -> int:
 
 def test_tune_sees_the_axes_by_name(tmp_path: Path) -> None:
     text = write_study(tmp_path)
-    plan = load_study(text, ["layers=[features.40]", "sweep.order=[low_to_high, by_sensitivity]", "sweep.method=[magnitude]"])
+    plan = load_study(
+        text, ["layers=[features.40]", "sweep.order=[low_to_high, by_sensitivity]", "sweep.method=[magnitude]"]
+    )
     (tmp_path / "out").mkdir()
     with ray_runner(plan, tmp_path / "out", plan.trials, 1, None, Watch()) as runner:
         runner.prepare(plan.trials)
@@ -91,7 +93,10 @@ def test_a_failing_trial_leaves_a_row_and_the_others_complete(tmp_path: Path) ->
     """A second session finds a layer file that was damaged on disk: that trial fails, with its traceback."""
     _, out = run_tiny(tmp_path, 1, "sweep.drop_bound=[8.0]", "layers=[features.40, features.37]")
     plan = load_study(tmp_path / "tiny.yaml", ["sweep.drop_bound=[8.0]", "layers=[features.40, features.37]"])
-    agent, magnitude = (next(t.trial_id for t in plan.trials if t.method.name == n and not t.matched_trial_id) for n in ("agent", "magnitude"))
+    agent, magnitude = (
+        next(t.trial_id for t in plan.trials if t.method.name == n and not t.matched_trial_id)
+        for n in ("agent", "magnitude")
+    )
     (out / "trials" / magnitude / "trial.parquet").unlink()
     state = out / "trials" / magnitude / "state" / "1.json"
     state.write_text(state.read_text().replace('"version": "', '"version": "0'))

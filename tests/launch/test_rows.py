@@ -21,6 +21,7 @@ from raprune.surgery import load_tensors
 from raprune.weights import load_safetensors
 from raprune.workload import build_network, load_data
 from tests.launch.runs import assert_same_rows, run_tiny
+from tests.tiny import STUDY
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +134,13 @@ def test_each_decides_every_layer_alone(tmp_path: Path) -> None:
     from tests.launch.runs import Watch
     from tests.tiny import write_study
 
-    overrides = ["layers=each", "method=magnitude", "drop_bound=4.0", "sweep.drop_bound=[4.0]", "finetune.after_layer.steps=0"]
+    overrides = [
+        "layers=each",
+        "method=magnitude",
+        "drop_bound=4.0",
+        "sweep.drop_bound=[4.0]",
+        "finetune.after_layer.steps=0",
+    ]
     plan = load_study(write_study(tmp_path), overrides, layer_names)
     assert len(plan.trials) == 13
     outcome = run_study(plan, tmp_path / "out", Watch(), num_evaluators=0)
@@ -145,11 +152,16 @@ def test_each_decides_every_layer_alone(tmp_path: Path) -> None:
 
 
 def test_before_reward_finetune_and_score_floor(tmp_path: Path) -> None:
-    text_overrides = [
-        "finetune.before_reward={steps: 2}", "score_floor=80.0", "sweep={}", "method={name: agent, max_updates: 2, min_updates: 2}",
-        "layers=[features.40]", "order=by_sensitivity",
-    ]  # fmt: skip
-    outcome, out = run_tiny(tmp_path, 0, *text_overrides)
+    overrides = [
+        "finetune.before_reward={steps: 2}",
+        "score_floor=80.0",
+        "sweep.seed=[0]",
+        "sweep.method=[{name: agent, max_updates: 2, min_updates: 2}]",
+        "layers=[features.40]",
+        "order=by_sensitivity",
+    ]
+    text = STUDY.replace("  drop_bound: [2.0, 8.0]\n", "")
+    outcome, out = run_tiny(tmp_path, 0, *overrides, text=text)
     assert outcome.exit_code == 0
     row = read_study(out).trials.iloc[0]
     assert row["fidelity"] == "finetune=2 steps"

@@ -19,14 +19,24 @@ from tests.tiny import write_study
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = re.compile(
-    r"^\s*$|^\d+:\d\d  |^method +order|^ +params +MACs|^(agent|magnitude|random)|completed|^report: |^interrupted|stopped"
+    r"^\s*$|^\d+:\d\d  |^method +order|^ +params +MACs|^(agent|magnitude|random)|completed|^report: |^interrupted"
+    r"|stopped"
 )
 
 
 def start(folder: Path, *arguments: str, prefix: tuple[str, ...] = ()) -> subprocess.Popen[str]:
     """The command line on the tiny study, in a process group of its own."""
     file = write_study(folder)
-    command = [*prefix, sys.executable, "-c", "from raprune.cli import main; main()", "study", str(file), "--out", str(folder / "out")]
+    command = [
+        *prefix,
+        sys.executable,
+        "-c",
+        "from raprune.cli import main; main()",
+        "study",
+        str(file),
+        "--out",
+        str(folder / "out"),
+    ]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")} | {"PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
         [*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment,

@@ -54,14 +54,18 @@ def test_labels_name_every_axis(tmp_path: Path) -> None:
     assert labels[-1] == {"drop_bound": "4.0", "order": "by_sensitivity", "method": "random (matched)"}
 
 
+def test_settings_of_a_default_plugin_need_no_name(tmp_path: Path) -> None:
+    trial = only_trial(tmp_path, f"{HEAD}drop_bound: 2\nreward: {{floor: none}}\n", ["method.hidden=8"])
+    assert trial.reward.model_dump() == {"name": "bounded_log", "settings": {"floor": "none"}}
+    assert (trial.method.name, trial.method.settings["hidden"]) == ("agent", 8)
+
+
 def test_dotted_axes_reach_into_plugins_and_specs(tmp_path: Path) -> None:
     text = f"{HEAD}drop_bound: 2\nmethod: agent\nsweep:\n  method.max_updates: [31, 50]\n"
-    text += "  finetune.after_layer.steps: [0, 3]\n  model.width: [0.0625]\n"
+    text += "  finetune.after_layer.steps: [0, 3]\n  order: [by_sensitivity]\n"
     trials = load(tmp_path, text).trials
-    found = {
-        (t.method.settings["max_updates"], t.finetune.after_layer.steps, t.model.settings["width"]) for t in trials
-    }
-    assert found == {(31, 0, 0.0625), (31, 3, 0.0625), (50, 0, 0.0625), (50, 3, 0.0625)}
+    found = {(t.method.settings["max_updates"], t.finetune.after_layer.steps, t.order.name) for t in trials}
+    assert found == {(updates, steps, "by_sensitivity") for updates in (31, 50) for steps in (0, 3)}
     assert all(trial.finetune.after_layer.epochs is None for trial in trials)
 
 
@@ -101,8 +105,8 @@ def test_preset_paper_pins_the_published_setting(tmp_path: Path) -> None:
     trial = only_trial(tmp_path, f"{HEAD}drop_bound: 2\npreset: paper\n")
     agent = trial.method.settings
     published = {
-        "masks_per_update": 5, "learning_rate": 0.01, "max_updates": 100, "normalise": "mean_std", "magnitude_prior": 0.0,
-        "initial_keep_probability": 0.5, "decision": "reward",
+        "masks_per_update": 5, "learning_rate": 0.01, "max_updates": 100, "normalise": "mean_std", "decision": "reward",
+        "initial_keep_probability": 0.5, "magnitude_prior": 0.0,
     }  # fmt: skip
     assert {key: agent[key] for key in published} == published
     assert trial.reward.settings == {"floor": "none"}
@@ -130,7 +134,7 @@ def test_the_file_wins_over_its_preset(tmp_path: Path) -> None:
         (GOOD, ["score_floor=90"], {"drop_bound": None, "score_floor": 90.0}),
         (GOOD, ["seed=1", "seed=2"], {"seed": 2}),
         (GOOD, ["finetune.learning_rate=1e-3"], {"finetune.learning_rate": 1e-3}),
-        (GOOD, ["finetune.after_layer.steps=5"], {"finetune.after_layer.steps": 5, "finetune.after_layer.epochs": None}),
+        (GOOD, ["finetune.after_layer.steps=5"], {"finetune.after_layer.steps": 5}),
         (GOOD, ["method={name: agent, hidden: 8}"], {"method.name": "agent"}),
         (GOOD, ["layers=[features.0, features.3]"], {"layers": LAYERS}),
         (f"{HEAD}method: magnitude\nsweep: {{drop_bound: [1, 2]}}\n", ["drop_bound=4"], {"drop_bound": 4.0}),
@@ -139,6 +143,7 @@ def test_the_file_wins_over_its_preset(tmp_path: Path) -> None:
         (f"{GOOD}sweep: {{seed: [1, 2]}}\n", ["sweep.seed=[7]"], {"seed": 7}),
         (GOOD, ["sweep.drop_bound=[7.0]"], {"drop_bound": 7.0}),
         (GOOD, ["sweep.score_floor=[70]"], {"score_floor": 70.0, "drop_bound": None}),
+        (f"{GOOD}sweep: {{seed: [1, 2], order: [typo]}}\n", ["sweep={}"], {"seed": 0}),
         (GOOD, ["name=other", "description='1'"], {"study": "other"}),
         (GOOD, ["baseline.checkpoint=$X/a=b.pt"], {"baseline.checkpoint": "$X/a=b.pt"}),
     ],
@@ -161,7 +166,7 @@ def test_set(tmp_path: Path, text: str, overrides: list[str], expected: dict[str
         (["seed=null"], ["--set: seed: has no value"]),
         (["seed=3\nfoo: 4"], ["--set: seed: must be one value"]),
         (["seed=!!int 3"], ["--set: seed: must have no YAML tag"]),
-        (["seed=x", "drop_bound=0.01"], ["--set: seed: must be an integer; got 'x'", "--set: drop_bound: is in percentage"]),
+        (["seed=x", "drop_bound=0.01"], ["seed: must be an integer; got 'x'", "--set: drop_bound: is in percentage"]),
         (["drop_bond=3"], ["--set: drop_bond: is not a key here; did you mean 'drop_bound'?"]),
         (["drop_bound.x=3"], ["--set: drop_bound: must be a number; got {'x': 3}"]),
         (["finetune.momentum=2", "bad"], ["--set: finetune.momentum: must be below 1", "got 'bad'"]),
@@ -186,7 +191,8 @@ def test_the_study_as_run_gives_the_same_trials(tmp_path: Path) -> None:
 
 SAME = ["name=other", "description=words", "evaluators.count=3", "evaluators.cache_gib=9.5", "evaluators.device=cpu"]
 OTHER = [
-    "seed=1", "data_seed=1", "drop_bound=2.5", "score_floor=90", "scoring.threads=2", "scoring.batch_size=10", "model.width=0.0625",
+    "seed=1", "data_seed=1", "drop_bound=2.5", "score_floor=90", "scoring.threads=2", "scoring.batch_size=10",
+    "model.width=0.0625",
     "reward={name: bounded_log, floor: -2.0}", "reward={name: bounded_log, floor: none}", "finetune.learning_rate=0.02",
     "finetune.before_reward.steps=1", "finetune.after_layer.epochs=2", "finetune.at_end.epochs=1", "baseline.epochs=3",
     "baseline.checkpoint=a.pt", "baseline.seed=1", "order=by_sensitivity", "method=random", "method.trim=true",

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from raprune.errors import StudyError
+from raprune.errors import Problem, StudyError
 from raprune.study import load_study
 from raprune.study.reader import MAX_BYTES, UNREADABLE, child, dump, parse_scalar, read_document
 
@@ -150,7 +150,7 @@ def test_files_that_are_no_text(tmp_path: Path, content: bytes, fragment: str) -
 
 @pytest.mark.parametrize("name", ["nothing.yaml", "."])
 def test_files_that_are_no_files(tmp_path: Path, name: str) -> None:
-    with pytest.raises(StudyError, match="cannot be read: (No such file|Is a directory)"):
+    with pytest.raises(StudyError, match=r"cannot be read: (No such file|Is a directory)"):
         read_document(tmp_path / name)
 
 
@@ -178,6 +178,15 @@ def test_values_of_set(text: str, value: Any) -> None:
 def test_nonsense_of_set(text: str) -> None:
     with pytest.raises(StudyError):
         parse_scalar(text, "key")
+
+
+def outcome(file: Path) -> list[Problem]:
+    """The problems of a study file; any other error than ours gets through."""
+    try:
+        load_study(file)
+    except StudyError as error:
+        return error.problems
+    return []
 
 
 def test_spoilt_studies_never_end_in_a_traceback(tmp_path: Path) -> None:
@@ -211,9 +220,7 @@ def test_spoilt_studies_never_end_in_a_traceback(tmp_path: Path) -> None:
             at = draw.randrange(len(text))
             text = text[:at] + draw.choice(bits) + text[at + draw.randint(0, 6) :]
         file.write_text(text)
-        try:
-            load_study(file)
-        except StudyError as error:
-            refused += 1
-            assert all(problem.where.startswith(str(file)) for problem in error.problems)
+        found = outcome(file)
+        refused += bool(found)
+        assert all(problem.where.startswith(str(file)) for problem in found)
     assert refused > 50

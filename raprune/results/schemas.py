@@ -1,0 +1,134 @@
+"""The four tables, column by column: type, unit and meaning. Unknown is null, never 0 or NaN."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+SCHEMA_VERSION = 1
+"""Raised with every change of a column; older results still load."""
+
+TEXT, INT, FLOAT, MASK, FLAG = pa.string(), pa.int64(), pa.float64(), pa.list_(pa.bool_()), pa.bool_()
+
+Columns = dict[str, tuple[pa.DataType, str]]
+
+_KEYS: Columns = {
+    "study": (TEXT, "name of the study"),
+    "trial_id": (TEXT, "hash of what changes the trial's numbers"),
+}
+
+TABLES: dict[str, Columns] = {
+    "trial": _KEYS
+    | {
+        "status": (TEXT, "completed, failed or stopped"),
+        "error": (TEXT, "what made it fail, traceback and host included"),
+        "seed": (INT, "of the method's draws"),
+        "baseline_seed": (INT, "of the baseline's initial weights and batches"),
+        "data_seed": (INT, "of the fine-tunes' batches"),
+        "model": (TEXT, "plug-in"),
+        "dataset": (TEXT, "plug-in"),
+        "method": (TEXT, "plug-in"),
+        "order": (TEXT, "plug-in: the order in which layers are decided"),
+        "reward": (TEXT, "plug-in"),
+        "residual": (TEXT, "independent or coupled"),
+        "layers": (TEXT, "all, or the names of the decided layers (JSON)"),
+        "preset": (TEXT, "preset the study was run under"),
+        "fidelity": (TEXT, "what a candidate's score was measured with"),
+        "drop_bound": (FLOAT, "points of validation score the network may lose; null for matched trials"),
+        "score_floor": (FLOAT, "percent of validation score to keep, where the bound was given so"),
+        "matched_trial_id": (TEXT, "the trial whose num_kept this one prunes to"),
+        "model_settings": (TEXT, "JSON"),
+        "dataset_settings": (TEXT, "JSON"),
+        "method_settings": (TEXT, "JSON"),
+        "order_settings": (TEXT, "JSON"),
+        "reward_settings": (TEXT, "JSON"),
+        "score_settings": (TEXT, "JSON"),
+        "baseline_settings": (TEXT, "JSON"),
+        "finetune_settings": (TEXT, "JSON"),
+        "scoring_settings": (TEXT, "JSON"),
+        "baseline_key": (TEXT, "folder of the baseline under baselines/"),
+        "score_name": (TEXT, "plug-in: what the scores are"),
+        "num_val_images": (INT, "images the rewards were measured on"),
+        "baseline_val_score": (FLOAT, "percent"),
+        "baseline_finetuned_val_score": (FLOAT, "percent, nothing pruned, after the same fine-tuning"),
+        "baseline_test_score": (FLOAT, "percent"),
+        "val_score": (FLOAT, "percent, of the pruned network at the end"),
+        "test_score": (FLOAT, "percent, of the pruned network at the end"),
+        "val_score_drop": (FLOAT, "points, positive is worse"),
+        "test_score_drop": (FLOAT, "points, positive is worse"),
+        "num_layers": (INT, "layers that were to be decided"),
+        "num_layers_whole": (INT, "of them, those left without a filter pruned"),
+        "num_filters": (INT, "filters of all decided layers"),
+        "num_kept": (INT, "of them, those kept"),
+        "pruning_ratio": (FLOAT, "share of them pruned, 0 to 1"),
+        "baseline_params": (INT, "trainable numbers"),
+        "params": (INT, "trainable numbers"),
+        "baseline_macs": (INT, "multiply-adds for one image"),
+        "macs": (INT, "multiply-adds for one image"),
+        "baseline_model_bytes": (INT, "of the state dict"),
+        "model_bytes": (INT, "of the state dict"),
+        "num_candidates": (INT, "masks the method asked to have scored"),
+        "num_scored": (INT, "of them, those that were not in the memo"),
+        "baseline_latency_s": (FLOAT, "seconds for a batch of one image, median"),
+        "latency_s": (FLOAT, "seconds for a batch of one image, median"),
+        "wall_time_s": (FLOAT, "seconds, over all its sessions"),
+        "evaluators": (INT, "evaluators it ran on; 0 is in process"),
+        "device": (TEXT, "device of the evaluators"),
+    },
+    "layers": _KEYS
+    | {
+        "layer": (TEXT, "name of the group's first convolution"),
+        "layer_index": (INT, "place in the network, from 0"),
+        "role": (TEXT, "what the layer is in its block"),
+        "prune_step": (INT, "place in the order of deciding, from 0"),
+        "num_filters": (INT, "filters of the layer"),
+        "num_kept": (INT, "of them, those kept"),
+        "pruning_ratio": (FLOAT, "share pruned, 0 to 1"),
+        "keep_mask": (MASK, "true keeps the filter"),
+        "pruned_val_score": (FLOAT, "percent, as cut, before the committed fine-tune"),
+        "finetuned_val_score": (FLOAT, "percent, of the state that was committed"),
+        "params": (INT, "of the network so far"),
+        "macs": (INT, "of the network so far"),
+        "num_updates": (INT, "updates of the layer's agent"),
+        "wall_time_s": (FLOAT, "seconds"),
+    },
+    "updates": _KEYS
+    | {
+        "layer": (TEXT, "name of the group's first convolution"),
+        "update": (INT, "from 0"),
+        "reward_mean": (FLOAT, "over the update's masks"),
+        "reward_std": (FLOAT, "over the update's masks (population)"),
+        "reward_max": (FLOAT, "over the update's masks"),
+        "score_mean": (FLOAT, "percent, of the masks whose score is not null"),
+        "pruning_ratio_mean": (FLOAT, "over the update's masks"),
+        "policy_entropy": (FLOAT, "mean over the filters, nats, before the update"),
+    },
+    "candidates": _KEYS
+    | {
+        "layer": (TEXT, "name of the group's first convolution"),
+        "update": (INT, "the agent's update; null for a mask scored outside of one"),
+        "sample": (INT, "place among the masks of its update, or of its layer's other masks"),
+        "keep_mask": (MASK, "true keeps the filter"),
+        "score": (FLOAT, "percent; null where psi is under the reward's floor"),
+        "reward": (FLOAT, "psi times phi; 0 for keep-all"),
+        "from_memo": (FLAG, "scored before in this trial"),
+        "images_scored": (INT, "images seen; fewer than num_val_images after an early exit"),
+        "evaluator": (TEXT, "who scored it"),
+        "score_s": (FLOAT, "seconds, fine-tune included"),
+    },
+}
+
+SCHEMAS: dict[str, pa.Schema] = {
+    name: pa.schema(
+        [pa.field(column, kind, metadata={"meaning": meaning}) for column, (kind, meaning) in columns.items()],
+        metadata={"raprune_schema_version": str(SCHEMA_VERSION)},
+    )
+    for name, columns in TABLES.items()
+}
+
+COST_COLUMNS: dict[str, tuple[str, ...]] = {
+    "trial": ("num_scored", "baseline_latency_s", "latency_s", "wall_time_s", "evaluators", "device"),
+    "layers": ("wall_time_s",),
+    "updates": (),
+    "candidates": ("from_memo", "images_scored", "evaluator", "score_s"),
+}
+"""Columns that say what a trial cost; every other column is a pure function of the trial."""

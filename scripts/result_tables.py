@@ -1,0 +1,29 @@
+"""Print the tables of docs/results.md from the schemas: ``python scripts/result_tables.py``."""
+
+from __future__ import annotations
+
+from raprune.results.schemas import COST_COLUMNS, TABLES
+
+TYPES = {"string": "text", "int64": "integer", "double": "float", "bool": "bool"}
+INTRODUCTIONS = {
+    "trial": "One row a trial.",
+    "layers": "One row a trial and decided layer.",
+    "updates": "One row an update of a layer's agent.",
+    "candidates": "One row a mask that a method asked to have scored. Masks of the agent's updates have `update` set; "
+    "those of its search after the learning do not.",
+}
+
+
+def markdown() -> str:
+    """Every table with its columns."""
+    lines = []
+    for table, columns in TABLES.items():
+        lines += ["", f"## `{table}`", "", INTRODUCTIONS[table], "", "| column | type | meaning |", "|---|---|---|"]
+        for column, (kind, meaning) in columns.items():
+            cost = " *(cost)*" if column in COST_COLUMNS[table] else ""
+            lines.append(f"| `{column}` | {TYPES.get(str(kind), 'list of bool')} | {meaning}{cost} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(markdown(), end="")

@@ -1,0 +1,104 @@
+"""The documents are true: columns, queries, links, commands, studies."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from raprune.registry import KINDS
+from raprune.study import load_study
+from tests.test_shape import ROOT
+
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+STUDIES = sorted((ROOT / "studies").glob("*.yaml"))
+
+
+def test_the_tables_of_the_results_page_are_the_schemas() -> None:
+    printed = subprocess.run(
+        [sys.executable, "scripts/result_tables.py"], cwd=ROOT, capture_output=True, text=True, check=True,
+        env={"PYTHONPATH": str(ROOT)},
+    ).stdout  # fmt: skip
+    assert (ROOT / "docs" / "results.md").read_text().endswith(printed)
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(), flags=re.DOTALL)
+
+
+def test_the_duckdb_query_runs(reference: Path) -> None:
+    (query,) = blocks(ROOT / "docs" / "results.md", "sql")
+    found = duckdb.sql(query.replace("results/quickstart", str(reference))).df()
+    assert set(found["method"]) == {"agent", "magnitude"}
+    assert len(found) == 2 * 3
+    assert found["pruning_ratio"].between(0, 1).all()
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_the_pandas_queries_run(reference: Path, number: int, capsys: pytest.CaptureFixture[str]) -> None:
+    code = blocks(ROOT / "docs" / "results.md", "python")[number]
+    exec(compile(code.replace("results/quickstart", str(reference)), "docs/results.md", "exec"), {})
+    assert "features.0" in capsys.readouterr().out or number == 0
+
+
+def test_the_readme_one_liner_runs(reference: Path) -> None:
+    code = blocks(ROOT / "README.md", "python")[0].replace("results/quickstart", str(reference))
+    names: dict[str, object] = {}
+    exec(compile(code, "README.md", "exec"), names)
+    assert len(names["layers"]) == 6 * 3  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\(([^)#]+)", page.read_text())
+    missing = [t for t in targets if not t.startswith("http") and not (page.parent / t).exists()]
+    assert missing == []
+    named = re.findall(
+        r"\b(?:studies|benchmarks|scripts|analysis|raprune|tests)/[\w/]+\.(?:py|yaml|sh)\b", page.read_text()
+    )
+    gone = [n for n in named if not (ROOT / n).is_file() and n != "raprune/methods/l2.py"]
+    assert gone == []
+
+
+@pytest.mark.parametrize("file", STUDIES, ids=lambda p: p.stem)
+def test_every_study_loads(file: Path) -> None:
+    plan = load_study(file, layer_names=lambda _: ["features.0"])
+    assert plan.spec.name == file.stem
+    assert plan.trials
+
+
+def test_the_readme_study_is_valid(tmp_path: Path) -> None:
+    text = next(b for b in blocks(ROOT / "README.md", "yaml") if "my_vgg" in b)
+    for name in ("train.parquet", "test.parquet", "my_vgg16.safetensors"):
+        (tmp_path / name).touch()
+        text = text.replace(name, str(tmp_path / name))
+    file = tmp_path / "my_vgg.yaml"
+    file.write_text(text)
+    assert len(load_study(file).trials) == 6
+
+
+def test_the_plugin_page_names_every_kind_and_its_example_works(reference: Path) -> None:
+    page = (ROOT / "docs" / "plugins.md").read_text()
+    assert all(f"| {kind} | `raprune/" in page for kind in KINDS)
+    import torch
+
+    from raprune.deciding import Evaluation, LayerView
+
+    names: dict[str, object] = {}
+    try:
+        exec(compile(blocks(ROOT / "docs" / "plugins.md", "python")[0], "docs/plugins.md", "exec"), names)
+        view = LayerView("x", torch.arange(12.0).view(4, 3))
+        decision = (
+            KINDS["method"]
+            .build("l2", {})
+            .decide(
+                view, lambda masks: [Evaluation(0.0, 90.0, 0.0, bool(m.sum() >= 2)) for m in masks], torch.Generator()
+            )
+        )
+        assert decision.keep_mask.tolist() == [False, False, True, True]
+    finally:
+        KINDS["method"]._plugins.pop("l2", None)
