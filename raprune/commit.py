@@ -46,9 +46,10 @@ def commit_within_bound(
     parent, layer = candidates.state, candidates.layer
     for mask in _in_turn(decided, candidates):
         cut = parent.cut(graph, layer, mask)
-        pruned = evaluator.measure(cut, "val")
+        known = candidates.score_of(mask)
+        pruned = evaluator.measure(cut, "val") if known is None else known
         for state in _weights(evaluator, cut, parent):
-            score = pruned if state is cut else evaluator.measure(state, "val")
+            score = evaluator.measure(state, "val")
             if scale.feasible(score):
                 return Committed(state, mask, pruned, score)
     whole = torch.ones_like(decided)

@@ -51,7 +51,7 @@ def results_table(out: Path) -> Table:
         matched = isinstance(row["matched_trial_id"], str)
         bound = bounds.get(row["matched_trial_id"]) if matched else row["drop_bound"]
         extra = [axes.get(str(row["trial_id"]), {}).get(axis, "") for axis in own]
-        method = row["method"] + (" (matched)" if matched else "")
+        method = axes.get(str(row["trial_id"]), {}).get("method", row["method"])
         table.add_row(method, row["order"], *extra, _number(bound, "{:g}"), *_outcome(row))
     return table
 

@@ -220,10 +220,20 @@ class _Expansion:
         """The trial's value on every axis, as text that Ray Tune and a person can read."""
         values = {axis: values[point[axis]] for axis, values in self.sweep.axes.items()}
         labels = {axis: _label(value) for axis, value in values.items() if axis != "method"}
-        labels["method"] = trial.method.name + (" (matched)" if trial.matched_trial_id else "")
-        if isinstance(trial.layers, list) and self.base.get("layers") == "each":
+        labels["method"] = _method_label(trial, values.get("method"), self.sweep.axes.get("method", []))
+        if isinstance(trial.layers, list) and values.get("layers", self.base.get("layers")) == "each":
             labels["layers"] = ",".join(trial.layers)
         return labels
+
+
+def _method_label(trial: TrialSpec, given: Any, others: Sequence[Any]) -> str:
+    """``agent``, ``random (matched)``, and its settings where the sweep has the same method with others."""
+    name = trial.method.name + (" (matched)" if trial.matched_trial_id else "")
+    given, *all_given = (m if isinstance(m, dict) else {"name": m} for m in (given, *others))
+    alike = [m for m in all_given if all(m.get(key) == given.get(key) for key in ("name", "match"))]
+    common = {key for key in given if all(m.get(key) == given[key] for m in alike)} | {"name", "match"}
+    own = [f"{key} {_label(value)}" for key, value in given.items() if key not in common]
+    return " ".join([name, *own])
 
 
 def _not_a_key(key: str) -> str:

@@ -54,6 +54,19 @@ def test_labels_name_every_axis(tmp_path: Path) -> None:
     assert labels[-1] == {"drop_bound": "4.0", "order": "by_sensitivity", "method": "random (matched)"}
 
 
+def test_labels_tell_methods_of_one_name_apart(tmp_path: Path) -> None:
+    methods = "[agent, {name: agent, hidden: 8, trim: false}, {name: agent, hidden: 9, trim: false}, magnitude]"
+    plan = load(tmp_path, f"{HEAD}drop_bound: 2\nsweep: {{method: {methods}}}\n")
+    labels = [axes["method"] for axes in plan.axes.values()]
+    assert labels == ["agent", "agent hidden 8 trim false", "agent hidden 9 trim false", "magnitude"]
+
+
+def test_swept_layers_are_labelled(tmp_path: Path) -> None:
+    plan = load(tmp_path, f"{GOOD}sweep: {{layers: [each, all, [features.0, features.3]]}}\n")
+    labels = [axes["layers"] for axes in plan.axes.values()]
+    assert labels == [*LAYERS, "all", '["features.0", "features.3"]']
+
+
 def test_settings_of_a_default_plugin_need_no_name(tmp_path: Path) -> None:
     trial = only_trial(tmp_path, f"{HEAD}drop_bound: 2\nreward: {{floor: none}}\n", ["method.hidden=8"])
     assert trial.reward.model_dump() == {"name": "bounded_log", "settings": {"floor": "none"}}

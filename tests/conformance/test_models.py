@@ -1,0 +1,97 @@
+"""Every network: takes the images it says, can be traced, is a pure function in eval mode."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from raprune.graph import trace
+from raprune.measure import count_macs, count_params
+from raprune.registry import MODELS, Plugin
+
+SMALL: dict[str, dict[str, Any]] = {}
+"""Model -> settings that make it small, where it has no ``width``."""
+SHAPES = {"grey": (1, 32, 32), "colour": (3, 32, 32)}
+
+every = pytest.mark.parametrize("plugin", [pytest.param(plugin, id=plugin.name) for plugin in MODELS])
+shapes = pytest.mark.parametrize("shape", [pytest.param(shape, id=name) for name, shape in SHAPES.items()])
+
+
+def build(plugin: Plugin, shape: tuple[int, int, int] = (3, 32, 32), seed: int = 0, num_classes: int = 7) -> nn.Module:
+    """A small network, in eval mode."""
+    settings = {"width": 0.0625} if "width" in plugin.settings.model_fields else SMALL.get(plugin.name, {})
+    torch.manual_seed(seed)
+    network: nn.Module = MODELS.build(plugin.name, settings, num_classes=num_classes, input_shape=shape)
+    return network.eval()
+
+
+def images(shape: tuple[int, int, int]) -> torch.Tensor:
+    return torch.randn(3, *shape, generator=torch.Generator().manual_seed(0))
+
+
+@every
+@shapes
+def test_logits_of_each_class(plugin: Plugin, shape: tuple[int, int, int]) -> None:
+    logits = build(plugin, shape)(images(shape))
+    assert logits.shape[:2] == (3, 7)
+    assert torch.isfinite(logits).all()
+
+
+@every
+def test_eval_mode_is_a_pure_function_of_each_image(plugin: Plugin) -> None:
+    network, batch = build(plugin), images((3, 32, 32))
+    with torch.no_grad():
+        together = network(batch)
+        assert torch.equal(together, network(batch))
+        alone = torch.cat([network(batch[i : i + 1]) for i in range(3)])
+    torch.testing.assert_close(alone, together, rtol=1e-4, atol=1e-5)
+
+
+@every
+def test_initial_weights_come_from_the_global_generator(plugin: Plugin) -> None:
+    one, again, other = (list(build(plugin, seed=seed).parameters()) for seed in (0, 0, 1))
+    assert all(torch.equal(a, b) for a, b in zip(one, again, strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+@every
+@shapes
+def test_it_can_be_traced(plugin: Plugin, shape: tuple[int, int, int]) -> None:
+    network = build(plugin, shape)
+    graph = trace(network, shape)
+    assert graph.groups
+    tensors = network.state_dict()
+    for name, group in graph.groups.items():
+        assert group.layer == name
+        assert isinstance(network.get_submodule(name), nn.Conv2d)
+        assert group.consumers
+        for cut in group.cuts:
+            assert tensors[cut.tensor].shape[cut.dim] == group.num_filters * cut.repeat
+    assert not network.training
+
+
+@every
+def test_training_reaches_every_parameter(plugin: Plugin) -> None:
+    network = build(plugin).train()
+    network(images((3, 32, 32))).square().sum().backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+
+
+@every
+def test_costs_can_be_counted(plugin: Plugin) -> None:
+    network = build(plugin)
+    assert count_params(network) == sum(parameter.numel() for parameter in network.parameters())
+    assert count_macs(network, (3, 32, 32)) > 0
+
+
+@every
+def test_images_it_cannot_take_are_a_sentence(plugin: Plugin) -> None:
+    try:
+        logits = build(plugin, (3, 6, 6))(images((3, 6, 6)))
+    except ValueError as error:
+        assert "6x6" in str(error)  # noqa: PT017
+    else:
+        assert logits.shape[:2] == (3, 7)
