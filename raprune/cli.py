@@ -214,9 +214,11 @@ def _progress(plan: StudyPlan, facts: Mapping[str, Facts], console: Console) -> 
 
 
 def _report(folder: Path) -> Path:
-    try:
-        from raprune.analysis.plots import write_report
-    except ModuleNotFoundError:
-        from analysis.plots import write_report  # a checkout: analysis/ lies beside raprune/
-    page: Path = write_report(folder)
+    import importlib
+    import importlib.util
+
+    # the wheel ships analysis/ inside raprune; in a checkout it lies beside it
+    shipped = importlib.util.find_spec("raprune.analysis") is not None
+    plots = importlib.import_module("raprune.analysis.plots" if shipped else "analysis.plots")
+    page: Path = plots.write_report(folder)
     return page

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from raprune.data import Split, Splits, normalise
 from raprune.evaluating import Purpose
 from raprune.graph import trace
+from raprune.masks import check_keep_mask
 from raprune.scoring import Scored, score_batches
 from raprune.seeds import seed_for
 from raprune.split import Halves, channels_last, nbytes, split
@@ -72,6 +73,7 @@ class Engine:
         where it is below ``lowest`` (percent).
         """
         start = time.perf_counter()
+        check_keep_mask(mask, self.graph.group(layer).num_filters)
         if self._num_steps(self.workload.finetune.before_reward):
             candidate = self.finetune(state.cut(self.graph, layer, mask), "reward", state.version)
             network = self.build(candidate)

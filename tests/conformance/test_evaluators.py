@@ -1,0 +1,97 @@
+"""Every evaluator gives what the in-process one gives, to the last bit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from raprune.baseline import prepare_baseline
+from raprune.errors import EvaluatorError
+from raprune.evaluating import Evaluator, PoolAddress
+from raprune.launch.on_ray import RayRunner, ray_runner
+from raprune.registry import EVALUATORS
+from raprune.state import State
+from raprune.study import load_study
+from raprune.study.schema import EvaluatorsSpec
+from raprune.workload import Workload
+from tests.launch.runs import Watch
+from tests.tiny import write_study
+
+LAYER = "features.10"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, ray_cluster: None) -> Iterator[tuple[Workload, PoolAddress]]:
+    """A prepared baseline with a fine-tune before each reward, and a pool of two evaluators."""
+    folder = tmp_path_factory.mktemp("evaluators")
+    plan = load_study(write_study(folder), ["finetune.before_reward={steps: 2}"])
+    trial = plan.trials[0]
+    (folder / "out").mkdir()
+    with ray_runner(plan, folder / "out", plan.trials, 2, None, Watch()) as runner:
+        assert isinstance(runner, RayRunner)
+        runner.prepare(plan.trials)
+        where = runner.place.baseline_folder(trial)
+        assert prepare_baseline(trial, where).key == trial.baseline_key
+        assert runner.place.pool is not None
+        yield Workload.of(trial, where), runner.place.pool
+
+
+def masks(number: int = 6) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    found = torch.rand(number, 8, generator=generator) < 0.6
+    found[:, 0] = True
+    return list(found)
+
+
+def build(name: str, place: tuple[Workload, PoolAddress]) -> Evaluator:
+    workload, pool = place
+    evaluator: Evaluator = EVALUATORS.build(name, EvaluatorsSpec(device="cpu").model_dump(), workload, pool)
+    return evaluator
+
+
+@pytest.mark.parametrize("name", EVALUATORS.names())
+def test_equals_the_serial_twin(name: str, place: tuple[Workload, PoolAddress]) -> None:
+    ours, twin = build(name, place), build("in_process", place)
+    state = State.baseline(place[0].baseline_key)
+    for lowest in (None, 60.0):
+        found = [(e.scored.score, e.scored.images_scored) for e in ours.evaluate(state, LAYER, masks(), lowest)]
+        assert found == [(e.scored.score, e.scored.images_scored) for e in twin.evaluate(state, LAYER, masks(), lowest)]
+        assert len(found) == 6
+    tuned = ours.finetune(state, "commit", state.version)
+    assert tuned.version == twin.finetune(state, "commit", state.version).version != state.version
+    for split in ("val", "test"):
+        assert ours.measure(tuned, split) == twin.measure(tuned, split)
+    again = ours.evaluate(tuned, LAYER, masks(2), None)
+    assert [e.scored.score for e in again] == [e.scored.score for e in twin.evaluate(tuned, LAYER, masks(2), None)]
+
+
+@pytest.mark.parametrize("name", EVALUATORS.names())
+def test_results_come_in_the_order_of_the_masks(name: str, place: tuple[Workload, PoolAddress]) -> None:
+    evaluator = build(name, place)
+    state = State.baseline(place[0].baseline_key)
+    forward = [e.scored.score for e in evaluator.evaluate(state, LAYER, masks(), None)]
+    backward = [e.scored.score for e in evaluator.evaluate(state, LAYER, masks()[::-1], None)]
+    assert forward == backward[::-1]
+    assert len(set(forward)) > 1
+
+
+@pytest.mark.parametrize("name", EVALUATORS.names())
+def test_describes_what_it_holds(name: str, place: tuple[Workload, PoolAddress]) -> None:
+    described = build(name, place).describe()
+    assert {entry["baseline"] for entry in described} == {place[0].baseline_key}
+    assert {entry["device"] for entry in described} == {"cpu"}
+    assert all(int(str(entry["bytes"])) > 1_000_000 for entry in described)
+    assert len({entry["name"] for entry in described}) == len(described)
+
+
+def test_a_mistake_in_a_call_is_raised_not_retried(place: tuple[Workload, PoolAddress]) -> None:
+    evaluator = build("ray_pool", place)
+    with pytest.raises(EvaluatorError, match=r"(?s)scoring masks of features\.10 failed on an evaluator"):
+        evaluator.evaluate(State.baseline(place[0].baseline_key), LAYER, [torch.ones(7, dtype=torch.bool)], None)
+
+
+def test_the_pool_spreads_the_masks(place: tuple[Workload, PoolAddress]) -> None:
+    found = build("ray_pool", place).evaluate(State.baseline(place[0].baseline_key), LAYER, masks(), None)
+    assert {e.evaluator for e in found} == {"evaluator-0", "evaluator-1"}

@@ -1,0 +1,82 @@
+"""A cluster that runs already: joined by address with its token, left running."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.launch.runs import assert_same_rows
+from tests.tiny import write_study
+
+ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.slow
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def head(tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    """A real head node of two cores, in a process group of its own, with a token of its own."""
+    plain = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
+    environment = plain | {"RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_AUTH_MODE": "token"}
+    port = free_port()
+    ray = Path(sys.executable).with_name("ray")
+    command = [
+        ray,
+        "start",
+        "--head",
+        "--block",
+        "--port",
+        str(port),
+        "--num-cpus",
+        "2",
+        "--include-dashboard",
+        "false",
+    ]
+    process = subprocess.Popen(
+        [str(part) for part in command], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )  # fmt: skip
+    time.sleep(8)
+    yield f"127.0.0.1:{port}", environment
+    os.killpg(process.pid, signal.SIGTERM)
+    process.wait(timeout=30)
+
+
+def run(folder: Path, address: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    file = write_study(folder)
+    command = [sys.executable, "-c", "from raprune.cli import main; main()", "study", str(file)]
+    command += ["--out", str(folder / "out"), "--address", address]
+    plain = {k: v for k, v in environment.items() if k != "RAY_AUTH_MODE"} | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, env=plain, capture_output=True, text=True, timeout=250, check=False, cwd=folder)
+
+
+def test_joins_by_address_and_leaves_the_cluster_running(
+    head: tuple[str, dict[str, str]], reference: Path, tmp_path: Path
+) -> None:
+    address, environment = head
+    done = run(tmp_path, address, environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert_same_rows(reference, tmp_path / "out")
+    with socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), timeout=5):
+        pass
+
+
+def test_no_cluster_is_said_in_a_sentence(tmp_path: Path) -> None:
+    done = run(tmp_path, f"127.0.0.1:{free_port()}", dict(os.environ))
+    assert done.returncode == 2
+    assert "no Ray cluster can be joined" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
