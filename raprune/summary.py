@@ -43,7 +43,8 @@ def results_table(out: Path) -> Table:
         a for a in dict.fromkeys(a for of in axes.values() for a in of) if a not in ("method", "drop_bound", "order")
     ]
     table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0), pad_edge=False)
-    for name in ("method", "order", *own):
+    table.add_column("method")
+    for name in ("order", *own):
         table.add_column(name, no_wrap=True)
     for name in ("bound", "pruned", "params\nless", "MACs\nless", "val\ndrop", "test\ndrop", "whole"):
         table.add_column(name, justify="right", no_wrap=True)

@@ -98,6 +98,13 @@ def test_the_artefact_is_the_network_of_the_row(tables, reference: Path) -> None
         assert row["num_filters"] - row["num_kept"] == total - kept
 
 
+def test_every_layers_agent_is_kept(tables, reference: Path) -> None:  # type: ignore[no-untyped-def]
+    for row in tables.trials.query("method == 'agent'").to_dict("records"):
+        for step in range(3):
+            agent = load_safetensors(reference / "trials" / row["trial_id"] / "state" / f"{step}.agent.safetensors")
+            assert {"policy.head.bias", "adam.head.bias.exp_avg", "rng"} <= set(agent)
+
+
 def test_the_test_split_is_opened_once_a_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rewards see val: the engine's only way to test is ``measure``, called for it once at each trial's end."""
     opened: list[str] = []

@@ -76,7 +76,10 @@ def test_signals_on_ray(reference: Path, tmp_path: Path, number: int) -> None:
     """A clean stop with exit code 130, rows for what was stopped, no foreign line; the same command goes on."""
     process = start(tmp_path)
     wait_for_layers(tmp_path, 2, process)
-    process.send_signal(number)
+    if number == signal.SIGINT:  # a terminal sends Ctrl-C to the whole group
+        os.killpg(process.pid, number)
+    else:
+        process.send_signal(number)
     text, _ = process.communicate(timeout=60)
     assert process.returncode == 130, text
     assert "goes on from the last committed layers" in text
