@@ -24,7 +24,7 @@ import math
 from typing import Any, Literal
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -40,7 +40,7 @@ class AgentSettings(Settings):
     min_updates: int = Field(default=30, ge=1)
     """Updates a layer before it may count as converged."""
     max_updates: int = Field(default=60, ge=1)
-    """Updates a layer at most."""
+    """Updates a layer at most, also where that is below ``min_updates``."""
     converged_entropy: float = Field(default=0.01, ge=0)
     """A layer is converged once the mean entropy of its keep probabilities is below this, in nats a filter."""
     learning_rate: float = Field(default=0.001, gt=0)
@@ -64,12 +64,6 @@ class AgentSettings(Settings):
     """Of each of its four convolutions."""
     hidden: int = Field(default=64, ge=1)
     """Of its first fully connected layer."""
-
-    @model_validator(mode="after")
-    def _updates_in_order(self) -> AgentSettings:
-        if self.max_updates < self.min_updates and "min_updates" in self.model_fields_set:
-            raise ValueError(f"max_updates ({self.max_updates}) is below min_updates ({self.min_updates})")
-        return self
 
 
 class Policy(nn.Module):

@@ -145,3 +145,14 @@ def test_agent_state_is_enough_to_go_on() -> None:
     decide = Agent(settings).decide
     state = decide(view, candidates_of(engine, "features.40", 5.0), torch.Generator().manual_seed(1)).agent_state
     assert {"policy.head.weight", "adam.head.weight.exp_avg", "adam.head.weight.step", "rng"} <= set(state)
+
+
+def test_fewer_updates_than_the_minimum_are_fewer_updates() -> None:
+    """A rehearsal sets max_updates alone; settings stay valid when they are read back complete."""
+    settings = AgentSettings.model_validate({"max_updates": 3})
+    assert AgentSettings.model_validate(settings.model_dump(mode="json")) == settings
+    engine = engine_of(network := lively_vgg(), own_labels(network, 40))
+    candidates = candidates_of(engine, "features.40", 5.0)
+    view = LayerView("features.40", engine.weights["features.40.weight"].flatten(1))
+    Agent(settings).decide(view, candidates, torch.Generator().manual_seed(1))
+    assert len(candidates.update_rows) == 3
