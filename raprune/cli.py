@@ -68,7 +68,7 @@ def study(
     with progress:
         outcome = run_study(plan, folder, progress, num_evaluators=evaluators, address=address)
     console.print(results_table(folder))
-    console.print(f"\n{outcome.summary()} in {progress._clock()}; rows in {folder}", highlight=False, soft_wrap=True)
+    console.print(f"\n{outcome.summary()} in {progress.clock()}; rows in {folder}", highlight=False, soft_wrap=True)
     if outcome.interrupted:
         console.print("interrupted; the same command goes on from the last committed layers", style="yellow")
     else:

@@ -69,7 +69,7 @@ class StudyProgress:
 
     def phase(self, text: str) -> None:
         if text:
-            self._line(Text(f"{self._clock()}  {text}", style="dim"))
+            self._line(Text(f"{self.clock()}  {text}", style="dim"))
         elif self._trials_since is None:
             self._trials_since = time.monotonic()
             self._done_before = self._work_done()
@@ -88,7 +88,7 @@ class StudyProgress:
         self.num_scored += progress.get("new_scored", 0)
         if self.first_reward_s is None and "reward" in progress:
             self.first_reward_s = time.monotonic() - self.started
-            self._line(Text(f"{self._clock()}  first reward {progress['reward']:+.3f} ({trial.label}, {trial.layer})"))
+            self._line(Text(f"{self.clock()}  first reward {progress['reward']:+.3f} ({trial.label}, {trial.layer})"))
         if "pruning_ratio" in progress:
             trial.pruning_ratio = progress["pruning_ratio"]
             trial.layer_candidates = 0
@@ -101,9 +101,9 @@ class StudyProgress:
             return
         trial.status = status
         if status == "failed":
-            self._line(Text(f"{self._clock()}  failed: {trial.label}; see {folder / 'error.txt'}", style="red"))
+            self._line(Text(f"{self.clock()}  failed: {trial.label}; see {folder / 'error.txt'}", style="red"))
         elif status == "completed" and trial.layers_done:
-            note = f"{self._clock()}  completed: {trial.label}, {trial.pruning_ratio:.1%} of filters pruned"
+            note = f"{self.clock()}  completed: {trial.label}, {trial.pruning_ratio:.1%} of filters pruned"
             self._line(Text(note, style="green"))
 
     def _committed(self, trial: TrialProgress, progress: dict[str, Any]) -> None:
@@ -111,22 +111,24 @@ class StudyProgress:
         reward = "" if trial.reward is None else f", reward {trial.reward:+.3f}"
         self._line(
             Text(
-                f"{self._clock()}  {trial.label}: {trial.layer} ({trial.layers_done}/{trial.num_layers}) "
+                f"{self.clock()}  {trial.label}: {trial.layer} ({trial.layers_done}/{trial.num_layers}) "
                 f"{ratio:.0%} pruned{reward}, drop {drop:+.1f} points; "
-                f"{self._rate():.0f} candidates/s, {self._left()} left"
+                f"{self._rate()} candidates/s, {self._left()} left"
             )
         )
 
     def _line(self, text: Text) -> None:
         self.console.print(text, highlight=False, soft_wrap=True)
 
-    def _clock(self) -> str:
+    def clock(self) -> str:
+        """Time since the start."""
         return _duration(time.monotonic() - self.started)
 
-    def _rate(self) -> float:
+    def _rate(self) -> str:
         """Candidates asked for a second, memo included, since the first trial began."""
         since = self._trials_since or time.monotonic()
-        return self.num_candidates / max(1e-9, time.monotonic() - since)
+        rate = self.num_candidates / max(1e-9, time.monotonic() - since)
+        return f"{rate:.0f}" if rate >= 10 else f"{rate:.1f}"
 
     def _work_done(self) -> float:
         return sum(t.expected * t.share_done for t in self.trials.values())
@@ -141,11 +143,11 @@ class StudyProgress:
 
     def __rich__(self) -> RenderableType:
         ended = sum(t.status in ("completed", "failed") for t in self.trials.values())
-        head = f"{self._clock()}  {ended} of {len(self.trials)} trials"
+        head = f"{self.clock()}  {ended} of {len(self.trials)} trials"
         if self.text:
             head += f"  {self.text}"
         else:
-            head += f"  {self.num_candidates:,} candidates, {self._rate():.0f}/s  {self._left()} left"
+            head += f"  {self.num_candidates:,} candidates, {self._rate()}/s  {self._left()} left"
         table = Table(box=None, pad_edge=False, header_style="dim")
         for name in ("trial", "layer", "", "pruned", "update", "reward"):
             table.add_column(name, justify="left" if name in ("trial", "layer") else "right", no_wrap=True)
