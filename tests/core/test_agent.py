@@ -83,7 +83,12 @@ def test_it_finds_planted_dead_filters(seed: int, trained: Trained) -> None:
     engine = engine_of(network, trained.splits)
     candidates = candidates_of(engine, "features.14", drop_bound=2.0)
     settings = AgentSettings(
-        min_updates=150, max_updates=150, magnitude_prior=0.0, decision="reward", converged_entropy=0.0
+        min_updates=150,
+        max_updates=150,
+        logit_learning_rate=0.1,
+        magnitude_prior=0.0,
+        decision="reward",
+        converged_entropy=0.0,
     )
     view = LayerView("features.14", engine.weights["features.14.weight"].flatten(1))
     decision = Agent(settings).decide(view, candidates, torch.Generator().manual_seed(seed))
