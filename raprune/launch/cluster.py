@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import secrets
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +65,8 @@ def connect(
         cpus = cpus or _num_cores()
         if isinstance(count, int) and spec.device != "cuda":
             _check_cpus(count, threads, float(cpus), "this machine", has_gpus=_maybe_gpus())
-        ray.init(num_cpus=cpus, include_dashboard=False, object_store_memory=_store_bytes(), **common)
+        # "local": without it Ray would join whatever cluster runs on this machine
+        ray.init("local", num_cpus=cpus, include_dashboard=False, object_store_memory=_store_bytes(), **common)
     else:
         _join(address, common)
     for name in ("ray", "ray.tune", "ray.air"):
@@ -80,6 +82,7 @@ def _join(address: str, common: dict[str, Any]) -> None:
     import ray
 
     try:
+        _check_reachable(address)
         ray.init(address=address, **common)
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -88,6 +91,16 @@ def _join(address: str, common: dict[str, Any]) -> None:
             "token authentication needs its token here too, in RAY_AUTH_TOKEN, in the file named by "
             "RAY_AUTH_TOKEN_PATH, or in ~/.ray/auth_token; every node needs the same."
         ) from None
+
+
+def _check_reachable(address: str) -> None:
+    """Ray itself tries for minutes; a port that nobody answers is said at once (ConnectionError)."""
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdigit():
+        try:
+            socket.create_connection((host, int(port)), timeout=10).close()
+        except OSError as error:
+            raise ConnectionError(f"nothing answers there ({error})") from None
 
 
 def _authenticate(*, local: bool) -> None:

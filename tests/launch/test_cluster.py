@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import signal
@@ -53,13 +54,18 @@ def head(tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
     time.sleep(8)
     yield f"127.0.0.1:{port}", environment
     os.killpg(process.pid, signal.SIGTERM)
-    process.wait(timeout=30)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=10)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait(timeout=10)
 
 
-def run(folder: Path, address: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, address: str | None, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    folder.mkdir(exist_ok=True)
     file = write_study(folder)
     command = [sys.executable, "-c", "from raprune.cli import main; main()", "study", str(file)]
-    command += ["--out", str(folder / "out"), "--address", address]
+    command += ["--out", str(folder / "out"), *(["--address", address] if address else ["--evaluators", "1"])]
     plain = {k: v for k, v in environment.items() if k != "RAY_AUTH_MODE"} | {"PYTHONPATH": str(ROOT)}
     return subprocess.run(command, env=plain, capture_output=True, text=True, timeout=250, check=False, cwd=folder)
 
@@ -73,6 +79,9 @@ def test_joins_by_address_and_leaves_the_cluster_running(
     assert_same_rows(reference, tmp_path / "out")
     with socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), timeout=5):
         pass
+    alone = run(tmp_path / "alone", None, environment)  # without --address a study stays off that cluster
+    assert alone.returncode == 0, alone.stdout + alone.stderr
+    assert_same_rows(reference, tmp_path / "alone" / "out")
 
 
 def test_no_cluster_is_said_in_a_sentence(tmp_path: Path) -> None:
