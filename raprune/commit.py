@@ -1,4 +1,4 @@
-"""The drop-bound contract (DESIGN 4.5): what a layer is committed as.
+"""The drop-bound contract: what a layer is committed as.
 
 A state is committed only if its drop on the full validation split, at full fidelity, is within the bound. First the
 decided mask after the committed fine-tune; then the candidate as it was scored; then the next best feasible masks in

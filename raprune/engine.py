@@ -1,6 +1,6 @@
 """Scores candidates and fine-tunes states on one device: the network and the data loaded once and kept.
 
-Exact savings only (DESIGN 4.4): candidates run on physically smaller tensors; without a fine-tune before the reward,
+Exact savings only: candidates run on physically smaller tensors; without a fine-tune before the reward,
 everything below the layer being decided is computed once per state and kept within ``cache_gib``; scoring stops when
 the rest of the images cannot change the reward, the images whose baseline margin is smallest first.
 """

@@ -31,7 +31,7 @@ class PoolAddress:
 
 
 class Evaluator(Protocol):
-    """Results are pure functions of the arguments, never of who computes them or when (DESIGN 4.3)."""
+    """Results are pure functions of the arguments, never of who computes them or when."""
 
     def evaluate(self, state: State, layer: str, masks: Sequence[Tensor], lowest: float | None) -> list[EvaluatedMask]:
         """Score ``state`` with ``layer`` cut to each mask, in order. Raises :class:`EvaluatorError`."""

@@ -1,4 +1,4 @@
-"""Seeds as hashes of exactly the names a draw depends on (DESIGN 4.3)."""
+"""Seeds as hashes of exactly the names a draw depends on."""
 
 from __future__ import annotations
 

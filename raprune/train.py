@@ -35,7 +35,7 @@ def train(network: nn.Module, splits: Splits, score: Score, recipe: Recipe, num_
     """Train ``network`` in place for ``num_steps`` optimiser steps and leave it in eval mode.
 
     The batches and augmentations depend on ``seed`` alone. The optimiser is made here, on the network's present
-    parameters, so it never points at filters that are gone (DESIGN 4.9).
+    parameters, so it never points at filters that are gone.
     """
     if num_steps == 0:
         network.eval()

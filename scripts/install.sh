@@ -9,10 +9,10 @@ python=${PYTHON:-python3}
 }
 
 if "$python" -c 'import torch, torchvision' 2>/dev/null; then
-    echo "torch $("$python" -c 'import torch; print(torch.__version__)') is there and is kept; the rest is about 0.6 GB on disk"
+    echo "torch $("$python" -c 'import torch; print(torch.__version__)') is there and is kept; the rest is about 1 GB on disk"
     site=--system-site-packages
 else
-    echo "installing torch and the rest: about 1.5 GB on disk with a CPU build of torch, 6.5 GB with CUDA (the default on Linux)"
+    echo "installing torch and the rest: about 1.7 GB on disk with a CPU build of torch, 6.5 GB with CUDA (the default on Linux)"
     site=
 fi
 

@@ -1,7 +1,7 @@
 """VGG-16 for small images: 13 convolutions with bias and batch norm, then Linear 512-512 and 512-classes.
 
 Source: Simonyan and Zisserman, arXiv 1409.1556, configuration D, with batch norm; at 32x32 and width 1 it has the
-14,990,922 parameters and 313,463,808 multiply-adds of the pruning paper's CIFAR-10 network (DESIGN 1). Layer names are
+14,990,922 parameters and 313,463,808 multiply-adds of the pruning paper's CIFAR-10 network. Layer names are
 torchvision's (``features.N``), so checkpoints of ``vgg16_bn`` features fit.
 """
 

@@ -1,7 +1,7 @@
 """Named settings. A preset stands under the study's own keys: what the file says wins.
 
 ``default`` is what we found best (docs/decisions.md has the figures); ``paper`` is the setting of Huang, Zhou, You and
-Neumann (2018) as far as it is known (the DESIGN notes in docs/decisions.md say how sure each part is), and is pinned in
+Neumann (2018) as far as it is known (docs/decisions.md says which part), and is pinned in
 every study that reproduces it, so that better defaults never silently change it.
 """
 

@@ -1,4 +1,4 @@
-"""The engine's savings are exact: cache, early exit and order of the images change no result (DESIGN 4.4)."""
+"""The engine's savings are exact: cache, early exit and order of the images change no result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A keep mask acts after the norm: the masked network equals the physically smaller one (DESIGN 4.1)."""
+"""A keep mask acts after the norm: the masked network equals the physically smaller one."""
 
 from __future__ import annotations
 
