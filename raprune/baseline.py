@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -57,6 +58,8 @@ def prepare_baseline(trial: TrialSpec, folder: Path, device: str = "cpu") -> Bas
         model_bytes=count_bytes(network),
         latency_s=latency_s(network, splits.input_shape),
         standard_error=score.standard_error(val_score, len(splits.val)),
+        quantum=score.quantum(score.whole(splits.val.labels_B)),
+        score_unit=score.unit,
         num_classes=splits.num_classes,
         input_shape=splits.input_shape,
     )
@@ -88,23 +91,23 @@ def _train(network: nn.Module, splits: Splits, score: Score, spec: BaselineSpec)
 
 
 @torch.inference_mode()
-def _logits(network: nn.Module, splits: Splits, split: Split, batch_size: int) -> list[tuple[Tensor, Tensor]]:
+def _logits(network: nn.Module, splits: Splits, split: Split, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Logits and labels on the CPU, batch by batch."""
     device = next(network.parameters()).device
-    out = []
     for start in range(0, len(split), batch_size):
         images = normalise(split.images_BCHW[start : start + batch_size].to(device), splits)
         logits = network(images.contiguous(memory_format=torch.channels_last))
-        out.append((logits.cpu(), split.labels_B[start : start + batch_size]))
-    return out
+        yield logits.cpu(), split.labels_B[start : start + batch_size]
 
 
 def score_split(network: nn.Module, splits: Splits, split: Split, score: Score, batch_size: int) -> float:
-    """The score of ``network`` on all of ``split``, percent."""
-    return _value(_logits(network, splits, split, batch_size), score, len(split))
+    """The score of ``network`` on all of ``split``, in the score's unit."""
+    return _value(_logits(network, splits, split, batch_size), score, split)
 
 
-def _value(batches: list[tuple[Tensor, Tensor]], score: Score, num_images: int) -> float:
-    value, _ = score_batches(score, ((partial(_same, logits), labels) for logits, labels in batches), num_images)
+def _value(batches: Iterable[tuple[Tensor, Tensor]], score: Score, split: Split) -> float:
+    on_demand = ((partial(_same, logits), labels) for logits, labels in batches)
+    value, _ = score_batches(score, on_demand, score.whole(split.labels_B))
     assert value is not None
     return value
 
@@ -115,24 +118,30 @@ def _same(logits: Tensor) -> Tensor:
 
 def check_sane(network: nn.Module, splits: Splits, split: Split, score: Score, batch_size: int) -> float:
     """The score on ``split``; raises :class:`InputError` at chance level or where the classes look permuted."""
-    batches = _logits(network, splits, split, batch_size)
-    value = _value(batches, score, len(split))
+    confusion_KK = torch.zeros(splits.num_classes, splits.num_classes, dtype=torch.int64)
+    is_classifier = split.labels_B.dim() == 1
+
+    def batches() -> Iterator[tuple[Tensor, Tensor]]:
+        for logits, labels in _logits(network, splits, split, batch_size):
+            if is_classifier:
+                pairs = labels * splits.num_classes + logits.argmax(1)
+                confusion_KK.add_(pairs.bincount(minlength=splits.num_classes**2).view_as(confusion_KK))
+            yield logits, labels
+
+    value = _value(batches(), score, split)
+    if is_classifier:
+        _check_permutation(confusion_KK.numpy(), value)
     chance = score.chance(split.labels_B, splits.num_classes)
-    if batches[0][0].dim() == 2:
-        _check_permutation(batches, splits.num_classes, value)
-    limit = chance + CHANCE_ERRORS * score.standard_error(chance, len(split))
-    if value <= limit:
+    if value <= chance + CHANCE_ERRORS * (score.standard_error(chance, len(split)) or 0.0):
+        sign = "%" if score.unit == "percent" else f" {score.unit}"
         raise InputError(
-            f"the baseline scores {value:.1f}% on {len(split)} validation images, no better than chance "
-            f"({chance:.1f}%): train it longer, or check its checkpoint, normalisation and labels"
+            f"the baseline scores {value:.1f}{sign} on {len(split)} validation images, no better than chance "
+            f"({chance:.1f}{sign}): train it longer, or check its checkpoint, normalisation and labels"
         )
     return value
 
 
-def _check_permutation(batches: list[tuple[Tensor, Tensor]], num_classes: int, value: float) -> None:
-    confusion = np.zeros((num_classes, num_classes), dtype=np.int64)
-    for logits, labels in batches:
-        np.add.at(confusion, (labels.numpy(), logits.argmax(1).numpy()), 1)
+def _check_permutation(confusion: np.ndarray, value: float) -> None:
     rows, columns = linear_sum_assignment(-confusion)
     best = 100.0 * confusion[rows, columns].sum() / confusion.sum()
     if best > 60.0 and best > 2 * value:

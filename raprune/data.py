@@ -10,21 +10,25 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+VOID = 255
+"""A pixel without a label: it counts in no loss and in no score."""
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-Augment = Callable[[Tensor, torch.Generator], Tensor]
-"""uint8 images (B, C, H, W) and a generator to augmented uint8 images of the same shape."""
+Augment = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
+"""uint8 images (B, C, H, W), their labels and a generator to both after augmentation, in the same shapes; labels that
+lie on pixels move with them."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Images (B, C, H, W) uint8 and labels (B,) int64, in a fixed order."""
+    """Images (B, C, H, W) uint8 and their labels, in a fixed order."""
 
     images_BCHW: Tensor
     labels_B: Tensor
+    """(B,) int64, one class an image; or (B, H, W) uint8, one class a pixel, ``VOID`` where there is none; or
+    (B, C, H, W) uint8, the image that an image-to-image network should give."""
 
     def __len__(self) -> int:
         return len(self.labels_B)
@@ -47,6 +51,8 @@ class Splits:
     std: tuple[float, ...]
     augment: Augment | None = None
     """Applied to training batches only."""
+    class_names: tuple[str, ...] = ()
+    """In the order of the labels, where the data set has names."""
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -80,17 +86,21 @@ def split_train_val(images: Split, num_val: int, seed: int) -> tuple[Split, Spli
 def shift_and_flip(pixels: int, flip: bool) -> Augment:
     """Each image shifted by up to ``pixels`` in both directions (edges repeated) and, half the time, mirrored."""
 
-    def augment(images_BCHW: Tensor, generator: torch.Generator) -> Tensor:
+    def augment(images_BCHW: Tensor, labels_B: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         b, _, h, w = images_BCHW.shape
         device = images_BCHW.device
-        padded = F.pad(images_BCHW.float(), (pixels,) * 4, mode="replicate").to(images_BCHW.dtype)
-        shift_2B = torch.randint(0, 2 * pixels + 1, (2, b), generator=generator).to(device)
-        rows_BH = shift_2B[0][:, None] + torch.arange(h, device=device)
-        columns_BW = shift_2B[1][:, None] + torch.arange(w, device=device)
+        shift_2B = torch.randint(0, 2 * pixels + 1, (2, b), generator=generator).to(device) - pixels
+        rows_BH = (shift_2B[0][:, None] + torch.arange(h, device=device)).clamp(0, h - 1)
+        columns_BW = (shift_2B[1][:, None] + torch.arange(w, device=device)).clamp(0, w - 1)
         if flip:
             mirrored_B = torch.rand(b, generator=generator).to(device) < 0.5
             columns_BW = torch.where(mirrored_B[:, None], columns_BW.flip(1), columns_BW)
-        index_B = torch.arange(b, device=device)[:, None, None]
-        return padded.permute(0, 2, 3, 1)[index_B, rows_BH[:, :, None], columns_BW[:, None, :]].permute(0, 3, 1, 2)
+        index = (torch.arange(b, device=device)[:, None, None], rows_BH[:, :, None], columns_BW[:, None, :])
+        moved_BCHW = images_BCHW.permute(0, 2, 3, 1)[index].permute(0, 3, 1, 2)
+        if labels_B.dim() == 3:
+            labels_B = labels_B[index]
+        elif labels_B.dim() == 4:
+            labels_B = labels_B.permute(0, 2, 3, 1)[index].permute(0, 3, 1, 2)
+        return moved_BCHW, labels_B
 
     return augment

@@ -124,13 +124,12 @@ class Engine:
         self, forward: Callable[[Tensor], Tensor], split: Split, lowest: float | None
     ) -> tuple[float | None, int]:
         batches = ((lambda x=images: forward(x), labels) for images, labels in self._images(split))
-        return score_batches(self.score, batches, len(split), lowest)
+        return score_batches(self.score, batches, self.score.whole(split.labels_B).cpu(), lowest)
 
     def _score_suffix(self, state: State, layer: str, mask: Tensor, lowest: float | None) -> tuple[float | None, int]:
         halves, crossing = self._prefix(state, layer)
-        val = self.splits.val
         batches = ((lambda v=values: halves.logits(v, mask), labels) for values, labels in crossing)
-        return score_batches(self.score, batches, len(val), lowest)
+        return score_batches(self.score, batches, self.score.whole(self.splits.val.labels_B).cpu(), lowest)
 
     def _prefix(self, state: State, layer: str) -> tuple[Halves, Iterator[tuple[tuple[Tensor, ...], Tensor]]]:
         """The halves at ``layer`` and what crosses between them for every batch of val, kept or computed anew."""

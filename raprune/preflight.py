@@ -43,6 +43,9 @@ class Facts:
     """Percent, on at most ``SANITY_IMAGES`` validation images; ``None`` where the baseline is trained."""
     standard_error: float | None
     """Of a score of 90% (or the checkpoint's) on all validation images, points."""
+    quantum: float
+    """The smallest step of the score on the validation images, points."""
+    score_unit: str
 
 
 def layer_names(trial: TrialSpec) -> list[str]:
@@ -149,6 +152,8 @@ def _facts(model: str, dataset: str, score: str) -> Facts:
         macs=count_macs(network, splits.input_shape),
         checkpoint_score=None,
         standard_error=chosen.standard_error(90.0, len(splits.val)),
+        quantum=chosen.quantum(chosen.whole(splits.val.labels_B)),
+        score_unit=chosen.unit,
     )
 
 
@@ -183,8 +188,8 @@ def _trial_problems(plan: StudyPlan, trial: TrialSpec, facts: Facts) -> list[Pro
                 facts.graph.group(layer)
             except InputError as error:
                 problems.append(plan.problem(trial, f"layers[{index}]", str(error)))
-    if trial.drop_bound is not None and trial.drop_bound * facts.num_val < 100:
-        message = f"is worth less than one of {facts.num_val} validation images, {100 / facts.num_val:.2g} points"
+    if trial.drop_bound is not None and trial.drop_bound < facts.quantum:
+        message = f"is worth less than one of {facts.num_val} validation images, {facts.quantum:.2g} points"
         problems.append(plan.problem(trial, "drop_bound", f"{message}; got {trial.drop_bound:g}"))
     sizes = {"finetune.batch_size": trial.finetune.batch_size}
     if trial.baseline.checkpoint is None:

@@ -85,8 +85,8 @@ def _batches(
             order = torch.randperm(len(labels), generator=generator).to(images.device)
         start = step % each_epoch * batch_size
         index = order[start : start + batch_size]
-        batch_BCHW = images[index]
+        batch_BCHW, labels_B = images[index], labels[index]
         if splits.augment is not None:
-            batch_BCHW = splits.augment(batch_BCHW, generator)
+            batch_BCHW, labels_B = splits.augment(batch_BCHW, labels_B, generator)
         input_BCHW = normalise(batch_BCHW, splits, parameter.dtype)
-        yield input_BCHW.contiguous(memory_format=torch.channels_last), labels[index]
+        yield input_BCHW.contiguous(memory_format=torch.channels_last), labels_B

@@ -62,7 +62,7 @@ def drop_bound(trial: TrialSpec, baseline: Baseline) -> float:
     bound = trial.drop_bound
     if bound is None:
         bound = baseline.val_score - cast(float, trial.score_floor)
-    if bound * baseline.num_val_images / 100 < 1:
+    if bound <= 0 or bound < baseline.quantum:
         raise RapruneError(
             f"a drop bound of {bound:.3g} points is less than one of {baseline.num_val_images} validation images"
         )

@@ -36,8 +36,12 @@ class Baseline:
     model_bytes: int
     latency_s: float
     """Median seconds for a batch of one image, on the machine that prepared it."""
-    standard_error: float
-    """Of ``val_score``, points."""
+    standard_error: float | None
+    """Of ``val_score``, points; ``None`` where the number of images does not tell."""
+    quantum: float
+    """The smallest step of the score on the validation images, points."""
+    score_unit: str
+    """``percent`` or ``dB``."""
     num_classes: int
     input_shape: tuple[int, int, int]
     """(C, H, W)."""

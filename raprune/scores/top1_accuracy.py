@@ -13,6 +13,8 @@ from raprune.registry import SCORES, Settings
 class Top1Accuracy:
     """Percent of images whose most likely class is their label."""
 
+    unit = "percent"
+
     def __init__(self, settings: Settings) -> None:
         del settings
 
@@ -24,13 +26,21 @@ class Top1Accuracy:
         """(1,) int64: correct predictions."""
         return (logits_BK.argmax(1) == labels_B).sum(dtype=torch.int64)[None]
 
-    def value(self, counts: Tensor, num_images: int) -> float:
-        """Percent, 0 to 100."""
-        return 100.0 * int(counts[0]) / num_images
+    def whole(self, labels_B: Tensor) -> Tensor:
+        """(1,) int64: images."""
+        return torch.tensor([len(labels_B)])
 
-    def highest(self, counts: Tensor, num_seen: int, num_images: int) -> float:
+    def value(self, counts: Tensor, whole: Tensor) -> float:
+        """Percent, 0 to 100."""
+        return 100.0 * int(counts[0]) / int(whole[0])
+
+    def highest(self, counts: Tensor, seen: Tensor, whole: Tensor) -> float:
         """The score if every image not yet seen were correct."""
-        return 100.0 * (int(counts[0]) + num_images - num_seen) / num_images
+        return 100.0 * (int(counts[0]) + int(whole[0]) - int(seen[0])) / int(whole[0])
+
+    def quantum(self, whole: Tensor) -> float:
+        """One image, points."""
+        return 100.0 / int(whole[0])
 
     def chance(self, labels_B: Tensor, num_classes: int) -> float:
         """The score of always answering the most frequent class, percent."""
