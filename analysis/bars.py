@@ -13,7 +13,9 @@ from .labels import in_order
 from .style import SOFT, legend_names, tidy
 
 
-def grouped_bars(axes: Axes, frame: pd.DataFrame, group: str, series: str, colours: Mapping[str, str]) -> None:
+def grouped_bars(
+    axes: Axes, frame: pd.DataFrame, group: str, series: str, colours: Mapping[str, str], upright: bool = True
+) -> None:
     """Bars of ``value``, a cluster for each of ``group``, a colour for each of ``series``, ``text`` on every bar.
 
     Where several trials are behind a bar, a whisker from ``lowest`` to ``highest``.
@@ -38,10 +40,11 @@ def grouped_bars(axes: Axes, frame: pd.DataFrame, group: str, series: str, colou
                 va="bottom" if above else "top",
                 fontsize=7,
                 linespacing=1.05,
+                rotation=0 if upright else 90,
             )
     axes.set_xticks(range(len(groups)), groups)
     axes.set_xlim(-0.6, len(groups) - 0.4)
-    axes.margins(y=0.16)
+    axes.margins(y=0.16 if upright else 0.24)
     tidy(axes)
     axes.grid(axis="x", visible=False)
 
@@ -52,7 +55,8 @@ def _whiskers(axes: Axes, places: list[float], part: pd.DataFrame) -> None:
             axes.plot([place, place], [low, high], color=SOFT, linewidth=1, marker="_", markersize=5)
 
 
-def bar_legend(figure: Figure, colours: Mapping[str, str]) -> None:
+def bar_legend(figure: Figure, colours: Mapping[str, str], title: str | None = None) -> None:
     """The colours of the series, under the figure."""
     handles = [Patch(color=colour) for colour in colours.values()]
-    figure.legend(handles, legend_names(colours), loc="outside lower center", ncols=min(5, len(colours)))
+    columns = min(5, len(colours))
+    figure.legend(handles, legend_names(colours), title=title, loc="outside lower center", ncols=columns)

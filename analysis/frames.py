@@ -19,6 +19,11 @@ def completed_trials(tables: Tables) -> pd.DataFrame:
     return trials[trials["status"] == "completed"].reset_index(drop=True)
 
 
+def whole_networks(trials: pd.DataFrame) -> pd.DataFrame:
+    """Without the trials that decide one layer each: their ratios are a layer's, not a network's."""
+    return trials[~trials["single"]].reset_index(drop=True)
+
+
 def with_trial(frame: pd.DataFrame, trials: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     """Rows of a finer table with columns of their trial; rows of other trials are left out."""
     return frame.drop(columns="study").merge(trials[["trial_id", *columns]], on="trial_id", how="inner")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -10,6 +11,8 @@ import pandas as pd
 
 NO_BOUND = "none"
 """The bound of a trial that has none and is matched to none."""
+ALONE = "each layer alone"
+"""The context of trials that decide one layer each, in a study that has others too."""
 _PLUGINS = ("model", "dataset", "reward")
 _PLAIN = ("residual", "fidelity", "score_name")
 _SETTINGS = ("baseline_settings", "finetune_settings", "scoring_settings")
@@ -27,21 +30,30 @@ def describe(trials: pd.DataFrame) -> pd.DataFrame:
 
     ``bound`` of a matched trial is its partner's. Plug-ins of one name and different settings get the settings that
     differ into their label. ``context`` is what else differs over the study (networks, data, fidelity); ``scope`` the
-    decided layers where they differ. Both are empty in a study that sweeps neither.
+    decided layers where they differ. Both are empty in a study that sweeps neither. Settings that go with the network
+    are not told beside it. ``single`` marks the trials of a study that decides several layers one by one;
+    ``score_name`` and ``unit`` say what a drop is.
     """
     own = trials.set_index("trial_id")["drop_bound"]
     matched = trials["matched_trial_id"].notna()
     bounds = trials["drop_bound"].where(~matched, trials["matched_trial_id"].map(own))
-    parts = [_varying(_plugin(trials, kind)) for kind in _PLUGINS]
+    parts = [_varying(plugin_labels(trials, kind)) for kind in _PLUGINS]
     parts += [_varying([text(value) or "" for value in trials[column]]) for column in _PLAIN]
-    parts += [_differences(trials[column], _NOT_SHOWN.get(column, ())) for column in _SETTINGS]
+    settings = [_differences(trials[column], _NOT_SHOWN.get(column, ())) for column in _SETTINGS]
+    parts += [of for of in settings if not _follows(of, parts[0])]
+    scopes = _scopes(trials["layers"])
+    parts.append(_varying([ALONE if single else "" for _, single in scopes]))
+    units = [text(unit) or "percent" for unit in trials["score_unit"]]
     return trials.assign(
         matched=matched.astype(bool),
         bound=[NO_BOUND if pd.isna(bound) else f"{bound:g}" for bound in bounds],
-        method=_plugin(trials, "method"),
-        order=_plugin(trials, "order"),
+        method=plugin_labels(trials, "method"),
+        order=plugin_labels(trials, "order"),
         context=[", ".join(filter(None, of)) for of in zip(*parts, strict=True)],
-        scope=_varying([_layers(value) for value in trials["layers"]]),
+        scope=[scope for scope, _ in scopes],
+        single=pd.Series([single for _, single in scopes], index=trials.index, dtype=bool),
+        score_name=[text(name) or "score" for name in trials["score_name"]],
+        unit=["points" if unit == "percent" else unit for unit in units],
     )
 
 
@@ -70,7 +82,33 @@ def drop_text(drop: float) -> str:
     return f"{drop:+.1f}".replace("-", "−") if abs(drop) >= 0.05 else "0.0"
 
 
-def _plugin(trials: pd.DataFrame, kind: str) -> list[str]:
+def score_drop_label(frame: pd.DataFrame) -> str:
+    """An axis of score drops: ``mean_iou drop (points)``; of several scores, ``score drop``."""
+    names = in_order(frame["score_name"])
+    return f"{names[0] if len(names) == 1 else 'score'} drop ({units_of(frame)})"
+
+
+def bounds_label(frame: pd.DataFrame) -> str:
+    """The title of a legend of drop bounds."""
+    return f"drop bound ({units_of(frame)})"
+
+
+def units_of(frame: pd.DataFrame) -> str:
+    """The unit of drops and bounds: points of a percentage, or another; of several scores perhaps both."""
+    return " or ".join(in_order(frame["unit"]))
+
+
+def short_name(layer: str, longest: int) -> str:
+    """A layer's name, of a long one its end."""
+    return layer if len(layer) <= longest else f"…{layer[1 - longest :]}"
+
+
+def wrapped(title: str, width_in: float) -> str:
+    """A title of a panel so many inches wide, in lines that fit."""
+    return textwrap.fill(title, max(24, int(13 * width_in)), break_long_words=False)
+
+
+def plugin_labels(trials: pd.DataFrame, kind: str) -> list[str]:
     """Names of a plug-in, with the settings in which those of one name differ."""
     labels = pd.Series("", index=trials.index, dtype=object)
     for name, part in trials.groupby(kind, sort=False, dropna=False):
@@ -85,9 +123,21 @@ def _varying(values: list[str]) -> list[str]:
     return values if len(set(values)) > 1 else [""] * len(values)
 
 
-def _layers(value: Any) -> str:
-    found = text(value) or ""
-    return ", ".join(json.loads(found)) if found.startswith("[") else found
+def _follows(values: list[str], other: list[str]) -> bool:
+    """Does ``other`` differ, and tell the value?"""
+    pairs = set(zip(other, values, strict=True))
+    return len(pairs) == len(set(other)) > 1
+
+
+def _scopes(column: pd.Series) -> list[tuple[str, bool]]:
+    """For each trial its decided layers, where those differ, and whether it is one of several that decide one each."""
+    decided = [text(value) or "" for value in column]
+    layers = [list(json.loads(value)) if value.startswith("[") else [] for value in decided]
+    several = len({of[0] for of in layers if len(of) == 1}) > 1
+    single = [several and len(of) == 1 for of in layers]
+    names = [", ".join(of) or value for of, value in zip(layers, decided, strict=True)]
+    differ = len({name for name, one in zip(names, single, strict=True) if not one}) > 1
+    return [(name if one or differ else "", one) for name, one in zip(names, single, strict=True)]
 
 
 def _differences(column: pd.Series, leave_out: tuple[str, ...] = ()) -> list[str]:

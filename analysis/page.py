@@ -12,7 +12,7 @@ import pandas as pd
 
 from raprune.results import Tables
 
-from .labels import describe, text
+from .labels import describe, in_order, text
 from .trials_table import over_bound, trial_name, trials_table
 
 STYLE = """
@@ -65,7 +65,7 @@ def render_page(tables: Tables, figures: Sequence[Drawn]) -> str:
 {shown}
 {nothing}
 <section id="trials"><h2>All trials</h2>
-<p class="soft">Scores in percent, drops and bounds in percentage points (positive is worse, red is over the bound).
+<p class="soft">Scores in {_units(tables)}, drops and bounds in points of it (positive is worse, red is over the bound).
 A matched trial shows its partner's bound and has none itself.
 Rows: <code>trials/*/trial.parquet</code>, those of the study as it now stands.</p>
 <div class="scroll">{trials_table(tables)}</div></section>
@@ -99,11 +99,7 @@ def _cards(tables: Tables) -> str:
 
 def _outcomes(done: pd.DataFrame) -> list[tuple[str, str]]:
     """Cards of the completed trials."""
-    score = " / ".join(dict.fromkeys(done["score_name"]))
-    images = " / ".join(f"{number:,.0f}" for number in sorted(set(done["num_val_images"].dropna())))
-    baseline, finetuned = _span(done["baseline_val_score"]), _span(done["baseline_finetuned_val_score"])
-    alone = f"; {finetuned} when fine-tuned alike and nothing pruned" if finetuned else ""
-    cards = [(baseline, f"baseline {score} on {images} validation images{alone}")]
+    cards = [_baselines(of, str(name)) for name, of in done.groupby("score_name", sort=False)]
     bounded = describe(done)
     bounded = bounded[bounded["drop_bound"].notna()]
     if len(bounded):
@@ -113,10 +109,25 @@ def _outcomes(done: pd.DataFrame) -> list[tuple[str, str]]:
     return [*cards, (f"{asked:,}", f"candidates, {scored:,} of them scored and the rest known from before")]
 
 
-def _span(scores: pd.Series) -> str:
-    """A percentage, or the lowest and the highest of several."""
-    ends = dict.fromkeys(f"{score:.1f}%" for score in (scores.min(), scores.max()) if not pd.isna(score))
+def _baselines(done: pd.DataFrame, score: str) -> tuple[str, str]:
+    """A card of the baselines' score."""
+    unit = text(done["score_unit"].iloc[0]) or "percent"
+    images = " / ".join(f"{number:,.0f}" for number in sorted(set(done["num_val_images"].dropna())))
+    finetuned = _span(done["baseline_finetuned_val_score"], unit)
+    alone = f"; {finetuned} when fine-tuned alike and nothing pruned" if finetuned else ""
+    return _span(done["baseline_val_score"], unit), f"baseline {score} on {images} validation images{alone}"
+
+
+def _span(scores: pd.Series, unit: str) -> str:
+    """A score, or the lowest and the highest of several."""
+    sign = "%" if unit == "percent" else f" {unit}"
+    ends = dict.fromkeys(f"{score:.1f}{sign}" for score in (scores.min(), scores.max()) if not pd.isna(score))
     return " to ".join(ends)
+
+
+def _units(tables: Tables) -> str:
+    """Of the scores: percent, or another; of several scores perhaps both."""
+    return " or ".join(in_order(text(unit) or "percent" for unit in tables.trials["score_unit"])) or "percent"
 
 
 def _failures(tables: Tables) -> str:

@@ -51,7 +51,8 @@ class _Files:
             for kind in ("csv", "png", "svg"):
                 (self.folder / f"{name}.{kind}").unlink(missing_ok=True)
             return Drawn(name, module.TITLE, module.CAPTION, width=None)
-        write_text(self.folder / f"{name}.csv", frame.to_csv(index=False))
+        plain = frame[[column for column in frame if not isinstance(frame[column].iloc[0], bytes)]]
+        write_text(self.folder / f"{name}.csv", plain.to_csv(index=False))
         with mpl.rc_context(RC):
             figure = module.draw(frame)
             for kind in ("png", "svg"):

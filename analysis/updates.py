@@ -11,12 +11,14 @@ from matplotlib.ticker import MaxNLocator
 from raprune.results import Tables
 
 from .frames import completed_trials, with_trial
-from .labels import in_order, joined
+from .labels import bounds_label, in_order, joined, short_name
 from .style import INK, SOFT, bound_colours, grouped_legend, new_figure, tidy
 
 COLUMNS = 5
 LINES = ("-", "--", ":", "-.", (0, (6, 1)), (0, (3, 1, 1, 1, 1, 1)))
-KEYS = ["layer_index", "layer", "bound", "series"]
+KEYS = ["layer_index", "layer", "bound", "series", "unit"]
+LONGEST_NAME = 26
+"""Letters of a layer's name that fit above a panel."""
 NOTE = "Mean over seeds; an agent that stopped early is held at its last update."
 
 
@@ -26,10 +28,10 @@ def by_update(tables: Tables, quantity: str) -> pd.DataFrame:
     learned = trials[trials["trial_id"].isin(tables.updates["trial_id"])]
     several = learned["method"].nunique() > 1
     names = [
-        joined(order, method if several else "", context)
-        for order, method, context in zip(learned["order"], learned["method"], learned["context"], strict=True)
+        joined(row["order"], row["method"] if several else "", row["context"], "" if row["single"] else row["scope"])
+        for row in learned.to_dict("records")
     ]
-    updates = with_trial(tables.updates, learned.assign(series=names), ["bound", "series"])
+    updates = with_trial(tables.updates, learned.assign(series=names), ["bound", "series", "unit"])
     places = tables.layers[["trial_id", "layer", "layer_index"]]
     updates = updates.merge(places, on=["trial_id", "layer"], how="inner")
     lines = [
@@ -65,12 +67,12 @@ def draw_updates(frame: pd.DataFrame, ylabel: str) -> Figure:
         (index, layer), part = panels_of[number]
         for (bound, name), line in part.groupby(["bound", "series"], sort=False):
             axes.plot(line["update"], line["value"], color=colours[bound], linestyle=styles[name], linewidth=1.2)
-        axes.set_title(f"{index + 1}: {layer}", fontsize=8)
+        axes.set_title(f"{index + 1}: {short_name(layer, LONGEST_NAME)}", fontsize=8)
         _label(axes, ylabel if number % columns == 0 else "", lowest=number + columns >= len(panels_of))
     grouped_legend(
         figure,
         {
-            "drop bound (points)": {bound: Line2D([], [], color=colour) for bound, colour in colours.items()},
+            bounds_label(frame): {bound: Line2D([], [], color=colour) for bound, colour in colours.items()},
             "order": {name: Line2D([], [], color=INK, linestyle=style) for name, style in styles.items()},
         },
     )

@@ -24,7 +24,7 @@ from raprune.split import channels_last
 from raprune.study.schema import BaselineSpec, TrialSpec
 from raprune.train import Recipe, steps_per_epoch, train
 from raprune.weights import load_checkpoint, save_safetensors
-from raprune.workload import BASELINE_FILE, WEIGHTS_FILE, Baseline, build_network, load_data
+from raprune.workload import BASELINE_FILE, WEIGHTS_FILE, Baseline, build_network, load_data, trace_model
 
 CHANCE_ERRORS = 4
 """A baseline must be above chance by this many standard errors."""
@@ -74,9 +74,11 @@ def make_network(trial: TrialSpec, splits: Splits, score: Score, device: str) ->
     spec = trial.baseline
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_for(spec.seed, "initial weights"))
-        network = build_network(trial.model, splits.num_classes, splits.input_shape)
+        fresh = spec.checkpoint is not None
+        network = build_network(trial.model, splits.num_classes, splits.input_shape, fresh)
     if spec.checkpoint is not None:
         load_checkpoint(network, Path(os.path.expandvars(spec.checkpoint)))
+    network = trace_model(network, trial.model, splits.input_shape).network
     network = channels_last(network.to(device))
     if spec.checkpoint is None:
         _train(network, splits, score, spec)

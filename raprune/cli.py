@@ -40,6 +40,10 @@ Sets = Annotated[
     Optional[list[str]],  # noqa: UP045
     typer.Option("--set", metavar="a.b=c", help="Override one key of the study; may be given several times."),
 ]
+Rehearse = Annotated[
+    bool,
+    typer.Option("--rehearse", help="Run the study's rehearsal: the same layers, in small, without a download."),
+]
 
 
 @app.command()
@@ -55,6 +59,7 @@ def study(
         typer.Option("--address", metavar="A", help="Join a running Ray cluster: auto, or host:port."),
     ] = None,
     overrides: Sets = None,
+    rehearse: Rehearse = False,
 ) -> None:
     """Run a study, or go on with it; the same command again skips what is complete."""
     from raprune.launch import run_study
@@ -62,7 +67,7 @@ def study(
     from raprune.summary import results_table
 
     console = _console()
-    plan, facts = load_and_inspect(file, overrides or ())
+    plan, facts = load_and_inspect(file, overrides or (), rehearse)
     folder = _folder(out or Path("results") / plan.spec.name)
     progress = _progress(plan, facts, console)
     with progress:
@@ -77,17 +82,17 @@ def study(
 
 
 @app.command()
-def check(file: StudyFile, overrides: Sets = None) -> None:
+def check(file: StudyFile, overrides: Sets = None, rehearse: Rehearse = False) -> None:
     """Check a study without running it: its trials, its data, what its drop bounds are in images."""
     from raprune.preflight import load_and_inspect
-    from raprune.summary import plan_table
+    from raprune.summary import facts_lines, plan_table
 
     console = _console()
-    plan, facts = load_and_inspect(file, overrides or ())
+    plan, facts = load_and_inspect(file, overrides or (), rehearse)
     table = plan_table(plan)
     whole = console.measure(table, options=console.options.update(max_width=10_000)).maximum
     _console(width=max(console.width, whole)).print(table)
-    for line in _facts_lines(plan, facts):
+    for line in facts_lines(plan, facts):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
@@ -163,29 +168,6 @@ def _folder(folder: Path) -> Path:
     return folder
 
 
-def _facts_lines(plan: StudyPlan, facts: Mapping[str, Facts]) -> list[str]:
-    """What a study's networks, data and bounds come to, each once."""
-    lines = []
-    for fact in facts.values():
-        test = f"{fact.num_test} test" if fact.num_test is not None else "no test split: test scores will be null"
-        lines += [
-            f"\n{fact.model} on {fact.dataset}: {len(fact.graph.groups)} layers can be pruned; "
-            f"{fact.params:,} parameters, {fact.macs:,} multiply-adds",
-            f"{fact.num_train} training images, {fact.num_val} for validation, {test}",
-        ]
-        if fact.checkpoint_score is not None:
-            lines.append(f"the checkpoint scores {fact.checkpoint_score:.1f}% on validation images")
-    for trial in sorted(plan.trials, key=lambda t: (t.drop_bound or 0, t.score_floor or 0)):
-        fact = facts[trial.baseline_key]
-        percent = trial.drop_bound if trial.score_floor is None else trial.score_floor
-        what = f"drop bound {percent:g} points" if trial.score_floor is None else f"score floor {percent:g}%"
-        lines.append(
-            f"{what} = {(percent or 0) * fact.num_val / 100:.1f} of {fact.num_val} validation images "
-            f"(standard error of one score: {fact.standard_error:.2f} points)"
-        )
-    return list(dict.fromkeys(lines))
-
-
 def _settings_lines(plugin: Plugin) -> list[str]:
     """The settings of a plug-in with their defaults and meanings."""
     from raprune.study.wording import shown
@@ -201,13 +183,13 @@ def _settings_lines(plugin: Plugin) -> list[str]:
 
 
 def _progress(plan: StudyPlan, facts: Mapping[str, Facts], console: Console) -> StudyProgress:
-    from raprune.preflight import expected_candidates, num_layers
+    from raprune.preflight import expected_candidates, facts_key, num_layers
     from raprune.progress import StudyProgress, TrialProgress
     from raprune.summary import trial_label
 
     trials = {}
     for trial in plan.trials:
-        fact = facts[trial.baseline_key]
+        fact = facts[facts_key(trial)]
         label = trial_label(plan.axes[trial.trial_id])
         trials[trial.trial_id] = TrialProgress(label, expected_candidates(trial, fact), num_layers(trial, fact))
     return StudyProgress(console, trials)

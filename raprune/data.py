@@ -33,6 +33,11 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels_B)
 
+    @property
+    def kind(self) -> str:
+        """What the labels are: ``image``, ``pixel`` or ``target``."""
+        return {1: "image", 3: "pixel", 4: "target"}[self.labels_B.dim()]
+
     def take(self, index: Tensor) -> Split:
         return Split(self.images_BCHW[index], self.labels_B[index])
 

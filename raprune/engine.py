@@ -7,25 +7,26 @@ the rest of the images cannot change the reward, the images whose baseline margi
 
 from __future__ import annotations
 
-import copy
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from raprune.data import Split, Splits, normalise
 from raprune.evaluating import Purpose
-from raprune.graph import trace
 from raprune.masks import check_keep_mask
+from raprune.pictures import Batch as PictureBatch
+from raprune.pictures import choose_pictures
 from raprune.scoring import Scored, score_batches
 from raprune.seeds import seed_for
-from raprune.split import Halves, channels_last, nbytes, split
+from raprune.split import Crossing, Halves, channels_last, nbytes, split
 from raprune.state import State
 from raprune.study.schema import FinetuneLength
-from raprune.surgery import load_tensors
+from raprune.surgery import build
 from raprune.train import steps_per_epoch, train
 from raprune.workload import Workload
 
@@ -43,11 +44,12 @@ class Engine:
             torch.set_num_threads(workload.scoring.threads)
         self.score = workload.load_score()
         self.splits = _to(workload.load_data(), self.device)
-        network = workload.load_network(self.splits.num_classes, self.splits.input_shape)
-        self.graph = trace(network, self.splits.input_shape)
-        self.weights = {name: t.clone() for name, t in network.state_dict().items()}
-        self.skeleton = channels_last(network.to(self.device))
-        self.splits = replace(self.splits, val=self._fragile_first())
+        self.traced = workload.load_network(self.splits.num_classes, self.splits.input_shape)
+        self.graph = self.traced.graph
+        self.weights = {name: t.clone() for name, t in self.traced.network.state_dict().items()}
+        channels_last(self.traced.network.to(self.device))
+        self._val_order: Tensor | None = None
+        self._val_order = self._fragile_first()
         self._networks: OrderedDict[str, nn.Module] = OrderedDict()
         self._prefixes = _PrefixCache(int(cache_gib * 2**30))
 
@@ -63,8 +65,7 @@ class Engine:
 
     def build(self, state: State) -> nn.Module:
         """A fresh network of ``state`` that the caller may train."""
-        network = copy.deepcopy(self.skeleton)
-        return channels_last(load_tensors(network, state.tensors(self.graph, self.weights))).eval()
+        return channels_last(build(self.traced, state.keep_masks(), state.tensors(self.graph, self.weights))).eval()
 
     def evaluate(self, state: State, layer: str, mask: Tensor, lowest: float | None) -> Scored:
         """Score ``state`` with ``layer`` cut to ``mask`` on val, after the fine-tune that the study asks for.
@@ -76,9 +77,7 @@ class Engine:
         check_keep_mask(mask, self.graph.group(layer).num_filters)
         if self._num_steps(self.workload.finetune.before_reward):
             candidate = self.finetune(state.cut(self.graph, layer, mask), "reward", state.version)
-            network = self.build(candidate)
-            with torch.inference_mode():
-                score, seen = self._score(lambda images: network(images), self.splits.val, lowest)
+            score, seen = self._score_built(candidate, lowest)
         else:
             with torch.inference_mode():
                 score, seen = self._score_suffix(state, layer, mask, lowest)
@@ -108,6 +107,23 @@ class Engine:
         assert score is not None
         return score
 
+    @torch.inference_mode()
+    def pictures(self, state: State) -> list[dict[str, Any]]:
+        """Rows of ``pictures``: val images that ``state`` does better, alike and worse; none without labels a pixel."""
+        val = self.splits.val
+        if val.labels_B.dim() != 3:
+            return []
+        baseline, pruned = self.network(State.baseline(self.workload.baseline_key)), self.network(state)
+        size = self.workload.scoring.batch_size
+
+        def batches() -> Iterator[PictureBatch]:
+            for start in range(0, len(val), size):
+                raw, labels = val.images_BCHW[start : start + size], val.labels_B[start : start + size]
+                x = normalise(raw, self.splits).contiguous(memory_format=torch.channels_last)
+                yield raw, labels, baseline(x), pruned(x), start
+
+        return choose_pictures(batches(), class_names=self.splits.class_names)
+
     def _num_steps(self, length: FinetuneLength) -> int:
         batch = self.workload.finetune.batch_size
         return length.num_steps(steps_per_epoch(len(self.splits.train), batch))
@@ -115,10 +131,12 @@ class Engine:
     def _images(self, split: Split) -> Iterator[tuple[Tensor, Tensor]]:
         """Network input and labels, batch by batch."""
         size = self.workload.scoring.batch_size
-        dtype = next(self.skeleton.parameters()).dtype
+        dtype = next(self.traced.network.parameters()).dtype
+        order = self._val_order if split is self.splits.val else None
         for start in range(0, len(split), size):
-            images = normalise(split.images_BCHW[start : start + size], self.splits, dtype)
-            yield images.contiguous(memory_format=torch.channels_last), split.labels_B[start : start + size]
+            some = slice(start, start + size) if order is None else order[start : start + size]
+            images = normalise(split.images_BCHW[some], self.splits, dtype)
+            yield images.contiguous(memory_format=torch.channels_last), split.labels_B[some]
 
     def _score(
         self, forward: Callable[[Tensor], Tensor], split: Split, lowest: float | None
@@ -127,24 +145,37 @@ class Engine:
         return score_batches(self.score, batches, self.score.whole(split.labels_B).cpu(), lowest)
 
     def _score_suffix(self, state: State, layer: str, mask: Tensor, lowest: float | None) -> tuple[float | None, int]:
-        halves, crossing = self._prefix(state, layer)
-        batches = ((lambda v=values: halves.logits(v, mask), labels) for values, labels in crossing)
+        halves = self._prefixes.halves((state.version, layer), lambda: self._split(state, layer))
+        if halves is None:
+            return self._score_built(state.cut(self.graph, layer, mask), lowest)
+        logits = halves.candidate(mask)
+        crossing = self._crossing(state, layer, halves)
+        batches = ((lambda v=values: logits(v), labels) for values, labels in crossing)
         return score_batches(self.score, batches, self.score.whole(self.splits.val.labels_B).cpu(), lowest)
 
-    def _prefix(self, state: State, layer: str) -> tuple[Halves, Iterator[tuple[tuple[Tensor, ...], Tensor]]]:
-        """The halves at ``layer`` and what crosses between them for every batch of val, kept or computed anew."""
+    def _score_built(self, state: State, lowest: float | None) -> tuple[float | None, int]:
+        """On val, by a network built whole for this once."""
+        network = self.build(state)
+        with torch.inference_mode():
+            return self._score(lambda images: network(images), self.splits.val, lowest)
 
-        def compute(halves: Halves) -> Iterator[tuple[tuple[Tensor, ...], Tensor]]:
+    def _split(self, state: State, layer: str) -> Halves | None:
+        network = self.network(state)
+        assert isinstance(network, fx.GraphModule)
+        return split(network, self.graph, layer, state.keep_masks())
+
+    def _crossing(self, state: State, layer: str, halves: Halves) -> Iterator[Batch]:
+        """What crosses between the halves for every batch of val, kept or computed anew."""
+
+        def compute() -> Iterator[Batch]:
             return ((halves.prefix(images), labels) for images, labels in self._images(self.splits.val))
 
-        key = (state.version, layer)
-        halves = self._prefixes.halves(key, lambda: split(self.network(state), self.graph.group(layer)))
-        return halves, self._prefixes.batches(key, lambda: compute(halves), len(self.splits.val))
+        return self._prefixes.batches((state.version, layer), compute, len(self.splits.val))
 
     def describe(self) -> dict[str, object]:
         """What is loaded, and how large it is."""
         held = [
-            *self.skeleton.state_dict().values(),
+            *self.traced.network.state_dict().values(),
             self.splits.train.images_BCHW,
             self.splits.val.images_BCHW,
         ]
@@ -152,11 +183,11 @@ class Engine:
         return {"baseline": self.workload.baseline_key, "device": device_name(self.device), "bytes": size}
 
     @torch.no_grad()
-    def _fragile_first(self) -> Split:
-        """Val in the order of the baseline's margins, smallest first: the images that decide an early exit."""
-        val = self.splits.val
-        margins = [self.score.margins(self.skeleton(images), labels) for images, labels in self._images(val)]
-        return val.take(torch.cat(margins).argsort(stable=True))
+    def _fragile_first(self) -> Tensor:
+        """Val's images by the baseline's margins, smallest first: those that decide an early exit."""
+        network = self.traced.network
+        batches = self._images(self.splits.val)
+        return torch.cat([self.score.margins(network(x), labels) for x, labels in batches]).argsort(stable=True)
 
 
 def device_name(device: torch.device) -> str:
@@ -175,7 +206,7 @@ def _to(splits: Splits, device: torch.device) -> Splits:
 
 
 Key = tuple[str, str]
-Batch = tuple[tuple[Tensor, ...], Tensor]
+Batch = tuple[Crossing, Tensor]
 
 
 class _PrefixCache:
@@ -183,11 +214,11 @@ class _PrefixCache:
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
-        self._halves: OrderedDict[Key, Halves] = OrderedDict()
+        self._halves: OrderedDict[Key, Halves | None] = OrderedDict()
         self._batches: OrderedDict[Key, list[Batch]] = OrderedDict()
         self._bytes: dict[Key, int] = {}
 
-    def halves(self, key: Key, make: Callable[[], Halves]) -> Halves:
+    def halves(self, key: Key, make: Callable[[], Halves | None]) -> Halves | None:
         if key not in self._halves:
             self._halves[key] = make()
             while len(self._halves) > 4 * MAX_NETWORKS:

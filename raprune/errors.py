@@ -14,6 +14,10 @@ class InputError(RapruneError):
     """What the user gave cannot be used: the study, its data, its checkpoint. Exit code 2."""
 
 
+class MissingDataError(InputError):
+    """Data that are not there and could not be fetched."""
+
+
 class EvaluatorError(RapruneError):
     """Candidates could not be scored; the trial that asked for them fails."""
 
@@ -40,6 +44,11 @@ class Problem:
 class StudyError(InputError):
     """A study that cannot be run; carries every problem found, not just the first."""
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
+    def __init__(self, problems: Sequence[Problem], ways_on: Sequence[str] = ()) -> None:
         self.problems = list(dict.fromkeys(problems))
-        super().__init__("\n".join(str(problem) for problem in self.problems))
+        self.ways_on = list(dict.fromkeys(ways_on))
+        """Commands that would get on, where data are missing."""
+        lines = [str(problem) for problem in self.problems]
+        if self.ways_on:
+            lines += ["", "any of these gets on:", *(f"  {command}" for command in self.ways_on)]
+        super().__init__("\n".join(lines))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from torch import Tensor
 
@@ -41,6 +41,9 @@ class Evaluator(Protocol):
 
     def measure(self, state: State, split: str) -> float:
         """The score of ``state`` on a whole split, percent; alone in opening ``test``."""
+
+    def pictures(self, state: State) -> list[dict[str, Any]]:
+        """Rows of ``pictures``: what ``state`` gives for a few val images; none without labels a pixel."""
 
     def describe(self) -> list[dict[str, object]]:
         """One entry an evaluator: its name, device, baseline and the bytes it holds."""

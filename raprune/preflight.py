@@ -13,15 +13,16 @@ import torch
 
 from raprune.baseline import check_sane
 from raprune.data import Splits
-from raprune.errors import InputError, Problem, StudyError
-from raprune.graph import Graph, trace
+from raprune.errors import InputError, MissingDataError, Problem, StudyError
+from raprune.graph import Graph, Traced
 from raprune.measure import count_macs, count_params
-from raprune.registry import METHODS, SCORES
+from raprune.proof import prove
+from raprune.registry import DATASETS, METHODS, SCORES
 from raprune.scoring import Score
 from raprune.split import channels_last
-from raprune.study import Choice, StudyPlan, TrialSpec, UnsoundStudy, by_line, load_study
+from raprune.study import Choice, ModelChoice, StudyPlan, TrialSpec, UnsoundStudy, by_line, load_study
 from raprune.weights import load_checkpoint
-from raprune.workload import build_network, load_data
+from raprune.workload import build_network, load_data, trace_model
 
 SANITY_IMAGES = 500
 """Validation images on which a checkpoint is scored before a study."""
@@ -53,40 +54,47 @@ def layer_names(trial: TrialSpec) -> list[str]:
     return list(_facts(*_key(trial)).graph.groups)
 
 
-def load_and_inspect(file: Path, overrides: Iterable[str] = ()) -> tuple[StudyPlan, dict[str, Facts]]:
+def load_and_inspect(
+    file: Path, overrides: Iterable[str] = (), rehearse: bool = False
+) -> tuple[StudyPlan, dict[str, Facts]]:
     """A study and its facts. Raises :class:`StudyError` with everything that is wrong, in the file and beyond it."""
     try:
-        plan = load_study(file, overrides, layer_names)
+        plan = load_study(file, overrides, layer_names, rehearse)
     except UnsoundStudy as error:
-        _, more = _inspect(error.plan)
-        raise StudyError(by_line([*error.problems, *more])) from None
+        _, more, ways_on = _inspect(error.plan)
+        raise StudyError(by_line([*error.problems, *more]), [*error.ways_on, *ways_on]) from None
     return plan, inspect(plan)
 
 
 def inspect(plan: StudyPlan) -> dict[str, Facts]:
-    """Facts by ``baseline_key``. Raises :class:`StudyError` with everything that is wrong."""
-    facts, problems = _inspect(plan)
+    """Facts by :func:`facts_key`. Raises :class:`StudyError` with everything that is wrong."""
+    facts, problems, ways_on = _inspect(plan)
     if problems:
-        raise StudyError(by_line(problems))
+        raise StudyError(by_line(problems), ways_on)
     return facts
 
 
-def _inspect(plan: StudyPlan) -> tuple[dict[str, Facts], list[Problem]]:
+def _inspect(plan: StudyPlan) -> tuple[dict[str, Facts], list[Problem], list[str]]:
+    """Facts, what is wrong, and the commands that get on where data are missing."""
     problems: list[Problem] = []
+    ways_on: list[str] = []
     facts: dict[str, Facts] = {}
     seen: set[str] = set()
     for trial in plan.trials:
-        if trial.baseline_key not in seen:
-            seen.add(trial.baseline_key)
+        if facts_key(trial) not in seen:
+            seen.add(facts_key(trial))
             try:
-                facts[trial.baseline_key] = _facts(*_key(trial))
+                facts[facts_key(trial)] = _facts(*_key(trial))
             except _Unusable as error:
                 problems.append(plan.problem(trial, error.key, str(error)))
+                if isinstance(error.__cause__, MissingDataError):
+                    settings = DATASETS.get(trial.dataset.name).settings.model_validate(trial.dataset.settings)
+                    ways_on += plan.document.commands(getattr(settings, "remedies", lambda: [])())
                 continue
             problems += _baseline_problems(plan, trial, facts)
-        if trial.baseline_key in facts:
-            problems += _trial_problems(plan, trial, facts[trial.baseline_key])
-    return facts, problems
+        if facts_key(trial) in facts:
+            problems += _trial_problems(plan, trial, facts[facts_key(trial)])
+    return facts, problems, ways_on
 
 
 def num_layers(trial: TrialSpec, facts: Facts) -> int:
@@ -105,8 +113,15 @@ def expected_candidates(trial: TrialSpec, facts: Facts) -> int:
     return number
 
 
-def _key(trial: TrialSpec) -> tuple[str, str, str]:
-    return trial.model.model_dump_json(), trial.dataset.model_dump_json(), trial.score.model_dump_json()
+def facts_key(trial: TrialSpec) -> str:
+    """Trials of one key have the same facts."""
+    return f"{trial.baseline_key} {trial.residual}"
+
+
+def _key(trial: TrialSpec) -> tuple[str, str, str, str]:
+    parts = (trial.model, trial.dataset, trial.score)
+    model, dataset, score = (part.model_dump_json() for part in parts)
+    return model, dataset, score, trial.residual
 
 
 class _Unusable(InputError):
@@ -119,7 +134,6 @@ class _Unusable(InputError):
         self.key = key
 
 
-@lru_cache(maxsize=4)
 def _data(dataset: str) -> Splits:
     try:
         return load_data(Choice.model_validate_json(dataset))
@@ -128,33 +142,53 @@ def _data(dataset: str) -> Splits:
 
 
 @lru_cache(maxsize=64)
-def _facts(model: str, dataset: str, score: str) -> Facts:
-    choice, data_choice = Choice.model_validate_json(model), Choice.model_validate_json(dataset)
+def _facts(model: str, dataset: str, score: str, residual: str) -> Facts:
+    choice, data_choice = ModelChoice.model_validate_json(model), Choice.model_validate_json(dataset)
     splits = _data(dataset)
-    try:
-        with torch.random.fork_rng(devices=[]):
-            network = build_network(choice, splits.num_classes, splits.input_shape)
-        graph = trace(network, splits.input_shape)
-    except Exception as error:  # nor what a network's forward may raise on images of a size that it cannot take
-        raise _Unusable("model", error) from error
-    if not graph.groups:
-        raise _Unusable("model", InputError(f"model {choice.name}: it has no layer that can be pruned"))
     score_choice = Choice.model_validate_json(score)
     chosen: Score = SCORES.build(score_choice.name, score_choice.settings)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            network = build_network(choice, splits.num_classes, splits.input_shape, fresh=True)
+        traced = trace_model(network, choice, splits.input_shape, residual)
+        if ":" in choice.name:
+            prove(traced, splits.input_shape)
+    except Exception as error:  # nor what a network's forward may raise on images of a size that it cannot take
+        raise _Unusable("model", error) from error
+    if score_problem := _score_problem(traced, splits, score_choice, chosen):
+        raise _Unusable(*score_problem)
+    if not traced.graph.groups:
+        raise _Unusable("model", InputError(f"model {choice.name}: it has no layer that can be pruned"))
     return Facts(
         model=choice.name,
         dataset=data_choice.name,
         num_train=len(splits.train),
         num_val=len(splits.val),
         num_test=len(splits.test) if splits.test is not None else None,
-        graph=graph,
-        params=count_params(network),
-        macs=count_macs(network, splits.input_shape),
+        graph=traced.graph,
+        params=count_params(traced.network),
+        macs=count_macs(traced.network, splits.input_shape),
         checkpoint_score=None,
         standard_error=chosen.standard_error(90.0, len(splits.val)),
         quantum=chosen.quantum(chosen.whole(splits.val.labels_B)),
         score_unit=chosen.unit,
     )
+
+
+LABELS = {"image": "one class an image", "pixel": "one class a pixel", "target": "an image to give back"}
+
+
+def _score_problem(traced: Traced, splits: Splits, choice: Choice, score: Score) -> tuple[str, InputError] | None:
+    """Whether network, data and score fit one another; else the key that is to blame, and why."""
+    kind, labels = splits.val.kind, splits.val.labels_B
+    if score.labels != kind:
+        return "score", InputError(f"{choice.name} takes {LABELS[score.labels]}; the data set gives {LABELS[kind]}")
+    last = next(node for node in traced.network.graph.nodes if node.op == "output")
+    shape = tuple(last.all_input_nodes[0].meta["tensor_meta"].shape)
+    wanted = (splits.num_classes, *labels.shape[1:]) if kind != "target" else tuple(labels.shape[1:])
+    if shape[1:] != wanted:
+        return "model", InputError(f"gives {shape[1:]} for an image; the data set's labels need {wanted}")
+    return None
 
 
 def _baseline_problems(plan: StudyPlan, trial: TrialSpec, facts: dict[str, Facts]) -> list[Problem]:
@@ -166,7 +200,7 @@ def _baseline_problems(plan: StudyPlan, trial: TrialSpec, facts: dict[str, Facts
         return [plan.problem(trial, "baseline.checkpoint", _missing(file))]
     splits = _data(trial.dataset.model_dump_json())
     with torch.random.fork_rng(devices=[]):
-        network = build_network(trial.model, splits.num_classes, splits.input_shape)
+        network = build_network(trial.model, splits.num_classes, splits.input_shape, fresh=True)
     score: Score = SCORES.build(trial.score.name, trial.score.settings)
     try:
         load_checkpoint(network, file)
@@ -174,9 +208,9 @@ def _baseline_problems(plan: StudyPlan, trial: TrialSpec, facts: dict[str, Facts
         value = check_sane(channels_last(network).eval(), splits, some, score, trial.scoring.batch_size)
     except InputError as error:
         return [plan.problem(trial, "baseline.checkpoint", str(error))]
-    known = facts[trial.baseline_key]
+    known = facts[facts_key(trial)]
     error_points = score.standard_error(value, known.num_val)
-    facts[trial.baseline_key] = replace(known, checkpoint_score=value, standard_error=error_points)
+    facts[facts_key(trial)] = replace(known, checkpoint_score=value, standard_error=error_points)
     return []
 
 

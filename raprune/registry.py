@@ -15,8 +15,11 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import inspect
+import os
 import pkgutil
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -46,7 +49,7 @@ class Plugin:
 
     kind: str
     name: str
-    settings: type[Settings]
+    settings: type[BaseModel]
     make: Callable[..., Any]
 
     @property
@@ -98,7 +101,12 @@ class Registry:
         return sorted(self._load())
 
     def get(self, name: str) -> Plugin:
-        """The plug-in called ``name``; an unknown name raises :class:`InputError` that lists the nearest first."""
+        """The plug-in called ``name``, or a user's own (``package.module:function``).
+
+        An unknown name raises :class:`InputError` that lists the nearest first.
+        """
+        if ":" in name:
+            return _imported(self.kind, name)
         plugins = self._load()
         if name not in plugins:
             raise InputError(f"no {self.kind} is called {name!r}{nearest(name, list(plugins))}")
@@ -108,6 +116,42 @@ class Registry:
         """Validate ``settings`` (plain data) and build the plug-in with the context its kind asks for."""
         plugin = self.get(name)
         return plugin.make(plugin.settings.model_validate(settings), *args, **context)
+
+
+class ImportedSettings(BaseModel):
+    """Settings of a user's own plug-in: the keyword arguments of its function."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+
+def add_import_path(folders: Iterable[str]) -> None:
+    """Let this process import a user's own modules from ``folders``."""
+    sys.path[:0] = [folder for folder in folders if folder not in sys.path]
+
+
+def _imported(kind: str, name: str) -> Plugin:
+    """A user's own function as a plug-in; of its kind's context it gets what it has parameters for."""
+    module, _, function = name.partition(":")
+    add_import_path((os.getcwd(),))  # as python -m does; a console script leaves it out
+    try:
+        make: Any = importlib.import_module(module)
+        for part in function.split("."):
+            make = getattr(make, part)
+    except Exception as error:  # whatever the user's module raises when it is imported
+        raise InputError(f"{kind} {name!r} cannot be imported: {type(error).__name__}: {error}") from error
+
+    def build(settings: ImportedSettings, **context: Any) -> Any:
+        given = settings.model_dump()
+        known = inspect.signature(make).parameters
+        takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in known.values())
+        unknown = [key for key in given if key not in known]
+        if unknown and not takes_any:
+            raise InputError(f"{kind} {name!r} has no argument {unknown[0]!r}{nearest(unknown[0], list(known))}")
+        wanted = {key: value for key, value in context.items() if key in known}
+        return make(**{**wanted, **given})
+
+    build.__doc__ = make.__doc__
+    return Plugin(kind, name, ImportedSettings, build)
 
 
 MODELS = Registry("model", "raprune.models")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import time
 import traceback
@@ -12,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from raprune.graph import Graph, Group
+from raprune.graph import Group, Traced
 from raprune.masks import pruning_ratio
 from raprune.measure import count_bytes, count_macs, count_params, latency_s
+from raprune.registry import SCORES
 from raprune.results import SCHEMAS
 from raprune.state import State
 from raprune.study.schema import Choice, TrialSpec
-from raprune.surgery import load_tensors
+from raprune.surgery import build
 
 if TYPE_CHECKING:
     from raprune.commit import Committed
@@ -39,19 +39,18 @@ class Sizes:
 
     def __init__(
         self,
-        skeleton: nn.Module,
-        graph: Graph,
+        traced: Traced,
         weights: Mapping[str, Tensor],
         input_shape: tuple[int, int, int],
     ) -> None:
-        self.skeleton = skeleton
-        self.graph = graph
+        self.traced = traced
+        self.graph = traced.graph
         self.weights = weights
         self.input_shape = input_shape
 
     def network(self, state: State) -> nn.Module:
         """The physically smaller network."""
-        return load_tensors(copy.deepcopy(self.skeleton), state.tensors(self.graph, self.weights)).eval()
+        return build(self.traced, state.keep_masks(), state.tensors(self.graph, self.weights)).eval()
 
     def of(self, state: State) -> Size:
         network = self.network(state)
@@ -61,19 +60,11 @@ class Sizes:
         return latency_s(self.network(state), self.input_shape)
 
     def filters(self, state: State, layers: str | list[str]) -> tuple[int, int, int]:
-        """Filters, kept filters and whole layers, over the layers that a trial decides."""
+        """Filters and kept filters of all convolutions that the decided layers stand for, and how many stayed whole."""
         names = list(self.graph.groups) if layers == "all" else list(layers)
-        num_filters = num_kept = num_whole = 0
         masks = state.keep_masks()
-        for name in names:
-            total = self.graph.group(name).num_filters
-            kept = int(masks[name].sum()) if name in masks else total
-            num_filters, num_kept, num_whole = (
-                num_filters + total,
-                num_kept + kept,
-                num_whole + (kept == total),
-            )
-        return num_filters, num_kept, num_whole
+        num_filters, num_kept = self.graph.num_kept(masks, names)
+        return num_filters, num_kept, sum(name not in masks or bool(masks[name].all()) for name in names)
 
     def pruning_ratio(self, state: State, layers: str | list[str]) -> float:
         num_filters, num_kept, _ = self.filters(state, layers)
@@ -130,6 +121,7 @@ def trial_row(
     has_test = test_score is not None and baseline.test_score is not None
     return _blank(trial, context.preset) | {
         "status": "completed",
+        "score_unit": baseline.score_unit,
         "drop_bound": None if trial.matched_trial_id else drop_bound,
         "num_val_images": baseline.num_val_images,
         "baseline_val_score": baseline.val_score,
@@ -199,4 +191,5 @@ def _blank(trial: TrialSpec, preset: str) -> dict[str, Any]:
         "scoring_settings": trial.scoring.model_dump_json(),
         "baseline_key": trial.baseline_key,
         "score_name": trial.score.name,
+        "score_unit": getattr(SCORES.get(trial.score.name).make, "unit", None),
     }

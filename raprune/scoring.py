@@ -19,6 +19,8 @@ class Score(Protocol):
 
     unit: str
     """``percent``, or ``dB``; drops and bounds are in points of it."""
+    labels: str
+    """What it takes: ``image`` (a class an image), ``pixel`` (a class a pixel), or ``target`` (an image)."""
 
     def loss(self, logits_BK: Tensor, labels_B: Tensor) -> Tensor:
         """The training loss that belongs to it: a scalar, averaged over the batch."""

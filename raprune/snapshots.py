@@ -69,6 +69,7 @@ class Snapshots:
             folder / "plan.json",
             {
                 "model": trial.model.model_dump(mode="json"),
+                "residual": trial.residual,
                 "dataset": trial.dataset.model_dump(mode="json"),
                 "num_filters": {layer: group.num_filters for layer, group in graph.groups.items()},
                 "keep_masks": {

@@ -55,7 +55,8 @@ class State:
             raise ValueError(f"{layer} is cut already")
         arrays: Arrays = {}
         if self.arrays:
-            arrays = to_arrays(cut_tensors(graph, to_tensors(self.arrays), layer, mask))
+            plan = self.keep_masks()
+            arrays = to_arrays(cut_tensors(graph, to_tensors(self.arrays), plan, {**plan, layer: mask}))
         return State(self.baseline_key, {**self.plan, layer: pack(mask)}, arrays)
 
     def trained(self, tensors: Mapping[str, Tensor]) -> State:
@@ -66,10 +67,7 @@ class State:
         """The complete state dict, on the CPU, never sharing memory with ``arrays``."""
         if self.arrays:
             return {name: tensor.clone() for name, tensor in to_tensors(self.arrays).items()}
-        tensors = dict(baseline)
-        for layer, mask in self.keep_masks().items():
-            tensors = cut_tensors(graph, tensors, layer, mask)
-        return tensors
+        return cut_tensors(graph, baseline, {}, self.keep_masks())
 
 
 def to_arrays(tensors: Mapping[str, Tensor]) -> dict[str, np.ndarray]:

@@ -9,8 +9,9 @@ from typing import Any
 import pandas as pd
 from rich.table import Table
 
+from raprune.preflight import Facts, facts_key
 from raprune.results import read_study
-from raprune.study import StudyPlan
+from raprune.study import StudyPlan, TrialSpec
 
 
 def plan_table(plan: StudyPlan) -> Table:
@@ -23,6 +24,49 @@ def plan_table(plan: StudyPlan) -> Table:
         labels = plan.axes[trial.trial_id]
         table.add_row(trial.trial_id, *(labels.get(axis, "") for axis in axes), trial.matched_trial_id or "")
     return table
+
+
+def facts_lines(plan: StudyPlan, facts: Mapping[str, Facts]) -> list[str]:
+    """What a study's networks, data and bounds come to, each once."""
+    lines = []
+    for fact in facts.values():
+        test = f"{fact.num_test} test" if fact.num_test is not None else "no test split: test scores will be null"
+        prunable, all_convs = fact.graph.prunable()
+        lines += [
+            f"\n{fact.model} on {fact.dataset}: {len(fact.graph.groups)} layers can be pruned; "
+            f"{fact.params:,} parameters, {fact.macs:,} multiply-adds",
+            f"{prunable} of {all_convs} convolutions can be pruned ({prunable / all_convs:.1%}; "
+            "those that give the output are not counted)",
+            *(f"  whole: {conv}: {why}" for conv, why in fact.graph.whole.items()),
+            f"{fact.num_train} training images, {fact.num_val} for validation, {test}",
+        ]
+        if fact.checkpoint_score is not None:
+            value = with_unit(fact.checkpoint_score, fact.score_unit)
+            lines.append(f"the checkpoint scores {value} on validation images")
+    for trial in sorted(plan.trials, key=lambda t: (t.drop_bound or 0, t.score_floor or 0)):
+        lines.append(_bound_line(trial, facts[facts_key(trial)]))
+    return list(dict.fromkeys(lines))
+
+
+def _bound_line(trial: TrialSpec, fact: Facts) -> str:
+    """A bound in what it is worth."""
+    sign = "%" if fact.score_unit == "percent" else f" {fact.score_unit}"
+    if trial.score_floor is not None:
+        what, points = f"score floor {trial.score_floor:g}{sign}", trial.score_floor
+    else:
+        points = trial.drop_bound or 0.0
+        what = f"drop bound {points:g} {'points' if fact.score_unit == 'percent' else fact.score_unit}"
+    if fact.standard_error is None:
+        return f"{what} of {trial.score.name} on {fact.num_val} validation images"
+    return (
+        f"{what} = {points * fact.num_val / 100:.1f} of {fact.num_val} validation images "
+        f"(standard error of one score: {fact.standard_error:.2f} points)"
+    )
+
+
+def with_unit(score: float, unit: str) -> str:
+    """``91.2%``, or ``30.1 dB``."""
+    return f"{score:.1f}%" if unit == "percent" else f"{score:.1f} {unit}"
 
 
 def trial_label(labels: Mapping[str, str]) -> str:

@@ -8,31 +8,35 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from raprune.graph import Graph, kept_indices
+from raprune.graph import Graph, Plan, Traced, lay_out, present
 
 Tensors = Mapping[str, Tensor]
-Plan = Mapping[str, Tensor]
-"""layer -> keep mask over its original filters; layers that are not in it are whole."""
 
 
-def cut_tensors(graph: Graph, tensors: Tensors, layer: str, mask: Tensor) -> dict[str, Tensor]:
-    """State-dict ``tensors`` after the filters of ``layer`` that ``mask`` does not keep are gone.
+def cut_tensors(graph: Graph, tensors: Tensors, old: Plan, new: Plan) -> dict[str, Tensor]:
+    """State-dict ``tensors`` of a network cut to ``old``, after it is cut on to ``new``, which keeps no more.
 
-    ``layer`` must be whole in ``tensors``; its neighbours may be cut already. The tensors that change are copies.
+    The tensors that change are copies.
     """
+    before, after = graph.kept(old), graph.kept(new)
     out = dict(tensors)
-    for cut in graph.group(layer).cuts:
-        index = kept_indices(mask, cut.repeat).to(out[cut.tensor].device)
-        out[cut.tensor] = out[cut.tensor].index_select(cut.dim, index)
+    for axis in graph.axes:
+        had, has = present(axis.ids, before), present(axis.ids, after)
+        if not (had == has).all():
+            index = torch.from_numpy(has[had].nonzero()[0]).to(out[axis.tensor].device)
+            out[axis.tensor] = out[axis.tensor].index_select(axis.dim, index)
     return out
 
 
-def shrink(network: nn.Module, graph: Graph, plan: Plan) -> nn.Module:
-    """A smaller copy of the whole ``network``, with the filters that ``plan`` prunes removed and its weights sliced."""
-    tensors: Tensors = network.state_dict()
-    for layer, mask in plan.items():
-        tensors = cut_tensors(graph, tensors, layer, mask)
-    return load_tensors(copy.deepcopy(network), tensors)
+def shrink(traced: Traced, plan: Plan) -> nn.Module:
+    """A smaller copy of the whole network, with the filters that ``plan`` prunes removed and its weights sliced."""
+    return build(traced, plan, cut_tensors(traced.graph, traced.network.state_dict(), {}, plan))
+
+
+def build(traced: Traced, plan: Plan, tensors: Tensors) -> nn.Module:
+    """The network of ``plan``, with ``tensors``, its complete and already smaller state dict."""
+    network = load_tensors(copy.deepcopy(traced.network), tensors)
+    return lay_out(network, traced.graph, traced.graph.kept(plan))
 
 
 def load_tensors(network: nn.Module, tensors: Tensors) -> nn.Module:
@@ -66,11 +70,20 @@ def _load_parameter(module: nn.Module, key: str, parameter: nn.Parameter, value:
 def _refresh_sizes(module: nn.Module) -> None:
     """Attributes that tell a module's size follow its weight."""
     if isinstance(module, nn.Conv2d):
+        if module.groups == module.in_channels > 1:  # depthwise
+            module.groups = module.weight.shape[0] * module.groups // module.out_channels
         module.out_channels = module.weight.shape[0]
         module.in_channels = module.weight.shape[1] * module.groups
+    elif isinstance(module, nn.ConvTranspose2d):
+        if module.groups == module.in_channels == module.out_channels > 1:
+            module.groups = module.weight.shape[0]
+        module.in_channels = module.weight.shape[0]
+        module.out_channels = module.weight.shape[1] * module.groups
     elif isinstance(module, nn.Linear):
         module.out_features, module.in_features = module.weight.shape
-    elif isinstance(module, nn.modules.batchnorm._BatchNorm):
+    elif isinstance(module, nn.PReLU):
+        module.num_parameters = module.weight.numel()
+    elif isinstance(module, nn.modules.batchnorm._NormBase):
         size = module.weight if module.affine else module.running_mean
         if size is not None:
             module.num_features = size.shape[0]

@@ -34,14 +34,14 @@ def steps_per_epoch(num_images: int, batch_size: int) -> int:
 def train(network: nn.Module, splits: Splits, score: Score, recipe: Recipe, num_steps: int, seed: int) -> None:
     """Train ``network`` in place for ``num_steps`` optimiser steps and leave it in eval mode.
 
-    The batches and augmentations depend on ``seed`` alone. The optimiser is made here, on the network's present
+    Batches, augmentations and dropout depend on ``seed`` alone. The optimiser is made here, on the network's present
     parameters, so it never points at filters that are gone.
     """
     if num_steps == 0:
         network.eval()
         return
     optimiser = torch.optim.SGD(
-        network.parameters(),
+        [parameter for parameter in network.parameters() if parameter.requires_grad],
         lr=recipe.learning_rate,
         momentum=recipe.momentum,
         weight_decay=recipe.weight_decay,
@@ -50,12 +50,15 @@ def train(network: nn.Module, splits: Splits, score: Score, recipe: Recipe, num_
     factor = _schedule(recipe, num_steps)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
     network.train()
-    for images_BCHW, labels_B in _batches(splits, recipe.batch_size, num_steps, seed, network):
-        loss = score.loss(network(images_BCHW), labels_B)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        scheduler.step()
+    device = next(network.parameters()).device
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)  # of dropout
+        for images_BCHW, labels_B in _batches(splits, recipe.batch_size, num_steps, seed, network):
+            loss = score.loss(network(images_BCHW), labels_B)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            scheduler.step()
     network.eval()
 
 

@@ -19,7 +19,6 @@ from raprune.commit import Committed, commit_as_given, commit_within_bound
 from raprune.deciding import Decision, LayerView, Method, RankedMethod
 from raprune.errors import RapruneError
 from raprune.evaluating import Evaluator
-from raprune.graph import Graph, trace
 from raprune.masks import keep_first, pruning_ratio
 from raprune.registry import METHODS, ORDERS, REWARDS
 from raprune.results import TrialStore
@@ -76,10 +75,10 @@ class _Trial:
         self.evaluator = context.evaluator
         torch.set_num_threads(trial.scoring.threads)
         baseline = context.baseline
-        network = context.workload.load_network(baseline.num_classes, baseline.input_shape)
-        self.graph: Graph = trace(network, baseline.input_shape)
-        self.weights = {name: t.clone() for name, t in network.state_dict().items()}
-        self.sizes = Sizes(network, self.graph, self.weights, baseline.input_shape)
+        traced = context.workload.load_network(baseline.num_classes, baseline.input_shape)
+        self.graph = traced.graph
+        self.weights = {name: t.clone() for name, t in traced.network.state_dict().items()}
+        self.sizes = Sizes(traced, self.weights, baseline.input_shape)
         reward = REWARDS.build(trial.reward.name, trial.reward.settings)
         self.scale = Scale(baseline.val_score, drop_bound(trial, baseline), reward)
         self.method: Method = METHODS.build(trial.method.name, trial.method.settings)
@@ -105,6 +104,8 @@ class _Trial:
             wall_time_s=earlier_s + time.perf_counter() - start,
         )  # fmt: skip
         self.snapshots.export(self.trial, self.sizes.network(state), store.folder / "model", self.graph)
+        if pictures := self.evaluator.pictures(state):
+            store.write_pictures(pictures)
         store.write_trial(row)
         return row
 
@@ -130,8 +131,9 @@ class _Trial:
     def _view(self, state: State, layer: str) -> LayerView:
         """The layer as a method sees it: its present weights, members side by side."""
         tensors = state.tensors(self.graph, self.weights)
-        members = self.graph.group(layer).members
-        return LayerView(layer, torch.cat([tensors[f"{m}.weight"].flatten(1) for m in members], 1))
+        group = self.graph.group(layer)
+        weights = [m.weights_NM(tensors[f"{m.layer}.weight"], group.num_filters) for m in group.members]
+        return LayerView(layer, torch.cat(weights, 1))
 
     def _layer(self, step: int, layer: str, state: State, val_score: float, num_layers: int) -> tuple[State, float]:
         """Decide one layer and commit it: the state and its validation score afterwards."""

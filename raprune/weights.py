@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +34,20 @@ def load_safetensors(file: Path) -> dict[str, Tensor]:
 def load_checkpoint(network: nn.Module, file: Path) -> None:
     """Load a state dict (``.safetensors``, or a ``.pt`` that holds tensors only) into ``network``, in place.
 
+    A network that has ``adapt_state_dict`` gives the tensors its own names first. Raises :class:`InputError` that lists
+    what does not fit.
+    """
+    tensors = read_state_dict(file)
+    adapt: Callable[[dict[str, Tensor]], dict[str, Tensor]] | None = getattr(network, "adapt_state_dict", None)
+    load_whole(network, tensors if adapt is None else adapt(tensors), f"checkpoint {str(file)!r}")
+
+
+def load_whole(network: nn.Module, tensors: Mapping[str, Tensor], what: str) -> None:
+    """Load ``tensors`` into ``network``, in place; ``what`` they are is how an error begins.
+
     Every tensor must be there with the right shape and finite, and none may be left over; half precision becomes the
     network's. Raises :class:`InputError` that lists what does not fit.
     """
-    tensors = _read(file)
     expected = network.state_dict()
     needed = [name for name in expected if not name.endswith("num_batches_tracked")]
     wrong = [f"{name}: the checkpoint has no such tensor" for name in needed if name not in tensors]
@@ -48,7 +58,7 @@ def load_checkpoint(network: nn.Module, file: Path) -> None:
             wrong.append(f"{name}: {problem}")
     if wrong:
         shown = "\n  ".join(wrong[:8]) + (f"\n  and {len(wrong) - 8} more" if len(wrong) > 8 else "")
-        raise InputError(f"checkpoint {str(file)!r} does not fit the network:\n  {shown}")
+        raise InputError(f"{what} does not fit the network:\n  {shown}")
     network.load_state_dict({**expected, **{name: t.to(expected[name].dtype) for name, t in tensors.items()}})
 
 
@@ -61,7 +71,11 @@ def _misfit(tensor: Tensor, expected: Tensor) -> str | None:
     return None if bool(torch.isfinite(tensor.float()).all()) else "has values that are NaN or infinite"
 
 
-def _read(file: Path) -> dict[str, Tensor]:
+def read_state_dict(file: Path) -> dict[str, Tensor]:
+    """The tensors of a ``.safetensors`` file, or of a state dict written by ``torch.save``, alone or under a usual key.
+
+    Raises :class:`InputError` for a file that cannot be read or holds anything else.
+    """
     if file.suffix == ".safetensors":
         try:
             return load_safetensors(file)

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from raprune.data import Splits
 from raprune.errors import InputError
+from raprune.graph import Traced, trace
 from raprune.registry import DATASETS, MODELS, SCORES
 from raprune.scoring import Score
-from raprune.study.schema import Choice, FinetuneSpec, ScoringSpec, TrialSpec
+from raprune.study.schema import Choice, FinetuneSpec, ModelChoice, ScoringSpec, TrialSpec
 from raprune.train import Recipe
 from raprune.weights import load_safetensors
 
@@ -62,7 +63,7 @@ class Workload:
 
     key: str
     """Evaluators keep one engine for each key."""
-    model: Choice
+    model: ModelChoice
     dataset: Choice
     score: Choice
     scoring: ScoringSpec
@@ -71,16 +72,17 @@ class Workload:
     baseline_key: str
     folder: str
     """Where the baseline lies."""
+    residual: str = "independent"
 
     @classmethod
     def of(cls, trial: TrialSpec, folder: Path) -> Workload:
         """The workload of a trial whose baseline lies in ``folder``."""
         from raprune.seeds import digest
 
-        key = digest(trial.baseline_key, trial.finetune.model_dump(), trial.data_seed)
+        key = digest(trial.baseline_key, trial.finetune.model_dump(), trial.data_seed, trial.residual)
         return cls(
             key, trial.model, trial.dataset, trial.score, trial.scoring, trial.finetune, trial.data_seed,
-            trial.baseline_key, str(folder),
+            trial.baseline_key, str(folder), trial.residual,
         )  # fmt: skip
 
     @property
@@ -96,18 +98,43 @@ class Workload:
         score: Score = SCORES.build(self.score.name, self.score.settings)
         return score
 
-    def load_network(self, num_classes: int, input_shape: tuple[int, int, int]) -> nn.Module:
-        """The baseline network, in eval mode, on the CPU."""
-        network = build_network(self.model, num_classes, input_shape)
-        network.load_state_dict(self.load_weights())
-        return network.eval()
+    def load_network(self, num_classes: int, input_shape: tuple[int, int, int]) -> Traced:
+        """The baseline network with its groups, in eval mode, on the CPU."""
+        network = build_network(self.model, num_classes, input_shape, fresh=True)
+        traced = trace_model(network, self.model, input_shape, self.residual)
+        traced.network.load_state_dict(self.load_weights())
+        return traced
 
     def load_weights(self) -> dict[str, Tensor]:
         return load_safetensors(Path(self.folder) / WEIGHTS_FILE)
 
 
+_LOADED: dict[str, Splits] = {}
+"""Data sets of this process: trials and checks that follow one another share what is decoded."""
+MAX_LOADED = 4
+
+
 def load_data(dataset: Choice) -> Splits:
-    """Open a data set; a ``train``, ``val`` or ``test`` split without images is refused."""
+    """A data set, decoded once in this process; a ``train``, ``val`` or ``test`` split without images is refused."""
+    key = dataset.model_dump_json()
+    if key not in _LOADED:
+        while len(_LOADED) >= MAX_LOADED:
+            del _LOADED[next(iter(_LOADED))]
+        _LOADED[key] = _open(dataset)
+    return _LOADED[key]
+
+
+def provide_data(key: str, splits: Splits) -> None:
+    """Data that this process need not decode; ``key`` is the data set's choice as JSON."""
+    _LOADED[key] = splits
+
+
+def forget_data() -> None:
+    """Let go of all decoded data."""
+    _LOADED.clear()
+
+
+def _open(dataset: Choice) -> Splits:
     splits: Splits = DATASETS.build(dataset.name, dataset.settings)
     for name in ("train", "val", "test"):
         split = getattr(splits, name)
@@ -116,10 +143,26 @@ def load_data(dataset: Choice) -> Splits:
     return splits
 
 
-def build_network(model: Choice, num_classes: int, input_shape: tuple[int, int, int]) -> nn.Module:
-    """A network with fresh weights from torch's global generator."""
+def build_network(model: Choice, num_classes: int, input_shape: tuple[int, int, int], fresh: bool = False) -> nn.Module:
+    """A network with initial weights from torch's global generator, or pretrained where its settings say so.
+
+    ``fresh`` leaves the pretrained ones out, for a network that gets others or that is only looked at.
+    """
+    settings = model.settings
+    if fresh and "pretrained" in settings and ":" not in model.name:
+        settings = {**settings, "pretrained": "none"}
     try:
-        network: nn.Module = MODELS.build(model.name, model.settings, num_classes=num_classes, input_shape=input_shape)
+        network: nn.Module = MODELS.build(model.name, settings, num_classes=num_classes, input_shape=input_shape)
     except ValueError as error:
         raise InputError(f"model {model.name}: {error}") from None
     return network
+
+
+def trace_model(
+    network: nn.Module, model: ModelChoice, input_shape: tuple[int, int, int], residual: str = "independent"
+) -> Traced:
+    """``network`` as raprune runs it, with what the study says of its tracing."""
+    try:
+        return trace(network, input_shape, residual=residual, whole=model.whole, output=model.output)
+    except InputError as error:
+        raise InputError(f"model {model.name}: {error}") from error

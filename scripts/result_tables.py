@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from raprune.results.schemas import COST_COLUMNS, TABLES
 
-TYPES = {"string": "text", "int64": "integer", "double": "float", "bool": "bool"}
+TYPES = {"string": "text", "int64": "integer", "double": "float", "bool": "bool", "binary": "bytes"}
 INTRODUCTIONS = {
     "trial": "One row a trial.",
     "layers": "One row a trial and decided layer.",
     "updates": "One row an update of a layer's agent.",
     "candidates": "One row a mask that a method asked to have scored. Masks of the agent's updates have `update` set; "
     "those of its search after the learning do not.",
+    "pictures": "Of a network with a label a pixel: the validation images that pruning changed the most and the least, "
+    "`image` in colours and the other three as maps of classes. No file where a trial has none.",
 }
 
 

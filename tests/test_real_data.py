@@ -53,10 +53,12 @@ def test_permuted_classes_are_noticed(cifar: Splits, vgg16: nn.Module) -> None:
 
 def test_masked_is_removed_on_real_images(cifar: Splits, vgg16: nn.Module) -> None:
     network = vgg16.double()
-    graph = trace(network, (3, 32, 32))
-    plan = {layer: random_mask(group.num_filters, seed) for seed, (layer, group) in enumerate(graph.groups.items())}
+    traced = trace(network, (3, 32, 32))
+    plan = {
+        layer: random_mask(group.num_filters, seed) for seed, (layer, group) in enumerate(traced.graph.groups.items())
+    }
     images = normalise(cifar.val.images_BCHW[:24], cifar, torch.float64)
-    smaller = shrink(network, graph, plan)
+    smaller = shrink(traced, plan)
     with torch.no_grad():
         agree(masked_after_norm(network, plan, images), smaller(images))
     assert count_params(smaller) < 0.6 * count_params(network)

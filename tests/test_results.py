@@ -17,7 +17,15 @@ import pytest
 from raprune.errors import ResultsError
 from raprune.results import COST_COLUMNS, SCHEMA_VERSION, SCHEMAS, FolderLock, TrialStore, read_study
 from raprune.results.write import write_json, write_table, write_text
-from tests.analysis.make_tables import candidate_row, layer_row, manifest, trial_row, unfinished_row, update_row
+from tests.analysis.make_tables import (
+    candidate_row,
+    layer_row,
+    manifest,
+    picture_row,
+    trial_row,
+    unfinished_row,
+    update_row,
+)  # fmt: skip
 
 ROOT = Path(__file__).resolve().parents[1]
 ROWS: dict[str, list[dict[str, Any]]] = {
@@ -25,6 +33,7 @@ ROWS: dict[str, list[dict[str, Any]]] = {
     "layers": [layer_row("t", 0), layer_row("t", 1, keep_mask=[False, True], pruned_val_score=None)],
     "updates": [update_row("t", "features.0", 0, score_mean=None), update_row("t", "features.0", 1)],
     "candidates": [candidate_row("t", "features.0", 0), candidate_row("t", "features.0", 1, score=None, update=None)],
+    "pictures": [picture_row("t", "improved", 0), picture_row("t", "worse", 0, change=-3.0)],
 }
 
 
@@ -119,6 +128,34 @@ def test_an_older_schema_loads_with_nulls(tmp_path: Path) -> None:
     assert list(trials.columns) == SCHEMAS["trial"].names
     assert trials[["num_layers_whole", "preset"]].isna().all(axis=None)
     assert trials["val_score"].tolist() == [98.0]
+
+
+def test_version_1_loads_without_units_and_pictures(tmp_path: Path) -> None:
+    row = trial_row("t")
+    first = pa.Table.from_pylist([row], schema=SCHEMAS["trial"]).drop_columns(["score_unit"])
+    folder = tmp_path / "trials" / "t"
+    folder.mkdir(parents=True)
+    pq.write_table(first.replace_schema_metadata({"raprune_schema_version": "1"}), folder / "trial.parquet")
+    write_json(tmp_path / "manifest.json", manifest([row], schema_version=1))
+    tables = read_study(tmp_path)
+    assert tables.trials["score_unit"].isna().all()
+    assert tables.trials["val_score"].tolist() == [98.0]
+    assert list(tables.pictures.columns) == SCHEMAS["pictures"].names
+    assert tables.pictures.empty
+
+
+def test_pictures_are_read_with_their_trials(tmp_path: Path) -> None:
+    rows = [trial_row(name) for name in ("b", "a", "none")]
+    for row in rows:
+        store = TrialStore(tmp_path, "made", row["trial_id"])
+        if row["trial_id"] != "none":
+            store.write_pictures([own(picture_row(row["trial_id"], "improved", place)) for place in range(2)])
+        store.write_trial(own(row))
+    write_json(tmp_path / "manifest.json", manifest(rows))
+    pictures = read_study(tmp_path).pictures
+    assert list(pictures["trial_id"]) == ["b", "b", "a", "a"]
+    assert list(pictures["place"]) == [0, 1, 0, 1]
+    assert pictures["label"][0] == picture_row("b", "improved", 0)["label"]
 
 
 def test_a_newer_schema_is_refused(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ LAYERS = {
     0: ["errors", "seeds", "registry", "study", "results"],
     1: [
         "data", "scoring", "deciding", "rewarding", "ordering", "evaluating", "masks", "search", "graph", "surgery",
-        "split", "measure", "train", "weights", "state", "workload", "engine", "baseline",
+        "proof", "split", "measure", "train", "weights", "pretrained", "state", "workload", "engine", "baseline",
+        "dense", "pictures",
     ],
     2: ["models", "datasets", "scores", "methods", "orders", "rewards", "evaluators"],
     3: ["candidates", "commit", "snapshots", "rows", "trial", "preflight"],

@@ -76,6 +76,26 @@ def test_other_precisions_become_the_networks(tmp_path: Path, name: str, dtype: 
         assert torch.equal(tensor, given[key].float())
 
 
+class Renaming(nn.Sequential):
+    """Knows a published network by other names."""
+
+    def adapt_state_dict(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {name.replace("conv.", "0."): tensor for name, tensor in tensors.items()}
+
+
+def test_a_network_can_give_published_tensors_its_own_names(tmp_path: Path) -> None:
+    given = {name.replace("0.", "conv.", 1) if name[0] == "0" else name: t for name, t in state().items()}
+    assert "conv.weight" in given
+    file = written(tmp_path, given)
+    assert "conv.weight: the network has no such tensor" in refusal(file)
+    target = Renaming(*network())
+    load_checkpoint(target, file)
+    assert all(torch.equal(tensor, state()[name]) for name, tensor in target.state_dict().items())
+    del given["conv.bias"]
+    with pytest.raises(InputError, match=r"0\.bias: the checkpoint has no such tensor"):
+        load_checkpoint(target, written(tmp_path, given))
+
+
 def spoilt(change: Callable[[dict[str, Tensor]], object]) -> dict[str, Tensor]:
     tensors = dict(state())
     change(tensors)

@@ -14,11 +14,12 @@ from raprune.candidates import Candidates, Scale
 from raprune.data import Split, Splits
 from raprune.engine import Engine
 from raprune.evaluating import EvaluatedMask, Purpose
+from raprune.graph import Traced, trace
 from raprune.models.vgg16 import Vgg16
 from raprune.registry import DATASETS, REWARDS, SCORES
 from raprune.scoring import Score
 from raprune.state import State
-from raprune.study.schema import Choice, FinetuneLength, FinetuneSpec, ScoringSpec
+from raprune.study.schema import Choice, FinetuneLength, FinetuneSpec, ModelChoice, ScoringSpec
 from raprune.train import Recipe, steps_per_epoch, train
 from raprune.workload import Workload
 
@@ -86,16 +87,19 @@ class FixedWorkload(Workload):
     def load_data(self) -> Splits:
         return self.splits
 
-    def load_network(self, num_classes: int, input_shape: tuple[int, int, int]) -> nn.Module:
-        return self.network
+    def load_network(self, num_classes: int, input_shape: tuple[int, int, int]) -> Traced:
+        return trace(copy.deepcopy(self.network), input_shape, residual=self.residual)
 
 
-def engine_of(network: nn.Module, splits: Splits, before_reward: int = 0, **options: Any) -> Engine:
+def engine_of(
+    network: nn.Module, splits: Splits, before_reward: int = 0, residual: str = "independent", **options: Any
+) -> Engine:
     """An engine on a given network and data."""
     finetune = FinetuneSpec(before_reward=FinetuneLength(steps=before_reward), after_layer=FinetuneLength(steps=2))
     workload = FixedWorkload(
-        "key", Choice(name="vgg16"), Choice(name="given"), Choice(name="top1_accuracy"), ScoringSpec(batch_size=40),
-        finetune, 0, "baseline", "nowhere", network, splits,
+        "key", ModelChoice(name="vgg16"), Choice(name="given"), Choice(name="top1_accuracy"),
+        ScoringSpec(batch_size=40),
+        finetune, 0, "baseline", "nowhere", residual, network, splits,
     )  # fmt: skip
     return Engine(workload, "cpu", **options)
 
@@ -114,6 +118,9 @@ class EngineEvaluator:
 
     def measure(self, state: State, split: str) -> float:
         return self.engine.measure(state, split)
+
+    def pictures(self, state: State) -> list[dict[str, Any]]:
+        return self.engine.pictures(state)
 
     def describe(self) -> list[dict[str, object]]:
         return [self.engine.describe()]

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from raprune.results import Tables
 
 from ..frames import completed_trials, with_trial
-from ..labels import in_order, joined
+from ..labels import bounds_label, in_order, joined, short_name, wrapped
 from ..style import bound_colours, grouped_legend, new_figure, tidy
 
 PLACE = 2
@@ -19,14 +19,22 @@ CAPTION = (
     "Share of each layer's filters pruned, layers from the input (left) to the output, one line a drop bound. "
     "Mean over seeds. Matched trials are left out: they have their partner's ratios."
 )
-NAMED = 24
+SIDE_BY_SIDE = 24
+"""Up to so many layers the methods stand side by side; panels of more layers are wide, one below the other."""
+NAMED = 64
 """Up to so many layers the axis names them; more are numbered."""
+LONGEST_NAME = 26
 
 
 def select(tables: Tables) -> pd.DataFrame:
     """Context, order, method, bound, layer_index, layer, pruning_ratio: the mean over seeds."""
     trials = completed_trials(tables)
-    keys = ["context", "order", "method", "bound"]
+    contexts = [
+        joined(context, "" if single else scope)
+        for context, scope, single in zip(trials["context"], trials["scope"], trials["single"], strict=True)
+    ]
+    trials = trials.assign(context=contexts)
+    keys = ["context", "order", "method", "bound", "unit"]
     layers = with_trial(tables.layers, trials[~trials["matched"]], keys)
     keys += ["layer_index", "layer"]
     means = layers.groupby(keys, sort=False)["pruning_ratio"].mean().reset_index()
@@ -34,21 +42,29 @@ def select(tables: Tables) -> pd.DataFrame:
 
 
 def draw(frame: pd.DataFrame) -> Figure:
-    """A row for each order and context, a column for each method."""
+    """A row for each order and context, a column for each method; or a row for each of them."""
     methods = in_order(frame["method"])
-    rows = list(frame.groupby(["context", "order"], sort=False))
+    most = int(frame["layer_index"].max()) + 1
+    wide = most > SIDE_BY_SIDE
+    rows = [
+        (context, order, row, [method] if wide else methods)
+        for (context, order), row in frame.groupby(["context", "order"], sort=False)
+        for method in (in_order(row["method"]) if wide else [""])
+    ]
+    columns = 1 if wide else len(methods)
+    width = min(15.0, 1 + 0.2 * most) if wide else 3.7
     colours = bound_colours(list(frame["bound"]))
-    figure = new_figure(max(6.0, 1 + 3.7 * len(methods)), 1.7 + 2.1 * len(rows))
-    one_network = frame["context"].nunique() == 1
-    panels = figure.subplots(len(rows), len(methods), sharex=one_network, sharey=True, squeeze=False)
-    for ((context, order), row), row_panels in zip(rows, panels, strict=True):
-        for method, axes in zip(methods, row_panels, strict=True):
+    figure = new_figure(max(6.0, 1 + width * columns), 1.7 + 2.1 * len(rows))
+    one_network = not frame.groupby("layer_index")["layer"].nunique().gt(1).any()
+    panels = figure.subplots(len(rows), columns, sharex=one_network, sharey=True, squeeze=False)
+    for (context, order, row, shown), row_panels in zip(rows, panels, strict=True):
+        for method, axes in zip(shown, row_panels, strict=True):
             part = row[row["method"] == method]
             axes.set_visible(not part.empty)
             for bound, line in part.groupby("bound", sort=False):
                 x, y = line["layer_index"] + 1, 100 * line["pruning_ratio"]
                 axes.plot(x, y, marker="o", markersize=3.5, linewidth=1.3, color=colours[bound])
-            axes.set_title(joined(method, order, context))
+            axes.set_title(wrapped(joined(method, order, context), width))
             axes.set_ylim(-3, 103)
             _name_layers(axes, row)
             tidy(axes)
@@ -56,12 +72,16 @@ def draw(frame: pd.DataFrame) -> Figure:
     for axes in panels[-1]:
         axes.set_xlabel("layer")
     lines = {bound: Line2D([], [], color=colour, marker="o", markersize=3.5) for bound, colour in colours.items()}
-    grouped_legend(figure, {"drop bound (points)": lines})
+    grouped_legend(figure, {bounds_label(frame): lines})
     return figure
 
 
 def _name_layers(axes: Axes, row: pd.DataFrame) -> None:
     names = row.drop_duplicates("layer_index").sort_values("layer_index")
+    axes.set_xlim(0.4, names["layer_index"].max() + 1.6)
     if len(names) <= NAMED:
-        labels = [f"{index + 1}: {layer}" for index, layer in zip(names["layer_index"], names["layer"], strict=True)]
+        labels = [
+            f"{index + 1}: {short_name(layer, LONGEST_NAME)}"
+            for index, layer in zip(names["layer_index"], names["layer"], strict=True)
+        ]
         axes.set_xticks(list(names["layer_index"] + 1), labels, rotation=90, fontsize=7)

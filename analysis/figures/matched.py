@@ -8,15 +8,15 @@ from matplotlib.figure import Figure
 from raprune.results import Tables
 
 from ..bars import bar_legend, grouped_bars
-from ..frames import by_split, completed_trials, over_seeds
-from ..labels import bound_text, drop_text, in_bound_order, in_order
+from ..frames import by_split, completed_trials, over_seeds, whole_networks
+from ..labels import bound_text, drop_text, in_bound_order, in_order, score_drop_label
 from ..style import SOFT, method_colours, new_figure
 
 PLACE = 6
 TITLE = "The same ratios, chosen differently"
 CAPTION = (
     "Score lost when other methods prune as many filters of every layer as their partner did, with the same committed "
-    "fine-tunes; lower is better. On each bar the points lost and, under them, the share of filters pruned. Mean over "
+    "fine-tunes; lower is better. On each bar the score lost and, under them, the share of filters pruned. Mean over "
     "seeds, whiskers from the lowest to the highest."
 )
 BARS_A_ROW = 14
@@ -25,7 +25,7 @@ BARS_A_ROW = 14
 
 def select(tables: Tables) -> pd.DataFrame:
     """Split, setting (bound, order and what else differs), method, pruning_ratio, score_drop."""
-    trials = completed_trials(tables)
+    trials = whole_networks(completed_trials(tables))
     partner = trials["matched_trial_id"].fillna(trials["trial_id"])
     trials = trials.assign(partner=partner)
     trials = trials[trials["partner"].isin(trials.loc[trials["matched"], "partner"])]
@@ -42,7 +42,8 @@ def select(tables: Tables) -> pd.DataFrame:
     )
     places = {bound: place for place, bound in enumerate(in_bound_order(trials["bound"]))}
     trials = trials.sort_values("bound", key=lambda column: column.map(places), kind="stable")
-    return over_seeds(by_split(trials), ["split", "setting", "method"], "score_drop", "pruning_ratio")
+    keys = ["split", "setting", "method", "score_name", "unit"]
+    return over_seeds(by_split(trials), keys, "score_drop", "pruning_ratio")
 
 
 def draw(frame: pd.DataFrame) -> Figure:
@@ -62,6 +63,6 @@ def draw(frame: pd.DataFrame) -> Figure:
         axes.axhline(0, color=SOFT, linewidth=0.8)
         axes.set_title(split)
     for row in panels:
-        row[0].set_ylabel("score drop (points)")
+        row[0].set_ylabel(score_drop_label(frame))
     bar_legend(figure, colours)
     return figure

@@ -8,23 +8,23 @@ from matplotlib.figure import Figure
 from raprune.results import Tables
 
 from ..bars import bar_legend, grouped_bars
-from ..frames import SPLITS, completed_trials, over_seeds
-from ..labels import bound_text, drop_text, in_bound_order, in_order, joined
+from ..frames import SPLITS, completed_trials, over_seeds, whole_networks
+from ..labels import bound_text, drop_text, in_bound_order, in_order, joined, wrapped
 from ..style import new_figure, order_colours
 
-PLACE = 3
+PLACE = 4
 TITLE = "Does the order of the layers matter"
 CAPTION = (
     "Share of filters pruned within the drop bound, by the order in which the layers were decided. On each bar the "
-    "points of test score lost (of validation score where there is no test split); a minus is a gain. Mean over "
-    "seeds, whiskers from the lowest to the highest."
+    "test score lost, in points of its unit (of validation score where there is no test split); a minus is a gain. "
+    "Mean over seeds, whiskers from the lowest to the highest."
 )
 PANELS_A_ROW = 3
 
 
 def select(tables: Tables) -> pd.DataFrame:
     """Context, bound, method, order, pruning_ratio, score_drop, split; empty where all trials share one order."""
-    trials = completed_trials(tables)
+    trials = whole_networks(completed_trials(tables))
     trials = trials[~trials["matched"]]
     has_test = bool(len(trials)) and bool(trials["test_score_drop"].notna().all())
     column = "test_score_drop" if has_test else "val_score_drop"
@@ -56,7 +56,7 @@ def draw(frame: pd.DataFrame) -> Figure:
     for (context, bound), axes in zip(wanted, panels.flat, strict=False):
         part = frame[(frame["context"] == context) & (frame["bound"] == bound)]
         grouped_bars(axes, part, "method", "order", colours)
-        axes.set_title(joined(bound_text(bound), context))
+        axes.set_title(wrapped(joined(bound_text(bound), context), 4.4))
     for row in panels:
         row[0].set_ylabel("filters pruned (%)")
     bar_legend(figure, colours)

@@ -9,7 +9,7 @@ from raprune.results import Tables
 
 from ..updates import NOTE, by_update, draw_updates
 
-PLACE = 4
+PLACE = 8
 TITLE = "What the agents learned: reward"
 CAPTION = (
     "Mean reward (no unit) of the masks sampled for each update, one panel a layer, layers from the input to the "

@@ -10,18 +10,18 @@ from matplotlib.ticker import MaxNLocator
 
 from raprune.results import Tables
 
-from ..frames import by_split, completed_trials
-from ..labels import NO_BOUND, in_bound_order, in_order, joined
+from ..frames import by_split, completed_trials, whole_networks
+from ..labels import NO_BOUND, bounds_label, in_bound_order, in_order, joined, score_drop_label, wrapped
 from ..style import INK, MARKERS, SOFT, grouped_legend, method_colours, new_figure, tidy
 
 PLACE = 1
 TITLE = "How much can go, and what it costs"
 CAPTION = (
-    "Each point is a trial: the share of filters pruned against the points of score it lost; further right and "
+    "Each point is a trial: the share of filters pruned against the score it lost; further right and "
     "lower is better. Dotted lines are the drop bounds, which hold on validation; the test score was never looked "
     "at while pruning. A hollow point is matched: it prunes as many filters of every layer as its partner, whose "
     "bound its shape tells, and has no bound itself. The line is the Pareto front: all that lies above it and to "
-    "its left is beaten."
+    "its left is beaten. Trials that decide one layer each are not shown here."
 )
 LOGARITHMIC_FROM = 3
 """Drops of more than so many times the largest bound would flatten the rest: they get a logarithmic scale."""
@@ -29,12 +29,13 @@ LOGARITHMIC_FROM = 3
 
 def select(tables: Tables) -> pd.DataFrame:
     """One row a trial and split: what it is, pruning_ratio, score_drop, pareto."""
-    frame = by_split(completed_trials(tables))
+    frame = by_split(whole_networks(completed_trials(tables)))
     front = pd.Series(False, index=frame.index)
     for _, part in frame.groupby(["context", "scope", "split"], sort=False):
         front[part.index] = pareto(part["pruning_ratio"], part["score_drop"])
     columns = ["trial_id", "split", "context", "scope", "method", "matched", "bound", "order", "seed"]
-    return frame.assign(pareto=front)[[*columns, "pruning_ratio", "score_drop", "pareto"]]
+    columns += ["score_name", "unit", "pruning_ratio", "score_drop"]
+    return frame.assign(pareto=front)[[*columns, "pareto"]]
 
 
 def pareto(ratio: pd.Series, drop: pd.Series) -> pd.Series:
@@ -55,13 +56,13 @@ def draw(frame: pd.DataFrame) -> Figure:
     colours = method_colours(in_order(frame["method"]))
     figure = new_figure(max(6.4, 5.4 * len(splits)), 1.2 + 3.6 * len(contexts))
     panels = figure.subplots(len(contexts), len(splits), sharex=True, sharey=True, squeeze=False)
-    ylabel = _scale(panels[0][0], frame["score_drop"], [float(b) for b in bounds if b != NO_BOUND])
+    ylabel = _scale(panels[0][0], frame, [float(b) for b in bounds if b != NO_BOUND])
     for context, row in zip(contexts, panels, strict=True):
         for split, axes in zip(splits, row, strict=True):
             part = frame[(frame["split"] == split) & (frame["context"] == context)]
             _panel(axes, part, colours, markers)
             _front(axes, part, left - margin)
-            axes.set_title(joined(split, context))
+            axes.set_title(wrapped(joined(split, context), 5.4))
         row[0].set_ylabel(ylabel)
     panels[0][0].set_xlim(left - margin, right + margin)
     for axes in panels[-1]:
@@ -109,18 +110,19 @@ def _has_front(frame: pd.DataFrame) -> bool:
     return frame["scope"].nunique() == 1
 
 
-def _scale(axes: Axes, drops: pd.Series, bounds: list[float]) -> str:
+def _scale(axes: Axes, frame: pd.DataFrame, bounds: list[float]) -> str:
     """Set the scale of the shared y axis; its label."""
+    drops, label = frame["score_drop"], score_drop_label(frame)
     linear = max(bounds, default=float("inf"))
     if drops.abs().max() <= LOGARITHMIC_FROM * linear:
-        return "score drop (points)"
+        return label
     axes.set_yscale("symlog", linthresh=linear, linscale=1.5)
     lowest = max(float(drops.min()), -linear)
     ticks = [t for t in MaxNLocator(5).tick_values(min(0.0, lowest), linear) if t <= linear]
     ticks += [t for t in (2, 5, 10, 20, 50, 100) if t > 1.5 * linear]
     axes.set_yticks(ticks, [f"{t:g}".replace("-", "−") for t in ticks], minor=False)
     axes.set_yticks([], minor=True)
-    return f"score drop (points, logarithmic above {linear:g})"
+    return f"{label.removesuffix(')')}, logarithmic above {linear:g})"
 
 
 def _legend(frame: pd.DataFrame, colours: dict[str, str], markers: dict[str, str]) -> dict[str, dict[str, Line2D]]:
@@ -135,6 +137,6 @@ def _legend(frame: pd.DataFrame, colours: dict[str, str], markers: dict[str, str
         kinds["Pareto front"] = Line2D([], [], color=INK, linewidth=1.5)
     return {
         "method": {method: point("o", colour) for method, colour in colours.items()},
-        "drop bound (points)": {bound: point(marker, SOFT) for bound, marker in markers.items()},
+        bounds_label(frame): {bound: point(marker, SOFT) for bound, marker in markers.items()},
         "trial": kinds,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -40,6 +41,9 @@ class InProcess:
 
     def measure(self, state: State, split: str) -> float:
         return self.engine.measure(state, split)
+
+    def pictures(self, state: State) -> list[dict[str, Any]]:
+        return self.engine.pictures(state)
 
     def describe(self) -> list[dict[str, object]]:
         return [{"name": self.name, **self.engine.describe()}]

@@ -10,7 +10,7 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
@@ -18,10 +18,13 @@ from torch import Tensor
 from raprune.evaluating import EvaluatedMask, PoolAddress, Purpose
 from raprune.evaluators.dispatch import Call, Dispatcher
 from raprune.masks import pack, unpack
-from raprune.registry import EVALUATORS
+from raprune.registry import EVALUATORS, add_import_path
 from raprune.state import State
 from raprune.study.schema import EvaluatorsSpec, TrialSpec
 from raprune.workload import Workload
+
+if TYPE_CHECKING:
+    from raprune.evaluators.sharing import Refs
 
 BATCH_BELOW_S = 0.02
 """Masks that take less than this travel several to a call."""
@@ -35,9 +38,19 @@ class EvaluatorProcess:
     Its engine (network and data, loaded once for each workload) and states are kept only to save their loading.
     """
 
-    def __init__(self, name: str, settings: EvaluatorsSpec, device: str) -> None:
-        import raprune.engine  # noqa: F401  (torch is loaded while the baseline is prepared)
+    def __init__(
+        self,
+        name: str,
+        settings: EvaluatorsSpec,
+        device: str,
+        import_path: tuple[str, ...] = (),
+        data: Refs | None = None,
+    ) -> None:
+        import raprune.engine  # noqa: F401  (torch is loaded before the first call)
+        from raprune.evaluators.sharing import use_shared
 
+        add_import_path(import_path)
+        use_shared(data or {})
         self.name = name
         self.settings = settings
         self.device = device
@@ -90,6 +103,9 @@ class EvaluatorProcess:
 
     def measure(self, workload: Workload, version: str, ref: list[Any], split: str) -> list[float]:
         return [self._engine(workload).measure(self._state(version, ref), split)]
+
+    def pictures(self, workload: Workload, version: str, ref: list[Any]) -> list[list[dict[str, Any]]]:
+        return [self._engine(workload).pictures(self._state(version, ref))]
 
     def describe(self, workload: Workload) -> list[dict[str, object]]:
         return [{"name": self.name, "process": os.getpid(), **self._engine(workload).describe()}]
@@ -144,6 +160,10 @@ class RayPool:
     def measure(self, state: State, split: str) -> float:
         score: float = self._one("measure", state, split)
         return score
+
+    def pictures(self, state: State) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = self._one("pictures", state)
+        return rows
 
     def describe(self) -> list[dict[str, object]]:
         import ray

@@ -41,9 +41,17 @@ class Resources:
 
 
 def connect(
-    address: str | None, namespace: str, spec: EvaluatorsSpec, count: int | str, threads: int, cpus: int | None = None
+    address: str | None,
+    namespace: str,
+    spec: EvaluatorsSpec,
+    count: int | str,
+    threads: int,
+    cpus: int | None = None,
+    data_bytes: int = 0,
 ) -> bool:
     """Start Ray on this machine (with ``cpus`` cores instead of its own), or join the cluster at ``address``.
+
+    A Ray that is started here gets room for ``data_bytes`` of images.
 
     True where this process had joined one before: then it is not ours to end.
     A study that cannot fit this machine is refused before anything starts.
@@ -66,7 +74,9 @@ def connect(
         if isinstance(count, int) and spec.device != "cuda":
             _check_cpus(count, threads, float(cpus), "this machine", has_gpus=_maybe_gpus())
         # "local": without it Ray would join whatever cluster runs on this machine
-        ray.init("local", num_cpus=cpus, include_dashboard=False, object_store_memory=_store_bytes(), **common)
+        ray.init(
+            "local", num_cpus=cpus, include_dashboard=False, object_store_memory=_store_bytes(data_bytes), **common
+        )
     else:
         _join(address, common)
     for name in ("ray", "ray.tune", "ray.air"):
@@ -118,10 +128,10 @@ def _has_token() -> bool:
     return bool(named) or (Path.home() / ".ray" / "auth_token").is_file()
 
 
-def _store_bytes() -> int:
-    """Object store: a few states in flight, at most a tenth of the memory."""
+def _store_bytes(data_bytes: int) -> int:
+    """Object store: the data, and a few states in flight, for which at most a tenth of the memory."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return int(max(256 * 2**20, min(4 * 2**30, total // 10)))
+    return int(data_bytes + max(256 * 2**20, min(4 * 2**30, total // 10)))
 
 
 def _maybe_gpus() -> bool:

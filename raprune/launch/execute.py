@@ -10,7 +10,7 @@ from typing import Any
 
 from raprune.errors import RapruneError
 from raprune.evaluating import PoolAddress
-from raprune.registry import EVALUATORS
+from raprune.registry import EVALUATORS, add_import_path
 from raprune.results import TrialStore, write_text
 from raprune.rows import describe_error, unfinished_row
 from raprune.study import TrialSpec
@@ -30,6 +30,8 @@ class Place:
     device: str
     pool: PoolAddress | None
     """``None``: in process."""
+    import_path: tuple[str, ...] = ()
+    """Folders from which the study's own plug-ins are imported."""
 
     def store(self, trial: TrialSpec, trial_id: str | None = None) -> TrialStore:
         """The folder of a trial (or of the one with ``trial_id``)."""
@@ -44,6 +46,7 @@ def execute(trial: TrialSpec, place: Place, progress: Callable[[dict[str, Any]],
 
     A completed trial returns at once. A failure leaves a row with the traceback, and the same in ``error.txt``.
     """
+    add_import_path(place.import_path)
     store = place.store(trial)
     if store.status() == "completed":
         return "completed"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import shutil
 import uuid
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from raprune.errors import InputError
 from raprune.evaluating import PoolAddress
+from raprune.evaluators.sharing import Refs, data_bytes, share_data
 from raprune.launch.cluster import Resources, connect, resources_for
 from raprune.launch.execute import Place
 from raprune.launch.tuning import run_tune
@@ -43,7 +45,7 @@ def ray_runner(
     watch.phase("joining the Ray cluster" if address else "starting Ray")
     threads = max(trial.scoring.threads for trial in plan.trials)
     namespace = f"raprune-{plan.spec.name}-{uuid.uuid4().hex[:8]}"
-    joined = connect(address, namespace, plan.spec.evaluators, count, threads)
+    joined = connect(address, namespace, plan.spec.evaluators, count, threads, data_bytes=data_bytes(todo))
     import ray  # only now: Ray reads its environment when it is imported
 
     try:
@@ -67,6 +69,8 @@ class RayRunner:
         self.resources = resources
         self.namespace = namespace
         self.actors: list[Any] = []
+        self.data: Refs = {}
+        """Held as long as an evaluator may be started again."""
         num_masks = [trial.method.settings.get("masks_per_update", 1) for trial in todo]
         self.trials_in_flight = max(2, math.ceil(2 * resources.num_evaluators / max(1, *num_masks, 1)))
         self.place = Place(
@@ -76,14 +80,16 @@ class RayRunner:
             resources.num_evaluators,
             resources.device,
             None,
+            (os.getcwd(),),
         )
 
     def prepare(self, trials: Sequence[TrialSpec]) -> None:
-        """The pool; then the baselines, trained or loaded and measured by its evaluators."""
+        """The data, shared; the pool; then the baselines, trained or loaded and measured by its evaluators."""
         import ray
 
         from raprune.evaluators.dispatch import Call, Dispatcher
 
+        self.data = share_data(trials)
         self._start_pool()
         distinct = list({trial.baseline_key: trial for trial in trials}.values())
 
@@ -106,7 +112,8 @@ class RayRunner:
             options = self.resources.options | {"name": name, "namespace": self.namespace}
             options |= {"max_restarts": -1, "max_task_retries": 0}
             spec = self.place.evaluators
-            self.actors.append(actor.options(**options).remote(name, spec, self.resources.device))
+            arguments = (name, spec, self.resources.device, self.place.import_path, self.data)
+            self.actors.append(actor.options(**options).remote(*arguments))
         pings = [a.ping.remote() for a in self.actors]
         _, missing = ray.wait(pings, num_returns=len(pings), timeout=READY_S)
         if missing:

@@ -17,12 +17,13 @@ from raprune.results.schemas import SCHEMA_VERSION, SCHEMAS
 
 @dataclass(frozen=True)
 class Tables:
-    """The four tables of a study, its present trials only, and its manifest."""
+    """The five tables of a study, its present trials only, and its manifest."""
 
     trials: pd.DataFrame
     layers: pd.DataFrame
     updates: pd.DataFrame
     candidates: pd.DataFrame
+    pictures: pd.DataFrame
     manifest: dict[str, Any]
 
 
@@ -44,7 +45,9 @@ def read_study(folder: Path) -> Tables:
         raise ResultsError(f"{folder} has schema version {version}; this raprune reads up to {SCHEMA_VERSION}")
     ids: list[str] = manifest["trial_ids"]
     frames = {name: _read(folder, ids, pattern, name) for name, pattern in _PATTERNS.items()}
-    return Tables(frames["trial"], frames["layers"], frames["updates"], frames["candidates"], manifest)
+    return Tables(
+        frames["trial"], frames["layers"], frames["updates"], frames["candidates"], frames["pictures"], manifest
+    )
 
 
 _PATTERNS = {
@@ -52,6 +55,7 @@ _PATTERNS = {
     "layers": "layers-*.parquet",
     "updates": "updates-*.parquet",
     "candidates": "candidates-*.parquet",
+    "pictures": "pictures.parquet",
 }
 
 

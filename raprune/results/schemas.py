@@ -1,13 +1,14 @@
-"""The four tables, column by column: type, unit and meaning. Unknown is null, never 0 or NaN."""
+"""The five tables, column by column: type, unit and meaning. Unknown is null, never 0 or NaN."""
 
 from __future__ import annotations
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Raised with every change of a column; older results still load."""
 
 TEXT, INT, FLOAT, MASK, FLAG = pa.string(), pa.int64(), pa.float64(), pa.list_(pa.bool_()), pa.bool_()
+BYTES = pa.binary()
 
 Columns = dict[str, tuple[pa.DataType, str]]
 
@@ -33,8 +34,8 @@ TABLES: dict[str, Columns] = {
         "layers": (TEXT, "all, or the names of the decided layers (JSON)"),
         "preset": (TEXT, "preset the study was run under"),
         "fidelity": (TEXT, "what a candidate's score was measured with"),
-        "drop_bound": (FLOAT, "points of validation score the network may lose; null for matched trials"),
-        "score_floor": (FLOAT, "percent of validation score to keep, where the bound was given so"),
+        "drop_bound": (FLOAT, "points of score_unit the network may lose on validation; null for matched trials"),
+        "score_floor": (FLOAT, "validation score to keep, in score_unit, where the bound was given so"),
         "matched_trial_id": (TEXT, "the trial whose num_kept this one prunes to"),
         "model_settings": (TEXT, "JSON"),
         "dataset_settings": (TEXT, "JSON"),
@@ -47,14 +48,15 @@ TABLES: dict[str, Columns] = {
         "scoring_settings": (TEXT, "JSON"),
         "baseline_key": (TEXT, "folder of the baseline under baselines/"),
         "score_name": (TEXT, "plug-in: what the scores are"),
+        "score_unit": (TEXT, "percent or dB: unit of the scores and of their drops"),
         "num_val_images": (INT, "images the rewards were measured on"),
-        "baseline_val_score": (FLOAT, "percent"),
-        "baseline_finetuned_val_score": (FLOAT, "percent, nothing pruned, after the same fine-tuning"),
-        "baseline_test_score": (FLOAT, "percent"),
-        "val_score": (FLOAT, "percent, of the pruned network at the end"),
-        "test_score": (FLOAT, "percent, of the pruned network at the end"),
-        "val_score_drop": (FLOAT, "points, positive is worse"),
-        "test_score_drop": (FLOAT, "points, positive is worse"),
+        "baseline_val_score": (FLOAT, "in score_unit"),
+        "baseline_finetuned_val_score": (FLOAT, "in score_unit, nothing pruned, after the same fine-tuning"),
+        "baseline_test_score": (FLOAT, "in score_unit"),
+        "val_score": (FLOAT, "in score_unit, of the pruned network at the end"),
+        "test_score": (FLOAT, "in score_unit, of the pruned network at the end"),
+        "val_score_drop": (FLOAT, "points of score_unit, positive is worse"),
+        "test_score_drop": (FLOAT, "points of score_unit, positive is worse"),
         "num_layers": (INT, "layers that were to be decided"),
         "num_layers_whole": (INT, "of them, those left without a filter pruned"),
         "num_filters": (INT, "filters of all decided layers"),
@@ -84,8 +86,8 @@ TABLES: dict[str, Columns] = {
         "num_kept": (INT, "of them, those kept"),
         "pruning_ratio": (FLOAT, "share pruned, 0 to 1"),
         "keep_mask": (MASK, "true keeps the filter"),
-        "pruned_val_score": (FLOAT, "percent, as cut, before the committed fine-tune"),
-        "finetuned_val_score": (FLOAT, "percent, of the state that was committed"),
+        "pruned_val_score": (FLOAT, "in the trial's score_unit, as cut, before the committed fine-tune"),
+        "finetuned_val_score": (FLOAT, "in the trial's score_unit, of the state that was committed"),
         "params": (INT, "of the network so far"),
         "macs": (INT, "of the network so far"),
         "num_updates": (INT, "updates of the layer's agent"),
@@ -98,7 +100,7 @@ TABLES: dict[str, Columns] = {
         "reward_mean": (FLOAT, "over the update's masks"),
         "reward_std": (FLOAT, "over the update's masks (population)"),
         "reward_max": (FLOAT, "over the update's masks"),
-        "score_mean": (FLOAT, "percent, of the masks whose score is not null"),
+        "score_mean": (FLOAT, "in the trial's score_unit, of the masks whose score is not null"),
         "pruning_ratio_mean": (FLOAT, "over the update's masks"),
         "policy_entropy": (FLOAT, "mean over the filters, nats, before the update"),
     },
@@ -108,12 +110,25 @@ TABLES: dict[str, Columns] = {
         "update": (INT, "the agent's update; null for a mask scored outside of one"),
         "sample": (INT, "place among the masks of its update, or of its layer's other masks"),
         "keep_mask": (MASK, "true keeps the filter"),
-        "score": (FLOAT, "percent; null where psi is under the reward's floor"),
+        "score": (FLOAT, "in the trial's score_unit; null where psi is under the reward's floor"),
         "reward": (FLOAT, "psi times phi; 0 for keep-all"),
         "from_memo": (FLAG, "scored before in this trial"),
         "images_scored": (INT, "images seen; fewer than num_val_images after an early exit"),
         "evaluator": (TEXT, "who scored it"),
         "score_s": (FLOAT, "seconds, fine-tune included"),
+    },
+    "pictures": _KEYS
+    | {
+        "kind": (TEXT, "improved, stayed or worse: what pruning did to the image's global accuracy"),
+        "place": (INT, "from 0, the most first"),
+        "image_index": (INT, "place in the validation split, from 0"),
+        "baseline_global_accuracy": (FLOAT, "percent of the image's labelled pixels"),
+        "pruned_global_accuracy": (FLOAT, "percent of the image's labelled pixels"),
+        "change": (FLOAT, "points of global accuracy, positive is better"),
+        "image": (BYTES, "PNG"),
+        "label": (BYTES, "PNG, its palette's indices are classes, 255 is void"),
+        "baseline": (BYTES, "PNG like label: what the baseline network predicts"),
+        "pruned": (BYTES, "PNG like label: what the pruned network predicts"),
     },
 }
 
@@ -130,5 +145,6 @@ COST_COLUMNS: dict[str, tuple[str, ...]] = {
     "layers": ("wall_time_s",),
     "updates": (),
     "candidates": ("from_memo", "images_scored", "evaluator", "score_s"),
+    "pictures": (),
 }
 """Columns that say what a trial cost; every other column is a pure function of the trial."""

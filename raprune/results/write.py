@@ -101,6 +101,10 @@ class TrialStore:
         self._write(f"candidates-{step}.parquet", "candidates", candidates)
         self._write(f"layers-{step}.parquet", "layers", [layer])
 
+    def write_pictures(self, rows: Sequence[Row]) -> None:
+        """What the trial's network gives for a few images, beside the baseline's."""
+        self._write("pictures.parquet", "pictures", rows)
+
     def write_trial(self, row: Row) -> None:
         """The trial's row: the last file of a trial."""
         self._write("trial.parquet", "trial", [row])

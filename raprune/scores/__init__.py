@@ -1,1 +1,1 @@
-"""Scores, in percent, higher is better. Contract (one file a score): :class:`raprune.scoring.Score`."""
+"""Scores, in percent or dB, higher is better. Contract (one file a score): :class:`raprune.scoring.Score`."""

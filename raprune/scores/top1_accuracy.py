@@ -14,6 +14,7 @@ class Top1Accuracy:
     """Percent of images whose most likely class is their label."""
 
     unit = "percent"
+    labels = "image"
 
     def __init__(self, settings: Settings) -> None:
         del settings

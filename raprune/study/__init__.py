@@ -2,9 +2,9 @@
 
 from raprune.study.check import by_line
 from raprune.study.expand import StudyPlan, UnsoundStudy, load_study
-from raprune.study.schema import Choice, FinetuneLength, FinetuneSpec, StudySpec, TrialSpec
+from raprune.study.schema import Choice, FinetuneLength, FinetuneSpec, ModelChoice, StudySpec, TrialSpec
 
 __all__ = [
-    "Choice", "FinetuneLength", "FinetuneSpec", "StudyPlan", "StudySpec", "TrialSpec", "UnsoundStudy", "by_line",
-    "load_study",
+    "Choice", "FinetuneLength", "FinetuneSpec", "ModelChoice", "StudyPlan", "StudySpec", "TrialSpec", "UnsoundStudy",
+    "by_line", "load_study",
 ]  # fmt: skip

@@ -7,15 +7,14 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from raprune.errors import Problem
-from raprune.registry import Settings
 from raprune.study.reader import UNREADABLE, Document, child
 from raprune.study.schema import StudySpec
 from raprune.study.wording import complaints
 
-S = TypeVar("S", bound=Settings)
+S = TypeVar("S", bound=BaseModel)
 
 
 class Checker:
@@ -24,6 +23,8 @@ class Checker:
     def __init__(self, document: Document) -> None:
         self.document = document
         self._problems = dict.fromkeys(document.problems)
+        self.ways_on: list[str] = []
+        """Commands that would get on, where data are missing."""
 
     @property
     def problems(self) -> list[Problem]:
@@ -32,6 +33,10 @@ class Checker:
 
     def complain(self, path: str, message: str) -> None:
         self._problems[self.document.problem(path, message)] = None
+
+    def missing(self, remedies: Iterable[str]) -> None:
+        """Data are missing; ``remedies`` are the arguments with which the study would find them."""
+        self.ways_on += self.document.commands(remedies)
 
     def study(self, data: dict[str, Any]) -> StudySpec | None:
         """The study's own keys, as far as they are right."""

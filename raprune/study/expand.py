@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from raprune.errors import InputError, Problem, StudyError
-from raprune.registry import KINDS, METHODS, nearest
+from raprune.registry import METHODS, nearest
 from raprune.study.check import Checker, SettingsProblems, origin_path
 from raprune.study.overrides import apply_overrides, merge, set_path
-from raprune.study.presets import COMMON, PLUGIN_PRESETS, PRESETS
+from raprune.study.plugins import choose, plugin_name
+from raprune.study.presets import COMMON, PRESETS
 from raprune.study.reader import UNREADABLE, Document, child, dump, read_document
-from raprune.study.schema import PLUGIN_KEYS, STUDY_KEYS, TRIAL_KEYS, Choice, StudySpec, TrialSpec
+from raprune.study.rehearsal import take_rehearsal
+from raprune.study.schema import PLUGIN_KEYS, STUDY_KEYS, TRIAL_KEYS, Choice, ModelChoice, StudySpec, TrialSpec
 from raprune.study.sweep import MAX_TRIALS, Point, read_sweep
 from raprune.study.wording import shown
 
@@ -51,20 +53,23 @@ class StudyPlan:
 class UnsoundStudy(StudyError):
     """A study with problems, and what can be said of its trials all the same."""
 
-    def __init__(self, problems: Sequence[Problem], plan: StudyPlan) -> None:
-        super().__init__(problems)
+    def __init__(self, problems: Sequence[Problem], plan: StudyPlan, ways_on: Sequence[str] = ()) -> None:
+        super().__init__(problems, ways_on)
         self.plan = plan
         """Wrong values are left out, so that what else is wrong can be found; never to be run."""
 
 
-def load_study(file: Path, overrides: Iterable[str] = (), layer_names: LayerNames | None = None) -> StudyPlan:
-    """Read, check and expand a study file.
+def load_study(
+    file: Path, overrides: Iterable[str] = (), layer_names: LayerNames | None = None, rehearse: bool = False
+) -> StudyPlan:
+    """Read, check and expand a study file; ``rehearse`` lays its rehearsal block over it.
 
     ``overrides`` are ``a.b=value`` texts from ``--set``; ``layer_names`` lists a trial's prunable layers and is asked
     only for ``layers: each``. Raises :class:`StudyError` with every problem found, :class:`UnsoundStudy` where the
     rest can be checked on.
     """
     document = read_document(file)
+    take_rehearsal(document, rehearse)
     apply_overrides(document, overrides)
     checker = Checker(document)
     spec = checker.study({k: v for k, v in document.data.items() if k in STUDY_KEYS and k != "sweep"})
@@ -74,7 +79,7 @@ def load_study(file: Path, overrides: Iterable[str] = (), layer_names: LayerName
     trials, spec = tuple(expansion.trials.values()), spec or StudySpec(name="unnamed")
     plan = StudyPlan(spec, trials, expansion.axes, document, expansion.origins)
     if checker.problems:
-        raise UnsoundStudy(checker.problems, plan)
+        raise UnsoundStudy(checker.problems, plan, checker.ways_on)
     return plan
 
 
@@ -104,7 +109,7 @@ class _Expansion:
                 continue
             place = SettingsProblems(self.checker, _origin(point))
             trials = self._trials(raw, place)
-            searched.setdefault((_name(raw["method"]), *_others(point)), []).extend(trials)
+            searched.setdefault((plugin_name(raw["method"]), *_others(point)), []).extend(trials)
             self._add(point, trials, place.sound)
         methods = sorted({key[0] for key in searched if key[0]})
         for point, raw, match in matched:
@@ -157,8 +162,8 @@ class _Expansion:
             if key not in TRIAL_KEYS:
                 place.complain(child("", key), _not_a_key(key))
         fields = {k: v for k, v in raw.items() if k in TRIAL_KEYS and k not in PLUGIN_KEYS}
-        choices = {kind: self._choice(kind, raw.get(kind), place) for kind in PLUGIN_KEYS}
-        fields |= {kind: choice or Choice(name=_name(COMMON.get(kind)) or "?") for kind, choice in choices.items()}
+        choices = {kind: choose(kind, raw.get(kind), self.preset, place) for kind in PLUGIN_KEYS}
+        fields |= {kind: choice or _stand_in(kind) for kind, choice in choices.items()}
         study = str(self.document.data.get("name", ""))
         fields |= {"study": study, "matched_trial_id": matched_trial_id}
         unbound = {**{k: v for k, v in fields.items() if k != "score_floor"}, "drop_bound": 100.0}
@@ -173,34 +178,9 @@ class _Expansion:
             place.complain(getattr(error, "key", "layers"), str(error))
             return []
 
-    def _choice(self, kind: str, given: Any, place: SettingsProblems) -> Choice | None:
-        if given is None:
-            place.complain(kind, f"is required (known: {', '.join(KINDS[kind].names())})")
-            return None
-        name = _name(given)
-        if name is None:
-            unreadable = given is UNREADABLE or (isinstance(given, dict) and given.get("name") is UNREADABLE)
-            place.sound = False
-            if not unreadable:
-                known = ", ".join(KINDS[kind].names())
-                place.complain(kind, f"must be a name, or a mapping with a name (known: {known}); got {shown(given)}")
-            return None
-        try:
-            plugin = KINDS[kind].get(name)
-        except InputError as error:
-            place.complain(kind if isinstance(given, str) else child(kind, "name"), str(error))
-            return None
-        own = {k: v for k, v in given.items() if k != "name"} if isinstance(given, dict) else {}
-        under = PLUGIN_PRESETS[self.preset].get((kind, name), {})
-        settings = place.validate(plugin.settings, {**under, **own}, kind)
-        problems: list[tuple[str, str]] = getattr(settings, "problems", lambda: [])()
-        for key, message in problems:
-            place.complain(child(kind, key), message)
-        return None if settings is None or problems else Choice(name=name, settings=settings.model_dump(mode="json"))
-
     def _can_match(self, given: dict[str, Any], match: Any, methods: list[str], place: SettingsProblems) -> bool:
         """Whether a method can be matched to the trials of the method called ``match``."""
-        name = _name(given)
+        name = plugin_name(given)
         rankers = [plugin.name for plugin in METHODS if hasattr(plugin.make, "rank")]
         if name in METHODS.names() and name not in rankers:
             message = f"needs a method that ranks the filters ({', '.join(rankers)}); {name} does not"
@@ -236,6 +216,11 @@ def _method_label(trial: TrialSpec, given: Any, others: Sequence[Any]) -> str:
     return " ".join([name, *own])
 
 
+def _stand_in(kind: str) -> Choice:
+    """Takes the place of a plug-in that is no good, so that the rest can be checked."""
+    return (ModelChoice if kind == "model" else Choice)(name=plugin_name(COMMON.get(kind)) or "?")
+
+
 def _not_a_key(key: str) -> str:
     first, _, rest = key.partition(".")
     if rest and first in (*TRIAL_KEYS, *STUDY_KEYS):
@@ -255,12 +240,6 @@ def _origin(point: Point) -> dict[str, str]:
 def _others(point: Point) -> tuple[tuple[str, int], ...]:
     """The point on every axis but the method's."""
     return tuple((axis, index) for axis, index in point.items() if axis != "method")
-
-
-def _name(given: Any) -> str | None:
-    """The name in a plug-in's part of a study."""
-    name = given.get("name") if isinstance(given, dict) else given
-    return name if isinstance(name, str) else None
 
 
 def _label(value: Any) -> str:

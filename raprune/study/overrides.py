@@ -88,15 +88,15 @@ def _override(document: Document, key: str, value: Any) -> None:
     if key == "sweep" and value == {}:
         document.data.pop("sweep", None)
     elif axis == key:
-        _drop_axes(document, key)
+        drop_axes(document, key)
         set_path(document.data, key, value)
     else:
-        _drop_axes(document, axis)
+        drop_axes(document, axis)
         _drop(document, axis)
         sweep = document.data.get("sweep")
         document.data["sweep"] = {**(sweep if isinstance(sweep, dict) else {}), axis: value}
         parts = ["sweep", axis]
-    _forget(document, _path(parts))
+    forget(document, _path(parts))
     document.places[_path(parts)] = "--set"
 
 
@@ -104,7 +104,7 @@ def _path(parts: Iterable[str]) -> str:
     return functools.reduce(child, parts, "")
 
 
-def _drop_axes(document: Document, key: str) -> None:
+def drop_axes(document: Document, key: str) -> None:
     """Take ``key``, what lies inside it and its alternative out of the sweep."""
     sweep = document.data.get("sweep")
     if not isinstance(sweep, dict):
@@ -112,7 +112,7 @@ def _drop_axes(document: Document, key: str) -> None:
     for axis in list(sweep):
         if axis in (key, alternative(key)) or axis.startswith(f"{key}."):
             del sweep[axis]
-            _forget(document, child("sweep", axis))
+            forget(document, child("sweep", axis))
     if not sweep:
         del document.data["sweep"]
 
@@ -126,10 +126,11 @@ def _drop(document: Document, key: str) -> None:
             for parent in parents:
                 data = data[parent]
             del data[last]
-            _forget(document, path)
+            forget(document, path)
 
 
-def _forget(document: Document, path: str) -> None:
+def forget(document: Document, path: str) -> None:
+    """Forget where ``path`` and what lies inside it were written."""
     for place in list(document.places):
         if place == path or place.startswith((f"{path}.", f"{path}[")):
             del document.places[place]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import enum
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,16 @@ class Document:
     """YAML path -> ``file:line`` or ``--set``."""
     problems: list[Problem] = field(default_factory=list)
     """What is wrong with the file's form."""
+
+    can_rehearse: bool = False
+    """Whether the file says how to run in small."""
+
+    def commands(self, remedies: Iterable[str]) -> list[str]:
+        """The study's command line with each of these arguments, and that of its rehearsal."""
+        found = list(remedies)
+        if found and self.can_rehearse:
+            found.append("--rehearse  # the same layers, in small, on data that need no download")
+        return [f"raprune study {self.name} {remedy}" for remedy in found]
 
     def where(self, path: str) -> str:
         """The place of ``path``, or of the nearest thing around it."""

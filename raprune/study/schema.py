@@ -24,6 +24,15 @@ class Choice(Settings):
     settings: dict[str, Any] = Field(default_factory=dict)
 
 
+class ModelChoice(Choice):
+    """A network, and how it is traced."""
+
+    whole: list[str] = Field(default_factory=list)
+    """Modules and nodes that are not looked into: what they read is not pruned."""
+    output: str | int | None = None
+    """The output that is scored, where the network gives several: a key, or a place."""
+
+
 class FinetuneLength(Settings):
     """How long a fine-tune is: ``{epochs: 1}`` or ``{steps: 20}``; 0 for none."""
 
@@ -115,7 +124,7 @@ class TrialSpec(Settings):
     """One point of a study: frozen, complete, picklable. Its id hashes what changes its numbers."""
 
     study: str
-    model: Choice
+    model: ModelChoice
     dataset: Choice
     score: Choice
     baseline: BaselineSpec = BaselineSpec()

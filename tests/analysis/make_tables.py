@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -10,6 +10,8 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from raprune.results import SCHEMA_VERSION, SCHEMAS, Tables, TrialStore, write_json
 
@@ -37,6 +39,7 @@ def trial_row(trial_id: str, **changes: Any) -> Row:
         row[f"{name}_settings"] = "{}"
     row |= {"reward": "bounded_log", "residual": "independent", "layers": "all", "fidelity": "forward only"}
     row |= {"drop_bound": 2.0, "baseline_key": "b0", "score_name": "top1_accuracy", "num_val_images": 500}
+    row |= {"score_unit": "percent"}
     row |= {"baseline_val_score": 99.0, "baseline_finetuned_val_score": 99.2, "baseline_test_score": 98.0}
     row |= {"val_score": 98.0, "test_score": 96.5, "val_score_drop": 1.0, "test_score_drop": 1.5}
     row |= {"num_layers": 3, "num_layers_whole": 0, "num_filters": 30, "num_kept": 18, "pruning_ratio": 0.4}
@@ -49,7 +52,8 @@ def trial_row(trial_id: str, **changes: Any) -> Row:
 def unfinished_row(trial_id: str, status: str, error: str | None, **changes: Any) -> Row:
     """A trial that failed or was stopped: all that is measured is null."""
     known = {"study", "trial_id", "seed", "baseline_seed", "preset", "model", "dataset", "method", "order", "reward"}
-    known |= {"residual", "layers", "fidelity", "drop_bound", "baseline_key", "score_name", "matched_trial_id"}
+    known |= {"residual", "layers", "fidelity", "drop_bound", "baseline_key", "score_name", "score_unit"}
+    known |= {"matched_trial_id"}
     row = {k: v if k in known or k.endswith("_settings") else None for k, v in trial_row(trial_id).items()}
     return row | {"status": status, "error": error} | changes
 
@@ -77,6 +81,34 @@ def candidate_row(trial_id: str, layer: str, sample: int, **changes: Any) -> Row
     return row | {"images_scored": 500, "evaluator": "here", "score_s": 0.01} | changes
 
 
+def picture_row(trial_id: str, kind: str, place: int, classes: Sequence[int] = (0, 1, 2), **changes: Any) -> Row:
+    """An image of 4 x 6 pixels whose label map has ``classes`` in turn and whose pixels are all right."""
+    row: Row = {"study": STUDY, "trial_id": trial_id, "kind": kind, "place": place, "image_index": 10 + place}
+    row |= {"baseline_global_accuracy": 80.0, "pruned_global_accuracy": 82.5, "change": 2.5}
+    row["image"] = png(Image.new("RGB", (6, 4), (200, 100, 50)))
+    return row | dict.fromkeys(("label", "baseline", "pruned"), png_map(classes)) | changes
+
+
+def png_map(classes: Sequence[int], names: Sequence[str] = ("sky", "road")) -> bytes:
+    image = Image.new("L", (6, 4))
+    image.putdata([classes[number % len(classes)] for number in range(24)])
+    image.putpalette([value for index in range(256) for value in colour(index)])
+    info = PngInfo()
+    info.add_text("class_names", json.dumps(list(names)))
+    return png(image, pnginfo=info)
+
+
+def colour(index: int) -> tuple[int, int, int]:
+    """Of a class in the made maps."""
+    return index * 80 % 256, 255 - index, 100
+
+
+def png(image: Image.Image, **options: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, "PNG", **options)
+    return file.getvalue()
+
+
 def manifest(trials: Sequence[Row], **changes: Any) -> dict[str, Any]:
     """A manifest that plans ``trials``."""
     return {
@@ -98,6 +130,7 @@ def make_tables(
     trials: Sequence[Row],
     layers: Sequence[Row] | None = None,
     updates: Sequence[Row] | None = None,
+    pictures: Sequence[Row] = (),
     **changes: Any,
 ) -> Tables:
     """Tables as :func:`raprune.results.read_study` gives them; each completed trial gets three layers and updates."""
@@ -109,7 +142,7 @@ def make_tables(
         updates = [update_row(of, layer, update) for of in learned for layer in LAYERS for update in range(3)]
     return Tables(
         _frame("trial", trials), _frame("layers", layers), _frame("updates", updates), _frame("candidates", []),
-        manifest(trials, **changes),
+        _frame("pictures", pictures), manifest(trials, **changes),
     )  # fmt: skip
 
 
@@ -144,6 +177,42 @@ def grid(
     return rows
 
 
+def single_layers(methods: Sequence[str] = ("agent", "magnitude", "random"), **changes: Any) -> list[Row]:
+    """Each layer decided alone by the first method, the others matched to it; the lost points are 1, 2, 3 ..."""
+    rows = []
+    for layer in LAYERS:
+        for place, method in enumerate(methods):
+            name = f"{layer}-{method}-{len(changes)}"
+            own = {"layers": json.dumps([layer]), "method": method, "test_score_drop": 1.0 + place}
+            partner = {"drop_bound": None, "matched_trial_id": f"{layer}-{methods[0]}-{len(changes)}"} if place else {}
+            rows.append(trial_row(name, **own, **partner) | changes)
+    return rows
+
+
+def layers_of_singles(trials: Sequence[Row]) -> list[Row]:
+    return [layer_row(row["trial_id"], LAYERS.index(json.loads(row["layers"])[0])) for row in trials]
+
+
+def residual_layers(trial_id: str, *ratios: float) -> list[Row]:
+    """Layers of a residual network: roles conv, conv1, conv2, shortcut, conv1, conv2, with these ratios."""
+    roles = ("conv", "conv1", "conv2", "shortcut", "conv1", "conv2")
+    names = ("conv1", "layer1.0.conv1", "layer1.0.conv2", "layer1.0.downsample.0", "layer1.1.conv1", "layer1.1.conv2")
+    return [
+        layer_row(trial_id, 0, layer=name, layer_index=index, prune_step=index, role=role, pruning_ratio=ratio)
+        for index, (name, role, ratio) in enumerate(zip(names, roles, ratios, strict=True))
+    ]
+
+
+def everything() -> Tables:
+    """A study that has data for every figure."""
+    rows, singles = grid(seeds=(0,)), single_layers()
+    layers = [layer_row(row["trial_id"], index) for row in rows for index in range(3)] + layers_of_singles(singles)
+    layers += residual_layers("resnet", 0.1, 0.5, 0.2, 0.3, 0.7, 0.4)
+    pictures = [picture_row(rows[0]["trial_id"], kind, place) for kind in KINDS for place in range(2)]
+    return make_tables([*rows, *singles, trial_row("resnet", model="resnet18")], layers, None, pictures)
+
+
+KINDS = ("improved", "stayed", "worse")
 CASES: dict[str, Tables] = {
     "normal": make_tables(grid()),
     "empty": make_tables([], trial_ids=["to-come"]),
@@ -157,8 +226,11 @@ CASES: dict[str, Tables] = {
     "no bound": make_tables(grid(bounds=(None,), seeds=(0,))),
     "odd names": make_tables(grid(methods=("_mine", "a$b$<&>"), matched=("my-very-long-method-name_v2",), seeds=(0,))),
     "partner gone": make_tables([trial_row("m", method="random", drop_bound=None, matched_trial_id="not-here")]),
-    "layers one by one": make_tables([trial_row(layer, layers=json.dumps([layer])) for layer in LAYERS]),
+    "layers one by one": make_tables(single_layers(), layers_of_singles(single_layers())),
     "two networks": make_tables([*grid(seeds=(0,)), trial_row("r", model="resnet18")]),
+    "decibels": make_tables(grid(seeds=(0,), score_name="psnr", score_unit="dB")),
+    "of version 1": make_tables(grid(seeds=(0,), score_unit=None)),
+    "everything": everything(),
 }
 """Studies in every state a report can meet."""
 
@@ -172,13 +244,10 @@ def write_study(folder: Path, tables: Tables) -> Path:
             updates = [_own(u) for u in _rows(tables.updates, trial["trial_id"]) if u["layer"] == layer["layer"]]
             candidates = [_own(candidate_row(trial["trial_id"], layer["layer"], sample)) for sample in range(2)]
             store.write_layer(layer["prune_step"], _own(layer), updates, candidates)
+        if pictures := _rows(tables.pictures, trial["trial_id"]):
+            store.write_pictures([_own(row) for row in pictures])
         store.write_trial(_own(trial))
     return folder
-
-
-def with_manifest(tables: Tables, **changes: Any) -> Tables:
-    """The same tables under another manifest."""
-    return dataclasses.replace(tables, manifest=tables.manifest | changes)
 
 
 def _rows(frame: pd.DataFrame, trial_id: str | None = None) -> list[Row]:

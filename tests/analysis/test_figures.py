@@ -16,18 +16,26 @@ from tests.analysis.make_tables import CASES
 
 MODULES = figure_modules()
 COLUMNS = {
-    "trade_off": {"trial_id", "split", "method", "bound", "matched", "pruning_ratio", "score_drop", "pareto"},
+    "trade_off": {"trial_id", "split", "method", "bound", "matched", "pruning_ratio", "score_drop", "pareto", "unit"},
     "layer_ratios": {"order", "method", "bound", "layer_index", "layer", "pruning_ratio"},
     "orders": {"bound", "method", "order", "pruning_ratio", "score_drop", "lowest", "highest"},
     "rewards": {"layer_index", "layer", "bound", "series", "update", "value"},
     "sampled_ratios": {"layer_index", "layer", "bound", "series", "update", "value"},
     "matched": {"split", "setting", "method", "pruning_ratio", "score_drop", "lowest", "highest"},
+    "roles": {"network", "role", "num_layers", "bound", "pruning_ratio", "lowest", "highest"},
+    "single_layer": {"context", "bound", "layer", "method", "score_drop", "pruning_ratio", "lowest", "highest"},
+    "pictures": {"trial_id", "bound", "kind", "place", "image_index", "change", "image", "label", "baseline", "pruned"},
 }
+ONLY_SOME = {"roles", "single_layer", "pictures"}
+"""Figures of studies over residual networks, single layers and labels a pixel."""
 NOTHING_TO_SHOW = {
     "empty": set(COLUMNS),
     "failed only": set(COLUMNS),
-    "one trial": {"orders", "matched"},
-    "one order": {"orders"},
+    "normal": ONLY_SOME,
+    "one trial": {"orders", "matched"} | ONLY_SOME,
+    "one order": {"orders"} | ONLY_SOME,
+    "layers one by one": {"trade_off", "orders", "matched", "roles", "pictures"},
+    "everything": set(),
 }
 
 
@@ -62,7 +70,8 @@ def test_has_its_parts(module: ModuleType) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_select_gives_its_columns_and_changes_nothing(module: ModuleType, case: str) -> None:
     tables = CASES[case]
-    before = {name: getattr(tables, name).copy(deep=True) for name in ("trials", "layers", "updates", "candidates")}
+    names = ("trials", "layers", "updates", "candidates", "pictures")
+    before = {name: getattr(tables, name).copy(deep=True) for name in names}
     frame = module.select(tables)
     assert isinstance(frame, pd.DataFrame)
     assert set(frame.columns) == set(module.select(CASES["normal"]).columns)
@@ -78,7 +87,7 @@ def test_select_gives_its_columns_and_changes_nothing(module: ModuleType, case: 
 def test_draws_without_a_complaint(module: ModuleType, case: str) -> None:
     frame = module.select(CASES[case])
     if frame.empty:
-        assert case != "normal"
+        assert case != "everything"
         return
     before = frame.copy(deep=True)
     with warnings.catch_warnings(), mpl.rc_context(RC):
@@ -92,10 +101,10 @@ def test_draws_without_a_complaint(module: ModuleType, case: str) -> None:
 
 @every_module
 def test_axes_say_what_they_show(module: ModuleType) -> None:
-    figure = module.draw(module.select(CASES["normal"]))
+    figure = module.draw(module.select(CASES["everything"]))
     shown = [axes for axes in figure.axes if axes.get_visible()]
     assert any(axes.get_ylabel() for axes in shown)
-    assert all(axes.get_title() for axes in shown)
+    assert all(axes.get_title() or axes.get_images() for axes in shown)
     assert figure.legends
 
 

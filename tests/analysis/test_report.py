@@ -14,7 +14,7 @@ from analysis.page import render_page
 from analysis.plots import figure_modules, write_report
 from raprune.errors import ResultsError
 from raprune.results import Tables
-from tests.analysis.make_tables import CASES, grid, make_tables, trial_row, unfinished_row, with_manifest, write_study
+from tests.analysis.make_tables import CASES, make_tables, trial_row, unfinished_row, write_study
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -27,10 +27,8 @@ def referenced(page: str) -> set[str]:
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study on disk with its report, a trial that its study file no longer plans among its folders."""
     folder = tmp_path_factory.mktemp("results") / "made"
-    rows = [*grid(seeds=(0,)), unfinished_row("bad", "failed", "ValueError: no\nhost h\nTraceback of it")]
-    stale = trial_row("stale-trial", method="stale-method", pruning_ratio=0.99)
-    write_study(folder, make_tables([*rows, stale]))
-    write_study(folder, with_manifest(make_tables(rows), trial_ids=[row["trial_id"] for row in rows]))
+    write_study(folder, make_tables([trial_row("stale-trial", method="stale-method", pruning_ratio=0.99)]))
+    write_study(folder, CASES["everything"])
     write_report(folder)
     return folder
 
@@ -42,6 +40,13 @@ def test_the_page_shows_every_figure_and_only_files_that_exist(study: Path) -> N
     for file in referenced(page):
         assert (study / "report" / file).stat().st_size > 100
     assert not [file.name for file in (study / "report").iterdir() if file.name.startswith(".")]
+
+
+def test_a_figures_table_holds_no_bytes(study: Path) -> None:
+    lines = (study / "report" / "pictures.csv").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 1 + 6
+    assert "change" in lines[0]
+    assert "PNG" not in "".join(lines)
 
 
 def test_pictures_are_pictures(study: Path) -> None:
@@ -96,6 +101,15 @@ def test_a_name_or_a_description_cannot_break_the_page() -> None:
     assert "<script" not in page
     assert page.count("&lt;script&gt;") >= 6
     assert "&amp; &quot;quotes&quot;" in page
+
+
+def test_scores_have_their_unit() -> None:
+    page = render_page(make_tables([trial_row("t", score_name="psnr", score_unit="dB")]), [])
+    assert "<b>99.0 dB</b>baseline psnr on 500 validation images; 99.2 dB when" in page
+    assert "Scores in dB, drops" in page
+    old = render_page(make_tables([trial_row("t", score_unit=None)]), [])
+    assert "<b>99.0%</b>baseline top1_accuracy on" in old
+    assert "Scores in percent, drops" in old
 
 
 def test_failures_are_shown_with_all_that_is_known() -> None:

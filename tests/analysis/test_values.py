@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from analysis.figures import layer_ratios, matched, orders, rewards, sampled_ratios, trade_off
 from analysis.frames import completed_trials
 from analysis.labels import drop_text, in_bound_order
-from tests.analysis.make_tables import grid, layer_row, make_tables, trial_row, unfinished_row, update_row
+from tests.analysis.make_tables import Row, grid, layer_row, make_tables, trial_row, unfinished_row, update_row
 
 
 def texts(figure: Figure) -> list[str]:
@@ -190,9 +190,9 @@ def test_updates_of_failed_trials_are_left_out() -> None:
 def test_outliers_get_a_scale_that_says_so() -> None:
     near, far = ([trial_row("a"), trial_row("b", val_score_drop=drop)] for drop in (5.0, 30.0))
     axes = trade_off.draw(trade_off.select(make_tables(near))).axes[0]
-    assert (axes.get_yscale(), axes.get_ylabel()) == ("linear", "score drop (points)")
+    assert (axes.get_yscale(), axes.get_ylabel()) == ("linear", "top1_accuracy drop (points)")
     axes = trade_off.draw(trade_off.select(make_tables(far))).axes[0]
-    assert (axes.get_yscale(), axes.get_ylabel()) == ("symlog", "score drop (points, logarithmic above 2)")
+    assert (axes.get_yscale(), axes.get_ylabel()) == ("symlog", "top1_accuracy drop (points, logarithmic above 2)")
 
 
 def test_the_trade_off_tells_methods_bounds_and_matches_apart() -> None:
@@ -201,6 +201,47 @@ def test_the_trade_off_tells_methods_bounds_and_matches_apart() -> None:
     words = {text.get_text() for text in legend.get_texts()}
     assert words >= {"agent", "magnitude", "random", "1", "4", "matched to a partner", "Pareto front"}
     assert {"bound 1", "bound 4"} == {text.strip() for text in texts(figure)}
+
+
+def test_settings_that_go_with_the_network_are_not_told_beside_it() -> None:
+    def trial(model: str, path: str) -> Row:
+        return trial_row(f"{model}-{path}", model=model, baseline_settings=json.dumps({"path": path}))
+
+    both = [trial("vgg16", "v"), trial("resnet18", "r")]
+    assert list(completed_trials(make_tables(both))["context"]) == ["vgg16", "resnet18"]
+    three = completed_trials(make_tables([*both, trial("resnet18", "other")]))
+    assert list(three["context"]) == ["vgg16, path v", "resnet18, path r", "resnet18, path other"]
+
+
+def test_drops_are_told_in_the_scores_name_and_unit() -> None:
+    tables = make_tables(grid(score_name="psnr", score_unit="dB"))
+    for module in (trade_off, matched):
+        assert module.draw(module.select(tables)).axes[0].get_ylabel() == "psnr drop (dB)"
+    for module in (layer_ratios, rewards):
+        (legend,) = module.draw(module.select(tables)).legends
+        words = [legend.get_title().get_text(), *(text.get_text() for text in legend.get_texts())]
+        assert "drop bound (dB)" in words
+    of_two = make_tables([trial_row("a"), trial_row("b", score_name="psnr", score_unit="dB")])
+    assert trade_off.draw(trade_off.select(of_two)).axes[0].get_ylabel() == "score drop (points or dB)"
+
+
+def test_many_layers_with_long_names_get_wide_panels() -> None:
+    def drawn(number: int) -> Figure:
+        trials = [trial_row("a"), trial_row("m", method="magnitude")]
+        layers = [
+            layer_row(of, 0, layer=f"backbone.denseblock{index}.denselayer.conv2", layer_index=index)
+            for of in ("a", "m")
+            for index in range(number)
+        ]
+        return layer_ratios.draw(layer_ratios.select(make_tables(trials, layers)))
+
+    few, many, most = drawn(24), drawn(55), drawn(120)
+    assert [len(figure.axes) for figure in (few, many, most)] == [2, 2, 2]
+    assert few.axes[0].get_position().y0 == few.axes[1].get_position().y0  # side by side
+    assert many.axes[0].get_position().y0 > many.axes[1].get_position().y0
+    assert few.get_figwidth() < many.get_figwidth() < most.get_figwidth() <= 16
+    assert many.axes[1].get_xticklabels()[54].get_text() == "55: …eblock54.denselayer.conv2"
+    assert not any(":" in label.get_text() for label in most.axes[1].get_xticklabels())
 
 
 def test_small_words() -> None:

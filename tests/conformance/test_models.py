@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from raprune.registry import MODELS, Plugin
 
 SMALL: dict[str, dict[str, Any]] = {}
 """Model -> settings that make it small, where it has no ``width``."""
+A_PIXEL = {"fcn32s", "segnet"}
+"""Models with one output a pixel."""
 SHAPES = {"grey": (1, 32, 32), "colour": (3, 32, 32)}
 
 every = pytest.mark.parametrize("plugin", [pytest.param(plugin, id=plugin.name) for plugin in MODELS])
@@ -28,6 +31,11 @@ def build(plugin: Plugin, shape: tuple[int, int, int] = (3, 32, 32), seed: int =
     return network.eval()
 
 
+def logits_shape(plugin: Plugin, shape: tuple[int, int, int]) -> tuple[int, ...]:
+    """Of three images."""
+    return (3, 7, *shape[1:]) if plugin.name in A_PIXEL else (3, 7)
+
+
 def images(shape: tuple[int, int, int]) -> torch.Tensor:
     return torch.randn(3, *shape, generator=torch.Generator().manual_seed(0))
 
@@ -36,7 +44,8 @@ def images(shape: tuple[int, int, int]) -> torch.Tensor:
 @shapes
 def test_logits_of_each_class(plugin: Plugin, shape: tuple[int, int, int]) -> None:
     logits = build(plugin, shape)(images(shape))
-    assert logits.shape[:2] == (3, 7)
+    assert logits.shape == logits_shape(plugin, shape)
+    assert logits.std() > 0
     assert torch.isfinite(logits).all()
 
 
@@ -61,16 +70,19 @@ def test_initial_weights_come_from_the_global_generator(plugin: Plugin) -> None:
 @shapes
 def test_it_can_be_traced(plugin: Plugin, shape: tuple[int, int, int]) -> None:
     network = build(plugin, shape)
-    graph = trace(network, shape)
-    assert graph.groups
-    tensors = network.state_dict()
-    for name, group in graph.groups.items():
-        assert group.layer == name
+    traced = trace(network, shape)
+    assert traced.graph.groups
+    assert list(traced.network.state_dict()) == list(network.state_dict())
+    for name, group in traced.graph.groups.items():
+        assert group.layer == group.members[0].layer == name
         assert isinstance(network.get_submodule(name), nn.Conv2d)
         assert group.consumers
-        for cut in group.cuts:
-            assert tensors[cut.tensor].shape[cut.dim] == group.num_filters * cut.repeat
-    assert not network.training
+        assert group.num_filters == network.get_submodule(name).out_channels
+    tensors = network.state_dict()
+    for axis in traced.graph.axes:
+        assert tensors[axis.tensor].shape[axis.dim] == axis.ids.shape[1]
+    with torch.no_grad():
+        assert torch.equal(traced.network(images(shape)), network(images(shape)))
 
 
 @every
@@ -94,4 +106,33 @@ def test_images_it_cannot_take_are_a_sentence(plugin: Plugin) -> None:
     except ValueError as error:
         assert "6x6" in str(error)  # noqa: PT017
     else:
-        assert logits.shape[:2] == (3, 7)
+        assert logits.shape == logits_shape(plugin, (3, 6, 6))
+
+
+@every
+def test_its_own_state_dict_needs_no_adapting(plugin: Plugin) -> None:
+    network, other = build(plugin), build(plugin, seed=1)
+    tensors = network.state_dict()
+    if hasattr(other, "adapt_state_dict"):
+        tensors = other.adapt_state_dict(dict(tensors))
+    other.load_state_dict(tensors)
+    with torch.no_grad():
+        assert torch.equal(other(images((3, 32, 32))), network(images((3, 32, 32))))
+
+
+@pytest.mark.parametrize(
+    "plugin", [pytest.param(p, id=p.name) for p in MODELS if "pretrained" in p.settings.model_fields]
+)
+def test_pretrained_weights_that_cannot_be_had_are_told_by_the_settings(plugin: Plugin, tmp_path: Path) -> None:
+    def problems(**settings: object) -> list[tuple[str, str]]:
+        found: list[tuple[str, str]] = plugin.settings.model_validate(settings).problems()  # type: ignore[attr-defined]
+        return found
+
+    file = tmp_path / "weights.pth"
+    [(key, message)] = problems(pretrained=str(file))
+    assert key == "pretrained"
+    assert message.endswith(f"no such file: {str(file)!r}")
+    file.touch()
+    assert problems(pretrained=str(file)) == problems(pretrained="download") == problems(width=0.5) == []
+    [(key, message)] = problems(pretrained=str(file), width=0.5)
+    assert (key, message) == ("pretrained", "needs width 1, the filters that were trained; got width 0.5")

@@ -1,16 +1,20 @@
-"""Every score: percent from additive counts, with an exact upper bound while images are still to come.
+"""Every score: a value from additive counts, with an exact upper bound while images are still to come.
 
-Shapes: B images, K classes.
+Shapes: B images, K classes, C channels, H x W pixels.
 """
 
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass
 
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from raprune.data import VOID
+from raprune.errors import InputError
 from raprune.registry import SCORES, Plugin
 from raprune.scoring import Score, score_batches
 
@@ -24,116 +28,200 @@ def build(plugin: Plugin) -> Score:
     return score
 
 
-def labels() -> Tensor:
-    return torch.arange(NUM_IMAGES) % NUM_CLASSES
+@dataclass(frozen=True)
+class Case:
+    """Labels of the kind that a score is for, and outputs for them."""
+
+    labels: Tensor
+    perfect: Tensor
+    wrong: Tensor
+    """Wrong everywhere."""
+    constants: list[Tensor]
+    """Each the same answer everywhere."""
+
+    def noisy(self, seed: int) -> Tensor:
+        """Right for a part of the images or pixels."""
+        strength = 0.8 * (self.perfect.max() - self.perfect.min())
+        return self.perfect + strength * torch.randn(self.perfect.shape, generator=torch.Generator().manual_seed(seed))
 
 
-def perfect() -> Tensor:
-    """Logits (B, K) whose largest is at the label."""
-    return 10.0 * torch.nn.functional.one_hot(labels(), NUM_CLASSES)
+def class_case(labels: Tensor) -> Case:
+    """Logits (B, K, ...) for labels (B, ...); classes are not equally frequent."""
+    one_hot = F.one_hot(labels.long().where(labels != VOID, 0), NUM_CLASSES).movedim(-1, 1).float()
+    constants = [torch.zeros_like(one_hot).index_fill(1, torch.tensor([k]), 1.0) for k in range(NUM_CLASSES)]
+    return Case(labels, 10 * one_hot, 10 * one_hot.roll(1, 1), constants)
 
 
-def noisy(seed: int, strength: float = 8.0) -> Tensor:
-    """Logits (B, K) that are right for some of the images."""
-    return perfect() + strength * torch.randn(NUM_IMAGES, NUM_CLASSES, generator=torch.Generator().manual_seed(seed))
+def image_case() -> Case:
+    return class_case((torch.arange(NUM_IMAGES) % (NUM_CLASSES + 2)).clamp(max=NUM_CLASSES - 1))
+
+
+def pixel_case() -> Case:
+    """Labels (B, H, W), void in the first row of each image."""
+    labels = torch.arange(NUM_IMAGES * 6 * 4) % (NUM_CLASSES + 2)
+    labels = labels.clamp(max=NUM_CLASSES - 1).view(NUM_IMAGES, 6, 4).to(torch.uint8)
+    labels[:, 0] = VOID
+    return class_case(labels)
+
+
+def target_case() -> Case:
+    """Targets (B, C, H, W) of an image-to-image network."""
+    shape = (NUM_IMAGES, 3, 6, 4)
+    labels = torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    greys = [torch.full(shape, grey / 255) for grey in range(256)]
+    return Case(labels, labels / 255, (labels < 128).float(), greys)
+
+
+def case_for(score: Score) -> Case:
+    """Of the kind of labels that the score takes; scores of labels a pixel refuse others."""
+    if score.unit == "dB":
+        return target_case()
+    try:
+        score.counts(image_case().perfect, image_case().labels)
+    except InputError:
+        return pixel_case()
+    return image_case()
+
+
+def value(score: Score, outputs: Tensor, labels: Tensor) -> float:
+    return score.value(score.counts(outputs, labels), score.whole(labels))
 
 
 @every
-def test_values_are_percent(plugin: Plugin) -> None:
+def test_values_have_their_unit(plugin: Plugin) -> None:
     score = build(plugin)
-    values = [score.value(score.counts(noisy(seed), labels()), NUM_IMAGES) for seed in range(10)]
-    assert all(0 <= value <= 100 for value in values)
+    case = case_for(score)
+    values = [value(score, case.noisy(seed), case.labels) for seed in range(10)]
+    assert score.unit in ("percent", "dB")
+    assert all(0 <= v <= 100 for v in values)
     assert len(set(values)) > 1
 
 
 @every
-def test_perfect_is_100_and_all_wrong_is_0(plugin: Plugin) -> None:
+def test_perfect_is_the_most_and_wrong_everywhere_the_least(plugin: Plugin) -> None:
     score = build(plugin)
-    assert score.value(score.counts(perfect(), labels()), NUM_IMAGES) == 100.0
-    assert score.value(score.counts(perfect().roll(1, 1), labels()), NUM_IMAGES) == 0.0
+    case = case_for(score)
+    best, noisy, worst = (value(score, of, case.labels) for of in (case.perfect, case.noisy(0), case.wrong))
+    assert best > noisy > worst
+    if score.unit == "percent":
+        assert (best, worst) == (100.0, 0.0)
 
 
 @every
-def test_counts_are_integers_that_add_up(plugin: Plugin) -> None:
-    score, logits = build(plugin), noisy(0)
-    whole = score.counts(logits, labels())
-    parts = [score.counts(x, y) for x, y in zip(logits.split(BATCH), labels().split(BATCH), strict=True)]
-    assert whole.dtype == torch.int64
-    assert torch.equal(torch.stack(parts).sum(0), whole)
+def test_counts_and_totals_are_integers_that_add_up(plugin: Plugin) -> None:
+    score = build(plugin)
+    case = case_for(score)
+    logits, labels = case.noisy(0), case.labels
+    counts, whole = score.counts(logits, labels), score.whole(labels)
+    parts = list(zip(logits.split(BATCH), labels.split(BATCH), strict=True))
+    assert counts.dtype == whole.dtype == torch.int64
+    assert torch.equal(torch.stack([score.counts(x, y) for x, y in parts]).sum(0), counts)
+    assert torch.equal(torch.stack([score.whole(y) for _, y in parts]).sum(0), whole)
 
 
 @every
 @pytest.mark.parametrize("seed", range(5))
 def test_highest_only_falls_and_ends_at_the_value(plugin: Plugin, seed: int) -> None:
-    score, logits = build(plugin), noisy(seed)
-    value = score.value(score.counts(logits, labels()), NUM_IMAGES)
+    score = build(plugin)
+    case = case_for(score)
+    logits, labels = case.noisy(seed), case.labels
+    whole = score.whole(labels)
     highest = [
-        score.highest(score.counts(logits[:seen], labels()[:seen]), seen, NUM_IMAGES)
-        for seen in range(BATCH, NUM_IMAGES + 1)
+        score.highest(score.counts(logits[:seen], labels[:seen]), score.whole(labels[:seen]), whole)
+        for seen in range(1, NUM_IMAGES + 1)
     ]
     assert all(later <= earlier for earlier, later in itertools.pairwise(highest))
-    assert highest[-1] == value
-    assert min(highest) >= value
+    assert highest[-1] == value(score, logits, labels)
+
+
+@every
+def test_highest_is_reached_where_the_rest_is_right(plugin: Plugin) -> None:
+    score = build(plugin)
+    case = case_for(score)
+    for seen in (1, 20, 59):
+        logits = torch.cat([case.noisy(3)[:seen], case.perfect[seen:]])
+        counts, part = score.counts(logits[:seen], case.labels[:seen]), score.whole(case.labels[:seen])
+        assert score.highest(counts, part, score.whole(case.labels)) == value(score, logits, case.labels)
 
 
 @every
 @pytest.mark.parametrize("seed", range(5))
 def test_an_early_exit_is_exact(plugin: Plugin, seed: int) -> None:
-    score, logits = build(plugin), noisy(seed)
-    value = score.value(score.counts(logits, labels()), NUM_IMAGES)
+    score = build(plugin)
+    case = case_for(score)
+    logits, labels = case.noisy(seed), case.labels
+    found = value(score, logits, labels)
 
     def scored(lowest: float) -> tuple[float | None, int]:
-        batches = [(lambda x=x: x, y) for x, y in zip(logits.split(BATCH), labels().split(BATCH), strict=True)]
-        return score_batches(score, batches, NUM_IMAGES, lowest)
+        batches = [(lambda x=x: x, y) for x, y in zip(logits.split(BATCH), labels.split(BATCH), strict=True)]
+        return score_batches(score, batches, score.whole(labels), lowest)
 
-    assert scored(value) == (value, NUM_IMAGES)
-    assert scored(value + 1e-9)[0] is None
-    early, seen = scored(100.0)
-    assert early is None or value == 100.0
-    assert seen <= NUM_IMAGES
+    assert scored(found) == (found, NUM_IMAGES)
+    assert scored(found + 1e-9)[0] is None
+    early, seen = scored(value(score, case.perfect, labels))
+    assert early is None
+    assert seen < NUM_IMAGES
 
 
 @every
 def test_loss_is_a_scalar_that_learns(plugin: Plugin) -> None:
     score = build(plugin)
-    logits = noisy(0).requires_grad_()
-    loss = score.loss(logits, labels())
+    case = case_for(score)
+    logits = case.noisy(0).requires_grad_()
+    loss = score.loss(logits, case.labels)
     loss.backward()
     assert loss.shape == ()
     assert logits.grad is not None
     assert torch.isfinite(logits.grad).all()
-    assert (
-        float(score.loss(perfect(), labels()))
-        < float(loss.detach())
-        < float(score.loss(perfect().roll(1, 1), labels()))
-    )
-    half = NUM_IMAGES // 2
-    mean = (score.loss(perfect()[:half], labels()[:half]) + score.loss(perfect()[half:], labels()[half:])) / 2
-    torch.testing.assert_close(mean, score.loss(perfect(), labels()))
+    assert logits.grad.abs().sum() > 0
+    perfect, wrong = (float(score.loss(of, case.labels)) for of in (case.perfect, case.wrong))
+    assert perfect < float(loss.detach())
+    assert perfect < wrong
+    half = NUM_IMAGES // 2  # both halves have as many labelled pixels
+    first, second = (score.loss(case.noisy(0)[part], case.labels[part]) for part in (slice(half), slice(half, None)))
+    torch.testing.assert_close((first + second) / 2, loss.detach())
 
 
 @every
-def test_chance_is_between_nothing_and_all(plugin: Plugin) -> None:
+def test_chance_is_the_best_of_always_answering_the_same(plugin: Plugin) -> None:
     score = build(plugin)
-    assert 0 < score.chance(labels(), NUM_CLASSES) < 100
-    assert score.chance(torch.zeros(NUM_IMAGES, dtype=torch.int64), NUM_CLASSES) <= 100
+    case = case_for(score)
+    chance = score.chance(case.labels, NUM_CLASSES)
+    assert chance == pytest.approx(max(value(score, constant, case.labels) for constant in case.constants))
+    assert 0 < chance < value(score, case.perfect, case.labels)
 
 
 @every
 def test_margins_tell_the_safe_images_from_the_others(plugin: Plugin) -> None:
     score = build(plugin)
-    assert score.margins(noisy(0), labels()).shape == (NUM_IMAGES,)
-    assert (score.margins(perfect(), labels()) > 0).all()
-    assert (score.margins(perfect().roll(1, 1), labels()) < 0).all()
-    assert (score.margins(2 * perfect(), labels()) > score.margins(perfect(), labels())).all()
+    case = case_for(score)
+    perfect, noisy, wrong = (score.margins(of, case.labels) for of in (case.perfect, case.noisy(0), case.wrong))
+    assert perfect.shape == (NUM_IMAGES,)
+    assert perfect.mean() > noisy.mean()
+    assert (perfect > wrong).all()
+    if score.unit == "percent":
+        assert (perfect > 0).all()
+        assert (wrong < 0).all()
+        assert (score.margins(2 * case.perfect, case.labels) > perfect).all()
 
 
 @every
-def test_standard_error_falls_with_more_images(plugin: Plugin) -> None:
+def test_quantum_is_no_more_than_an_image_and_shrinks_with_more_of_them(plugin: Plugin) -> None:
+    score = build(plugin)
+    labels = case_for(score).labels
+    quantum = score.quantum(score.whole(labels))
+    assert 0 <= quantum <= 100 / NUM_IMAGES
+    assert score.quantum(score.whole(torch.cat([labels, labels]))) == pytest.approx(quantum / 2)
+
+
+@every
+def test_standard_error_falls_with_more_images_or_is_unknown(plugin: Plugin) -> None:
     score = build(plugin)
     errors = [score.standard_error(80.0, number) for number in (10, 100, 1000)]
-    assert errors == sorted(errors, reverse=True)
-    assert errors[-1] > 0
+    known = [error for error in errors if error is not None]
+    assert len(known) in (0, 3)
+    assert known == sorted(known, reverse=True)
+    assert all(error > 0 for error in known)
 
 
 def test_top1_accuracy_by_hand() -> None:
@@ -141,8 +229,9 @@ def test_top1_accuracy_by_hand() -> None:
     logits = torch.tensor([[3.0, 1.0], [0.0, 2.0], [5.0, 4.0], [0.0, 1.0]])
     target = torch.tensor([0, 0, 0, 1])
     counts = score.counts(logits, target)
-    assert score.value(counts, 4) == 75.0
-    assert score.highest(counts, 4, 10) == 90.0
+    assert score.value(counts, score.whole(target)) == 75.0
+    assert score.highest(counts, score.whole(target), torch.tensor([10])) == 90.0
+    assert score.quantum(torch.tensor([400])) == 0.25
     assert score.margins(logits, target).tolist() == [2.0, -2.0, 1.0, 1.0]
     assert score.chance(target, 2) == 75.0
     assert score.standard_error(75.0, 300) == pytest.approx(2.5)

@@ -22,7 +22,7 @@ def masks(number: int, num_filters: int = 16) -> list[torch.Tensor]:
 
 def correct_by_hand(engine: Engine, mask: torch.Tensor) -> float:
     """The masked network on the whole split, by plain means."""
-    network = shrink(engine.skeleton, engine.graph, {LAYER: mask})
+    network = shrink(engine.traced, {LAYER: mask})
     val = engine.splits.val
     mean = torch.tensor(engine.splits.mean).view(1, -1, 1, 1)
     std = torch.tensor(engine.splits.std).view(1, -1, 1, 1)
@@ -77,7 +77,7 @@ def test_early_exit_is_exact(trained: Trained) -> None:
 def test_the_most_fragile_images_come_first(trained: Trained) -> None:
     engine = engine_of(trained.network, trained.splits)
     with torch.no_grad():
-        batches = [engine.score.margins(engine.skeleton(x), y) for x, y in engine._images(engine.splits.val)]
+        batches = [engine.score.margins(engine.traced.network(x), y) for x, y in engine._images(engine.splits.val)]
     margins = torch.cat(batches)
     assert float(margins.diff().min()) >= -1e-4
     assert margins[0] < margins[-1]

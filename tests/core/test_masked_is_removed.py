@@ -62,56 +62,57 @@ def agree(masked: Tensor, removed: Tensor) -> None:
 @pytest.mark.parametrize("layer", LAYERS)
 def test_each_layer(layer: str, dtype: torch.dtype) -> None:
     network = lively_vgg(0.125, dtype=dtype)
-    graph = trace(network, (3, 32, 32))
-    mask = random_mask(graph.group(layer).num_filters, seed=LAYERS.index(layer))
+    traced = trace(network, (3, 32, 32))
+    mask = random_mask(traced.graph.group(layer).num_filters, seed=LAYERS.index(layer))
     x = images(dtype)
     expected = masked_after_norm(network, {layer: mask}, x)
     with torch.no_grad():
-        agree(expected, shrink(network, graph, {layer: mask})(x))
-        halves = split(network, graph.group(layer))
-        agree(expected, halves.logits(halves.prefix(x), mask))
+        agree(expected, shrink(traced, {layer: mask})(x))
+        halves = split(traced.network, traced.graph, layer, {})
+        assert halves is not None
+        agree(expected, halves.candidate(mask)(halves.prefix(x)))
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 @pytest.mark.parametrize("order", ["low_to_high", "high_to_low"])
 def test_all_layers_together(order: str, dtype: torch.dtype) -> None:
     network = lively_vgg(0.125, seed=3, dtype=dtype)
-    graph = trace(network, (3, 32, 32))
+    traced = trace(network, (3, 32, 32))
     names = LAYERS if order == "low_to_high" else LAYERS[::-1]
-    plan = {layer: random_mask(graph.group(layer).num_filters, seed) for seed, layer in enumerate(names)}
+    plan = {layer: random_mask(traced.graph.group(layer).num_filters, seed) for seed, layer in enumerate(names)}
     x = images(dtype)
     with torch.no_grad():
-        agree(masked_after_norm(network, plan, x), shrink(network, graph, plan)(x))
+        agree(masked_after_norm(network, plan, x), shrink(traced, plan)(x))
 
 
 def test_zeroing_weights_before_the_norm_is_another_network() -> None:
     network = lively_vgg(0.125)
-    graph = trace(network, (3, 32, 32))
-    mask = random_mask(graph.group("features.0").num_filters, 5)
+    traced = trace(network, (3, 32, 32))
+    mask = random_mask(traced.graph.group("features.0").num_filters, 5)
     zeroed = copy.deepcopy(network)
     with torch.no_grad():
         for tensor in (zeroed.features[0].weight, zeroed.features[0].bias):
             tensor[~mask] = 0
         x = images(torch.float32)
-        right = shrink(network, graph, {"features.0": mask})(x)
+        right = shrink(traced, {"features.0": mask})(x)
         assert float((zeroed(x) - right).abs().max()) > 1e-2 * float(right.abs().max())
 
 
 def test_surgery_leaves_the_network_alone_and_trains() -> None:
     network = lively_vgg(0.125)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    graph = trace(network, (3, 32, 32))
-    plan = {layer: random_mask(graph.group(layer).num_filters, 7) for layer in LAYERS}
-    smaller = shrink(network, graph, plan)
+    traced = trace(network, (3, 32, 32))
+    plan = {layer: random_mask(traced.graph.group(layer).num_filters, 7) for layer in LAYERS}
+    smaller = shrink(traced, plan)
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
-    assert smaller.features[0].out_channels == int(plan["features.0"].sum())
-    assert smaller.features[3].in_channels == int(plan["features.0"].sum())
-    assert smaller.features[1].num_features == int(plan["features.0"].sum())
+    assert smaller.get_submodule("features.0").out_channels == int(plan["features.0"].sum())
+    assert smaller.get_submodule("features.3").in_channels == int(plan["features.0"].sum())
+    assert smaller.get_submodule("features.1").num_features == int(plan["features.0"].sum())
     smaller.train()
     optimiser = torch.optim.SGD(smaller.parameters(), lr=0.1)
     loss = nn.functional.cross_entropy(smaller(images(torch.float32)), torch.arange(64) % 10)
     loss.backward()
     assert all(p.grad is not None and p.grad.shape == p.shape for p in smaller.parameters())
-    old = smaller.features[0].weight.clone()
+    old = smaller.get_submodule("features.0").weight.clone()
     optimiser.step()
-    assert not torch.equal(old, smaller.features[0].weight)
+    assert not torch.equal(old, smaller.get_submodule("features.0").weight)

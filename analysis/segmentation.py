@@ -1,0 +1,39 @@
+"""Label maps as the ``pictures`` table holds them: PNGs whose palette indices are classes."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable
+
+import numpy as np
+from PIL import Image
+
+VOID = 255
+"""The index of pixels without a label."""
+Colour = tuple[float, float, float]
+
+
+def pixels(png: bytes) -> np.ndarray:
+    """(H, W, 3) uint8."""
+    with Image.open(io.BytesIO(png)) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def classes(maps: Iterable[bytes]) -> dict[str, Colour]:
+    """The classes of some maps with their colours, in the classes' order, void last; their number where no name is."""
+    found: dict[int, tuple[str, Colour]] = {}
+    for png in maps:
+        with Image.open(io.BytesIO(png)) as image:
+            names = json.loads(image.info.get("class_names", "[]"))
+            palette = image.getpalette() or []
+            for _, index in image.getcolors(256) or []:
+                red, green, blue = (value / 255 for value in palette[3 * index : 3 * index + 3])
+                found[int(index)] = (_name(int(index), names), (red, green, blue))
+    return {found[index][0]: found[index][1] for index in sorted(found)}
+
+
+def _name(index: int, names: list[str]) -> str:
+    if index == VOID:
+        return "void"
+    return names[index] if index < len(names) else f"class {index}"

@@ -1,0 +1,12 @@
+"""Which filters can be pruned, and what goes with them: a network traced to groups, tensor axes and channel layouts."""
+
+from raprune.graph.align import Align
+from raprune.graph.layout import indices, lay_out
+from raprune.graph.network import Axis, Graph, Group, Member, Plan, Site, Traced
+from raprune.graph.tracing import trace
+from raprune.graph.units import present
+
+__all__ = [
+    "Align", "Axis", "Graph", "Group", "Member", "Plan", "Site", "Traced", "indices", "lay_out", "present",
+    "trace",
+]  # fmt: skip

@@ -1,0 +1,118 @@
+"""How channels pass through the operations of a network: one rule an operation.
+
+A rule gets the channels of the first prunable input and gives back those of the output. What has no rule here is
+refused by name, never guessed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import fx, nn
+
+from raprune.graph.convolutions import convolution, linear, transposed
+from raprune.graph.modes import ByMode
+from raprune.graph.reshaping import cat, item, pad, pixel_shuffle, pixel_unshuffle, pool_away, reshape
+from raprune.graph.sums import gate, total
+from raprune.graph.units import Ids
+from raprune.graph.walk import Rule, Value, Walk
+
+NORMS = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)
+
+
+def norm(walk: Walk, node: fx.Node, ids: Ids) -> Value:
+    """Statistics and factors of each channel alone."""
+    called = walk.called(node)
+    for name in ("weight", "bias", "running_mean", "running_var"):
+        if getattr(called, name) is not None:
+            walk.axis(f"{node.target}.{name}", 0, ids)
+    return ids
+
+
+def prelu(walk: Walk, node: fx.Node, ids: Ids) -> Value:
+    """A slope for each channel, or one for all."""
+    called = walk.called(node)
+    assert isinstance(called, nn.PReLU)
+    if called.num_parameters > 1:
+        walk.axis(f"{node.target}.weight", 0, ids)
+    return ids
+
+
+def channelwise(walk: Walk, node: fx.Node, ids: Ids) -> Value:
+    """Output channel i depends on input channel i alone, f(0) != 0 included: absent channels are never computed."""
+    return ids
+
+
+def max_pool(walk: Walk, node: fx.Node, ids: Ids) -> Value:
+    """As channelwise; with the places of the maxima on request."""
+    called = walk.called(node)
+    indices = called.return_indices if isinstance(called, nn.MaxPool2d) else node.kwargs.get("return_indices")
+    return (ids, ids) if indices or node.target is nn.functional.max_pool2d_with_indices else ids
+
+
+def unpool(walk: Walk, node: fx.Node, ids: Ids) -> Value:
+    """Values go where another layer's maxima were: both have the same channels."""
+    one, other = node.all_input_nodes[:2]
+    walk.units.tie(walk.ids(one), walk.ids(other), f"{node.name} puts its values where channels that stay had maxima")
+    return ids
+
+
+MODULES: tuple[tuple[tuple[type[nn.Module], ...], Rule], ...] = (
+    ((nn.Conv2d,), convolution),
+    ((nn.ConvTranspose2d,), transposed),
+    ((nn.Linear,), linear),
+    (NORMS, norm),
+    ((nn.PReLU,), prelu),
+    ((nn.MaxPool2d,), max_pool),
+    ((nn.MaxUnpool2d,), unpool),
+    ((nn.PixelShuffle,), pixel_shuffle),
+    ((nn.PixelUnshuffle,), pixel_unshuffle),
+    ((nn.Flatten,), reshape),
+    (
+        (
+            nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.CELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish, nn.Softplus,
+            nn.Hardswish, nn.Hardsigmoid, nn.Hardtanh, nn.Sigmoid, nn.Tanh, nn.Identity, nn.Dropout, nn.Dropout2d,
+            nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.LPPool2d, nn.Upsample, nn.ZeroPad2d,
+            nn.ConstantPad2d, nn.ReflectionPad2d, nn.ReplicationPad2d,
+        ),
+        channelwise,
+    ),
+)  # fmt: skip
+"""Subclasses go by the same rule: libraries extend convolutions and norms by padding and activations."""
+
+CHANNELWISE = (
+    "relu", "relu_", "relu6", "leaky_relu", "elu", "celu", "selu", "gelu", "silu", "mish", "softplus", "hardswish",
+    "hardsigmoid", "hardtanh", "sigmoid", "sigmoid_", "tanh", "tanh_", "clamp", "clamp_", "neg", "abs", "square",
+    "sqrt", "exp", "dropout", "dropout2d", "feature_dropout", "stochastic_depth", "drop_path", "avg_pool2d",
+    "adaptive_avg_pool2d", "adaptive_max_pool2d", "interpolate", "upsample", "contiguous", "clone", "detach", "float",
+    "half", "double", "to",
+)  # fmt: skip
+FUNCTIONS: dict[str, Rule] = {
+    **dict.fromkeys(CHANNELWISE, channelwise),
+    **dict.fromkeys(("add", "add_", "iadd", "sub", "sub_", "isub"), total),
+    **dict.fromkeys(("mul", "mul_", "imul", "multiply", "div", "truediv", "div_"), gate),
+    **dict.fromkeys(("flatten", "view", "reshape", "squeeze", "unsqueeze"), reshape),
+    **dict.fromkeys(("mean", "sum", "amax"), pool_away),
+    **dict.fromkeys(("cat", "concat", "concatenate"), cat),
+    **dict.fromkeys(("max_pool2d", "max_pool2d_with_indices"), max_pool),
+    "max_unpool2d": unpool,
+    "pixel_shuffle": pixel_shuffle,
+    "pixel_unshuffle": pixel_unshuffle,
+    "pad": pad,
+    "getitem": item,
+    **dict.fromkeys(("chunk", "split", "unbind", "tensor_split"), item),
+}
+"""Functions and methods by name."""
+
+
+def rule_of(walk: Walk, node: fx.Node) -> Rule | None:
+    """The rule of a node; ``None`` where there is none."""
+    called = walk.called(node)
+    if called is not None and not isinstance(called, ByMode):
+        return next((rule for kinds, rule in MODULES if isinstance(called, kinds)), None)
+    return FUNCTIONS.get(function_name(called.function if called is not None else node.target))
+
+
+def function_name(target: Any) -> str:
+    """``relu`` for ``torch.relu``, ``F.relu`` and ``x.relu()``."""
+    return str(target if isinstance(target, str) else getattr(target, "__name__", ""))

@@ -1,0 +1,123 @@
+"""From a traced network to its prunable groups: the channels of every value, node by node in the order of running."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from raprune.errors import InputError
+from raprune.graph.network import GIVES_OUTPUT
+from raprune.graph.units import Ids, Units, whole
+
+Value = Any
+"""Ids, ``None`` (channels that always stay, or no tensor), or a tuple of these."""
+Rule = Callable[["Walk", fx.Node, Ids], Value]
+"""What a node makes of its first prunable input."""
+
+
+class Walk:
+    """One pass over a network; collects what surgery needs to know."""
+
+    def __init__(self, module: fx.GraphModule, residual: str, left_whole: frozenset[str]) -> None:
+        self.module = module
+        self.coupled = residual == "coupled"
+        self.left_whole = left_whole
+        self.units = Units()
+        self.values: dict[fx.Node, Value] = {}
+        self.axes: dict[tuple[str, int], Ids] = {}
+        self.filters: dict[str, tuple[int, Ids]] = {}
+        """Convolution -> the dimension of its weight that counts filters, and their units."""
+        self.consumed: list[tuple[fx.Node, Ids]] = []
+        """Nodes that mix channels, and the channels."""
+        self.sums: list[fx.Node] = []
+        self.pads: list[tuple[fx.Node, int, int]] = []
+        """Nodes that pad channels with zeros: how many before and behind."""
+
+    def run(self, rules: Callable[[Walk, fx.Node], Rule | None]) -> None:
+        """Give every node its value; raises :class:`InputError` for one that cannot be followed."""
+        for node in self.module.graph.nodes:
+            if node.op == "output":
+                for source in node.all_input_nodes:
+                    self.fix(source, GIVES_OUTPUT)
+                continue
+            self.values[node] = self._value(node, rules(self, node))
+
+    def _value(self, node: fx.Node, rule: Rule | None) -> Value:
+        if node.op in ("placeholder", "get_attr"):
+            return None
+        prunable = [ids for source in node.all_input_nodes if (ids := self.values[source]) is not None]
+        if node.name in self.left_whole or str(node.target) in self.left_whole:
+            for source in node.all_input_nodes:
+                self.fix(source, f"{node.name} reads it, which is left whole")
+            return None
+        if isinstance(self.called(node), nn.Conv2d | nn.ConvTranspose2d):
+            assert rule is not None
+            return rule(self, node, prunable[0] if prunable else None)  # type: ignore[arg-type]
+        if not prunable or not _gives_tensors(node):
+            return None
+        if rule is None:
+            raise self.refuse(node, "how its output channels follow from its input channels is not known")
+        return rule(self, node, prunable[0])
+
+    def called(self, node: fx.Node) -> nn.Module | None:
+        """The module that a node calls."""
+        return self.module.get_submodule(str(node.target)) if node.op == "call_module" else None
+
+    def ids(self, value: Any) -> Ids | None:
+        """The channels of an argument."""
+        found: Ids | None = self.values[value] if isinstance(value, fx.Node) else None
+        return found
+
+    def ids_or_whole(self, node: fx.Node) -> Ids:
+        """The channels of a value; all its channels if they always stay."""
+        ids = self.ids(node)
+        return whole(shape(node)[1]) if ids is None else ids
+
+    def axis(self, tensor: str, dim: int, ids: Ids | None) -> None:
+        """A dimension that follows channels; a module that runs twice ties what it runs on."""
+        known = self.axes.get((tensor, dim))
+        if known is not None:
+            self.units.tie(known, ids, f"{tensor} is also used where channels stay")
+        elif ids is not None:
+            self.axes[tensor, dim] = ids
+        else:
+            width = self.module.get_parameter(tensor).shape[dim]
+            self.axes[tensor, dim] = whole(width)
+
+    def consume(self, node: fx.Node, ids: Ids | None) -> None:
+        """A node that mixes these channels."""
+        if ids is not None:
+            self.consumed.append((node, ids))
+
+    def fix(self, source: fx.Node, reason: str) -> None:
+        """The channels of a value, or of its parts, must stay."""
+        value = self.values.get(source)
+        for ids in value if isinstance(value, tuple) else (value,):
+            self.units.fix(ids, reason)
+
+    def refuse(self, node: fx.Node, why: str) -> InputError:
+        """An error that names the node and says what can be done."""
+        called = self.called(node)
+        what = type(called).__name__ if called is not None else node.format_node() or node.op
+        name = str(node.target) if called is not None else node.name
+        return InputError(
+            f"{name} ({re.sub(r'%', '', what)}) cannot be pruned through: {why}; "
+            f"to leave whole what it reads: model: {{..., whole: [{name}]}}"
+        )
+
+
+def shape(node: fx.Node) -> tuple[int, ...]:
+    """Of the tensor that a node gives for the example batch."""
+    return tuple(node.meta["tensor_meta"].shape)
+
+
+def _gives_tensors(node: fx.Node) -> bool:
+    """Whether a node gives a tensor or several, and not a size or a number."""
+    kind = node.meta.get("type")
+    if isinstance(kind, type) and issubclass(kind, torch.Size | int | float | bool):
+        return False
+    return "tensor_meta" in node.meta

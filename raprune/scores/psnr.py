@@ -1,0 +1,87 @@
+"""Peak signal-to-noise ratio of image-to-image networks, in decibels, over all values of a split at once.
+
+10 log10(255^2 n / e) for n values with the sum e of squared errors of the 8-bit output. Departures from the usual mean
+of each image's own ratio: errors are pooled, which is additive and bounded; and e is at least 1, so that a perfect
+output has a finite score.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from raprune.errors import InputError
+from raprune.registry import SCORES, Settings
+
+PEAK = 255
+
+
+@SCORES.register("psnr")
+class Psnr:
+    """Peak signal-to-noise ratio of the output, in [0, 1] and rounded to 8 bits, against the target image, dB."""
+
+    unit = "dB"
+    labels = "target"
+
+    def __init__(self, settings: Settings) -> None:
+        del settings
+
+    def loss(self, outputs_BCHW: Tensor, labels_BCHW: Tensor) -> Tensor:
+        """Mean squared error of the output against the target scaled to [0, 1]."""
+        _check_sizes(outputs_BCHW, labels_BCHW)
+        return F.mse_loss(outputs_BCHW, labels_BCHW.to(outputs_BCHW.dtype) / PEAK)
+
+    def counts(self, outputs_BCHW: Tensor, labels_BCHW: Tensor) -> Tensor:
+        """(1,) int64: the sum of squared errors in steps of 8 bits."""
+        return _squared_errors(outputs_BCHW, labels_BCHW).sum()[None]
+
+    def whole(self, labels_BCHW: Tensor) -> Tensor:
+        """(1,) int64: values."""
+        return torch.tensor([labels_BCHW.numel()])
+
+    def value(self, counts: Tensor, whole: Tensor) -> float:
+        """Decibels."""
+        return 10 * math.log10(PEAK**2 * int(whole[0]) / max(1, int(counts[0])))
+
+    def highest(self, counts: Tensor, seen: Tensor, whole: Tensor) -> float:
+        """The score if no value not yet seen were wrong."""
+        del seen
+        return self.value(counts, whole)
+
+    def quantum(self, whole: Tensor) -> float:
+        """None: the score is continuous for every purpose of a bound."""
+        del whole
+        return 0.0
+
+    def chance(self, labels_BCHW: Tensor, num_classes: int) -> float:
+        """The score of always giving the mean grey of all targets, dB."""
+        del num_classes
+        how_often = torch.bincount(labels_BCHW.flatten(), minlength=PEAK + 1).cpu()
+        greys = torch.arange(PEAK + 1)
+        mean = round(int((how_often * greys).sum()) / labels_BCHW.numel())
+        return self.value((how_often * (greys - mean) ** 2).sum()[None], self.whole(labels_BCHW))
+
+    def margins(self, outputs_BCHW: Tensor, labels_BCHW: Tensor) -> Tensor:
+        """(B,): minus the mean squared error of each image, in steps of 8 bits."""
+        return -_squared_errors(outputs_BCHW, labels_BCHW).float().mean((1, 2, 3))
+
+    def standard_error(self, score: float, num_images: int) -> float | None:
+        """Unknown: errors differ from image to image."""
+        del score, num_images
+        return None
+
+
+def _squared_errors(outputs_BCHW: Tensor, labels_BCHW: Tensor) -> Tensor:
+    """int64, of the output as an 8-bit image; what is not a number counts as black."""
+    _check_sizes(outputs_BCHW, labels_BCHW)
+    eight_bit_BCHW = (outputs_BCHW.float().nan_to_num(0.0).clamp(0, 1) * PEAK).round().long()
+    return (eight_bit_BCHW - labels_BCHW) ** 2
+
+
+def _check_sizes(outputs_BCHW: Tensor, labels_BCHW: Tensor) -> None:
+    if outputs_BCHW.shape != labels_BCHW.shape:
+        output, target = ("x".join(map(str, of.shape)) for of in (outputs_BCHW, labels_BCHW))
+        raise InputError(f"psnr needs an output of the target's size; the network gives {output} for targets {target}")

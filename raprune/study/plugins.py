@@ -1,0 +1,82 @@
+"""A plug-in as a study names it: by its name with its settings, or a user's own by ``import``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from raprune.errors import InputError
+from raprune.registry import KINDS
+from raprune.study.check import SettingsProblems
+from raprune.study.presets import PLUGIN_PRESETS
+from raprune.study.reader import UNREADABLE, child
+from raprune.study.schema import Choice, ModelChoice
+from raprune.study.wording import shown
+
+IMPORTABLE = ("model", "dataset", "score")
+"""Kinds of which a user may bring their own without a file of ours."""
+TRACING = tuple(key for key in ModelChoice.model_fields if key not in Choice.model_fields)
+"""Keys of a model that say how it is traced, whichever it is."""
+
+
+def plugin_name(given: Any) -> str | None:
+    """The name in a plug-in's part of a study."""
+    name = given.get("import", given.get("name")) if isinstance(given, dict) else given
+    return name if isinstance(name, str) else None
+
+
+def choose(kind: str, given: Any, preset: str, place: SettingsProblems) -> Choice | None:
+    """The plug-in that ``given`` names, with complete settings; what is wrong goes to ``place``."""
+    if given is None:
+        place.complain(kind, f"is required (known: {', '.join(KINDS[kind].names())})")
+        return None
+    name = plugin_name(given)
+    if name is None:
+        _complain_nameless(kind, given, place)
+        return None
+    if (message := _form_problem(kind, given, name)) is not None:
+        place.complain(*message)
+        return None
+    try:
+        plugin = KINDS[kind].get(name)
+    except InputError as error:
+        key = "import" if isinstance(given, dict) and "import" in given else "name"
+        place.complain(kind if isinstance(given, str) else child(kind, key), str(error))
+        return None
+    own = {k: v for k, v in given.items() if k not in ("name", "import")} if isinstance(given, dict) else {}
+    tracing = {key: own.pop(key) for key in TRACING if key in own and kind == "model"}
+    under = PLUGIN_PRESETS[preset].get((kind, name), {})
+    settings = place.validate(plugin.settings, {**under, **own}, kind)
+    problems: list[tuple[str, str]] = getattr(settings, "problems", lambda: [])()
+    for key, message_of in problems:
+        place.complain(child(kind, key), message_of)
+    if problems:
+        place.checker.missing(getattr(settings, "remedies", lambda: [])())
+    if settings is None or problems:
+        return None
+    fields = {"name": name, "settings": settings.model_dump(mode="json"), **tracing}
+    return place.validate(ModelChoice if kind == "model" else Choice, fields, kind)
+
+
+def _complain_nameless(kind: str, given: Any, place: SettingsProblems) -> None:
+    unreadable = given is UNREADABLE or (
+        isinstance(given, dict) and UNREADABLE in (given.get("name"), given.get("import"))
+    )
+    place.sound = False
+    if not unreadable:
+        known = ", ".join(KINDS[kind].names())
+        place.complain(kind, f"must be a name, or a mapping with a name (known: {known}); got {shown(given)}")
+
+
+def _form_problem(kind: str, given: Any, name: str) -> tuple[str, str] | None:
+    """What is wrong with how a plug-in is named, and where."""
+    imports = isinstance(given, dict) and "import" in given
+    if imports and "name" in given:
+        return child(kind, "import"), "must not stand beside name: one of the two says what it is"
+    if imports and kind not in IMPORTABLE:
+        return child(kind, "import"), f"a {kind} is named, not imported; a file in raprune/{kind}s/ registers a new one"
+    if imports and name.count(":") != 1:
+        return child(kind, "import"), f"must be package.module:function; got {shown(name)}"
+    if not imports and ":" in name:
+        path = child(kind, "name") if isinstance(given, dict) else kind
+        return path, f"must be a known name; for one of your own write {{import: {name}}}"
+    return None
