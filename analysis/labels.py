@@ -16,8 +16,8 @@ ALONE = "each layer alone"
 _PLUGINS = ("model", "dataset", "reward")
 _PLAIN = ("residual", "fidelity", "score_name")
 _SETTINGS = ("baseline_settings", "finetune_settings", "scoring_settings")
-_NOT_SHOWN = {"baseline_settings": ("seed",), "finetune_settings": ("before_reward",)}
-"""Seeds are averaged over; the fine-tune before a reward is the fidelity."""
+_NOT_SHOWN = {"baseline_settings": ("seed",), "finetune_settings": ("before_reward",), "method_settings": ("draw",)}
+"""Seeds and random draws are averaged over; the fine-tune before a reward is the fidelity."""
 
 
 def text(value: Any) -> str | None:
@@ -112,7 +112,8 @@ def plugin_labels(trials: pd.DataFrame, kind: str) -> list[str]:
     """Names of a plug-in, with the settings in which those of one name differ."""
     labels = pd.Series("", index=trials.index, dtype=object)
     for name, part in trials.groupby(kind, sort=False, dropna=False):
-        differences = _differences(part[f"{kind}_settings"])
+        column = f"{kind}_settings"
+        differences = _differences(part[column], _NOT_SHOWN.get(column, ()))
         known = text(name) or "unknown"
         labels[part.index] = [f"{known} ({settings})" if settings else known for settings in differences]
     return list(labels)

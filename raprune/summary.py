@@ -37,7 +37,7 @@ def facts_lines(plan: StudyPlan, facts: Mapping[str, Facts]) -> list[str]:
             f"{fact.params:,} parameters, {fact.macs:,} multiply-adds",
             f"{prunable} of {all_convs} convolutions can be pruned ({prunable / all_convs:.1%}; "
             "those that give the output are not counted)",
-            *(f"  whole: {conv}: {why}" for conv, why in fact.graph.whole.items()),
+            *(f"  left whole: {conv} ({why})" for conv, why in fact.graph.whole.items()),
             f"{fact.num_train} training images, {fact.num_val} for validation, {test}",
         ]
         if fact.checkpoint_score is not None:

@@ -18,7 +18,7 @@ LAYERS = {
     1: [
         "data", "scoring", "deciding", "rewarding", "ordering", "evaluating", "masks", "search", "graph", "surgery",
         "proof", "split", "measure", "train", "weights", "pretrained", "state", "workload", "engine", "baseline",
-        "dense", "pictures",
+        "dense", "pictures", "imagefiles",
     ],
     2: ["models", "datasets", "scores", "methods", "orders", "rewards", "evaluators"],
     3: ["candidates", "commit", "snapshots", "rows", "trial", "preflight"],

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
 
 from raprune.data import IMAGENET_MEAN, IMAGENET_STD, Split, Splits, shift_and_flip, split_train_val
+from raprune.imagefiles import expand, fetching, refuse
 from raprune.registry import DATASETS, Settings
 
+FOLDER = "cifar-10-batches-py"
 STATISTICS = {
     "cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
     "imagenet": (IMAGENET_MEAN, IMAGENET_STD),
@@ -30,10 +30,14 @@ class Cifar10Settings(Settings):
     """Whose mean and standard deviation the network expects."""
 
     def problems(self) -> list[tuple[str, str]]:
-        root = Path(os.path.expandvars(self.root))
-        if not self.download and not (root / "cifar-10-batches-py").is_dir():
-            return [("root", f"has no cifar-10-batches-py and download is off; got {str(root)!r}")]
+        root = expand(self.root)
+        if not self.download and not (root / FOLDER).is_dir():
+            return [("root", f"has no {FOLDER} and download is off; got {str(root)!r}")]
         return []
+
+    def remedies(self) -> list[str]:
+        path = f"--set dataset.root=/path/to/folder-with-{FOLDER}"
+        return [path] if self.download else ["--set dataset.download=true  # downloads 163 MB", path]
 
 
 @DATASETS.register("cifar10", Cifar10Settings)
@@ -41,13 +45,17 @@ def load(settings: Cifar10Settings) -> Splits:
     """CIFAR-10 (32x32, 10 classes) from torchvision, downloaded where allowed."""
     from torchvision.datasets import CIFAR10
 
-    root = os.path.expandvars(settings.root)
-
-    def read(train: bool) -> Split:
-        found = CIFAR10(root, train=train, download=settings.download)
-        images = torch.from_numpy(found.data).permute(0, 3, 1, 2).contiguous()
-        return Split(images, torch.tensor(found.targets, dtype=torch.int64))
-
-    train, val = split_train_val(read(True), settings.num_val, settings.split_seed)
+    refuse(settings.problems())
+    root = expand(settings.root)
+    with fetching("CIFAR-10", root, settings.download):
+        train_file, test_file = (CIFAR10(root, train, download=settings.download) for train in (True, False))
+    every = _split(train_file)
+    train, val = split_train_val(every, settings.num_val, settings.split_seed)
     mean, std = STATISTICS[settings.normalisation]
-    return Splits(train, val, read(False), 10, mean, std, shift_and_flip(4, flip=True))
+    augment = shift_and_flip(4, flip=True)
+    return Splits(train, val, _split(test_file), 10, mean, std, augment, tuple(train_file.classes))
+
+
+def _split(found: Any) -> Split:
+    images_BCHW = torch.from_numpy(found.data).permute(0, 3, 1, 2).contiguous()
+    return Split(images_BCHW, torch.tensor(found.targets, dtype=torch.int64))

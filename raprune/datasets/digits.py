@@ -10,6 +10,10 @@ from torch.nn import functional as F
 from raprune.data import Split, Splits, shift_and_flip, split_train_val
 from raprune.registry import DATASETS, Settings
 
+CLASS_NAMES = tuple("0123456789")
+MEAN, STD = (0.305,), (0.350,)
+"""Of the enlarged digits."""
+
 
 class DigitsSettings(Settings):
     num_val: int = Field(default=500, ge=1, le=1000)
@@ -22,14 +26,18 @@ class DigitsSettings(Settings):
     """Training images are shifted by up to this many pixels."""
 
 
-@DATASETS.register("digits", DigitsSettings)
-def load(settings: DigitsSettings) -> Splits:
-    """1,797 real handwritten digits at 32x32, from scikit-learn; no download."""
+def enlarged_digits() -> Split:
+    """All digits at 32x32, (1797, 1, 32, 32)."""
     digits = load_digits()
     grey = torch.tensor(digits.images, dtype=torch.float32)[:, None] / 16
     large = F.interpolate(grey, size=(32, 32), mode="bilinear", align_corners=False)
-    every = Split((large * 255).round().to(torch.uint8), torch.tensor(digits.target, dtype=torch.int64))
-    rest, test = split_train_val(every, settings.num_test, settings.split_seed)
+    return Split((large * 255).round().to(torch.uint8), torch.tensor(digits.target, dtype=torch.int64))
+
+
+@DATASETS.register("digits", DigitsSettings)
+def load(settings: DigitsSettings) -> Splits:
+    """1,797 real handwritten digits at 32x32, from scikit-learn; no download."""
+    rest, test = split_train_val(enlarged_digits(), settings.num_test, settings.split_seed)
     train, val = split_train_val(rest, settings.num_val, settings.split_seed + 1)
     augment = shift_and_flip(settings.shift, flip=False) if settings.shift else None
-    return Splits(train, val, test, num_classes=10, mean=(0.305,), std=(0.350,), augment=augment)
+    return Splits(train, val, test, 10, MEAN, STD, augment, CLASS_NAMES)

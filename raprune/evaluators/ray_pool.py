@@ -38,24 +38,21 @@ class EvaluatorProcess:
     Its engine (network and data, loaded once for each workload) and states are kept only to save their loading.
     """
 
-    def __init__(
-        self,
-        name: str,
-        settings: EvaluatorsSpec,
-        device: str,
-        import_path: tuple[str, ...] = (),
-        data: Refs | None = None,
-    ) -> None:
+    def __init__(self, name: str, settings: EvaluatorsSpec, device: str, import_path: tuple[str, ...] = ()) -> None:
         import raprune.engine  # noqa: F401  (torch is loaded before the first call)
-        from raprune.evaluators.sharing import use_shared
 
         add_import_path(import_path)
-        use_shared(data or {})
         self.name = name
         self.settings = settings
         self.device = device
         self._engines: dict[str, Any] = {}
         self._states: dict[str, State] = {}
+
+    def use_data(self, data: Refs) -> None:
+        """Read data sets from the object store; an evaluator that was started again decodes its own."""
+        from raprune.evaluators.sharing import use_shared
+
+        use_shared(data)
 
     def prepare(self, baselines: list[tuple[TrialSpec, Path]]) -> list[str]:
         """Have baselines on disk; gives back their folders."""

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from raprune.errors import InputError
 from raprune.evaluating import PoolAddress
-from raprune.evaluators.sharing import Refs, data_bytes, share_data
+from raprune.evaluators.sharing import data_bytes, share_data
 from raprune.launch.cluster import Resources, connect, resources_for
 from raprune.launch.execute import Place
 from raprune.launch.tuning import run_tune
@@ -69,8 +69,6 @@ class RayRunner:
         self.resources = resources
         self.namespace = namespace
         self.actors: list[Any] = []
-        self.data: Refs = {}
-        """Held as long as an evaluator may be started again."""
         num_masks = [trial.method.settings.get("masks_per_update", 1) for trial in todo]
         self.trials_in_flight = max(2, math.ceil(2 * resources.num_evaluators / max(1, *num_masks, 1)))
         self.place = Place(
@@ -89,8 +87,9 @@ class RayRunner:
 
         from raprune.evaluators.dispatch import Call, Dispatcher
 
-        self.data = share_data(trials)
+        data = share_data(trials)
         self._start_pool()
+        ray.get([actor.use_data.remote(data) for actor in self.actors])
         distinct = list({trial.baseline_key: trial for trial in trials}.values())
 
         def submit(actor: Any, items: list[Any]) -> Any:
@@ -112,7 +111,7 @@ class RayRunner:
             options = self.resources.options | {"name": name, "namespace": self.namespace}
             options |= {"max_restarts": -1, "max_task_retries": 0}
             spec = self.place.evaluators
-            arguments = (name, spec, self.resources.device, self.place.import_path, self.data)
+            arguments = (name, spec, self.resources.device, self.place.import_path)
             self.actors.append(actor.options(**options).remote(*arguments))
         pings = [a.ping.remote() for a in self.actors]
         _, missing = ray.wait(pings, num_returns=len(pings), timeout=READY_S)

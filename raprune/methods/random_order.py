@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import torch
+from pydantic import Field
 
 from raprune.deciding import Decision, Evaluate, LayerView
 from raprune.registry import METHODS, Settings
 from raprune.search import bisection_steps, smallest_feasible
+from raprune.seeds import seed_for
 
 
-@METHODS.register("random")
+class RandomSettings(Settings):
+    draw: int = Field(default=0, ge=0)
+    """Which of the seed's permutations: several draws can be compared with one trial of another method."""
+
+
+@METHODS.register("random", RandomSettings)
 class RandomOrder:
     """One seeded permutation, num_kept bisected to the drop bound."""
 
-    def __init__(self, settings: Settings) -> None:
-        del settings
+    def __init__(self, settings: RandomSettings) -> None:
+        self.draw = settings.draw
 
     def rank(self, layer: LayerView, rng: torch.Generator) -> list[int]:
-        """A permutation drawn from ``rng``."""
+        """A permutation drawn from ``rng``, or from a generator of its own for a later draw."""
+        if self.draw:
+            rng = torch.Generator().manual_seed(seed_for(rng.initial_seed(), "draw", self.draw))
         return [int(i) for i in torch.randperm(layer.num_filters, generator=rng)]
 
     def decide(self, layer: LayerView, evaluate: Evaluate, rng: torch.Generator) -> Decision:

@@ -11,7 +11,8 @@ from raprune.errors import Problem, StudyError
 from raprune.study.reader import Document, child, parse_scalar
 from raprune.study.wording import shown
 
-EITHER_OR = {"epochs": "steps", "steps": "epochs", "drop_bound": "score_floor", "score_floor": "drop_bound"}
+_PAIRS = (("epochs", "steps"), ("drop_bound", "score_floor"), ("name", "import"))
+EITHER_OR = {one: other for pair in _PAIRS for one, other in (pair, pair[::-1])}
 """Two ways to say one thing: what lies on top takes the place of both."""
 
 

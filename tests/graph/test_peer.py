@@ -1,0 +1,17 @@
+"""The same gauntlet run by Torch-Pruning, the best pruning library there is: where it stands, and that ours passes."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.surgery_gauntlet import PASSED, matrix, print_matrix
+
+
+def test_matrix(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch_pruning", reason="needs torch-pruning, a dependency of the tests")
+    found = matrix(["vgg16", "resnet18", "segnet", "torchvision mobilenet_v2"])
+    print_matrix(found)
+    assert all(own == PASSED for own, _ in found.values())
+    assert found["vgg16"][1] == PASSED  # the harness is fair: what the peer can do, it is seen to do
+    assert found["segnet"][1] != PASSED  # max-pooling indices tie encoder and decoder
+    assert "Torch-Pruning" in capsys.readouterr().out
