@@ -204,6 +204,7 @@ def _baseline_problems(plan: StudyPlan, trial: TrialSpec, facts: dict[str, Facts
     score: Score = SCORES.build(trial.score.name, trial.score.settings)
     try:
         load_checkpoint(network, file)
+        network = trace_model(network, trial.model, splits.input_shape).network
         some = splits.val.take(torch.arange(min(SANITY_IMAGES, len(splits.val))))
         value = check_sane(channels_last(network).eval(), splits, some, score, trial.scoring.batch_size)
     except InputError as error:

@@ -43,11 +43,12 @@ class Halves:
             return lambda values: _tensor(self.suffix(*values))
         kept = self.graph.kept({**self.plan, self.layer: mask})
         device = next(self.suffix.parameters()).device
-        replaced = {}
+        replaced: dict[str, Tensor] = {}
         for axis in self.axes:
             index = _index(axis.ids, kept, device)
-            if index is not None:
-                replaced[axis.tensor] = _select(_get(self.suffix, axis.tensor), axis.dim, index)
+            if index is not None:  # a convolution may read and give channels of one group
+                tensor = replaced.get(axis.tensor, _get(self.suffix, axis.tensor))
+                replaced[axis.tensor] = _select(tensor, axis.dim, index)
         modules = {name for name, _ in self.suffix.named_modules()}
         for site in self.graph.sites:
             if site.module in modules:

@@ -11,7 +11,11 @@ from raprune.registry import KINDS, Plugin, Settings
 
 SELF_EVIDENT = {"split_seed", "num_classes", "initial_keep_probability"}
 """Names that need no docstring."""
-REQUIRED: dict[str, dict[str, Any]] = {"image_parquet": {"train": "train.parquet"}}
+REQUIRED: dict[str, dict[str, Any]] = {
+    "image_parquet": {"train": "train.parquet"},
+    "camvid": {"root": "camvid"},
+    "image_folder": {"root": "images"},
+}
 """Plug-in -> a value for each setting without a default."""
 
 EVERY = [pytest.param(plugin, id=f"{kind}-{plugin.name}") for kind, registry in KINDS.items() for plugin in registry]

@@ -57,7 +57,7 @@ VALUES = [
     ("score_floor: 90\n", ["s.yaml:6: score_floor: must not stand beside drop_bound, keep one of the two; got 90"]),
     ("reward: {name: bounded_log, floor: non}\n", ["reward.floor: must be a number or none; did you mean 'none'?; got 'non'"]),
     ("reward: {name: bounded_log, floor: 1}\n", ["reward.floor: must be below 0, or none; got 1"]),
-    ("order: high_to_low\n", ["s.yaml:6: order: no order is called 'high_to_low'", "low_to_high"]),
+    ("order: low_to_hihg\n", ["s.yaml:6: order: no order is called 'low_to_hihg'", "low_to_high"]),
     ("order: {name: by_sensitivity, pruning_ratios: [0.5, 2, x]}\n", ["order.pruning_ratios[1]: must be below 1", "[2]: must be a number"]),
     ("residual: " + "x" * 5000 + "\n", ["(5,002 characters)"]),
 ]  # fmt: skip
