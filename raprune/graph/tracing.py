@@ -74,6 +74,7 @@ class _Tracer(fx.Tracer):
     def __init__(self, left_whole: frozenset[str]) -> None:
         super().__init__()
         self.left_whole = left_whole
+        self.record_stack_traces = True
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Also: layers with a rule, and what is left whole."""

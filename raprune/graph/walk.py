@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import PurePath
 from typing import Any
 
 import torch
@@ -17,6 +18,19 @@ Value = Any
 """Ids, ``None`` (channels that always stay, or no tensor), or a tuple of these."""
 Rule = Callable[["Walk", fx.Node, Ids], Value]
 """What a node makes of its first prunable input."""
+
+
+MOST_SAID = 8
+"""Nodes whose reason an error tells; all are named."""
+
+
+class Refusal(InputError):
+    """A node that cannot be followed."""
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(message)
+        self.name = name
+        """What to call it in ``whole``."""
 
 
 class Walk:
@@ -38,21 +52,30 @@ class Walk:
         """Nodes that pad channels with zeros: how many before and behind."""
 
     def run(self, rules: Callable[[Walk, fx.Node], Rule | None]) -> None:
-        """Give every node its value; raises :class:`InputError` for one that cannot be followed."""
+        """Give every node its value; raises :class:`InputError` that names all those that cannot be followed."""
+        refused: list[Refusal] = []
         for node in self.module.graph.nodes:
             if node.op == "output":
-                for source in node.all_input_nodes:
-                    self.fix(source, GIVES_OUTPUT)
+                self._fix_sources(node, GIVES_OUTPUT)
                 continue
-            self.values[node] = self._value(node, rules(self, node))
+            try:
+                self.values[node] = self._value(node, rules(self, node))
+            except Refusal as refusal:
+                refused.append(refusal)
+                self._fix_sources(node, "")
+                self.values[node] = None
+        if refused:
+            more = [f"and {len(refused) - MOST_SAID} more"] if len(refused) > MOST_SAID else []
+            said = "\n  ".join(["channels cannot be followed through:", *map(str, refused[:MOST_SAID]), *more])
+            names = ", ".join(dict.fromkeys(refusal.name for refusal in refused))
+            raise InputError(f"{said}\nto leave whole what they read: model: {{..., whole: [{names}]}}")
 
     def _value(self, node: fx.Node, rule: Rule | None) -> Value:
         if node.op in ("placeholder", "get_attr"):
             return None
         prunable = [ids for source in node.all_input_nodes if (ids := self.values[source]) is not None]
         if node.name in self.left_whole or str(node.target) in self.left_whole:
-            for source in node.all_input_nodes:
-                self.fix(source, f"{node.name} reads it, which is left whole")
+            self._fix_sources(node, f"{node.name} reads it, which is left whole")
             return None
         if isinstance(self.called(node), nn.Conv2d | nn.ConvTranspose2d):
             assert rule is not None
@@ -60,7 +83,7 @@ class Walk:
         if not prunable or not _gives_tensors(node):
             return None
         if rule is None:
-            raise self.refuse(node, "how its output channels follow from its input channels is not known")
+            raise self.refuse(node, "it is not known how its output channels follow from its input channels")
         return rule(self, node, prunable[0])
 
     def called(self, node: fx.Node) -> nn.Module | None:
@@ -93,21 +116,25 @@ class Walk:
         if ids is not None:
             self.consumed.append((node, ids))
 
+    def _fix_sources(self, node: fx.Node, reason: str) -> None:
+        for source in node.all_input_nodes:
+            self.fix(source, reason)
+
     def fix(self, source: fx.Node, reason: str) -> None:
         """The channels of a value, or of its parts, must stay."""
         value = self.values.get(source)
         for ids in value if isinstance(value, tuple) else (value,):
             self.units.fix(ids, reason)
 
-    def refuse(self, node: fx.Node, why: str) -> InputError:
-        """An error that names the node and says what can be done."""
+    def refuse(self, node: fx.Node, why: str) -> Refusal:
+        """An error that names the node, and where its code stands."""
         called = self.called(node)
-        what = type(called).__name__ if called is not None else node.format_node() or node.op
         name = str(node.target) if called is not None else node.name
-        return InputError(
-            f"{name} ({re.sub(r'%', '', what)}) cannot be pruned through: {why}; "
-            f"to leave whole what it reads: model: {{..., whole: [{name}]}}"
-        )
+        what = type(called).__name__ if called is not None else _function(node)
+        lines = re.findall(r'File "([^"]+)", line (\d+)', node.stack_trace or "")
+        lines = [line for line in lines if "torch" not in PurePath(line[0]).parts]
+        where = f", {PurePath(lines[-1][0]).name}:{lines[-1][1]}" if lines else ""
+        return Refusal(name, f"{name} ({what}{where}): {why}")
 
 
 def shape(node: fx.Node) -> tuple[int, ...]:
@@ -121,3 +148,10 @@ def _gives_tensors(node: fx.Node) -> bool:
     if isinstance(kind, type) and issubclass(kind, torch.Size | int | float | bool):
         return False
     return "tensor_meta" in node.meta
+
+
+def _function(node: fx.Node) -> str:
+    """What a node calls: ``torch.softmax``, or ``.view`` of a tensor."""
+    if isinstance(node.target, str):
+        return f".{node.target}"
+    return f"{getattr(node.target, '__module__', None) or 'torch'}.{getattr(node.target, '__name__', node.target)}"

@@ -62,7 +62,7 @@ score: {import: 'own_score:Strict'}
 baseline: {epochs: 6, learning_rate: 0.1}
 finetune: {after_layer: {steps: 4}}
 scoring: {batch_size: 50}
-drop_bound: 6.0
+drop_bound: 30.0
 method: {name: agent, min_updates: 2, max_updates: 2}
 sweep:
   residual: [independent, coupled]
