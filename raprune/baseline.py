@@ -24,7 +24,7 @@ from raprune.split import channels_last
 from raprune.study.schema import BaselineSpec, TrialSpec
 from raprune.train import Recipe, steps_per_epoch, train
 from raprune.weights import load_checkpoint, save_safetensors
-from raprune.workload import BASELINE_FILE, WEIGHTS_FILE, Baseline, build_network, load_data, trace_model
+from raprune.workload import BASELINE_FILE, WEIGHTS_FILE, Baseline, build_network, load_data, own_code, trace_model
 
 CHANCE_ERRORS = 4
 """A baseline must be above chance by this many standard errors."""
@@ -36,10 +36,16 @@ def prepare_baseline(trial: TrialSpec, folder: Path, device: str = "cpu") -> Bas
     Raises :class:`InputError` for a checkpoint that does not fit and for a baseline that is at chance level or whose
     classes look permuted: nothing that is pruned from it would mean anything.
     """
+    splits = load_data(trial.dataset)
+    own = own_code(trial.model, trial.dataset, trial.score, splits)
     found = Baseline.read(folder)
+    if found is not None and found.own_code != own:
+        raise InputError(
+            f"the baseline in {folder} was made by other code, or on other images, than yours gives now: go on in "
+            "another folder (--out), and seed the splits of a data set of your own"
+        )
     if found is not None:
         return found
-    splits = load_data(trial.dataset)
     score: Score = SCORES.build(trial.score.name, trial.score.settings)
     network = make_network(trial, splits, score, device)
     size, threads = trial.scoring.batch_size, trial.scoring.threads
@@ -62,6 +68,7 @@ def prepare_baseline(trial: TrialSpec, folder: Path, device: str = "cpu") -> Bas
         score_unit=score.unit,
         num_classes=splits.num_classes,
         input_shape=splits.input_shape,
+        own_code=own,
     )
     folder.mkdir(parents=True, exist_ok=True)
     save_safetensors(network.state_dict(), folder / WEIGHTS_FILE)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from raprune.errors import InputError
+
 VOID = 255
 """A pixel without a label: it counts in no loss and in no score."""
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -71,6 +73,48 @@ class Splits:
         if found is None:
             raise LookupError(f"this data set has no {name} split")
         return found
+
+
+def check_splits(splits: Splits) -> None:
+    """Whether a data set is what :class:`Splits` says; raises :class:`InputError` that names the split."""
+    shape = splits.train.images_BCHW.shape[1:]
+    for name in ("train", "val", "test"):
+        split: Split | None = getattr(splits, name)
+        if split is None:
+            continue
+        images, labels = split.images_BCHW, split.labels_B
+        problem = _images_problem(images, shape) or _labels_problem(images, labels, splits.num_classes)
+        if problem:
+            raise InputError(f"its {name} split: {problem}")
+    if not len(splits.mean) == len(splits.std) == shape[0]:
+        raise InputError(
+            f"its mean and std have {len(splits.mean)} and {len(splits.std)} values for {shape[0]} channels"
+        )
+
+
+def _images_problem(images: object, shape: torch.Size) -> str | None:
+    if not isinstance(images, Tensor) or images.dtype != torch.uint8 or images.dim() != 4:
+        what = f"{images.dtype} {tuple(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
+        return f"images must be uint8 (B, C, H, W), 0 to 255; got {what}"
+    if len(images) == 0:
+        return "it has no images"
+    return None if images.shape[1:] == shape else f"images are {tuple(images.shape[1:])}, those of train {tuple(shape)}"
+
+
+def _labels_problem(images: Tensor, labels: object, num_classes: int) -> str | None:
+    kinds = {1: torch.int64, 3: torch.uint8, 4: torch.uint8}
+    if not isinstance(labels, Tensor) or kinds.get(labels.dim()) != labels.dtype:
+        what = f"{labels.dtype} {tuple(labels.shape)}" if isinstance(labels, Tensor) else type(labels).__name__
+        return f"labels must be int64 (B,), uint8 (B, H, W) or uint8 (B, C, H, W); got {what}"
+    if len(labels) != len(images):
+        return f"{len(labels)} labels for {len(images)} images"
+    if labels.dim() > 1 and labels.shape[-2:] != images.shape[-2:]:
+        return f"labels are {tuple(labels.shape[-2:])} for images of {tuple(images.shape[-2:])}"
+    if labels.dim() < 4:
+        known = labels[labels != VOID] if labels.dim() == 3 else labels
+        if len(known) and not 0 <= int(known.min()) <= int(known.max()) < num_classes:
+            return f"labels are {int(known.min())} to {int(known.max())}; there are {num_classes} classes, from 0"
+    return None
 
 
 def normalise(images_BCHW: Tensor, splits: Splits, dtype: torch.dtype = torch.float32) -> Tensor:

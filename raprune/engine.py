@@ -119,7 +119,7 @@ class Engine:
         def batches() -> Iterator[PictureBatch]:
             for start in range(0, len(val), size):
                 raw, labels = val.images_BCHW[start : start + size], val.labels_B[start : start + size]
-                x = normalise(raw, self.splits).contiguous(memory_format=torch.channels_last)
+                x = self._input(raw)
                 yield raw, labels, baseline(x), pruned(x), start
 
         return choose_pictures(batches(), class_names=self.splits.class_names)
@@ -131,12 +131,15 @@ class Engine:
     def _images(self, split: Split) -> Iterator[tuple[Tensor, Tensor]]:
         """Network input and labels, batch by batch."""
         size = self.workload.scoring.batch_size
-        dtype = next(self.traced.network.parameters()).dtype
         order = self._val_order if split is self.splits.val else None
         for start in range(0, len(split), size):
             some = slice(start, start + size) if order is None else order[start : start + size]
-            images = normalise(split.images_BCHW[some], self.splits, dtype)
-            yield images.contiguous(memory_format=torch.channels_last), split.labels_B[some]
+            yield self._input(split.images_BCHW[some]), split.labels_B[some]
+
+    def _input(self, images_BCHW: Tensor) -> Tensor:
+        """uint8 images as the network takes them."""
+        dtype = next(self.traced.network.parameters()).dtype
+        return normalise(images_BCHW, self.splits, dtype).contiguous(memory_format=torch.channels_last)
 
     def _score(
         self, forward: Callable[[Tensor], Tensor], split: Split, lowest: float | None
@@ -230,8 +233,8 @@ class _PrefixCache:
         if key in self._batches:
             self._batches.move_to_end(key)
             return iter(self._batches[key])
-        first, *_ = batch = next(compute())
-        size = nbytes(first) * num_images // max(1, len(batch[1]))
+        values, labels = next(compute())
+        size = nbytes(values) * num_images // max(1, len(labels))
         if size > self.capacity:
             return compute()
         while sum(self._bytes.values()) + size > self.capacity:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -162,6 +163,13 @@ def check_apart(splits: Mapping[str, Iterable[tuple[bytes | str, str]]]) -> None
             other, first = seen.setdefault(identity, (split, name))
             if other != split:
                 raise InputError(f"splits overlap: {name} ({split}) is the same image as {first} ({other})")
+
+
+def once_and_more(contents: Sequence[bytes]) -> tuple[list[int], list[int]]:
+    """Places of what is there once, and of what is there several times: that is trained on, whatever is dealt."""
+    times = Counter(contents)
+    places = range(len(contents))
+    return [i for i in places if times[contents[i]] == 1], [i for i in places if times[contents[i]] > 1]
 
 
 def deal(items: Sequence[T], count: int, seed: int) -> tuple[list[T], list[T]]:

@@ -129,6 +129,16 @@ def add_import_path(folders: Iterable[str]) -> None:
     sys.path[:0] = [folder for folder in folders if folder not in sys.path]
 
 
+def source_of(name: str) -> str | None:
+    """The text of the module of a user's own plug-in; ``None`` for ours."""
+    if ":" not in name:
+        return None
+    try:
+        return inspect.getsource(importlib.import_module(name.partition(":")[0]))
+    except (OSError, TypeError):  # a module without source
+        return None
+
+
 def _imported(kind: str, name: str) -> Plugin:
     """A user's own function as a plug-in; of its kind's context it gets what it has parameters for."""
     module, _, function = name.partition(":")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from torch import Tensor, nn
 
-from raprune.data import Splits
+from raprune.data import Splits, check_splits
 from raprune.errors import InputError
 from raprune.graph import Traced, trace
-from raprune.registry import DATASETS, MODELS, SCORES
+from raprune.registry import DATASETS, MODELS, SCORES, source_of
 from raprune.scoring import Score
 from raprune.study.schema import Choice, FinetuneSpec, ModelChoice, ScoringSpec, TrialSpec
 from raprune.train import Recipe
@@ -46,6 +48,8 @@ class Baseline:
     num_classes: int
     input_shape: tuple[int, int, int]
     """(C, H, W)."""
+    own_code: str | None = None
+    """Digest of the user's own plug-ins and of the images they gave; ``None`` where all are ours."""
 
     @classmethod
     def read(cls, folder: Path) -> Baseline | None:
@@ -134,12 +138,25 @@ def forget_data() -> None:
     _LOADED.clear()
 
 
+def own_code(model: Choice, dataset: Choice, score: Choice, splits: Splits) -> str | None:
+    """Digest of what a name does not tell: the source of imported plug-ins, the images and labels of imported data."""
+    sources = [source_of(choice.name) for choice in (model, dataset, score)]
+    if not any(":" in choice.name for choice in (model, dataset, score)):
+        return None
+    sha = hashlib.sha256(json.dumps(sources).encode())
+    if ":" in dataset.name:
+        for split in (splits.train, splits.val, splits.test):
+            for tensor in () if split is None else (split.images_BCHW, split.labels_B):
+                sha.update(np.ascontiguousarray(tensor.numpy()).data)
+    return sha.hexdigest()[:16]
+
+
 def _open(dataset: Choice) -> Splits:
     splits: Splits = DATASETS.build(dataset.name, dataset.settings)
-    for name in ("train", "val", "test"):
-        split = getattr(splits, name)
-        if split is not None and len(split) == 0:
-            raise InputError(f"dataset {dataset.name}: its {name} split has no images")
+    try:
+        check_splits(splits)
+    except InputError as error:
+        raise InputError(f"dataset {dataset.name}: {error}") from error
     return splits
 
 

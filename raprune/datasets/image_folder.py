@@ -6,7 +6,6 @@ folder counts as an image, but those whose names start with a dot.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from pydantic import Field
 
 from raprune.data import IMAGENET_MEAN, IMAGENET_STD, Split, Splits, shift_and_flip
 from raprune.errors import InputError
-from raprune.imagefiles import check_apart, content, deal, decode, expand, for_each, refuse
+from raprune.imagefiles import check_apart, content, deal, decode, expand, for_each, once_and_more, refuse
 from raprune.registry import DATASETS, Settings
 
 Labelled = tuple[Path, int]
@@ -118,9 +117,7 @@ def _split(settings: ImageFolderSettings, files: dict[str, list[Labelled]]) -> d
             for name, part in files.items()
         }
     )
-    times = Counter(contents["train"])
-    once = [labelled for one, labelled in zip(contents["train"], files["train"], strict=True) if times[one] == 1]
-    repeated = [labelled for one, labelled in zip(contents["train"], files["train"], strict=True) if times[one] > 1]
+    once, repeated = ([files["train"][i] for i in places] for places in once_and_more(contents["train"]))
     wanted = {"test": settings.num_test or 0, "val": settings.num_val}
     wanted = {name: number for name, number in wanted.items() if name not in files and number}
     if sum(wanted.values()) >= len(once):

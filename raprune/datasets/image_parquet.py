@@ -15,7 +15,7 @@ from pydantic import Field
 
 from raprune.data import IMAGENET_MEAN, IMAGENET_STD, Split, Splits, shift_and_flip
 from raprune.errors import InputError
-from raprune.imagefiles import check_apart, content, deal, decode, expand, for_each, refuse
+from raprune.imagefiles import check_apart, content, deal, decode, expand, for_each, once_and_more, refuse
 from raprune.registry import DATASETS, Settings
 
 
@@ -63,7 +63,7 @@ def load(settings: ImageParquetSettings) -> Splits:
     test_file = _read(settings, settings.test) if settings.test is not None else None
     if test_file is not None:
         check_apart({"train": train_file.identities(), "test": test_file.identities()})
-    rows = list(range(len(train_file.labels)))
+    rows, repeated = once_and_more([one for one, _ in train_file.identities()])
     test_rows = list(range(len(test_file.labels))) if test_file is not None else []
     num_dealt = settings.num_val + (settings.num_test or 0 if test_file is None else 0)
     if len(rows) <= num_dealt:
@@ -74,6 +74,7 @@ def load(settings: ImageParquetSettings) -> Splits:
     elif settings.num_test is not None:
         _, test_rows = deal(test_rows, settings.num_test, settings.split_seed + 1)
     rows, val_rows = deal(rows, settings.num_val, settings.split_seed)
+    rows += repeated
     size = train_file.decode(rows[0]).shape
     train = train_file.split(rows[: settings.num_train], size)
     val = train_file.split(val_rows, size)

@@ -36,7 +36,7 @@ def share_data(trials: Sequence[TrialSpec]) -> Refs:
             arrays = {n: (s.images_BCHW.numpy(), s.labels_B.numpy()) for n, s in _parts(splits).items()}
             bare = {f.name: getattr(splits, f.name) for f in fields(splits) if f.name not in ("train", "val", "test")}
             refs[key] = [ray.put((arrays, bare))]
-            forget_data()
+    forget_data()
     return refs
 
 

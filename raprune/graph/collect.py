@@ -54,6 +54,7 @@ class _Collector:
             values={node.name: ids for node, ids in values.items() if (ids >= RESERVED).any()},
             num_units=last + 1,
             dropouts=self._dropouts(values),
+            bare_norms=tuple(Axis(name, 0, self.final(ids)) for name, ids in walk.bare_norms),
             followers=tuple(conv for conv, ids in others.items() if not (ids == FIXED).any()),
             whole={conv: _reason(walk, walk.filters[conv][1]) for conv, ids in others.items() if (ids == FIXED).any()},
         )

@@ -43,9 +43,9 @@ def transposed(walk: Walk, node: fx.Node, ids: Ids | None) -> Value:
     return _filters(walk, name, conv.out_channels, 1)
 
 
-def linear(walk: Walk, node: fx.Node, ids: Ids) -> Value:
+def linear(walk: Walk, node: fx.Node, ids: Ids | None) -> Value:
     """Reads channels; its own outputs are not filters."""
-    if len(shape(node.all_input_nodes[0])) != 2:
+    if ids is not None and len(shape(node.all_input_nodes[0])) != 2:
         raise walk.refuse(node, "it reads channels that are not in dimension 1 of (batch, features)")
     walk.axis(f"{node.target}.weight", 1, ids)
     walk.consume(node, ids)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -23,4 +25,7 @@ def lay_out(network: nn.Module, graph: Graph, kept: Kept) -> nn.Module:
     device = next(network.parameters()).device
     for name, index in indices(graph, kept).items():
         network.get_submodule(name.rpartition(".")[0]).index = index.to(device)
+    for norm in graph.bare_norms:
+        module: Any = network.get_submodule(norm.tensor)
+        module.num_features = int(present(norm.ids, kept).sum())
     return network

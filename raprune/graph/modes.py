@@ -51,6 +51,8 @@ class WideDropout(nn.Module):
         if not self.training or self.p == 0.0:
             return values_BC
         positions = [1] * (values_BC.dim() - 2) if self.channels else list(values_BC.shape[2:])
+        if self.p == 1.0:
+            return torch.zeros_like(values_BC)
         draws = torch.rand(values_BC.shape[0], self.width, *positions, device=values_BC.device)
         if self.index.numel():
             draws = draws.index_select(1, self.index)
@@ -64,6 +66,8 @@ def follow_mode(network: nn.Module, graph: fx.Graph, training: fx.Graph) -> str 
     """
     nodes, others = list(graph.nodes), list(training.nodes)
     for node, twin in zip(nodes, others, strict=False):
+        if node.op == twin.op == "get_attr" and _same_constant(network, str(node.target), str(twin.target)):
+            twin.target, twin.name = node.target, node.name
         if _said(node) == _said(twin):
             continue
         place = _flag(node, twin)
@@ -80,6 +84,12 @@ def follow_mode(network: nn.Module, graph: fx.Graph, training: fx.Graph) -> str 
     if len(nodes) == len(others):
         return None
     return f"{len(nodes)} operations in one mode and {len(others)} in the other"
+
+
+def _same_constant(network: nn.Module, name: str, other: str) -> bool:
+    """Whether two attributes are one value: each trace names the constants that a forward makes anew."""
+    values = [getattr(network.get_submodule(n.rpartition(".")[0]), n.rpartition(".")[2]) for n in (name, other)]
+    return all(isinstance(v, Tensor) for v in values) and torch.equal(*values)
 
 
 def _said(node: fx.Node) -> tuple[str, ...]:

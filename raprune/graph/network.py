@@ -98,6 +98,8 @@ class Graph:
     num_units: int
     dropouts: tuple[Axis, ...] = ()
     """Dropout modules and the channels that they see."""
+    bare_norms: tuple[Axis, ...] = ()
+    """Norms without a tensor that tells their size, and the channels that they see."""
     followers: tuple[str, ...] = ()
     """Depthwise convolutions of a sum, which lose filters with several groups and belong to none."""
     whole: dict[str, str] = field(default_factory=dict)

@@ -15,6 +15,8 @@ from raprune.graph.walk import Value, Walk, shape
 def reshape(walk: Walk, node: fx.Node, ids: Ids) -> Value:
     """Channels stay in dimension 1, each perhaps as several entries: its positions after a flatten."""
     before, after = shape(node.all_input_nodes[0]), shape(node)
+    if function_of(node) == "squeeze" and len(node.args) < 2 and "dim" not in node.kwargs:
+        raise walk.refuse(node, "without a dimension it also takes away one image, or one channel")
     if len(after) < 2 or before[0] != after[0]:
         raise walk.refuse(node, f"it turns {before} into {after}, which does not keep the images in dimension 0")
     positions, rest = math.prod(before[2:]), math.prod(after[2:])
@@ -59,13 +61,26 @@ def item(walk: Walk, node: fx.Node, ids: Value) -> Value:
         index = node.args[1]
         assert isinstance(index, int)
         return ids[index]
-    index = node.args[1] if len(node.args) > 1 else None
+    index = _spelled_out(node.args[1] if len(node.args) > 1 else None, len(shape(node.all_input_nodes[0])))
     if isinstance(index, tuple) and len(index) > 1 and index[0] == slice(None) and isinstance(index[1], slice):
         from_first = index[1].start in (None, 0) and index[1].step in (None, 1)
         if from_first and shape(node)[:2] == shape(node.all_input_nodes[0])[:2]:
             return ids
     walk.fix(node.all_input_nodes[0], f"{node.name} takes some of its channels by their place")
     return None
+
+
+def _spelled_out(index: Any, rank: int) -> Any:
+    """``x[..., ::2]`` as ``x[:, :, :, ::2]``."""
+    if isinstance(index, tuple) and Ellipsis in index:
+        at = index.index(Ellipsis)
+        return (*index[:at], *(slice(None),) * (rank + 1 - len(index)), *index[at + 1 :])
+    return index
+
+
+def function_of(node: fx.Node) -> str:
+    """``squeeze`` for ``torch.squeeze`` and ``x.squeeze()``."""
+    return str(node.target if isinstance(node.target, str) else getattr(node.target, "__name__", ""))
 
 
 def pad(walk: Walk, node: fx.Node, ids: Ids) -> Value:

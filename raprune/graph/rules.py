@@ -15,21 +15,21 @@ from raprune.graph.modes import ByMode
 from raprune.graph.reshaping import cat, item, pad, pixel_shuffle, pixel_unshuffle, pool_away, reshape
 from raprune.graph.sums import gate, total
 from raprune.graph.units import Ids
-from raprune.graph.walk import Rule, Value, Walk
-
-NORMS = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)
+from raprune.graph.walk import NORMS, Rule, Value, Walk
 
 
-def norm(walk: Walk, node: fx.Node, ids: Ids) -> Value:
+def norm(walk: Walk, node: fx.Node, ids: Ids | None) -> Value:
     """Statistics and factors of each channel alone."""
     called = walk.called(node)
-    for name in ("weight", "bias", "running_mean", "running_var"):
-        if getattr(called, name) is not None:
-            walk.axis(f"{node.target}.{name}", 0, ids)
+    names = [n for n in ("weight", "bias", "running_mean", "running_var") if getattr(called, n) is not None]
+    for name in names:
+        walk.axis(f"{node.target}.{name}", 0, ids)
+    if ids is not None and not names:
+        walk.bare_norms.append((str(node.target), ids))
     return ids
 
 
-def prelu(walk: Walk, node: fx.Node, ids: Ids) -> Value:
+def prelu(walk: Walk, node: fx.Node, ids: Ids | None) -> Value:
     """A slope for each channel, or one for all."""
     called = walk.called(node)
     assert isinstance(called, nn.PReLU)

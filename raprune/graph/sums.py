@@ -12,9 +12,9 @@ from raprune.graph.walk import Value, Walk, shape
 
 def total(walk: Walk, node: fx.Node, ids: Ids) -> Value:
     """A sum: a channel is there while a summand has it. ``coupled`` gives all summands the same channels."""
-    pair = _pair(walk, node)
+    pair, wide = _operands(walk, node)
     if pair is None:
-        return ids
+        return wide
     one, other = (walk.ids_or_whole(operand) for operand in pair)
     both = either(one, other)
     if walk.coupled:
@@ -25,28 +25,40 @@ def total(walk: Walk, node: fx.Node, ids: Ids) -> Value:
 
 def gate(walk: Walk, node: fx.Node, ids: Ids) -> Value:
     """A product: a channel is there only with both factors, so they have the same channels."""
-    pair = _pair(walk, node)
+    pair, wide = _operands(walk, node)
     if pair is None:
-        return ids
+        return wide
     one, other = pair
     walk.units.tie(walk.ids(one), walk.ids(other), f"{node.name} multiplies it with channels that stay")
     return walk.ids(one)
 
 
-def _pair(walk: Walk, node: fx.Node) -> tuple[fx.Node, fx.Node] | None:
-    """Two operands of as many channels; ``None`` where one is a number or the same for all channels of the other."""
+def _operands(walk: Walk, node: fx.Node) -> tuple[tuple[fx.Node, fx.Node] | None, Ids | None]:
+    """Two operands of as many channels; where one is a number or the same for all channels, the other's channels."""
     operands: list[Any] = [*node.args, *(node.kwargs[k] for k in ("input", "other") if k in node.kwargs)]
     nodes = [operand for operand in operands[:2] if isinstance(operand, fx.Node) and "tensor_meta" in operand.meta]
-    shapes = [shape(operand) for operand in nodes]
-    if len(nodes) < 2 or min(map(len, shapes)) == 0:
-        return None
-    if len(shapes[0]) != len(shapes[1]):
-        raise walk.refuse(node, f"it joins values of {len(shapes[0])} and {len(shapes[1])} dimensions")
-    if shapes[0][1] == shapes[1][1]:
-        return nodes[0], nodes[1]
-    single = nodes[0] if shapes[0][1] == 1 else nodes[1]
+    if len(nodes) == 1:
+        return None, walk.ids(nodes[0])
+    rank = max(len(shape(operand)) for operand in nodes)
+    widths = []
+    for operand in nodes:
+        own = shape(operand)
+        if len(own) < rank and walk.ids(operand) is not None:
+            raise walk.refuse(node, f"it joins values of {len(own)} and {rank} dimensions")
+        widths.append(((1,) * (rank - len(own)) + own)[1])
+    if widths[0] == widths[1]:
+        if len(shape(nodes[0])) != len(shape(nodes[1])):
+            return None, _gate_by_parameter(walk, node, nodes)
+        return (nodes[0], nodes[1]), None
+    single, many = nodes if widths[0] == 1 else nodes[::-1]
     walk.fix(single, f"{node.name} spreads its one channel over all channels of another value")
-    many = nodes[1] if single is nodes[0] else nodes[0]
     if walk.ids(many) is None:
         raise walk.refuse(node, "it spreads one channel that could be pruned over several that cannot")
+    return None, walk.ids(many)
+
+
+def _gate_by_parameter(walk: Walk, node: fx.Node, nodes: list[fx.Node]) -> Ids | None:
+    """A value of fewer dimensions, such as a factor (C, 1, 1): its channels stay, and so the others."""
+    for operand in nodes:
+        walk.fix(operand, f"{node.name} joins it with a value of fewer dimensions, whose channels stay")
     return None

@@ -10,16 +10,17 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 
 from raprune.errors import InputError
 from raprune.graph.collect import collect
 from raprune.graph.layout import lay_out
+from raprune.graph.mending import follow_channels, out_of_place
 from raprune.graph.modes import follow_mode
 from raprune.graph.network import Traced
-from raprune.graph.rules import NORMS, function_name, rule_of
-from raprune.graph.walk import Walk, shape
+from raprune.graph.rules import rule_of
+from raprune.graph.walk import NORMS, Walk
 from raprune.registry import nearest
 
 LEAVES = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, *NORMS)
@@ -39,27 +40,28 @@ def trace(
     ``residual`` says whether convolutions that meet in a sum have keep masks of their own (``independent``: what is cut
     is scattered into the sum) or one together (``coupled``: a smaller network). Modules and nodes named in ``whole``
     are not looked into: what they read stays. ``output`` names the tensor to take where the network gives several.
-    The traced network shares its modules with ``network``, in eval mode. Raises :class:`InputError` naming the node
-    that cannot be traced or followed.
+    The traced network shares its modules with ``network``, in eval mode; what works in place no longer does. Raises
+    :class:`InputError` naming what cannot be traced or followed.
     """
+    if residual not in ("independent", "coupled"):
+        raise ValueError(f"residual must be independent or coupled; got {residual!r}")
     left_whole = frozenset(whole)
     _check_parameters(network)
-    training = network.training
-    try:
-        graph = _symbolic(network.eval(), left_whole)
-        other = _symbolic(network.train(), left_whole)
-    finally:
-        network.train(training)
+    graph, other = (_symbolic(network.train(mode), left_whole) for mode in (False, True))
     network.eval()
+    images = _example(network, input_shape)
+    expected = _run(network, images, input_shape)
     if (differs := follow_mode(network, graph, other)) is not None:
         raise InputError(f"the network runs differently in training: {differs}")
-    module = fx.GraphModule(network, graph)
+    module = fx.GraphModule(network, graph).eval()
     _one_output(module, output)
     _check_names(module, left_whole)
-    _propagate(module, network, input_shape)
-    _mend(module)
+    out_of_place(module)
+    _propagate(module, images)
+    follow_channels(module)
     module.recompile()
-    _propagate(module, network, input_shape)
+    _propagate(module, images)
+    _check_function(network, module, images, expected, output)
     walk = Walk(module, residual, left_whole)
     walk.run(rule_of)
     found = collect(walk)
@@ -118,9 +120,12 @@ def _one_output(module: fx.GraphModule, wanted: str | int | None) -> None:
         if wanted not in given:
             said = "" if wanted is None else f"; it has no {wanted!r}"
             raise InputError(f"the network gives several outputs ({names}): name one with output{said}")
-        node.args = (given[wanted],)
+        given = given[wanted]
+        node.args = (given,)
     elif wanted is not None:
         raise InputError(f"the network gives one tensor: there is no output {wanted!r} to choose")
+    if not isinstance(given, fx.Node):
+        raise InputError(f"the network's output {'' if wanted is None else repr(wanted)} is not a tensor")
     module.graph.eliminate_dead_code()
     module.delete_all_unused_submodules()
 
@@ -131,43 +136,39 @@ def _check_names(module: fx.GraphModule, left_whole: frozenset[str]) -> None:
         raise InputError(f"whole: the traced network has no module or node {name!r}{nearest(name, sorted(known))}")
 
 
-def _propagate(module: fx.GraphModule, network: nn.Module, input_shape: tuple[int, ...]) -> None:
-    """Give every node the shape of its tensor for a batch of two images."""
-    parameter = next(network.parameters())
-    example = torch.zeros(2, *input_shape, dtype=parameter.dtype, device=parameter.device)
+def _example(network: nn.Module, input_shape: tuple[int, ...]) -> Tensor:
+    """Two random images."""
+    parameter = next(network.parameters(), None)
+    if parameter is None:
+        raise InputError("the network has no parameters")
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(2, *input_shape, generator=generator).to(parameter.device, parameter.dtype)
+
+
+@torch.no_grad()
+def _run(network: nn.Module, images: Tensor, input_shape: tuple[int, ...]) -> Any:
     try:
-        with torch.no_grad():
-            ShapeProp(module).propagate(example)
+        return network(images.clone())
     except Exception as error:  # nor what it raises on images that it cannot take
-        cause = error.__cause__ or error
-        first = (str(cause).splitlines() or [""])[0]
+        first = (str(error).splitlines() or [""])[0]
         raise InputError(f"the network cannot take images of {tuple(input_shape)}: {first}") from error
 
 
-def _mend(module: fx.GraphModule) -> None:
-    """Reshapes that name a number of channels or features follow the channels instead."""
-    for node in list(module.graph.nodes):
-        if node.op not in ("call_method", "call_function") or function_name(node.target) not in ("view", "reshape"):
-            continue
-        source = node.all_input_nodes[0]
-        if "tensor_meta" not in source.meta or "tensor_meta" not in node.meta:
-            continue
-        before, after = shape(source), shape(node)
-        if len(before) > 2 and len(after) == 2 and after[0] == before[0]:
-            with module.graph.inserting_before(node):
-                flat = module.graph.call_function(torch.flatten, (source, 1))
-            node.replace_all_uses_with(flat)
-            module.graph.erase_node(node)
-        elif len(after) > 2 and after[:2] == before[:2] and isinstance(_sizes(node)[1], int):
-            with module.graph.inserting_before(node):
-                channels = module.graph.call_method("size", (source, 1))
-            sizes = list(_sizes(node))
-            sizes[1] = channels
-            node.args = (source, *sizes)
-    module.graph.eliminate_dead_code()
+@torch.no_grad()
+def _propagate(module: fx.GraphModule, images: Tensor) -> None:
+    """Give every node the shape of its tensor for a batch of two images."""
+    ShapeProp(module).propagate(images.clone())
 
 
-def _sizes(node: fx.Node) -> tuple[Any, ...]:
-    """The target shape that a view or reshape names."""
-    rest: tuple[Any, ...] = node.args[1:]
-    return tuple(rest[0]) if len(rest) == 1 and isinstance(rest[0], list | tuple) else rest
+@torch.no_grad()
+def _check_function(network: nn.Module, module: fx.GraphModule, images: Tensor, expected: Any, output: Any) -> None:
+    """Whether the traced network gives what the network gave."""
+    if isinstance(expected, dict | list | tuple):
+        keys = list(expected) if isinstance(expected, dict) else list(range(len(expected)))
+        expected = expected[keys[0] if output is None else output]
+    found = module(images)
+    if found.shape != expected.shape or not torch.allclose(found, expected, rtol=1e-4, atol=1e-5, equal_nan=True):
+        raise InputError(
+            "the traced network is not the network: its forward changes values in place that it uses again, or draws "
+            "at random, or depends on something that tracing does not see; write it without, or trace another form"
+        )

@@ -16,10 +16,13 @@ from raprune.graph.units import Ids, Units, whole
 
 Value = Any
 """Ids, ``None`` (channels that always stay, or no tensor), or a tuple of these."""
-Rule = Callable[["Walk", fx.Node, Ids], Value]
-"""What a node makes of its first prunable input."""
+Rule = Callable[["Walk", fx.Node, Any], Value]
+"""What a node makes of the channels of its first prunable input (``None``, for :data:`WITH_TENSORS`, without one)."""
 
 
+NORMS = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)
+WITH_TENSORS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, nn.PReLU, *NORMS)
+"""Their rules are asked also for channels that stay: a module may run on others as well, and its tensors serve both."""
 MOST_SAID = 8
 """Nodes whose reason an error tells; all are named."""
 
@@ -48,22 +51,30 @@ class Walk:
         self.consumed: list[tuple[fx.Node, Ids]] = []
         """Nodes that mix channels, and the channels."""
         self.sums: list[fx.Node] = []
+        self.bare_norms: list[tuple[str, Ids]] = []
+        """Norms without a tensor that tells their size, and the channels they see."""
         self.pads: list[tuple[fx.Node, int, int]] = []
         """Nodes that pad channels with zeros: how many before and behind."""
 
     def run(self, rules: Callable[[Walk, fx.Node], Rule | None]) -> None:
         """Give every node its value; raises :class:`InputError` that names all those that cannot be followed."""
         refused: list[Refusal] = []
+        read: list[str] = []
         for node in self.module.graph.nodes:
             if node.op == "output":
                 self._fix_sources(node, GIVES_OUTPUT)
                 continue
+            if node.op == "get_attr":
+                read.append(str(node.target))
             try:
                 self.values[node] = self._value(node, rules(self, node))
             except Refusal as refusal:
                 refused.append(refusal)
                 self._fix_sources(node, "")
                 self.values[node] = None
+        for (tensor, _), ids in self.axes.items():
+            if tensor in read:
+                self.units.fix(ids, f"{tensor} is also read by itself")
         if refused:
             more = [f"and {len(refused) - MOST_SAID} more"] if len(refused) > MOST_SAID else []
             said = "\n  ".join(["channels cannot be followed through:", *map(str, refused[:MOST_SAID]), *more])
@@ -77,9 +88,9 @@ class Walk:
         if node.name in self.left_whole or str(node.target) in self.left_whole:
             self._fix_sources(node, f"{node.name} reads it, which is left whole")
             return None
-        if isinstance(self.called(node), nn.Conv2d | nn.ConvTranspose2d):
+        if isinstance(self.called(node), WITH_TENSORS):
             assert rule is not None
-            return rule(self, node, prunable[0] if prunable else None)  # type: ignore[arg-type]
+            return rule(self, node, prunable[0] if prunable else None)
         if not prunable or not _gives_tensors(node):
             return None
         if rule is None:
@@ -108,7 +119,8 @@ class Walk:
         elif ids is not None:
             self.axes[tensor, dim] = ids
         else:
-            width = self.module.get_parameter(tensor).shape[dim]
+            owner, _, last = tensor.rpartition(".")
+            width = getattr(self.module.get_submodule(owner), last).shape[dim]
             self.axes[tensor, dim] = whole(width)
 
     def consume(self, node: fx.Node, ids: Ids | None) -> None:

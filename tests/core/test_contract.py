@@ -11,8 +11,7 @@ from raprune.candidates import Candidates
 from raprune.commit import commit_as_given, commit_within_bound
 from raprune.deciding import LayerView
 from raprune.methods.magnitude import Magnitude, MagnitudeSettings
-from raprune.methods.random_order import RandomOrder
-from raprune.registry import Settings
+from raprune.methods.random_order import RandomOrder, RandomSettings
 from raprune.search import smallest_feasible
 from raprune.state import State
 from tests.tiny import EngineEvaluator, Trained, candidates_of, engine_of
@@ -100,7 +99,7 @@ def test_bisection_scores_the_boundary(trained: Trained) -> None:
     engine = engine_of(trained.network, trained.splits)
     candidates = candidates_of(engine, LAYER, drop_bound=3.0)
     view = LayerView(LAYER, engine.weights[f"{LAYER}.weight"].flatten(1))
-    ranking = RandomOrder(Settings()).rank(view, torch.Generator().manual_seed(2))
+    ranking = RandomOrder(RandomSettings()).rank(view, torch.Generator().manual_seed(2))
     assert sorted(ranking) == list(range(32))
     mask = smallest_feasible(ranking, candidates)
     num_kept = int(mask.sum())

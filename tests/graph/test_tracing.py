@@ -81,6 +81,15 @@ JOINS: dict[str, tuple[Any, dict[str, int], dict[str, int]]] = {
     "pixel shuffle": (lambda s, a, b: F.pixel_shuffle(a, 2), {"one": 1}, {"one": 1}),
     "transposed": (lambda s, a, b: s.up(a + b), {"one": 4, "two": 4, "up": 6}, {"one": 4, "up": 6}),
     "hard-coded view": (lambda s, a, b: a.view(-1, 4, 64).view(-1, 4, 8, 8), {"one": 4}, {"one": 4}),
+    "one channel first": (
+        lambda s, a, b: torch.sigmoid(a.mean((2, 3), keepdim=True)) * a + torch.sigmoid(s.gate(b)) * b,
+        {"one": 4, "two": 4}, {"one": 4},
+    ),
+    "factor of fewer dimensions": (lambda s, a, b: a * torch.ones(4, 1, 1) + b, {"two": 4}, {}),
+    "in place": (lambda s, a, b: a.relu_().add_(b).mul_(2).div(F.relu(b, True) + 1), {"one": 4}, {"one": 4}),
+    "view of a shape": (lambda s, a, b: a.flatten(2).view(b.shape), {"one": 4, "two": 4}, {"one": 4, "two": 4}),
+    "positions by ellipsis": (lambda s, a, b: a[..., ::2, ::2], {"one": 4}, {"one": 4}),
+    "bare norm": (lambda s, a, b: F.relu(s.bare(a)), {"one": 4}, {"one": 4}),
     "unpool": (
         lambda s, a, b: F.max_unpool2d(F.max_pool2d(a, 2), F.max_pool2d(b, 2, return_indices=True)[1], 2),
         {"one": 4}, {"one": 4},
@@ -92,7 +101,8 @@ JOINS: dict[str, tuple[Any, dict[str, int], dict[str, int]]] = {
 @pytest.mark.parametrize("join", list(JOINS))
 def test_joins(join: str, residual: str) -> None:
     between, independent, coupled = JOINS[join]
-    network = net(between, up=nn.ConvTranspose2d(4, 6, 2, 2)) if join == "transposed" else net(between)
+    parts = {"up": nn.ConvTranspose2d(4, 6, 2, 2), "gate": nn.Conv2d(4, 1, 1), "bare": nn.InstanceNorm2d(4)}
+    network = net(between, **parts)
     traced = trace(network, (3, 8, 8), residual=residual)
     assert sizes(traced.graph) == (independent if residual == "independent" else coupled)
     x = torch.randn(2, 3, 8, 8)
@@ -174,6 +184,59 @@ def test_one_of_several_outputs() -> None:
         trace(Several(), (3, 8, 8))
     assert list(trace(Several(), (3, 8, 8), output="out").graph.groups) == ["one"]
     assert trace(Several(), (3, 8, 8), output="hidden").graph.groups == {}
+
+
+class InPlace(nn.Module):
+    """Uses a value again after it was changed in place."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.one, self.two, self.how = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 2, 1), how
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.one(x)
+        if self.how == "statement":
+            x.mul_(-1)
+        return self.two(x + x.relu_() if self.how == "alias" else x)
+
+
+@pytest.mark.parametrize("how", ["statement", "alias"])
+def test_a_network_that_relies_on_changes_in_place_is_refused(how: str) -> None:
+    with pytest.raises(InputError, match="in place"):
+        trace(InPlace(how), (3, 8, 8))
+    assert trace(InPlace("no"), (3, 8, 8)).graph.groups
+
+
+class Shared(nn.Module):
+    """A norm and a linear layer that run on filters and on the input as well."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.norm, self.head = nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3), nn.Linear(3, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.norm(self.one(x)).mean((2, 3))) + self.head(self.norm(x).mean((2, 3)))
+
+
+def test_tensors_that_serve_channels_that_stay_stay() -> None:
+    graph = trace(Shared(), (3, 8, 8)).graph
+    assert graph.groups == {}
+    assert "also used where channels stay" in graph.whole["one"]
+
+
+class Constant(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.two(self.one(x) * torch.tensor(0.5))
+
+
+def test_a_constant_made_in_forward() -> None:
+    traced = trace(Constant(), (3, 8, 8))
+    assert list(traced.graph.groups) == ["one"]
+    prove(traced, (3, 8, 8))
 
 
 def test_tied_weights_are_refused() -> None:
