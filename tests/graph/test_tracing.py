@@ -13,32 +13,7 @@ from raprune.errors import InputError
 from raprune.graph import Graph, trace
 from raprune.proof import prove, random_plan
 from raprune.surgery import shrink
-
-
-def chain(*layers: nn.Module) -> nn.Module:
-    return nn.Sequential(*layers)
-
-
-class Net(nn.Module):
-    """Two convolutions, something between them, and a third."""
-
-    def __init__(self, between: Any, channels: int = 4, **parts: nn.Module) -> None:
-        super().__init__()
-        self.one, self.two = nn.Conv2d(3, channels, 3, padding=1), nn.Conv2d(3, channels, 3, padding=1)
-        self.last = nn.LazyConv2d(2, 1)
-        for name, part in parts.items():
-            setattr(self, name, part)
-        self.between = between
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.last(self.between(self, self.one(x), self.two(x)))
-
-
-def net(between: Any, channels: int = 4, **parts: nn.Module) -> nn.Module:
-    torch.manual_seed(0)
-    network = Net(between, channels, **parts).eval()
-    network(torch.zeros(2, 3, 8, 8))
-    return network
+from tests.graph.small import chain, net
 
 
 def sizes(graph: Graph) -> dict[str, int]:
@@ -126,104 +101,6 @@ def test_slices_of_channels_stay_whole() -> None:
     assert "takes some of its channels by their place" in graph.whole["one"]
 
 
-class Branching(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(3, 3, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.conv(x) if x.sum() > 0 else x
-
-
-REFUSED = {
-    "softmax over channels": (lambda s, a, b: torch.softmax(a, 1), "softmax"),
-    "channel shuffle": (lambda s, a, b: a.view(2, 2, 2, 8, 8).transpose(1, 2).reshape(2, 4, 8, 8), "view"),
-    "group norm": (lambda s, a, b: s.norm(a), "norm"),
-    "mean over channels": (lambda s, a, b: a.mean(1, keepdim=True), "mean"),
-}
-
-
-@pytest.mark.parametrize("what", list(REFUSED))
-def test_what_cannot_be_followed_is_refused_or_left_whole(what: str) -> None:
-    between, node = REFUSED[what]
-    network = net(between, norm=nn.GroupNorm(2, 4))
-    with pytest.raises(
-        InputError, match=rf"cannot be followed through:\n  {node} \(.*\nto leave whole .*whole: \[{node}"
-    ):
-        trace(network, (3, 8, 8))
-    names = [str(node), "transpose", "reshape"] if what == "channel shuffle" else [str(node)]
-    traced = trace(network, (3, 8, 8), whole=names)
-    assert "one" not in traced.graph.groups
-    assert f"{node} reads it, which is left whole" in traced.graph.whole["one"]
-
-
-def test_a_module_is_left_whole() -> None:
-    network = chain(nn.Conv2d(3, 4, 3), Branching(), nn.Conv2d(3, 2, 1))
-    network[1].conv = nn.Conv2d(4, 3, 3, padding=1)
-    network[1].forward = lambda x: network[1].conv(x)
-    with pytest.raises(InputError, match="cannot be traced"):
-        trace(chain(Branching()), (3, 8, 8))
-    graph = trace(network, (3, 8, 8), whole=["1"]).graph
-    assert graph.groups == {}
-    with pytest.raises(InputError, match=r"no module or node 'l'.*"):
-        trace(network, (3, 8, 8), whole=["l"])
-
-
-class Several(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.one, self.two = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 2, 1)
-
-    def forward(self, x: Tensor) -> dict[str, Tensor]:
-        hidden = self.one(x)
-        return {"out": self.two(hidden), "hidden": hidden}
-
-
-def test_one_of_several_outputs() -> None:
-    with pytest.raises(InputError, match=r"several outputs \(out, hidden\): name one"):
-        trace(Several(), (3, 8, 8))
-    assert list(trace(Several(), (3, 8, 8), output="out").graph.groups) == ["one"]
-    assert trace(Several(), (3, 8, 8), output="hidden").graph.groups == {}
-
-
-class InPlace(nn.Module):
-    """Uses a value again after it was changed in place."""
-
-    def __init__(self, how: str) -> None:
-        super().__init__()
-        self.one, self.two, self.how = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 2, 1), how
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.one(x)
-        if self.how == "statement":
-            x.mul_(-1)
-        return self.two(x + x.relu_() if self.how == "alias" else x)
-
-
-@pytest.mark.parametrize("how", ["statement", "alias"])
-def test_a_network_that_relies_on_changes_in_place_is_refused(how: str) -> None:
-    with pytest.raises(InputError, match="in place"):
-        trace(InPlace(how), (3, 8, 8))
-    assert trace(InPlace("no"), (3, 8, 8)).graph.groups
-
-
-class Shared(nn.Module):
-    """A norm and a linear layer that run on filters and on the input as well."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.one, self.norm, self.head = nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3), nn.Linear(3, 2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.norm(self.one(x)).mean((2, 3))) + self.head(self.norm(x).mean((2, 3)))
-
-
-def test_tensors_that_serve_channels_that_stay_stay() -> None:
-    graph = trace(Shared(), (3, 8, 8)).graph
-    assert graph.groups == {}
-    assert "also used where channels stay" in graph.whole["one"]
-
-
 class Constant(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -237,15 +114,6 @@ def test_a_constant_made_in_forward() -> None:
     traced = trace(Constant(), (3, 8, 8))
     assert list(traced.graph.groups) == ["one"]
     prove(traced, (3, 8, 8))
-
-
-def test_tied_weights_are_refused() -> None:
-    network = chain(nn.Conv2d(3, 3, 3), nn.Conv2d(3, 3, 3))
-    network[1].weight = network[0].weight
-    with pytest.raises(InputError, match=r"1\.weight and 0\.weight are one tensor"):
-        trace(network, (3, 8, 8))
-    with pytest.raises(InputError, match="parametrised"):
-        trace(chain(nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 3, 3))), (3, 8, 8))
 
 
 def test_a_module_that_runs_twice_has_one_mask() -> None:
@@ -303,8 +171,3 @@ def test_roles() -> None:
     assert {layer: group.role for layer, group in graph.groups.items()} == {
         "0": "conv", "1.conv1": "conv1", "1.conv2": "conv2", "1.downsample.0": "shortcut",
     }  # fmt: skip
-
-
-def test_images_that_do_not_fit_are_a_sentence() -> None:
-    with pytest.raises(InputError, match=r"cannot take images of \(1, 8, 8\)"):
-        trace(chain(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 2, 1)), (1, 8, 8))

@@ -12,24 +12,18 @@ from raprune.results import read_study
 from tests.launch.runs import Watch
 
 STUDIES = Path(__file__).resolve().parents[2] / "studies"
-COMMON = (
-    "dataset.num_train=40",
-    "dataset.num_val=20",
-    "dataset.num_test=20",
-    "dataset.digits=1",
-    "scoring.batch_size=20",
-)
+COMMON = ("dataset.num_val=20", "dataset.num_test=20", "scoring.batch_size=20")
 SMALLER = {
-    "fcn32s_drop_bounds": (*COMMON, "model.width=0.03125", "dataset.size=48", "baseline.epochs=8"),
-    "segnet_camvid": (*COMMON, "model.width=0.0625", "dataset.size=32", "baseline.epochs=10"),
+    "fcn32s_drop_bounds": (*COMMON, "baseline.epochs=10"),
+    "segnet_camvid": (*COMMON, "dataset.num_train=100", "dataset.size=32", "dataset.digits=1", "baseline.epochs=10"),
 }
 LAYERS = {"fcn32s_drop_bounds": 15, "segnet_camvid": 21}
-AGENT = "sweep.method=[{name: agent, min_updates: 1, max_updates: 1, trim: false}, {name: magnitude, match: agent}]"
+AGENT = "sweep.method=[{name: agent, min_updates: 1, max_updates: 1, masks_per_update: 2}]"
 
 
 @pytest.mark.parametrize("name", list(SMALLER))
 def test_rehearsal(name: str, tmp_path: Path, ray_cluster: None) -> None:
-    overrides = (*SMALLER[name], AGENT, "finetune.after_layer.steps=2", "finetune.at_end={steps: 2}")
+    overrides = (*SMALLER[name], AGENT, "finetune.after_layer.steps=1", "finetune.at_end={steps: 1}")
     plan, facts = load_and_inspect(STUDIES / f"{name}.yaml", overrides, rehearse=True)
     assert plan.spec.name == f"{name}-rehearsal"
     assert len({trial.drop_bound for trial in plan.trials}) == 2

@@ -16,7 +16,7 @@ from raprune.measure import count_macs, count_params
 from raprune.registry import SCORES
 from raprune.results import read_study
 from raprune.split import channels_last
-from raprune.study.schema import Choice
+from raprune.study.schema import Choice, ModelChoice
 from raprune.surgery import load_tensors
 from raprune.weights import load_safetensors
 from raprune.workload import build_network, load_data
@@ -84,7 +84,7 @@ def test_the_artefact_is_the_network_of_the_row(tables, reference: Path) -> None
         folder = reference / "trials" / row["trial_id"] / "model"
         plan = json.loads((folder / "plan.json").read_text())
         splits = load_data(Choice(**plan["dataset"]))
-        network = build_network(Choice(**plan["model"]), splits.num_classes, splits.input_shape)
+        network = build_network(ModelChoice(**plan["model"]), splits.num_classes, splits.input_shape)
         load_tensors(network, load_safetensors(folder / "model.safetensors"))
         score = SCORES.build("top1_accuracy", {})
         network = channels_last(network).eval()

@@ -1,0 +1,123 @@
+"""What cannot be traced or followed: refused by name, or left whole on request."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from raprune.errors import InputError
+from raprune.graph import trace
+from tests.graph.small import chain, net
+
+
+class Branching(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x) if x.sum() > 0 else x
+
+
+REFUSED = {
+    "softmax over channels": (lambda s, a, b: torch.softmax(a, 1), "softmax"),
+    "channel shuffle": (lambda s, a, b: a.view(2, 2, 2, 8, 8).transpose(1, 2).reshape(2, 4, 8, 8), "view"),
+    "group norm": (lambda s, a, b: s.norm(a), "norm"),
+    "mean over channels": (lambda s, a, b: a.mean(1, keepdim=True), "mean"),
+}
+
+
+@pytest.mark.parametrize("what", list(REFUSED))
+def test_what_cannot_be_followed_is_refused_or_left_whole(what: str) -> None:
+    between, node = REFUSED[what]
+    network = net(between, norm=nn.GroupNorm(2, 4))
+    with pytest.raises(
+        InputError, match=rf"cannot be followed through:\n  {node} \(.*\nto leave whole .*whole: \[{node}"
+    ):
+        trace(network, (3, 8, 8))
+    names = [str(node), "transpose", "reshape"] if what == "channel shuffle" else [str(node)]
+    traced = trace(network, (3, 8, 8), whole=names)
+    assert "one" not in traced.graph.groups
+    assert f"{node} reads it, which is left whole" in traced.graph.whole["one"]
+
+
+def test_a_module_is_left_whole() -> None:
+    network = chain(nn.Conv2d(3, 4, 3), Branching(), nn.Conv2d(3, 2, 1))
+    network[1].conv = nn.Conv2d(4, 3, 3, padding=1)
+    network[1].forward = lambda x: network[1].conv(x)
+    with pytest.raises(InputError, match="cannot be traced"):
+        trace(chain(Branching()), (3, 8, 8))
+    graph = trace(network, (3, 8, 8), whole=["1"]).graph
+    assert graph.groups == {}
+    with pytest.raises(InputError, match=r"no module or node 'l'.*"):
+        trace(network, (3, 8, 8), whole=["l"])
+
+
+class Several(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 2, 1)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        hidden = self.one(x)
+        return {"out": self.two(hidden), "hidden": hidden}
+
+
+def test_one_of_several_outputs() -> None:
+    with pytest.raises(InputError, match=r"several outputs \(out, hidden\): name one"):
+        trace(Several(), (3, 8, 8))
+    assert list(trace(Several(), (3, 8, 8), output="out").graph.groups) == ["one"]
+    assert trace(Several(), (3, 8, 8), output="hidden").graph.groups == {}
+
+
+class InPlace(nn.Module):
+    """Uses a value again after it was changed in place."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.one, self.two, self.how = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 2, 1), how
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.one(x)
+        if self.how == "statement":
+            x.mul_(-1)
+        return self.two(x + x.relu_() if self.how == "alias" else x)
+
+
+@pytest.mark.parametrize("how", ["statement", "alias"])
+def test_a_network_that_relies_on_changes_in_place_is_refused(how: str) -> None:
+    with pytest.raises(InputError, match="in place"):
+        trace(InPlace(how), (3, 8, 8))
+    assert trace(InPlace("no"), (3, 8, 8)).graph.groups
+
+
+class Shared(nn.Module):
+    """A norm and a linear layer that run on filters and on the input as well."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.norm, self.head = nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3), nn.Linear(3, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.norm(self.one(x)).mean((2, 3))) + self.head(self.norm(x).mean((2, 3)))
+
+
+def test_tensors_that_serve_channels_that_stay_stay() -> None:
+    graph = trace(Shared(), (3, 8, 8)).graph
+    assert graph.groups == {}
+    assert "also used where channels stay" in graph.whole["one"]
+
+
+def test_tied_weights_are_refused() -> None:
+    network = chain(nn.Conv2d(3, 3, 3), nn.Conv2d(3, 3, 3))
+    network[1].weight = network[0].weight
+    with pytest.raises(InputError, match=r"1\.weight and 0\.weight are one tensor"):
+        trace(network, (3, 8, 8))
+    with pytest.raises(InputError, match="parametrised"):
+        trace(chain(nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 3, 3))), (3, 8, 8))
+
+
+def test_images_that_do_not_fit_are_a_sentence() -> None:
+    with pytest.raises(InputError, match=r"cannot take images of \(1, 8, 8\)"):
+        trace(chain(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 2, 1)), (1, 8, 8))
