@@ -14,7 +14,7 @@ from tests.launch.runs import Watch
 STUDIES = Path(__file__).resolve().parents[2] / "studies"
 COMMON = ("dataset.num_val=20", "dataset.num_test=20", "scoring.batch_size=20")
 SMALLER = {
-    "fcn32s_drop_bounds": (*COMMON, "baseline.epochs=10"),
+    "fcn32s_drop_bounds": (*COMMON, "baseline.epochs=7"),
     "segnet_camvid": (*COMMON, "dataset.num_train=100", "dataset.size=32", "dataset.digits=1", "baseline.epochs=10"),
 }
 LAYERS = {"fcn32s_drop_bounds": 15, "segnet_camvid": 21}

@@ -59,7 +59,7 @@ def finish(folder: Path, *arguments: str) -> str:
     return text
 
 
-@pytest.mark.parametrize("layers", [1, 5])
+@pytest.mark.parametrize("layers", [pytest.param(1, marks=pytest.mark.slow), 5])
 def test_killed_in_the_middle(reference: Path, tmp_path: Path, layers: int) -> None:
     process = start(tmp_path, "--evaluators", "0")
     wait_for_layers(tmp_path, layers, process)
