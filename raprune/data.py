@@ -46,7 +46,10 @@ class Split:
 
 @dataclass(frozen=True)
 class Splits:
-    """A data set: ``val`` gives the rewards, ``test`` is scored twice a trial and nowhere else."""
+    """A data set: ``val`` gives the rewards, ``test`` is scored twice a trial and nowhere else.
+
+    Its tensors may lie in memory that several processes share: nobody writes to them, an ``augment`` or score neither.
+    """
 
     train: Split
     val: Split

@@ -16,6 +16,7 @@ from torch import Tensor, fx, nn
 from torch.func import functional_call
 
 from raprune.graph import Axis, Graph, Group, Plan, present
+from raprune.graph.convolutions import is_depthwise
 from raprune.graph.units import Ids, Kept
 
 Crossing = tuple[Any, ...]
@@ -72,7 +73,7 @@ def split(network: fx.GraphModule, graph: Graph, layer: str, plan: Plan) -> Halv
     above = _above(nodes, group)
     inside = {str(node.target) for node in above if node.op == "call_module"}
     touched = [a for a in graph.axes if a.tensor.rpartition(".")[0] in inside and graph.touches(a.ids, group)]
-    if any(_is_depthwise(network.get_submodule(axis.tensor.rpartition(".")[0])) for axis in touched):
+    if any(is_depthwise(network.get_submodule(axis.tensor.rpartition(".")[0])) for axis in touched):
         return None
     crossing = [n for n in nodes if n not in above and n.op != "output" and any(user in above for user in n.users)]
     prefix = fx.Graph()
@@ -113,10 +114,6 @@ def _crossing_ids(graph: Graph, group: Group, kept: Kept, node: fx.Node) -> Ids 
     if ids is None or not graph.touches(ids, group):
         return None
     return ids[:, present(ids, kept)]
-
-
-def _is_depthwise(module: nn.Module) -> bool:
-    return isinstance(module, nn.Conv2d | nn.ConvTranspose2d) and module.groups == module.in_channels > 1
 
 
 def _index(ids: Ids, kept: Kept, device: torch.device) -> Tensor | None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from raprune.graph import Graph, Plan, Traced, lay_out, present
+from raprune.graph.convolutions import is_depthwise
 
 Tensors = Mapping[str, Tensor]
 
@@ -70,12 +71,12 @@ def _load_parameter(module: nn.Module, key: str, parameter: nn.Parameter, value:
 def _refresh_sizes(module: nn.Module) -> None:
     """Attributes that tell a module's size follow its weight."""
     if isinstance(module, nn.Conv2d):
-        if module.groups == module.in_channels > 1:  # depthwise
+        if is_depthwise(module):
             module.groups = module.weight.shape[0] * module.groups // module.out_channels
         module.out_channels = module.weight.shape[0]
         module.in_channels = module.weight.shape[1] * module.groups
     elif isinstance(module, nn.ConvTranspose2d):
-        if module.groups == module.in_channels == module.out_channels > 1:
+        if is_depthwise(module):
             module.groups = module.weight.shape[0]
         module.in_channels = module.weight.shape[0]
         module.out_channels = module.weight.shape[1] * module.groups

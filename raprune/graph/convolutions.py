@@ -9,12 +9,19 @@ from raprune.graph.units import Ids
 from raprune.graph.walk import Value, Walk, shape
 
 
+def is_depthwise(module: nn.Module) -> bool:
+    """Whether every filter reads one channel alone (a transposed one: and gives one)."""
+    if isinstance(module, nn.Conv2d):
+        return module.groups == module.in_channels > 1
+    return isinstance(module, nn.ConvTranspose2d) and module.groups == module.in_channels == module.out_channels > 1
+
+
 def convolution(walk: Walk, node: fx.Node, ids: Ids | None) -> Value:
     """Reads channels in dimension 1 of its weight and gives new ones; a depthwise convolution passes them on."""
     conv = walk.called(node)
     assert isinstance(conv, nn.Conv2d)
     name = str(node.target)
-    if conv.groups == conv.in_channels and conv.groups > 1:
+    if is_depthwise(conv):
         return _depthwise(walk, name, ids, conv.out_channels // conv.groups)
     if ids is not None and conv.groups > 1:
         walk.units.tie_columns(np.split(ids, conv.groups, 1), f"{name} is grouped")
@@ -30,7 +37,7 @@ def transposed(walk: Walk, node: fx.Node, ids: Ids | None) -> Value:
     conv = walk.called(node)
     assert isinstance(conv, nn.ConvTranspose2d)
     name = str(node.target)
-    if conv.groups == conv.in_channels == conv.out_channels and conv.groups > 1:
+    if is_depthwise(conv):
         return _depthwise(walk, name, ids, 1)
     walk.consume(node, ids)
     if conv.groups > 1:

@@ -15,6 +15,8 @@ from raprune.study.wording import shown
 
 KEY = "rehearsal"
 SUFFIX = "-rehearsal"
+IN_SMALL = "A rehearsal, in small and perhaps on other data, of:"
+"""Begins the description, so that no report is taken for the study's."""
 
 
 def take_rehearsal(document: Document, wanted: bool) -> None:
@@ -36,6 +38,8 @@ def take_rehearsal(document: Document, wanted: bool) -> None:
     name = document.data.get("name")
     if isinstance(name, str):
         document.data["name"] = name + SUFFIX
+    if isinstance(described := document.data.get("description"), str):
+        document.data["description"] = f"{IN_SMALL} {described}".strip()
     _lay(document, document.data, block, "")
 
 

@@ -11,6 +11,7 @@ from raprune.study import StudyPlan, load_study
 
 TEXT = """
 name: mine
+description: Mine.
 model: {name: vgg16, width: 0.5}
 dataset: {name: image_parquet, train: nowhere.parquet}
 drop_bound: 2.0
@@ -45,14 +46,15 @@ def test_the_block_lies_over_the_study(tmp_path: Path) -> None:
     assert (trial.dataset.name, trial.dataset.settings["num_val"]) == ("digits", 200)
     assert (trial.baseline.epochs, trial.baseline.batch_size) == (2, 32)
     assert (trial.finetune.before_reward.steps, trial.finetune.before_reward.epochs) == (3, None)
-    assert "rehearsal" not in plan.text.replace("mine-rehearsal", "")
+    assert "rehearsal:" not in plan.text
+    assert plan.spec.description == "A rehearsal, in small and perhaps on other data, of: Mine."
 
 
 def test_without_the_flag_it_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(StudyError) as caught:
         load(tmp_path, rehearse=False)
     message = str(caught.value)
-    assert "mine.yaml:4: dataset.train: no such file" in message
+    assert "mine.yaml:5: dataset.train: no such file" in message
     assert "any of these gets on:" in message
     assert f"raprune study {tmp_path / 'mine.yaml'} --rehearse" in message
 
@@ -65,7 +67,7 @@ def test_a_value_takes_an_axis_out_of_the_sweep(tmp_path: Path) -> None:
 def test_what_is_wrong_in_the_block_is_told_at_its_line(tmp_path: Path) -> None:
     with pytest.raises(StudyError) as caught:
         load(tmp_path, TEXT.replace("baseline: {epochs: 2}", "baseline: {epochs: 0}"))
-    assert "mine.yaml:14: baseline.epochs" in str(caught.value)
+    assert "mine.yaml:15: baseline.epochs" in str(caught.value)
     with pytest.raises(StudyError, match="rehearsal: must be a mapping"):
         load(tmp_path, TEXT[: TEXT.index("rehearsal:")] + "rehearsal: small\n")
 
