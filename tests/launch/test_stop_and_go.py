@@ -71,8 +71,7 @@ def test_killed_in_the_middle(reference: Path, tmp_path: Path, layers: int) -> N
     assert all(file.stat().st_mtime_ns == written for file, written in kept.items())
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_signals_on_ray(reference: Path, tmp_path: Path, number: int) -> None:
     """A clean stop with exit code 130, rows for what was stopped, no foreign line; the same command goes on."""
     process = start(tmp_path)
