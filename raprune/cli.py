@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rich.console import Console
+    from rich.table import Table
 
     from raprune.preflight import Facts
     from raprune.progress import StudyProgress
@@ -72,7 +73,7 @@ def study(
     progress = _progress(plan, facts, console)
     with progress:
         outcome = run_study(plan, folder, progress, num_evaluators=evaluators, address=address)
-    console.print(results_table(folder))
+    _print_whole(results_table(folder), console)
     console.print(f"\n{outcome.summary()} in {progress.clock()}; rows in {folder}", highlight=False, soft_wrap=True)
     if outcome.interrupted:
         console.print("interrupted; the same command goes on from the last committed layers", style="yellow")
@@ -89,9 +90,7 @@ def check(file: StudyFile, overrides: Sets = None, rehearse: Rehearse = False) -
 
     console = _console()
     plan, facts = load_and_inspect(file, overrides or (), rehearse)
-    table = plan_table(plan)
-    whole = console.measure(table, options=console.options.update(max_width=10_000)).maximum
-    _console(width=max(console.width, whole)).print(table)
+    _print_whole(plan_table(plan), console)
     for line in facts_lines(plan, facts):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
@@ -157,6 +156,12 @@ def _console(*, stderr: bool = False, width: int | None = None) -> Console:
     from rich.console import Console
 
     return Console(stderr=stderr, width=width)
+
+
+def _print_whole(table: Table, console: Console) -> None:
+    """A table with nothing cut off, however narrow the terminal."""
+    whole = console.measure(table, options=console.options.update(max_width=10_000)).maximum
+    _console(width=max(console.width, whole)).print(table)
 
 
 def _folder(folder: Path) -> Path:

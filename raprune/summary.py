@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,14 +80,20 @@ def trial_label(labels: Mapping[str, str]) -> str:
 
 
 def results_table(out: Path) -> Table:
-    """The end of a study, one row a trial; it fits a terminal of 80 columns."""
+    """The end of a study, one row a trial; it fits a terminal of 80 columns, unless many things were swept."""
     tables = read_study(out)
     bounds = dict(zip(tables.trials["trial_id"], tables.trials["drop_bound"], strict=True))
     axes: dict[str, dict[str, str]] = tables.manifest["axes"]
     own = [
         a for a in dict.fromkeys(a for of in axes.values() for a in of) if a not in ("method", "drop_bound", "order")
     ]
-    table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0), pad_edge=False)
+    short = {axis: short_labels([of.get(axis, "") for of in axes.values()]) for axis in own}
+    said = [f"{axis} {name}: {label}" for axis in own for label, name in short[axis].items() if name.isdigit()]
+    caption = "\n".join(line for line in said if line.count("{"))
+    table = Table(
+        box=None, header_style="bold", padding=(0, 1, 0, 0), pad_edge=False, caption=caption or None,
+        caption_justify="left",
+    )  # fmt: skip
     table.add_column("method")
     for name in ("order", *own):
         table.add_column(name, no_wrap=True)
@@ -95,10 +102,21 @@ def results_table(out: Path) -> Table:
     for row in tables.trials.to_dict("records"):
         matched = isinstance(row["matched_trial_id"], str)
         bound = bounds.get(row["matched_trial_id"]) if matched else row["drop_bound"]
-        extra = [axes.get(str(row["trial_id"]), {}).get(axis, "") for axis in own]
+        extra = [short[axis][axes.get(str(row["trial_id"]), {}).get(axis, "")] for axis in own]
         method = axes.get(str(row["trial_id"]), {}).get("method", row["method"])
         table.add_row(method, row["order"], *extra, _number(bound, "{:g}"), *_outcome(row))
     return table
+
+
+def short_labels(labels: Sequence[str]) -> dict[str, str]:
+    """Label -> what a table shows: of a mapping its name, or, where that does not tell them apart, its number."""
+    distinct = list(dict.fromkeys(labels))
+    names = {}
+    for label in distinct:
+        found = json.loads(label) if label.startswith("{") else label
+        names[label] = str(found.get("name", "")) if isinstance(found, dict) else label
+    told = {label: name for label, name in names.items() if name and list(names.values()).count(name) == 1}
+    return {label: told.get(label, str(number)) for number, label in enumerate(distinct, start=1)}
 
 
 def _outcome(row: Mapping[Any, Any]) -> list[str]:

@@ -202,3 +202,13 @@ def test_a_bad_study_in_a_fresh_process(tmp_path: Path) -> None:
     found = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert (found.returncode, found.stdout) == (2, "")
     assert found.stderr == f"{file}:1: is nested more than 20 levels deep\n"
+
+
+def test_long_values_of_a_sweep_are_short_in_the_table() -> None:
+    from raprune.summary import short_labels
+
+    assert short_labels(["a", "b", "a"]) == {"a": "a", "b": "b"}
+    models = ['{"name": "resnet18", "width": 0.1}', '{"name": "vgg16"}']
+    assert list(short_labels(models).values()) == ["resnet18", "vgg16"]
+    orders = ["low_to_high", '{"name": "random", "seed": 0}', '{"name": "random", "seed": 1}', '{"epochs": 1}']
+    assert list(short_labels(orders).values()) == ["low_to_high", "2", "3", "4"]
