@@ -60,8 +60,7 @@ def trace(
     _propagate(module, images)
     follow_channels(module)
     module.recompile()
-    _propagate(module, images)
-    _check_function(network, module, images, expected, output)
+    _check_function(_propagate(module, images), expected, output)
     walk = Walk(module, residual, left_whole)
     walk.run(rule_of)
     found = collect(walk)
@@ -155,18 +154,17 @@ def _run(network: nn.Module, images: Tensor, input_shape: tuple[int, ...]) -> An
 
 
 @torch.no_grad()
-def _propagate(module: fx.GraphModule, images: Tensor) -> None:
-    """Give every node the shape of its tensor for a batch of two images."""
-    ShapeProp(module).propagate(images.clone())
+def _propagate(module: fx.GraphModule, images: Tensor) -> Tensor:
+    """Give every node the shape of its tensor for a batch of two images; gives back the network's output."""
+    found: Tensor = ShapeProp(module).propagate(images.clone())
+    return found
 
 
-@torch.no_grad()
-def _check_function(network: nn.Module, module: fx.GraphModule, images: Tensor, expected: Any, output: Any) -> None:
+def _check_function(found: Tensor, expected: Any, output: str | int | None) -> None:
     """Whether the traced network gives what the network gave."""
     if isinstance(expected, dict | list | tuple):
-        keys = list(expected) if isinstance(expected, dict) else list(range(len(expected)))
-        expected = expected[keys[0] if output is None else output]
-    found = module(images)
+        several: dict[Any, Any] = expected if isinstance(expected, dict) else dict(enumerate(expected))
+        expected = several[next(iter(several)) if output is None else output]
     if found.shape != expected.shape or not torch.allclose(found, expected, rtol=1e-4, atol=1e-5, equal_nan=True):
         raise InputError(
             "the traced network is not the network: its forward changes values in place that it uses again, or draws "
