@@ -9,8 +9,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from raprune.graph.rules import function_name
-from raprune.graph.walk import shape
+from raprune.graph.walk import function_name, shape
 
 IN_PLACE = {
     operator.iadd: operator.add, operator.isub: operator.sub, operator.imul: operator.mul,

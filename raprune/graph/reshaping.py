@@ -9,13 +9,13 @@ import numpy as np
 from torch import fx, nn
 
 from raprune.graph.units import ZERO, Ids, beside
-from raprune.graph.walk import Value, Walk, shape
+from raprune.graph.walk import Value, Walk, function_name, shape
 
 
 def reshape(walk: Walk, node: fx.Node, ids: Ids) -> Value:
     """Channels stay in dimension 1, each perhaps as several entries: its positions after a flatten."""
     before, after = shape(node.all_input_nodes[0]), shape(node)
-    if function_of(node) == "squeeze" and len(node.args) < 2 and "dim" not in node.kwargs:
+    if function_name(node.target) == "squeeze" and len(node.args) < 2 and "dim" not in node.kwargs:
         raise walk.refuse(node, "without a dimension it also takes away one image, or one channel")
     if len(after) < 2 or before[0] != after[0]:
         raise walk.refuse(node, f"it turns {before} into {after}, which does not keep the images in dimension 0")
@@ -37,7 +37,7 @@ def pool_away(walk: Walk, node: fx.Node, ids: Ids) -> Value:
     return ids
 
 
-def concatenated_dim(node: fx.Node) -> Any:
+def _concatenated_dim(node: fx.Node) -> Any:
     """The dimension along which a node concatenates."""
     return node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", node.kwargs.get("axis", 0))
 
@@ -48,7 +48,7 @@ def cat(walk: Walk, node: fx.Node, ids: Ids) -> Value:
     given = node.args[0] if node.args else node.kwargs["tensors"]
     if isinstance(given, list | tuple):
         parts = [part for part in given if isinstance(part, fx.Node)]
-    if concatenated_dim(node) % len(shape(parts[0])) == 1:
+    if _concatenated_dim(node) % len(shape(parts[0])) == 1:
         return beside([walk.ids_or_whole(part) for part in parts])
     for part in parts[1:]:
         walk.units.tie(walk.ids(parts[0]), walk.ids(part), f"{node.name} puts it behind channels that stay")
@@ -76,11 +76,6 @@ def _spelled_out(index: Any, rank: int) -> Any:
         at = index.index(Ellipsis)
         return (*index[:at], *(slice(None),) * (rank + 1 - len(index)), *index[at + 1 :])
     return index
-
-
-def function_of(node: fx.Node) -> str:
-    """``squeeze`` for ``torch.squeeze`` and ``x.squeeze()``."""
-    return str(node.target if isinstance(node.target, str) else getattr(node.target, "__name__", ""))
 
 
 def pad(walk: Walk, node: fx.Node, ids: Ids) -> Value:

@@ -6,8 +6,6 @@ refused by name, never guessed.
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import fx, nn
 
 from raprune.graph.convolutions import convolution, linear, transposed
@@ -15,7 +13,7 @@ from raprune.graph.modes import ByMode
 from raprune.graph.reshaping import cat, item, pad, pixel_shuffle, pixel_unshuffle, pool_away, reshape
 from raprune.graph.sums import gate, total
 from raprune.graph.units import Ids
-from raprune.graph.walk import NORMS, Rule, Value, Walk
+from raprune.graph.walk import NORMS, Rule, Value, Walk, function_name
 
 
 def norm(walk: Walk, node: fx.Node, ids: Ids | None) -> Value:
@@ -111,8 +109,3 @@ def rule_of(walk: Walk, node: fx.Node) -> Rule | None:
     if called is not None and not isinstance(called, ByMode):
         return next((rule for kinds, rule in MODULES if isinstance(called, kinds)), None)
     return FUNCTIONS.get(function_name(called.function if called is not None else node.target))
-
-
-def function_name(target: Any) -> str:
-    """``relu`` for ``torch.relu``, ``F.relu`` and ``x.relu()``."""
-    return str(target if isinstance(target, str) else getattr(target, "__name__", ""))

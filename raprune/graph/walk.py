@@ -167,3 +167,8 @@ def _function(node: fx.Node) -> str:
     if isinstance(node.target, str):
         return f".{node.target}"
     return f"{getattr(node.target, '__module__', None) or 'torch'}.{getattr(node.target, '__name__', node.target)}"
+
+
+def function_name(target: Any) -> str:
+    """``relu`` for ``torch.relu``, ``F.relu`` and ``x.relu()``."""
+    return str(target if isinstance(target, str) else getattr(target, "__name__", ""))
