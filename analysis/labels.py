@@ -39,6 +39,7 @@ def describe(trials: pd.DataFrame) -> pd.DataFrame:
     bounds = trials["drop_bound"].where(~matched, trials["matched_trial_id"].map(own))
     parts = [_varying(plugin_labels(trials, kind)) for kind in _PLUGINS]
     parts += [_varying([text(value) or "" for value in trials[column]]) for column in _PLAIN]
+    parts.append(_varying([f"rounded to {number:g}" if number > 1 else "" for number in trials["round_to"].fillna(1)]))
     settings = [_differences(trials[column], _NOT_SHOWN.get(column, ())) for column in _SETTINGS]
     parts += [of for of in settings if not _follows(of, parts[0])]
     scopes = _scopes(trials["layers"])

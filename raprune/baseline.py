@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -14,13 +14,14 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 from raprune.data import Split, Splits, normalise
+from raprune.engine.split import channels_last
 from raprune.errors import InputError
 from raprune.measure import count_bytes, count_macs, count_params, latency_s
+from raprune.memo import fingerprints
 from raprune.registry import SCORES
 from raprune.results import write_json
 from raprune.scoring import Score, score_batches
 from raprune.seeds import seed_for
-from raprune.split import channels_last
 from raprune.study.schema import BaselineSpec, TrialSpec
 from raprune.train import Recipe, steps_per_epoch, train
 from raprune.weights import load_checkpoint, save_safetensors
@@ -38,14 +39,10 @@ def prepare_baseline(trial: TrialSpec, folder: Path, device: str = "cpu") -> Bas
     """
     splits = load_data(trial.dataset)
     own = own_code(trial.model, trial.dataset, trial.score, splits)
+    data = fingerprints.of_data(splits)
     found = Baseline.read(folder)
-    if found is not None and found.own_code != own:
-        raise InputError(
-            f"the baseline in {folder} was made by other code, or on other images, than yours gives now: go on in "
-            "another folder (--out), and seed the splits of a data set of your own"
-        )
     if found is not None:
-        return found
+        return _checked(found, folder, own, data)
     score: Score = SCORES.build(trial.score.name, trial.score.settings)
     network = make_network(trial, splits, score, device)
     size, threads = trial.scoring.batch_size, trial.scoring.threads
@@ -69,11 +66,30 @@ def prepare_baseline(trial: TrialSpec, folder: Path, device: str = "cpu") -> Bas
         num_classes=splits.num_classes,
         input_shape=splits.input_shape,
         own_code=own,
+        data_fingerprint=data,
     )
     folder.mkdir(parents=True, exist_ok=True)
     save_safetensors(network.state_dict(), folder / WEIGHTS_FILE)
-    write_json(folder / BASELINE_FILE, asdict(baseline))
-    return baseline
+    return _written(baseline, folder)
+
+
+def _checked(found: Baseline, folder: Path, own: str | None, data: str) -> Baseline:
+    """A baseline that lies there, if code and images are still those it was made of."""
+    if found.own_code != own or found.data_fingerprint not in ("", data):
+        raise InputError(
+            f"the baseline in {folder} was made by other code, or on other images, than yours gives now: go on in "
+            "another folder (--out), and seed the splits of a data set of your own"
+        )
+    if found.data_fingerprint and found.weights_fingerprint:
+        return found
+    return _written(replace(found, data_fingerprint=data), folder)
+
+
+def _written(baseline: Baseline, folder: Path) -> Baseline:
+    """``baseline`` with the fingerprint of its weights, which lie in ``folder``, as it then lies there too."""
+    complete = replace(baseline, weights_fingerprint=fingerprints.of_file(folder / WEIGHTS_FILE))
+    write_json(folder / BASELINE_FILE, asdict(complete))
+    return complete
 
 
 def make_network(trial: TrialSpec, splits: Splits, score: Score, device: str) -> nn.Module:
@@ -116,9 +132,7 @@ def score_split(network: nn.Module, splits: Splits, split: Split, score: Score, 
 
 def _value(batches: Iterable[tuple[Tensor, Tensor]], score: Score, split: Split) -> float:
     on_demand = ((partial(_same, logits), labels) for logits, labels in batches)
-    value, _ = score_batches(score, on_demand, score.whole(split.labels_B))
-    assert value is not None
-    return value
+    return score_batches(score, on_demand, score.whole(split.labels_B)).highest
 
 
 def _same(logits: Tensor) -> Tensor:

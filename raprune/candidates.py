@@ -1,10 +1,10 @@
-"""One layer's candidates: scores them, turns scores into rewards, remembers them, and keeps their rows."""
+"""One layer's candidates: has them scored, turns scores into rewards, and keeps their record and rows."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
@@ -48,7 +48,11 @@ Progress = Callable[[dict[str, Any]], None]
 
 
 class Candidates:
-    """``evaluate`` of a method: callable with masks; a mask seen before in this layer is not scored again."""
+    """``evaluate`` of a method: callable with masks.
+
+    Every mask goes to the evaluator each time it is asked for. The memo in front of it answers for what is known, in
+    this layer or anywhere in the study; without the memo (``engine: naive``) it is scored again.
+    """
 
     def __init__(
         self,
@@ -67,48 +71,39 @@ class Candidates:
         self.progress = progress
         self.rows: list[dict[str, Any]] = []
         self.update_rows: list[dict[str, Any]] = []
-        self._memo: dict[bytes, EvaluatedMask] = {}
+        self._scores: dict[bytes, float | None] = {}
         self._num_searched = 0
 
     def __call__(self, masks: Sequence[Tensor], *, policy_entropy: float | None = None) -> list[Evaluation]:
         packed = [pack(check_keep_mask(mask, self.num_filters)) for mask in masks]
-        known = set(self._memo)
-        new = [mask for mask in dict.fromkeys(packed) if mask not in known]
-        if new:
-            found = self.evaluator.evaluate(self.state, self.layer, [unpack(m) for m in new], self.scale.lowest)
-            self._memo.update(zip(new, found, strict=True))
-        evaluations = [self.scale.evaluation(self._memo[m].scored.score, unpack(m)) for m in packed]
+        found = self.evaluator.evaluate(self.state, self.layer, masks, self.scale.lowest)
+        self._scores.update((mask, e.scored.score) for mask, e in zip(packed, found, strict=True))
+        evaluations = [self.scale.evaluation(e.scored.score, mask) for mask, e in zip(masks, found, strict=True)]
         update = len(self.update_rows) if policy_entropy is not None else None
-        self._record(packed, evaluations, update, known)
+        self._record(packed, evaluations, found, update)
         if policy_entropy is not None:
             self._record_update(masks, evaluations, policy_entropy)
         learning = policy_entropy is not None or not self.update_rows
-        self._tell(masks, evaluations if learning else [], len(new))
+        self._tell(masks, evaluations if learning else [], sum(not e.from_memo for e in found))
         return evaluations
 
     def feasible_masks(self) -> list[Tensor]:
         """Every mask found within the bound, the one that prunes most first; equal ones by score, then as scored."""
         found = [
-            (sum(mask), -(e.scored.score or 0.0), number, mask)
-            for number, (mask, e) in enumerate(self._memo.items())
-            if self.scale.feasible(e.scored.score) and sum(mask) < len(mask)
+            (sum(mask), -(score or 0.0), number, mask)
+            for number, (mask, score) in enumerate(self._scores.items())
+            if self.scale.feasible(score) and sum(mask) < len(mask)
         ]
         return [unpack(mask) for *_, mask in sorted(found)]
 
     def score_of(self, mask: Tensor) -> float | None:
         """The score a mask was found to have in this layer, if any."""
-        found = self._memo.get(pack(mask))
-        return found.scored.score if found else None
+        return self._scores.get(pack(mask))
 
     def _record(
-        self, packed: list[bytes], evaluations: list[Evaluation], update: int | None, known: set[bytes]
+        self, packed: list[bytes], evaluations: list[Evaluation], found: list[EvaluatedMask], update: int | None
     ) -> None:
-        seen = set(known)
-        for number, (mask, evaluation) in enumerate(zip(packed, evaluations, strict=True)):
-            found = self._memo[mask]
-            memo = mask in seen
-            seen.add(mask)
-            scored = replace(found.scored, images_scored=0, seconds=0.0) if memo else found.scored
+        for number, (mask, evaluation, evaluated) in enumerate(zip(packed, evaluations, found, strict=True)):
             self.rows.append(
                 {
                     "layer": self.layer,
@@ -117,10 +112,10 @@ class Candidates:
                     "keep_mask": [bool(m) for m in mask],
                     "score": evaluation.score,
                     "reward": evaluation.reward,
-                    "from_memo": memo,
-                    "images_scored": scored.images_scored,
-                    "evaluator": found.evaluator,
-                    "score_s": scored.seconds,
+                    "from_memo": evaluated.from_memo,
+                    "images_scored": evaluated.scored.images_scored,
+                    "evaluator": evaluated.evaluator,
+                    "score_s": evaluated.scored.seconds,
                 }
             )
         if update is None:

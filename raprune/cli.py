@@ -95,6 +95,24 @@ def check(file: StudyFile, overrides: Sets = None, rehearse: Rehearse = False) -
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
+@app.command()
+def bench(
+    folder: Annotated[Path, typer.Argument(metavar="TRIAL_DIR", help="results/STUDY/trials/ID", show_default=False)],
+    threads: Annotated[int, typer.Option("--threads", min=1, metavar="N", help="Processor threads.")] = 1,
+    runs: Annotated[int, typer.Option("--runs", min=1, metavar="N", help="Runs of each network.")] = 50,
+    batch_sizes: Annotated[list[int], typer.Option("--batch-size", min=1, metavar="N", help="Images a run.")] = [1, 64],  # noqa: B006
+    backends: Annotated[
+        list[str], typer.Option("--backend", metavar="NAME", help="May be given several times, as --batch-size.")
+    ] = ["eager", "compiled", "onnxruntime"],  # noqa: B006
+) -> None:
+    """Measure how fast a trial's pruned network is beside its baseline."""
+    from raprune.bench.command import bench_trial
+    from raprune.bench.measuring import BenchSettings
+
+    settings = BenchSettings(threads, runs, tuple(dict.fromkeys(batch_sizes)), tuple(dict.fromkeys(backends)))
+    bench_trial(folder, settings, _console())
+
+
 @app.command("list")
 def list_plugins(
     kind: Annotated[

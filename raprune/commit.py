@@ -7,7 +7,7 @@ the same way; in the end the layer stays whole.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor
 from raprune.candidates import Candidates, Scale
 from raprune.evaluating import Evaluator
 from raprune.graph import Graph
+from raprune.masks import pack
 from raprune.state import State
 
 MAX_MASKS = 4
@@ -32,6 +33,8 @@ class Committed:
     """As cut, before the committed fine-tune."""
     finetuned_val_score: float
     """Of ``state``."""
+    num_decided: int
+    """Filters that ``keep_mask`` kept before it was rounded up."""
 
 
 def commit_within_bound(
@@ -41,19 +44,25 @@ def commit_within_bound(
     decided: Tensor,
     scale: Scale,
     val_score: float,
+    round_up: Callable[[Tensor], Tensor] = torch.clone,
 ) -> Committed:
-    """The first state within the bound; ``val_score`` is the score of the state before the layer was cut."""
+    """The first state within the bound; ``val_score`` is the score of the state before the layer was cut.
+
+    ``round_up`` adds filters to every mask before it is tried.
+    """
     parent, layer = candidates.state, candidates.layer
-    for mask in _in_turn(decided, candidates):
+    whole = torch.ones_like(decided)
+    if round_up(decided).all():
+        return Committed(parent, whole, val_score, val_score, int(decided.sum()))
+    for mask, num_decided in _in_turn(decided, candidates, round_up):
         cut = parent.cut(graph, layer, mask)
         known = candidates.score_of(mask)
         pruned = evaluator.measure(cut, "val") if known is None else known
         for state in _weights(evaluator, cut, parent):
             score = evaluator.measure(state, "val")
             if scale.feasible(score):
-                return Committed(state, mask, pruned, score)
-    whole = torch.ones_like(decided)
-    return Committed(parent, whole, val_score, val_score)
+                return Committed(state, mask, pruned, score, num_decided)
+    return Committed(parent, whole, val_score, val_score, whole.numel())
 
 
 def commit_as_given(evaluator: Evaluator, graph: Graph, state: State, layer: str, mask: Tensor) -> Committed:
@@ -61,16 +70,22 @@ def commit_as_given(evaluator: Evaluator, graph: Graph, state: State, layer: str
     cut = state.cut(graph, layer, mask)
     pruned = evaluator.measure(cut, "val")
     finetuned = evaluator.finetune(cut, "commit", cut.version)
-    return Committed(finetuned, mask, pruned, pruned if finetuned is cut else evaluator.measure(finetuned, "val"))
+    score = pruned if finetuned is cut else evaluator.measure(finetuned, "val")
+    return Committed(finetuned, mask, pruned, score, int(mask.sum()))
 
 
-def _in_turn(decided: Tensor, candidates: Candidates) -> Iterator[Tensor]:
-    """The decided mask, then the other feasible ones that prune at least one filter."""
-    if decided.all():
-        return
-    yield decided
-    others = [mask for mask in candidates.feasible_masks() if not torch.equal(mask, decided)]
-    yield from others[: MAX_MASKS - 1]
+def _in_turn(
+    decided: Tensor, candidates: Candidates, round_up: Callable[[Tensor], Tensor]
+) -> Iterator[tuple[Tensor, int]]:
+    """The decided mask, then other feasible ones, rounded up, each once; with the filters it kept before that."""
+    tried: set[bytes] = set()
+    for chosen in (decided, *candidates.feasible_masks()):
+        mask = round_up(chosen)
+        if not mask.all() and pack(mask) not in tried:
+            tried.add(pack(mask))
+            yield mask, int(chosen.sum())
+        if len(tried) == MAX_MASKS:
+            return
 
 
 def _weights(evaluator: Evaluator, cut: State, parent: State) -> Iterator[State]:

@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 
 from torch import Tensor
 
-from raprune.scoring import Scored
+from raprune.scoring import Scored, Tally
 from raprune.state import State
 
 Purpose = Literal["reward", "commit", "final"]
@@ -20,6 +20,8 @@ class EvaluatedMask:
 
     scored: Scored
     evaluator: str
+    from_memo: bool = False
+    """Nothing was scored now: all that is asked was known."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,18 @@ class PoolAddress:
 class Evaluator(Protocol):
     """Results are pure functions of the arguments, never of who computes them or when."""
 
-    def evaluate(self, state: State, layer: str, masks: Sequence[Tensor], lowest: float | None) -> list[EvaluatedMask]:
-        """Score ``state`` with ``layer`` cut to each mask, in order. Raises :class:`EvaluatorError`."""
+    def evaluate(
+        self,
+        state: State,
+        layer: str,
+        masks: Sequence[Tensor],
+        lowest: float | None,
+        starts: Sequence[Tally | None] | None = None,
+    ) -> list[EvaluatedMask]:
+        """Score ``state`` with ``layer`` cut to each mask, in order. Raises :class:`EvaluatorError`.
+
+        ``starts`` says how far each mask was scored before; none of them may decide ``lowest`` already.
+        """
 
     def finetune(self, state: State, purpose: Purpose, seeded_by: str) -> State:
         """``state`` after the study's fine-tune for ``purpose``; ``seeded_by`` is the version of a state."""

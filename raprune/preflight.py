@@ -13,13 +13,13 @@ import torch
 
 from raprune.baseline import check_sane
 from raprune.data import Splits
+from raprune.engine.split import channels_last
 from raprune.errors import InputError, MissingDataError, Problem, StudyError
 from raprune.graph import Graph, Traced
 from raprune.measure import count_macs, count_params
 from raprune.proof import prove
 from raprune.registry import DATASETS, METHODS, SCORES
 from raprune.scoring import Score
-from raprune.split import channels_last
 from raprune.study import Choice, ModelChoice, StudyPlan, TrialSpec, UnsoundStudy, by_line, load_study
 from raprune.weights import load_checkpoint
 from raprune.workload import build_network, load_data, trace_model

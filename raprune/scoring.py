@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -51,13 +51,42 @@ class Score(Protocol):
 
 
 @dataclass(frozen=True)
+class Tally:
+    """How far the scoring of one network has come, over the images of a split in their fixed order."""
+
+    counts: list[Any]
+    """The score's counts of the images seen, as nested lists."""
+    seen: list[Any]
+    """Their totals (``Score.whole``)."""
+    num_images: int
+    """Images seen."""
+    highest: float
+    """The best score still possible; the score itself once all images are seen."""
+    complete: bool
+    """All images are seen."""
+
+    def decides(self, lowest: float | None) -> bool:
+        """Whether more images cannot change what is known: the score, or that it is below ``lowest``."""
+        return self.complete or (lowest is not None and self.highest < lowest)
+
+    def score(self, lowest: float | None) -> float | None:
+        """The score; ``None`` exactly where it is below ``lowest``. Only of a tally that decides."""
+        if not self.decides(lowest):
+            raise ValueError("not enough images are seen to know the score")
+        return None if lowest is not None and self.highest < lowest else self.highest
+
+
+@dataclass(frozen=True)
 class Scored:
     """What scoring one candidate gave."""
 
     score: float | None
     """In the score's unit; ``None`` exactly where it is below ``lowest``, whether seen early or at the end."""
     images_scored: int
+    """Images seen now; those of an earlier tally not counted."""
     seconds: float
+    tally: Tally
+    """Where a later scoring of the same candidate can go on from."""
 
 
 def score_batches(
@@ -65,22 +94,24 @@ def score_batches(
     batches: Iterable[tuple[Callable[[], Tensor], Tensor]],
     whole: Tensor,
     lowest: float | None = None,
-) -> tuple[float | None, int]:
-    """Score and images seen, from (logits on demand, labels) batches of a split whose totals are ``whole``.
+    start: Tally | None = None,
+) -> Tally:
+    """A tally that decides, from (logits on demand, labels) batches of a split whose totals are ``whole``.
 
-    Stops as soon as the remaining images cannot lift the score to ``lowest``: then, and only then, the score is
-    ``None``. Exact, whatever the order of the images.
+    Stops as soon as the remaining images cannot lift the score to ``lowest``. Exact, whatever the order of the images.
+    ``start`` is the tally of the images before ``batches``, which must not decide already.
     """
-    total: Tensor | None = None
-    seen = torch.zeros_like(whole)
-    num_seen = 0
+    total: Tensor | None = None if start is None else torch.tensor(start.counts)
+    seen = torch.zeros_like(whole) if start is None else torch.tensor(start.seen)
+    num_seen = 0 if start is None else start.num_images
     for logits, labels_B in batches:
         counts = score.counts(logits(), labels_B).cpu()
         total = counts if total is None else total + counts
         seen += score.whole(labels_B).cpu()
         num_seen += len(labels_B)
-        if lowest is not None and score.highest(total, seen, whole) < lowest:
-            return None, num_seen
+        if lowest is not None and (highest := score.highest(total, seen, whole)) < lowest:
+            complete = bool((seen == whole).all())
+            return Tally(total.tolist(), seen.tolist(), num_seen, highest, complete)
     if total is None:
         raise ValueError("a split without images cannot be scored")
-    return score.value(total, whole), num_seen
+    return Tally(total.tolist(), seen.tolist(), num_seen, score.value(total, whole), complete=True)

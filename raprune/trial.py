@@ -22,6 +22,7 @@ from raprune.evaluating import Evaluator
 from raprune.masks import keep_first, pruning_ratio
 from raprune.registry import METHODS, ORDERS, REWARDS
 from raprune.results import TrialStore
+from raprune.rounding import round_up
 from raprune.rows import Sizes, layer_row, trial_row
 from raprune.seeds import seed_for
 from raprune.snapshots import Snapshots
@@ -150,8 +151,9 @@ class _Trial:
         else:
             decision = self.method.decide(view, candidates, rng)
             committed = commit_within_bound(
-                self.evaluator, self.graph, candidates, decision.keep_mask, self.scale, val_score
-            )
+                self.evaluator, self.graph, candidates, decision.keep_mask, self.scale, val_score,
+                lambda mask: round_up(mask, self.trial.round_to, view.weights_NM),
+            )  # fmt: skip
         self.snapshots.save(step, committed.state, decision.agent_state)
         index = list(self.graph.groups).index(layer)
         sizes = self.sizes.of(committed.state)
@@ -172,7 +174,7 @@ class _Trial:
         num_kept = self.context.matched.layer_rows()[step]["num_kept"]
         mask = keep_first(cast(RankedMethod, self.method).rank(view, rng), num_kept)
         if mask.all():
-            return Decision(mask), Committed(state, mask, val_score, val_score)
+            return Decision(mask), Committed(state, mask, val_score, val_score, num_kept)
         return Decision(mask), commit_as_given(self.evaluator, self.graph, state, view.layer, mask)
 
     def _tell_committed(self, step: int, num_layers: int, layer: str, committed: Committed) -> None:

@@ -50,6 +50,10 @@ class Baseline:
     """(C, H, W)."""
     own_code: str | None = None
     """Digest of the user's own plug-ins and of the images they gave; ``None`` where all are ours."""
+    data_fingerprint: str = ""
+    """Of the images and labels of train and val; empty only in a file of an earlier version."""
+    weights_fingerprint: str = ""
+    """Of the file of the network's weights; empty only in a file of an earlier version."""
 
     @classmethod
     def read(cls, folder: Path) -> Baseline | None:

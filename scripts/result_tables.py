@@ -11,6 +11,8 @@ INTRODUCTIONS = {
     "updates": "One row an update of a layer's agent.",
     "candidates": "One row a mask that a method asked to have scored. Masks of the agent's updates have `update` set; "
     "those of its search after the learning do not.",
+    "speed": "One row a device, backend, batch size and network (baseline or pruned), written by `raprune bench`, "
+    "which replaces what it wrote before; [speed.md](speed.md) says how. No file where a trial has none.",
     "pictures": "Of a network with a label a pixel: the validation images that pruning changed the most and the least, "
     "`image` in colours and the other three as maps of classes. No file where a trial has none.",
 }

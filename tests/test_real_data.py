@@ -10,11 +10,11 @@ from torch import nn
 
 from raprune.baseline import check_sane
 from raprune.data import Splits, normalise
+from raprune.engine.split import channels_last
 from raprune.errors import InputError
 from raprune.graph import trace
 from raprune.measure import count_macs, count_params
 from raprune.registry import DATASETS, MODELS, SCORES
-from raprune.split import channels_last
 from raprune.surgery import shrink
 from raprune.weights import load_checkpoint
 from tests.core.test_masked_is_removed import agree, masked_after_norm, random_mask

@@ -22,6 +22,7 @@ from tests.analysis.make_tables import (
     layer_row,
     manifest,
     picture_row,
+    speed_rows,
     trial_row,
     unfinished_row,
     update_row,
@@ -34,6 +35,7 @@ ROWS: dict[str, list[dict[str, Any]]] = {
     "updates": [update_row("t", "features.0", 0, score_mean=None), update_row("t", "features.0", 1)],
     "candidates": [candidate_row("t", "features.0", 0), candidate_row("t", "features.0", 1, score=None, update=None)],
     "pictures": [picture_row("t", "improved", 0), picture_row("t", "worse", 0, change=-3.0)],
+    "speed": speed_rows("t"),
 }
 
 
@@ -142,6 +144,32 @@ def test_version_1_loads_without_units_and_pictures(tmp_path: Path) -> None:
     assert tables.trials["val_score"].tolist() == [98.0]
     assert list(tables.pictures.columns) == SCHEMAS["pictures"].names
     assert tables.pictures.empty
+
+
+def test_version_2_loads_without_rounding_and_speed(tmp_path: Path) -> None:
+    trial, layer = trial_row("t"), layer_row("t", 0)
+    older = {"trial": (trial, ["round_to"]), "layers-0": (layer, ["num_decided"])}
+    folder = tmp_path / "trials" / "t"
+    folder.mkdir(parents=True)
+    for name, (row, lacking) in older.items():
+        table = pa.Table.from_pylist([row], schema=SCHEMAS[name.partition("-")[0]]).drop_columns(lacking)
+        pq.write_table(table.replace_schema_metadata({"raprune_schema_version": "2"}), folder / f"{name}.parquet")
+    write_json(tmp_path / "manifest.json", manifest([trial], schema_version=2))
+    tables = read_study(tmp_path)
+    assert tables.trials["round_to"].isna().all()
+    assert tables.layers["num_decided"].isna().all()
+    assert tables.layers["num_kept"].tolist() == [6]
+    assert list(tables.speed.columns) == SCHEMAS["speed"].names
+    assert tables.speed.empty
+
+
+def test_speed_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    store = TrialStore(tmp_path, "made", "t")
+    store.write_trial(own(trial_row("t")))
+    write_json(tmp_path / "manifest.json", manifest([trial_row("t")]))
+    for seconds in (0.5, 0.25):
+        store.write_speed([own(row) for row in speed_rows("t", new_s=seconds)])
+    assert read_study(tmp_path).speed["median_s"].tolist() == [0.02, 0.25]
 
 
 def test_pictures_are_read_with_their_trials(tmp_path: Path) -> None:

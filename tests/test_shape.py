@@ -17,13 +17,13 @@ LAYERS = {
     0: ["errors", "seeds", "registry", "study", "results"],
     1: [
         "data", "scoring", "deciding", "rewarding", "ordering", "evaluating", "masks", "search", "graph", "surgery",
-        "proof", "split", "measure", "train", "weights", "pretrained", "state", "workload", "engine", "baseline",
-        "dense", "pictures", "imagefiles",
+        "proof", "measure", "train", "weights", "pretrained", "state", "workload", "engine", "baseline",
+        "dense", "pictures", "imagefiles", "rounding", "memo",
     ],
     2: ["models", "datasets", "scores", "methods", "orders", "rewards", "evaluators"],
     3: ["candidates", "commit", "snapshots", "rows", "trial", "preflight"],
     4: ["launch"],
-    5: ["cli", "progress", "summary"],
+    5: ["cli", "progress", "summary", "bench"],
 }  # fmt: skip
 LAYER_OF = {name: layer for layer, names in LAYERS.items() for name in names}
 PLUGIN_KINDS = LAYERS[2]

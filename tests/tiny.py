@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,12 @@ from torch import Tensor, nn
 
 from raprune.candidates import Candidates, Scale
 from raprune.data import Split, Splits
-from raprune.engine import Engine
+from raprune.engine import Engine, ExactEngine, NaiveEngine
 from raprune.evaluating import EvaluatedMask, Purpose
 from raprune.graph import Traced, trace
 from raprune.models.vgg16 import Vgg16
 from raprune.registry import DATASETS, REWARDS, SCORES
-from raprune.scoring import Score
+from raprune.scoring import Score, Tally
 from raprune.state import State
 from raprune.study.schema import Choice, FinetuneLength, FinetuneSpec, ModelChoice, ScoringSpec
 from raprune.train import Recipe, steps_per_epoch, train
@@ -92,16 +93,23 @@ class FixedWorkload(Workload):
 
 
 def engine_of(
-    network: nn.Module, splits: Splits, before_reward: int = 0, residual: str = "independent", **options: Any
+    network: nn.Module,
+    splits: Splits,
+    before_reward: int = 0,
+    residual: str = "independent",
+    *,
+    naive: bool = False,
+    score: str = "top1_accuracy",
+    **options: Any,
 ) -> Engine:
     """An engine on a given network and data."""
     finetune = FinetuneSpec(before_reward=FinetuneLength(steps=before_reward), after_layer=FinetuneLength(steps=2))
     workload = FixedWorkload(
-        "key", ModelChoice(name="vgg16"), Choice(name="given"), Choice(name="top1_accuracy"),
+        "key", ModelChoice(name="vgg16"), Choice(name="given"), Choice(name=score),
         ScoringSpec(batch_size=40),
         finetune, 0, "baseline", "nowhere", residual, network, splits,
     )  # fmt: skip
-    return Engine(workload, "cpu", **options)
+    return NaiveEngine(workload) if naive else ExactEngine(workload, "cpu", **options)
 
 
 class EngineEvaluator:
@@ -110,8 +118,16 @@ class EngineEvaluator:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
 
-    def evaluate(self, state: State, layer: str, masks: list[Tensor], lowest: float | None) -> list[EvaluatedMask]:
-        return [EvaluatedMask(self.engine.evaluate(state, layer, mask, lowest), "here") for mask in masks]
+    def evaluate(
+        self,
+        state: State,
+        layer: str,
+        masks: list[Tensor],
+        lowest: float | None,
+        starts: Sequence[Tally | None] | None = None,
+    ) -> list[EvaluatedMask]:
+        pairs = zip(masks, starts or [None] * len(masks), strict=True)
+        return [EvaluatedMask(self.engine.evaluate(state, layer, mask, lowest, s), "here") for mask, s in pairs]
 
     def finetune(self, state: State, purpose: Purpose, seeded_by: str) -> State:
         return self.engine.finetune(state, purpose, seeded_by)

@@ -24,7 +24,7 @@ POLL_S = 1.0
 
 @dataclass
 class Call:
-    """One call to whichever actor is free; ``items`` are masks (or nothing, for a fine-tune)."""
+    """One call to whichever actor is free; ``items`` are packed masks with their tallies, or what else it is for."""
 
     items: list[Any]
     indices: list[int]
@@ -101,7 +101,7 @@ class Dispatcher:
         self._quarantined.setdefault(actor, self.actors[actor].ping.remote())
         attempts = call.attempts + 1
         if attempts >= MAX_ATTEMPTS:
-            masks = json.dumps([list(item) if isinstance(item, bytes) else repr(item) for item in call.items])
+            masks = json.dumps([list(item[0]) if isinstance(item, tuple) else repr(item) for item in call.items])
             raise EvaluatorError(f"{what}: its evaluator died {attempts} times; masks, for replay: {masks}\n{lost}")
         return [Call([item], [i], attempts) for item, i in zip(call.items, call.indices, strict=True)]
 

@@ -7,9 +7,10 @@ from typing import Any
 
 from torch import Tensor
 
-from raprune.engine import Engine
+from raprune.engine import Engine, open_engine
 from raprune.evaluating import EvaluatedMask, PoolAddress, Purpose
 from raprune.registry import EVALUATORS
+from raprune.scoring import Tally
 from raprune.state import State
 from raprune.study.schema import EvaluatorsSpec
 from raprune.workload import Workload
@@ -30,11 +31,19 @@ class InProcess:
         key = (workload.key, device)
         if key not in _ENGINES:
             _ENGINES.clear()
-            _ENGINES[key] = Engine(workload, device, settings.cache_gib)
+            _ENGINES[key] = open_engine(workload, device, settings)
         self.engine = _ENGINES[key]
 
-    def evaluate(self, state: State, layer: str, masks: Sequence[Tensor], lowest: float | None) -> list[EvaluatedMask]:
-        return [EvaluatedMask(self.engine.evaluate(state, layer, mask, lowest), self.name) for mask in masks]
+    def evaluate(
+        self,
+        state: State,
+        layer: str,
+        masks: Sequence[Tensor],
+        lowest: float | None,
+        starts: Sequence[Tally | None] | None = None,
+    ) -> list[EvaluatedMask]:
+        pairs = zip(masks, starts or [None] * len(masks), strict=True)
+        return [EvaluatedMask(self.engine.evaluate(state, layer, m, lowest, start), self.name) for m, start in pairs]
 
     def finetune(self, state: State, purpose: Purpose, seeded_by: str) -> State:
         return self.engine.finetune(state, purpose, seeded_by)

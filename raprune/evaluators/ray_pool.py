@@ -19,6 +19,7 @@ from raprune.evaluating import EvaluatedMask, PoolAddress, Purpose
 from raprune.evaluators.dispatch import Call, Dispatcher
 from raprune.masks import pack, unpack
 from raprune.registry import EVALUATORS, add_import_path
+from raprune.scoring import Tally
 from raprune.state import State
 from raprune.study.schema import EvaluatorsSpec, TrialSpec
 from raprune.workload import Workload
@@ -61,12 +62,12 @@ class EvaluatorProcess:
         return [prepare_baseline(trial, folder, self.device).folder for trial, folder in baselines]
 
     def _engine(self, workload: Workload) -> Any:
-        from raprune.engine import Engine
+        from raprune.engine import open_engine
 
         if workload.key not in self._engines:
             while len(self._engines) >= MAX_ENGINES:
                 del self._engines[next(iter(self._engines))]
-            self._engines[workload.key] = Engine(workload, self.device, self.settings.cache_gib)
+            self._engines[workload.key] = open_engine(workload, self.device, self.settings)
         return self._engines[workload.key]
 
     def _state(self, version: str, ref: list[Any]) -> State:
@@ -88,10 +89,10 @@ class EvaluatorProcess:
         ref: list[Any],
         layer: str,
         lowest: float | None,
-        masks: list[bytes],
+        items: list[tuple[bytes, Tally | None]],
     ) -> list[EvaluatedMask]:
         engine, state = self._engine(workload), self._state(version, ref)
-        return [EvaluatedMask(engine.evaluate(state, layer, unpack(m), lowest), self.name) for m in masks]
+        return [EvaluatedMask(engine.evaluate(state, layer, unpack(m), lowest, t), self.name) for m, t in items]
 
     def finetune(
         self, workload: Workload, version: str, ref: list[Any], purpose: Purpose, seeded_by: str
@@ -131,16 +132,19 @@ class RayPool:
         self._refs: dict[str, Any] = {}
         self._mask_s = math.inf
 
-    def evaluate(self, state: State, layer: str, masks: Sequence[Tensor], lowest: float | None) -> list[EvaluatedMask]:
+    def evaluate(
+        self,
+        state: State,
+        layer: str,
+        masks: Sequence[Tensor],
+        lowest: float | None,
+        starts: Sequence[Tally | None] | None = None,
+    ) -> list[EvaluatedMask]:
         ref = self._ref(state)
         size = self._masks_per_call(len(masks))
-        calls = [
-            Call(
-                [pack(m) for m in masks[start : start + size]],
-                list(range(start, min(start + size, len(masks)))),
-            )
-            for start in range(0, len(masks), size)
-        ]
+        pairs = list(zip(map(pack, masks), starts or [None] * len(masks), strict=True))
+        places = list(range(len(masks)))
+        calls = [Call(pairs[at : at + size], places[at : at + size]) for at in range(0, len(masks), size)]
 
         def submit(actor: Any, items: list[Any]) -> Any:
             return actor.evaluate.remote(self.workload, state.version, ref, layer, lowest, items)

@@ -20,10 +20,15 @@ class Align(nn.Module):
 
     def forward(self, values_BC: Tensor) -> Tensor:
         """(B, C, ...) to (B, len(index), ...)."""
-        if self.index.numel() == 0:
-            return values_BC
-        if values_BC.dim() == 4:  # channels_last stays so, without a second copy
-            padded_BHWC = nn.functional.pad(values_BC.permute(0, 2, 3, 1), (0, 1))
-            return padded_BHWC.index_select(3, self.index).permute(0, 3, 1, 2)
-        zeros = values_BC.new_zeros(values_BC.shape[0], 1, *values_BC.shape[2:])
-        return torch.cat([values_BC, zeros], 1).index_select(1, self.index)
+        return align(values_BC, self.index)
+
+
+def align(values_BC: Tensor, index: Tensor) -> Tensor:
+    """(B, C, ...) to (B, len(index), ...); values_BC itself where ``index`` is empty."""
+    if index.numel() == 0:
+        return values_BC
+    if values_BC.dim() == 4:  # channels_last stays so, without a second copy
+        padded_BHWC = nn.functional.pad(values_BC.permute(0, 2, 3, 1), (0, 1))
+        return padded_BHWC.index_select(3, index).permute(0, 3, 1, 2)
+    zeros = values_BC.new_zeros(values_BC.shape[0], 1, *values_BC.shape[2:])
+    return torch.cat([values_BC, zeros], 1).index_select(1, index)

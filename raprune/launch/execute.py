@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from raprune.errors import RapruneError
-from raprune.evaluating import PoolAddress
+from raprune.evaluating import Evaluator, PoolAddress
+from raprune.evaluators.in_process import local_device
+from raprune.memo import Conditions, Memo, Memoised
 from raprune.registry import EVALUATORS, add_import_path
 from raprune.results import TrialStore, write_text
 from raprune.rows import describe_error, unfinished_row
@@ -36,6 +38,11 @@ class Place:
     def store(self, trial: TrialSpec, trial_id: str | None = None) -> TrialStore:
         """The folder of a trial (or of the one with ``trial_id``)."""
         return TrialStore(Path(self.out), trial.study, trial_id or trial.trial_id)
+
+    @property
+    def device_type(self) -> str:
+        """``cpu``, ``cuda`` or ``mps``: what candidates are scored on."""
+        return local_device(self.evaluators.device) if self.pool is None else self.device
 
     def baseline_folder(self, trial: TrialSpec) -> Path:
         return Path(self.out) / "baselines" / trial.baseline_key
@@ -74,7 +81,10 @@ def _context(
             raise RapruneError(f"trial {trial.matched_trial_id}, which this one is matched to, did not complete")
     workload = Workload.of(trial, folder)
     kind = "in_process" if place.pool is None else "ray_pool"
-    evaluator = EVALUATORS.build(kind, place.evaluators.model_dump(), workload, place.pool)
+    evaluator: Evaluator = EVALUATORS.build(kind, place.evaluators.model_dump(), workload, place.pool)
+    if place.evaluators.engine == "exact":  # the naive one is the reference: it scores whatever it is asked for
+        conditions = Conditions.of(workload, baseline, place.device_type)
+        evaluator = Memoised(evaluator, Memo(Path(place.out) / "memo"), conditions)
     return TrialContext(
         evaluator,
         workload,

@@ -17,13 +17,14 @@ from raprune.results.schemas import SCHEMA_VERSION, SCHEMAS
 
 @dataclass(frozen=True)
 class Tables:
-    """The five tables of a study, its present trials only, and its manifest."""
+    """The six tables of a study, its present trials only, and its manifest."""
 
     trials: pd.DataFrame
     layers: pd.DataFrame
     updates: pd.DataFrame
     candidates: pd.DataFrame
     pictures: pd.DataFrame
+    speed: pd.DataFrame
     manifest: dict[str, Any]
 
 
@@ -46,8 +47,9 @@ def read_study(folder: Path) -> Tables:
     ids: list[str] = manifest["trial_ids"]
     frames = {name: _read(folder, ids, pattern, name) for name, pattern in _PATTERNS.items()}
     return Tables(
-        frames["trial"], frames["layers"], frames["updates"], frames["candidates"], frames["pictures"], manifest
-    )
+        frames["trial"], frames["layers"], frames["updates"], frames["candidates"], frames["pictures"],
+        frames["speed"], manifest,
+    )  # fmt: skip
 
 
 _PATTERNS = {
@@ -56,6 +58,7 @@ _PATTERNS = {
     "updates": "updates-*.parquet",
     "candidates": "candidates-*.parquet",
     "pictures": "pictures.parquet",
+    "speed": "speed.parquet",
 }
 
 

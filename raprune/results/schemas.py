@@ -1,10 +1,10 @@
-"""The five tables, column by column: type, unit and meaning. Unknown is null, never 0 or NaN."""
+"""The six tables, column by column: type, unit and meaning. Unknown is null, never 0 or NaN."""
 
 from __future__ import annotations
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Raised with every change of a column; older results still load."""
 
 TEXT, INT, FLOAT, MASK, FLAG = pa.string(), pa.int64(), pa.float64(), pa.list_(pa.bool_()), pa.bool_()
@@ -37,6 +37,10 @@ TABLES: dict[str, Columns] = {
         "drop_bound": (FLOAT, "points of score_unit the network may lose on validation; null for matched trials"),
         "score_floor": (FLOAT, "validation score to keep, in score_unit, where the bound was given so"),
         "matched_trial_id": (TEXT, "the trial whose num_kept this one prunes to"),
+        "round_to": (
+            INT,
+            "number of which the kept filters of every decided layer are a multiple; 1 where any will do",
+        ),
         "model_settings": (TEXT, "JSON"),
         "dataset_settings": (TEXT, "JSON"),
         "method_settings": (TEXT, "JSON"),
@@ -84,6 +88,7 @@ TABLES: dict[str, Columns] = {
         "prune_step": (INT, "place in the order of deciding, from 0"),
         "num_filters": (INT, "filters of the layer"),
         "num_kept": (INT, "of them, those kept"),
+        "num_decided": (INT, "of them, those kept as decided, before num_kept was rounded up to round_to"),
         "pruning_ratio": (FLOAT, "share pruned, 0 to 1"),
         "keep_mask": (MASK, "true keeps the filter"),
         "pruned_val_score": (FLOAT, "in the trial's score_unit, as cut, before the committed fine-tune"),
@@ -112,9 +117,9 @@ TABLES: dict[str, Columns] = {
         "keep_mask": (MASK, "true keeps the filter"),
         "score": (FLOAT, "in the trial's score_unit; null where psi is under the reward's floor"),
         "reward": (FLOAT, "psi times phi; 0 for keep-all"),
-        "from_memo": (FLAG, "scored before in this trial"),
-        "images_scored": (INT, "images seen; fewer than num_val_images after an early exit"),
-        "evaluator": (TEXT, "who scored it"),
+        "from_memo": (FLAG, "nothing was scored for it: all was known, from this trial or another"),
+        "images_scored": (INT, "images seen now; not all after an early exit, nor where some were seen before"),
+        "evaluator": (TEXT, "who scored it; memo where nothing was"),
         "score_s": (FLOAT, "seconds, fine-tune included"),
     },
     "pictures": _KEYS
@@ -129,6 +134,23 @@ TABLES: dict[str, Columns] = {
         "label": (BYTES, "PNG, its palette's indices are classes, 255 is void"),
         "baseline": (BYTES, "PNG like label: what the baseline network predicts"),
         "pruned": (BYTES, "PNG like label: what the pruned network predicts"),
+    },
+    "speed": _KEYS
+    | {
+        "device": (TEXT, "cpu, or the name of the GPU"),
+        "backend": (TEXT, "eager, compiled or onnxruntime"),
+        "batch_size": (INT, "images a run"),
+        "network": (TEXT, "baseline or pruned"),
+        "macs": (INT, "multiply-adds for one image"),
+        "threads": (INT, "processor threads"),
+        "num_runs": (INT, "runs after the warm-up, baseline and pruned in turn"),
+        "mean_s": (FLOAT, "seconds a run"),
+        "median_s": (FLOAT, "seconds a run"),
+        "lower_quartile_s": (FLOAT, "seconds a run"),
+        "upper_quartile_s": (FLOAT, "seconds a run"),
+        "peak_memory_bytes": (INT, "the most its runs held, in a process of its own, libraries not counted"),
+        "backend_version": (TEXT, "of torch, or of ONNX Runtime"),
+        "host": (TEXT, "machine it ran on"),
     },
 }
 
@@ -146,5 +168,17 @@ COST_COLUMNS: dict[str, tuple[str, ...]] = {
     "updates": (),
     "candidates": ("from_memo", "images_scored", "evaluator", "score_s"),
     "pictures": (),
+    "speed": (
+        "device",
+        "threads",
+        "num_runs",
+        "mean_s",
+        "median_s",
+        "lower_quartile_s",
+        "upper_quartile_s",
+        "peak_memory_bytes",
+        "backend_version",
+        "host",
+    ),
 }
 """Columns that say what a trial cost; every other column is a pure function of the trial."""

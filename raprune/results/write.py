@@ -105,6 +105,10 @@ class TrialStore:
         """What the trial's network gives for a few images, beside the baseline's."""
         self._write("pictures.parquet", "pictures", rows)
 
+    def write_speed(self, rows: Sequence[Row]) -> None:
+        """How fast the trial's network is beside the baseline; replaces what was measured before."""
+        self._write("speed.parquet", "speed", rows)
+
     def write_trial(self, row: Row) -> None:
         """The trial's row: the last file of a trial."""
         self._write("trial.parquet", "trial", [row])

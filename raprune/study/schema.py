@@ -17,6 +17,11 @@ MAX_THREADS = 1024
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
+NEW_FIELDS = ("round_to",)
+"""Fields of a trial that its first ids did not know: at their default they are left out of the id, so that results
+which are older than a field stay those of the trial."""
+
+
 class Choice(Settings):
     """A plug-in by name with its complete settings (defaults filled in)."""
 
@@ -109,6 +114,8 @@ class EvaluatorsSpec(Settings):
     """Share of a GPU one evaluator holds, where there are GPUs."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """``auto`` takes GPUs where the cluster has them. ``mps`` (Apple) is scored in process."""
+    engine: Literal["exact", "naive"] = "exact"
+    """``naive`` is plain PyTorch, the reference: the whole network, masked, for every candidate."""
     cache_gib: float = Field(default=2.0, ge=0)
     """Memory one evaluator may use to keep activations of the layers below the one being decided, in GiB."""
 
@@ -145,6 +152,8 @@ class TrialSpec(Settings):
     """Of the fine-tunes' batch order; the same for all candidates of one state (common random numbers)."""
     residual: Literal["independent", "coupled"] = "independent"
     """How filters that meet in a residual sum are pruned."""
+    round_to: int = Field(default=1, ge=1, le=1024)
+    """Kept filters of every decided layer are rounded up to a multiple of this (8 suits many kernels); 1 for none."""
     matched_trial_id: str | None = None
     """The trial whose num_kept this one prunes to in every layer, without search and without the bound."""
 
@@ -201,13 +210,18 @@ class TrialSpec(Settings):
     @property
     def trial_id(self) -> str:
         """Hash of what changes the numbers: all of the above but the study's name."""
-        return digest(self.model_dump(mode="json", exclude={"study"}), NUMERICS_VERSION)
+        return digest(self._hashed(set(type(self).model_fields) - {"study"}), NUMERICS_VERSION)
 
     @property
     def baseline_key(self) -> str:
         """Hash of what the baseline network and its scores depend on."""
-        fields = {"model", "dataset", "score", "baseline", "scoring"}
-        return digest(self.model_dump(mode="json", include=fields), NUMERICS_VERSION)
+        return digest(self._hashed({"model", "dataset", "score", "baseline", "scoring"}), NUMERICS_VERSION)
+
+    def _hashed(self, fields: set[str]) -> dict[str, Any]:
+        """What an id says of ``fields``: their values, but for later ones at their default."""
+        defaults = {name: type(self).model_fields[name].get_default(call_default_factory=True) for name in NEW_FIELDS}
+        said = {name for name in fields if name not in defaults or getattr(self, name) != defaults[name]}
+        return self.model_dump(mode="json", include=said)
 
 
 class StudySpec(Settings):

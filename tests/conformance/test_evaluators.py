@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from unittest.mock import MagicMock
 
 import pytest
 import torch
@@ -10,8 +11,10 @@ import torch
 from raprune.baseline import prepare_baseline
 from raprune.errors import EvaluatorError
 from raprune.evaluating import Evaluator, PoolAddress
+from raprune.evaluators.dispatch import MAX_ATTEMPTS, Call, Dispatcher
 from raprune.launch.on_ray import RayRunner, ray_runner
 from raprune.registry import EVALUATORS
+from raprune.scoring import Tally
 from raprune.state import State
 from raprune.study import load_study
 from raprune.study.schema import EvaluatorsSpec
@@ -68,6 +71,21 @@ def test_equals_the_serial_twin(name: str, place: tuple[Workload, PoolAddress]) 
 
 
 @pytest.mark.parametrize("name", EVALUATORS.names())
+def test_goes_on_from_a_tally(name: str, place: tuple[Workload, PoolAddress]) -> None:
+    evaluator, state = build(name, place), State.baseline(place[0].baseline_key)
+    early = [e.scored for e in evaluator.evaluate(state, LAYER, masks(), 99.9)]
+    whole = [e.scored for e in evaluator.evaluate(state, LAYER, masks(), None)]
+    starts = [None, *(scored.tally for scored in early[1:])]
+    rest = [e.scored for e in evaluator.evaluate(state, LAYER, masks(), None, starts)]
+    assert [scored.tally for scored in rest] == [scored.tally for scored in whole]
+    assert rest[0].images_scored == whole[0].images_scored
+    for before, after, at_once in zip(early[1:], rest[1:], whole[1:], strict=True):
+        assert before.score is None
+        assert before.images_scored + after.images_scored == at_once.images_scored
+    assert any(after.images_scored < at_once.images_scored for after, at_once in zip(rest, whole, strict=True))
+
+
+@pytest.mark.parametrize("name", EVALUATORS.names())
 def test_results_come_in_the_order_of_the_masks(name: str, place: tuple[Workload, PoolAddress]) -> None:
     evaluator = build(name, place)
     state = State.baseline(place[0].baseline_key)
@@ -90,6 +108,18 @@ def test_a_mistake_in_a_call_is_raised_not_retried(place: tuple[Workload, PoolAd
     evaluator = build("ray_pool", place)
     with pytest.raises(EvaluatorError, match=r"(?s)scoring masks of features\.10 failed on an evaluator"):
         evaluator.evaluate(State.baseline(place[0].baseline_key), LAYER, [torch.ones(7, dtype=torch.bool)], None)
+
+
+def test_the_masks_of_a_call_that_kills_its_evaluators_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    def died(ref: object) -> None:
+        raise ray.exceptions.RayActorError
+
+    monkeypatch.setattr(ray, "get", died)
+    call = Call([(b"\1\0\1", None), (b"\0\1\1", Tally([1], [4], 4, 70.0, False))], [0, 1], attempts=MAX_ATTEMPTS - 1)
+    with pytest.raises(EvaluatorError, match=r"masks, for replay: \[\[1, 0, 1\], \[0, 1, 1\]\]"):
+        Dispatcher([MagicMock()])._collect("ref", call, 0, {}, "scoring")
 
 
 def test_the_pool_spreads_the_masks(place: tuple[Workload, PoolAddress]) -> None:

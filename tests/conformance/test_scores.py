@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from raprune.data import VOID
 from raprune.errors import InputError
 from raprune.registry import SCORES, Plugin
-from raprune.scoring import Score, score_batches
+from raprune.scoring import Score, Tally, score_batches
 
 NUM_IMAGES, NUM_CLASSES, BATCH = 60, 5, 7
 
@@ -152,15 +152,22 @@ def test_an_early_exit_is_exact(plugin: Plugin, seed: int) -> None:
     logits, labels = case.noisy(seed), case.labels
     found = value(score, logits, labels)
 
-    def scored(lowest: float) -> tuple[float | None, int]:
-        batches = [(lambda x=x: x, y) for x, y in zip(logits.split(BATCH), labels.split(BATCH), strict=True)]
-        return score_batches(score, batches, score.whole(labels), lowest)
+    def scored(lowest: float | None, start: Tally | None = None) -> tuple[float | None, Tally]:
+        first = start.num_images if start else 0
+        batches = [
+            (lambda x=x: x, y) for x, y in zip(logits[first:].split(BATCH), labels[first:].split(BATCH), strict=True)
+        ]
+        tally = score_batches(score, batches, score.whole(labels), lowest, start)
+        return tally.score(lowest), tally
 
-    assert scored(found) == (found, NUM_IMAGES)
+    assert scored(found)[0] == found
+    assert scored(found)[1] == scored(None)[1]
+    assert scored(None)[1].num_images == NUM_IMAGES
     assert scored(found + 1e-9)[0] is None
-    early, seen = scored(value(score, case.perfect, labels))
-    assert early is None
-    assert seen < NUM_IMAGES
+    nothing, early = scored(value(score, case.perfect, labels))
+    assert nothing is None
+    assert early.num_images < NUM_IMAGES
+    assert scored(None, early)[1] == scored(None)[1]
 
 
 @every

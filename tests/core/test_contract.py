@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,10 +11,12 @@ import torch
 from raprune.candidates import Candidates
 from raprune.commit import commit_as_given, commit_within_bound
 from raprune.deciding import LayerView
+from raprune.memo import Memo, Memoised
 from raprune.methods.magnitude import Magnitude, MagnitudeSettings
 from raprune.methods.random_order import RandomOrder, RandomSettings
 from raprune.search import smallest_feasible
 from raprune.state import State
+from tests.core.test_memo import CONDITIONS
 from tests.tiny import EngineEvaluator, Trained, candidates_of, engine_of
 
 LAYER = "features.24"
@@ -110,9 +113,10 @@ def test_bisection_scores_the_boundary(trained: Trained) -> None:
     assert len(candidates.rows) <= 5
 
 
-def test_candidates_remember_and_count(trained: Trained) -> None:
+def test_candidates_remember_and_count(trained: Trained, tmp_path: Path) -> None:
     engine = engine_of(trained.network, trained.splits)
     candidates = candidates_of(engine, LAYER, drop_bound=3.0)
+    candidates.evaluator = Memoised(candidates.evaluator, Memo(tmp_path), CONDITIONS)
     mask = torch.ones(32, dtype=torch.bool)
     mask[5] = False
     first = candidates([mask, mask], policy_entropy=0.5)

@@ -46,8 +46,8 @@ def test_cache_is_bitwise_neutral(trained: Trained) -> None:
     for mask in masks(4):
         one, other = cached.evaluate(state, LAYER, mask, None), bare.evaluate(state, LAYER, mask, None)
         assert (one.score, one.images_scored) == (other.score, other.images_scored)
-    assert cached._prefixes._batches
-    assert not bare._prefixes._batches
+    assert cached.store.num_bytes > 0
+    assert bare.store.num_bytes == 0
 
 
 def test_cache_stays_within_its_size(trained: Trained) -> None:
@@ -56,9 +56,8 @@ def test_cache_stays_within_its_size(trained: Trained) -> None:
     for layer in ("features.0", "features.7", LAYER, "features.24", "features.34"):
         num_filters = small.graph.group(layer).num_filters
         small.evaluate(state, layer, torch.arange(num_filters) > 0, None)
-        held = sum(v.numel() * 4 for b in small._prefixes._batches.values() for values, _ in b for v in values)
-        assert held <= 0.004 * 2**30
-    assert small._prefixes._batches
+        assert small.store.num_bytes <= 0.004 * 2**30
+    assert small.store.num_bytes > 0
 
 
 def test_early_exit_is_exact(trained: Trained) -> None:
@@ -76,13 +75,14 @@ def test_early_exit_is_exact(trained: Trained) -> None:
 
 def test_the_most_fragile_images_come_first(trained: Trained) -> None:
     engine = engine_of(trained.network, trained.splits)
+    val = engine.splits.val
     with torch.no_grad():
-        batches = [engine.score.margins(engine.traced.network(x), y) for x, y in engine._images(engine.splits.val)]
-    margins = torch.cat(batches)
+        margins = engine.score.margins(engine.traced.network(engine._input(val.images_BCHW)), val.labels_B)[
+            engine._order
+        ]
     assert float(margins.diff().min()) >= -1e-4
     assert margins[0] < margins[-1]
-    same = sorted(engine.splits.val.labels_B.tolist())
-    assert same == sorted(trained.splits.val.labels_B.tolist())
+    assert sorted(engine._order.tolist()) == list(range(len(val)))
 
 
 def test_candidates_of_one_state_share_their_draws(trained: Trained) -> None:

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from raprune.engine.split import split
 from raprune.graph import trace
 from raprune.models.vgg16 import Vgg16
-from raprune.split import split
 from raprune.surgery import shrink
 from tests.tiny import lively_vgg
 

@@ -14,9 +14,9 @@ import pytest
 import torch
 from torch import nn
 
+from raprune.engine.split import split
 from raprune.graph import Traced, trace
 from raprune.proof import prove, random_plan
-from raprune.split import split
 from raprune.surgery import cut_tensors, shrink
 from tests.graph.networks import NETWORKS, Entry, make_lively
 

@@ -29,7 +29,9 @@ def test_rows_do_not_depend_on_the_number_of_evaluators(reference: Path, tmp_pat
     assert_same_rows(reference, out)
     trials = read_study(out).trials
     assert (trials["evaluators"] == evaluators).all()
-    used = set(read_study(out).candidates["evaluator"])
+    candidates = read_study(out).candidates
+    assert set(candidates["evaluator"][candidates["from_memo"]]) == {"memo"}
+    used = set(candidates["evaluator"][~candidates["from_memo"]])
     assert used == {f"evaluator-{index}" for index in range(evaluators)}
 
 

@@ -11,11 +11,11 @@ import torch
 
 from raprune.baseline import score_split
 from raprune.engine import Engine
+from raprune.engine.split import channels_last
 from raprune.graph import trace
 from raprune.measure import count_macs, count_params
 from raprune.registry import SCORES
 from raprune.results import read_study
-from raprune.split import channels_last
 from raprune.study.schema import Choice, ModelChoice
 from raprune.surgery import load_tensors
 from raprune.weights import load_safetensors
@@ -75,8 +75,17 @@ def test_scores_are_null_exactly_under_the_floor(tables) -> None:  # type: ignor
     assert (psi.dropna() >= -1 - 1e-6).all()
     assert frame["score"].isna().any()
     assert (frame.loc[frame["score"].isna(), "reward"] <= 0).all()
-    early = frame["images_scored"] < 200
-    assert frame.loc[early & ~frame["from_memo"], "score"].isna().all()
+
+
+def test_every_image_of_a_scored_mask_is_seen_once(tables) -> None:  # type: ignore[no-untyped-def]
+    """Over all trials: what one of them exits early from, another with a looser bound goes on with."""
+    frame = tables.candidates[tables.candidates["layer"] == "features.0"]  # decided first: all trials' state is one
+    masks = frame.assign(mask=frame["keep_mask"].map(tuple)).groupby("mask")
+    seen, known = masks["images_scored"].sum(), masks["score"].count() > 0
+    assert (seen[known] == 200).all()
+    assert (seen[~known] < 200).any()
+    assert (frame.loc[frame["from_memo"], "images_scored"] == 0).all()
+    assert (frame.loc[~frame["from_memo"], "images_scored"] > 0).all()
 
 
 def test_the_artefact_is_the_network_of_the_row(tables, reference: Path) -> None:  # type: ignore[no-untyped-def]

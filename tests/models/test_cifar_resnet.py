@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from raprune.baseline import check_sane
+from raprune.engine.split import channels_last
 from raprune.models.cifar_resnet import Shortcut
 from raprune.registry import DATASETS, SCORES
-from raprune.split import channels_last
 from raprune.weights import load_checkpoint
 from tests.models.published import build
 

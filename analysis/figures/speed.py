@@ -1,0 +1,100 @@
+"""What the multiply-adds saved are worth in time, by device, backend and batch size."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from raprune.results import Tables
+
+from ..bars import bar_legend, grouped_bars
+from ..frames import completed_trials, over_seeds, with_trial
+from ..labels import NO_BOUND, in_order, joined, wrapped
+from ..style import INK, OTHER_COLOURS, SOFT, new_figure
+
+PLACE = 10
+TITLE = "Is it faster as well"
+CAPTION = (
+    "How many times faster the pruned network is than the baseline, of the trials that raprune bench has measured: the "
+    "median of the baseline's runs over that of the pruned network's, which took turns. A bar below the line at 1 is "
+    "slower. The black dashes are what the multiply-adds say; they leave out memory traffic, what each call costs and, "
+    "under residual: independent, the channels that are gathered into place before a sum. Mean over seeds, whiskers "
+    "from the lowest to the highest."
+)
+CLUSTERS_A_ROW = 4
+COLOURS = tuple(colour for strong in ("#1f6feb", "#e8833a", *OTHER_COLOURS) for colour in (strong, strong + "80"))
+"""Two to a backend: its batch sizes are lighter and darker."""
+_MEASURE = ["trial_id", "device", "threads", "host", "backend", "batch_size"]
+
+
+def select(tables: Tables) -> pd.DataFrame:
+    """Machine, trial (in words), backend, batch_size, measured and theoretical: old / new of times and macs."""
+    trials = completed_trials(tables)
+    trials = trials.assign(trial=[_words(row) for row in trials.to_dict("records")])
+    speed = tables.speed
+    several = speed["host"].nunique() > 1
+    sides = [speed[speed["network"] == name] for name in ("baseline", "pruned")]
+    pairs = sides[0].merge(sides[1], on=["study", *_MEASURE], suffixes=("_old", "_new"))
+    pairs = pairs.assign(
+        measured=pairs["median_s_old"] / pairs["median_s_new"],
+        theoretical=pairs["macs_old"] / pairs["macs_new"],
+        machine=[
+            joined(device, f"{threads} thread{'' if threads == 1 else 's'}", host if several else "")
+            for device, threads, host in zip(*(pairs[c] for c in ("device", "threads", "host")), strict=True)
+        ],
+    )
+    order = {trial_id: place for place, trial_id in enumerate(trials["trial_id"])}
+    frame = with_trial(pairs, trials, ["trial"])
+    frame = frame.sort_values("trial_id", key=lambda of: of.map(order), kind="stable")
+    return over_seeds(frame, ["machine", "trial", "backend", "batch_size"], "measured", "theoretical")
+
+
+def _words(row: dict[str, object]) -> str:
+    bound = "" if row["bound"] == NO_BOUND else f"bound {row['bound']}"
+    method = f"{row['method']} (matched)" if row["matched"] else str(row["method"])
+    return "\n".join(filter(None, (joined(method, bound), str(row["order"]), str(row["context"]), str(row["scope"]))))
+
+
+def draw(frame: pd.DataFrame) -> Figure:
+    """A row of panels for each machine, so many trials a panel; a cluster for each trial, a dash for its theory."""
+    series = [
+        f"{backend}, batch size {size}" for backend, size in zip(frame["backend"], frame["batch_size"], strict=True)
+    ]
+    frame = frame.assign(series=series, value=frame["measured"], text=frame["measured"].map("{:.2f}".format))
+    colours = _colours(frame)
+    panels_of = []
+    for machine, part in frame.groupby("machine", sort=False):
+        trials = in_order(part["trial"])
+        for start in range(0, len(trials), CLUSTERS_A_ROW):
+            panels_of.append((machine, part[part["trial"].isin(trials[start : start + CLUSTERS_A_ROW])]))
+    most = max(part["trial"].nunique() for _, part in panels_of)
+    width = max(5.0, 1 + most * max(1.6, 0.36 * len(colours)))
+    figure = new_figure(width, 1.2 + 3.2 * len(panels_of))
+    panels = figure.subplots(len(panels_of), 1, sharey=True, squeeze=False)
+    for (machine, part), axes in zip(panels_of, panels.flat, strict=True):
+        grouped_bars(axes, part, "trial", "series", colours)
+        _theory(axes, part)
+        axes.axhline(1, color=SOFT, linewidth=0.8)
+        axes.set_title(wrapped(str(machine), width))
+        axes.set_ylabel("times faster (old / new)")
+    bar_legend(figure, colours)
+    return figure
+
+
+def _colours(frame: pd.DataFrame) -> dict[str, str]:
+    """Series -> colour: a colour for each backend, lighter for every second batch size."""
+    backends, names = in_order(frame["backend"]), {}
+    sizes = sorted(set(frame["batch_size"]))
+    for backend in backends:
+        own = frame[frame["backend"] == backend]
+        for size in (size for size in sizes if size in set(own["batch_size"])):
+            place = 2 * backends.index(backend) + (sizes.index(size) + 1) % 2
+            names[f"{backend}, batch size {size}"] = COLOURS[place % len(COLOURS)]
+    return names
+
+
+def _theory(axes: Axes, part: pd.DataFrame) -> None:
+    for place, (_, trial) in enumerate(part.groupby("trial", sort=False)):
+        theory = trial["theoretical"].mean()
+        axes.plot([place - 0.45, place + 0.45], [theory, theory], color=INK, linewidth=1.5, linestyle=(0, (4, 2)))

@@ -1,0 +1,183 @@
+"""What every engine does: the network and the data loaded once and kept; states built, trained and measured."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from raprune.data import Split, Splits, normalise
+from raprune.engine.convolutions import FusedConv
+from raprune.engine.program import Program, compile_module
+from raprune.engine.split import channels_last
+from raprune.evaluating import Purpose
+from raprune.pictures import Batch as PictureBatch
+from raprune.pictures import choose_pictures
+from raprune.scoring import Scored, Tally, score_batches
+from raprune.seeds import seed_for
+from raprune.state import State
+from raprune.study.schema import FinetuneLength
+from raprune.surgery import build
+from raprune.train import steps_per_epoch, train
+from raprune.workload import Workload
+
+Forward = Callable[[Tensor], Tensor]
+
+MAX_NETWORKS = 3
+"""States whose network an engine keeps built."""
+
+
+@dataclass
+class Built:
+    """The network of a state, and what was prepared of it."""
+
+    network: fx.GraphModule
+    convs: dict[str, FusedConv] = field(default_factory=dict)
+    programs: dict[str, Any] = field(default_factory=dict)
+    """Of :meth:`Engine.measure` under "", and whatever else an engine prepares."""
+
+    def program(self) -> Program:
+        """The whole network's forward."""
+        if "" not in self.programs:
+            self.programs[""] = compile_module(self.network, self.convs)
+        program: Program = self.programs[""]
+        return program
+
+
+class Engine(ABC):
+    """One network, one data set, one device."""
+
+    def __init__(self, workload: Workload, device: str = "cpu") -> None:
+        self.workload = workload
+        self.device = torch.device(device)
+        if self.device.type == "cpu":
+            torch.set_num_threads(workload.scoring.threads)
+        self.score = workload.load_score()
+        self.splits = _to(workload.load_data(), self.device)
+        self.traced = workload.load_network(self.splits.num_classes, self.splits.input_shape)
+        self.graph = self.traced.graph
+        self.weights = {name: t.clone() for name, t in self.traced.network.state_dict().items()}
+        channels_last(self.traced.network.to(self.device))
+        self._built: OrderedDict[str, Built] = OrderedDict()
+
+    @abstractmethod
+    def evaluate(
+        self, state: State, layer: str, mask: Tensor, lowest: float | None, start: Tally | None = None
+    ) -> Scored:
+        """Score ``state`` with ``layer`` cut to ``mask`` on val, after the fine-tune that the study asks for.
+
+        The result depends on its arguments, the workload and the device type alone. ``score`` is ``None`` exactly
+        where it is below ``lowest``, in the score's unit. ``start`` is where an earlier scoring stopped.
+        """
+
+    def built(self, state: State) -> Built:
+        """The network of ``state``, physically smaller, in eval mode; kept for the next call, not to be trained."""
+        if state.version in self._built:
+            self._built.move_to_end(state.version)
+        else:
+            network = self.build(state)
+            assert isinstance(network, fx.GraphModule)
+            self._built[state.version] = Built(network)
+            while len(self._built) > MAX_NETWORKS:
+                self._built.popitem(last=False)
+        return self._built[state.version]
+
+    def build(self, state: State) -> nn.Module:
+        """A fresh network of ``state`` that the caller may train."""
+        return channels_last(build(self.traced, state.keep_masks(), state.tensors(self.graph, self.weights))).eval()
+
+    def finetune(self, state: State, purpose: Purpose, seeded_by: str) -> State:
+        """``state`` after the fine-tune for ``purpose``: of a candidate, after a layer, or at the end.
+
+        Its draws depend on the data seed, ``purpose`` and ``seeded_by`` (the version of a state): candidates are
+        seeded by the state they were cut from, all alike (common random numbers). No steps give the same state back.
+        """
+        lengths = self.workload.finetune
+        length = {"reward": lengths.before_reward, "commit": lengths.after_layer, "final": lengths.at_end}[purpose]
+        num_steps = self._num_steps(length)
+        if num_steps == 0:
+            return state
+        network = self.build(state)
+        self._train(network, num_steps, seeded_by, purpose)
+        return state.trained(network.state_dict())
+
+    def _train(self, network: nn.Module, num_steps: int, seeded_by: str, purpose: Purpose) -> None:
+        seed = seed_for(self.workload.data_seed, seeded_by, purpose)
+        train(network, self.splits, self.score, self.workload.recipe, num_steps, seed)
+
+    @torch.inference_mode()
+    def measure(self, state: State, split_name: str) -> float:
+        """The score of ``state`` on a whole split, percent; the only way to the test split."""
+        split = self.splits.split(split_name)
+        return score_batches(self.score, self._batches(self._forward(state), split), self._whole(split)).highest
+
+    def _forward(self, state: State) -> Forward:
+        """The forward of ``state``, images to logits."""
+        return self.built(state).program()
+
+    @torch.inference_mode()
+    def pictures(self, state: State) -> list[dict[str, Any]]:
+        """Rows of ``pictures``: val images that ``state`` does better, alike and worse; none without labels a pixel."""
+        val = self.splits.val
+        if val.labels_B.dim() != 3:
+            return []
+        baseline, pruned = self._forward(State.baseline(self.workload.baseline_key)), self._forward(state)
+        size = self.workload.scoring.batch_size
+
+        def batches() -> Iterator[PictureBatch]:
+            for start in range(0, len(val), size):
+                raw, labels = val.images_BCHW[start : start + size], val.labels_B[start : start + size]
+                x = self._input(raw)
+                yield raw, labels, baseline(x), pruned(x), start
+
+        return choose_pictures(batches(), class_names=self.splits.class_names)
+
+    def _num_steps(self, length: FinetuneLength) -> int:
+        batch = self.workload.finetune.batch_size
+        return length.num_steps(steps_per_epoch(len(self.splits.train), batch))
+
+    def _batches(self, forward: Forward, split: Split) -> Iterator[tuple[Callable[[], Tensor], Tensor]]:
+        """Logits on demand and labels, batch by batch, in the order in which the images lie."""
+        size = self.workload.scoring.batch_size
+        for start in range(0, len(split), size):
+            images = self._input(split.images_BCHW[start : start + size])
+            yield partial(forward, images), split.labels_B[start : start + size]
+
+    def _whole(self, split: Split) -> Tensor:
+        return self.score.whole(split.labels_B).cpu()
+
+    def _input(self, images_BCHW: Tensor) -> Tensor:
+        """uint8 images as the network takes them."""
+        dtype = next(self.traced.network.parameters()).dtype
+        return normalise(images_BCHW, self.splits, dtype).contiguous(memory_format=torch.channels_last)
+
+    def describe(self) -> dict[str, object]:
+        """What is loaded, and how large it is."""
+        held = [
+            *self.traced.network.state_dict().values(),
+            self.splits.train.images_BCHW,
+            self.splits.val.images_BCHW,
+        ]
+        size = sum(t.numel() * t.element_size() for t in held)
+        return {"baseline": self.workload.baseline_key, "device": device_name(self.device), "bytes": size}
+
+
+def device_name(device: torch.device) -> str:
+    """``cpu``, or the accelerator's own name."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def _to(splits: Splits, device: torch.device) -> Splits:
+    """The splits resident on ``device``."""
+
+    def move(part: Split) -> Split:
+        return Split(part.images_BCHW.to(device), part.labels_B.to(device))
+
+    test = move(splits.test) if splits.test is not None else None
+    return replace(splits, train=move(splits.train), val=move(splits.val), test=test)

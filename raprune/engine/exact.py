@@ -1,0 +1,95 @@
+"""The fast engine: no reward changes, nothing is computed that is known.
+
+Candidates run on physically smaller tensors; without a fine-tune before the reward, everything below the layer being
+decided is computed once per state; scoring stops when the rest of the images cannot change the reward, the images whose
+baseline margin is smallest first.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from raprune.engine.base import Engine, Forward
+from raprune.engine.prefix import LocalStore, Store
+from raprune.engine.program import compile_module
+from raprune.engine.split import Crossing, Halves, split
+from raprune.masks import check_keep_mask
+from raprune.scoring import Scored, Tally, score_batches
+from raprune.state import State
+from raprune.workload import Workload
+
+Batches = Iterator[tuple[Callable[[], Tensor], Tensor]]
+
+
+class ExactEngine(Engine):
+    """Prefix cache, compact candidates, fused and fast convolutions, early exit."""
+
+    def __init__(
+        self, workload: Workload, device: str = "cpu", cache_gib: float = 2.0, store: Store | None = None
+    ) -> None:
+        super().__init__(workload, device)
+        self.store: Store = LocalStore(int(cache_gib * 2**30)) if store is None else store
+        self._order = self._fragile_first()
+
+    def evaluate(
+        self, state: State, layer: str, mask: Tensor, lowest: float | None, start: Tally | None = None
+    ) -> Scored:
+        began = time.perf_counter()
+        check_keep_mask(mask, self.graph.group(layer).num_filters)
+        first = 0 if start is None else start.num_images
+        if self._num_steps(self.workload.finetune.before_reward):
+            candidate = self.finetune(state.cut(self.graph, layer, mask), "reward", state.version)
+            batches = self._whole_network(candidate, first)
+        elif (halves := self._halves(state, layer)) is not None:
+            batches = self._suffix(halves, f"{self.workload.key}-{state.version}-{layer}", mask, first)
+        else:
+            batches = self._whole_network(state.cut(self.graph, layer, mask), first)
+        with torch.inference_mode():
+            tally = score_batches(self.score, batches, self._whole(self.splits.val), lowest, start)
+        return Scored(tally.score(lowest), tally.num_images - first, time.perf_counter() - began, tally)
+
+    def _halves(self, state: State, layer: str) -> Halves | None:
+        built = self.built(state)
+        if layer not in built.programs:
+            with torch.inference_mode():
+                built.programs[layer] = split(built.network, self.graph, layer, state.keep_masks(), built.convs)
+        halves: Halves | None = built.programs[layer]
+        return halves
+
+    def _suffix(self, halves: Halves, key: str, mask: Tensor, first: int) -> Batches:
+        """The part above the layer, on what the part below gave once for all candidates."""
+        logits = halves.candidate(mask)
+
+        def crossing(index: int, some: Tensor) -> Crossing:
+            below: Crossing = halves.prefix(self._input(self.splits.val.images_BCHW[some]))
+            return below
+
+        for index, some in self._val_batches(first):
+            values = self.store.batch(key, index, partial(crossing, index, some))
+            yield partial(logits, values), self.splits.val.labels_B[some]
+
+    def _whole_network(self, state: State, first: int) -> Batches:
+        """By a network built for this once."""
+        network = self.build(state)
+        forward: Forward = compile_module(network)  # type: ignore[arg-type]
+        for _, some in self._val_batches(first):
+            images = self._input(self.splits.val.images_BCHW[some])
+            yield partial(forward, images), self.splits.val.labels_B[some]
+
+    def _val_batches(self, first: int) -> Iterator[tuple[int, Tensor]]:
+        """Number and images of each batch of val, from the image at place ``first`` of the order on."""
+        size = self.workload.scoring.batch_size
+        for start in range(first, len(self._order), size):
+            yield start // size, self._order[start : start + size]
+
+    @torch.inference_mode()
+    def _fragile_first(self) -> Tensor:
+        """Val's images by the baseline's margins, smallest first: those that decide an early exit."""
+        forward = self._forward(State.baseline(self.workload.baseline_key))
+        margins = [self.score.margins(logits(), labels) for logits, labels in self._batches(forward, self.splits.val)]
+        return torch.cat(margins).argsort(stable=True)

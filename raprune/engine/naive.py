@@ -1,0 +1,99 @@
+"""The reference: plain PyTorch, the whole network of a state, masked, on every image, for every candidate.
+
+Nothing is saved: this is what every faster way must agree with, kept for ever.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, fx, nn
+
+from raprune.engine.base import Engine, Forward
+from raprune.graph import Graph, Plan, present
+from raprune.masks import check_keep_mask
+from raprune.scoring import Scored, Tally, score_batches
+from raprune.state import State
+from raprune.workload import Workload
+
+
+class NaiveEngine(Engine):
+    """Multiplies the channels of pruned filters with zero where they are read."""
+
+    def __init__(
+        self, workload: Workload, device: str = "cpu", memory_format: torch.memory_format = torch.channels_last
+    ) -> None:
+        super().__init__(workload, device)
+        self.memory_format = memory_format
+
+    def evaluate(
+        self, state: State, layer: str, mask: Tensor, lowest: float | None, start: Tally | None = None
+    ) -> Scored:
+        """As the contract says; ``start`` is not used."""
+        del start
+        began = time.perf_counter()
+        check_keep_mask(mask, self.graph.group(layer).num_filters)
+        network = self.build(state)
+        assert isinstance(network, fx.GraphModule)
+        masked = mask_channels(network, self.graph, state.keep_masks(), layer, mask).to(self.device)
+        num_steps = self._num_steps(self.workload.finetune.before_reward)
+        if num_steps:
+            self._train(masked, num_steps, state.version, "reward")
+        masked.to(memory_format=self.memory_format)
+        with torch.inference_mode():
+            batches = self._batches(masked, self.splits.val)
+            tally = score_batches(self.score, batches, self._whole(self.splits.val))
+        return Scored(tally.score(lowest), tally.num_images, time.perf_counter() - began, tally)
+
+    def _forward(self, state: State) -> Forward:
+        forward: Forward = self.built(state).network
+        return forward
+
+    def _input(self, images_BCHW: Tensor) -> Tensor:
+        return super()._input(images_BCHW).contiguous(memory_format=self.memory_format)
+
+
+def mask_channels(network: fx.GraphModule, graph: Graph, plan: Plan, layer: str, mask: Tensor) -> fx.GraphModule:
+    """``network``, that of ``plan``, with the pruned channels of ``layer`` zero wherever they are read; in place.
+
+    The channels are read by what mixes them, and by the sums that put them into another layout.
+    """
+    before, after = graph.kept(plan), graph.kept({**plan, layer: mask})
+    readers = set(_readers(network, graph, layer))
+    for node in list(network.graph.nodes):
+        ids = graph.values.get(node.name)
+        users = [user for user in node.users if user in readers]
+        if ids is None or not users or not graph.touches(ids, graph.group(layer)):
+            continue
+        keep = torch.from_numpy(present(ids[:, present(ids, before)], after))
+        name = f"keep_{node.name}"
+        network.add_submodule(name, Keep(keep))
+        with network.graph.inserting_after(node):
+            masked = network.graph.call_module(name, (node,))
+        for user in users:
+            user.replace_input_with(node, masked)
+    network.recompile()
+    return network
+
+
+class Keep(nn.Module):
+    """Zeroes channels."""
+
+    factor: Tensor
+
+    def __init__(self, keep_C: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("factor", keep_C.to(torch.get_default_dtype()), persistent=False)
+
+    def forward(self, values_BC: Tensor) -> Tensor:
+        """(B, C, ...) to the same shape."""
+        return values_BC * self.factor.view(1, -1, *[1] * (values_BC.dim() - 2)).to(values_BC.dtype)
+
+
+def _readers(network: fx.GraphModule, graph: Graph, layer: str) -> Iterator[fx.Node]:
+    sites = {site.module for site in graph.sites}
+    for node in network.graph.nodes:
+        if node.name in graph.group(layer).consumers or (node.op == "call_module" and node.target in sites):
+            yield node

@@ -1,0 +1,48 @@
+"""Where what the layers below give is kept, batch by batch, within a number of bytes."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Protocol
+
+from raprune.engine.split import Crossing, nbytes
+
+
+class Store(Protocol):
+    """Keeps crossing values; what it does not keep is computed every time."""
+
+    def batch(self, key: str, index: int, compute: Callable[[], Crossing]) -> Crossing:
+        """Batch ``index`` of what ``key`` names, kept or computed; equal calls give bitwise equal values."""
+
+
+class LocalStore:
+    """In the memory of this process (or of its GPU): the least recently used key is let go of first.
+
+    Of a key that does not fit as a whole the first batches are kept, which are the ones that are asked for most.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self._kept: OrderedDict[str, dict[int, Crossing]] = OrderedDict()
+        self._bytes: dict[str, int] = {}
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes that are kept."""
+        return sum(self._bytes.values())
+
+    def batch(self, key: str, index: int, compute: Callable[[], Crossing]) -> Crossing:
+        batches = self._kept.setdefault(key, {})
+        self._kept.move_to_end(key)
+        if index in batches:
+            return batches[index]
+        values = compute()
+        size = nbytes(values)
+        while self.num_bytes + size > self.capacity and (oldest := next(iter(self._kept))) != key:
+            del self._kept[oldest]
+            self._bytes.pop(oldest, None)
+        if self.num_bytes + size <= self.capacity:
+            batches[index] = values
+            self._bytes[key] = self._bytes.get(key, 0) + size
+        return values

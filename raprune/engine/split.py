@@ -1,0 +1,202 @@
+"""A network cut in two at the point where one layer's keep mask acts.
+
+Everything below that point is the same for all candidates of the layer, so it is computed once (the prefix); a
+candidate only runs the part above it (the suffix), on the channels that it keeps. Exact, up to the order of sums in
+the layers that consume the channels.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.func import functional_call
+
+from raprune.engine.convolutions import FusedConv
+from raprune.engine.program import Program, compile_module, is_tensor
+from raprune.graph import Axis, Graph, Group, Plan, Site, present
+from raprune.graph.align import align
+from raprune.graph.convolutions import is_depthwise
+from raprune.graph.units import Ids, Kept
+
+Crossing = tuple[Any, ...]
+"""Values (tensors, or sizes) that the prefix gives to the suffix for one batch."""
+
+
+@dataclass(frozen=True)
+class Touched:
+    """A tensor of the suffix that loses entries with the layer's filters."""
+
+    part: str
+    """Of the suffix's program."""
+    tensor: str
+    """In that part: ``weight``, or nothing where the part is the tensor."""
+    dim: int
+    ids: Ids
+    """What the state has of its entries."""
+
+
+@dataclass(frozen=True)
+class Halves:
+    """``suffix(*prefix(images))`` is the network of a state in which ``layer`` is whole."""
+
+    prefix: Program
+    suffix: Program
+    graph: Graph
+    layer: str
+    plan: Plan
+    """Of the state."""
+    crossing: tuple[Ids | None, ...]
+    """For each crossing value the units of its channels; ``None`` where the layer's mask does not change it."""
+    touched: tuple[Touched, ...]
+    sites: Mapping[str, Site]
+    """Part of the suffix -> where it puts channels."""
+    device: torch.device
+
+    def candidate(self, mask: Tensor) -> Callable[[Crossing], Tensor]:
+        """Crossing values of a batch to logits, for the network with the layer cut to ``mask``."""
+        if bool(mask.all()):
+            return lambda values: is_tensor(self.suffix(*values))
+        kept = self.graph.kept({**self.plan, self.layer: mask})
+        forward = self.suffix.exchanged(self._exchanged(kept))
+        indices = [None if ids is None else _index(ids, kept, self.device) for ids in self.crossing]
+
+        def logits(values: Crossing) -> Tensor:
+            some = (v if i is None else select(v, 1, i) for v, i in zip(values, indices, strict=True))
+            return is_tensor(forward(*some))
+
+        return logits
+
+    def _exchanged(self, kept: Kept) -> dict[str, Any]:
+        """Parts of the suffix as they are without the channels that are not ``kept``."""
+        changes: dict[str, dict[tuple[str, int], Tensor]] = {}
+        for entry in self.touched:
+            index = _index(entry.ids, kept, self.device)
+            if index is not None:
+                changes.setdefault(entry.part, {})[entry.tensor, entry.dim] = index
+        out = {name: self._narrowed(name, of) for name, of in changes.items()}
+        for name, site in self.sites.items():
+            out[name] = partial(align, index=site.index(kept).to(self.device))
+        return out
+
+    def _narrowed(self, name: str, indices: Mapping[tuple[str, int], Tensor]) -> Any:
+        part = self.suffix.parts[name]
+        if isinstance(part, FusedConv):
+            return part.narrowed(indices.get(("weight", 1)), indices.get(("weight", 0)))
+        if isinstance(part, Tensor):
+            return _cut(part, {dim: index for (_, dim), index in indices.items()})
+        tensors = {}
+        for tensor in {of for of, _ in indices}:
+            dims = {dim: index for (of, dim), index in indices.items() if of == tensor}
+            tensors[tensor] = _cut(operator.attrgetter(tensor)(part), dims)
+        return lambda *args, **kwargs: functional_call(part, tensors, args, kwargs, tie_weights=False)
+
+
+def split(
+    network: fx.GraphModule, graph: Graph, layer: str, plan: Plan, convs: dict[str, FusedConv] | None = None
+) -> Halves | None:
+    """Cut the network of ``plan`` below what reads ``layer``; ``convs`` keeps fused convolutions of the network.
+
+    ``None`` where a depthwise convolution above that follows the layer: its number of groups is not a tensor.
+    """
+    group, kept = graph.group(layer), graph.kept(plan)
+    nodes = list(network.graph.nodes)
+    above = _above(nodes, group)
+    inside = {str(node.target) for node in above if node.op == "call_module"}
+    axes = [a for a in graph.axes if graph.touches(a.ids, group)]
+    if any(_owner(a) in inside and is_depthwise(network.get_submodule(_owner(a))) for a in axes):
+        return None
+    crossing = [n for n in nodes if n not in above and n.op != "output" and any(user in above for user in n.users)]
+    prefix = fx.Graph()
+    below: dict[fx.Node, fx.Node] = {}
+    for node in nodes:
+        if node not in above and node.op != "output":
+            below[node] = prefix.node_copy(node, lambda n: below[n])
+    prefix.output(tuple(below[node] for node in crossing))
+    suffix = fx.Graph()
+    copies: dict[fx.Node, fx.Node] = {}
+    for node in crossing:
+        copies[node] = suffix.placeholder(node.name)
+    for node in nodes:
+        if node in above:
+            copies[node] = suffix.node_copy(node, lambda n: copies[n])
+    program = compile_module(fx.GraphModule(network, suffix), convs)
+    sites = {site.module: site for site in graph.sites}
+    return Halves(
+        prefix=compile_module(fx.GraphModule(network, prefix), convs),
+        suffix=program,
+        graph=graph,
+        layer=layer,
+        plan=plan,
+        crossing=tuple(_crossing_ids(graph, group, kept, node) for node in crossing),
+        touched=tuple(_touched(program, axes, kept)),
+        sites={part: sites[name] for part, name in program.modules.items() if name in sites},
+        device=next(network.parameters()).device,
+    )
+
+
+def _owner(axis: Axis) -> str:
+    return axis.tensor.rpartition(".")[0]
+
+
+def _touched(program: Program, axes: list[Axis], kept: Kept) -> Iterator[Touched]:
+    """The entries of ``axes`` in the parts of a program; a folded norm goes with the filters of its convolution."""
+    for axis in axes:
+        owner, _, tensor = axis.tensor.rpartition(".")
+        ids = axis.ids[:, present(axis.ids, kept)]
+        for part, of in program.fused.items():
+            if of.conv == owner and tensor == "weight":
+                yield Touched(part, tensor, axis.dim, ids)
+        for part, name in program.modules.items():
+            if name == axis.tensor or name == owner:
+                yield Touched(part, "" if name == axis.tensor else tensor, axis.dim, ids)
+
+
+def _above(nodes: list[fx.Node], group: Group) -> set[fx.Node]:
+    """What mixes the group's channels, and all that depends on it, the output included."""
+    above: set[fx.Node] = set()
+    for node in nodes:
+        if node.name in group.consumers or any(source in above for source in node.all_input_nodes):
+            above.add(node)
+    return above
+
+
+def _crossing_ids(graph: Graph, group: Group, kept: Kept, node: fx.Node) -> Ids | None:
+    ids = graph.values.get(node.name)
+    if ids is None or not graph.touches(ids, group):
+        return None
+    return ids[:, present(ids, kept)]
+
+
+def _index(ids: Ids, kept: Kept, device: torch.device) -> Tensor | None:
+    """Which entries stay; ``None`` for all."""
+    stays = present(ids, kept)
+    return None if stays.all() else torch.from_numpy(stays.nonzero()[0]).to(device)
+
+
+def select(value: Tensor, dim: int, index: Tensor) -> Tensor:
+    """``value`` reduced to ``index``; 4-D tensors stay channels_last without a second copy."""
+    if value.dim() == 4 and dim == 1:
+        return value.permute(0, 2, 3, 1).index_select(3, index).permute(0, 3, 1, 2)
+    return value.index_select(dim, index)
+
+
+def _cut(tensor: Tensor, indices: Mapping[int, Tensor]) -> Tensor:
+    for dim, index in indices.items():
+        tensor = select(tensor, dim, index)
+    return tensor
+
+
+def nbytes(values: Crossing) -> int:
+    """Bytes of one batch of crossing values."""
+    return sum(v.numel() * v.element_size() for v in values if isinstance(v, Tensor))
+
+
+def channels_last(network: nn.Module) -> nn.Module:
+    """The layout in which the scoring runs, in place."""
+    return network.to(memory_format=torch.channels_last)

@@ -1,0 +1,36 @@
+"""Digests of contents: of a data set's images and labels, and of files."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from torch import Tensor
+
+from raprune.data import Splits
+
+DIGEST_BYTES = 16
+CHUNK_IMAGES = 512
+"""Images hashed at once: only so many are copied where they do not lie side by side."""
+
+
+def of_data(splits: Splits) -> str:
+    """Of all that a candidate reads of a data set: train, val, their order, the normalisation, the classes."""
+    blake = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    blake.update(repr((splits.mean, splits.std, splits.num_classes)).encode())
+    for split in (splits.train, splits.val):
+        for tensor in (split.images_BCHW, split.labels_B):
+            blake.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
+            _add(blake, tensor)
+    return blake.hexdigest()
+
+
+def of_file(file: Path) -> str:
+    """Of a file's bytes."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, lambda: hashlib.blake2b(digest_size=DIGEST_BYTES)).hexdigest()
+
+
+def _add(blake: hashlib.blake2b, tensor: Tensor) -> None:
+    for start in range(0, len(tensor), CHUNK_IMAGES):
+        blake.update(tensor[start : start + CHUNK_IMAGES].contiguous().numpy().data)

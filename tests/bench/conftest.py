@@ -1,0 +1,22 @@
+"""The made trials, once for all tests; nobody changes their files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from raprune.bench.networks import BenchTrial, open_trial
+from tests.bench.trials import write_trial
+
+
+@pytest.fixture(scope="session")
+def independent(tmp_path_factory: pytest.TempPathFactory) -> BenchTrial:
+    """A residual network whose summands keep different filters."""
+    return open_trial(write_trial(tmp_path_factory.mktemp("independent")))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A trial's folder of one's own."""
+    return write_trial(tmp_path / "made")
