@@ -99,7 +99,7 @@ class BaselineSpec(Settings):
 class ScoringSpec(Settings):
     """How candidates are scored; changes numbers in the last bits, so it is part of every trial."""
 
-    batch_size: int = Field(default=250, ge=1)
+    batch_size: int = Field(default=100, ge=1)
     """Images a forward pass."""
     threads: int = Field(default=1, ge=1, le=MAX_THREADS)
     """Processor threads of one evaluator."""

@@ -1,0 +1,78 @@
+"""A recorded trial to replay: its states, and some candidates of each of its layers."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from raprune.engine import ExactEngine
+from raprune.state import State
+from raprune.study import load_study
+from raprune.workload import Workload
+
+STUDY = Path(__file__).with_name("recorded_trial.yaml")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What one layer's decision asked for."""
+
+    layer: str
+    state: State
+    """Before the layer was cut."""
+    masks: list[Tensor]
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A trial of ``benchmarks/recorded_trial.yaml``."""
+
+    workload: Workload
+    baseline_score: float
+    drop_bound: float
+    layers: list[Layer]
+
+    @property
+    def lowest(self) -> float:
+        """The score at which psi is -1."""
+        return self.baseline_score - 2 * self.drop_bound
+
+
+def load(folder: Path, num_masks: int) -> Recorded:
+    """The recorded trial in a study's folder, ``num_masks`` distinct candidates a layer, evenly spread."""
+    trial = load_study(STUDY).trials[0]
+    workload = Workload.of(trial, folder / "baselines" / trial.baseline_key)
+    of_trial = folder / "trials" / trial.trial_id
+    row = pq.read_table(of_trial / "trial.parquet").to_pylist()[0]
+    engine = ExactEngine(workload)
+    state, layers = State.baseline(trial.baseline_key), []
+    for step in range(row["num_layers"]):
+        layer = pq.read_table(of_trial / f"layers-{step}.parquet").to_pylist()[0]
+        asked = pq.read_table(of_trial / f"candidates-{step}.parquet")["keep_mask"].to_pylist()
+        distinct = list(dict.fromkeys(tuple(mask) for mask in asked if not all(mask)))
+        places = torch.linspace(0, len(distinct) - 1, min(num_masks, len(distinct))).round().int().tolist()
+        layers.append(Layer(layer["layer"], state, [torch.tensor(distinct[place]) for place in places]))
+        state = _committed(engine, state, layer)
+        print(f"\r{layer['layer']} as recorded", end="", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
+    return Recorded(workload, row["baseline_val_score"], row["drop_bound"], layers)
+
+
+def _committed(engine: ExactEngine, state: State, row: dict[str, object]) -> State:
+    """The state that the trial went on with: fine-tuned, or as it was cut."""
+    mask = torch.tensor(row["keep_mask"])
+    if mask.all():
+        return state
+    cut = state.cut(engine.graph, str(row["layer"]), mask)
+    tuned = engine.finetune(cut, "commit", cut.version)
+    for found in (tuned, cut):
+        if abs(engine.measure(found, "val") - float(str(row["finetuned_val_score"]))) < 1e-6:
+            return found
+    raise SystemExit(f"{row['layer']}: not the state that was recorded; record the trial again on this machine")
