@@ -48,6 +48,7 @@ class Bench:
         self.exact = ExactEngine(recorded.workload)
         self.naive = {name: NaiveEngine(recorded.workload, memory_format=f) for name, f in FORMATS.items()}
         self.num_images = len(self.exact.splits.val)
+        self.alone_s: float | None = None
 
     def naive_s(self, layer: Layer, state: State) -> tuple[float, str]:
         """Seconds a candidate in the better layout, and which that is."""
@@ -69,7 +70,8 @@ class Bench:
             seconds, seen = seconds + took, seen + scored.images_scored
         return seconds, seen
 
-    def compare(self, of: Callable[[Layer], State], floors: dict[str, float | None]) -> None:
+    def compare(self, of: Callable[[Layer], State], floors: dict[str, float | None]) -> dict[str, float]:
+        """Prints a line a layer; total seconds of each side."""
         total: dict[str, float] = dict.fromkeys(["naive", *floors], 0.0)
         print(
             f"{'layer':14s}{'naive s':>9s}{'layout':>15s}"
@@ -86,15 +88,18 @@ class Bench:
                 line += f"{seconds:13.2f}{naive * number / seconds:6.1f}{seen / number:8.0f}"
             print(line, flush=True)
         print(f"{'all':14s}{total['naive']:9.1f}", *(f"{name}: {total['naive'] / total[name]:.2f}x" for name in floors))
+        return total
 
     def baseline(self, layer: Layer) -> State:
         del layer
         return State.baseline(self.recorded.workload.baseline_key)
 
     def alone(self) -> None:
-        self.compare(self.baseline, {"floor off": None})
+        """Each layer alone in the untouched network."""
+        self.alone_s = self.compare(self.baseline, {"floor off": None})["floor off"]
 
     def as_recorded(self) -> None:
+        """Low to high, every layer in the state that the trial had then."""
         self.compare(lambda layer: layer.state, {"floor off": None, "floor -1": self.recorded.lowest})
 
     def rate(self) -> None:
@@ -111,23 +116,23 @@ class Bench:
         macs = seconds = 0.0
         for layer in self.recorded.layers[:-1]:
             for mask in layer.masks[:3]:
-                self.exact.evaluate(layer.state, layer.layer, mask, None)  # the prefix, and what is prepared, once
-                took, _ = timed(self.exact.evaluate, layer.state, layer.layer, mask, None)
+                state = self.baseline(layer)
+                self.exact.evaluate(state, layer.layer, mask, None)  # the prefix, and what is prepared, once
+                took, _ = timed(self.exact.evaluate, state, layer.layer, mask, None)
                 macs += self.num_images * self._suffix_macs(layer, mask)
                 seconds += took
         print(f"scoring: {macs / seconds / 1e9:.1f} G multiply-adds/s, {macs / seconds / best:.0%} of the best")
 
     def _suffix_macs(self, layer: Layer, mask: torch.Tensor) -> int:
-        cut = self.exact.build(layer.state.cut(self.exact.graph, layer.layer, mask))
-        below = self.exact.build(layer.state.cut(self.exact.graph, layer.layer, mask))
-        names = [name for name, module in below.named_modules() if isinstance(module, torch.nn.Conv2d)]
+        cut = self.exact.build(self.baseline(layer).cut(self.exact.graph, layer.layer, mask))
+        names = [name for name, module in cut.named_modules() if isinstance(module, torch.nn.Conv2d)]
         shape = self.exact.splits.input_shape
         whole, total = count_macs(cut, shape), 0
         for name in names[: names.index(layer.layer) + 1]:
-            conv, sizes = below.get_submodule(name), []
+            conv, sizes = cut.get_submodule(name), []
             hook = conv.register_forward_hook(lambda m, i, o, s=sizes: s.append(o[0].numel() * m.weight[0].numel()))
             with torch.no_grad():
-                below(torch.zeros(1, *shape))
+                cut(torch.zeros(1, *shape))
             hook.remove()
             total += sizes[0]
         return whole - total
@@ -151,12 +156,13 @@ class Bench:
                 batches = naive._batches(small, naive.splits.val)
                 return score_batches(naive.score, batches, naive._whole(naive.splits.val)).highest
 
-        theirs = ours = 0.0
+        if self.alone_s is None:
+            self.alone()
+        theirs, ours = 0.0, self.alone_s or 0.0
         for layer in self.recorded.layers:
             masks = layer.masks[: self.num_naive]
             seconds = statistics.median(timed(score, layer.layer, m)[0] for m in masks)
             theirs += seconds * len(layer.masks)
-            ours += self.exact_s(layer, self.baseline(layer), None)[0]
             print(f"{layer.layer:14s} Torch-Pruning {seconds:.2f} s a candidate", flush=True)
         print(f"Torch-Pruning {theirs:.1f} s, exact {ours:.1f} s: {theirs / ours:.2f}x")
 
@@ -211,8 +217,10 @@ def main() -> None:
     parser.add_argument("--masks", type=int, default=20, help="candidates a layer")
     parser.add_argument("--naive", type=int, default=2, help="of them, those that naive and peer are timed on")
     given = parser.parse_args()
-    bench = Bench(load(given.results, given.masks), given.naive)
-    for row in given.rows or ROWS:
+    rows = given.rows or list(ROWS)
+    recorded = load(given.results, given.masks, states=not set(rows) <= {"rate", "alone", "peer"})
+    bench = Bench(recorded, given.naive)
+    for row in rows:
         print(f"\n== {row} ({torch.get_num_threads()} thread(s))", flush=True)
         ROWS[row](bench)
 

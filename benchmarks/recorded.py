@@ -13,9 +13,10 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from raprune.engine import ExactEngine
+from raprune.results import TrialStore
 from raprune.state import State
 from raprune.study import load_study
-from raprune.workload import Workload
+from raprune.workload import Baseline, Workload
 
 STUDY = Path(__file__).with_name("recorded_trial.yaml")
 
@@ -45,24 +46,28 @@ class Recorded:
         return self.baseline_score - 2 * self.drop_bound
 
 
-def load(folder: Path, num_masks: int) -> Recorded:
-    """The recorded trial in a study's folder, ``num_masks`` distinct candidates a layer, evenly spread."""
+def load(folder: Path, num_masks: int, states: bool = True) -> Recorded:
+    """The recorded trial in a study's folder, ``num_masks`` distinct candidates a layer, evenly spread.
+
+    Without ``states``, which take a fine-tune a layer to make again, every layer is in the untouched network.
+    """
     trial = load_study(STUDY).trials[0]
     workload = Workload.of(trial, folder / "baselines" / trial.baseline_key)
-    of_trial = folder / "trials" / trial.trial_id
-    row = pq.read_table(of_trial / "trial.parquet").to_pylist()[0]
+    baseline = Baseline.read(folder / "baselines" / trial.baseline_key)
+    if baseline is None or trial.drop_bound is None:
+        raise SystemExit(f"{folder}: record the trial first: raprune study {STUDY} --out {folder}")
+    store = TrialStore(folder, trial.study, trial.trial_id)
     engine = ExactEngine(workload)
     state, layers = State.baseline(trial.baseline_key), []
-    for step in range(row["num_layers"]):
-        layer = pq.read_table(of_trial / f"layers-{step}.parquet").to_pylist()[0]
-        asked = pq.read_table(of_trial / f"candidates-{step}.parquet")["keep_mask"].to_pylist()
+    for step, layer in enumerate(store.layer_rows()):
+        asked = pq.read_table(store.folder / f"candidates-{step}.parquet")["keep_mask"].to_pylist()
         distinct = list(dict.fromkeys(tuple(mask) for mask in asked if not all(mask)))
         places = torch.linspace(0, len(distinct) - 1, min(num_masks, len(distinct))).round().int().tolist()
         layers.append(Layer(layer["layer"], state, [torch.tensor(distinct[place]) for place in places]))
-        state = _committed(engine, state, layer)
-        print(f"\r{layer['layer']} as recorded", end="", file=sys.stderr, flush=True)
-    print(file=sys.stderr)
-    return Recorded(workload, row["baseline_val_score"], row["drop_bound"], layers)
+        if states:
+            print(f"{layer['layer']} as recorded", file=sys.stderr, flush=True)
+            state = _committed(engine, state, layer)
+    return Recorded(workload, baseline.val_score, trial.drop_bound, layers)
 
 
 def _committed(engine: ExactEngine, state: State, row: dict[str, object]) -> State:

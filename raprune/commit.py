@@ -1,8 +1,8 @@
 """The drop-bound contract: what a layer is committed as.
 
 A state is committed only if its drop on the full validation split, at full fidelity, is within the bound. First the
-decided mask after the committed fine-tune; then the candidate as it was scored; then the next best feasible masks in
-the same way; in the end the layer stays whole.
+decided mask after the committed fine-tune; then the candidate as it was scored (at full fidelity, whatever the fidelity
+it was decided with); then the next best feasible masks in the same way; in the end the layer stays whole.
 """
 
 from __future__ import annotations
@@ -45,10 +45,12 @@ def commit_within_bound(
     scale: Scale,
     val_score: float,
     round_up: Callable[[Tensor], Tensor] = torch.clone,
+    full_fidelity: bool = True,
 ) -> Committed:
     """The first state within the bound; ``val_score`` is the score of the state before the layer was cut.
 
-    ``round_up`` adds filters to every mask before it is tried.
+    ``round_up`` adds filters to every mask before it is tried. ``full_fidelity``: the candidates' scores are exact;
+    where they are not, nothing is taken from them but the masks and their order.
     """
     parent, layer = candidates.state, candidates.layer
     whole = torch.ones_like(decided)
@@ -56,7 +58,7 @@ def commit_within_bound(
         return Committed(parent, whole, val_score, val_score, int(decided.sum()))
     for mask, num_decided in _in_turn(decided, candidates, round_up):
         cut = parent.cut(graph, layer, mask)
-        known = candidates.score_of(mask)
+        known = candidates.score_of(mask) if full_fidelity else None
         pruned = evaluator.measure(cut, "val") if known is None else known
         for state in _weights(evaluator, cut, parent):
             score = evaluator.measure(state, "val")
@@ -89,7 +91,7 @@ def _in_turn(
 
 
 def _weights(evaluator: Evaluator, cut: State, parent: State) -> Iterator[State]:
-    """After the committed fine-tune; then as the candidate was measured."""
+    """After the committed fine-tune; then as the candidate is measured at full fidelity."""
     finetuned = evaluator.finetune(cut, "commit", cut.version)
     if finetuned.version != cut.version:
         yield finetuned

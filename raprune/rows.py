@@ -185,7 +185,7 @@ def _blank(trial: TrialSpec, preset: str) -> dict[str, Any]:
         "round_to": trial.round_to,
         "layers": trial.layers if isinstance(trial.layers, str) else json.dumps(trial.layers),
         "preset": preset,
-        "fidelity": trial.fidelity,
+        "fidelity": trial.fidelity_name,
         "score_floor": trial.score_floor,
         "matched_trial_id": trial.matched_trial_id,
         "baseline_settings": trial.baseline.model_dump_json(),

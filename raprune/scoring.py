@@ -101,17 +101,22 @@ def score_batches(
     Stops as soon as the remaining images cannot lift the score to ``lowest``. Exact, whatever the order of the images.
     ``start`` is the tally of the images before ``batches``, which must not decide already.
     """
-    total: Tensor | None = None if start is None else torch.tensor(start.counts)
-    seen = torch.zeros_like(whole) if start is None else torch.tensor(start.seen)
-    num_seen = 0 if start is None else start.num_images
+    tally = start
     for logits, labels_B in batches:
-        counts = score.counts(logits(), labels_B).cpu()
-        total = counts if total is None else total + counts
-        seen += score.whole(labels_B).cpu()
-        num_seen += len(labels_B)
-        if lowest is not None and (highest := score.highest(total, seen, whole)) < lowest:
-            complete = bool((seen == whole).all())
-            return Tally(total.tolist(), seen.tolist(), num_seen, highest, complete)
-    if total is None:
+        tally = advance(score, tally, logits(), labels_B, whole)
+        if tally.decides(lowest):
+            break
+    if tally is None:
         raise ValueError("a split without images cannot be scored")
-    return Tally(total.tolist(), seen.tolist(), num_seen, score.value(total, whole), complete=True)
+    return tally
+
+
+def advance(score: Score, tally: Tally | None, logits: Tensor, labels_B: Tensor, whole: Tensor) -> Tally:
+    """``tally`` after one more batch of a split whose totals are ``whole``."""
+    counts, seen = score.counts(logits, labels_B).cpu(), score.whole(labels_B).cpu()
+    number = len(labels_B)
+    if tally is not None:
+        counts, seen = counts + torch.tensor(tally.counts), seen + torch.tensor(tally.seen)
+        number += tally.num_images
+    complete = bool((seen == whole).all())
+    return Tally(counts.tolist(), seen.tolist(), number, score.highest(counts, seen, whole), complete)

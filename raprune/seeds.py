@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import Any
 
-NUMERICS_VERSION = 2
+NUMERICS_VERSION = 1
 """Raised whenever the same study would give other numbers; part of every ``trial_id``."""
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -34,8 +34,24 @@ def steps_per_epoch(num_images: int, batch_size: int) -> int:
 def train(network: nn.Module, splits: Splits, score: Score, recipe: Recipe, num_steps: int, seed: int) -> None:
     """Train ``network`` in place for ``num_steps`` optimiser steps and leave it in eval mode.
 
-    Batches, augmentations and dropout depend on ``seed`` alone. The optimiser is made here, on the network's present
-    parameters, so it never points at filters that are gone.
+    Batches, augmentations and dropout depend on ``seed`` alone.
+    """
+    dtype = next(network.parameters()).dtype
+    batches = train_batches(splits, recipe.batch_size, num_steps, seed, dtype)
+    train_on(network, (((images,), labels) for images, labels in batches), score, recipe, num_steps, seed)
+
+
+def train_on(
+    network: nn.Module,
+    batches: Iterable[tuple[tuple[Any, ...], Tensor]],
+    score: Score,
+    recipe: Recipe,
+    num_steps: int,
+    seed: int,
+) -> None:
+    """:func:`train` on ``num_steps`` given batches: what the network takes, and the labels.
+
+    The optimiser is made here, on the network's present parameters, so it never points at filters that are gone.
     """
     if num_steps == 0:
         network.eval()
@@ -53,8 +69,8 @@ def train(network: nn.Module, splits: Splits, score: Score, recipe: Recipe, num_
     device = next(network.parameters()).device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)  # of dropout
-        for images_BCHW, labels_B in _batches(splits, recipe.batch_size, num_steps, seed, network):
-            loss = score.loss(network(images_BCHW), labels_B)
+        for inputs, labels_B in batches:
+            loss = score.loss(network(*inputs), labels_B)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
@@ -76,10 +92,10 @@ def _schedule(recipe: Recipe, num_steps: int) -> Callable[[int], float]:
     return one_cycle
 
 
-def _batches(
-    splits: Splits, batch_size: int, num_steps: int, seed: int, network: nn.Module
+def train_batches(
+    splits: Splits, batch_size: int, num_steps: int, seed: int, dtype: torch.dtype
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    parameter = next(network.parameters())
+    """Images as a network takes them, and labels, of each step; the first steps are the same whatever their number."""
     generator = torch.Generator().manual_seed(seed)
     images, labels = splits.train.images_BCHW, splits.train.labels_B
     each_epoch = steps_per_epoch(len(labels), batch_size)
@@ -91,5 +107,5 @@ def _batches(
         batch_BCHW, labels_B = images[index], labels[index]
         if splits.augment is not None:
             batch_BCHW, labels_B = splits.augment(batch_BCHW, labels_B, generator)
-        input_BCHW = normalise(batch_BCHW, splits, parameter.dtype)
+        input_BCHW = normalise(batch_BCHW, splits, dtype)
         yield input_BCHW.contiguous(memory_format=torch.channels_last), labels_B

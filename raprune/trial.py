@@ -152,7 +152,7 @@ class _Trial:
             decision = self.method.decide(view, candidates, rng)
             committed = commit_within_bound(
                 self.evaluator, self.graph, candidates, decision.keep_mask, self.scale, val_score,
-                lambda mask: round_up(mask, self.trial.round_to, view.weights_NM),
+                lambda mask: round_up(mask, self.trial.round_to, view.weights_NM), self.trial.fidelity.is_full,
             )  # fmt: skip
         self.snapshots.save(step, committed.state, decision.agent_state)
         index = list(self.graph.groups).index(layer)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from raprune.errors import InputError
 from raprune.graph import Traced, trace
 from raprune.registry import DATASETS, MODELS, SCORES, source_of
 from raprune.scoring import Score
+from raprune.study.fidelity import FidelitySpec
 from raprune.study.schema import Choice, FinetuneSpec, ModelChoice, ScoringSpec, TrialSpec
 from raprune.train import Recipe
 from raprune.weights import load_safetensors
@@ -81,16 +82,20 @@ class Workload:
     folder: str
     """Where the baseline lies."""
     residual: str = "independent"
+    fidelity: FidelitySpec = field(default=FidelitySpec(), kw_only=True)
 
     @classmethod
     def of(cls, trial: TrialSpec, folder: Path) -> Workload:
         """The workload of a trial whose baseline lies in ``folder``."""
         from raprune.seeds import digest
 
-        key = digest(trial.baseline_key, trial.finetune.model_dump(), trial.data_seed, trial.residual)
+        key = digest(
+            trial.baseline_key, trial.finetune.model_dump(), trial.data_seed, trial.residual,
+            trial.fidelity.model_dump(),
+        )  # fmt: skip
         return cls(
             key, trial.model, trial.dataset, trial.score, trial.scoring, trial.finetune, trial.data_seed,
-            trial.baseline_key, str(folder), trial.residual,
+            trial.baseline_key, str(folder), trial.residual, fidelity=trial.fidelity,
         )  # fmt: skip
 
     @property

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from raprune.candidates import Candidates, Scale
 from raprune.data import Split, Splits
 from raprune.engine import Engine, ExactEngine, NaiveEngine
+from raprune.engine.stacked import StackedEngine
 from raprune.evaluating import EvaluatedMask, Purpose
 from raprune.graph import Traced, trace
 from raprune.models.vgg16 import Vgg16
@@ -99,6 +100,7 @@ def engine_of(
     residual: str = "independent",
     *,
     naive: bool = False,
+    stacked: bool = False,
     score: str = "top1_accuracy",
     **options: Any,
 ) -> Engine:
@@ -109,7 +111,9 @@ def engine_of(
         ScoringSpec(batch_size=40),
         finetune, 0, "baseline", "nowhere", residual, network, splits,
     )  # fmt: skip
-    return NaiveEngine(workload) if naive else ExactEngine(workload, "cpu", **options)
+    if naive:
+        return NaiveEngine(workload)
+    return (StackedEngine if stacked else ExactEngine)(workload, "cpu", **options)
 
 
 class EngineEvaluator:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -75,6 +75,13 @@ class Engine(ABC):
         The result depends on its arguments, the workload and the device type alone. ``score`` is ``None`` exactly
         where it is below ``lowest``, in the score's unit. ``start`` is where an earlier scoring stopped.
         """
+
+    def evaluate_many(
+        self, state: State, layer: str, masks: Sequence[Tensor], lowest: float | None, starts: Sequence[Tally | None]
+    ) -> list[Scored]:
+        """:meth:`evaluate` for each mask."""
+        pairs = zip(masks, starts, strict=True)
+        return [self.evaluate(state, layer, mask, lowest, start) for mask, start in pairs]
 
     def built(self, state: State) -> Built:
         """The network of ``state``, physically smaller, in eval mode; kept for the next call, not to be trained."""

@@ -42,16 +42,19 @@ class ExactEngine(Engine):
         began = time.perf_counter()
         check_keep_mask(mask, self.graph.group(layer).num_filters)
         first = 0 if start is None else start.num_images
-        if self._num_steps(self.workload.finetune.before_reward):
-            candidate = self.finetune(state.cut(self.graph, layer, mask), "reward", state.version)
-            batches = self._whole_network(candidate, first)
-        elif (halves := self._halves(state, layer)) is not None:
-            batches = self._suffix(halves, f"{self.workload.key}-{state.version}-{layer}", mask, first)
-        else:
-            batches = self._whole_network(state.cut(self.graph, layer, mask), first)
+        batches = self._candidate(state, layer, mask, first)
         with torch.inference_mode():
             tally = score_batches(self.score, batches, self._whole(self.splits.val), lowest, start)
         return Scored(tally.score(lowest), tally.num_images - first, time.perf_counter() - began, tally)
+
+    def _candidate(self, state: State, layer: str, mask: Tensor, first: int) -> Batches:
+        """What the candidate gives for val's images, after the fine-tune before the reward."""
+        if self._num_steps(self.workload.finetune.before_reward):
+            candidate = self.finetune(state.cut(self.graph, layer, mask), "reward", state.version)
+            return self._whole_network(candidate, first)
+        if (halves := self._halves(state, layer)) is not None:
+            return self._suffix(halves, self.prefix_key(state, layer), mask, first)
+        return self._whole_network(state.cut(self.graph, layer, mask), first)
 
     def _halves(self, state: State, layer: str) -> Halves | None:
         built = self.built(state)
@@ -64,14 +67,22 @@ class ExactEngine(Engine):
     def _suffix(self, halves: Halves, key: str, mask: Tensor, first: int) -> Batches:
         """The part above the layer, on what the part below gave once for all candidates."""
         logits = halves.candidate(mask)
+        for index, some in self._val_batches(first):
+            values = self._crossing(halves, key, index, some)
+            yield partial(logits, values), self.splits.val.labels_B[some]
 
-        def crossing(index: int, some: Tensor) -> Crossing:
+    def prefix_key(self, state: State, layer: str) -> str:
+        """What the values below a layer are kept under."""
+        return f"{self.workload.key}-{state.version}-{layer}"
+
+    def _crossing(self, halves: Halves, key: str, index: int, some: Tensor) -> Crossing:
+        """What the part below a layer gives for a batch of val, kept or computed."""
+
+        def compute() -> Crossing:
             below: Crossing = halves.prefix(self._input(self.splits.val.images_BCHW[some]))
             return below
 
-        for index, some in self._val_batches(first):
-            values = self.store.batch(key, index, partial(crossing, index, some))
-            yield partial(logits, values), self.splits.val.labels_B[some]
+        return self.store.batch(key, index, compute)
 
     def _whole_network(self, state: State, first: int) -> Batches:
         """By a network built for this once."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from raprune.engine.approximate import ApproximateEngine
 from raprune.engine.base import Engine
 from raprune.engine.exact import ExactEngine
 from raprune.engine.naive import NaiveEngine
 from raprune.engine.prefix import Store
+from raprune.engine.stacked import StackedEngine
+from raprune.errors import InputError
 from raprune.study.schema import EvaluatorsSpec
 from raprune.workload import Workload
 
@@ -13,5 +16,10 @@ from raprune.workload import Workload
 def open_engine(workload: Workload, device: str, spec: EvaluatorsSpec, store: Store | None = None) -> Engine:
     """An engine for ``workload`` on ``device``; ``store`` keeps prefixes in the place of this process's own memory."""
     if spec.engine == "naive":
+        if not workload.fidelity.is_full:
+            raise InputError("engine naive has no fidelities: leave fidelity out, or take engine exact")
         return NaiveEngine(workload, device)
-    return ExactEngine(workload, device, spec.cache_gib, store)
+    if not workload.fidelity.is_full:
+        return ApproximateEngine(workload, device, spec.cache_gib, store)
+    kind = StackedEngine if device.startswith("cuda") else ExactEngine
+    return kind(workload, device, spec.cache_gib, store)

@@ -55,7 +55,7 @@ class Halves:
     """For each crossing value the units of its channels; ``None`` where the layer's mask does not change it."""
     touched: tuple[Touched, ...]
     sites: Mapping[str, Site]
-    """Part of the suffix -> where it puts channels."""
+    """Part of the suffix -> where it puts channels; those that the layer's mask changes."""
     device: torch.device
 
     def candidate(self, mask: Tensor) -> Callable[[Crossing], Tensor]:
@@ -126,7 +126,7 @@ def split(
         if node in above:
             copies[node] = suffix.node_copy(node, lambda n: copies[n])
     program = compile_module(fx.GraphModule(network, suffix), convs)
-    sites = {site.module: site for site in graph.sites}
+    sites = {s.module: s for s in graph.sites if graph.touches(s.source, group) or graph.touches(s.target, group)}
     return Halves(
         prefix=compile_module(fx.GraphModule(network, prefix), convs),
         suffix=program,

@@ -49,19 +49,23 @@ class Dispatcher:
 
         pending = deque(calls)
         in_flight: dict[Any, tuple[Call, int]] = {}
+        busy = [0] * len(self.actors)
         results: dict[int, Any] = {}
         alive_at = time.monotonic()
         while pending or in_flight:
-            while pending and (actor := self._free([i for _, i in in_flight.values()])) is not None:
+            while pending and (actor := self._free(busy)) is not None:
                 call = pending.popleft()
+                busy[actor] += 1
                 in_flight[submit(self.actors[actor], call.items)] = (call, actor)
             if in_flight:
-                ready, _ = ray.wait(list(in_flight), num_returns=1, timeout=POLL_S)
+                enough = 1 if pending else len(in_flight)  # with nothing left to hand out, one wait serves for all
+                ready, _ = ray.wait(list(in_flight), num_returns=enough, timeout=POLL_S)
             else:
                 ready = []
                 time.sleep(0.05)
             for ref in ready:
                 call, actor = in_flight.pop(ref)
+                busy[actor] -= 1
                 again = self._collect(ref, call, actor, results, what)
                 pending.extendleft(reversed(again))
                 alive_at = alive_at if again else time.monotonic()
@@ -71,16 +75,15 @@ class Dispatcher:
         return [results[index] for index in sorted(results)]
 
     def _free(self, busy: list[int]) -> int | None:
-        """The least busy actor that may take a call, round robin among equals."""
-        candidates = [
-            i for i in range(len(self.actors)) if i not in self._quarantined and busy.count(i) < MAX_IN_FLIGHT
-        ]
-        if not candidates:
-            return None
+        """The least busy actor that may take a call, round robin among equals; ``busy`` counts calls an actor."""
         count = len(self.actors)
-        best = min(candidates, key=lambda i: (busy.count(i), (i - self._next) % count))
-        self._next = (best + 1) % count
-        return best
+        for load in range(MAX_IN_FLIGHT):
+            for step in range(count):
+                actor = (self._next + step) % count
+                if busy[actor] == load and actor not in self._quarantined:
+                    self._next = (actor + 1) % count
+                    return actor
+        return None
 
     def _collect(self, ref: Any, call: Call, actor: int, results: dict[int, Any], what: str) -> list[Call]:
         """Store a call's results; the calls to make again where its actor was lost."""

@@ -42,8 +42,8 @@ class InProcess:
         lowest: float | None,
         starts: Sequence[Tally | None] | None = None,
     ) -> list[EvaluatedMask]:
-        pairs = zip(masks, starts or [None] * len(masks), strict=True)
-        return [EvaluatedMask(self.engine.evaluate(state, layer, m, lowest, start), self.name) for m, start in pairs]
+        found = self.engine.evaluate_many(state, layer, masks, lowest, starts or [None] * len(masks))
+        return [EvaluatedMask(scored, self.name) for scored in found]
 
     def finetune(self, state: State, purpose: Purpose, seeded_by: str) -> State:
         return self.engine.finetune(state, purpose, seeded_by)

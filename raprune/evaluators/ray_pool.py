@@ -25,6 +25,7 @@ from raprune.study.schema import EvaluatorsSpec, TrialSpec
 from raprune.workload import Workload
 
 if TYPE_CHECKING:
+    from raprune.engine.shared import HostStore
     from raprune.evaluators.sharing import Refs
 
 BATCH_BELOW_S = 0.02
@@ -39,8 +40,11 @@ class EvaluatorProcess:
     Its engine (network and data, loaded once for each workload) and states are kept only to save their loading.
     """
 
-    def __init__(self, name: str, settings: EvaluatorsSpec, device: str, import_path: tuple[str, ...] = ()) -> None:
-        import raprune.engine  # noqa: F401  (torch is loaded before the first call)
+    def __init__(
+        self, name: str, settings: EvaluatorsSpec, device: str, import_path: tuple[str, ...] = (), namespace: str = ""
+    ) -> None:
+        """``namespace`` is the study's: evaluators of one host and study share what they keep."""
+        from raprune.engine.shared import HostStore  # torch is loaded before the first call
 
         add_import_path(import_path)
         self.name = name
@@ -48,6 +52,9 @@ class EvaluatorProcess:
         self.device = device
         self._engines: dict[str, Any] = {}
         self._states: dict[str, State] = {}
+        self._store: HostStore | None = None
+        if namespace and device == "cpu" and settings.engine == "exact" and settings.cache_gib > 0:
+            self._store = HostStore(namespace, int(settings.cache_gib * 2**30))
 
     def use_data(self, data: Refs) -> None:
         """Read data sets from the object store; an evaluator that was started again decodes its own."""
@@ -67,7 +74,7 @@ class EvaluatorProcess:
         if workload.key not in self._engines:
             while len(self._engines) >= MAX_ENGINES:
                 del self._engines[next(iter(self._engines))]
-            self._engines[workload.key] = open_engine(workload, self.device, self.settings)
+            self._engines[workload.key] = open_engine(workload, self.device, self.settings, self._store)
         return self._engines[workload.key]
 
     def _state(self, version: str, ref: list[Any]) -> State:
@@ -92,7 +99,9 @@ class EvaluatorProcess:
         items: list[tuple[bytes, Tally | None]],
     ) -> list[EvaluatedMask]:
         engine, state = self._engine(workload), self._state(version, ref)
-        return [EvaluatedMask(engine.evaluate(state, layer, unpack(m), lowest, t), self.name) for m, t in items]
+        masks, starts = [unpack(mask) for mask, _ in items], [start for _, start in items]
+        found = engine.evaluate_many(state, layer, masks, lowest, starts)
+        return [EvaluatedMask(scored, self.name) for scored in found]
 
     def finetune(
         self, workload: Workload, version: str, ref: list[Any], purpose: Purpose, seeded_by: str
@@ -107,6 +116,13 @@ class EvaluatorProcess:
 
     def describe(self, workload: Workload) -> list[dict[str, object]]:
         return [{"name": self.name, "process": os.getpid(), **self._engine(workload).describe()}]
+
+    def let_go(self) -> None:
+        """Let go of what is kept in memory for the host; nothing is scored after this."""
+        self._engines.clear()
+        if self._store is not None:
+            self._store.close()
+            self._store = None
 
     def ping(self) -> str:
         return self.name

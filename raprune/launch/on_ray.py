@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from raprune.launch.run import Runner, Watch
 
 READY_S = 600.0
+LET_GO_S = 1.0
+"""How long evaluators get to let go of the memory of their host before they are ended."""
 
 
 @contextlib.contextmanager
@@ -111,7 +113,7 @@ class RayRunner:
             options = self.resources.options | {"name": name, "namespace": self.namespace}
             options |= {"max_restarts": -1, "max_task_retries": 0}
             spec = self.place.evaluators
-            arguments = (name, spec, self.resources.device, self.place.import_path)
+            arguments = (name, spec, self.resources.device, self.place.import_path, self.namespace)
             self.actors.append(actor.options(**options).remote(*arguments))
         pings = [a.ping.remote() for a in self.actors]
         _, missing = ray.wait(pings, num_returns=len(pings), timeout=READY_S)
@@ -131,6 +133,13 @@ class RayRunner:
         """End the evaluators; on a cluster that goes on, their GPUs are free at once."""
         import ray
 
+        if not self.actors:
+            return
+        from raprune.engine.shared import remove_folder
+
+        asked = [actor.let_go.remote() for actor in self.actors]
+        ray.wait(asked, num_returns=len(asked), timeout=LET_GO_S)
         for actor in self.actors:
             ray.kill(actor)
         self.actors = []
+        remove_folder(self.namespace, LET_GO_S)

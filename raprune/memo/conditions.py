@@ -26,6 +26,8 @@ class Conditions:
 
     finetune: dict[str, Any]
     """Length and recipe of the fine-tune before the reward."""
+    fidelity: dict[str, Any]
+    """What of the measurement is approximate."""
     score: dict[str, Any]
     """Name and settings."""
     scoring: dict[str, Any]
@@ -51,6 +53,7 @@ class Conditions:
             raise ValueError(f"the baseline in {baseline.folder} has no fingerprints: it was not prepared")
         return cls(
             finetune=workload.finetune.model_dump(mode="json", exclude={"after_layer", "at_end"}),
+            fidelity=workload.fidelity.model_dump(mode="json"),
             score=workload.score.model_dump(mode="json"),
             scoring=workload.scoring.model_dump(mode="json"),
             data_seed=workload.data_seed,

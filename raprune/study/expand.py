@@ -77,6 +77,8 @@ def load_study(
     expansion = _Expansion(document, checker, preset if preset in list(PRESETS) else "default", layer_names)
     expansion.run()
     trials, spec = tuple(expansion.trials.values()), spec or StudySpec(name="unnamed")
+    if spec.evaluators.engine == "naive" and not all(trial.fidelity.is_full for trial in trials):
+        checker.complain("evaluators.engine", "must be exact where fidelity is set: engine naive has no fidelities")
     plan = StudyPlan(spec, trials, expansion.axes, document, expansion.origins)
     if checker.problems:
         raise UnsoundStudy(checker.problems, plan, checker.ways_on)

@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from raprune.registry import Settings
 from raprune.seeds import NUMERICS_VERSION, digest
+from raprune.study.fidelity import FidelitySpec
 from raprune.study.wording import closest, shown
 
 MIN_DROP_BOUND = 0.1
@@ -17,7 +18,7 @@ MAX_THREADS = 1024
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
-NEW_FIELDS = ("round_to",)
+NEW_FIELDS = ("round_to", "fidelity")
 """Fields of a trial that its first ids did not know: at their default they are left out of the id, so that results
 which are older than a field stay those of the trial."""
 
@@ -117,7 +118,7 @@ class EvaluatorsSpec(Settings):
     engine: Literal["exact", "naive"] = "exact"
     """``naive`` is plain PyTorch, the reference: the whole network, masked, for every candidate."""
     cache_gib: float = Field(default=2.0, ge=0)
-    """Memory one evaluator may use to keep activations of the layers below the one being decided, in GiB."""
+    """Memory of a host (on a GPU: of an evaluator) to keep activations of the layers below the decided one in, GiB."""
 
     @field_validator("count")
     @classmethod
@@ -146,6 +147,8 @@ class TrialSpec(Settings):
     """The other way to say it: the validation score, in percent, that must be kept."""
     finetune: FinetuneSpec = FinetuneSpec()
     scoring: ScoringSpec = ScoringSpec()
+    fidelity: FidelitySpec = FidelitySpec()
+    """What of a candidate's measurement is approximate."""
     seed: int = Field(default=0, ge=0)
     """Of the method's own draws."""
     data_seed: int = Field(default=0, ge=0)
@@ -200,12 +203,24 @@ class TrialSpec(Settings):
             raise PydanticCustomError("rule", message, {"at": "score_floor"})
         return self
 
+    @model_validator(mode="after")
+    def _something_to_approximate(self) -> TrialSpec:
+        full = self.finetune.before_reward
+        shorter, trained = self.fidelity.finetune_steps, full.steps or full.epochs
+        if not trained and (shorter is not None or self.fidelity.finetune == "suffix"):
+            message = "must have no finetune_steps and no suffix where finetune.before_reward is none"
+            raise PydanticCustomError("rule", message, {"at": "fidelity"})
+        if shorter is not None and full.steps and shorter > full.steps:
+            message = f"must have finetune_steps of at most finetune.before_reward, {full.steps}; got {shorter}"
+            raise PydanticCustomError("rule", message, {"at": "fidelity"})
+        return self
+
     @property
-    def fidelity(self) -> str:
+    def fidelity_name(self) -> str:
         """What a candidate's score was measured with, as the ``fidelity`` column holds it."""
         length = self.finetune.before_reward
         unit, number = ("epochs", length.epochs) if length.epochs is not None else ("steps", length.steps)
-        return f"finetune={number} {unit}" if number else "forward only"
+        return self.fidelity.name(f"finetune={number} {unit}" if number else "forward only")
 
     @property
     def trial_id(self) -> str:

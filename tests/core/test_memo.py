@@ -15,6 +15,7 @@ from raprune.memo import Conditions, Memo
 from raprune.memo.conditions import key_of
 from raprune.memo.fingerprints import of_data
 from raprune.scoring import Tally
+from raprune.study.fidelity import FidelitySpec
 from raprune.study.schema import Choice, FinetuneLength, FinetuneSpec, ModelChoice, ScoringSpec
 from raprune.workload import Baseline, Workload
 
@@ -45,6 +46,7 @@ def known(memo: Memo, *keys: str) -> list[Tally | None]:
 
 PARTS: dict[str, Any] = {
     "finetune": {**CONDITIONS.finetune, "batch_size": 65},
+    "fidelity": {**CONDITIONS.fidelity, "val_images": 5},
     "score": {"name": "top1_accuracy", "settings": {"other": 1}},
     "scoring": {**CONDITIONS.scoring, "threads": 2},
     "data_seed": 1,
@@ -81,6 +83,7 @@ CHANGES: dict[str, Any] = {
     "finetune": FinetuneSpec(before_reward=FinetuneLength(epochs=2)),
     "data_seed": 1,
     "residual": "coupled",
+    "fidelity": FidelitySpec(racing=2.0),
 }
 ELSEWHERE = {"key", "model", "dataset", "baseline_key", "folder"}
 """In the state's hash, the fingerprints, or no part of what is computed."""

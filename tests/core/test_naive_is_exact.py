@@ -72,8 +72,13 @@ def masks(engine: Engine, layer: str, number: int) -> list[Tensor]:
 RESIDUAL = [(name, "independent") for name in NETWORKS] + [("resnet18", "coupled"), ("cifar_resnet", "coupled")]
 
 
-@pytest.mark.parametrize("steps", [0, 5])
-@pytest.mark.parametrize(("name", "residual"), RESIDUAL)
+QUICK = [("resnet18", "independent", 5), ("segnet", "independent", 5)] + [(*of, 0) for of in RESIDUAL]
+SLOW = [(*of, 5) for of in RESIDUAL if (*of, 5) not in QUICK]
+
+
+@pytest.mark.parametrize(
+    ("name", "residual", "steps"), QUICK + [pytest.param(*of, marks=pytest.mark.slow) for of in SLOW]
+)
 def test_counts_are_identical_in_float64(name: str, residual: str, steps: int) -> None:
     exact, naive = engines(name, steps, residual)
     seen = set()
@@ -85,3 +90,17 @@ def test_counts_are_identical_in_float64(name: str, residual: str, steps: int) -
                 assert fast == slow, layer
                 seen.add(str(fast.counts))
     assert len(seen) > 2
+
+
+@pytest.mark.parametrize(("name", "residual"), RESIDUAL)
+def test_masks_in_one_launch_give_the_same_counts(name: str, residual: str) -> None:
+    network, splits = network_and_splits(name)
+    score = "top1_accuracy" if splits.val.labels_B.dim() == 1 else "global_accuracy"
+    one, several = (engine_of(network, splits, 0, residual, score=score, stacked=stacked) for stacked in (False, True))
+    state = State.baseline("baseline")
+    for layer in list(one.graph.groups)[:5]:
+        asked = masks(one, layer, 3)
+        for lowest in (None, 20.0):
+            found = [scored.tally for scored in several.evaluate_many(state, layer, asked, lowest, [None] * 3)]
+            assert found == [one.evaluate(state, layer, mask, lowest).tally for mask in asked]
+    assert several.launches > 0

@@ -12,6 +12,7 @@ from raprune.results import read_study
 from raprune.rounding import round_up
 from raprune.seeds import NUMERICS_VERSION, digest
 from raprune.study import TrialSpec
+from raprune.study.schema import NEW_FIELDS
 from tests.launch.runs import run_tiny
 from tests.tiny import EngineEvaluator, Trained, candidates_of, engine_of
 
@@ -46,7 +47,7 @@ def spec(**changes: object) -> TrialSpec:
 
 def test_ids_from_before_the_setting_stay() -> None:
     plain = spec()
-    known = plain.model_dump(mode="json", exclude={"study", "round_to"})
+    known = plain.model_dump(mode="json", exclude={"study", *NEW_FIELDS})
     assert plain.trial_id == spec(round_to=1).trial_id == digest(known, NUMERICS_VERSION)
     assert spec(round_to=8).trial_id not in (plain.trial_id, spec(round_to=16).trial_id)
     assert spec(round_to=8).baseline_key == plain.baseline_key

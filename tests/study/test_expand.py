@@ -111,7 +111,7 @@ def test_defaults_without_a_preset(tmp_path: Path) -> None:
     assert trial.layers == "all"
     assert (trial.drop_bound, trial.score_floor) == (2.0, None)
     assert trial.reward.settings == {"floor": -1.0}
-    assert trial.fidelity == "forward only"
+    assert trial.fidelity_name == "forward only"
 
 
 def test_preset_paper_pins_the_published_setting(tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_preset_paper_pins_the_published_setting(tmp_path: Path) -> None:
     assert trial.reward.settings == {"floor": "none"}
     assert trial.finetune.before_reward.epochs == 1
     assert trial.finetune.after_layer.epochs == 1
-    assert trial.fidelity == "finetune=1 epochs"
+    assert trial.fidelity_name == "finetune=1 epochs"
 
 
 def test_the_file_wins_over_its_preset(tmp_path: Path) -> None:

@@ -1,0 +1,131 @@
+"""Rows 9 and 10 of benchmarks/pool.py: evaluators that sleep; Ray, the dispatcher and the agent are the real ones."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import resource
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from raprune.deciding import Evaluation, LayerView
+from raprune.evaluators.dispatch import Call, Dispatcher
+from raprune.launch.cluster import connect
+from raprune.methods.agent import Agent, AgentSettings
+from raprune.study.schema import EvaluatorsSpec
+
+
+class Sleeper:
+    """A simulated evaluator."""
+
+    async def evaluate(self, items: list[Any], seconds: float) -> list[Any]:
+        await asyncio.sleep(seconds * len(items))
+        return items
+
+    async def ping(self) -> None: ...
+
+
+@contextlib.contextmanager
+def sleepers(number: int, slots: int) -> Iterator[list[Any]]:
+    connect(None, "pool", EvaluatorsSpec(device="cpu"), "auto", 1)
+    import ray
+
+    try:
+        actor = ray.remote(num_cpus=0.001, max_concurrency=slots, max_restarts=-1, max_task_retries=0)(Sleeper)
+        actors = [actor.remote() for _ in range(number)]
+        ray.get([a.ping.remote() for a in actors])
+        yield actors
+    finally:
+        ray.shutdown()
+
+
+def scoring(actors: Sequence[Any], first: int, seconds: float) -> Callable[[Sequence[Any]], list[Any]]:
+    """What scores masks for one simulated trial: the project's dispatcher on sleeping actors."""
+    dispatcher = Dispatcher(actors, first)
+
+    def evaluate(masks: Sequence[Any]) -> list[Any]:
+        calls = [Call([mask], [index]) for index, mask in enumerate(masks)]
+        return dispatcher.run(calls, lambda actor, items: actor.evaluate.remote(items, seconds), "sleeping")
+
+    return evaluate
+
+
+def many(number: int, slots: int, trials: int, masks: int, seconds: float = 0.5, window_s: float = 15.0) -> None:
+    with sleepers(number, slots) as actors:
+        done, stop = [0] * trials, threading.Event()
+
+        def trial(index: int) -> None:
+            evaluate = scoring(actors, index * number // trials, seconds)
+            while not stop.is_set():
+                done[index] += len(evaluate([bytes(512)] * masks))
+
+        threads = [threading.Thread(target=trial, args=(index,)) for index in range(trials)]
+        for thread in threads:
+            thread.start()
+        time.sleep(5 + 2 * seconds)
+        before, used, began = sum(done), _processor_s(), time.perf_counter()
+        time.sleep(window_s)
+        wall, scored, used = time.perf_counter() - began, sum(done) - before, _processor_s() - used
+        stop.set()
+        for thread in threads:
+            thread.join()
+    print(f"{number} evaluators of {slots} slots, {trials} trials of {masks} masks an update, {wall:.0f} s:")
+    print(f"{scored / wall:.0f} calls a second, busy {scored * seconds / wall / number / slots:.0%}, "
+          f"driver {used / wall:.2f} cores ({1e6 * used / max(1, scored):.0f} us a call)")  # fmt: skip
+
+
+def _processor_s() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def few(seconds: float, updates: int, masks: int = 5, num_filters: int = 128) -> None:
+    settings = AgentSettings(masks_per_update=masks, min_updates=updates, max_updates=updates, decision="reward",
+                             converged_entropy=0.0)  # fmt: skip
+    weights = torch.randn(num_filters, num_filters * 9, generator=torch.Generator().manual_seed(0))
+    torch.set_num_threads(1)
+    for number in (1, 2, 6):
+        with sleepers(number, 1) as actors:
+            for trials in sorted({1, max(2, math.ceil(2 * number / masks))}):
+                shares: list[float] = [0.0] * trials
+                wall, scored = _agents(actors, trials, seconds, LayerView("layer", weights), Agent(settings), shares)
+                print(f"{number} evaluators, {trials} trial{'s' * (trials > 1)}, {seconds} s a mask: busy "
+                      f"{scored * seconds / wall / number:.0%}, of a trial {statistics.mean(shares):.1%} is scoring, "
+                      f"{wall:.1f} s")  # fmt: skip
+
+
+def _agents(
+    actors: Sequence[Any], trials: int, seconds: float, view: LayerView, agent: Agent, shares: list[float]
+) -> tuple[float, int]:
+    """Seconds and masks scored of real agents on sleeping evaluators; of each, the share of time its masks took."""
+    counts = [0] * trials
+
+    def trial(index: int) -> None:
+        score, inside = scoring(actors, index, seconds), 0.0
+
+        def evaluate(masks: Sequence[Tensor], *, policy_entropy: float | None = None) -> list[Evaluation]:
+            nonlocal inside
+            began = time.perf_counter()
+            kept = [mask.float().mean().item() for mask in masks]
+            counts[index] += len(score(kept))
+            inside += time.perf_counter() - began
+            return [Evaluation(1 - share, 90.0, 1.0, True) for share in kept]
+
+        began = time.perf_counter()
+        agent.decide(view, evaluate, torch.Generator().manual_seed(index))
+        shares[index] = inside / (time.perf_counter() - began)
+
+    threads = [threading.Thread(target=trial, args=(index,)) for index in range(trials)]
+    began = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return time.perf_counter() - began, sum(counts)

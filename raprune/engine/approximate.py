@@ -1,0 +1,196 @@
+"""Scoring at a named fidelity: cheaper than the full measurement, and not equal to it.
+
+On a part of val a candidate's score is that of its parent state on all of val, less what the candidate loses against
+the parent on the part: the paired difference has a far smaller error than the candidate's own score has. With racing,
+images are seen in a random order and a score is the least upper bound found on the way to it, its own value at the
+end included; so a result depends on no floor but the one asked for, and the memo may answer for any.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
+
+import torch
+from torch import Tensor, fx
+
+from raprune.engine.exact import Batches, ExactEngine
+from raprune.engine.prefix import Store
+from raprune.engine.program import compile_module
+from raprune.engine.racing import Race, image_scores
+from raprune.engine.split import Crossing
+from raprune.engine.suffix import Below, above, below, narrowed, recalibrate
+from raprune.errors import InputError
+from raprune.masks import check_keep_mask
+from raprune.scoring import Scored, Tally, advance
+from raprune.seeds import seed_for
+from raprune.state import State
+from raprune.train import train_batches, train_on
+from raprune.workload import Workload
+
+MAX_PARENTS = 8
+"""States whose scores an engine remembers."""
+
+
+@dataclass(frozen=True)
+class Parent:
+    """What a candidate is compared with: the state it is cut from."""
+
+    score: float
+    """On all of val."""
+    ahead: float
+    """Points by which ``score`` is above the score on the images that candidates see."""
+    images: Tensor | None
+    """Scores of those images one by one, in their order; ``None`` without racing."""
+
+
+class ApproximateEngine(ExactEngine):
+    """The exact engine at another fidelity; states are fine-tuned and measured as ever, in full."""
+
+    def __init__(
+        self, workload: Workload, device: str = "cpu", cache_gib: float = 2.0, store: Store | None = None
+    ) -> None:
+        super().__init__(workload, device, cache_gib, store)
+        self.fidelity = workload.fidelity
+        if self.fidelity.racing is not None and self.score.labels == "target":
+            raise InputError(f"fidelity.racing needs a score of labels; {workload.score.name} compares images")
+        self._order = self._chosen()
+        self._parents: OrderedDict[str, Parent] = OrderedDict()
+
+    def evaluate(
+        self, state: State, layer: str, mask: Tensor, lowest: float | None, start: Tally | None = None
+    ) -> Scored:
+        """As the contract says, at the workload's fidelity; with racing ``start`` is not used."""
+        began = time.perf_counter()
+        check_keep_mask(mask, self.graph.group(layer).num_filters)
+        tally = None if self.fidelity.racing is not None else start
+        first = 0 if tally is None else tally.num_images
+        batches = self._candidate(state, layer, mask, first)
+        with torch.inference_mode():
+            tally = self._tally(state, batches, lowest, tally)
+        return Scored(tally.score(lowest), tally.num_images - first, time.perf_counter() - began, tally)
+
+    def _tally(self, state: State, batches: Batches, lowest: float | None, tally: Tally | None) -> Tally:
+        parent, z = self._parent(state), self.fidelity.racing
+        race = None if z is None or parent.images is None else Race(z, parent.score, parent.images)
+        whole, least = self.score.whole(self.splits.val.labels_B[self._order]).cpu(), float("inf")
+        for logits, labels in batches:
+            found = logits()
+            tally = advance(self.score, tally, found, labels, whole)
+            highest = tally.highest + parent.ahead
+            if race is not None:
+                least = min(least, race.bound(image_scores(self.score, found, labels)))
+            tally = replace(tally, highest=min(least, highest))
+            if tally.decides(lowest):
+                break
+        assert tally is not None
+        return tally
+
+    def _candidate(self, state: State, layer: str, mask: Tensor, first: int) -> Batches:
+        kind, steps = self.fidelity.finetune, self._reward_steps()
+        if kind == "recalibrate" or (kind == "suffix" and steps):
+            return self._above(state, layer, mask, first)
+        if self.fidelity.finetune_steps is None:
+            return super()._candidate(state, layer, mask, first)
+        network = self.build(state.cut(self.graph, layer, mask))
+        self._train(network, steps, state.version, "reward")
+        return self._trained(network, first)
+
+    def _reward_steps(self) -> int:
+        steps = self.fidelity.finetune_steps
+        return self._num_steps(self.workload.finetune.before_reward) if steps is None else steps
+
+    def _trained(self, network: torch.nn.Module, first: int) -> Batches:
+        assert isinstance(network, fx.GraphModule)
+        forward = compile_module(network)
+        for _, some in self._val_batches(first):
+            images = self._input(self.splits.val.images_BCHW[some])
+            yield partial(forward, images), self.splits.val.labels_B[some]
+
+    def _above(self, state: State, layer: str, mask: Tensor, first: int) -> Batches:
+        """With the part above the layer trained or recalibrated, on what the part below gives, which stays."""
+        network = self.build(state.cut(self.graph, layer, mask))
+        assert isinstance(network, fx.GraphModule)
+        part, of_state = above(network, self.graph, layer), self._below(state, layer)
+        indices, seed = of_state.indices(mask), seed_for(self.workload.data_seed, state.version, "reward")
+        if self.fidelity.finetune == "recalibrate":
+            some = self._train_values(state, of_state, seed, self.fidelity.recalibration_batches)
+            recalibrate(part, (narrowed(values, indices, copies=True) for values, _ in some))
+        else:
+            steps = self._reward_steps()
+            all_steps = self._train_values(state, of_state, seed, steps)
+            batches = ((narrowed(values, indices, copies=True), labels) for values, labels in all_steps)
+            train_on(part, batches, self.score, self.workload.recipe, steps, seed)
+        return self._scored_above(part, state, of_state, indices, first)
+
+    def _scored_above(
+        self, part: fx.GraphModule, state: State, of_state: Below, indices: list[Tensor | None], first: int
+    ) -> Batches:
+        forward, key = compile_module(part), self.prefix_key(state, of_state.layer)
+
+        def compute(some: Tensor) -> Crossing:
+            values: Crossing = of_state.prefix(self._input(self.splits.val.images_BCHW[some]))
+            return values
+
+        for index, some in self._val_batches(first):
+            values = narrowed(self.store.batch(key, index, partial(compute, some)), indices)
+            yield partial(forward, *values), self.splits.val.labels_B[some]
+
+    def _train_values(self, state: State, of_state: Below, seed: int, number: int) -> Iterator[tuple[Crossing, Tensor]]:
+        """What the part below gives for the first training batches, and their labels; kept as far as there is room."""
+        dtype = next(self.traced.network.parameters()).dtype
+        batches = train_batches(self.splits, self.workload.recipe.batch_size, number, seed, dtype)
+        made = 0
+
+        def compute(index: int) -> Crossing:
+            nonlocal made
+            images, labels = next(islice(batches, index - made, None))
+            made = index + 1
+            with torch.no_grad():
+                return (*of_state.prefix(images), labels)
+
+        key = f"{self.prefix_key(state, of_state.layer)}-train"
+        for index in range(number):
+            *values, labels = self.store.batch(key, index, partial(compute, index))
+            yield tuple(values), labels
+
+    def _below(self, state: State, layer: str) -> Below:
+        built, name = self.built(state), f"below {layer}"
+        if name not in built.programs:
+            with torch.inference_mode():
+                built.programs[name] = below(built.network, self.graph, layer, state.keep_masks(), built.convs)
+        found: Below = built.programs[name]
+        return found
+
+    def _chosen(self) -> Tensor:
+        """Val's images that candidates see: the fragile first, or with racing in a random order."""
+        number = self.fidelity.val_images
+        generator = torch.Generator().manual_seed(seed_for(self.workload.data_seed, "val_images"))
+        drawn = torch.randperm(len(self._order), generator=generator)[:number].to(self._order.device)
+        return self._order[torch.isin(self._order, drawn)] if self.fidelity.racing is None else drawn
+
+    def _parent(self, state: State) -> Parent:
+        if state.version not in self._parents:
+            self._parents[state.version] = self._measured(state)
+            while len(self._parents) > MAX_PARENTS:
+                self._parents.popitem(last=False)
+        return self._parents[state.version]
+
+    def _measured(self, state: State) -> Parent:
+        if self.fidelity.val_images is None and self.fidelity.racing is None:
+            return Parent(0.0, 0.0, None)
+        val, forward = self.splits.val, self._forward(state)
+        counts, images = [], []
+        for _, some in self._val_batches(0):
+            logits, labels = forward(self._input(val.images_BCHW[some])), val.labels_B[some]
+            counts.append(self.score.counts(logits, labels).cpu())
+            if self.fidelity.racing is not None:
+                images.append(image_scores(self.score, logits, labels))
+        seen = self.score.value(torch.stack(counts).sum(0), self.score.whole(val.labels_B[self._order]).cpu())
+        is_all = len(self._order) == len(val)
+        score = seen if is_all else self.measure(state, "val")
+        return Parent(score, score - seen, torch.cat(images) if images else None)
