@@ -4,8 +4,8 @@ Source: Lavin and Gray, *Fast Algorithms for Convolutional Neural Networks*, arX
 section 4.3. Departures: the transforms of a tile are one matrix each (the Kronecker square of the paper's), so that
 every step is a matrix product of a tuned library; images go through in parts that stay in the processor's caches.
 
-The multiply-adds that are left run at the library's best rate, so that a large convolution takes half the time of a
-direct one. Rounding grows by about four times a layer and stays far under the bound of the exactness rules
+The multiply-adds that are left run at the library's best rate, so that a large convolution takes two thirds of the time
+of a direct one. Rounding grows by about four times a layer and stays far under the bound of the exactness rules
 (``benchmarks/README.md`` has the figures).
 
 Shapes: B images, C channels, K filters, H x W pixels, T tiles of 4x4 outputs from 6x6 inputs.
