@@ -190,7 +190,7 @@ class Bench:
             with torch.inference_mode():
                 network, whole = self.exact.build(cut), self.exact._whole(self.exact.splits.val)
                 plain = partial(score_batches, naive.score, naive._batches(network, naive.splits.val), whole)
-                fast = partial(score_batches, naive.score, self.exact._whole_network(cut, 0), whole)
+                fast = partial(score_batches, naive.score, self.exact._whole_network(network, 0), whole)
                 calls = [
                     partial(naive.evaluate, state, name, mask, None),
                     plain,

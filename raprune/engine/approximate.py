@@ -94,22 +94,11 @@ class ApproximateEngine(ExactEngine):
         kind, steps = self.fidelity.finetune, self._reward_steps()
         if kind == "recalibrate" or (kind == "suffix" and steps):
             return self._above(state, layer, mask, first)
-        if self.fidelity.finetune_steps is None:
-            return super()._candidate(state, layer, mask, first)
-        network = self.build(state.cut(self.graph, layer, mask))
-        self._train(network, steps, state.version, "reward")
-        return self._trained(network, first)
+        return super()._candidate(state, layer, mask, first)
 
     def _reward_steps(self) -> int:
         steps = self.fidelity.finetune_steps
-        return self._num_steps(self.workload.finetune.before_reward) if steps is None else steps
-
-    def _trained(self, network: torch.nn.Module, first: int) -> Batches:
-        assert isinstance(network, fx.GraphModule)
-        forward = compile_module(network)
-        for _, some in self._val_batches(first):
-            images = self._input(self.splits.val.images_BCHW[some])
-            yield partial(forward, images), self.splits.val.labels_B[some]
+        return super()._reward_steps() if steps is None else steps
 
     def _above(self, state: State, layer: str, mask: Tensor, first: int) -> Batches:
         """With the part above the layer trained or recalibrated, on what the part below gives, which stays."""
@@ -132,12 +121,8 @@ class ApproximateEngine(ExactEngine):
     ) -> Batches:
         forward, key = compile_module(part), self.prefix_key(state, of_state.layer)
 
-        def compute(some: Tensor) -> Crossing:
-            values: Crossing = of_state.prefix(self._input(self.splits.val.images_BCHW[some]))
-            return values
-
         for index, some in self._val_batches(first):
-            values = narrowed(self.store.batch(key, index, partial(compute, some)), indices)
+            values = narrowed(self._crossing(of_state.prefix, key, index, some), indices)
             yield partial(forward, *values), self.splits.val.labels_B[some]
 
     def _train_values(self, state: State, of_state: Below, seed: int, number: int) -> Iterator[tuple[Crossing, Tensor]]:

@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, fx, nn
 
 from raprune.engine.base import Engine, Forward
 from raprune.engine.prefix import LocalStore, Store
-from raprune.engine.program import compile_module
+from raprune.engine.program import Program, compile_module
 from raprune.engine.split import Crossing, Halves, split
 from raprune.masks import check_keep_mask
 from raprune.scoring import Scored, Tally, score_batches
@@ -49,12 +49,16 @@ class ExactEngine(Engine):
 
     def _candidate(self, state: State, layer: str, mask: Tensor, first: int) -> Batches:
         """What the candidate gives for val's images, after the fine-tune before the reward."""
-        if self._num_steps(self.workload.finetune.before_reward):
-            candidate = self.finetune(state.cut(self.graph, layer, mask), "reward", state.version)
-            return self._whole_network(candidate, first)
-        if (halves := self._halves(state, layer)) is not None:
+        num_steps = self._reward_steps()
+        if num_steps == 0 and (halves := self._halves(state, layer)) is not None:
             return self._suffix(halves, self.prefix_key(state, layer), mask, first)
-        return self._whole_network(state.cut(self.graph, layer, mask), first)
+        network = self.build(state.cut(self.graph, layer, mask))
+        if num_steps:
+            self._train(network, num_steps, state.version, "reward")
+        return self._whole_network(network, first)
+
+    def _reward_steps(self) -> int:
+        return self._num_steps(self.workload.finetune.before_reward)
 
     def _halves(self, state: State, layer: str) -> Halves | None:
         built = self.built(state)
@@ -68,26 +72,26 @@ class ExactEngine(Engine):
         """The part above the layer, on what the part below gave once for all candidates."""
         logits = halves.candidate(mask)
         for index, some in self._val_batches(first):
-            values = self._crossing(halves, key, index, some)
+            values = self._crossing(halves.prefix, key, index, some)
             yield partial(logits, values), self.splits.val.labels_B[some]
 
     def prefix_key(self, state: State, layer: str) -> str:
         """What the values below a layer are kept under."""
         return f"{self.workload.key}-{state.version}-{layer}"
 
-    def _crossing(self, halves: Halves, key: str, index: int, some: Tensor) -> Crossing:
+    def _crossing(self, prefix: Program, key: str, index: int, some: Tensor) -> Crossing:
         """What the part below a layer gives for a batch of val, kept or computed."""
 
         def compute() -> Crossing:
-            below: Crossing = halves.prefix(self._input(self.splits.val.images_BCHW[some]))
+            below: Crossing = prefix(self._input(self.splits.val.images_BCHW[some]))
             return below
 
         return self.store.batch(key, index, compute)
 
-    def _whole_network(self, state: State, first: int) -> Batches:
+    def _whole_network(self, network: nn.Module, first: int) -> Batches:
         """By a network built for this once."""
-        network = self.build(state)
-        forward: Forward = compile_module(network)  # type: ignore[arg-type]
+        assert isinstance(network, fx.GraphModule)
+        forward: Forward = compile_module(network)
         for _, some in self._val_batches(first):
             images = self._input(self.splits.val.images_BCHW[some])
             yield partial(forward, images), self.splits.val.labels_B[some]

@@ -35,7 +35,7 @@ class StackedEngine(ExactEngine):
     ) -> list[Scored]:
         """Scores of candidates that are seen for the first time, stacked; others, and fine-tuned ones, one by one."""
         halves = None
-        if not self._num_steps(self.workload.finetune.before_reward) and len(masks) > 1 and not any(starts):
+        if not self._reward_steps() and len(masks) > 1 and not any(starts):
             halves = self._halves(state, layer)
         if halves is None or not _reads_directly(halves):
             return super().evaluate_many(state, layer, masks, lowest, starts)
@@ -54,7 +54,7 @@ class StackedEngine(ExactEngine):
             open_ones = [m for m, tally in enumerate(tallies) if tally is None or not tally.decides(lowest)]
             if not open_ones:
                 break
-            values, labels = self._crossing(halves, key, index, some), self.splits.val.labels_B[some]
+            values, labels = self._crossing(halves.prefix, key, index, some), self.splits.val.labels_B[some]
             for part in _parts(open_ones, nbytes(values)):
                 self.launches += 1
                 logits = halves.suffix(*_stack(values, [keep[m] for m in part]))
