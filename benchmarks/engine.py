@@ -30,7 +30,7 @@ from raprune.engine import ExactEngine, NaiveEngine
 from raprune.measure import count_macs
 from raprune.scoring import score_batches
 from raprune.state import State
-from raprune.study.schema import FinetuneLength
+from raprune.study.parts import FinetuneLength
 
 FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
 

@@ -33,7 +33,7 @@ from raprune.results import TrialStore
 from raprune.state import State
 from raprune.study import load_study
 from raprune.study.fidelity import FidelitySpec
-from raprune.study.schema import EvaluatorsSpec, FinetuneLength
+from raprune.study.parts import EvaluatorsSpec, FinetuneLength
 from raprune.workload import Baseline, Workload
 
 STUDY = Path(__file__).with_name("fidelities.yaml")

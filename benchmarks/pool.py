@@ -34,7 +34,7 @@ from raprune.launch.on_ray import RayRunner, ray_runner
 from raprune.methods.agent import sample_masks
 from raprune.state import State
 from raprune.study import load_study
-from raprune.study.schema import EvaluatorsSpec, ScoringSpec
+from raprune.study.parts import EvaluatorsSpec, ScoringSpec
 from raprune.workload import Workload
 
 STUDY = """

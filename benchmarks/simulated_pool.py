@@ -19,7 +19,7 @@ from raprune.deciding import Evaluation, LayerView
 from raprune.evaluators.dispatch import Call, Dispatcher
 from raprune.launch.cluster import connect
 from raprune.methods.agent import Agent, AgentSettings
-from raprune.study.schema import EvaluatorsSpec
+from raprune.study.parts import EvaluatorsSpec
 
 
 class Sleeper:

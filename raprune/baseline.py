@@ -22,7 +22,8 @@ from raprune.registry import SCORES
 from raprune.results import write_json
 from raprune.scoring import Score, score_batches
 from raprune.seeds import seed_for
-from raprune.study.schema import BaselineSpec, TrialSpec
+from raprune.study.parts import BaselineSpec
+from raprune.study.schema import TrialSpec
 from raprune.train import Recipe, steps_per_epoch, train
 from raprune.weights import load_checkpoint, save_safetensors
 from raprune.workload import BASELINE_FILE, WEIGHTS_FILE, Baseline, build_network, load_data, own_code, trace_model

@@ -16,7 +16,8 @@ from raprune.graph import Traced, trace
 from raprune.registry import DATASETS, MODELS, SCORES, source_of
 from raprune.scoring import Score
 from raprune.study.fidelity import FidelitySpec
-from raprune.study.schema import Choice, FinetuneSpec, ModelChoice, ScoringSpec, TrialSpec
+from raprune.study.parts import FinetuneSpec, ScoringSpec
+from raprune.study.schema import Choice, ModelChoice, TrialSpec
 from raprune.train import Recipe
 from raprune.weights import load_safetensors
 

@@ -21,7 +21,8 @@ from raprune.models.vgg16 import Vgg16
 from raprune.registry import DATASETS, REWARDS, SCORES
 from raprune.scoring import Score, Tally
 from raprune.state import State
-from raprune.study.schema import Choice, FinetuneLength, FinetuneSpec, ModelChoice, ScoringSpec
+from raprune.study.parts import FinetuneLength, FinetuneSpec, ScoringSpec
+from raprune.study.schema import Choice, ModelChoice
 from raprune.train import Recipe, steps_per_epoch, train
 from raprune.workload import Workload
 

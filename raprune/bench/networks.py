@@ -15,7 +15,8 @@ from raprune.errors import InputError
 from raprune.graph import Traced
 from raprune.measure import count_macs
 from raprune.results import TrialStore
-from raprune.study.schema import ModelChoice, ScoringSpec
+from raprune.study.parts import ScoringSpec
+from raprune.study.schema import ModelChoice
 from raprune.surgery import build, cut_tensors
 from raprune.weights import read_state_dict
 from raprune.workload import WEIGHTS_FILE, Baseline, build_network, trace_model

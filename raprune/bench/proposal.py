@@ -13,7 +13,7 @@ from torch import nn
 
 from raprune.bench.backends import images
 from raprune.bench.networks import BenchTrial
-from raprune.study.schema import ScoringSpec
+from raprune.study.parts import ScoringSpec
 
 SMALLEST, LARGEST = 8, 512
 LONGEST_S = 2.0

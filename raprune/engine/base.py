@@ -22,7 +22,7 @@ from raprune.pictures import choose_pictures
 from raprune.scoring import Scored, Tally, score_batches
 from raprune.seeds import seed_for
 from raprune.state import State
-from raprune.study.schema import FinetuneLength
+from raprune.study.parts import FinetuneLength
 from raprune.surgery import build
 from raprune.train import steps_per_epoch, train
 from raprune.workload import Workload

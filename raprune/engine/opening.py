@@ -9,7 +9,7 @@ from raprune.engine.naive import NaiveEngine
 from raprune.engine.prefix import Store
 from raprune.engine.stacked import StackedEngine
 from raprune.errors import InputError
-from raprune.study.schema import EvaluatorsSpec
+from raprune.study.parts import EvaluatorsSpec
 from raprune.workload import Workload
 
 

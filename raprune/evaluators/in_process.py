@@ -12,7 +12,7 @@ from raprune.evaluating import EvaluatedMask, PoolAddress, Purpose
 from raprune.registry import EVALUATORS
 from raprune.scoring import Tally
 from raprune.state import State
-from raprune.study.schema import EvaluatorsSpec
+from raprune.study.parts import EvaluatorsSpec
 from raprune.workload import Workload
 
 _ENGINES: dict[tuple[str, str], Engine] = {}

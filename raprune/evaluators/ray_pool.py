@@ -21,7 +21,8 @@ from raprune.masks import pack, unpack
 from raprune.registry import EVALUATORS, add_import_path
 from raprune.scoring import Tally
 from raprune.state import State
-from raprune.study.schema import EvaluatorsSpec, TrialSpec
+from raprune.study.parts import EvaluatorsSpec
+from raprune.study.schema import TrialSpec
 from raprune.workload import Workload
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from raprune.errors import InputError
-from raprune.study.schema import EvaluatorsSpec
+from raprune.study.parts import EvaluatorsSpec
 
 TRIAL_CPUS = 0.05
 QUIET = {

@@ -16,7 +16,7 @@ from raprune.registry import EVALUATORS, add_import_path
 from raprune.results import TrialStore, write_text
 from raprune.rows import describe_error, unfinished_row
 from raprune.study import TrialSpec
-from raprune.study.schema import EvaluatorsSpec
+from raprune.study.parts import EvaluatorsSpec
 from raprune.trial import TrialContext, run_trial
 from raprune.workload import Baseline, Workload
 

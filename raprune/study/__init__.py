@@ -2,7 +2,8 @@
 
 from raprune.study.check import by_line
 from raprune.study.expand import StudyPlan, UnsoundStudy, load_study
-from raprune.study.schema import Choice, FinetuneLength, FinetuneSpec, ModelChoice, StudySpec, TrialSpec
+from raprune.study.parts import FinetuneLength, FinetuneSpec
+from raprune.study.schema import Choice, ModelChoice, StudySpec, TrialSpec
 
 __all__ = [
     "Choice", "FinetuneLength", "FinetuneSpec", "ModelChoice", "StudyPlan", "StudySpec", "TrialSpec", "UnsoundStudy",

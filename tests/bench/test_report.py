@@ -17,7 +17,7 @@ from raprune.bench.proposal import Proposal, propose
 from raprune.bench.report import heading, proposal_lines, remarks, speed_table
 from raprune.bench.timing import Times
 from raprune.results import read_study
-from raprune.study.schema import ScoringSpec
+from raprune.study.parts import ScoringSpec
 
 
 def cell(old_s: float, new_s: float, batch_size: int = 1, backend: str = "eager") -> Cell:

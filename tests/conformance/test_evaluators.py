@@ -17,7 +17,7 @@ from raprune.registry import EVALUATORS
 from raprune.scoring import Tally
 from raprune.state import State
 from raprune.study import load_study
-from raprune.study.schema import EvaluatorsSpec
+from raprune.study.parts import EvaluatorsSpec
 from raprune.workload import Workload
 from tests.launch.runs import Watch
 from tests.tiny import write_study

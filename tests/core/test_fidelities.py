@@ -24,7 +24,7 @@ from raprune.seeds import seed_for
 from raprune.state import State
 from raprune.study import TrialSpec, load_study
 from raprune.study.fidelity import FidelitySpec
-from raprune.study.schema import EvaluatorsSpec
+from raprune.study.parts import EvaluatorsSpec
 from raprune.train import train_batches
 from tests.core.test_memo import BASELINE, WORKLOAD
 from tests.core.test_naive_is_exact import a_state, network_and_splits

@@ -16,7 +16,8 @@ from raprune.memo.conditions import key_of
 from raprune.memo.fingerprints import of_data
 from raprune.scoring import Tally
 from raprune.study.fidelity import FidelitySpec
-from raprune.study.schema import Choice, FinetuneLength, FinetuneSpec, ModelChoice, ScoringSpec
+from raprune.study.parts import FinetuneLength, FinetuneSpec, ScoringSpec
+from raprune.study.schema import Choice, ModelChoice
 from raprune.workload import Baseline, Workload
 
 FINETUNE = FinetuneSpec(before_reward=FinetuneLength(steps=2))

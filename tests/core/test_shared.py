@@ -20,7 +20,7 @@ from raprune.engine.shared import HostStore, remove_folder, sweep
 from raprune.engine.split import Crossing
 from raprune.evaluators.ray_pool import EvaluatorProcess
 from raprune.state import State
-from raprune.study.schema import EvaluatorsSpec
+from raprune.study.parts import EvaluatorsSpec
 from tests.tiny import Trained, engine_of
 
 BIG = 10**8

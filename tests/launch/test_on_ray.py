@@ -15,7 +15,7 @@ from raprune.launch.cluster import resources_for
 from raprune.launch.on_ray import ray_runner
 from raprune.results import read_study
 from raprune.study import load_study
-from raprune.study.schema import EvaluatorsSpec
+from raprune.study.parts import EvaluatorsSpec
 from tests.launch.runs import Watch, assert_same_rows, run_tiny
 from tests.tiny import write_study
 

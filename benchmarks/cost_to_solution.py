@@ -1,0 +1,169 @@
+"""Row 11, cost to solution: ``python benchmarks/cost_to_solution.py run paper|ours``, then ``compare``, ``factors``.
+
+``run paper`` runs ``preset: paper`` on the naive engine, ``run ours`` the defaults on the exact one: seeds 0, 1 and 2
+of ``benchmarks/cost_to_solution.yaml`` (``--seed`` for one of them). The processor seconds at which each layer was
+committed are written beside the rows; started again, it goes on from the last committed layer. ``compare`` prints, for
+every seed that both completed, the processor seconds of the published setting, those after which ours had pruned as
+large a share of the filters, their ratio, and the two test drops. ``factors`` times engine and fidelity, one by one, on
+candidates that the published setting sampled; what is left are the defaults, which need fewer candidates.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from raprune.baseline import prepare_baseline
+from raprune.engine import Engine, open_engine
+from raprune.launch.execute import Place, execute
+from raprune.state import State
+from raprune.study import TrialSpec, load_study
+from raprune.study.parts import EvaluatorsSpec, FinetuneLength
+from raprune.workload import Baseline, Workload
+
+STUDY = Path(__file__).with_suffix(".yaml")
+SIDES: dict[str, list[str]] = {
+    "paper": ["preset=paper", "evaluators.engine=naive"],
+    "ours": [],
+}
+"""What each side sets in the study."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One committed layer."""
+
+    layer: str
+    processor_s: float
+    """Since the trial began."""
+    pruning_ratio: float
+    """Of the whole network."""
+
+
+def steps_file(folder: Path, trial: TrialSpec) -> Path:
+    return folder / f"processor-{trial.trial_id}.jsonl"
+
+
+def steps(folder: Path, trial: TrialSpec) -> list[Step]:
+    file = steps_file(folder, trial)
+    return [Step(**json.loads(line)) for line in file.read_text().splitlines()] if file.is_file() else []
+
+
+def run(side: str, folder: Path, seed: int | None) -> None:
+    plan = load_study(STUDY, SIDES[side])
+    place = Place(str(folder), plan.spec.preset, plan.spec.evaluators, 0, "cpu", None)
+    torch.set_num_threads(1)
+    for trial in plan.trials:
+        if seed is not None and trial.seed != seed:
+            continue
+        prepare_baseline(trial, place.baseline_folder(trial), "cpu")
+        known = steps(folder, trial)
+        began = time.process_time() - (known[-1].processor_s if known else 0.0)
+
+        def told(progress: dict[str, Any], began: float = began, trial: TrialSpec = trial) -> None:
+            if "committed_pruning_ratio" not in progress:
+                return
+            step = Step(progress["layer"], time.process_time() - began, progress["pruning_ratio"])
+            with steps_file(folder, trial).open("a") as file:
+                file.write(json.dumps(vars(step)) + "\n")
+            print(f"{side}, seed {trial.seed}: {step.layer} {step.processor_s:.0f} s, "
+                  f"{step.pruning_ratio:.1%} of the filters pruned", flush=True)  # fmt: skip
+
+        print(f"{side}, seed {trial.seed}: {execute(trial, place, told)}", flush=True)
+
+
+def row(folder: Path, trial: TrialSpec) -> dict[str, Any] | None:
+    file = folder / "trials" / trial.trial_id / "trial.parquet"
+    return pq.read_table(file).to_pylist()[0] if file.is_file() else None
+
+
+def compare(folders: dict[str, Path]) -> None:
+    trials = {side: load_study(STUDY, SIDES[side]).trials for side in SIDES}
+    ratios = []
+    for paper, ours in zip(trials["paper"], trials["ours"], strict=True):
+        rows = [row(folders[side], trial) for side, trial in (("paper", paper), ("ours", ours))]
+        if rows[0] is None or rows[1] is None:
+            print(f"seed {paper.seed}: not completed by both")
+            continue
+        theirs, reached = steps(folders["paper"], paper), rows[0]["pruning_ratio"]
+        done = next((step for step in steps(folders["ours"], ours) if step.pruning_ratio >= reached), None)
+        print(f"seed {paper.seed}: published {theirs[-1].processor_s:.0f} s for {reached:.1%}, test drop "
+              f"{rows[0]['test_score_drop']:+.2f}; ours ends at {rows[1]['pruning_ratio']:.1%}, "
+              f"{rows[1]['test_score_drop']:+.2f}")  # fmt: skip
+        if done is None:
+            print(f"seed {paper.seed}: ours never reaches {reached:.1%}")
+            continue
+        ratios.append(theirs[-1].processor_s / done.processor_s)
+        whole = theirs[-1].processor_s / steps(folders["ours"], ours)[-1].processor_s
+        print(f"seed {paper.seed}: ours is there at {done.layer} after {done.processor_s:.0f} s: {ratios[-1]:.0f}x; "
+              f"the whole trial {whole:.0f}x")  # fmt: skip
+    if ratios:
+        print(f"median {statistics.median(ratios):.0f}x, {len(ratios)} seeds")
+
+
+def factors(folder: Path, number: int) -> None:
+    """Engine and fidelity on ``number`` candidates a layer of the published setting; the defaults are what is left."""
+    total = dict.fromkeys(["naive", "exact", "forward only", "forward only, early exit"], 0.0)
+    for trial in load_study(STUDY, SIDES["paper"]).trials:
+        store = Place(str(folder), "paper", EvaluatorsSpec(), 0, "cpu", None).store(trial)
+        baseline = Baseline.read(folder / "baselines" / trial.baseline_key)
+        if baseline is None or not store.num_committed() or trial.drop_bound is None:
+            continue
+        torch.set_num_threads(1)
+        published = Workload.of(trial, folder / "baselines" / trial.baseline_key)
+        short = trial.finetune.model_copy(update={"before_reward": FinetuneLength(steps=0)})
+        engines: dict[str, tuple[Engine, float | None]] = {
+            "naive": (open_engine(published, "cpu", EvaluatorsSpec(device="cpu", engine="naive")), None),
+            "exact": (open_engine(published, "cpu", EvaluatorsSpec(device="cpu")), None),
+            "forward only": (
+                open_engine(replace(published, finetune=short), "cpu", EvaluatorsSpec(device="cpu")),
+                None,
+            ),
+        }
+        engines["forward only, early exit"] = (engines["forward only"][0], baseline.val_score - 2 * trial.drop_bound)
+        state = State.baseline(trial.baseline_key)
+        for step, layer in enumerate(store.layer_rows()):
+            asked = pq.read_table(store.folder / f"candidates-{step}.parquet")["keep_mask"].to_pylist()
+            places = torch.linspace(0, len(asked) - 1, number).round().int().tolist()
+            for name, (engine, lowest) in engines.items():
+                began = time.process_time()
+                for place in places:
+                    engine.evaluate(state, layer["layer"], torch.tensor(asked[place]), lowest)
+                total[name] += time.process_time() - began
+            engine = engines["exact"][0]
+            state = state.cut(engine.graph, layer["layer"], torch.tensor(layer["keep_mask"]))
+            state = engine.finetune(state, "commit", state.version)
+    for name, seconds in total.items():
+        print(f"{name:28s}{seconds:9.1f} s{total['naive'] / seconds:9.2f}x")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["run", "compare", "factors"])
+    parser.add_argument("side", nargs="?", choices=[*SIDES], default="ours")
+    parser.add_argument("--out", type=Path, default=Path("results/cost_to_solution"))
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--candidates", type=int, default=4, help="of a layer, for `factors`")
+    given = parser.parse_args()
+    folders = {side: given.out / side for side in SIDES}
+    if given.what == "run":
+        run(given.side, folders[given.side], given.seed)
+    elif given.what == "compare":
+        compare(folders)
+    else:
+        factors(folders["paper"], given.candidates)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,31 @@
+"""The commands on one trial's folder: ``bench``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from raprune.cli.app import app
+from raprune.cli.console import open_console
+
+TrialDir = Annotated[Path, typer.Argument(metavar="TRIAL_DIR", help="results/STUDY/trials/ID", show_default=False)]
+
+
+@app.command()
+def bench(
+    folder: TrialDir,
+    threads: Annotated[int, typer.Option("--threads", min=1, metavar="N", help="Processor threads.")] = 1,
+    runs: Annotated[int, typer.Option("--runs", min=1, metavar="N", help="Runs of each network.")] = 50,
+    batch_sizes: Annotated[list[int], typer.Option("--batch-size", min=1, metavar="N", help="Images a run.")] = [1, 64],  # noqa: B006
+    backends: Annotated[
+        list[str], typer.Option("--backend", metavar="NAME", help="May be given several times, as --batch-size.")
+    ] = ["eager", "compiled", "onnxruntime"],  # noqa: B006
+) -> None:
+    """Measure how fast a trial's pruned network is beside its baseline."""
+    from raprune.bench.command import bench_trial
+    from raprune.bench.measuring import BenchSettings
+
+    settings = BenchSettings(threads, runs, tuple(dict.fromkeys(batch_sizes)), tuple(dict.fromkeys(backends)))
+    bench_trial(folder, settings, open_console())
