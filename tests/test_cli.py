@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from raprune import __version__, cli
+from raprune.cli import root
 from raprune.registry import KINDS
 from raprune.study import load_study
 
@@ -171,7 +172,7 @@ def test_version(run) -> None:
 
 def test_exit_codes_of_commands_get_through(run, monkeypatch: pytest.MonkeyPatch) -> None:
     for code in (0, 1, 130):
-        monkeypatch.setattr(cli, "app", lambda code=code, **_: code)
+        monkeypatch.setattr(root, "app", lambda code=code, **_: code)
         assert run("study")[0] == code
 
 

@@ -3,7 +3,8 @@
 On a CPU: the largest resident set while the network runs (after its first runs, so that loading and compiling do not
 count), less the resident set before the network was loaded, when the libraries were: weights, activations, and what the
 backend keeps, such as packed weights or compiled code. It is the kernel's own high-water mark (``VmHWM``), reset before
-the runs; ``ru_maxrss`` would not do, for it goes on from the process that started this one. Where the system has no
+the runs; ``ru_maxrss`` would not do, for it goes on from the process that started this one. glibc is told to give back
+what is freed at once (``RETURN_FREED``), else blocks that it keeps for later would count. Where the system has no
 such mark (other than Linux) the answer is null. On a GPU: ``torch.cuda.max_memory_allocated``, which does not see
 what ONNX Runtime allocates there (null).
 """
@@ -28,6 +29,8 @@ CLEAR = Path("/proc/self/clear_refs")
 RESET_PEAK = "5"
 """What the kernel takes as: begin the high-water mark anew."""
 RUNS = 3
+RETURN_FREED = {"MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "131072"}
+"""What glibc takes from the environment; both together also stop it from raising the first by itself."""
 
 
 def peak_memory_bytes(backend: str, file: Path, shape: Sequence[int], device: str, threads: int) -> int | None:
@@ -37,7 +40,7 @@ def peak_memory_bytes(backend: str, file: Path, shape: Sequence[int], device: st
     """
     request = {"backend": backend, "file": str(file), "shape": list(shape), "device": device, "threads": threads}
     command = [sys.executable, "-m", "raprune.bench.memory", json.dumps(request)]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))} | RETURN_FREED
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     where = f"{backend} on {device}, batch {shape[0]}, is left out"
     if done.returncode < 0:

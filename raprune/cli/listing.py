@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from raprune.cli.app import app
 from raprune.cli.console import open_console
+from raprune.cli.root import app
 from raprune.errors import InputError
 
 if TYPE_CHECKING:

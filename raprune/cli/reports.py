@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from raprune.cli.app import app
 from raprune.cli.console import open_console
 from raprune.cli.plots import write_report
+from raprune.cli.root import app
 
 
 @app.command()

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from raprune.cli.app import app
 from raprune.cli.console import open_console, print_whole
 from raprune.cli.plots import write_report
+from raprune.cli.root import app
 from raprune.errors import InputError
 
 if TYPE_CHECKING:

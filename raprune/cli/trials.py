@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from raprune.cli.app import app
 from raprune.cli.console import open_console
+from raprune.cli.root import app
 
 TrialDir = Annotated[Path, typer.Argument(metavar="TRIAL_DIR", help="results/STUDY/trials/ID", show_default=False)]
 

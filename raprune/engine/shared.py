@@ -45,7 +45,7 @@ class HostStore:
     @property
     def num_bytes(self) -> int:
         """Bytes that are kept on this host."""
-        return sum(entry.stat().st_size for entry in os.scandir(self.folder))
+        return sum(stat.st_size for _, stat in _files(self.folder))
 
     def batch(self, key: str, index: int, compute: Callable[[], Crossing]) -> Crossing:
         """As :class:`raprune.engine.prefix.Store` says; waits for a process that computes the same batch."""
@@ -98,27 +98,27 @@ class HostStore:
         return self._find(file) or values
 
     def _keep(self, file: Path, values: Crossing) -> bool:
-        """Write aside, then rename, if there is room."""
+        """Write aside, then rename, if there is room and the folder was not taken away."""
         aside = file.with_suffix(".aside")
-        with _opened(self.folder / ROOM) as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            try:
+        try:
+            with _opened(self.folder / ROOM) as handle:
+                fcntl.flock(handle, fcntl.LOCK_EX)
                 with aside.open("wb") as out:
                     write_values(out, values, lambda size: self._make_room(file, size))
                 os.replace(aside, file)
-            except OSError as error:
-                aside.unlink(missing_ok=True)
-                if error.errno != errno.ENOSPC:
-                    raise
-                return False
+        except OSError as error:
+            aside.unlink(missing_ok=True)
+            if error.errno not in (errno.ENOSPC, errno.ENOENT):
+                raise
+            return False
         return True
 
     def _make_room(self, file: Path, size: int) -> None:
         """Remove the least recently used other keys until ``size`` bytes fit. Raises ENOSPC where they cannot."""
         sizes: dict[str, int] = {}
         used: dict[str, int] = {}
-        for entry in os.scandir(self.folder):
-            key, stat = entry.name.partition("-")[0], entry.stat()
+        for name, stat in _files(self.folder):
+            key = name.partition("-")[0]
             sizes[key] = sizes.get(key, 0) + stat.st_size
             used[key] = max(used.get(key, 0), stat.st_mtime_ns)
         own = file.name.partition("-")[0]
@@ -157,6 +157,13 @@ def free_bytes(folder: Path) -> int:
         lines = dict(line.split(":", 1) for line in memory.read_text().splitlines())
         free = min(free, int(lines["MemAvailable"].split()[0]) * 1024)
     return free
+
+
+def _files(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
+    """Names and facts of what lies in ``folder``; another process may remove any of it meanwhile."""
+    for entry in os.scandir(folder):
+        with contextlib.suppress(FileNotFoundError):
+            yield entry.name, entry.stat()
 
 
 def _name(namespace: str) -> str:

@@ -162,6 +162,15 @@ def test_without_free_memory_nothing_is_kept(tmp_path: Path, monkeypatch: pytest
     assert store.num_bytes == 0
 
 
+def test_a_file_that_goes_while_sizes_are_summed_is_no_error(tmp_path: Path) -> None:
+    """Another evaluator removes its lock between the listing and the look at it: as a link to nothing does."""
+    store = HostStore("study", BIG, tmp_path)
+    (store.folder / "gone-0.lock").symlink_to(store.folder / "nowhere")
+    first = store.batch("key", 0, lambda: values(0))
+    assert store.batch("key", 0, never) is first
+    assert store.num_bytes >= first[0].nbytes
+
+
 def test_a_folder_that_was_taken_away_is_done_without(tmp_path: Path) -> None:
     store = HostStore("study", BIG, tmp_path)
     for file in store.folder.iterdir():

@@ -59,7 +59,8 @@ def finish(folder: Path, *arguments: str) -> str:
     return text
 
 
-@pytest.mark.parametrize("layers", [pytest.param(1, marks=pytest.mark.slow), 5])
+@pytest.mark.slow
+@pytest.mark.parametrize("layers", [1, 5])
 def test_killed_in_the_middle(reference: Path, tmp_path: Path, layers: int) -> None:
     process = start(tmp_path, "--evaluators", "0")
     wait_for_layers(tmp_path, layers, process)
@@ -71,7 +72,8 @@ def test_killed_in_the_middle(reference: Path, tmp_path: Path, layers: int) -> N
     assert all(file.stat().st_mtime_ns == written for file, written in kept.items())
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signals_on_ray(reference: Path, tmp_path: Path, number: int) -> None:
     """A clean stop with exit code 130, rows for what was stopped, no foreign line; the same command goes on."""
     process = start(tmp_path)

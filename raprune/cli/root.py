@@ -23,7 +23,7 @@ USAGE_ERRORS = cast("type[Exception]", typer.BadParameter.__mro__[1])
 
 
 @app.callback(invoke_without_command=True)
-def root(
+def version_only(
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
     if version:
