@@ -26,11 +26,12 @@ from torch.nn import functional as F
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.recorded import Layer, Recorded, load
-from raprune.engine import ExactEngine, NaiveEngine
+from raprune.engine import ExactEngine, NaiveEngine, open_engine
 from raprune.measure import count_macs
 from raprune.scoring import score_batches
 from raprune.state import State
-from raprune.study.parts import FinetuneLength
+from raprune.study.fidelity import FidelitySpec
+from raprune.study.parts import EvaluatorsSpec, FinetuneLength
 
 FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
 
@@ -167,17 +168,23 @@ class Bench:
         print(f"Torch-Pruning {theirs:.1f} s, exact {ours:.1f} s: {theirs / ours:.2f}x")
 
     def finetune(self) -> None:
-        """20 steps before each reward, three layers, one candidate each, both engines."""
+        """20 steps before each reward, three layers, both engines, and the suffix-only fidelity on the exact one."""
         finetune = self.recorded.workload.finetune.model_copy(update={"before_reward": FinetuneLength(steps=20)})
         workload = replace(self.recorded.workload, finetune=finetune)
         exact, naive = ExactEngine(workload), NaiveEngine(workload)
-        total = [0.0, 0.0]
+        suffix = open_engine(
+            replace(workload, fidelity=FidelitySpec(finetune="suffix")), "cpu", EvaluatorsSpec(device="cpu")
+        )
+        total = [0.0, 0.0, 0.0]
         for layer in self.recorded.layers[1::5]:
-            arguments = (layer.state, layer.layer, layer.masks[5], None)
-            took = [timed(engine.evaluate, *arguments)[0] for engine in (naive, exact)]
+            masks, number = layer.masks, len(layer.masks)
+            took = [timed(engine.evaluate, layer.state, layer.layer, masks[5], None)[0] for engine in (naive, exact)]
+            first, second = (timed(suffix.evaluate, layer.state, layer.layer, m, None)[0] for m in masks[4:6])
+            took = [number * took[0], number * took[1], first + (number - 1) * second]
             total = [a + b for a, b in zip(total, took, strict=True)]
-            print(f"{layer.layer:14s} naive {took[0]:.1f} s, exact {took[1]:.1f} s", flush=True)
-        print(f"naive / exact {total[0] / total[1]:.2f}x")
+            print(f"{layer.layer:14s} {number} candidates: naive {took[0]:.0f} s, exact {took[1]:.0f} s, suffix only "
+                  f"{took[2]:.0f} s ({first:.1f} s the first, {second:.1f} s the next)", flush=True)  # fmt: skip
+        print(f"naive / exact {total[0] / total[1]:.2f}x, naive / suffix only {total[0] / total[2]:.2f}x")
 
     def savings(self) -> None:
         """Each saving on top of those before it, one candidate each of four layers as recorded."""

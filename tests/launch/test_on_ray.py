@@ -24,9 +24,14 @@ pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 @pytest.mark.parametrize("evaluators", [1, 2])
 def test_rows_do_not_depend_on_the_number_of_evaluators(reference: Path, tmp_path: Path, evaluators: int) -> None:
-    outcome, out = run_tiny(tmp_path, evaluators)
+    mapped: dict[int, set[str]] = {}
+    outcome, out = run_tiny(tmp_path, evaluators, watch=Watch(lambda _: note_mapped(mapped, evaluators)))
     assert outcome.exit_code == 0
     assert_same_rows(reference, out)
+    assert len(mapped) == evaluators
+    shared = set.intersection(*mapped.values())
+    assert shared, f"no prefix was in the memory of every evaluator: {mapped}"
+    assert not any(Path(file).exists() for file in shared)
     trials = read_study(out).trials
     assert (trials["evaluators"] == evaluators).all()
     candidates = read_study(out).candidates
@@ -51,12 +56,20 @@ def test_a_killed_evaluator_costs_no_row(reference: Path, tmp_path: Path) -> Non
     assert_same_rows(reference, out)
 
 
-def evaluator_pid() -> int:
+def note_mapped(mapped: dict[int, set[str]], evaluators: int) -> None:
+    """Adds the files of the host's shared prefixes that each evaluator of the running study has in its memory."""
+    for index in range(evaluators):
+        pid = evaluator_pid(f"evaluator-{index}")
+        words = Path(f"/proc/{pid}/maps").read_text().split()
+        mapped.setdefault(pid, set()).update(word for word in words if "/raprune-" in word and "raprune-tiny-" in word)
+
+
+def evaluator_pid(name: str = "evaluator-0") -> int:
     """The process of one evaluator of the running study."""
     import ray
 
     named = ray.util.list_named_actors(all_namespaces=True)
-    entry = next(e for e in named if e["name"] == "evaluator-0")
+    entry = next(e for e in named if e["name"] == name)
     actor = ray.get_actor(entry["name"], namespace=entry["namespace"])
     return int(ray.get(actor.process_id.remote(), timeout=30))
 
