@@ -42,6 +42,7 @@ def describe(trials: pd.DataFrame) -> pd.DataFrame:
     parts.append(_varying([f"rounded to {number:g}" if number > 1 else "" for number in trials["round_to"].fillna(1)]))
     settings = [_differences(trials[column], _NOT_SHOWN.get(column, ())) for column in _SETTINGS]
     parts += [of for of in settings if not _follows(of, parts[0])]
+    parts.append(_varying(_low_rank_labels(trials["postprocess_settings"])))
     scopes = _scopes(trials["layers"])
     parts.append(_varying([ALONE if single else "" for _, single in scopes]))
     units = [text(unit) or "percent" for unit in trials["score_unit"]]
@@ -83,6 +84,14 @@ def drop_text(drop: float) -> str:
     return f"{drop:+.1f}".replace("-", "−") if abs(drop) >= 0.05 else "0.0"
 
 
+def trial_words(row: Mapping[Any, Any]) -> str:
+    """A described trial under a cluster of bars: method and bound, order, context, scope, a line each."""
+    bound = "" if row["bound"] == NO_BOUND else f"bound {row['bound']}"
+    method = f"{row['method']} (matched)" if row["matched"] else str(row["method"])
+    lines = (joined(method, bound), str(row["order"]), *textwrap.wrap(str(row["context"]), 28), str(row["scope"]))
+    return "\n".join(filter(None, lines))
+
+
 def score_drop_label(frame: pd.DataFrame) -> str:
     """An axis of score drops: ``mean_iou drop (points)``; of several scores, ``score drop``."""
     names = in_order(frame["score_name"])
@@ -120,6 +129,16 @@ def plugin_labels(trials: pd.DataFrame, kind: str) -> list[str]:
     return list(labels)
 
 
+def _low_rank_labels(column: pd.Series) -> list[str]:
+    """``low rank``, with the settings in which the trials that have such a step differ; nothing for the others."""
+    steps = pd.Series([json.loads(text(value) or "{}").get("low_rank") for value in column], dtype=object)
+    steps = steps[steps.notna()].map(json.dumps)
+    labels = dict.fromkeys(range(len(column)), "")
+    for place, settings in zip(steps.index, _differences(steps), strict=True):
+        labels[place] = f"low rank ({settings})" if settings else "low rank"
+    return list(labels.values())
+
+
 def _varying(values: list[str]) -> list[str]:
     """The values, or nothing at all where they are all the same."""
     return values if len(set(values)) > 1 else [""] * len(values)
@@ -147,7 +166,11 @@ def _differences(column: pd.Series, leave_out: tuple[str, ...] = ()) -> list[str
     flat = [dict(_flatten(json.loads(text(value) or "{}"))) for value in column]
     keys = [key for key in in_order(k for of in flat for k in of) if key.split(" ")[0] not in leave_out]
     differ = [key for key in keys if len({json.dumps(of.get(key)) for of in flat}) > 1]
-    return [", ".join(f"{key} {of[key]}" for key in differ if of.get(key) is not None) for of in flat]
+    return [", ".join(f"{key} {_said(of[key])}" for key in differ if of.get(key) is not None) for of in flat]
+
+
+def _said(value: Any) -> str:
+    return " + ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _flatten(data: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:

@@ -13,7 +13,7 @@ import pandas as pd
 from raprune.results import Tables
 
 from .labels import describe, in_order, text
-from .trials_table import over_bound, trial_name, trials_table
+from .trials_table import has_numbers, over_bound, trial_name, trials_table
 
 STYLE = """
 :root { color-scheme: light; --ink: #1f2328; --soft: #57606a; --line: #d0d7de; --back: #f6f8fa; --blue: #0969da;
@@ -33,7 +33,9 @@ a { color: var(--blue); text-decoration: none; } a:hover { text-decoration: unde
 table { border-collapse: collapse; font-size: .82rem; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { padding: .22rem .45rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
 th { background: var(--back); white-space: normal; vertical-align: bottom; }
-th.text, td.text { text-align: left; } .failed { color: var(--red); } td[colspan] { white-space: normal; }
+th.text, td.text { text-align: left; } .failed { color: var(--red); }
+tr.stopped { font-style: italic; }
+td[colspan] { white-space: normal; }
 """
 
 
@@ -134,7 +136,7 @@ def _failures(tables: Tables) -> str:
     """What failed and what broke its contract, with the whole error; nothing where all went well."""
     rows = describe(tables.trials).to_dict("records")
     failed = [row for row in rows if row["status"] == "failed"]
-    over = [row for row in rows if row["status"] == "completed" and over_bound(row)]
+    over = [row for row in rows if has_numbers(row) and over_bound(row)]
     if not failed and not over:
         return ""
     counts = [

@@ -17,6 +17,13 @@ WITHIN = 1e-9
 """Rounding forgiven when a drop is held against its bound, points."""
 
 
+def _ended_early(row: Row) -> str:
+    """What marks a trial that a budget stopped: how many of its layers were decided."""
+    if row["status"] != "stopped" or not has_numbers(row):
+        return ""
+    return f" (stopped: {row['num_layers_decided']:.0f} of {row['num_layers']:.0f} layers decided)"
+
+
 def _removed(part: str) -> Callable[[Row], str]:
     return lambda row: f"{1 - row[part] / row[f'baseline_{part}']:.1%}"
 
@@ -30,7 +37,7 @@ def _drop(column: str) -> Callable[[Row], str]:
 
 
 _WHO: dict[str, Callable[[Row], str]] = {
-    "method": lambda row: row["method"] + (" (matched)" if row["matched"] else ""),
+    "method": lambda row: row["method"] + (" (matched)" if row["matched"] else "") + _ended_early(row),
     "order": lambda row: row["order"],
     "else": lambda row: joined(row["context"], row["scope"]),
     "bound": lambda row: "" if row["bound"] == NO_BOUND else row["bound"],
@@ -54,7 +61,7 @@ _TEXT = ("method", "order", "else")
 def trials_table(tables: Tables) -> str:
     """One row a trial, in the study's order, as HTML."""
     rows = {row["trial_id"]: row for row in describe(tables.trials).to_dict("records")}
-    done = [row for row in rows.values() if row["status"] == "completed"]
+    done = [row for row in rows.values() if has_numbers(row)]
     who = dict(_WHO)
     if not any(who["else"](row) for row in rows.values()):
         del who["else"]
@@ -88,6 +95,11 @@ def over_bound(row: Row) -> bool:
     return not pd.isna(row["drop_bound"]) and row["val_score_drop"] > row["drop_bound"] + WITHIN
 
 
+def has_numbers(row: Row) -> bool:
+    """Did the trial end with scores: completed, or stopped by a budget with the best that it had?"""
+    return row["status"] == "completed" or (row["status"] == "stopped" and not pd.isna(row["val_score"]))
+
+
 def _planned(tables: Tables, trial_id: str) -> str:
     axes = tables.manifest.get("axes", {}).get(trial_id, {})
     said = joined(*(f"{axis} {value}" for axis, value in axes.items()))
@@ -96,13 +108,14 @@ def _planned(tables: Tables, trial_id: str) -> str:
 
 def _trial(row: Row, who: Mapping[str, Callable[[Row], str]], outcome: Mapping[str, Callable[[Row], str]]) -> str:
     cells = "".join(f"<td{_class(name)}>{escape(show(row))}</td>" for name, show in who.items())
-    if row["status"] != "completed":
+    if not has_numbers(row):
         kind = "failed" if row["status"] == "failed" else "soft"
         return f"<tr>{cells}{_cell(_why(row), len(outcome), kind)}</tr>"
     for name, show in outcome.items():
         kind = " class='failed'" if name == "val drop" and over_bound(row) else ""
         cells += f"<td{kind}>{escape(show(row))}</td>"
-    return f"<tr>{cells}</tr>"
+    opened = "<tr class='stopped'>" if row["status"] == "stopped" else "<tr>"
+    return f"{opened}{cells}</tr>"
 
 
 def _why(row: Row) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from raprune.engine.split import channels_last
 from raprune.errors import InputError
 from raprune.measure import count_bytes, count_macs, count_params, latency_s
 from raprune.memo import fingerprints
-from raprune.registry import SCORES
+from raprune.registry import SCORES, is_given
 from raprune.results import write_json
 from raprune.scoring import Score, score_batches
 from raprune.seeds import seed_for
@@ -43,7 +44,7 @@ def prepare_baseline(trial: TrialSpec, folder: Path, device: str = "cpu") -> Bas
     data = fingerprints.of_data(splits)
     found = Baseline.read(folder)
     if found is not None:
-        return _checked(found, folder, own, data)
+        return _checked(found, folder, own, data, splits)
     score: Score = SCORES.build(trial.score.name, trial.score.settings)
     network = make_network(trial, splits, score, device)
     size, threads = trial.scoring.batch_size, trial.scoring.threads
@@ -68,22 +69,32 @@ def prepare_baseline(trial: TrialSpec, folder: Path, device: str = "cpu") -> Bas
         input_shape=splits.input_shape,
         own_code=own,
         data_fingerprint=data,
+        **_input_of(splits),
     )
     folder.mkdir(parents=True, exist_ok=True)
     save_safetensors(network.state_dict(), folder / WEIGHTS_FILE)
     return _written(baseline, folder)
 
 
-def _checked(found: Baseline, folder: Path, own: str | None, data: str) -> Baseline:
+def _checked(found: Baseline, folder: Path, own: str | None, data: str, splits: Splits) -> Baseline:
     """A baseline that lies there, if code and images are still those it was made of."""
     if found.own_code != own or found.data_fingerprint not in ("", data):
         raise InputError(
             f"the baseline in {folder} was made by other code, or on other images, than yours gives now: go on in "
             "another folder (--out), and seed the splits of a data set of your own"
         )
-    if found.data_fingerprint and found.weights_fingerprint:
-        return found
-    return _written(replace(found, data_fingerprint=data), folder)
+    known = replace(found, data_fingerprint=data, **_input_of(splits))
+    return found if known == found and found.weights_fingerprint else _written(known, folder)
+
+
+def _input_of(splits: Splits) -> dict[str, Any]:
+    """What the network's user has to know of its input and its outputs."""
+    return {
+        "pixels": "float" if splits.normalised else "uint8",
+        "mean": tuple(map(float, splits.mean)),
+        "std": tuple(map(float, splits.std)),
+        "class_names": tuple(map(str, splits.class_names)),
+    }
 
 
 def _written(baseline: Baseline, folder: Path) -> Baseline:
@@ -94,8 +105,8 @@ def _written(baseline: Baseline, folder: Path) -> Baseline:
 
 
 def make_network(trial: TrialSpec, splits: Splits, score: Score, device: str) -> nn.Module:
-    """The baseline network on ``device``, from its checkpoint or trained."""
-    spec = trial.baseline
+    """The baseline network on ``device``: from its checkpoint, trained, or with the weights that a program gave it."""
+    spec, given = trial.baseline, is_given(trial.model.name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_for(spec.seed, "initial weights"))
         fresh = spec.checkpoint is not None
@@ -104,7 +115,7 @@ def make_network(trial: TrialSpec, splits: Splits, score: Score, device: str) ->
         load_checkpoint(network, Path(os.path.expandvars(spec.checkpoint)))
     network = trace_model(network, trial.model, splits.input_shape).network
     network = channels_last(network.to(device))
-    if spec.checkpoint is None:
+    if spec.checkpoint is None and not given:
         _train(network, splits, score, spec)
     return network.eval()
 
@@ -119,9 +130,9 @@ def _train(network: nn.Module, splits: Splits, score: Score, spec: BaselineSpec)
 @torch.inference_mode()
 def _logits(network: nn.Module, splits: Splits, split: Split, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Logits and labels on the CPU, batch by batch."""
-    device = next(network.parameters()).device
+    parameter = next(network.parameters())
     for start in range(0, len(split), batch_size):
-        images = normalise(split.images_BCHW[start : start + batch_size].to(device), splits)
+        images = normalise(split.images_BCHW[start : start + batch_size].to(parameter.device), splits, parameter.dtype)
         logits = network(images.contiguous(memory_format=torch.channels_last))
         yield logits.cpu(), split.labels_B[start : start + batch_size]
 

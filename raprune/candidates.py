@@ -7,8 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from raprune.budget import Purse, Unlimited
 from raprune.deciding import Evaluation
 from raprune.evaluating import EvaluatedMask, Evaluator
 from raprune.masks import check_keep_mask, pack, pruning_ratio, unpack
@@ -51,7 +53,8 @@ class Candidates:
     """``evaluate`` of a method: callable with masks.
 
     Every mask goes to the evaluator each time it is asked for. The memo in front of it answers for what is known, in
-    this layer or anywhere in the study; without the memo (``engine: naive``) it is scored again.
+    this layer or anywhere in the study; without the memo (``engine: naive``) it is scored again. Once the study's
+    budget is spent nothing is asked any more (:class:`raprune.budget.BudgetSpent`).
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class Candidates:
         num_filters: int,
         scale: Scale,
         progress: Progress,
+        purse: Purse | None = None,
     ) -> None:
         self.evaluator = evaluator
         self.state = state
@@ -69,14 +73,17 @@ class Candidates:
         self.num_filters = num_filters
         self.scale = scale
         self.progress = progress
+        self.purse = purse or Purse(Unlimited(), "", 0)
         self.rows: list[dict[str, Any]] = []
         self.update_rows: list[dict[str, Any]] = []
         self._scores: dict[bytes, float | None] = {}
         self._num_searched = 0
 
     def __call__(self, masks: Sequence[Tensor], *, policy_entropy: float | None = None) -> list[Evaluation]:
+        self.purse.require()
         packed = [pack(check_keep_mask(mask, self.num_filters)) for mask in masks]
         found = self.evaluator.evaluate(self.state, self.layer, masks, self.scale.lowest)
+        self.purse.take(len(masks))
         self._scores.update((mask, e.scored.score) for mask, e in zip(packed, found, strict=True))
         evaluations = [self.scale.evaluation(e.scored.score, mask) for mask, e in zip(masks, found, strict=True)]
         update = len(self.update_rows) if policy_entropy is not None else None
@@ -95,6 +102,10 @@ class Candidates:
             if self.scale.feasible(score) and sum(mask) < len(mask)
         ]
         return [unpack(mask) for *_, mask in sorted(found)]
+
+    def best_so_far(self) -> Tensor:
+        """The mask within the bound that prunes most, of those scored so far; all filters where there is none."""
+        return next(iter(self.feasible_masks()), torch.ones(self.num_filters, dtype=torch.bool))
 
     def score_of(self, mask: Tensor) -> float | None:
         """The score a mask was found to have in this layer, if any."""

@@ -1,4 +1,4 @@
-"""What a data set gives: images as uint8, labels, splits, and how they become a network's input.
+"""What a data set gives: images, labels, splits, and how they become a network's input.
 
 Shapes: B images a batch, C channels, H x W pixels.
 """
@@ -19,15 +19,16 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 Augment = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
-"""uint8 images (B, C, H, W), their labels and a generator to both after augmentation, in the same shapes; labels that
-lie on pixels move with them."""
+"""Images (B, C, H, W), their labels and a generator to both after augmentation, in the same shapes and types; labels
+that lie on pixels move with them."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Images (B, C, H, W) uint8 and their labels, in a fixed order."""
+    """Images and their labels, in a fixed order."""
 
     images_BCHW: Tensor
+    """uint8, 0 to 255; or float32 or float64, as the network takes them."""
     labels_B: Tensor
     """(B,) int64, one class an image; or (B, H, W) uint8, one class a pixel, ``VOID`` where there is none; or
     (B, C, H, W) uint8, the image that an image-to-image network should give."""
@@ -56,13 +57,18 @@ class Splits:
     test: Split | None
     """``None`` where there is no labelled test split; test scores are null then."""
     num_classes: int
-    mean: tuple[float, ...]
-    """Of each channel, of images scaled to [0, 1]."""
-    std: tuple[float, ...]
+    mean: tuple[float, ...] = ()
+    """Of each channel, of uint8 images scaled to [0, 1]; none for float images, which are not normalised again."""
+    std: tuple[float, ...] = ()
     augment: Augment | None = None
     """Applied to training batches only."""
     class_names: tuple[str, ...] = ()
     """In the order of the labels, where the data set has names."""
+
+    @property
+    def normalised(self) -> bool:
+        """Whether the images are floats, which a network takes as they are."""
+        return self.train.images_BCHW.is_floating_point()
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -80,27 +86,39 @@ class Splits:
 
 def check_splits(splits: Splits) -> None:
     """Whether a data set is what :class:`Splits` says; raises :class:`InputError` that names the split."""
-    shape = splits.train.images_BCHW.shape[1:]
+    like = splits.train.images_BCHW
     for name in ("train", "val", "test"):
         split: Split | None = getattr(splits, name)
         if split is None:
             continue
         images, labels = split.images_BCHW, split.labels_B
-        problem = _images_problem(images, shape) or _labels_problem(images, labels, splits.num_classes)
+        problem = images_problem(images, like) or _labels_problem(images, labels, splits.num_classes)
         if problem:
             raise InputError(f"its {name} split: {problem}")
-    if not len(splits.mean) == len(splits.std) == shape[0]:
-        raise InputError(
-            f"its mean and std have {len(splits.mean)} and {len(splits.std)} values for {shape[0]} channels"
-        )
+    channels = 0 if splits.normalised else like.shape[1]
+    if not len(splits.mean) == len(splits.std) == channels:
+        of = "float images, which are normalised already" if splits.normalised else f"{channels} channels"
+        raise InputError(f"its mean and std have {len(splits.mean)} and {len(splits.std)} values for {of}")
 
 
-def _images_problem(images: object, shape: torch.Size) -> str | None:
-    if not isinstance(images, Tensor) or images.dtype != torch.uint8 or images.dim() != 4:
+IMAGE_TYPES = (torch.uint8, torch.float32, torch.float64)
+CHECKED_IMAGES = 512
+"""Float images looked at at once."""
+
+
+def images_problem(images: object, like: Tensor) -> str | None:
+    """Why ``images`` cannot be those of a split of a data set whose training images are ``like``."""
+    if not isinstance(images, Tensor) or images.dtype not in IMAGE_TYPES or images.dim() != 4:
         what = f"{images.dtype} {tuple(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
-        return f"images must be uint8 (B, C, H, W), 0 to 255; got {what}"
+        return f"images must be (B, C, H, W), uint8 (0 to 255) or float32 or float64 (normalised); got {what}"
     if len(images) == 0:
         return "it has no images"
+    if images.dtype != like.dtype:
+        return f"images are {images.dtype}, those of train {like.dtype}"
+    starts = range(0, len(images) if images.is_floating_point() else 0, CHECKED_IMAGES)
+    if not all(images[start : start + CHECKED_IMAGES].isfinite().all() for start in starts):
+        return "images have values that are NaN or infinite"
+    shape = like.shape[1:]
     return None if images.shape[1:] == shape else f"images are {tuple(images.shape[1:])}, those of train {tuple(shape)}"
 
 
@@ -121,7 +139,12 @@ def _labels_problem(images: Tensor, labels: object, num_classes: int) -> str | N
 
 
 def normalise(images_BCHW: Tensor, splits: Splits, dtype: torch.dtype = torch.float32) -> Tensor:
-    """uint8 images to network input: scaled to [0, 1], then mean and standard deviation by channel."""
+    """Images to network input: uint8 ones scaled to [0, 1], then mean and standard deviation by channel.
+
+    Float images are input already.
+    """
+    if images_BCHW.is_floating_point():
+        return images_BCHW.to(dtype)
     shape = (1, -1, 1, 1)
     mean = torch.tensor(splits.mean, dtype=dtype, device=images_BCHW.device).view(shape)
     std = torch.tensor(splits.std, dtype=dtype, device=images_BCHW.device).view(shape)

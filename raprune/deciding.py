@@ -55,8 +55,22 @@ class Decision:
     """Tensors to keep beside the layer, such as an agent's and its optimiser's."""
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What a method asks for to decide one layer: updates of several masks at once, then masks one by one."""
+
+    masks_per_update: int
+    updates: tuple[int, int]
+    """Fewest and most."""
+    searched: tuple[int, int]
+    """Fewest and most masks after the updates, each of which waits for the score of the one before."""
+
+
 class Method(Protocol):
-    """Decides one layer. Methods with ``rank`` can also be matched to another trial's num_kept."""
+    """Decides one layer. Methods with ``rank`` can also be matched to another trial's num_kept.
+
+    One whose number of masks is not fixed may tell its range by ``asked(num_filters) -> Asked``, for better estimates.
+    """
 
     def decide(self, layer: LayerView, evaluate: Evaluate, rng: torch.Generator) -> Decision:
         """The keep mask for ``layer``; every draw comes from ``rng``."""
@@ -70,3 +84,13 @@ class RankedMethod(Method, Protocol):
 
     def rank(self, layer: LayerView, rng: torch.Generator) -> list[int]:
         """All filters, most important first."""
+
+
+def asked_by(method: Method, num_filters: int) -> Asked:
+    """What ``method`` asks for in a layer: its own word, else the masks that it expects, one by one."""
+    tell = getattr(method, "asked", None)
+    if tell is None:
+        number = method.expected_candidates(num_filters)
+        return Asked(1, (0, 0), (number, number))
+    asked: Asked = tell(num_filters)
+    return asked

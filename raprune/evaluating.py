@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 
 from torch import Tensor
 
+from raprune.lowrank.factor import Factor
 from raprune.scoring import Scored, Tally
 from raprune.state import State
 
@@ -50,6 +51,15 @@ class Evaluator(Protocol):
 
     def finetune(self, state: State, purpose: Purpose, seeded_by: str) -> State:
         """``state`` after the study's fine-tune for ``purpose``; ``seeded_by`` is the version of a state."""
+
+    def energies(self, state: State, layer: str, scheme: str, num_images: int) -> list[float]:
+        """What each component of ``layer`` holds under a low-rank scheme, largest first.
+
+        ``num_images``: training images for a scheme that looks at responses.
+        """
+
+    def factorise(self, state: State, layer: str, factor: Factor, num_images: int) -> State:
+        """``state`` with ``factor`` in the place of ``layer``, of which :meth:`energies` told the components."""
 
     def measure(self, state: State, split: str) -> float:
         """The score of ``state`` on a whole split, percent; alone in opening ``test``."""

@@ -22,7 +22,7 @@ from torch import Tensor
 from raprune.data import VOID
 
 Batch = tuple[Tensor, Tensor, Tensor, Tensor, int]
-"""Images (B, C, H, W) uint8, labels (B, H, W) uint8, logits (B, K, H, W) of the baseline and of the pruned network, and
+"""Images (B, C, H, W), labels (B, H, W) uint8, logits (B, K, H, W) of the baseline and of the pruned network, and
 the place of the first image in its split."""
 
 _FIRST_COLOURS = (
@@ -108,7 +108,10 @@ def _row(kind: str, place: int, picture: _Picture, class_names: Sequence[str]) -
 
 
 def _colours(image_CHW: Tensor) -> Image.Image:
-    """The first three channels as red, green and blue, or the first as grey."""
+    """The first three channels as red, green and blue, or the first as grey; of floats, darkest to brightest."""
+    if image_CHW.is_floating_point():
+        low, high = image_CHW.min(), image_CHW.max()
+        image_CHW = (255 * (image_CHW - low) / (high - low).clamp(min=1e-12)).round().to(torch.uint8)
     three_CHW = image_CHW[:3] if len(image_CHW) >= 3 else image_CHW[:1].expand(3, -1, -1)
     return Image.fromarray(np.ascontiguousarray(three_CHW.permute(1, 2, 0).numpy()))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -15,12 +15,14 @@ from raprune.baseline import check_sane
 from raprune.data import Splits
 from raprune.engine.split import channels_last
 from raprune.errors import InputError, MissingDataError, Problem, StudyError
+from raprune.factorising import low_rank_problems
 from raprune.graph import Graph, Traced
+from raprune.lowrank import Reasons, reasons_of
 from raprune.measure import count_macs, count_params
 from raprune.proof import prove
-from raprune.registry import DATASETS, METHODS, SCORES
+from raprune.registry import DATASETS, METHODS, SCORES, is_given
 from raprune.scoring import Score
-from raprune.study import Choice, ModelChoice, StudyPlan, TrialSpec, UnsoundStudy, by_line, load_study
+from raprune.study import Choice, Document, ModelChoice, StudyPlan, TrialSpec, UnsoundStudy, by_line, expand, load_study
 from raprune.weights import load_checkpoint
 from raprune.workload import build_network, load_data, trace_model
 
@@ -38,6 +40,8 @@ class Facts:
     num_val: int
     num_test: int | None
     graph: Graph
+    low_rank: Reasons
+    """Why schemes cannot factorise layers."""
     params: int
     macs: int
     checkpoint_score: float | None
@@ -58,8 +62,17 @@ def load_and_inspect(
     file: Path, overrides: Iterable[str] = (), rehearse: bool = False
 ) -> tuple[StudyPlan, dict[str, Facts]]:
     """A study and its facts. Raises :class:`StudyError` with everything that is wrong, in the file and beyond it."""
+    return _with_facts(lambda: load_study(file, overrides, layer_names, rehearse))
+
+
+def expand_and_inspect(document: Document) -> tuple[StudyPlan, dict[str, Facts]]:
+    """As :func:`load_and_inspect`, of a study that is no file."""
+    return _with_facts(lambda: expand(document, layer_names))
+
+
+def _with_facts(load: Callable[[], StudyPlan]) -> tuple[StudyPlan, dict[str, Facts]]:
     try:
-        plan = load_study(file, overrides, layer_names, rehearse)
+        plan = load()
     except UnsoundStudy as error:
         _, more, ways_on = _inspect(error.plan)
         raise StudyError(by_line([*error.problems, *more]), [*error.ways_on, *ways_on]) from None
@@ -166,6 +179,7 @@ def _facts(model: str, dataset: str, score: str, residual: str) -> Facts:
         num_val=len(splits.val),
         num_test=len(splits.test) if splits.test is not None else None,
         graph=traced.graph,
+        low_rank=reasons_of(traced.network),
         params=count_params(traced.network),
         macs=count_macs(traced.network, splits.input_shape),
         checkpoint_score=None,
@@ -226,8 +240,11 @@ def _trial_problems(plan: StudyPlan, trial: TrialSpec, facts: Facts) -> list[Pro
     if trial.drop_bound is not None and trial.drop_bound < facts.quantum:
         message = f"is worth less than one of {facts.num_val} validation images, {facts.quantum:.2g} points"
         problems.append(plan.problem(trial, "drop_bound", f"{message}; got {trial.drop_bound:g}"))
+    if (step := trial.postprocess.low_rank) is not None:
+        for path, message in low_rank_problems(step, facts.low_rank, facts.num_train):
+            problems.append(plan.problem(trial, f"postprocess.low_rank.{path}", message))
     sizes = {"finetune.batch_size": trial.finetune.batch_size}
-    if trial.baseline.checkpoint is None:
+    if trial.baseline.checkpoint is None and not is_given(trial.model.name):
         sizes["baseline.batch_size"] = trial.baseline.batch_size
     for path, size in sizes.items():
         if size > facts.num_train:

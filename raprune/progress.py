@@ -14,6 +14,8 @@ from rich.text import Text
 
 MAX_ROWS = 12
 """Running trials shown at a time."""
+ENDED = ("completed", "failed", "stopped")
+"""Statuses of trials that nothing more will come of in this run."""
 
 
 @dataclass
@@ -31,12 +33,12 @@ class TrialProgress:
     reward: float | None = None
     updates: int = 0
     status: str = "waiting"
-    """waiting, running, completed, failed."""
+    """waiting, running, completed, failed, stopped."""
 
     @property
     def share_done(self) -> float:
         """Of its candidates, roughly: whole layers, and what the present one has asked for."""
-        if self.status in ("completed", "failed"):
+        if self.status in ENDED:
             return 1.0
         a_layer = max(1.0, self.expected / max(1, self.num_layers))
         return min(1.0, (self.layers_done + min(1.0, self.layer_candidates / a_layer)) / max(1, self.num_layers))
@@ -89,6 +91,8 @@ class StudyProgress:
         if self.first_reward_s is None and "reward" in progress:
             self.first_reward_s = time.monotonic() - self.started
             self._line(Text(f"{self.clock()}  first reward {progress['reward']:+.3f} ({trial.label}, {trial.layer})"))
+        if self._live is None and "low_rank" in progress:
+            self._line(Text(f"{self.clock()}  {trial.label}: {_factorised(progress['low_rank'])}"))
         if "pruning_ratio" in progress:
             trial.pruning_ratio = progress["pruning_ratio"]
             trial.layer_candidates = 0
@@ -105,6 +109,9 @@ class StudyProgress:
         elif status == "completed" and trial.layers_done:
             note = f"{self.clock()}  completed: {trial.label}, {trial.pruning_ratio:.1%} of filters pruned"
             self._line(Text(note, style="green"))
+        elif status == "stopped" and trial.layers_done:
+            note = f"{self.clock()}  the budget is spent: {trial.label}, {trial.pruning_ratio:.1%} of filters pruned"
+            self._line(Text(note, style="yellow"))
 
     def _committed(self, trial: TrialProgress, progress: dict[str, Any]) -> None:
         ratio, drop = progress.get("committed_pruning_ratio", 0.0), progress.get("val_score_drop", 0.0)
@@ -142,7 +149,7 @@ class StudyProgress:
         return _duration((time.monotonic() - self._trials_since) * (total - done) / done)
 
     def __rich__(self) -> RenderableType:
-        ended = sum(t.status in ("completed", "failed") for t in self.trials.values())
+        ended = sum(t.status in ENDED for t in self.trials.values())
         head = f"{self.clock()}  {ended} of {len(self.trials)} trials"
         if self.text:
             head += f"  {self.text}"
@@ -157,6 +164,13 @@ class StudyProgress:
             step = f"{min(trial.layers_done + 1, trial.num_layers)}/{trial.num_layers}"
             table.add_row(trial.label, trial.layer, step, f"{trial.pruning_ratio:.1%}", str(trial.updates), reward)
         return Group(Text(head, style="bold"), table) if running else Text(head, style="bold")
+
+
+def _factorised(row: dict[str, Any]) -> str:
+    """A row of ``low_rank`` and its drop in a few words."""
+    less = 1 - row["params_after"] / row["params_before"]
+    pair = f"{row['layer']} by {row['scheme']} at rank {row['rank']}"
+    return f"{pair}, {less:.0%} fewer parameters, drop {row['val_score_drop']:+.1f} points"
 
 
 def _duration(seconds: float) -> str:

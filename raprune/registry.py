@@ -28,6 +28,7 @@ from pydantic import BaseModel, ConfigDict
 from raprune.errors import InputError
 
 T = TypeVar("T", bound=Callable[..., Any])
+GIVEN_PREFIX = "python:"
 
 
 class Settings(BaseModel):
@@ -101,10 +102,12 @@ class Registry:
         return sorted(self._load())
 
     def get(self, name: str) -> Plugin:
-        """The plug-in called ``name``, or a user's own (``package.module:function``).
+        """The plug-in called ``name``, a user's own (``package.module:function``), or what a program gave.
 
         An unknown name raises :class:`InputError` that lists the nearest first.
         """
+        if is_given(name):
+            return _given(self.kind, name)
         if ":" in name:
             return _imported(self.kind, name)
         plugins = self._load()
@@ -124,14 +127,66 @@ class ImportedSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="allow")
 
 
+class GivenSettings(BaseModel):
+    """Settings of a network or of data that a program gave; further ones go to what it gave."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    digest: str
+    """Of its content: the same name with another digest is another one."""
+
+
+_GIVEN: dict[tuple[str, str], Callable[..., Any]] = {}
+"""Kind and digest -> what builds it, in this process."""
+
+
+def given_name(what: str) -> str:
+    """The name under which a program's own network or data stand in a study."""
+    return f"{GIVEN_PREFIX}{what}"
+
+
+def is_given(name: str) -> bool:
+    """Whether ``name`` stands for what a program gave: no file and no module has it."""
+    return name.startswith(GIVEN_PREFIX)
+
+
+def give(kind: str, digest: str, make: Callable[..., Any]) -> None:
+    """Let ``make`` build the plug-in of ``kind`` with this digest in this process."""
+    _GIVEN[kind, digest] = make
+
+
+def take_back(kind: str, digest: str) -> None:
+    """Let go of what was given, if it still is."""
+    _GIVEN.pop((kind, digest), None)
+
+
+def _given(kind: str, name: str) -> Plugin:
+    def build(settings: GivenSettings, **context: Any) -> Any:
+        make = _GIVEN.get((kind, settings.digest))
+        if make is None:
+            raise InputError(
+                f"{kind} {name} was given to raprune.api.prune by a program and is in its memory alone: "
+                "call prune again with the same network, data and out"
+            )
+        return make(**context, **(settings.model_extra or {}))
+
+    build.__doc__ = f"A {kind} that a program gave."
+    return Plugin(kind, name, GivenSettings, build)
+
+
 def add_import_path(folders: Iterable[str]) -> None:
     """Let this process import a user's own modules from ``folders``."""
     sys.path[:0] = [folder for folder in folders if folder not in sys.path]
 
 
+def is_imported(name: str) -> bool:
+    """Whether ``name`` is an import path."""
+    return ":" in name and not is_given(name)
+
+
 def source_of(name: str) -> str | None:
-    """The text of the module of a user's own plug-in; ``None`` for ours."""
-    if ":" not in name:
+    """The text of the module of a user's own plug-in; ``None`` for ours, and for what a program gave."""
+    if not is_imported(name):
         return None
     try:
         return inspect.getsource(importlib.import_module(name.partition(":")[0]))

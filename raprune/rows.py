@@ -50,7 +50,7 @@ class Sizes:
 
     def network(self, state: State) -> nn.Module:
         """The physically smaller network."""
-        return build(self.traced, state.keep_masks(), state.tensors(self.graph, self.weights)).eval()
+        return build(self.traced, state.keep_masks(), state.tensors(self.graph, self.weights), state.factors).eval()
 
     def of(self, state: State) -> Size:
         network = self.network(state)
@@ -79,6 +79,8 @@ def layer_row(
     size: Size,
     num_updates: int,
     wall_time_s: float,
+    *,
+    cut_short: bool,
 ) -> dict[str, Any]:
     """One row of ``layers``."""
     mask = committed.keep_mask
@@ -97,6 +99,7 @@ def layer_row(
         "params": size.params,
         "macs": size.macs,
         "num_updates": num_updates,
+        "cut_short": cut_short,
         "wall_time_s": wall_time_s,
     }
 
@@ -113,15 +116,18 @@ def trial_row(
     test_score: float | None,
     baseline_finetuned_val_score: float,
     wall_time_s: float,
+    status: str = "completed",
+    val_score_before_low_rank: float | None = None,
 ) -> dict[str, Any]:
-    """The row of a completed trial."""
+    """The row of a trial that came to its end, or that a budget ``stopped`` before."""
     baseline = context.baseline
     size = sizes.of(state)
+    before = None if val_score_before_low_rank is None else sizes.of(state.unfactorised())
     num_filters, num_kept, num_whole = sizes.filters(state, trial.layers)
     num_candidates, num_scored = context.store.candidate_counts()
     has_test = test_score is not None and baseline.test_score is not None
     return _blank(trial, context.preset) | {
-        "status": "completed",
+        "status": status,
         "score_unit": baseline.score_unit,
         "drop_bound": None if trial.matched_trial_id else drop_bound,
         "num_val_images": baseline.num_val_images,
@@ -133,16 +139,21 @@ def trial_row(
         "val_score_drop": baseline.val_score - val_score,
         "test_score_drop": (baseline.test_score or 0.0) - (test_score or 0.0) if has_test else None,
         "num_layers": num_layers,
+        "num_layers_decided": context.store.num_decided(),
         "num_layers_whole": num_whole,
         "num_filters": num_filters,
         "num_kept": num_kept,
         "pruning_ratio": 1 - num_kept / num_filters,
         "baseline_params": baseline.params,
         "params": size.params,
+        "params_before_low_rank": None if before is None else before.params,
         "baseline_macs": baseline.macs,
         "macs": size.macs,
+        "macs_before_low_rank": None if before is None else before.macs,
         "baseline_model_bytes": baseline.model_bytes,
         "model_bytes": size.model_bytes,
+        "model_bytes_before_low_rank": None if before is None else before.model_bytes,
+        "val_score_before_low_rank": val_score_before_low_rank,
         "num_candidates": num_candidates,
         "num_scored": num_scored,
         "baseline_latency_s": sizes.latency_s(State.baseline(baseline.key)),
@@ -190,6 +201,7 @@ def _blank(trial: TrialSpec, preset: str) -> dict[str, Any]:
         "matched_trial_id": trial.matched_trial_id,
         "baseline_settings": trial.baseline.model_dump_json(),
         "finetune_settings": trial.finetune.model_dump_json(),
+        "postprocess_settings": trial.postprocess.model_dump_json(),
         "scoring_settings": trial.scoring.model_dump_json(),
         "baseline_key": trial.baseline_key,
         "score_name": trial.score.name,

@@ -41,3 +41,8 @@ def trim(mask: Tensor, ranking: Sequence[int], evaluate: Evaluate) -> Tensor:
 def bisection_steps(num_filters: int) -> int:
     """Masks that :func:`smallest_feasible` scores, at most."""
     return max(1, (num_filters - 1).bit_length())
+
+
+def fewest_bisection_steps(num_filters: int) -> int:
+    """Masks that :func:`smallest_feasible` scores, at least."""
+    return num_filters.bit_length() - 1

@@ -1,18 +1,18 @@
-"""A trial's state on disk, so that it goes on from its last committed layer, and its finished network."""
+"""A trial's state on disk, so that it goes on from its last committed layer."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from raprune.errors import ResultsError
-from raprune.graph import Graph
+from raprune.lowrank.factor import Factor
 from raprune.results import write_json
 from raprune.state import State, to_arrays, to_tensors
-from raprune.study.schema import TrialSpec
 from raprune.weights import load_safetensors, save_safetensors
 
 
@@ -39,7 +39,8 @@ class Snapshots:
         if agent_state:
             save_safetensors(agent_state, self.folder / f"{step}.agent.safetensors")
         plan = {layer: list(mask) for layer, mask in state.plan.items()}
-        write_json(self.folder / f"{step}.json", {"version": state.version, "plan": plan})
+        factors = {layer: asdict(factor) for layer, factor in state.factors.items()}
+        write_json(self.folder / f"{step}.json", {"version": state.version, "plan": plan, "factors": factors})
 
     def load(self, step: int) -> State:
         """The state after the ``step``-th layer; raises :class:`ResultsError` where it was changed on disk."""
@@ -49,7 +50,9 @@ class Snapshots:
         found = json.loads(file.read_text())
         weights = self.folder / f"{step}.safetensors"
         arrays = to_arrays(load_safetensors(weights)) if weights.is_file() else {}
-        state = State(self.baseline_key, {layer: bytes(mask) for layer, mask in found["plan"].items()}, arrays)
+        plan = {layer: bytes(mask) for layer, mask in found["plan"].items()}
+        factors = {layer: Factor(**factor) for layer, factor in found.get("factors", {}).items()}
+        state = State(self.baseline_key, plan, arrays, factors)
         if state.version != found["version"]:
             raise ResultsError(f"{weights} was changed; delete {self.folder.parent} to start its trial again")
         return state
@@ -59,24 +62,6 @@ class Snapshots:
         for earlier in range(step):
             for name in (f"{earlier}.json", f"{earlier}.safetensors"):
                 (self.folder / name).unlink(missing_ok=True)
-
-    def export(self, trial: TrialSpec, network: nn.Module, folder: Path, graph: Graph) -> None:
-        """The finished network: its weights, and the plan that rebuilds it."""
-        folder.mkdir(parents=True, exist_ok=True)
-        save_safetensors(network.state_dict(), folder / "model.safetensors")
-        state = max((int(f.stem), f) for f in self.folder.glob("[0-9]*.json"))[1]
-        write_json(
-            folder / "plan.json",
-            {
-                "model": trial.model.model_dump(mode="json"),
-                "residual": trial.residual,
-                "dataset": trial.dataset.model_dump(mode="json"),
-                "num_filters": {layer: group.num_filters for layer, group in graph.groups.items()},
-                "keep_masks": {
-                    layer: [bool(m) for m in mask] for layer, mask in json.loads(state.read_text())["plan"].items()
-                },
-            },
-        )
 
     @staticmethod
     def shared_score(folder: str, name: str, compute: Callable[[], float]) -> float:

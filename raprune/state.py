@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 from raprune.graph import Graph
+from raprune.lowrank.factor import Factor
+from raprune.lowrank.schemes import factorised
 from raprune.masks import pack, unpack
 from raprune.surgery import cut_tensors
 
@@ -27,6 +29,8 @@ class State:
     """layer -> packed keep mask over its original filters."""
     arrays: Arrays
     """The complete, already smaller state dict after a fine-tune; empty while the weights are the baseline's."""
+    factors: Mapping[str, Factor] = field(default_factory=dict)
+    """layer -> what low rank put in its place; ``arrays`` hold its weights. Nothing is cut after the first of them."""
 
     @classmethod
     def baseline(cls, baseline_key: str) -> State:
@@ -39,6 +43,9 @@ class State:
         sha = hashlib.sha256(self.baseline_key.encode())
         for layer in sorted(self.plan):
             sha.update(layer.encode() + b"\0" + self.plan[layer])
+        for layer in sorted(self.factors):
+            factor = self.factors[layer]
+            sha.update(f"\0{layer}\0{factor.scheme}\0{factor.rank}".encode())
         for name in sorted(self.arrays):
             array = np.ascontiguousarray(self.arrays[name])
             sha.update(f"\0{name}{array.dtype}{array.shape}".encode())
@@ -53,6 +60,8 @@ class State:
         """The state after ``layer`` is cut to ``mask``; the layer must be whole in this one."""
         if layer in self.plan:
             raise ValueError(f"{layer} is cut already")
+        if self.factors:
+            raise ValueError(f"{layer} cannot be cut: filters are pruned before layers are factorised")
         arrays: Arrays = {}
         if self.arrays:
             plan = self.keep_masks()
@@ -60,8 +69,21 @@ class State:
         return State(self.baseline_key, {**self.plan, layer: pack(mask)}, arrays)
 
     def trained(self, tensors: Mapping[str, Tensor]) -> State:
-        """The same plan with new weights."""
-        return State(self.baseline_key, self.plan, to_arrays(tensors))
+        """The same structure with new weights."""
+        return replace(self, arrays=to_arrays(tensors))
+
+    def factorised(
+        self, graph: Graph, baseline: Mapping[str, Tensor], layer: str, factor: Factor, pair: Mapping[str, Tensor]
+    ) -> State:
+        """The state with ``factor`` in the place of ``layer``; ``pair`` is the state dict of the two layers."""
+        if layer in self.factors:
+            raise ValueError(f"{layer} is factorised already")
+        tensors = factorised(self.tensors(graph, baseline), layer, pair)
+        return replace(self, arrays=to_arrays(tensors), factors={**self.factors, layer: factor})
+
+    def unfactorised(self) -> State:
+        """The same plan as it was before the first factor, with the baseline's weights: what tells its sizes."""
+        return State(self.baseline_key, self.plan, {})
 
     def tensors(self, graph: Graph, baseline: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The complete state dict, on the CPU, never sharing memory with ``arrays``."""

@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from rich.console import Console
 from rich.table import Table
 
-from raprune.preflight import Facts, facts_key
+from raprune.factorising import low_rank_line
+from raprune.preflight import Facts, expected_candidates, facts_key, num_layers
+from raprune.progress import StudyProgress, TrialProgress
 from raprune.results import read_study
 from raprune.study import StudyPlan, TrialSpec
 
@@ -46,6 +49,9 @@ def facts_lines(plan: StudyPlan, facts: Mapping[str, Facts]) -> list[str]:
             lines.append(f"the checkpoint scores {value} on validation images")
     for trial in sorted(plan.trials, key=lambda t: (t.drop_bound or 0, t.score_floor or 0)):
         lines.append(_bound_line(trial, facts[facts_key(trial)]))
+    for trial in plan.trials:
+        if (step := trial.postprocess.low_rank) is not None:
+            lines.append(low_rank_line(step, facts[facts_key(trial)].low_rank))
     return list(dict.fromkeys(lines))
 
 
@@ -70,6 +76,16 @@ def with_unit(score: float, unit: str) -> str:
     return f"{score:.1f}%" if unit == "percent" else f"{score:.1f} {unit}"
 
 
+def study_progress(plan: StudyPlan, facts: Mapping[str, Facts], console: Console) -> StudyProgress:
+    """What a person sees of ``plan`` while it runs."""
+    trials = {}
+    for trial in plan.trials:
+        fact = facts[facts_key(trial)]
+        label = trial_label(plan.axes[trial.trial_id])
+        trials[trial.trial_id] = TrialProgress(label, expected_candidates(trial, fact), num_layers(trial, fact))
+    return StudyProgress(console, trials)
+
+
 def trial_label(labels: Mapping[str, str]) -> str:
     """A trial in a few words: ``agent, drop_bound 4.0, low_to_high``."""
     words = [labels["method"]]
@@ -89,9 +105,11 @@ def results_table(out: Path) -> Table:
     ]
     short = {axis: short_labels([of.get(axis, "") for of in axes.values()]) for axis in own}
     said = [f"{axis} {name}: {label}" for axis in own for label, name in short[axis].items() if name.isdigit()]
-    caption = "\n".join(line for line in said if line.count("{"))
+    caption = [line for line in said if line.count("{")]
+    if any(ended_by_budget(row) for row in tables.trials.to_dict("records")):
+        caption.append("* a budget ended the trial: layers that were not decided are whole")
     table = Table(
-        box=None, header_style="bold", padding=(0, 1, 0, 0), pad_edge=False, caption=caption or None,
+        box=None, header_style="bold", padding=(0, 1, 0, 0), pad_edge=False, caption="\n".join(caption) or None,
         caption_justify="left",
     )  # fmt: skip
     table.add_column("method")
@@ -119,11 +137,33 @@ def short_labels(labels: Sequence[str]) -> dict[str, str]:
     return {label: told.get(label, str(number)) for number, label in enumerate(distinct, start=1)}
 
 
+def ended_by_budget(row: Mapping[Any, Any]) -> bool:
+    """Whether a trial was stopped with the best that it had so far, and has its numbers."""
+    return row["status"] == "stopped" and not pd.isna(row["val_score"])
+
+
+def budget_sentence(out: Path, budget: str) -> str:
+    """What it means that ``budget`` ended the study in ``out``, and how to go on."""
+    stopped = [row for row in read_study(out).trials.to_dict("records") if row["status"] == "stopped"]
+    ended = sum(map(ended_by_budget, stopped))
+    said = [f"{_trials(ended)} ended with the best within the bound so far"] if ended else []
+    if begun := len(stopped) - ended:
+        said.append(f"{_trials(begun)} did not begin")
+    return (
+        f"the budget of {budget} is spent: {', '.join(said)}; the same command with a larger budget or none goes on "
+        "from the last committed layers"
+    )
+
+
+def _trials(number: int) -> str:
+    return f"{number} trial{'' if number == 1 else 's'}"
+
+
 def _outcome(row: Mapping[Any, Any]) -> list[str]:
-    if row["status"] != "completed":
+    if row["status"] != "completed" and not ended_by_budget(row):
         return [str(row["status"])] + [""] * 5
     return [
-        f"{row['pruning_ratio']:.1%}",
+        f"{row['pruning_ratio']:.1%}{'*' if ended_by_budget(row) else ''}",
         f"{1 - row['params'] / row['baseline_params']:.1%}",
         f"{1 - row['macs'] / row['baseline_macs']:.1%}",
         _number(row["val_score_drop"], "{:+.1f}"),

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from raprune.graph import Graph, Plan, Traced, lay_out, present
 from raprune.graph.convolutions import is_depthwise
+from raprune.lowrank.factor import Factor
+from raprune.lowrank.schemes import insert_factors
 
 Tensors = Mapping[str, Tensor]
 
@@ -34,9 +36,9 @@ def shrink(traced: Traced, plan: Plan) -> nn.Module:
     return build(traced, plan, cut_tensors(traced.graph, traced.network.state_dict(), {}, plan))
 
 
-def build(traced: Traced, plan: Plan, tensors: Tensors) -> nn.Module:
-    """The network of ``plan``, with ``tensors``, its complete and already smaller state dict."""
-    network = load_tensors(copy.deepcopy(traced.network), tensors)
+def build(traced: Traced, plan: Plan, tensors: Tensors, factors: Mapping[str, Factor] | None = None) -> nn.Module:
+    """The network of ``plan`` and ``factors``, with ``tensors``, its complete and already smaller state dict."""
+    network = load_tensors(insert_factors(copy.deepcopy(traced.network), factors or {}), tensors)
     return lay_out(network, traced.graph, traced.graph.kept(plan))
 
 

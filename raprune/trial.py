@@ -8,20 +8,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 
+from raprune.artefact import plan_of, write_model
+from raprune.budget import Budget, BudgetSpent, Purse, Unlimited
 from raprune.candidates import Candidates, Scale
 from raprune.commit import Committed, commit_as_given, commit_within_bound
 from raprune.deciding import Decision, LayerView, Method, RankedMethod
 from raprune.errors import RapruneError
 from raprune.evaluating import Evaluator
+from raprune.factorising import LowRankStep, last_snapshot
 from raprune.masks import keep_first, pruning_ratio
 from raprune.registry import METHODS, ORDERS, REWARDS
-from raprune.results import TrialStore
+from raprune.results import PROVISIONAL, TrialStore
 from raprune.rounding import round_up
 from raprune.rows import Sizes, layer_row, trial_row
 from raprune.seeds import seed_for
@@ -47,12 +50,16 @@ class TrialContext:
     num_evaluators: int
     device: str
     progress: Progress = lambda _: None
+    budget: Budget = field(default_factory=Unlimited)
+    """Of the study: it says when the trial ends with what it has."""
 
 
 def run_trial(trial: TrialSpec, context: TrialContext) -> dict[str, Any]:
     """Run a trial from its last committed layer to its end; gives back its row, which is then on disk.
 
-    Raises what went wrong; the layers committed so far stay and are not decided again.
+    Once the budget is spent the layer being decided is cut to its best mask so far, the rest stay whole, and the row's
+    status is ``stopped``; a trial that has not begun to decide raises :class:`BudgetSpent`. Raises what went wrong; the
+    layers committed so far stay and are not decided again.
     """
     return _Trial(trial, context).run()
 
@@ -83,6 +90,7 @@ class _Trial:
         reward = REWARDS.build(trial.reward.name, trial.reward.settings)
         self.scale = Scale(baseline.val_score, drop_bound(trial, baseline), reward)
         self.method: Method = METHODS.build(trial.method.name, trial.method.settings)
+        self.purse = Purse(context.budget, trial.trial_id, context.store.candidate_counts()[0])
         self.snapshots = Snapshots(context.store.folder / "state", context.workload.baseline_key)
 
     def run(self) -> dict[str, Any]:
@@ -91,20 +99,33 @@ class _Trial:
         order = self._order(layers)
         store = self.context.store
         done = store.num_committed()
-        earlier_s = sum(row["wall_time_s"] for row in store.layer_rows())
-        state = self.snapshots.load(done - 1) if done else State.baseline(self.context.baseline.key)
+        earlier_s = sum(row["wall_time_s"] for row in store.layer_rows() + store.low_rank_rows())
+        state = self.snapshots.load(last_snapshot(store, done)) if done else State.baseline(self.context.baseline.key)
         val_score = store.layer_rows()[-1]["finetuned_val_score"] if done else self.context.baseline.val_score
+        if not done:
+            self.purse.require()
         for step in range(done, len(order)):
+            if self.purse.is_empty:
+                break
             state, val_score = self._layer(step, order[step], state, val_score, num_layers=len(order))
-        state, val_score = self._finish(state, val_score)
+        stopped, pruned_val_score = store.num_committed() < len(order), None
+        if not stopped and self.trial.postprocess.low_rank is not None:
+            pruned_val_score = val_score
+            state, val_score, done_all = self._low_rank(len(order)).run(state, val_score)
+            stopped = not done_all
+        if not stopped:
+            state, val_score = self._finish(state, val_score)
         test_score = self._measure_test(state)
-        finetuned = self._baseline_finetuned(len(order))
+        finetuned = self._baseline_finetuned(store.num_decided() if stopped else len(order), stopped)
         row = trial_row(
             self.trial, self.context, self.scale.drop_bound, state, self.sizes, len(layers),
             val_score=val_score, test_score=test_score, baseline_finetuned_val_score=finetuned,
-            wall_time_s=earlier_s + time.perf_counter() - start,
+            wall_time_s=earlier_s + time.perf_counter() - start, status="stopped" if stopped else "completed",
+            val_score_before_low_rank=pruned_val_score,
         )  # fmt: skip
-        self.snapshots.export(self.trial, self.sizes.network(state), store.folder / "model", self.graph)
+        said = row | {"study": self.trial.study, "trial_id": self.trial.trial_id}
+        plan = plan_of(said, self.trial.model, self.context.baseline, self.graph, state)
+        write_model(store.folder / "model", plan, self.sizes.network(state))
         if pictures := self.evaluator.pictures(state):
             store.write_pictures(pictures)
         store.write_trial(row)
@@ -143,28 +164,38 @@ class _Trial:
         place = {"prune_step": step, "num_layers": num_layers}
         candidates = Candidates(
             self.evaluator, state, layer, view.num_filters, self.scale,
-            lambda told: self.context.progress({**told, **place}),
+            lambda told: self.context.progress({**told, **place}), self.purse,
         )  # fmt: skip
         rng = torch.Generator().manual_seed(seed_for(self.trial.seed, self.trial.method.name, layer))
+        cut_short = False
         if self.context.matched is not None:
             decision, committed = self._match(step, view, state, val_score, rng)
         else:
-            decision = self.method.decide(view, candidates, rng)
+            decision, cut_short = self._decide(view, candidates, rng)
             committed = commit_within_bound(
                 self.evaluator, self.graph, candidates, decision.keep_mask, self.scale, val_score,
                 lambda mask: round_up(mask, self.trial.round_to, view.weights_NM), self.trial.fidelity.is_full,
             )  # fmt: skip
-        self.snapshots.save(step, committed.state, decision.agent_state)
+        if not cut_short:
+            self.snapshots.save(step, committed.state, decision.agent_state)
         index = list(self.graph.groups).index(layer)
         sizes = self.sizes.of(committed.state)
         row = layer_row(
             self.graph.group(layer), index, step, committed, sizes, len(candidates.update_rows),
-            time.perf_counter() - start,
+            time.perf_counter() - start, cut_short=cut_short,
         )  # fmt: skip
-        self.context.store.write_layer(step, row, candidates.update_rows, candidates.rows)
-        self.snapshots.forget_before(step)
+        self.context.store.write_layer(PROVISIONAL if cut_short else step, row, candidates.update_rows, candidates.rows)
+        if not cut_short:
+            self.snapshots.forget_before(step)
         self._tell_committed(step, num_layers, layer, committed)
         return committed.state, committed.finetuned_val_score
+
+    def _decide(self, view: LayerView, candidates: Candidates, rng: torch.Generator) -> tuple[Decision, bool]:
+        """The method's decision; where the budget ends the search, the best mask so far and that it was cut short."""
+        try:
+            return self.method.decide(view, candidates, rng), False
+        except BudgetSpent:
+            return Decision(candidates.best_so_far()), True
 
     def _match(
         self, step: int, view: LayerView, state: State, val_score: float, rng: torch.Generator
@@ -189,6 +220,14 @@ class _Trial:
             }
         )
 
+    def _low_rank(self, first_step: int) -> LowRankStep:
+        spec = self.trial.postprocess.low_rank
+        assert spec is not None
+        return LowRankStep(
+            spec, self.evaluator, self.sizes, self.scale, self.context.store, self.snapshots, first_step,
+            self.context.matched, self.context.progress, lambda: self.purse.is_empty,
+        )  # fmt: skip
+
     def _finish(self, state: State, val_score: float) -> tuple[State, float]:
         """The final fine-tune, kept only if it is within the bound (matched trials keep it whatever it gives)."""
         final = self.evaluator.finetune(state, "final", state.version)
@@ -203,15 +242,18 @@ class _Trial:
         """The one time that this trial opens the test split."""
         return None if self.context.baseline.test_score is None else self.evaluator.measure(state, "test")
 
-    def _baseline_finetuned(self, num_layers: int) -> float:
-        """What the same fine-tuning alone gives: one committed fine-tune a layer and the final one, nothing pruned."""
+    def _baseline_finetuned(self, num_layers: int, stopped: bool) -> float:
+        """What the same fine-tuning alone gives: one committed fine-tune a layer and the final one, nothing pruned.
+
+        A trial that a budget stopped had no final one.
+        """
 
         def compute() -> float:
             state = State.baseline(self.context.baseline.key)
             for _ in range(num_layers):
                 state = self.evaluator.finetune(state, "commit", state.version)
-            return self.evaluator.measure(self.evaluator.finetune(state, "final", state.version), "val")
+            final = state if stopped else self.evaluator.finetune(state, "final", state.version)
+            return self.evaluator.measure(final, "val")
 
-        return self.snapshots.shared_score(
-            self.context.baseline.folder, f"finetuned-{self.context.workload.key}-{num_layers}", compute
-        )
+        name = f"finetuned-{self.context.workload.key}-{num_layers}{'-stopped' if stopped else ''}"
+        return self.snapshots.shared_score(self.context.baseline.folder, name, compute)

@@ -18,10 +18,17 @@ from raprune.registry import nearest
 from raprune.results import finish
 
 
-def save_safetensors(tensors: Mapping[str, Tensor], file: Path) -> None:
-    """Write ``tensors`` (moved to the CPU); the file has its final name only when it is complete."""
+def save_safetensors(tensors: Mapping[str, Tensor], file: Path, header: Mapping[str, str] | None = None) -> None:
+    """Write ``tensors`` (moved to the CPU) and what else the ``header`` should say.
+
+    The file has its final name only when it is complete.
+    """
     aside = file.with_name(f".{file.name}.{os.getpid()}")
-    save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, aside)
+    metadata = None if header is None else dict(header)
+    aside.touch()
+    mode = aside.stat().st_mode
+    save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, aside, metadata)
+    aside.chmod(mode)  # safetensors lets only its owner read a file, whatever is usual here
     finish(aside, file)
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from raprune.data import Splits, check_splits
 from raprune.errors import InputError
 from raprune.graph import Traced, trace
-from raprune.registry import DATASETS, MODELS, SCORES, source_of
+from raprune.registry import DATASETS, MODELS, SCORES, is_imported, source_of
 from raprune.scoring import Score
 from raprune.study.fidelity import FidelitySpec
 from raprune.study.parts import FinetuneSpec, ScoringSpec
@@ -56,6 +57,13 @@ class Baseline:
     """Of the images and labels of train and val; empty only in a file of an earlier version."""
     weights_fingerprint: str = ""
     """Of the file of the network's weights; empty only in a file of an earlier version."""
+    pixels: str = ""
+    """What the data set's images are, ``uint8`` or ``float``; empty only in a file of an earlier version."""
+    mean: tuple[float, ...] = ()
+    """Of each channel of uint8 images, scaled to [0, 1]."""
+    std: tuple[float, ...] = ()
+    class_names: tuple[str, ...] = ()
+    """In the order of the network's outputs, where the data set has names."""
 
     @classmethod
     def read(cls, folder: Path) -> Baseline | None:
@@ -64,7 +72,15 @@ class Baseline:
         if not file.is_file():
             return None
         found = json.loads(file.read_text())
-        return cls(**{**found, "folder": str(folder), "input_shape": tuple(found["input_shape"])})
+        tuples = {name: tuple(found[name]) for name in ("input_shape", "mean", "std", "class_names") if name in found}
+        return cls(**{**found, **tuples, "folder": str(folder)})
+
+
+class Given(Protocol):
+    """A program's own network and data on their way to another process."""
+
+    def use(self) -> None:
+        """Let this process build the network and read the data."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +100,8 @@ class Workload:
     """Where the baseline lies."""
     residual: str = "independent"
     fidelity: FidelitySpec = field(default=FidelitySpec(), kw_only=True)
+    given: Given | None = field(default=None, kw_only=True)
+    """Brings what a program gave into processes that are not its own."""
 
     @classmethod
     def of(cls, trial: TrialSpec, folder: Path) -> Workload:
@@ -143,18 +161,20 @@ def provide_data(key: str, splits: Splits) -> None:
     _LOADED[key] = splits
 
 
-def forget_data() -> None:
-    """Let go of all decoded data."""
-    _LOADED.clear()
+def forget_data(holding: str = "") -> None:
+    """Let go of all decoded data, or of those whose choice (as JSON) holds this text."""
+    for key in list(_LOADED):
+        if holding in key:
+            del _LOADED[key]
 
 
 def own_code(model: Choice, dataset: Choice, score: Choice, splits: Splits) -> str | None:
     """Digest of what a name does not tell: the source of imported plug-ins, the images and labels of imported data."""
     sources = [source_of(choice.name) for choice in (model, dataset, score)]
-    if not any(":" in choice.name for choice in (model, dataset, score)):
+    if not any(is_imported(choice.name) for choice in (model, dataset, score)):
         return None
     sha = hashlib.sha256(json.dumps(sources).encode())
-    if ":" in dataset.name:
+    if is_imported(dataset.name):
         for split in (splits.train, splits.val, splits.test):
             for tensor in () if split is None else (split.images_BCHW, split.labels_B):
                 sha.update(np.ascontiguousarray(tensor.numpy()).data)

@@ -11,6 +11,8 @@ INTRODUCTIONS = {
     "updates": "One row an update of a layer's agent.",
     "candidates": "One row a mask that a method asked to have scored. Masks of the agent's updates have `update` set; "
     "those of its search after the learning do not.",
+    "low_rank": "One row a convolution or linear layer of a trial with a low-rank step "
+    "([low_rank.md](low_rank.md)), whether it was factorised or not. No file where a trial has none.",
     "speed": "One row a device, backend, batch size and network (baseline or pruned), written by `raprune bench`, "
     "which replaces what it wrote before; [speed.md](speed.md) says how. No file where a trial has none.",
     "pictures": "Of a network with a label a pixel: the validation images that pruning changed the most and the least, "

@@ -111,6 +111,8 @@ def test_the_quickstart_is_good(run) -> None:
         (["check", "{folder}"], ["cannot be read: Is a directory"]),
         (["study", "{good}", "--out", "{good}"], ["--out: ", "cannot be a folder"]),
         (["report", "{folder}"], ["holds no study"]),
+        (["report", "nowhere"], ["nowhere is no folder; a study's is results/NAME"]),
+        (["check", "quikstart"], ["no study that comes with raprune is called 'quikstart'; did you mean 'quickstart'?"]),
         (["list", "modle"], ["no kind of plug-in is called 'modle'; did you mean 'model'?"]),
         (["check"], ["Missing argument 'STUDY'"]),
         (["check", "{good}", "--sed", "a=1"], ["No such option"]),
@@ -154,7 +156,8 @@ def test_list_shows_every_plugin_with_its_settings(run) -> None:
             assert any(line[:1] == [plugin.name] and plugin.summary in " ".join(line) for line in words)
             for name, field in plugin.settings.model_fields.items():
                 lines = [" ".join(line) for line in words if line[:1] == [name]]
-                assert any(" ".join((field.description or "").split()) in line for line in lines)
+                meaning = " ".join((field.description or "").split()).replace("`", "")
+                assert any(meaning in line for line in lines)
 
 
 def test_list_shows_one_kind_with_defaults(run) -> None:
@@ -163,6 +166,7 @@ def test_list_shows_one_kind_with_defaults(run) -> None:
     assert "masks_per_update = 5  M: keep masks sampled" in out
     assert "trim = false" in out
     assert "match not set" in out
+    assert "decision = 'bound' (or 'reward')  bound: fewest filters" in out
     assert "vgg16" not in out
 
 
@@ -189,9 +193,10 @@ def test_help_imports_nothing_heavy() -> None:
     assert out.splitlines()[-1] == "[]"
 
 
-def test_check_and_list_import_no_ray(good: Path) -> None:
-    calls = f"sys.argv = ['raprune', 'check', {str(good)!r}]; cli.main(); sys.argv = ['raprune', 'list']; cli.main()"
-    out = fresh(f"import sys; from raprune import cli; {calls}; {LOADED}")
+def test_check_list_and_schema_import_no_ray(good: Path) -> None:
+    commands = (["check", str(good)], ["list"], ["schema", "--out", str(good.with_name("schema.json"))])
+    calls = "; ".join(f"sys.argv = ['raprune', *{arguments!r}]; cli.main()" for arguments in commands)
+    out = fresh(f"import sys; from raprune import cli; {calls}; import raprune.estimate.lines; {LOADED}")
     assert "4 trials" in out
     assert "ray" not in out.splitlines()[-1].replace("'torch'", "")
 

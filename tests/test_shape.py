@@ -14,16 +14,17 @@ ROOT = Path(__file__).resolve().parents[1]
 MAX_LINES = 300
 
 LAYERS = {
-    0: ["errors", "seeds", "registry", "study", "results"],
+    0: ["errors", "seeds", "registry", "study", "results", "shipped"],
     1: [
         "data", "scoring", "deciding", "rewarding", "ordering", "evaluating", "masks", "search", "graph", "surgery",
         "proof", "measure", "train", "weights", "pretrained", "state", "workload", "engine", "baseline",
-        "dense", "pictures", "imagefiles", "rounding", "memo",
+        "dense", "pictures", "imagefiles", "rounding", "memo", "lowrank", "budget",
+        "given",
     ],
     2: ["models", "datasets", "scores", "methods", "orders", "rewards", "evaluators"],
-    3: ["candidates", "commit", "snapshots", "rows", "trial", "preflight"],
-    4: ["launch"],
-    5: ["cli", "progress", "summary", "bench"],
+    3: ["artefact", "candidates", "commit", "snapshots", "rows", "factorising", "trial", "preflight"],
+    4: ["launch", "estimate"],
+    5: ["cli", "progress", "summary", "bench", "export", "api"],
 }  # fmt: skip
 LAYER_OF = {name: layer for layer, names in LAYERS.items() for name in names}
 PLUGIN_KINDS = LAYERS[2]

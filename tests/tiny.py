@@ -17,6 +17,7 @@ from raprune.engine import Engine, ExactEngine, NaiveEngine
 from raprune.engine.stacked import StackedEngine
 from raprune.evaluating import EvaluatedMask, Purpose
 from raprune.graph import Traced, trace
+from raprune.lowrank import Factor
 from raprune.models.vgg16 import Vgg16
 from raprune.registry import DATASETS, REWARDS, SCORES
 from raprune.scoring import Score, Tally
@@ -136,6 +137,12 @@ class EngineEvaluator:
 
     def finetune(self, state: State, purpose: Purpose, seeded_by: str) -> State:
         return self.engine.finetune(state, purpose, seeded_by)
+
+    def energies(self, state: State, layer: str, scheme: str, num_images: int) -> list[float]:
+        return self.engine.energies(state, layer, scheme, num_images)
+
+    def factorise(self, state: State, layer: str, factor: Factor, num_images: int) -> State:
+        return self.engine.factorise(state, layer, factor, num_images)
 
     def measure(self, state: State, split: str) -> float:
         return self.engine.measure(state, split)

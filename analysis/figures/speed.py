@@ -10,7 +10,7 @@ from raprune.results import Tables
 
 from ..bars import bar_legend, grouped_bars
 from ..frames import completed_trials, over_seeds, with_trial
-from ..labels import NO_BOUND, in_order, joined, wrapped
+from ..labels import in_order, joined, trial_words, wrapped
 from ..style import INK, OTHER_COLOURS, SOFT, new_figure
 
 PLACE = 10
@@ -31,7 +31,7 @@ _MEASURE = ["trial_id", "device", "threads", "host", "backend", "batch_size"]
 def select(tables: Tables) -> pd.DataFrame:
     """Machine, trial (in words), backend, batch_size, measured and theoretical: old / new of times and macs."""
     trials = completed_trials(tables)
-    trials = trials.assign(trial=[_words(row) for row in trials.to_dict("records")])
+    trials = trials.assign(trial=[trial_words(row) for row in trials.to_dict("records")])
     speed = tables.speed
     several = speed["host"].nunique() > 1
     sides = [speed[speed["network"] == name] for name in ("baseline", "pruned")]
@@ -48,12 +48,6 @@ def select(tables: Tables) -> pd.DataFrame:
     frame = with_trial(pairs, trials, ["trial"])
     frame = frame.sort_values("trial_id", key=lambda of: of.map(order), kind="stable")
     return over_seeds(frame, ["machine", "trial", "backend", "batch_size"], "measured", "theoretical")
-
-
-def _words(row: dict[str, object]) -> str:
-    bound = "" if row["bound"] == NO_BOUND else f"bound {row['bound']}"
-    method = f"{row['method']} (matched)" if row["matched"] else str(row["method"])
-    return "\n".join(filter(None, (joined(method, bound), str(row["order"]), str(row["context"]), str(row["scope"]))))
 
 
 def draw(frame: pd.DataFrame) -> Figure:

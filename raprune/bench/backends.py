@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from raprune.export.refusals import Refused, first_line
+
 if TYPE_CHECKING:
     import torch
 
@@ -55,9 +57,12 @@ def store(backend: str, network: torch.fx.GraphModule, shape: Sequence[int], fil
         except Exception as error:  # a user's module that cannot be pickled raises what it likes
             raise Unavailable(f"{backend} is left out: the network cannot be stored: {first_line(error)}") from error
         return
-    from raprune.bench.onnx import write_onnx
+    from raprune.export.onnx import write_onnx
 
-    write_onnx(network, torch.from_numpy(images(shape)), file)
+    try:
+        write_onnx(network, torch.from_numpy(images(shape)), file)
+    except Refused as error:
+        raise Unavailable(f"onnxruntime is left out: {error}") from error
 
 
 def prepare(backend: str, file: Path, shape: Sequence[int], device: str, threads: int) -> Prepared:
@@ -133,9 +138,3 @@ def _reason(backend: str, error: Exception) -> str:
     if backend == "compiled" and not any(shutil.which(name) for name in ("g++", "c++", "clang++", "cl")):
         return "torch.compile needs a C++ compiler, such as g++, and there is none"
     return first_line(error)
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error, as part of a sentence."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0].rstrip('.')}" if lines else type(error).__name__

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from rich.console import Console
 
+from raprune.artefact.trials import open_trial
 from raprune.bench.backends import BACKENDS
 from raprune.bench.gathers import Gathers, share_of_time
 from raprune.bench.measuring import BenchSettings, measure
-from raprune.bench.networks import open_trial
 from raprune.bench.proposal import propose
 from raprune.bench.report import heading, proposal_lines, remarks, speed_table
 from raprune.errors import InputError

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from raprune.artefact.trials import NETWORKS, TrialNetworks
 from raprune.bench.backends import BACKENDS, Array, Prepared, Unavailable, images, prepare, store, version
 from raprune.bench.memory import peak_memory_bytes
-from raprune.bench.networks import NETWORKS, BenchTrial
 from raprune.bench.timing import Times, in_turn
 
 TOLERANCE = 1e-2
@@ -62,7 +62,7 @@ class Measured:
     cells: list[Cell] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def rows(self, trial: BenchTrial, settings: BenchSettings) -> list[dict[str, Any]]:
+    def rows(self, trial: TrialNetworks, settings: BenchSettings) -> list[dict[str, Any]]:
         """Rows of ``speed``."""
         return [_row(cell, network, trial, settings) for cell in self.cells for network in NETWORKS]
 
@@ -78,7 +78,7 @@ def device_name(device: str) -> str:
     return torch.cuda.get_device_name() if device == "cuda" else device
 
 
-def measure(trial: BenchTrial, settings: BenchSettings, tell: Callable[[str], None] = lambda _: None) -> Measured:
+def measure(trial: TrialNetworks, settings: BenchSettings, tell: Callable[[str], None] = lambda _: None) -> Measured:
     """Measure all that ``settings`` asks for and that is to be had; ``tell`` hears what is being measured."""
     measured = Measured()
     with tempfile.TemporaryDirectory(prefix="raprune-bench-") as folder:
@@ -93,7 +93,9 @@ def measure(trial: BenchTrial, settings: BenchSettings, tell: Callable[[str], No
     return measured
 
 
-def _cell(trial: BenchTrial, settings: BenchSettings, device: str, backend: str, batch_size: int, folder: Path) -> Cell:
+def _cell(
+    trial: TrialNetworks, settings: BenchSettings, device: str, backend: str, batch_size: int, folder: Path
+) -> Cell:
     """One cell.
 
     The processes that measure memory come first, for they may be ended without harm to this one; but once this one has
@@ -131,7 +133,7 @@ def _check(network: torch.nn.Module, found: Array, shape: tuple[int, ...], where
         raise Unavailable(f"{where}, is left out: it does not give what the network gives")
 
 
-def _row(cell: Cell, network: str, trial: BenchTrial, settings: BenchSettings) -> dict[str, Any]:
+def _row(cell: Cell, network: str, trial: TrialNetworks, settings: BenchSettings) -> dict[str, Any]:
     times = cell.times[network]
     low, median, high = times.quartiles
     return {

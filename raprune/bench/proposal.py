@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from raprune.artefact.trials import TrialNetworks
 from raprune.bench.backends import images
-from raprune.bench.networks import BenchTrial
 from raprune.study.parts import ScoringSpec
 
 SMALLEST, LARGEST = 8, 512
@@ -47,7 +47,7 @@ class Proposal:
         return f"scoring: {{{', '.join(f'{key}: {value}' for key, value in changed.items())}}}"
 
 
-def propose(trial: BenchTrial) -> Proposal:
+def propose(trial: TrialNetworks) -> Proposal:
     """Measure powers of two and the study's own batch size, on the study's threads, as candidates are scored.
 
     On the GPU where the trial was scored on one that is here, else on the processor.

@@ -7,9 +7,9 @@ from typing import Any
 
 from rich.table import Table
 
+from raprune.artefact.trials import TrialNetworks, label
 from raprune.bench.gathers import Gathers
 from raprune.bench.measuring import Cell
-from raprune.bench.networks import BenchTrial, label
 from raprune.bench.proposal import Proposal
 from raprune.bench.timing import Times
 
@@ -17,7 +17,7 @@ BEHIND = 0.9
 """A speed-up under this share of what multiply-adds say is worth a word."""
 
 
-def heading(trial: BenchTrial) -> str:
+def heading(trial: TrialNetworks) -> str:
     """Which trial, and what it could gain at most by its multiply-adds."""
     old, new = trial.macs["baseline"], trial.macs["pruned"]
     return (
@@ -27,7 +27,7 @@ def heading(trial: BenchTrial) -> str:
     )
 
 
-def speed_table(cells: Sequence[Cell], trial: BenchTrial) -> Table:
+def speed_table(cells: Sequence[Cell], trial: TrialNetworks) -> Table:
     """A row for each device, backend and batch size."""
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0), pad_edge=False)
     table.add_column("device\n", no_wrap=True)
@@ -51,7 +51,9 @@ def speed_table(cells: Sequence[Cell], trial: BenchTrial) -> Table:
     return table
 
 
-def remarks(trial: BenchTrial, cells: Sequence[Cell], gathers: Gathers, shares: Mapping[int, float]) -> Iterator[str]:
+def remarks(
+    trial: TrialNetworks, cells: Sequence[Cell], gathers: Gathers, shares: Mapping[int, float]
+) -> Iterator[str]:
     """What the table does not tell; ``shares``: batch size -> share of the pruned network's time in its gathers."""
     yield from _rounding(trial)
     if gathers.layers:
@@ -68,7 +70,7 @@ def remarks(trial: BenchTrial, cells: Sequence[Cell], gathers: Gathers, shares: 
         )
 
 
-def _rounding(trial: BenchTrial) -> Iterator[str]:
+def _rounding(trial: TrialNetworks) -> Iterator[str]:
     """What rounding the kept filters up cost."""
     round_to = trial.row.get("round_to") or 1
     if round_to > 1:
@@ -85,7 +87,7 @@ def _rounded(row: Mapping[str, Any]) -> bool:
     return bool(row["num_kept"] > row["num_decided"])
 
 
-def _gathering(trial: BenchTrial, gathers: Gathers, shares: Mapping[int, float]) -> str:
+def _gathering(trial: TrialNetworks, gathers: Gathers, shares: Mapping[int, float]) -> str:
     names = ", ".join(f"{layer} ({module})" for module, layer in gathers.layers.items())
     times = " and ".join(f"{share:.0%} at batch size {size}" for size, share in shares.items())
     return (
@@ -95,7 +97,7 @@ def _gathering(trial: BenchTrial, gathers: Gathers, shares: Mapping[int, float])
     )
 
 
-def _without_gathers(trial: BenchTrial, cells: Sequence[Cell], shares: Mapping[int, float]) -> Iterator[str]:
+def _without_gathers(trial: TrialNetworks, cells: Sequence[Cell], shares: Mapping[int, float]) -> Iterator[str]:
     """Where the gathers are what makes it slower: what it would be without them."""
     for cell in cells:
         share = shares.get(cell.batch_size, 0.0)

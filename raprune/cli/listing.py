@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from raprune.cli.completion import KINDS_LISTED, complete_kind
 from raprune.cli.console import open_console
 from raprune.cli.root import app
 from raprune.errors import InputError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from raprune.registry import Plugin
 
 
@@ -18,34 +21,60 @@ if TYPE_CHECKING:
 def list_plugins(
     kind: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Argument(help="model, dataset, score, method, order, reward or evaluator."),
+        typer.Argument(metavar="KIND", help=f"{', '.join(KINDS_LISTED[:-1])} or study.", autocompletion=complete_kind),
     ] = None,
 ) -> None:
-    """Every plug-in with its settings, their defaults and units."""
+    """Every plug-in with its settings, and the studies. Settings with what they are by default, and their units."""
+    from raprune.registry import nearest
+
+    if kind is not None and kind not in KINDS_LISTED:
+        raise InputError(f"no kind of plug-in is called {kind!r}{nearest(kind, list(KINDS_LISTED))}")
+    console = open_console()
+    for name in [kind] if kind else KINDS_LISTED:
+        console.print(f"\n[bold]{name}[/bold]", highlight=False)
+        if name == "study":
+            _print_studies(console)
+        else:
+            _print_plugins(name, console)
+
+
+def _print_plugins(kind: str, console: Console) -> None:
     from rich.markup import escape
 
-    from raprune.registry import KINDS, nearest
+    from raprune.registry import KINDS
 
-    console = open_console()
-    if kind is not None and kind not in KINDS:
-        raise InputError(f"no kind of plug-in is called {kind!r}{nearest(kind, list(KINDS))}")
-    for name in [kind] if kind else KINDS:
-        console.print(f"\n[bold]{name}[/bold]", highlight=False)
-        for plugin in KINDS[name]:
-            console.print(f"  [cyan]{plugin.name}[/cyan]  {escape(plugin.summary)}", highlight=False, soft_wrap=True)
-            for line in _settings_lines(plugin):
-                console.print(f"      {line}", style="dim", markup=False, highlight=False, soft_wrap=True)
+    for plugin in KINDS[kind]:
+        console.print(f"  [cyan]{plugin.name}[/cyan]  {escape(plugin.summary)}", highlight=False, soft_wrap=True)
+        for line in _settings_lines(plugin):
+            console.print(f"      {line}", style="dim", markup=False, highlight=False, soft_wrap=True)
+
+
+def _print_studies(console: Console) -> None:
+    """Each by the name with which it is run, what it is about, and its file."""
+    from rich.markup import escape
+
+    from raprune.shipped import shipped_studies
+    from raprune.study.reader import read_document
+
+    for name, file in shipped_studies().items():
+        about = escape(str(read_document(file).data["description"]))
+        console.print(f"  [cyan]{name}[/cyan]  {about}", highlight=False, soft_wrap=True)
+        console.print(f"      {file}", style="dim", markup=False, highlight=False, soft_wrap=True)
 
 
 def _settings_lines(plugin: Plugin) -> list[str]:
-    """The settings of a plug-in with their defaults and meanings."""
+    """The settings of a plug-in with their defaults, what else they can be, and meanings."""
+    from raprune.study.json_settings import settings_schema
     from raprune.study.wording import shown
 
+    forms = settings_schema(plugin.settings).get("properties", {})
     lines = []
     for key, field in plugin.settings.model_fields.items():
         value = field.get_default(call_default_factory=True)
         default = "required" if field.is_required() else "not set" if value is None else f"= {shown(value)}"
-        lines.append(f"{key} {default}  {' '.join((field.description or '').split())}")
+        others = [shown(other) for other in forms[key].get("enum", []) if other != value]
+        choice = f" (or {', '.join(others)})" if others else ""
+        lines.append(f"{key} {default}{choice}  {forms[key].get('description', '').replace('`', '')}")
     if hasattr(plugin.make, "rank"):
         lines.append("match not set  Another method of the study: prunes every layer to its num_kept, without search.")
     return [line.rstrip() for line in lines]

@@ -15,7 +15,7 @@ app = typer.Typer(
     name="raprune",
     help="How far can a convolutional network be pruned? Studies of learned filter pruning, on Ray.",
     no_args_is_help=True,
-    add_completion=False,
+    rich_markup_mode=None,  # plain help: typer's boxes give every switch a value that it does not take
     pretty_exceptions_enable=False,
 )
 USAGE_ERRORS = cast("type[Exception]", typer.BadParameter.__mro__[1])

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from raprune.cli.completion import complete_study
 from raprune.cli.console import open_console, print_whole
 from raprune.cli.plots import write_report
 from raprune.cli.root import app
 from raprune.errors import InputError
+from raprune.shipped import find_study
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,10 +20,18 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from raprune.preflight import Facts
-    from raprune.progress import StudyProgress
     from raprune.study import StudyPlan
 
-StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study file (YAML).", show_default=False)]
+StudyFile = Annotated[
+    Path,
+    typer.Argument(
+        metavar="STUDY",
+        help="A study file (YAML), or the name of a study that comes with raprune.",
+        show_default=False,
+        callback=find_study,
+        autocompletion=complete_study,
+    ),
+]
 Out = Annotated[
     Optional[Path],  # noqa: UP045  (typer reads the annotation)
     typer.Option("--out", metavar="DIR", help="The study's own folder. [default: results/NAME]"),
@@ -51,15 +61,15 @@ def study(
     overrides: Sets = None,
     rehearse: Rehearse = False,
 ) -> None:
-    """Run a study, or go on with it; the same command again skips what is complete."""
+    """Run a study, or go on with it. The same command again skips what is complete."""
     from raprune.launch import run_study
     from raprune.preflight import load_and_inspect
-    from raprune.summary import results_table
+    from raprune.summary import budget_sentence, results_table, study_progress
 
     console = open_console()
     plan, facts = load_and_inspect(file, overrides or (), rehearse)
     folder = _folder(out or Path("results") / plan.spec.name)
-    progress = _progress(plan, facts, console)
+    progress = study_progress(plan, facts, console)
     with progress:
         outcome = run_study(plan, folder, progress, num_evaluators=evaluators, address=address)
     print_whole(results_table(folder), console)
@@ -67,13 +77,26 @@ def study(
     if outcome.interrupted:
         console.print("interrupted; the same command goes on from the last committed layers", style="yellow")
     else:
+        if outcome.budget is not None:
+            console.print(budget_sentence(folder, outcome.budget), style="yellow", highlight=False, soft_wrap=True)
         console.print(f"report: {write_report(folder)}", highlight=False, soft_wrap=True)
     raise typer.Exit(outcome.exit_code)
 
 
 @app.command()
-def check(file: StudyFile, overrides: Sets = None, rehearse: Rehearse = False) -> None:
-    """Check a study without running it: its trials, its data, what its drop bounds are in images."""
+def check(
+    file: StudyFile,
+    overrides: Sets = None,
+    rehearse: Rehearse = False,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Also time some of its work here, for what it will cost in all.")
+    ] = False,
+    evaluators: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--evaluators", min=0, metavar="N", help="One more number of evaluators to estimate hours for."),
+    ] = None,
+) -> None:
+    """Check a study without running it. Prints its trials, its data, what its drop bounds are in images."""
     from raprune.preflight import load_and_inspect
     from raprune.summary import facts_lines, plan_table
 
@@ -82,6 +105,26 @@ def check(file: StudyFile, overrides: Sets = None, rehearse: Rehearse = False) -
     print_whole(plan_table(plan), console)
     for line in facts_lines(plan, facts):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
+    if estimate or evaluators is not None:
+        _print_estimate(plan, facts, evaluators, console)
+
+
+def _print_estimate(plan: StudyPlan, facts: Mapping[str, Facts], evaluators: int | None, console: Console) -> None:
+    from raprune.estimate import NUM_EVALUATORS, estimate_study
+    from raprune.estimate.lines import facts_of, heading, hours_table, limits, uncertain
+
+    def told(text: str) -> None:
+        console.print(text, style="dim", highlight=False, soft_wrap=True)
+
+    console.print()
+    own = [number for number in (evaluators, plan.spec.evaluators.count) if isinstance(number, int)]
+    found = estimate_study(plan, facts, told, sorted({*NUM_EVALUATORS, *own}))
+    console.print(f"\n{heading(found)}", highlight=False, soft_wrap=True)
+    for line in facts_of(found):
+        console.print(line, highlight=False, soft_wrap=True)
+    print_whole(hours_table(found), console)
+    for line in (*limits(found), uncertain(found)):
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 def _folder(folder: Path) -> Path:
@@ -91,16 +134,3 @@ def _folder(folder: Path) -> Path:
     except OSError as error:
         raise InputError(f"--out: {str(folder)!r} cannot be a folder: {error.strerror or error}") from None
     return folder
-
-
-def _progress(plan: StudyPlan, facts: Mapping[str, Facts], console: Console) -> StudyProgress:
-    from raprune.preflight import expected_candidates, facts_key, num_layers
-    from raprune.progress import StudyProgress, TrialProgress
-    from raprune.summary import trial_label
-
-    trials = {}
-    for trial in plan.trials:
-        fact = facts[facts_key(trial)]
-        label = trial_label(plan.axes[trial.trial_id])
-        trials[trial.trial_id] = TrialProgress(label, expected_candidates(trial, fact), num_layers(trial, fact))
-    return StudyProgress(console, trials)

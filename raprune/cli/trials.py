@@ -1,4 +1,4 @@
-"""The commands on one trial's folder: ``bench``."""
+"""The commands on one trial's folder: ``bench`` and ``export``."""
 
 from __future__ import annotations
 
@@ -7,10 +7,16 @@ from typing import Annotated
 
 import typer
 
+from raprune.cli.completion import complete_trial
 from raprune.cli.console import open_console
 from raprune.cli.root import app
 
-TrialDir = Annotated[Path, typer.Argument(metavar="TRIAL_DIR", help="results/STUDY/trials/ID", show_default=False)]
+TrialDir = Annotated[
+    Path,
+    typer.Argument(
+        metavar="TRIAL_DIR", help="results/STUDY/trials/ID", show_default=False, autocompletion=complete_trial
+    ),
+]
 
 
 @app.command()
@@ -20,7 +26,8 @@ def bench(
     runs: Annotated[int, typer.Option("--runs", min=1, metavar="N", help="Runs of each network.")] = 50,
     batch_sizes: Annotated[list[int], typer.Option("--batch-size", min=1, metavar="N", help="Images a run.")] = [1, 64],  # noqa: B006
     backends: Annotated[
-        list[str], typer.Option("--backend", metavar="NAME", help="May be given several times, as --batch-size.")
+        list[str],
+        typer.Option("--backend", metavar="NAME", help="What runs it; may be given several times, as --batch-size."),
     ] = ["eager", "compiled", "onnxruntime"],  # noqa: B006
 ) -> None:
     """Measure how fast a trial's pruned network is beside its baseline."""
@@ -29,3 +36,21 @@ def bench(
 
     settings = BenchSettings(threads, runs, tuple(dict.fromkeys(batch_sizes)), tuple(dict.fromkeys(backends)))
     bench_trial(folder, settings, open_console())
+
+
+@app.command()
+def export(
+    folder: TrialDir,
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The file to write.", show_default=False)],
+    format_name: Annotated[
+        str, typer.Option("--format", metavar="NAME", help="pt2, onnx or safetensors.", show_default=False)
+    ],
+    quantised: Annotated[
+        bool, typer.Option("--int8", help="With onnx: 8-bit weights and activations, with their measured score.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace FILE where it is there already.")] = False,
+) -> None:
+    """Write a trial's pruned network for use without raprune. Compares it with the trial's."""
+    from raprune.export.command import export_and_tell
+
+    export_and_tell(folder, format_name, out, quantised, force, open_console())

@@ -26,6 +26,7 @@ class Cifar10Settings(Settings):
     num_val: int = Field(default=5000, ge=1, le=25_000)
     """Validation images, a seeded part of the training images."""
     split_seed: int = Field(default=0, ge=0)
+    """Of the split of the training images into train and val."""
     normalisation: Literal["cifar10", "imagenet"] = "cifar10"
     """Whose mean and standard deviation the network expects."""
 

@@ -37,6 +37,7 @@ class ImageFolderSettings(Settings):
     num_train: int | None = Field(default=None, ge=1)
     """Use only this many of the other training images."""
     split_seed: int = Field(default=0, ge=0)
+    """Of the splits that are parts of the training images."""
     shift: int = Field(default=16, ge=0)
     """Training images are shifted by up to this many pixels."""
     flip: bool = True

@@ -29,6 +29,7 @@ class ImageParquetSettings(Settings):
     label_column: str = "label"
     """Integer column, 0 to num_classes - 1."""
     num_classes: int = Field(default=10, ge=2)
+    """Of the labels."""
     num_val: int = Field(default=5000, ge=1)
     """Validation images, a seeded part of the training images."""
     num_train: int | None = Field(default=None, ge=1)
@@ -36,6 +37,7 @@ class ImageParquetSettings(Settings):
     num_test: int | None = Field(default=None, ge=1)
     """Test images, a seeded part of the training images; where there is a test file, a seeded part of it."""
     split_seed: int = Field(default=0, ge=0)
+    """Of the splits that are parts of the training images."""
     normalisation: Literal["imagenet", "half"] = "imagenet"
     """Mean and standard deviation of each channel: ImageNet's, or one half of each."""
     shift: int = Field(default=4, ge=0)

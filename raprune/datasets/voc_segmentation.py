@@ -52,6 +52,7 @@ class VocSegmentationSettings(Settings):
     num_test: int | None = Field(default=None, ge=1)
     """Use only this many of VOC's val list, which is the test split."""
     split_seed: int = Field(default=0, ge=0)
+    """Of the choice of validation and other images."""
     flip: bool = True
     """Half of the training images are mirrored."""
 

@@ -17,6 +17,7 @@ from raprune.engine.convolutions import FusedConv
 from raprune.engine.program import Program, compile_module
 from raprune.engine.split import channels_last
 from raprune.evaluating import Purpose
+from raprune.lowrank import SCHEMES, Decomposition, Factor, collect, layer_of
 from raprune.pictures import Batch as PictureBatch
 from raprune.pictures import choose_pictures
 from raprune.scoring import Scored, Tally, score_batches
@@ -65,6 +66,7 @@ class Engine(ABC):
         self.weights = {name: t.clone() for name, t in self.traced.network.state_dict().items()}
         channels_last(self.traced.network.to(self.device))
         self._built: OrderedDict[str, Built] = OrderedDict()
+        self._decomposed: tuple[tuple[str, str, str, int], Decomposition] | None = None
 
     @abstractmethod
     def evaluate(
@@ -80,6 +82,8 @@ class Engine(ABC):
         self, state: State, layer: str, masks: Sequence[Tensor], lowest: float | None, starts: Sequence[Tally | None]
     ) -> list[Scored]:
         """:meth:`evaluate` for each mask."""
+        if state.factors:
+            raise ValueError("a state with factors has no candidates: filters are pruned before layers are factorised")
         pairs = zip(masks, starts, strict=True)
         return [self.evaluate(state, layer, mask, lowest, start) for mask, start in pairs]
 
@@ -97,7 +101,8 @@ class Engine(ABC):
 
     def build(self, state: State) -> nn.Module:
         """A fresh network of ``state`` that the caller may train."""
-        return channels_last(build(self.traced, state.keep_masks(), state.tensors(self.graph, self.weights))).eval()
+        tensors = state.tensors(self.graph, self.weights)
+        return channels_last(build(self.traced, state.keep_masks(), tensors, state.factors)).eval()
 
     def finetune(self, state: State, purpose: Purpose, seeded_by: str) -> State:
         """``state`` after the fine-tune for ``purpose``: of a candidate, after a layer, or at the end.
@@ -117,6 +122,37 @@ class Engine(ABC):
     def _train(self, network: nn.Module, num_steps: int, seeded_by: str, purpose: Purpose) -> None:
         seed = seed_for(self.workload.data_seed, seeded_by, purpose)
         train(network, self.splits, self.score, self.workload.recipe, num_steps, seed)
+
+    def energies(self, state: State, layer: str, scheme: str, num_images: int) -> list[float]:
+        """What each component of a layer of ``state`` holds, largest first, by a scheme of :data:`SCHEMES`.
+
+        ``num_images``: seeded training images for schemes that look at responses.
+        """
+        found: list[float] = self._decompose(state, layer, scheme, num_images).energies_R.tolist()
+        return found
+
+    def factorise(self, state: State, layer: str, factor: Factor, num_images: int) -> State:
+        """``state`` with ``factor`` in the place of ``layer``; the same arguments give the same bits."""
+        pair = self._decompose(state, layer, factor.scheme, num_images).tensors(factor.rank)
+        return state.factorised(self.graph, self.weights, layer, factor, pair)
+
+    def _decompose(self, state: State, layer: str, scheme: str, num_images: int) -> Decomposition:
+        """The last one is kept: ranks are asked for one after another."""
+        key = (state.version, layer, scheme, num_images)
+        if self._decomposed is None or self._decomposed[0] != key:
+            network, of = self.built(state).network, SCHEMES[scheme]
+            responses = collect(network, layer, self._train_images(num_images)) if of.needs_responses else None
+            with torch.no_grad():
+                self._decomposed = key, of.decompose(layer_of(network, layer), responses)
+        return self._decomposed[1]
+
+    def _train_images(self, number: int) -> Iterator[Tensor]:
+        """Batches of a seeded choice of training images, as the network takes them; not augmented."""
+        train, size = self.splits.train, self.workload.scoring.batch_size
+        generator = torch.Generator().manual_seed(seed_for(self.workload.data_seed, "responses"))
+        chosen = torch.randperm(len(train), generator=generator)[:number].to(train.images_BCHW.device)
+        for start in range(0, len(chosen), size):
+            yield self._input(train.images_BCHW[chosen[start : start + size]])
 
     @torch.inference_mode()
     def measure(self, state: State, split_name: str) -> float:
@@ -160,7 +196,7 @@ class Engine(ABC):
         return self.score.whole(split.labels_B).cpu()
 
     def _input(self, images_BCHW: Tensor) -> Tensor:
-        """uint8 images as the network takes them."""
+        """Images as the network takes them."""
         dtype = next(self.traced.network.parameters()).dtype
         return normalise(images_BCHW, self.splits, dtype).contiguous(memory_format=torch.channels_last)
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from raprune.engine import Engine, open_engine
 from raprune.evaluating import EvaluatedMask, PoolAddress, Purpose
+from raprune.lowrank.factor import Factor
 from raprune.registry import EVALUATORS
 from raprune.scoring import Tally
 from raprune.state import State
@@ -48,6 +49,12 @@ class InProcess:
     def finetune(self, state: State, purpose: Purpose, seeded_by: str) -> State:
         return self.engine.finetune(state, purpose, seeded_by)
 
+    def energies(self, state: State, layer: str, scheme: str, num_images: int) -> list[float]:
+        return self.engine.energies(state, layer, scheme, num_images)
+
+    def factorise(self, state: State, layer: str, factor: Factor, num_images: int) -> State:
+        return self.engine.factorise(state, layer, factor, num_images)
+
     def measure(self, state: State, split: str) -> float:
         return self.engine.measure(state, split)
 
@@ -56,6 +63,11 @@ class InProcess:
 
     def describe(self) -> list[dict[str, object]]:
         return [{"name": self.name, **self.engine.describe()}]
+
+
+def forget_engines() -> None:
+    """Let go of all engines, and with them of their data."""
+    _ENGINES.clear()
 
 
 def local_device(wanted: str) -> str:

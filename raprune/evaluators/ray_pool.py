@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from raprune.evaluating import EvaluatedMask, PoolAddress, Purpose
 from raprune.evaluators.dispatch import Call, Dispatcher
+from raprune.lowrank.factor import Factor
 from raprune.masks import pack, unpack
 from raprune.registry import EVALUATORS, add_import_path
 from raprune.scoring import Tally
@@ -27,7 +29,7 @@ from raprune.workload import Workload
 
 if TYPE_CHECKING:
     from raprune.engine.shared import HostStore
-    from raprune.evaluators.sharing import Refs
+    from raprune.evaluators.sharing import Given, Refs
 
 BATCH_BELOW_S = 0.02
 """Masks that take less than this travel several to a call."""
@@ -63,10 +65,12 @@ class EvaluatorProcess:
 
         use_shared(data)
 
-    def prepare(self, baselines: list[tuple[TrialSpec, Path]]) -> list[str]:
-        """Have baselines on disk; gives back their folders."""
+    def prepare(self, baselines: list[tuple[TrialSpec, Path]], given: Given | None = None) -> list[str]:
+        """Have baselines on disk, of what a program has ``given`` if it has; gives back their folders."""
         from raprune.baseline import prepare_baseline
 
+        if given is not None:
+            given.use()
         return [prepare_baseline(trial, folder, self.device).folder for trial, folder in baselines]
 
     def _engine(self, workload: Workload) -> Any:
@@ -75,6 +79,8 @@ class EvaluatorProcess:
         if workload.key not in self._engines:
             while len(self._engines) >= MAX_ENGINES:
                 del self._engines[next(iter(self._engines))]
+            if workload.given is not None:
+                workload.given.use()
             self._engines[workload.key] = open_engine(workload, self.device, self.settings, self._store)
         return self._engines[workload.key]
 
@@ -86,8 +92,7 @@ class EvaluatorProcess:
             while len(self._states) >= MAX_STATES:
                 del self._states[next(iter(self._states))]
             state: State = ray.get(ref[0])
-            arrays = {name: np.array(array) for name, array in state.arrays.items()}
-            self._states[version] = State(state.baseline_key, state.plan, arrays)
+            self._states[version] = _copied(state)
         return self._states[version]
 
     def evaluate(
@@ -108,6 +113,16 @@ class EvaluatorProcess:
         self, workload: Workload, version: str, ref: list[Any], purpose: Purpose, seeded_by: str
     ) -> list[State]:
         return [self._engine(workload).finetune(self._state(version, ref), purpose, seeded_by)]
+
+    def energies(
+        self, workload: Workload, version: str, ref: list[Any], layer: str, scheme: str, num_images: int
+    ) -> list[list[float]]:
+        return [self._engine(workload).energies(self._state(version, ref), layer, scheme, num_images)]
+
+    def factorise(
+        self, workload: Workload, version: str, ref: list[Any], layer: str, factor: Factor, num_images: int
+    ) -> list[State]:
+        return [self._engine(workload).factorise(self._state(version, ref), layer, factor, num_images)]
 
     def measure(self, workload: Workload, version: str, ref: list[Any], split: str) -> list[float]:
         return [self._engine(workload).measure(self._state(version, ref), split)]
@@ -171,9 +186,14 @@ class RayPool:
         return results
 
     def finetune(self, state: State, purpose: Purpose, seeded_by: str) -> State:
-        found: State = self._one("finetune", state, purpose, seeded_by)
-        arrays = {name: np.array(array) for name, array in found.arrays.items()}
-        return State(found.baseline_key, found.plan, arrays)
+        return _copied(self._one("finetune", state, purpose, seeded_by))
+
+    def energies(self, state: State, layer: str, scheme: str, num_images: int) -> list[float]:
+        found: list[float] = self._one("energies", state, layer, scheme, num_images)
+        return found
+
+    def factorise(self, state: State, layer: str, factor: Factor, num_images: int) -> State:
+        return _copied(self._one("factorise", state, layer, factor, num_images))
 
     def measure(self, state: State, split: str) -> float:
         score: float = self._one("measure", state, split)
@@ -213,3 +233,8 @@ class RayPool:
         if self._mask_s >= BATCH_BELOW_S:
             return 1
         return max(1, min(share, int(BATCH_BELOW_S / max(self._mask_s, 1e-6))))
+
+
+def _copied(state: State) -> State:
+    """The same state in memory of its own, not the object store's."""
+    return replace(state, arrays={name: np.array(array) for name, array in state.arrays.items()})

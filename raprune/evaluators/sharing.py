@@ -4,17 +4,63 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
 
 from raprune.data import Split, Splits
+from raprune.errors import InputError
+from raprune.given import give_network, networks
+from raprune.registry import is_given
 from raprune.study import TrialSpec
 from raprune.workload import forget_data, load_data, provide_data
 
 Refs = dict[str, list[Any]]
 """Data set (JSON) -> its reference, in a list so that Ray does not fetch it before it is wanted."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a program gave, for processes that are not its own. It travels with every call: one may be started anew."""
+
+    networks: list[Any]
+    """A reference to the pickle of all networks by digest, in a list; it is in memory alone."""
+    data: Refs
+
+    def use_networks(self) -> None:
+        """Let this process build the program's networks."""
+        import ray
+        from ray import cloudpickle
+
+        for digest, network in cloudpickle.loads(ray.get(self.networks[0])).items():
+            give_network(digest, network)
+
+    def use(self) -> None:
+        """Let this process build the program's networks and read its data."""
+        self.use_networks()
+        use_shared(self.data)
+
+
+def share_given(trials: Sequence[TrialSpec], data: Refs) -> Given | None:
+    """The given networks in the object store, and which of ``data`` were given; ``None`` where nothing was.
+
+    Raises :class:`InputError` for a network that cannot leave its process.
+    """
+    import ray
+    from ray import cloudpickle
+
+    if not any(is_given(trial.model.name) for trial in trials):
+        return None
+    try:
+        pickled = cloudpickle.dumps(dict(networks()))
+    except Exception as error:  # whatever the parts of a user's network raise when they are pickled
+        raise InputError(
+            f"the network cannot be sent to other processes ({type(error).__name__}: {error}): with evaluators=0 "
+            "all is done in this one"
+        ) from error
+    named = {trial.dataset.model_dump_json() for trial in trials if is_given(trial.dataset.name)}
+    return Given([ray.put(pickled)], {key: ref for key, ref in data.items() if key in named})
 
 
 def data_bytes(trials: Sequence[TrialSpec]) -> int:

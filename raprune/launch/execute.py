@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from raprune.budget import Budget, BudgetSpent, Unlimited
 from raprune.errors import RapruneError
 from raprune.evaluating import Evaluator, PoolAddress
 from raprune.evaluators.in_process import local_device
+from raprune.evaluators.sharing import Given
 from raprune.memo import Conditions, Memo, Memoised
 from raprune.registry import EVALUATORS, add_import_path
 from raprune.results import TrialStore, write_text
@@ -34,6 +36,10 @@ class Place:
     """``None``: in process."""
     import_path: tuple[str, ...] = ()
     """Folders from which the study's own plug-ins are imported."""
+    has_budget: bool = False
+    """Whether the study's budget is to be asked, at ``pool``."""
+    given: Given | None = None
+    """What a program gave, for processes that are not its own."""
 
     def store(self, trial: TrialSpec, trial_id: str | None = None) -> TrialStore:
         """The folder of a trial (or of the one with ``trial_id``)."""
@@ -47,24 +53,42 @@ class Place:
     def baseline_folder(self, trial: TrialSpec) -> Path:
         return Path(self.out) / "baselines" / trial.baseline_key
 
+    def workload(self, trial: TrialSpec) -> Workload:
+        return replace(Workload.of(trial, self.baseline_folder(trial)), given=self.given)
 
-def execute(trial: TrialSpec, place: Place, progress: Callable[[dict[str, Any]], None]) -> str:
-    """Run ``trial`` to its row and give back its status: ``completed`` or ``failed``.
 
-    A completed trial returns at once. A failure leaves a row with the traceback, and the same in ``error.txt``.
+NO_BUDGET = Unlimited()
+
+
+def execute(
+    trial: TrialSpec, place: Place, progress: Callable[[dict[str, Any]], None], budget: Budget = NO_BUDGET
+) -> str:
+    """Run ``trial`` to its row and give back its status: ``completed``, ``failed`` or, by ``budget``, ``stopped``.
+
+    A completed trial returns at once, and so does one that has not begun when the budget is spent, which gets no row.
+    A failure leaves a row with the traceback, and the same in ``error.txt``.
     """
     add_import_path(place.import_path)
+    if place.given is not None:
+        place.given.use_networks()
     store = place.store(trial)
     if store.status() == "completed":
         return "completed"
+    asked = store.candidate_counts()[0]
+    if not store.num_committed() and budget.spent(trial.trial_id, asked):
+        return "stopped"
     try:
-        run_trial(trial, _context(trial, place, store, progress))
+        row = run_trial(trial, replace(_context(trial, place, store, progress), budget=budget))
+    except BudgetSpent:
+        return "stopped"
     except Exception as error:  # whatever it is, it belongs into the trial's row
         text = describe_error(error, socket.gethostname())
         store.write_trial(unfinished_row(trial, place.preset, "failed", text))
         write_text(store.folder / "error.txt", text)
         return "failed"
-    return "completed"
+    finally:
+        budget.spent(trial.trial_id, store.candidate_counts()[0])  # as on disk: a layer that it failed in is lost
+    return str(row["status"])
 
 
 def _context(
@@ -79,7 +103,7 @@ def _context(
         matched = place.store(trial, trial.matched_trial_id)
         if matched.status() != "completed":
             raise RapruneError(f"trial {trial.matched_trial_id}, which this one is matched to, did not complete")
-    workload = Workload.of(trial, folder)
+    workload = place.workload(trial)
     kind = "in_process" if place.pool is None else "ray_pool"
     evaluator: Evaluator = EVALUATORS.build(kind, place.evaluators.model_dump(), workload, place.pool)
     if place.evaluators.engine == "exact":  # the naive one is the reference: it scores whatever it is asked for

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from raprune.baseline import prepare_baseline
+from raprune.budget import Account, Unlimited
 from raprune.engine import device_name
 from raprune.evaluators.in_process import local_device
 from raprune.launch.execute import Place, execute
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 class InProcessRunner:
     """Runs trials here, without Ray."""
 
-    def __init__(self, plan: StudyPlan, out: Path) -> None:
+    def __init__(self, plan: StudyPlan, out: Path, account: Account | None = None) -> None:
+        self.budget = account or Unlimited()
         self.device = local_device(plan.spec.evaluators.device)
         spec = plan.spec.evaluators.model_copy(update={"device": self.device})
         self.place = Place(str(out), plan.spec.preset, spec, 0, device_name(torch.device(self.device)), None)
@@ -33,5 +35,5 @@ class InProcessRunner:
 
     def run(self, trials: Sequence[TrialSpec], plan: StudyPlan, watch: Watch) -> None:
         for trial in trials:
-            status = execute(trial, self.place, partial(watch.told, trial.trial_id))
+            status = execute(trial, self.place, partial(watch.told, trial.trial_id), self.budget)
             watch.ended(trial.trial_id, status, self.place.store(trial).folder)

@@ -8,7 +8,6 @@ in which completed trials return at once.
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import shutil
 import uuid
@@ -17,14 +16,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from raprune.budget import Account
 from raprune.errors import InputError
 from raprune.evaluating import PoolAddress
-from raprune.evaluators.sharing import data_bytes, share_data
+from raprune.evaluators.sharing import data_bytes, share_data, share_given
 from raprune.launch.cluster import Resources, connect, resources_for
+from raprune.launch.counter import start_counter
 from raprune.launch.execute import Place
+from raprune.launch.in_flight import trials_in_flight
 from raprune.launch.tuning import run_tune
 from raprune.study import StudyPlan, TrialSpec
-from raprune.workload import Workload
 
 if TYPE_CHECKING:
     from raprune.launch.run import Runner, Watch
@@ -42,6 +43,7 @@ def ray_runner(
     count: int | str,
     address: str | None,
     watch: Watch,
+    account: Account | None = None,
 ) -> Iterator[Runner]:
     """A runner on a local or running Ray cluster; everything it started is gone afterwards."""
     watch.phase("joining the Ray cluster" if address else "starting Ray")
@@ -52,7 +54,7 @@ def ray_runner(
 
     try:
         resources = resources_for(ray.cluster_resources(), plan.spec.evaluators, count, threads)
-        runner = RayRunner(plan, out, resources, namespace, todo)
+        runner = RayRunner(plan, out, resources, namespace, todo, account)
         try:
             yield runner
         finally:
@@ -66,13 +68,20 @@ class RayRunner:
     """A pool of evaluators, and trials under Ray Tune."""
 
     def __init__(
-        self, plan: StudyPlan, out: Path, resources: Resources, namespace: str, todo: Sequence[TrialSpec]
+        self,
+        plan: StudyPlan,
+        out: Path,
+        resources: Resources,
+        namespace: str,
+        todo: Sequence[TrialSpec],
+        account: Account | None = None,
     ) -> None:
         self.resources = resources
         self.namespace = namespace
         self.actors: list[Any] = []
-        num_masks = [trial.method.settings.get("masks_per_update", 1) for trial in todo]
-        self.trials_in_flight = max(2, math.ceil(2 * resources.num_evaluators / max(1, *num_masks, 1)))
+        self.account = account
+        self._counter: Any = None
+        self.trials_in_flight = trials_in_flight(todo, resources.num_evaluators)
         self.place = Place(
             str(out.resolve()),
             plan.spec.preset,
@@ -81,6 +90,7 @@ class RayRunner:
             resources.device,
             None,
             (os.getcwd(),),
+            has_budget=account is not None,
         )
 
     def prepare(self, trials: Sequence[TrialSpec]) -> None:
@@ -90,16 +100,20 @@ class RayRunner:
         from raprune.evaluators.dispatch import Call, Dispatcher
 
         data = share_data(trials)
+        self.place = replace(self.place, given=share_given(trials, data))
         self._start_pool()
+        if self.account is not None:
+            self._counter = start_counter(self.account, self.namespace)
         ray.get([actor.use_data.remote(data) for actor in self.actors])
         distinct = list({trial.baseline_key: trial for trial in trials}.values())
 
         def submit(actor: Any, items: list[Any]) -> Any:
-            return actor.prepare.remote([(trial, self.place.baseline_folder(trial)) for trial in items])
+            baselines = [(trial, self.place.baseline_folder(trial)) for trial in items]
+            return actor.prepare.remote(baselines, self.place.given)
 
         calls = [Call([trial], [index]) for index, trial in enumerate(distinct)]
         Dispatcher(self.actors).run(calls, submit, "preparing the baseline")
-        first = Workload.of(distinct[0], self.place.baseline_folder(distinct[0]))
+        first = self.place.workload(distinct[0])
         ray.get([actor.describe.remote(first) for actor in self.actors])
 
     def _start_pool(self) -> None:
@@ -142,4 +156,6 @@ class RayRunner:
         for actor in self.actors:
             ray.kill(actor)
         self.actors = []
+        if self._counter is not None:
+            ray.kill(self._counter)
         remove_folder(self.namespace, LET_GO_S)

@@ -18,8 +18,11 @@ from types import FrameType
 from typing import Any, Protocol
 
 from raprune import __version__
+from raprune.artefact.keeping import thin_out
+from raprune.budget import Account
 from raprune.launch.execute import Place
 from raprune.launch.in_process import InProcessRunner
+from raprune.launch.spending import RunClock, left_to_run, open_account
 from raprune.results import SCHEMA_VERSION, FolderLock, TrialStore, write_json, write_text
 from raprune.rows import unfinished_row
 from raprune.study import StudyPlan, TrialSpec
@@ -57,12 +60,15 @@ class Outcome:
     statuses: dict[str, str]
     """trial_id -> completed, failed or stopped."""
     interrupted: bool
+    budget: str | None = None
+    """The budget, in words, that ended the study."""
 
     @property
     def exit_code(self) -> int:
         if self.interrupted:
             return 130
-        return 0 if all(status == "completed" for status in self.statuses.values()) else 1
+        good = ("completed",) if self.budget is None else ("completed", "stopped")
+        return 0 if all(status in good for status in self.statuses.values()) else 1
 
     def summary(self) -> str:
         """``18 completed, 2 failed``."""
@@ -106,23 +112,31 @@ def run_study(
     ``num_evaluators`` overrides the study's; 0 runs in this process without Ray. ``address`` joins a running Ray
     cluster. Raises :class:`InputError` before any trial where the study cannot be run here.
     """
-    with FolderLock(out):
+    with FolderLock(out), RunClock(out) as clock:
         _write_manifest(plan, out)
         stores = {trial.trial_id: TrialStore(out, plan.spec.name, trial.trial_id) for trial in plan.trials}
-        todo = [trial for trial in plan.trials if stores[trial.trial_id].status() != "completed"]
+        todo = left_to_run(plan, stores, open_account(plan, stores, clock))
         for trial in todo:
             stores[trial.trial_id].forget_row()
+        account = open_account(plan, stores, clock)
         interruption = Interruption()
         with interruption.guard():
             if todo:
-                with _runner(plan, out, todo, num_evaluators, address, watch) as runner:
+                with _runner(plan, out, todo, num_evaluators, address, watch, account) as runner:
                     interruption.arm()
                     watch.phase("preparing the baseline")
                     runner.prepare(todo)
                     _run_waves(runner, todo, plan, watch, interruption)
         statuses = _settle(plan, stores)
+        account = open_account(plan, stores, clock)
         unfinished = any(status == "stopped" for status in statuses.values())
-        return Outcome(statuses, interruption.happened or unfinished)
+        spent = unfinished and account is not None and account.is_spent
+        interrupted = interruption.happened or (unfinished and not spent)
+        if not unfinished and not interrupted:
+            gone = thin_out(list(stores.values()), plan.spec.keep_models)
+            if gone:
+                watch.phase(f"keep_models {plan.spec.keep_models}: {len(gone)} networks removed, their rows stay")
+        return Outcome(statuses, interrupted, str(plan.spec.budget) if spent and not interrupted else None)
 
 
 def _run_waves(
@@ -145,14 +159,15 @@ def _runner(
     num_evaluators: int | None,
     address: str | None,
     watch: Watch,
+    account: Account | None,
 ) -> Iterator[Runner]:
     count = plan.spec.evaluators.count if num_evaluators is None else num_evaluators
     if count == 0 or (plan.spec.evaluators.device == "mps" and address is None):
-        yield InProcessRunner(plan, out)
+        yield InProcessRunner(plan, out, account)
         return
     from raprune.launch.on_ray import ray_runner
 
-    with ray_runner(plan, out, todo, count, address, watch) as runner:
+    with ray_runner(plan, out, todo, count, address, watch, account) as runner:
         yield runner
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raprune.launch.cluster import TRIAL_CPUS
+from raprune.launch.counter import find_budget
 from raprune.launch.execute import Place, execute
 from raprune.study import StudyPlan, TrialSpec
 
@@ -78,7 +79,7 @@ def _trainable(config: dict[str, Any], *, specs: dict[str, TrialSpec], place: Pl
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
     trial = specs[config["trial_id"]]
     reporter = _Reporter(trial.trial_id)
-    status = execute(trial, place, reporter)
+    status = execute(trial, place, reporter, find_budget(place.pool, place.has_budget))
     tune.report({**reporter.waiting, "raprune_trial_id": trial.trial_id, "status": status})
 
 
@@ -97,7 +98,7 @@ class _Reporter:
             if key in told or key in self.waiting:
                 told = {**told, key: told.get(key, 0) + self.waiting.get(key, 0)}
         self.waiting = {**self.waiting, **told}
-        if "pruning_ratio" in told or time.monotonic() - self._sent > REPORT_EVERY_S:
+        if "pruning_ratio" in told or "low_rank" in told or time.monotonic() - self._sent > REPORT_EVERY_S:
             tune.report({**self.waiting, "raprune_trial_id": self.trial_id})
             self.waiting, self._sent = {}, time.monotonic()
 

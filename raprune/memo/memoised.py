@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from raprune.evaluating import EvaluatedMask, Evaluator, Purpose
+from raprune.lowrank.factor import Factor
 from raprune.masks import pack
 from raprune.memo.conditions import Conditions, key_of
 from raprune.memo.store import Memo
@@ -49,6 +50,12 @@ class Memoised:
 
     def finetune(self, state: State, purpose: Purpose, seeded_by: str) -> State:
         return self.evaluator.finetune(state, purpose, seeded_by)
+
+    def energies(self, state: State, layer: str, scheme: str, num_images: int) -> list[float]:
+        return self.evaluator.energies(state, layer, scheme, num_images)
+
+    def factorise(self, state: State, layer: str, factor: Factor, num_images: int) -> State:
+        return self.evaluator.factorise(state, layer, factor, num_images)
 
     def measure(self, state: State, split: str) -> float:
         return self.evaluator.measure(state, split)

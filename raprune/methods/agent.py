@@ -28,10 +28,10 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from raprune.deciding import Decision, Evaluate, Evaluation, LayerView
+from raprune.deciding import Asked, Decision, Evaluate, Evaluation, LayerView
 from raprune.masks import pruning_ratio
 from raprune.registry import METHODS, Settings
-from raprune.search import bisection_steps, smallest_feasible, trim
+from raprune.search import bisection_steps, fewest_bisection_steps, smallest_feasible, trim
 
 
 class AgentSettings(Settings):
@@ -50,6 +50,7 @@ class AgentSettings(Settings):
     normalise: Literal["mean_std", "mean"] = "mean_std"
     """Rewards minus their mean over the M masks, or also divided by their standard deviation."""
     initial_keep_probability: float = Field(default=0.8, gt=0, lt=1)
+    """Of every filter before the first update, the magnitude prior aside."""
     magnitude_prior: float = Field(default=3.0, ge=0)
     """Logits by which the filter of largest L1 norm starts above the one of the smallest."""
     decision: Literal["bound", "reward"] = "bound"
@@ -158,9 +159,17 @@ class Agent:
         self.settings = settings
 
     def expected_candidates(self, num_filters: int) -> int:
+        asked = self.asked(num_filters)
+        return asked.masks_per_update * asked.updates[1] + asked.searched[1]
+
+    def asked(self, num_filters: int) -> Asked:
+        """Trimming asks for each filter that the bisection kept: any number."""
         s = self.settings
-        search = bisection_steps(num_filters) + (num_filters if s.trim else 0) if s.decision == "bound" else 1
-        return s.masks_per_update * s.max_updates + search
+        updates = (min(s.min_updates, s.max_updates), s.max_updates)
+        if s.decision == "reward":
+            return Asked(s.masks_per_update, updates, (1, 1))
+        most = bisection_steps(num_filters) + (num_filters if s.trim else 0)
+        return Asked(s.masks_per_update, updates, (fewest_bisection_steps(num_filters), most))
 
     def decide(self, layer: LayerView, evaluate: Evaluate, rng: torch.Generator) -> Decision:
         """Algorithm 1 for one layer, then the decision."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import torch
 
-from raprune.deciding import Decision, Evaluate, LayerView
+from raprune.deciding import Asked, Decision, Evaluate, LayerView
 from raprune.registry import METHODS, Settings
-from raprune.search import bisection_steps, smallest_feasible, trim
+from raprune.search import bisection_steps, fewest_bisection_steps, smallest_feasible, trim
 
 
 class MagnitudeSettings(Settings):
@@ -37,4 +37,9 @@ class Magnitude:
         return Decision(trim(mask, ranking, evaluate) if self.settings.trim else mask)
 
     def expected_candidates(self, num_filters: int) -> int:
-        return bisection_steps(num_filters) + (num_filters if self.settings.trim else 0)
+        return self.asked(num_filters).searched[1]
+
+    def asked(self, num_filters: int) -> Asked:
+        """Trimming asks for each filter that the bisection kept: any number."""
+        most = bisection_steps(num_filters) + (num_filters if self.settings.trim else 0)
+        return Asked(1, (0, 0), (fewest_bisection_steps(num_filters), most))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from pydantic import Field
 
-from raprune.deciding import Decision, Evaluate, LayerView
+from raprune.deciding import Asked, Decision, Evaluate, LayerView
 from raprune.registry import METHODS, Settings
-from raprune.search import bisection_steps, smallest_feasible
+from raprune.search import bisection_steps, fewest_bisection_steps, smallest_feasible
 from raprune.seeds import seed_for
 
 
@@ -35,3 +35,7 @@ class RandomOrder:
 
     def expected_candidates(self, num_filters: int) -> int:
         return bisection_steps(num_filters)
+
+    def asked(self, num_filters: int) -> Asked:
+        """A bisection's masks, one by one."""
+        return Asked(1, (0, 0), (fewest_bisection_steps(num_filters), bisection_steps(num_filters)))

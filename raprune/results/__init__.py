@@ -2,9 +2,9 @@
 
 from raprune.results.read import Tables, read_study
 from raprune.results.schemas import COST_COLUMNS, SCHEMA_VERSION, SCHEMAS
-from raprune.results.write import FolderLock, TrialStore, finish, write_json, write_text
+from raprune.results.write import PROVISIONAL, FolderLock, TrialStore, finish, write_json, write_text
 
 __all__ = [
-    "COST_COLUMNS", "SCHEMAS", "SCHEMA_VERSION", "FolderLock", "Tables", "TrialStore", "finish", "read_study",
-    "write_json", "write_text",
+    "COST_COLUMNS", "PROVISIONAL", "SCHEMAS", "SCHEMA_VERSION", "FolderLock", "Tables", "TrialStore", "finish",
+    "read_study", "write_json", "write_text",
 ]  # fmt: skip

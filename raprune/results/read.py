@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,13 @@ from raprune.results.schemas import SCHEMA_VERSION, SCHEMAS
 
 @dataclass(frozen=True)
 class Tables:
-    """The six tables of a study, its present trials only, and its manifest."""
+    """The seven tables of a study, its present trials only, and its manifest."""
 
     trials: pd.DataFrame
     layers: pd.DataFrame
     updates: pd.DataFrame
     candidates: pd.DataFrame
+    low_rank: pd.DataFrame
     pictures: pd.DataFrame
     speed: pd.DataFrame
     manifest: dict[str, Any]
@@ -47,8 +49,8 @@ def read_study(folder: Path) -> Tables:
     ids: list[str] = manifest["trial_ids"]
     frames = {name: _read(folder, ids, pattern, name) for name, pattern in _PATTERNS.items()}
     return Tables(
-        frames["trial"], frames["layers"], frames["updates"], frames["candidates"], frames["pictures"],
-        frames["speed"], manifest,
+        frames["trial"], frames["layers"], frames["updates"], frames["candidates"], frames["low_rank"],
+        frames["pictures"], frames["speed"], manifest,
     )  # fmt: skip
 
 
@@ -57,6 +59,7 @@ _PATTERNS = {
     "layers": "layers-*.parquet",
     "updates": "updates-*.parquet",
     "candidates": "candidates-*.parquet",
+    "low_rank": "low_rank-*.parquet",
     "pictures": "pictures.parquet",
     "speed": "speed.parquet",
 }
@@ -72,9 +75,10 @@ def _read(folder: Path, trial_ids: list[str], pattern: str, table: str) -> pd.Da
     return frame
 
 
-def _number(file: Path) -> int:
+def _number(file: Path) -> float:
+    """Place among the files of a trial's table: that of a layer which was cut short is the last."""
     tail = file.stem.rpartition("-")[2]
-    return int(tail) if tail.isdigit() else 0
+    return int(tail) if tail.isdigit() else math.inf
 
 
 def _widen(found: pa.Table, schema: pa.Schema) -> pa.Table:

@@ -1,10 +1,10 @@
-"""The six tables, column by column: type, unit and meaning. Unknown is null, never 0 or NaN."""
+"""The seven tables, column by column: type, unit and meaning. Unknown is null, never 0 or NaN."""
 
 from __future__ import annotations
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Raised with every change of a column; older results still load."""
 
 TEXT, INT, FLOAT, MASK, FLAG = pa.string(), pa.int64(), pa.float64(), pa.list_(pa.bool_()), pa.bool_()
@@ -20,7 +20,7 @@ _KEYS: Columns = {
 TABLES: dict[str, Columns] = {
     "trial": _KEYS
     | {
-        "status": (TEXT, "completed, failed or stopped"),
+        "status": (TEXT, "completed, failed, or stopped: by a budget where it has scores, else before its end"),
         "error": (TEXT, "what made it fail, traceback and host included"),
         "seed": (INT, "of the method's draws"),
         "baseline_seed": (INT, "of the baseline's initial weights and batches"),
@@ -49,6 +49,7 @@ TABLES: dict[str, Columns] = {
         "score_settings": (TEXT, "JSON"),
         "baseline_settings": (TEXT, "JSON"),
         "finetune_settings": (TEXT, "JSON"),
+        "postprocess_settings": (TEXT, "JSON; null in results that are older than it"),
         "scoring_settings": (TEXT, "JSON"),
         "baseline_key": (TEXT, "folder of the baseline under baselines/"),
         "score_name": (TEXT, "plug-in: what the scores are"),
@@ -62,16 +63,21 @@ TABLES: dict[str, Columns] = {
         "val_score_drop": (FLOAT, "points of score_unit, positive is worse"),
         "test_score_drop": (FLOAT, "points of score_unit, positive is worse"),
         "num_layers": (INT, "layers that were to be decided"),
+        "num_layers_decided": (INT, "of them, those decided; fewer where a budget stopped the trial"),
         "num_layers_whole": (INT, "of them, those left without a filter pruned"),
         "num_filters": (INT, "filters of all decided layers"),
         "num_kept": (INT, "of them, those kept"),
         "pruning_ratio": (FLOAT, "share of them pruned, 0 to 1"),
         "baseline_params": (INT, "trainable numbers"),
         "params": (INT, "trainable numbers"),
+        "params_before_low_rank": (INT, "trainable numbers, as pruned; null without a low-rank step"),
         "baseline_macs": (INT, "multiply-adds for one image"),
         "macs": (INT, "multiply-adds for one image"),
+        "macs_before_low_rank": (INT, "multiply-adds for one image, as pruned; null without a low-rank step"),
         "baseline_model_bytes": (INT, "of the state dict"),
         "model_bytes": (INT, "of the state dict"),
+        "model_bytes_before_low_rank": (INT, "of the state dict, as pruned; null without a low-rank step"),
+        "val_score_before_low_rank": (FLOAT, "in score_unit, as pruned; null without a low-rank step"),
         "num_candidates": (INT, "masks the method asked to have scored"),
         "num_scored": (INT, "of them, those that were not in the memo"),
         "baseline_latency_s": (FLOAT, "seconds for a batch of one image, median"),
@@ -96,6 +102,7 @@ TABLES: dict[str, Columns] = {
         "params": (INT, "of the network so far"),
         "macs": (INT, "of the network so far"),
         "num_updates": (INT, "updates of the layer's agent"),
+        "cut_short": (FLAG, "a budget ended its decision: the best mask so far, decided anew when the study goes on"),
         "wall_time_s": (FLOAT, "seconds"),
     },
     "updates": _KEYS
@@ -121,6 +128,29 @@ TABLES: dict[str, Columns] = {
         "images_scored": (INT, "images seen now; not all after an early exit, nor where some were seen before"),
         "evaluator": (TEXT, "who scored it; memo where nothing was"),
         "score_s": (FLOAT, "seconds, fine-tune included"),
+    },
+    "low_rank": _KEYS
+    | {
+        "layer": (TEXT, "name of the convolution or linear layer"),
+        "layer_index": (INT, "place among the network's convolutions and linear layers, from 0"),
+        "step": (INT, "place in the order of trying, from 0"),
+        "scheme": (TEXT, "how it is factorised; null where none of the study's schemes can"),
+        "full_rank": (INT, "rank at which the scheme loses nothing"),
+        "rank": (INT, "filters of the first of its two layers; null where it stays as it is"),
+        "energy": (FLOAT, "share of the squared singular values kept, 0 to 1 (response_svd: of the variance)"),
+        "params_before": (INT, "of the layer"),
+        "params_after": (INT, "of its two layers"),
+        "macs_before": (INT, "of the layer, for one image"),
+        "macs_after": (INT, "of its two layers, for one image"),
+        "bytes_before": (INT, "of the layer's part of the state dict"),
+        "bytes_after": (INT, "of its two layers' part of the state dict"),
+        "val_score_before": (FLOAT, "in the trial's score_unit, of the network before the layer was tried"),
+        "factorised_val_score": (FLOAT, "in the trial's score_unit, of the network before the fine-tune"),
+        "val_score_after": (FLOAT, "in the trial's score_unit, of the network with the two layers as it was kept"),
+        "num_scored": (INT, "ranks of which the network was scored"),
+        "applied": (FLAG, "whether the layer was factorised"),
+        "reason": (TEXT, "why it was not"),
+        "wall_time_s": (FLOAT, "seconds"),
     },
     "pictures": _KEYS
     | {
@@ -167,6 +197,7 @@ COST_COLUMNS: dict[str, tuple[str, ...]] = {
     "layers": ("wall_time_s",),
     "updates": (),
     "candidates": ("from_memo", "images_scored", "evaluator", "score_s"),
+    "low_rank": ("wall_time_s",),
     "pictures": (),
     "speed": (
         "device",

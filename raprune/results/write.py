@@ -18,6 +18,8 @@ from raprune.errors import ResultsError
 from raprune.results.schemas import SCHEMAS
 
 Row = Mapping[str, Any]
+PROVISIONAL = "provisional"
+"""Stands for the number of a layer whose decision a budget cut short: the files of it go when the trial goes on."""
 
 
 def finish(aside: Path, file: Path) -> None:
@@ -70,16 +72,26 @@ class TrialStore:
         return pq.read_table(file).to_pylist()[0] if file.is_file() else None
 
     def forget_row(self) -> None:
-        """Take away the row of a trial that is to run again; its committed layers stay."""
+        """Take away the row of a trial that is to run again, and a layer that was cut short; committed ones stay."""
         (self.folder / "trial.parquet").unlink(missing_ok=True)
+        for table in ("layers", "updates", "candidates"):
+            (self.folder / f"{table}-{PROVISIONAL}.parquet").unlink(missing_ok=True)
 
     def num_committed(self) -> int:
         """Layers committed so far: the length of the unbroken row of ``layers-<k>.parquet``."""
-        found = {int(m[1]) for f in self.folder.glob("layers-*.parquet") if (m := re.search(r"-(\d+)\.", f.name))}
+        return self._unbroken("layers")
+
+    def _unbroken(self, table: str) -> int:
+        """How many of ``<table>-0.parquet``, ``<table>-1.parquet`` ... are there before the first that is not."""
+        found = {int(m[1]) for f in self.folder.glob(f"{table}-*.parquet") if (m := re.search(r"-(\d+)\.", f.name))}
         number = 0
         while number in found:
             number += 1
         return number
+
+    def num_decided(self) -> int:
+        """The committed layers, and the one that a budget cut short."""
+        return self.num_committed() + (self.folder / f"layers-{PROVISIONAL}.parquet").is_file()
 
     def layer_rows(self) -> list[dict[str, Any]]:
         """The rows of the committed layers, in the order in which they were decided."""
@@ -87,19 +99,29 @@ class TrialStore:
         return [row for file in files for row in pq.read_table(file).to_pylist()]
 
     def candidate_counts(self) -> tuple[int, int]:
-        """Candidates asked for and candidates scored, over the committed layers."""
+        """Candidates asked for and candidates scored, over the decided layers."""
         asked = scored = 0
-        for k in range(self.num_committed()):
+        for k in (*range(self.num_committed()), *[PROVISIONAL] * (self.num_decided() - self.num_committed())):
             memo = pq.read_table(self.folder / f"candidates-{k}.parquet", columns=["from_memo"])["from_memo"]
             asked += len(memo)
             scored += len(memo) - sum(bool(m) for m in memo.to_pylist())
         return asked, scored
 
-    def write_layer(self, step: int, layer: Row, updates: Sequence[Row], candidates: Sequence[Row]) -> None:
-        """Commit one decided layer; its ``layers`` file, written last, is what says that it is complete."""
+    def write_layer(self, step: int | str, layer: Row, updates: Sequence[Row], candidates: Sequence[Row]) -> None:
+        """Commit one decided layer (or, as ``PROVISIONAL``, keep one that was cut short); its ``layers`` file, written
+        last, is what says that it is complete."""
         self._write(f"updates-{step}.parquet", "updates", updates)
         self._write(f"candidates-{step}.parquet", "candidates", candidates)
         self._write(f"layers-{step}.parquet", "layers", [layer])
+
+    def low_rank_rows(self) -> list[dict[str, Any]]:
+        """The rows of the layers that the low-rank step has been through, in its order."""
+        files = [self.folder / f"low_rank-{k}.parquet" for k in range(self._unbroken("low_rank"))]
+        return [row for file in files for row in pq.read_table(file).to_pylist()]
+
+    def write_low_rank(self, step: int, row: Row) -> None:
+        """What the low-rank step did with a layer; written once that is on disk."""
+        self._write(f"low_rank-{step}.parquet", "low_rank", [row])
 
     def write_pictures(self, rows: Sequence[Row]) -> None:
         """What the trial's network gives for a few images, beside the baseline's."""

@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
 from raprune.registry import REWARDS, Settings
 
 
 class BoundedLogSettings(Settings):
-    floor: float | Literal["none"] = -1.0
+    floor: float | Literal["none"] = Field(default=-1.0, json_schema_extra={"exclusiveMaximum": 0})
     """Smallest value of psi; -1 is reached at twice the drop bound. ``none``: psi is not clipped."""
 
     @field_validator("floor")

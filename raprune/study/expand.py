@@ -71,6 +71,11 @@ def load_study(
     document = read_document(file)
     take_rehearsal(document, rehearse)
     apply_overrides(document, overrides)
+    return expand(document, layer_names)
+
+
+def expand(document: Document, layer_names: LayerNames | None = None) -> StudyPlan:
+    """Check and expand a document; as :func:`load_study`."""
     checker = Checker(document)
     spec = checker.study({k: v for k, v in document.data.items() if k in STUDY_KEYS and k != "sweep"})
     preset = document.data.get("preset", "default")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from raprune.registry import Settings
 
@@ -13,6 +13,8 @@ MAX_THREADS = 1024
 
 class FinetuneLength(Settings):
     """How long a fine-tune is: ``{epochs: 1}`` or ``{steps: 20}``; 0 for none."""
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
 
     epochs: int | None = Field(default=None, ge=0)
     """Passes over the training split."""
@@ -46,7 +48,9 @@ class FinetuneSpec(Settings):
     learning_rate: float = Field(default=0.01, gt=0)
     """At the first step."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
+    """Of SGD."""
     weight_decay: float = Field(default=5e-4, ge=0)
+    """Times each weight, added to its gradient."""
     batch_size: int = Field(default=64, ge=2)
     """Images a step."""
 
@@ -59,10 +63,13 @@ class BaselineSpec(Settings):
     seed: int = Field(default=0, ge=0)
     """Of its initial weights and batch order."""
     epochs: int = Field(default=20, ge=1)
+    """Passes over the training split."""
     learning_rate: float = Field(default=0.05, gt=0)
     """The peak of the one-cycle schedule."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
+    """Of SGD."""
     weight_decay: float = Field(default=5e-4, ge=0)
+    """Times each weight, added to its gradient."""
     batch_size: int = Field(default=64, ge=2)
     """Images a step."""
     threads: int = Field(default=1, ge=1, le=MAX_THREADS)
@@ -81,7 +88,7 @@ class ScoringSpec(Settings):
 class EvaluatorsSpec(Settings):
     """Where and on how many evaluators candidates are scored; never changes a number."""
 
-    count: int | Literal["auto"] = "auto"
+    count: int | Literal["auto"] = Field(default="auto", json_schema_extra={"minimum": 0})
     """Evaluators in the pool: a number, or ``auto`` for what the machine or cluster has; 0 scores in process."""
     gpu_share: float = Field(default=1.0, gt=0, le=1)
     """Share of a GPU one evaluator holds, where there are GPUs."""

@@ -10,15 +10,23 @@ from pydantic_core import PydanticCustomError
 
 from raprune.registry import Settings
 from raprune.seeds import NUMERICS_VERSION, digest
+from raprune.study.budget import BudgetSpec
 from raprune.study.fidelity import FidelitySpec
 from raprune.study.parts import BaselineSpec, EvaluatorsSpec, FinetuneSpec, ScoringSpec
+from raprune.study.postprocess import PostprocessSpec
 from raprune.study.wording import closest, shown
 
 MIN_DROP_BOUND = 0.1
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+LAYERS_AS_JSON: dict[str, Any] = {
+    "anyOf": [
+        {"enum": ["all", "each"]},
+        {"type": "array", "items": {"type": "string"}, "minItems": 1, "uniqueItems": True},
+    ]
+}
+"""The rule of ``layers`` as JSON Schema: ``each`` is expanded before a trial is made."""
 
-
-NEW_FIELDS = ("round_to", "fidelity")
+NEW_FIELDS = ("round_to", "fidelity", "postprocess")
 """Fields of a trial that its first ids did not know: at their default they are left out of the id, so that results
 which are older than a field stay those of the trial."""
 
@@ -44,17 +52,23 @@ class TrialSpec(Settings):
 
     study: str
     model: ModelChoice
+    """The network that is pruned."""
     dataset: Choice
+    """What it is trained and scored on."""
     score: Choice
+    """How good a network is on its task."""
     baseline: BaselineSpec = BaselineSpec()
-    layers: Literal["all"] | list[str] = "all"
-    """The layers to decide, by name (a group goes by its first convolution)."""
+    layers: Literal["all"] | list[str] = Field(default="all", json_schema_extra=LAYERS_AS_JSON)
+    """The layers to decide: ``all``, ``each`` (one trial a layer) or names (a group goes by its first convolution)."""
     order: Choice
+    """The order in which layers are decided."""
     method: Choice
+    """How the filters of a layer to keep are found."""
     reward: Choice
-    drop_bound: float | None = None
+    """What a candidate is worth to the agent."""
+    drop_bound: float | None = Field(default=None, json_schema_extra={"minimum": MIN_DROP_BOUND, "maximum": 100})
     """How many points of validation score the whole network may lose (the paper's b)."""
-    score_floor: float | None = None
+    score_floor: float | None = Field(default=None, json_schema_extra={"minimum": 1, "maximum": 100})
     """The other way to say it: the validation score, in percent, that must be kept."""
     finetune: FinetuneSpec = FinetuneSpec()
     scoring: ScoringSpec = ScoringSpec()
@@ -68,6 +82,8 @@ class TrialSpec(Settings):
     """How filters that meet in a residual sum are pruned."""
     round_to: int = Field(default=1, ge=1, le=1024)
     """Kept filters of every decided layer are rounded up to a multiple of this (8 suits many kernels); 1 for none."""
+    postprocess: PostprocessSpec = PostprocessSpec()
+    """What is done to the network after its last layer was decided."""
     matched_trial_id: str | None = None
     """The trial whose num_kept this one prunes to in every layer, without search and without the bound."""
 
@@ -153,13 +169,18 @@ class TrialSpec(Settings):
 class StudySpec(Settings):
     """The keys of a study file that are not a trial's."""
 
-    name: str
+    name: str = Field(json_schema_extra={"pattern": f"^{NAME.pattern}$"})
     """Name of the results folder: letters, digits, ``_``, ``-`` and ``.``"""
     description: str = ""
     """Shown in the report."""
     preset: Literal["default", "paper"] = "default"
     """``paper`` pins the published setting."""
     evaluators: EvaluatorsSpec = EvaluatorsSpec()
+    keep_models: Literal["best", "front", "all"] = "all"
+    """Whose network stays on disk when the study has ended, by model and data set: of the trial with the fewest
+    multiply-adds within its bound, of all that none beats in multiply-adds and drop, or of every trial."""
+    budget: BudgetSpec | None = None
+    """What the study may cost before it ends itself with the best within the bound so far; null for no end."""
 
     @field_validator("name")
     @classmethod

@@ -14,7 +14,7 @@ from raprune.study.check import Checker
 from raprune.study.overrides import alternative, holds
 from raprune.study.reader import UNREADABLE, Document, child
 from raprune.study.schema import PLUGIN_KEYS, TRIAL_KEYS, TrialSpec
-from raprune.study.wording import shown
+from raprune.study.wording import model_in, shown
 
 MAX_TRIALS = 10_000
 Point = dict[str, int]
@@ -58,6 +58,7 @@ def read_sweep(document: Document, checker: Checker) -> Sweep:
             checker.complain(child("sweep", axis), problem)
             continue
         fit = _values_fit(axis, values, checker)
+        _laid_into_mappings(document.data, axis, checker)
         if _alone(document, axis, checker) and fit:
             sweep.axes[axis] = values
         else:
@@ -74,13 +75,13 @@ def _axis_problem(axis: str) -> str:
         return f"is not a key of a trial{nearest(axis, TRIAL_KEYS)}"
     if first in PLUGIN_KEYS:
         return ""
-    model: Any = TrialSpec
+    model: type[BaseModel] | None = TrialSpec
     for key in (first, *inside):
-        if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        if model is None:
             return f"is not a key of a trial: nothing can be set inside {first}"
         if key not in model.model_fields:
             return f"is not a key of a trial{nearest(key, list(model.model_fields))}"
-        model = model.model_fields[key].annotation
+        model = model_in(model.model_fields[key].annotation)
     return ""
 
 
@@ -99,6 +100,30 @@ def _alone(document: Document, axis: str, checker: Checker) -> bool:
             checker.complain(child("sweep", axis), message)
             return False
     return True
+
+
+def _laid_into_mappings(data: dict[str, Any], axis: str, checker: Checker) -> None:
+    """An axis is laid into a mapping, or a plug-in's bare name; anything else would be lost without a word."""
+    keys = axis.split(".")[:-1]
+    found = [_not_a_mapping(data, keys, "", False)] if keys else []
+    for number in range(1, len(keys) + 1):
+        outer, values = ".".join(keys[:number]), data["sweep"].get(".".join(keys[:number]))
+        for index, value in enumerate(values if isinstance(values, list) else []):
+            path = child(child("sweep", outer), index)
+            found.append(_not_a_mapping(value, keys[number:], path, outer in PLUGIN_KEYS))
+    for path, value in filter(None, found):
+        checker.complain(path, f"must be a mapping, for the sweep sets {axis}; got {shown(value)}")
+
+
+def _not_a_mapping(value: Any, keys: list[str], path: str, may_be_name: bool) -> tuple[str, Any] | None:
+    """The first value on the way along ``keys`` that nothing can be laid into, with its path."""
+    if value is UNREADABLE or (may_be_name and isinstance(value, str)):
+        return None
+    if not isinstance(value, dict):
+        return path, value
+    if not keys or keys[0] not in value:
+        return None
+    return _not_a_mapping(value[keys[0]], keys[1:], child(path, keys[0]), not path and keys[0] in PLUGIN_KEYS)
 
 
 def _values_fit(axis: str, values: Any, checker: Checker) -> bool:

@@ -97,7 +97,7 @@ class _Place:
             path.append(part)
             around = here or around
             field = here.model_fields.get(str(part)) if here else None
-            here = _model_in(field.annotation) if field else None
+            here = model_in(field.annotation) if field else None
             is_mapping = field is not None and get_origin(field.annotation) is dict
         at = (details.get("ctx") or {}).get("at")
         if at is not None:  # a rule about several keys says at which of them it is told
@@ -106,7 +106,7 @@ class _Place:
         return cls(tuple(path), union, tuple(known.model_fields))
 
 
-def _model_in(annotation: Any) -> type[BaseModel] | None:
+def model_in(annotation: Any) -> type[BaseModel] | None:
     """The settings that a field holds: itself, or the alternative of ``Settings | None``."""
     for candidate in (annotation, *get_args(annotation)):
         if isinstance(candidate, type) and issubclass(candidate, BaseModel):

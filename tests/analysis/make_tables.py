@@ -49,6 +49,14 @@ def trial_row(trial_id: str, **changes: Any) -> Row:
     return row | changes
 
 
+def factorised_row(trial_id: str, **changes: Any) -> Row:
+    """A trial whose pruned network of 250 parameters, of 1000, was factorised to 100."""
+    low_rank = json.dumps({"low_rank": {"schemes": ["svd", "separable"], "ratio": 0.5}})
+    before = {"params_before_low_rank": 250, "macs_before_low_rank": 4000, "model_bytes_before_low_rank": 1000}
+    after = {"params": 100, "macs": 2000, "model_bytes": 400, "postprocess_settings": low_rank}
+    return trial_row(trial_id, **before, **after, val_score_before_low_rank=98.5) | changes
+
+
 def unfinished_row(trial_id: str, status: str, error: str | None, **changes: Any) -> Row:
     """A trial that failed or was stopped: all that is measured is null."""
     known = {"study", "trial_id", "seed", "baseline_seed", "preset", "model", "dataset", "method", "order", "reward"}
@@ -65,6 +73,13 @@ def layer_row(trial_id: str, index: int, **changes: Any) -> Row:
     row |= {"prune_step": index, "num_filters": NUM_FILTERS, "num_kept": 6, "pruning_ratio": 0.4}
     row |= {"keep_mask": [True] * 6 + [False] * 4, "pruned_val_score": 98.0, "finetuned_val_score": 98.5}
     return row | {"params": 600, "macs": 5000, "num_updates": 3, "wall_time_s": 1.0} | changes
+
+
+def low_rank_row(trial_id: str, step: int, **changes: Any) -> Row:
+    """A layer that was factorised at rank 3."""
+    row: Row = dict.fromkeys(SCHEMAS["low_rank"].names) | {"study": STUDY, "trial_id": trial_id, "layer": LAYERS[step]}
+    row |= {"layer_index": step, "step": step, "scheme": "svd", "rank": 3, "energy": 0.9, "applied": True}
+    return row | {"params_before": 100, "params_after": 60} | changes
 
 
 def update_row(trial_id: str, layer: str, update: int, **changes: Any) -> Row:
@@ -141,6 +156,7 @@ def make_tables(
     updates: Sequence[Row] | None = None,
     pictures: Sequence[Row] = (),
     speed: Sequence[Row] = (),
+    low_rank: Sequence[Row] = (),
     **changes: Any,
 ) -> Tables:
     """Tables as :func:`raprune.results.read_study` gives them; each completed trial gets three layers and updates."""
@@ -152,7 +168,7 @@ def make_tables(
         updates = [update_row(of, layer, update) for of in learned for layer in LAYERS for update in range(3)]
     return Tables(
         _frame("trial", trials), _frame("layers", layers), _frame("updates", updates), _frame("candidates", []),
-        _frame("pictures", pictures), _frame("speed", speed), manifest(trials, **changes),
+        _frame("low_rank", low_rank), _frame("pictures", pictures), _frame("speed", speed), manifest(trials, **changes),
     )  # fmt: skip
 
 
@@ -220,7 +236,8 @@ def everything() -> Tables:
     layers += residual_layers("resnet", 0.1, 0.5, 0.2, 0.3, 0.7, 0.4)
     pictures = [picture_row(rows[0]["trial_id"], kind, place) for kind in KINDS for place in range(2)]
     speed = [row for of in rows[:6] for size in (1, 64) for row in speed_rows(of["trial_id"], batch_size=size)]
-    return make_tables([*rows, *singles, trial_row("resnet", model="resnet18")], layers, None, pictures, speed)
+    others = [trial_row("resnet", model="resnet18"), factorised_row("factorised")]
+    return make_tables([*rows, *singles, *others], layers, None, pictures, speed)
 
 
 KINDS = ("improved", "stayed", "worse")

@@ -25,17 +25,19 @@ COLUMNS = {
     "roles": {"network", "role", "num_layers", "bound", "pruning_ratio", "lowest", "highest"},
     "single_layer": {"context", "bound", "layer", "method", "score_drop", "pruning_ratio", "lowest", "highest"},
     "speed": {"machine", "trial", "backend", "batch_size", "measured", "theoretical", "lowest", "highest"},
+    "low_rank": {"trial", "part", "stage", "share_left", "lowest", "highest"},
     "pictures": {"trial_id", "bound", "kind", "place", "image_index", "change", "image", "label", "baseline", "pruned"},
 }
-ONLY_SOME = {"roles", "single_layer", "pictures", "speed"}
-"""Figures of studies over residual networks, single layers and labels a pixel, and of trials that were benched."""
+ONLY_SOME = {"roles", "single_layer", "pictures", "speed", "low_rank"}
+"""Figures of studies over residual networks, single layers and labels a pixel, and of trials that were benched or have
+a low-rank step."""
 NOTHING_TO_SHOW = {
     "empty": set(COLUMNS),
     "failed only": set(COLUMNS),
     "normal": ONLY_SOME,
     "one trial": {"orders", "matched"} | ONLY_SOME,
     "one order": {"orders"} | ONLY_SOME,
-    "layers one by one": {"trade_off", "orders", "matched", "roles", "pictures", "speed"},
+    "layers one by one": {"trade_off", "orders", "matched", "roles", "pictures", "speed", "low_rank"},
     "everything": set(),
 }
 
@@ -71,7 +73,7 @@ def test_has_its_parts(module: ModuleType) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_select_gives_its_columns_and_changes_nothing(module: ModuleType, case: str) -> None:
     tables = CASES[case]
-    names = ("trials", "layers", "updates", "candidates", "pictures", "speed")
+    names = ("trials", "layers", "updates", "candidates", "low_rank", "pictures", "speed")
     before = {name: getattr(tables, name).copy(deep=True) for name in names}
     frame = module.select(tables)
     assert isinstance(frame, pd.DataFrame)

@@ -132,6 +132,16 @@ def test_trials_to_come_and_stopped_ones_are_listed() -> None:
     assert ">stopped</td>" in page
 
 
+def test_a_trial_that_a_budget_stopped_shows_its_numbers_and_is_marked() -> None:
+    rows = [trial_row("good"), trial_row("cut", status="stopped", num_layers_decided=2)]
+    page = render_page(make_tables(rows), [])
+    assert "<b>1</b>trials stopped" in page
+    (row,) = re.findall(r"<tr class='stopped'>(.*?)</tr>", page)
+    shown = re.findall(r"<td[^>]*>(.*?)</td>", row)
+    assert shown[0] == "agent (stopped: 2 of 3 layers decided)"
+    assert shown[4:7] == ["40.0%", "75.0%", "50.0%"]
+
+
 def cells(tables: Tables) -> list[list[str]]:
     """The rows of the page's table of trials."""
     table = re.search(r"<tbody>(.*?)</tbody>", render_page(tables, []), flags=re.S)

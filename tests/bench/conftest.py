@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from raprune.bench.networks import BenchTrial, open_trial
+from raprune.artefact.trials import TrialNetworks, open_trial
 from tests.bench.trials import write_trial
 
 
 @pytest.fixture(scope="session")
-def independent(tmp_path_factory: pytest.TempPathFactory) -> BenchTrial:
+def independent(tmp_path_factory: pytest.TempPathFactory) -> TrialNetworks:
     """A residual network whose summands keep different filters."""
     return open_trial(write_trial(tmp_path_factory.mktemp("independent")))
 

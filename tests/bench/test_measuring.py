@@ -12,11 +12,11 @@ import pytest
 import torch
 from torch import fx, nn
 
+from raprune.artefact.trials import TrialNetworks
 from raprune.bench import backends, measuring, memory
 from raprune.bench.backends import Prepared, Unavailable, images, prepare, store
 from raprune.bench.measuring import BenchSettings, measure
 from raprune.bench.memory import peak_memory_bytes
-from raprune.bench.networks import BenchTrial
 from raprune.bench.timing import Times, in_turn
 from raprune.results import SCHEMAS
 from tests.bench.trials import SHAPE
@@ -39,7 +39,7 @@ def test_quartiles_by_hand() -> None:
 @pytest.mark.parametrize("backend", ["eager", "onnxruntime"])
 @pytest.mark.parametrize("network", ["baseline", "pruned"])
 def test_a_backend_gives_what_the_network_gives(
-    independent: BenchTrial, tmp_path: Path, backend: str, network: str
+    independent: TrialNetworks, tmp_path: Path, backend: str, network: str
 ) -> None:
     shape = (3, *SHAPE)
     store(backend, independent.networks[network], shape, tmp_path / "x")
@@ -51,7 +51,7 @@ def test_a_backend_gives_what_the_network_gives(
 
 
 def test_what_is_not_installed_is_named_with_its_extra(
-    independent: BenchTrial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    independent: TrialNetworks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxscript" else find(name))
@@ -60,7 +60,7 @@ def test_what_is_not_installed_is_named_with_its_extra(
 
 
 def test_a_missing_compiler_is_a_sentence(
-    independent: BenchTrial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    independent: TrialNetworks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(network: nn.Module, dynamic: bool) -> None:
         raise RuntimeError("no compiler\nand much more")
@@ -80,7 +80,7 @@ def test_a_gpu_without_a_package_for_it_is_a_sentence(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_compiled_network_gives_what_the_network_gives(independent: BenchTrial) -> None:
+def test_a_compiled_network_gives_what_the_network_gives(independent: TrialNetworks) -> None:
     measured = measure(independent, BenchSettings(runs=2, batch_sizes=(2,), backends=("compiled",)))
     assert measured.notes == []
     assert [cell.backend for cell in measured.cells] == ["compiled"]
@@ -107,7 +107,7 @@ def no_memory(backend: str, file: Path, shape: Sequence[int], device: str, threa
     """Stands in for a process, where memory is not what is tested."""
 
 
-def test_rows_are_complete_and_unknown_is_null(independent: BenchTrial, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_are_complete_and_unknown_is_null(independent: TrialNetworks, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measuring, "peak_memory_bytes", no_memory)
     monkeypatch.setattr(measuring, "devices", lambda: ["cpu"])
     settings = BenchSettings(threads=1, runs=3, batch_sizes=(2,), backends=("eager", "onnxruntime"))
@@ -126,7 +126,9 @@ def test_rows_are_complete_and_unknown_is_null(independent: BenchTrial, monkeypa
     assert told == ["eager on cpu, batch 2", "onnxruntime on cpu, batch 2"]
 
 
-def test_a_backend_that_is_wrong_or_fails_has_no_rows(independent: BenchTrial, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_backend_that_is_wrong_or_fails_has_no_rows(
+    independent: TrialNetworks, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def wrong(backend: str, file: Path, shape: Sequence[int], device: str, threads: int) -> Prepared:
         if backend == "onnxruntime":
             raise Unavailable("onnxruntime is left out: no such thing")

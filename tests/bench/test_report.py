@@ -9,10 +9,10 @@ import pytest
 from rich.console import Console
 
 from raprune import cli
+from raprune.artefact.trials import TrialNetworks
 from raprune.bench import proposal as proposing
 from raprune.bench.gathers import Gathers
 from raprune.bench.measuring import Cell
-from raprune.bench.networks import BenchTrial
 from raprune.bench.proposal import Proposal, propose
 from raprune.bench.report import heading, proposal_lines, remarks, speed_table
 from raprune.bench.timing import Times
@@ -25,7 +25,7 @@ def cell(old_s: float, new_s: float, batch_size: int = 1, backend: str = "eager"
     return Cell("cpu", backend, batch_size, times, {"baseline": 2**20, "pruned": None})
 
 
-def test_the_table_shows_old_over_new_and_time_saved(independent: BenchTrial) -> None:
+def test_the_table_shows_old_over_new_and_time_saved(independent: TrialNetworks) -> None:
     console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
     console.print(speed_table([cell(0.012, 0.008)], independent))
     (line,) = [line for line in console.export_text().splitlines() if "eager" in line]
@@ -36,7 +36,7 @@ def test_the_table_shows_old_over_new_and_time_saved(independent: BenchTrial) ->
     assert "drop_bound 2.0, method agent" in heading(independent)
 
 
-def test_gathers_are_blamed_where_they_cost(independent: BenchTrial) -> None:
+def test_gathers_are_blamed_where_they_cost(independent: TrialNetworks) -> None:
     gathers = Gathers({"align_0": "layer1.0.conv2", "align_3": "add"})
     said = list(remarks(independent, [cell(0.9, 1.0), cell(1.0, 0.99, 64)], gathers, {1: 0.25, 64: 0.5}))
     assert "layer1.0.conv2 (align_0), add (align_3)" in said[1]
@@ -48,7 +48,7 @@ def test_gathers_are_blamed_where_they_cost(independent: BenchTrial) -> None:
     assert len(said) == 6
 
 
-def test_nothing_is_said_where_nothing_is_amiss(independent: BenchTrial) -> None:
+def test_nothing_is_said_where_nothing_is_amiss(independent: TrialNetworks) -> None:
     fast = cell(independent.macs_ratio, 1.0)
     (only,) = remarks(independent, [fast], Gathers({}), {})
     assert only == "round_to 4 kept 2 filters more than were decided (8 instead of 6): features.0 6 to 8."
@@ -66,7 +66,7 @@ def test_the_smallest_of_the_fastest_batch_sizes_is_proposed() -> None:
 
 
 def test_batch_sizes_are_measured_up_to_the_images_there_are(
-    independent: BenchTrial, monkeypatch: pytest.MonkeyPatch
+    independent: TrialNetworks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(proposing, "ROUND_S", 0.0)
     found = propose(independent)

@@ -13,6 +13,7 @@ from raprune.errors import EvaluatorError
 from raprune.evaluating import Evaluator, PoolAddress
 from raprune.evaluators.dispatch import MAX_ATTEMPTS, Call, Dispatcher
 from raprune.launch.on_ray import RayRunner, ray_runner
+from raprune.lowrank import Factor
 from raprune.registry import EVALUATORS
 from raprune.scoring import Tally
 from raprune.state import State
@@ -66,6 +67,13 @@ def test_equals_the_serial_twin(name: str, place: tuple[Workload, PoolAddress]) 
     assert tuned.version == twin.finetune(state, "commit", state.version).version != state.version
     for split in ("val", "test"):
         assert ours.measure(tuned, split) == twin.measure(tuned, split)
+    for scheme in ("separable", "response_svd"):
+        energies = ours.energies(tuned, LAYER, scheme, 30)
+        assert energies == twin.energies(tuned, LAYER, scheme, 30)
+        found, factorised = (of.factorise(tuned, LAYER, Factor(scheme, 3), 30) for of in (ours, twin))
+        assert found.version == factorised.version != tuned.version
+        assert ours.measure(found, "val") == twin.measure(factorised, "val")
+        assert ours.finetune(found, "commit", found.version).factors == {LAYER: Factor(scheme, 3)}
     again = ours.evaluate(tuned, LAYER, masks(2), None)
     assert [e.scored.score for e in again] == [e.scored.score for e in twin.evaluate(tuned, LAYER, masks(2), None)]
 

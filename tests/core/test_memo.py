@@ -86,7 +86,7 @@ CHANGES: dict[str, Any] = {
     "residual": "coupled",
     "fidelity": FidelitySpec(racing=2.0),
 }
-ELSEWHERE = {"key", "model", "dataset", "baseline_key", "folder"}
+ELSEWHERE = {"key", "model", "dataset", "baseline_key", "folder", "given"}
 """In the state's hash, the fingerprints, or no part of what is computed."""
 
 

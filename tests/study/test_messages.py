@@ -109,6 +109,8 @@ SWEEPS = [
     (f"{GOOD}sweep:\n  method.trimm: [true, false]\n", ["s.yaml:7: sweep.method.trimm: is not a key here; did you mean 'trim'?"]),
     (f"{GOOD}sweep:\n  drop_bound: [1, x]\n", ["s.yaml:7: sweep.drop_bound: is swept, but drop_bound has a value as well (", "s.yaml:5)"]),
     (f"{METHODS}    - {{name: agent,\n       max_updates: 0}}\n", ["s.yaml:8: sweep.method[0].max_updates: must be at least 1; got 0"]),
+    (f"{GOOD}baseline: 1\nsweep:\n  baseline.seed: [0]\n", ["s.yaml:6: baseline: must be a mapping, for the sweep sets baseline.seed; got 1"]),
+    (f"{GOOD}sweep:\n  finetune: [3]\n  finetune.momentum: [0.5]\n", ["s.yaml:7: sweep.finetune[0]: must be a mapping, for the sweep sets"]),
     (f"{METHODS}    - agent\n    - {{name: agnet}}\n", ["s.yaml:8: sweep.method[1].name: no method is called 'agnet'; did you mean"]),
     (f"{METHODS}    - agent\n    - randm\n", ["s.yaml:8: sweep.method[1]: no method is called 'randm'; did you mean 'random'?"]),
     (f"{METHODS}    - magnitude\n    - {{name: magnitude, trim: false}}\n", ["s.yaml:8: sweep.method[1]: gives the same trials as"]),

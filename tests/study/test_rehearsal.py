@@ -9,6 +9,8 @@ import pytest
 from raprune.errors import StudyError
 from raprune.study import StudyPlan, load_study
 
+from .texts import refused_by_schema
+
 TEXT = """
 name: mine
 description: Mine.
@@ -33,7 +35,9 @@ rehearsal:
 def load(folder: Path, text: str = TEXT, rehearse: bool = True) -> StudyPlan:
     file = folder / "mine.yaml"
     file.write_text(text)
-    return load_study(file, rehearse=rehearse)
+    plan = load_study(file, rehearse=rehearse)
+    assert refused_by_schema(plan.document.data) == []
+    return plan
 
 
 def test_the_block_lies_over_the_study(tmp_path: Path) -> None:

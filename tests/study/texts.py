@@ -1,14 +1,18 @@
-"""A small study to spoil, and what loading one gives."""
+"""A small study to spoil, what loading one gives, and whether its JSON Schema agrees."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from raprune.errors import Problem, StudyError
 from raprune.study import StudyPlan, TrialSpec, load_study
+from raprune.study.json_schema import study_schema
 from raprune.study.reader import Document, parse_document
 
 HEAD = "name: x\nmodel: {name: vgg16, width: 0.03125}\ndataset: digits\n"
@@ -22,10 +26,25 @@ def parse(text: str) -> Document:
 
 
 def load(folder: Path, text: str, overrides: Iterable[str] = ()) -> StudyPlan:
-    """The plan of a study file; its network is said to have two layers."""
+    """The plan of a study file; its network is said to have two layers. What loads, the JSON Schema takes."""
     file = folder / "s.yaml"
     file.write_text(text)
-    return load_study(file, overrides, lambda trial: LAYERS)
+    plan = load_study(file, overrides, lambda trial: LAYERS)
+    assert refused_by_schema(plan.document.data) == []
+    return plan
+
+
+@functools.cache
+def validator() -> Draft202012Validator:
+    """What `raprune schema` prints, ready to check studies with."""
+    schema = study_schema()
+    Draft202012Validator.check_schema(schema)
+    return Draft202012Validator(schema)
+
+
+def refused_by_schema(data: Any) -> list[str]:
+    """What the JSON Schema says against a study, each with its path."""
+    return [f"{error.json_path}: {error.message}" for error in validator().iter_errors(data)]
 
 
 def only_trial(folder: Path, text: str = GOOD, overrides: Iterable[str] = ()) -> TrialSpec:

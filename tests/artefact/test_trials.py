@@ -10,17 +10,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from raprune.bench.gathers import Gathers, share_of_time
-from raprune.bench.networks import BenchTrial, open_trial
+from raprune.artefact.trials import TrialNetworks, open_trial
 from raprune.errors import InputError
 from raprune.results import TrialStore
 from raprune.surgery import shrink
 from raprune.weights import load_safetensors, save_safetensors
 from tests.analysis.make_tables import STUDY, unfinished_row
-from tests.bench.trials import SHAPE, own, write_trial
+from tests.bench.trials import SHAPE, own
 
 
-def test_both_networks_are_those_of_the_trial(independent: BenchTrial) -> None:
+def test_both_networks_are_those_of_the_trial(independent: TrialNetworks) -> None:
     images = torch.randn(4, *SHAPE, generator=torch.Generator().manual_seed(1))
     smaller = shrink(independent.traced, independent.keep_masks)
     with torch.inference_mode():
@@ -31,7 +30,7 @@ def test_both_networks_are_those_of_the_trial(independent: BenchTrial) -> None:
     assert (independent.scoring.batch_size, independent.scoring.threads) == (40, 2)
 
 
-def test_networks_can_be_stored_whole(independent: BenchTrial) -> None:
+def test_networks_can_be_stored_whole(independent: TrialNetworks) -> None:
     images = torch.randn(2, *SHAPE)
     for network in independent.networks.values():
         file = io.BytesIO()
@@ -103,16 +102,3 @@ def test_files_that_do_not_fit_are_named(folder: Path) -> None:
     file.write_bytes(b"cut off")
     with pytest.raises(InputError, match="cannot be read"):
         open_trial(folder)
-
-
-def test_gathers_are_named_by_what_they_move(independent: BenchTrial, tmp_path: Path) -> None:
-    gathers = Gathers.of(independent.traced, independent.keep_masks)
-    layers = set(gathers.layers.values())
-    assert "layer1.0.conv2" in layers
-    assert all(
-        layer.endswith((".conv2", ".downsample.0")) or layer in ("conv1", "add") or "add_" in layer for layer in layers
-    )
-    assert 0 < share_of_time(independent.networks["pruned"], gathers.layers, (2, *SHAPE), 1) < 1
-    coupled = open_trial(write_trial(tmp_path, "coupled"))
-    assert not Gathers.of(coupled.traced, coupled.keep_masks).layers
-    assert not Gathers.of(independent.traced, {}).layers

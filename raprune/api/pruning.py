@@ -1,0 +1,241 @@
+"""``prune``: one trial on a network and data that are objects of the program."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from raprune.api.network import own_copy
+from raprune.api.reading import Images, class_names_of, read_split, what_it_is
+from raprune.api.report import Report
+from raprune.api.running import evaluators_for, folder_for, run, same_threads
+from raprune.artefact.trials import open_trial
+from raprune.data import VOID, Split, Splits, check_splits
+from raprune.errors import InputError, RapruneError
+from raprune.given import Given, digest_of_data, digest_of_network
+from raprune.graph import Traced, trace
+from raprune.preflight import expand_and_inspect
+from raprune.registry import SCORES, given_name
+from raprune.results import TrialStore, read_study
+from raprune.study import Document, StudyPlan, TrialSpec, document_of, expand
+from raprune.study.overrides import merge
+from raprune.study.plugins import plugin_name
+
+if TYPE_CHECKING:
+    from raprune.export.exporting import Exported
+
+CALLER = "prune()"
+"""What messages call the study."""
+DEFAULT_SCORES = {"image": "top1_accuracy", "pixel": "mean_iou", "target": "psnr"}
+GIVEN_HERE = ("model", "dataset", "baseline", "sweep", "rehearsal")
+"""Keys of a study file that ``settings`` may not have."""
+Setting = str | Mapping[str, Any]
+"""A plug-in's name, or a mapping with its ``name`` and settings; or a mapping of settings."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pruned:
+    """The smaller network, and what it cost and lost."""
+
+    network: nn.Module
+    """In eval mode, on the CPU: a ``torch.fx.GraphModule`` with the submodules' and the state dict's names of yours."""
+    report: Report
+    trial_dir: Path
+    """Its rows, weights (``model/``) and states."""
+    _given: Given = field(repr=False)
+
+    @property
+    def out(self) -> Path:
+        """The study's folder: ``raprune report`` takes it, and so does ``out=`` of the same call."""
+        return self.trial_dir.parent.parent
+
+    def export(
+        self, file: str | PathLike[str], format: str | None = None, *, int8: bool = False, force: bool = False
+    ) -> Exported:
+        """Write the network to a file that runs without raprune; docs/export.md explains the formats.
+
+        ``format`` is ``pt2``, ``onnx`` or ``safetensors``, by default what the file's name ends in. Its logits and
+        scores are compared with the network's before the file gets its name. Raises :class:`InputError` and
+        :class:`raprune.errors.RapruneError`.
+        """
+        from raprune.export.exporting import export_trial
+
+        out = Path(file)
+        with self._given, same_threads():
+            return export_trial(
+                self.trial_dir, format or out.suffix.removeprefix("."), out, quantised=int8, force=force
+            )
+
+    def __str__(self) -> str:
+        return str(self.report)
+
+    def _repr_html_(self) -> str:
+        """As notebooks show it."""
+        return self.report._repr_html_()
+
+
+def prune(
+    model: nn.Module,
+    train: Images,
+    val: Images,
+    drop_bound: float | None = 2.0,
+    *,
+    test: Images | None = None,
+    layers: str | Sequence[str] | None = None,
+    order: Setting | None = None,
+    method: Setting | None = None,
+    preset: str | None = None,
+    score: Setting | None = None,
+    finetune: Mapping[str, Any] | None = None,
+    fidelity: Mapping[str, Any] | None = None,
+    residual: str | None = None,
+    seed: int | None = None,
+    whole: Sequence[str] = (),
+    output: str | int | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    ignore_index: int = VOID,
+    shift: int = 0,
+    flip: bool = False,
+    out: str | Path | None = None,
+    evaluators: int = 0,
+    address: str | None = None,
+    progress: bool = True,
+    settings: Mapping[str, Any] | None = None,
+) -> Pruned:
+    """Prune ``model`` as far as ``drop_bound`` points of validation score allow.
+
+    ``train``, ``val`` and ``test`` are data sets of (image, label), loaders of them, or pairs of tensors. Float images
+    are taken as they are; uint8 ones are scaled to [0, 1] and normalised by ``mean`` and ``std``. Each is read once:
+    what a data set draws at random is drawn once. ``shift`` (pixels) and ``flip`` move training images anew in every
+    step. Labels are one class an image, or one a pixel (``ignore_index`` where there is none).
+
+    ``layers``, ``order``, ``method``, ``preset``, ``score``, ``finetune``, ``fidelity``, ``residual`` and ``seed`` are
+    the keys of a study file, ``whole`` and ``output`` those of its model; any other key goes into ``settings``, which
+    win over what else is said. ``out`` is the study's folder, a temporary one by default: the same call goes on with
+    what it holds. ``evaluators`` processes of Ray score candidates, on the cluster at ``address`` if there is one; 0
+    scores in this process.
+
+    The baseline is ``model`` with the weights that it has; it is never changed. Raises :class:`InputError` for what
+    cannot be used and :class:`RapruneError` where the trial fails.
+    """
+    said = {
+        "layers": layers, "order": order, "method": method, "preset": preset, "score": score, "finetune": finetune,
+        "fidelity": fidelity, "residual": residual, "seed": seed, "drop_bound": drop_bound,
+    }  # fmt: skip
+    study = merge({key: value for key, value in said.items() if value is not None}, _checked(settings))
+    study["model"] = {"whole": list(whole)} | ({} if output is None else {"output": output})
+    study["dataset"] = {"shift": shift, "flip": flip}
+    network, count = own_copy(model), evaluators_for(evaluators, address)
+    names = given_name(type(network).__name__), given_name(what_it_is(train))
+    expand(_document(study, names, ("", "")))  # what is wrong there is told before any image is read
+    parts = {"train": train, "val": val} | ({} if test is None else {"test": test})
+    labels_are = _labels_of(study.get("score"))
+    found = {name: read_split(of, name, ignore_index, labels_are) for name, of in parts.items()}
+    traced = _trace(network, found["train"], whole, output)
+    splits = _splits(found, traced, mean, std, class_names_of(train, _num_classes(traced)))
+    study.setdefault("score", DEFAULT_SCORES[splits.val.kind])
+    digests = digest_of_network(traced), digest_of_data(splits)
+    given = Given(*digests, network, splits)
+    with given:
+        plan, facts = expand_and_inspect(_document(study, names, digests))
+        trial, folder = _only(plan), folder_for(out)
+        run(plan, facts, folder, evaluators=count, address=address, progress=progress)
+        return _opened(TrialStore(folder, plan.spec.name, trial.trial_id), given)
+
+
+def _document(study: Mapping[str, Any], names: tuple[str, str], digests: tuple[str, str]) -> Document:
+    """The study file of ``study``, whose model and dataset go by name and digest."""
+    parts = zip(("model", "dataset"), names, digests, strict=True)
+    given = {key: {"import": name, "digest": digest, **study[key]} for key, name, digest in parts}
+    return document_of({"name": "prune", **study, **given}, CALLER)
+
+
+def _checked(settings: Mapping[str, Any] | None) -> dict[str, Any]:
+    """``settings`` without what the arguments say."""
+    if not isinstance(settings, Mapping | None):
+        raise InputError(f"settings: must be a mapping of a study file's keys; got {type(settings).__name__}")
+    for key in settings or {}:
+        if key in GIVEN_HERE:
+            raise InputError(
+                f"settings: {key} has no place here: model and data are the objects that are given, the baseline is "
+                "the network as it is, and there is one trial; raprune.api.run_study runs a study file"
+            )
+    return dict(settings or {})
+
+
+def _labels_of(score: Any) -> str | None:
+    """What labels a score takes, where its name tells."""
+    name = plugin_name(score)
+    known = name if name in SCORES.names() else None
+    return None if known is None else getattr(SCORES.get(known).make, "labels", None)
+
+
+def _trace(network: nn.Module, train: Split, whole: Sequence[str], output: str | int | None) -> Traced:
+    shape = tuple(train.images_BCHW.shape[1:])
+    try:
+        return trace(copy.deepcopy(network), shape, whole=whole, output=output)
+    except InputError as error:
+        raise InputError(f"model: {error}") from error
+
+
+def _num_classes(traced: Traced) -> int:
+    """Channels of the network's output."""
+    last = next(node for node in traced.network.graph.nodes if node.op == "output")
+    shape = tuple(last.all_input_nodes[0].meta["tensor_meta"].shape)
+    if len(shape) < 2:
+        raise InputError(f"model: must give (B, classes) or (B, classes, H, W); gives {shape} for two images")
+    return int(shape[1])
+
+
+def _splits(
+    found: Mapping[str, Split],
+    traced: Traced,
+    mean: Sequence[float] | None,
+    std: Sequence[float] | None,
+    class_names: tuple[str, ...],
+) -> Splits:
+    images = found["train"].images_BCHW
+    if images.is_floating_point():
+        if mean is not None or std is not None:
+            raise InputError("mean and std: are for uint8 images; these are floats, which are taken as they are")
+        mean, std = (), ()
+    elif mean is None or std is None:
+        if (mean is None) != (std is None):
+            raise InputError("mean and std: give both, or neither, and images are only scaled to [0, 1]")
+        mean, std = (0.0,) * images.shape[1], (1.0,) * images.shape[1]
+    splits = Splits(
+        found["train"], found["val"], found.get("test"), _num_classes(traced), tuple(map(float, mean)),
+        tuple(map(float, std)), class_names=class_names,
+    )  # fmt: skip
+    try:
+        check_splits(splits)
+    except InputError as error:
+        raise InputError(f"the data: {error}") from None
+    return splits
+
+
+def _only(plan: StudyPlan) -> TrialSpec:
+    if len(plan.trials) != 1:
+        number = len(plan.trials)
+        raise InputError(
+            f"{CALLER} runs one trial; this is {number}: raprune.api.run_study runs them from a study file"
+        )
+    return plan.trials[0]
+
+
+def _opened(store: TrialStore, given: Given) -> Pruned:
+    """The trial that ended; raises :class:`RapruneError` where it has no network."""
+    row = store.trial_row()
+    if row is None or row["params"] is None:
+        error = (row or {}).get("error") or "it did not end"
+        raise RapruneError(f"{CALLER}: {error.splitlines()[0]} (all of it: {store.folder / 'error.txt'})")
+    network = open_trial(store.folder).networks["pruned"]
+    layers = read_study(store.folder.parent.parent).layers
+    return Pruned(network, Report(row, layers), store.folder, given)

@@ -1,0 +1,198 @@
+"""What a program has as data to :class:`raprune.data.Split`: data sets, loaders and tensors, read once.
+
+Shapes: B images, C channels, H x W pixels.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset
+
+from raprune.data import VOID, Split, images_problem
+from raprune.errors import InputError
+
+Images = Dataset[Any] | DataLoader[Any] | tuple[Tensor, Tensor] | list[Tensor]
+"""(image, label) by (image, label), or all of them as a pair of tensors."""
+
+CHUNK_IMAGES = 256
+SEED = 0
+"""Of whatever a data set or loader draws while it is read."""
+NARROW = (torch.float16, torch.bfloat16)
+PAIRS = "must be a Dataset of (image, label), a DataLoader of them, or a pair of tensors (images, labels)"
+
+
+def read_split(given: Images, name: str, ignore_index: int, labels_are: str | None) -> Split:
+    """The images and labels of ``given``, in the order in which one pass over it gives them.
+
+    ``labels_are`` is what the score takes (``image``, ``pixel``, ``target``), if that is known; a label
+    ``ignore_index`` of a pixel becomes ``VOID``. Raises :class:`InputError` that begins with ``name``.
+    """
+    try:
+        images, labels = _pair(given)
+        return Split(_as_images(images), _as_labels(labels, ignore_index, labels_are))
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from None
+
+
+def what_it_is(given: Images) -> str:
+    """A short name for where images come from."""
+    if isinstance(given, DataLoader):
+        given = given.dataset
+    return type(given).__name__ if isinstance(given, Dataset) else "tensors"
+
+
+def class_names_of(given: Images, number: int) -> tuple[str, ...]:
+    """The names that torchvision's data sets have under ``classes``, if there are as many as classes."""
+    dataset = given.dataset if isinstance(given, DataLoader) else given
+    found = getattr(dataset, "classes", None)
+    if not isinstance(found, list | tuple) or len(found) != number:
+        return ()
+    return tuple(str(name) for name in found)
+
+
+def _pair(given: Images) -> tuple[Tensor, Tensor]:
+    if isinstance(given, DataLoader):
+        with _seeded(given):
+            return _joined(_of_batch(batch, number) for number, batch in enumerate(given))
+    if isinstance(given, Dataset):
+        with _seeded(None):
+            return _joined(_chunks(given))
+    if isinstance(given, tuple | list) and len(given) == 2 and all(isinstance(part, Tensor) for part in given):
+        return given[0].detach().cpu(), given[1].detach().cpu()
+    raise InputError(f"{PAIRS}; got {type(given).__name__}")
+
+
+@contextlib.contextmanager
+def _seeded(loader: DataLoader[Any] | None) -> Iterator[None]:
+    """Whatever is drawn inside the block is the same each time, and outside of it nothing has been drawn."""
+    own = {getattr(loader, "generator", None), getattr(getattr(loader, "sampler", None), "generator", None)}
+    generators = {generator: generator.get_state() for generator in own if isinstance(generator, torch.Generator)}
+    python, numpy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(SEED)
+        random.seed(SEED)
+        np.random.seed(SEED)
+        for generator in generators:
+            generator.manual_seed(SEED)
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)
+            for generator, state in generators.items():
+                generator.set_state(state)
+
+
+def _items(dataset: Dataset[Any]) -> Iterator[Any]:
+    """One pass over a data set; what is not iterable counts from 0 to its length."""
+    if hasattr(dataset, "__len__") and not isinstance(dataset, IterableDataset):
+        for index in range(len(dataset)):
+            yield dataset[index]
+    elif isinstance(dataset, Iterable):
+        yield from dataset
+    else:
+        raise InputError("it has neither a length nor an order: it must have __len__ or __iter__")
+
+
+def _chunks(dataset: Dataset[Any]) -> Iterator[tuple[Tensor, Tensor]]:
+    images: list[Tensor] = []
+    labels: list[Tensor] = []
+    for index, item in enumerate(_items(dataset)):
+        image, label = _two(item, f"item {index}")
+        images.append(_as_tensor(image, f"the image of item {index}"))
+        labels.append(_as_tensor(label, f"the label of item {index}", is_label=True))
+        if images[-1].dim() != 3:
+            raise InputError(f"item {index}: an image must be (C, H, W); got {tuple(images[-1].shape)}")
+        for what, of in (("images", images), ("labels", labels)):
+            if of[-1].shape != of[0].shape:
+                raise InputError(
+                    f"item {index}: {what} must be of one size, crop or resize them; got {tuple(of[-1].shape)} after "
+                    f"{tuple(of[0].shape)}"
+                )
+        if len(images) == CHUNK_IMAGES:
+            yield torch.stack(images), torch.stack(labels)
+            images, labels = images[:0], labels[:0]
+    if images:
+        yield torch.stack(images), torch.stack(labels)
+
+
+def _of_batch(batch: Any, number: int) -> tuple[Tensor, Tensor]:
+    images, labels = _two(batch, f"batch {number}")
+    if not isinstance(images, Tensor) or not isinstance(labels, Tensor):
+        kinds = f"{type(images).__name__} and {type(labels).__name__}"
+        raise InputError(f"batch {number}: a loader must give tensors of images and of labels; got {kinds}")
+    return images.detach().cpu(), labels.detach().cpu()
+
+
+def _two(item: Any, what: str) -> tuple[Any, Any]:
+    if not isinstance(item, tuple | list) or len(item) != 2:
+        got = f"{len(item)} values" if isinstance(item, tuple | list) else type(item).__name__
+        raise InputError(f"{what}: must be a pair of image and label; got {got}")
+    return item[0], item[1]
+
+
+def _as_tensor(value: Any, what: str, is_label: bool = False) -> Tensor:
+    if isinstance(value, Tensor):
+        return value.detach().cpu()
+    if isinstance(value, Image.Image):
+        pixels = torch.from_numpy(np.array(value))
+        if pixels.dim() == 3:
+            return pixels.permute(2, 0, 1)
+        return pixels if is_label else pixels[None]
+    if isinstance(value, int | np.integer):
+        return torch.tensor(int(value))
+    raise InputError(f"{what} must be a tensor, an image of PIL or an integer; got {type(value).__name__}")
+
+
+def _joined(parts: Iterable[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    found = list(parts)
+    if not found:
+        raise InputError("it has no images")
+    joined = []
+    for what, of in zip(("images", "labels"), zip(*found, strict=True), strict=True):
+        shapes = {(part.dtype, tuple(part.shape[1:])) for part in of}
+        if len(shapes) > 1:
+            listed = ", ".join(sorted(f"{dtype} {shape}" for dtype, shape in shapes))
+            raise InputError(f"{what} must be of one type and size; got {listed}")
+        joined.append(torch.cat(of))
+    return joined[0], joined[1]
+
+
+def _as_images(images: Tensor) -> Tensor:
+    """Half precision becomes single, which loses nothing."""
+    if images.dtype in NARROW:
+        images = images.float()
+    if (problem := images_problem(images, images)) is not None:
+        raise InputError(problem)
+    return images
+
+
+def _as_labels(labels: Tensor, ignore_index: int, labels_are: str | None) -> Tensor:
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+        raise InputError(f"labels must be integers, the number of a class; got {labels.dtype} {tuple(labels.shape)}")
+    if labels.dim() == 4 and labels.shape[1] == 1 and labels_are == "pixel":
+        labels = labels[:, 0]
+    if labels.dim() == 1:
+        return labels.long()
+    if labels.dim() not in (3, 4):
+        raise InputError(f"labels must be (B,), one an image, or (B, H, W), one a pixel; got {tuple(labels.shape)}")
+    if labels.dim() == 3:
+        labels = torch.where(labels == ignore_index, VOID, labels.long())
+    _check_bytes(labels)
+    return labels.to(torch.uint8)
+
+
+def _check_bytes(labels: Tensor) -> None:
+    if labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) <= VOID:
+        raise InputError(
+            f"labels are {int(labels.min())} to {int(labels.max())}; classes count from 0, and pixels without one are "
+            "marked by ignore_index"
+        )

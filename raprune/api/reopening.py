@@ -1,0 +1,46 @@
+"""A pruned network again, in another program: from its trial's files and the code of the network that was given."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+
+from torch import nn
+
+from raprune.api.network import own_copy
+from raprune.artefact.plan import PLAN_FILE, NetworkPlan, parse_plan
+from raprune.artefact.rebuilding import open_network, plan_in, rebuild, standalone, trace_plan
+from raprune.errors import InputError
+from raprune.given import given_network
+from raprune.registry import is_given
+from raprune.weights import load_safetensors
+from raprune.workload import WEIGHTS_FILE
+
+
+def load_pruned(path: str | PathLike[str], model: nn.Module) -> nn.Module:
+    """The network that :func:`prune` left in a trial's folder, or in the ``model`` folder inside, which is enough.
+
+    A safetensors file that :meth:`Pruned.export` wrote will do as well. ``model`` is a network of the code that was
+    pruned; its weights do not matter, and it is not changed. Raises :class:`InputError` where files are missing or
+    ``model`` is another network.
+    """
+    place = Path(path)
+    if place.is_file():
+        plan = plan_in(place)
+        with given_network(_digest(plan, place), own_copy(model)):
+            return open_network(place).network
+    place = place / "model" if (place / "model").is_dir() else place
+    plan_file, weights_file = place / PLAN_FILE, place / WEIGHTS_FILE
+    for file in (plan_file, weights_file):
+        if not file.is_file():
+            raise InputError(f"{file} is missing: name the folder of a trial of prune(), or its model folder")
+    plan = parse_plan(plan_file.read_text(encoding="utf-8"), str(plan_file))
+    with given_network(_digest(plan, plan_file), own_copy(model)):
+        return standalone(rebuild(plan, trace_plan(plan), load_safetensors(weights_file), str(weights_file)))
+
+
+def _digest(plan: NetworkPlan, file: Path) -> str:
+    """Of the network that was given."""
+    if not is_given(plan.model.name):
+        raise InputError(f"{file}: its network is of model {plan.model.name}, not one that prune() was given")
+    return str(plan.model.settings["digest"])

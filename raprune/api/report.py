@@ -1,0 +1,164 @@
+"""What pruning a network came to, for a person and for a program."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+SHOWN = {
+    "layer": "layer",
+    "num_filters": "filters",
+    "num_kept": "kept",
+    "pruning_ratio": "pruned",
+    "finetuned_val_score": "val score after it",
+    "params": "parameters after it",
+    "macs": "multiply-adds after it",
+}
+"""Column of ``layers`` -> its heading."""
+
+
+STOPPED = "; its budget ended it: the same call with a larger one and its out goes on"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Report:
+    """Scores in ``score_unit`` (percent, or dB), drops in points of it, positive is worse; ``print`` shows it whole."""
+
+    row: Mapping[str, Any]
+    """Every column of the trial's row, as docs/results.md explains it."""
+    layers: pd.DataFrame
+    """One row a layer, in the order in which they were decided, as docs/results.md explains it."""
+
+    @property
+    def status(self) -> str:
+        """``completed``; or ``stopped``, where a budget ended it."""
+        return str(self.row["status"])
+
+    @property
+    def score_name(self) -> str:
+        """What the scores are."""
+        return str(self.row["score_name"])
+
+    @property
+    def score_unit(self) -> str:
+        """``percent``, or ``dB``."""
+        return str(self.row["score_unit"])
+
+    @property
+    def drop_bound(self) -> float:
+        """Points of validation score that might be lost."""
+        return float(self.row["drop_bound"])
+
+    @property
+    def baseline_val_score(self) -> float:
+        """Of the network that was given, on the validation images."""
+        return float(self.row["baseline_val_score"])
+
+    @property
+    def baseline_finetuned_val_score(self) -> float:
+        """What the same fine-tuning alone gives, nothing pruned."""
+        return float(self.row["baseline_finetuned_val_score"])
+
+    @property
+    def val_score(self) -> float:
+        """Of the smaller network, on the validation images that the search was steered by."""
+        return float(self.row["val_score"])
+
+    @property
+    def val_score_drop(self) -> float:
+        """Points lost on the validation images; at most ``drop_bound``."""
+        return float(self.row["val_score_drop"])
+
+    @property
+    def baseline_test_score(self) -> float | None:
+        """Of the network that was given; ``None`` without test images."""
+        return _maybe(self.row["baseline_test_score"])
+
+    @property
+    def test_score(self) -> float | None:
+        """Of the smaller network, on images that it never saw; ``None`` without test images."""
+        return _maybe(self.row["test_score"])
+
+    @property
+    def test_score_drop(self) -> float | None:
+        """Points lost on the test images; ``None`` without."""
+        return _maybe(self.row["test_score_drop"])
+
+    @property
+    def baseline_params(self) -> int:
+        """Trainable numbers of the network that was given."""
+        return int(self.row["baseline_params"])
+
+    @property
+    def params(self) -> int:
+        """Trainable numbers of the smaller network."""
+        return int(self.row["params"])
+
+    @property
+    def baseline_macs(self) -> int:
+        """Multiply-adds for one image, of the network that was given."""
+        return int(self.row["baseline_macs"])
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds for one image, of the smaller network."""
+        return int(self.row["macs"])
+
+    @property
+    def pruning_ratio(self) -> float:
+        """Share of the decided layers' filters that is gone, 0 to 1."""
+        return float(self.row["pruning_ratio"])
+
+    def lines(self) -> list[str]:
+        """The figures but for the layers', a sentence or so each."""
+        unit = "%" if self.score_unit == "percent" else f" {self.score_unit}"
+        decided, whole = int(self.row["num_layers"]), int(self.row["num_layers_whole"])
+        lines = [
+            f"{self.row['model']} on {self.row['dataset']}: {self.pruning_ratio:.1%} of the filters of {decided} "
+            f"layers pruned ({whole} left whole)" + ("" if self.status == "completed" else STOPPED),
+            f"{self.score_name} on {int(self.row['num_val_images'])} validation images: "
+            f"{self.baseline_val_score:.2f}{unit} -> {self.val_score:.2f}{unit} "
+            f"(drop {self.val_score_drop:+.2f}, bound {self.drop_bound:g}; fine-tuned without pruning: "
+            f"{self.baseline_finetuned_val_score:.2f}{unit})",
+        ]
+        if self.test_score is not None and self.test_score_drop is not None:
+            lines.append(
+                f"{self.score_name} on test images: {self.baseline_test_score:.2f}{unit} -> "
+                f"{self.test_score:.2f}{unit} (drop {self.test_score_drop:+.2f})"
+            )
+        for what, before, after in (
+            ("parameters", self.baseline_params, self.params),
+            ("multiply-adds", self.baseline_macs, self.macs),
+            ("bytes", int(self.row["baseline_model_bytes"]), int(self.row["model_bytes"])),
+        ):
+            lines.append(f"{what}: {before:,} -> {after:,} ({1 - after / before:.1%} fewer)")
+        if (unfactorised := self.row.get("params_before_low_rank")) not in (None, self.params):
+            lines.append(f"of that by low rank: {unfactorised:,} -> {self.params:,} parameters")
+        return lines
+
+    def table(self) -> pd.DataFrame:
+        """The layers as a person reads them."""
+        frame = self.layers[list(SHOWN)].copy()
+        frame["pruning_ratio"] = frame["pruning_ratio"].map("{:.1%}".format)
+        frame["finetuned_val_score"] = frame["finetuned_val_score"].map("{:.2f}".format)
+        for column in ("params", "macs"):
+            frame[column] = frame[column].map("{:,}".format)
+        return frame.rename(columns=SHOWN)
+
+    def __str__(self) -> str:
+        return "\n".join([*self.lines(), "", self.table().to_string(index=False)])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        """As notebooks show it."""
+        lines = "".join(f"<li>{html.escape(line)}</li>" for line in self.lines())
+        return f"<ul>{lines}</ul>{self.table().to_html(index=False, border=0)}"
+
+
+def _maybe(value: Any) -> float | None:
+    return None if value is None or pd.isna(value) else float(value)

@@ -1,0 +1,96 @@
+"""A study run by a program: its progress on stderr or nowhere, and the process afterwards as it was before."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from raprune.errors import InputError
+from raprune.evaluators.in_process import forget_engines
+from raprune.launch import Outcome
+from raprune.launch import run_study as launch
+from raprune.preflight import Facts
+from raprune.study import StudyPlan
+
+
+class Unwatched:
+    """A :class:`raprune.launch.Watch` that shows nothing."""
+
+    def phase(self, text: str) -> None:
+        """Not shown."""
+
+    def told(self, trial_id: str, progress: dict[str, Any]) -> None:
+        """Not shown."""
+
+    def ended(self, trial_id: str, status: str, folder: Path) -> None:
+        """Not shown."""
+
+
+def run(
+    plan: StudyPlan,
+    facts: Mapping[str, Facts],
+    out: Path,
+    *,
+    evaluators: int | None,
+    address: str | None,
+    progress: bool,
+) -> Outcome:
+    """Run ``plan`` in the folder ``out``. Raises KeyboardInterrupt where the study was interrupted."""
+    with same_threads():
+        try:
+            if progress:
+                outcome = _watched(plan, facts, out, evaluators, address)
+            else:
+                outcome = launch(plan, out, Unwatched(), num_evaluators=evaluators, address=address)
+        finally:
+            forget_engines()
+    if outcome.interrupted:
+        raise KeyboardInterrupt(f"the same call with out={str(out)!r} goes on from the last committed layers")
+    return outcome
+
+
+@contextlib.contextmanager
+def same_threads() -> Iterator[None]:
+    """Torch has as many threads after the block as before it."""
+    threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _watched(
+    plan: StudyPlan, facts: Mapping[str, Facts], out: Path, evaluators: int | None, address: str | None
+) -> Outcome:
+    from rich.console import Console
+
+    from raprune.summary import study_progress
+
+    console = Console(stderr=True)
+    console.print(f"{plan.spec.name}: rows and networks in {out}", highlight=False, soft_wrap=True)
+    with study_progress(plan, facts, console) as watch:
+        return launch(plan, out, watch, num_evaluators=evaluators, address=address)
+
+
+def folder_for(out: str | Path | None) -> Path:
+    """``out`` as a folder, made if need be; a new temporary one where there is none."""
+    if out is None:
+        return Path(tempfile.mkdtemp(prefix="raprune-"))
+    folder = Path(out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"out: {str(folder)!r} cannot be a folder: {error.strerror or error}") from None
+    return folder
+
+
+def evaluators_for(evaluators: int | None, address: str | None) -> int | None:
+    """How many evaluators to ask for: with an address, none said (0) means what the study or the cluster has."""
+    if evaluators is not None and (isinstance(evaluators, bool) or not isinstance(evaluators, int) or evaluators < 0):
+        raise InputError(f"evaluators: must be a number from 0 on; got {evaluators!r}")
+    return None if not evaluators and address is not None else evaluators

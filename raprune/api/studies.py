@@ -1,0 +1,130 @@
+"""Study files from Python: loaded and checked, run, and their tables as pandas frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from os import PathLike
+from pathlib import Path
+
+import pandas as pd
+
+from raprune.api.running import evaluators_for, folder_for, run
+from raprune.errors import InputError
+from raprune.preflight import Facts, load_and_inspect
+from raprune.registry import nearest
+from raprune.results import SCHEMAS, Tables, read_study
+from raprune.shipped import find_study
+from raprune.study import StudyPlan
+from raprune.summary import facts_lines
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Study:
+    """A study that was loaded and found sound: ``print`` shows what ``raprune check`` does."""
+
+    plan: StudyPlan
+    facts: Mapping[str, Facts]
+    """What its networks, data and bounds come to."""
+
+    @property
+    def name(self) -> str:
+        """Its name, and that of its folder."""
+        return self.plan.spec.name
+
+    @property
+    def trials(self) -> pd.DataFrame:
+        """One row a trial: ``trial_id``, its values on the sweep's axes, and the trial that it is matched to."""
+        rows: list[dict[str, str | None]] = [
+            {"trial_id": of.trial_id, **self.plan.axes[of.trial_id], "matched_trial_id": of.matched_trial_id}
+            for of in self.plan.trials
+        ]
+        return pd.DataFrame(rows)
+
+    def __str__(self) -> str:
+        table = self.trials.fillna("").to_string(index=False)
+        number = len(self.plan.trials)
+        head = f"{self.name}: {number} trial{'' if number == 1 else 's'}"
+        return "\n".join([head, table, *facts_lines(self.plan, self.facts)])
+
+    __repr__ = __str__
+
+
+@dataclass(frozen=True, eq=False)
+class StudyResult:
+    """What a study left in its folder."""
+
+    out: Path
+    statuses: Mapping[str, str]
+    """trial_id -> ``completed``, ``failed`` or ``stopped``."""
+    report_path: Path | None
+    """The report's page, if it was drawn."""
+
+    @property
+    def completed(self) -> bool:
+        """Whether every trial completed."""
+        return set(self.statuses.values()) == {"completed"}
+
+    @cached_property
+    def tables(self) -> Tables:
+        """All tables and the manifest, read once."""
+        return read_study(self.out)
+
+    def frame(self, table: str = "trial") -> pd.DataFrame:
+        """One of the tables that docs/results.md explains: ``trial``, ``layers``, ``updates``, ``candidates``, ..."""
+        if table not in SCHEMAS:
+            raise InputError(f"no table is called {table!r}{nearest(table, list(SCHEMAS))}")
+        frame: pd.DataFrame = getattr(self.tables, "trials" if table == "trial" else table)
+        return frame
+
+    @property
+    def errors(self) -> dict[str, str]:
+        """trial_id -> traceback, of the trials that failed."""
+        failed = self.frame().query("status == 'failed'")
+        return dict(zip(failed["trial_id"], failed["error"], strict=True))
+
+
+def load_study(file: str | PathLike[str], overrides: Iterable[str] = (), rehearse: bool = False) -> Study:
+    """Load a study file (or a study that comes with raprune, by name), check it and expand its sweep; nothing is run.
+
+    ``overrides`` are ``a.b=value`` texts, as ``--set`` takes them; ``rehearse`` takes its rehearsal. Raises
+    :class:`raprune.errors.StudyError` with everything that is wrong.
+    """
+    if isinstance(overrides, str):
+        overrides = [overrides]
+    return Study(*load_and_inspect(find_study(Path(file)), overrides, rehearse))
+
+
+def run_study(
+    study: Study | str | PathLike[str],
+    out: str | PathLike[str] | None = None,
+    evaluators: int | None = None,
+    address: str | None = None,
+    *,
+    overrides: Iterable[str] = (),
+    rehearse: bool = False,
+    progress: bool = True,
+    report: bool = True,
+) -> StudyResult:
+    """Run a study (or its file, as :func:`load_study` takes it), or go on with it, in its folder ``out``.
+
+    ``out`` is ``results/<name>`` by default. ``evaluators`` overrides the study's number; 0 scores in this process.
+    ``address`` joins a running Ray cluster: ``auto``, or ``host:port``. A trial that fails leaves its row; the others
+    go on. Raises :class:`raprune.errors.InputError` where the study cannot be run here.
+    """
+    if isinstance(study, Study):
+        if tuple(overrides) or rehearse:
+            raise InputError("overrides and rehearse: belong to load_study, where the study comes from it")
+    else:
+        study = load_study(study, overrides, rehearse)
+    count = evaluators_for(evaluators, address)
+    folder = folder_for(Path("results") / study.name if out is None else Path(out))
+    outcome = run(study.plan, study.facts, folder, evaluators=count, address=address, progress=progress)
+    return StudyResult(folder, outcome.statuses, _drawn(folder) if report else None)
+
+
+def _drawn(folder: Path) -> Path:
+    from raprune.cli.plots import write_report
+
+    return write_report(folder)

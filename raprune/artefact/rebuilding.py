@@ -1,0 +1,118 @@
+"""Weights and a plan to the network, with the code of its model at hand; and the same two in one file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, fx, nn
+
+from raprune.artefact.plan import PLAN_FILE, NetworkPlan, parse_plan
+from raprune.errors import InputError
+from raprune.graph import Traced
+from raprune.lowrank.schemes import SCHEMES, insert_factors
+from raprune.results import write_text
+from raprune.surgery import build, cut_tensors
+from raprune.weights import load_safetensors, save_safetensors
+from raprune.workload import WEIGHTS_FILE, build_network, trace_model
+
+HEADER_KEY = "raprune_plan"
+"""Of a safetensors file's metadata: the plan as JSON."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A network and the plan that rebuilt it."""
+
+    network: fx.GraphModule
+    """In eval mode, on the CPU."""
+    plan: NetworkPlan
+
+
+def write_model(folder: Path, plan: NetworkPlan, network: nn.Module) -> None:
+    """A trial's network: weights first, so that a plan that lies there has them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_safetensors(network.state_dict(), folder / WEIGHTS_FILE)
+    write_text(folder / PLAN_FILE, plan.model_dump_json(indent=2) + "\n")
+
+
+def open_network(file: Path) -> Opened:
+    """The network in a safetensors file that has its plan in its header, as ``raprune export`` writes it.
+
+    Raises :class:`InputError` where there is none, or it does not fit the model as it is today.
+    """
+    plan = plan_in(file)
+    return Opened(standalone(rebuild(plan, trace_plan(plan), load_safetensors(file), str(file))), plan)
+
+
+def plan_in(file: Path) -> NetworkPlan:
+    """The plan in the header of a safetensors file. Raises :class:`InputError` where there is none."""
+    try:
+        with safe_open(file, framework="pt") as opened:
+            text = (opened.metadata() or {}).get(HEADER_KEY)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{file} cannot be read: {str(error).splitlines()[0]}") from None
+    if text is None:
+        raise InputError(f"{file} has no {HEADER_KEY} in its header: raprune export --format safetensors writes one")
+    return parse_plan(text, f"{file}: its {HEADER_KEY}")
+
+
+def trace_plan(plan: NetworkPlan) -> Traced:
+    """The untouched network of a plan's model, its weights not yet those of anybody."""
+    network = build_network(plan.model, plan.num_classes, plan.input_shape, fresh=True)
+    return trace_model(network, plan.model, plan.input_shape, plan.residual)
+
+
+def rebuild(plan: NetworkPlan, traced: Traced, tensors: Mapping[str, Tensor], where: str) -> nn.Module:
+    """The pruned network from its complete state dict; ``where`` that was found begins an error."""
+    masks = plan.masks()
+    _check_masks(plan, traced, masks, where)
+    expected = cut_tensors(traced.graph, traced.network.state_dict(), {}, masks)
+    if plan.factors:
+        expected = _with_factors(plan, build(traced, masks, expected), where)
+    check_fit(where, tensors, expected, plan.model.name)
+    return build(traced, masks, tensors, plan.factors).eval()
+
+
+def _with_factors(plan: NetworkPlan, network: nn.Module, where: str) -> dict[str, Tensor]:
+    """The state dict, as far as its shapes go, of a network whose layers are factorised."""
+    assert isinstance(network, fx.GraphModule)
+    modules = dict(network.named_modules())
+    for layer, factor in plan.factors.items():
+        module = modules.get(layer)
+        if factor.scheme not in SCHEMES or not isinstance(module, nn.Conv2d | nn.Linear):
+            raise InputError(
+                f"{where}: its plan has {layer} factorised by {factor.scheme}, which the network that model "
+                f"{plan.model.name} gives does not allow"
+            )
+    tensors: dict[str, Tensor] = insert_factors(network, plan.factors).state_dict()
+    return tensors
+
+
+def _check_masks(plan: NetworkPlan, traced: Traced, masks: Mapping[str, Tensor], where: str) -> None:
+    for layer, mask in masks.items():
+        group = traced.graph.groups.get(layer)
+        if group is None or group.num_filters != mask.numel():
+            has = "no such layer" if group is None else f"{group.num_filters}"
+            raise InputError(
+                f"{where}: its plan has {mask.numel()} filters for {layer}, but {has} in the network that model "
+                f"{plan.model.name} gives"
+            )
+
+
+def check_fit(where: str, found: Mapping[str, Tensor], expected: Mapping[str, Tensor], model: str) -> None:
+    """Whether weights are those of the network that the model gives today; raises :class:`InputError`."""
+    for name in sorted({*found, *expected}):
+        shapes = [tuple(of[name].shape) if name in of else "nothing" for of in (found, expected)]
+        if shapes[0] != shapes[1]:
+            raise InputError(f"{where}: {name} is {shapes[0]}, but {shapes[1]} in the network that model {model} gives")
+
+
+def standalone(network: nn.Module) -> fx.GraphModule:
+    """``network`` with a graph that does not know who traced it: it can be stored whole and loaded elsewhere."""
+    assert isinstance(network, fx.GraphModule)
+    graph = fx.Graph()
+    graph.output(graph.graph_copy(network.graph, {}))
+    return fx.GraphModule(network, graph).eval()

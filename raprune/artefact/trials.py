@@ -1,0 +1,142 @@
+"""A completed trial's folder to its two networks, and what is known of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, fx
+
+from raprune.artefact.keeping import removed_by
+from raprune.artefact.plan import PLAN_FILE, NetworkPlan, read_plan
+from raprune.artefact.rebuilding import check_fit, rebuild, standalone, trace_plan
+from raprune.errors import InputError
+from raprune.graph import Traced
+from raprune.measure import count_macs
+from raprune.results import TrialStore
+from raprune.study.parts import ScoringSpec
+from raprune.weights import read_state_dict
+from raprune.workload import WEIGHTS_FILE, Baseline
+
+NETWORKS = ("baseline", "pruned")
+
+
+@dataclass(frozen=True)
+class TrialNetworks:
+    """A trial that has ended, with its networks rebuilt, in eval mode, on the CPU."""
+
+    store: TrialStore
+    row: Mapping[str, Any]
+    """The trial's."""
+    plan: NetworkPlan
+    traced: Traced
+    """Holds the baseline network."""
+    networks: Mapping[str, fx.GraphModule]
+    """``baseline`` and ``pruned``."""
+    keep_masks: Mapping[str, Tensor]
+    macs: Mapping[str, int]
+    """Network -> multiply-adds for one image."""
+    scoring: ScoringSpec
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
+        return self.plan.input_shape
+
+    @property
+    def study_dir(self) -> Path:
+        return self.store.folder.parent.parent
+
+    @property
+    def macs_ratio(self) -> float:
+        """Old / new: how much faster multiply-adds alone would make it."""
+        return self.macs["baseline"] / self.macs["pruned"]
+
+
+def open_trial(folder: Path, command: str = "bench") -> TrialNetworks:
+    """The trial in ``folder`` (``results/<study>/trials/<trial_id>``).
+
+    Raises :class:`InputError` where that is no folder of a trial with a network, or files are missing or do not fit;
+    for a study's folder it lists its trials, as ``raprune <command>`` takes them.
+    """
+    store, row = _ended(folder, command)
+    study_dir = store.folder.parent.parent
+    baseline_dir = study_dir / "baselines" / row["baseline_key"]
+    baseline = Baseline.read(baseline_dir)
+    if baseline is None:
+        raise InputError(f"{baseline_dir} holds no baseline (no baseline.json): the trial's study is not complete")
+    plan_file, pruned_file = (store.folder / "model" / name for name in (PLAN_FILE, WEIGHTS_FILE))
+    if (setting := removed_by(store.folder)) is not None:
+        raise InputError(_how_to_get_back(store.folder, setting))
+    weights_file = baseline_dir / WEIGHTS_FILE
+    weights, pruned = (read_state_dict(_present(file)) for file in (weights_file, pruned_file))
+    plan = read_plan(_present(plan_file).read_text(encoding="utf-8"), str(plan_file), row, baseline)
+    traced = trace_plan(plan)
+    check_fit(str(weights_file), weights, traced.network.state_dict(), plan.model.name)
+    traced.network.load_state_dict(weights)
+    smaller = rebuild(plan, traced, pruned, str(pruned_file))
+    networks = {"baseline": standalone(traced.network), "pruned": standalone(smaller)}
+    macs = {name: count_macs(network, plan.input_shape) for name, network in networks.items()}
+    scoring = ScoringSpec(**json.loads(row["scoring_settings"]))
+    return TrialNetworks(store, row, plan, traced, networks, plan.masks(), macs, scoring)
+
+
+def label(study_dir: Path, trial_id: str) -> str:
+    """A trial's place in the sweep: ``order low_to_high, drop_bound 4.0, method agent``."""
+    axes = json.loads((study_dir / "manifest.json").read_text(encoding="utf-8"))["axes"]
+    return ", ".join(f"{axis} {value}" for axis, value in axes.get(trial_id, {}).items())
+
+
+def _ended(folder: Path, command: str) -> tuple[TrialStore, Mapping[str, Any]]:
+    """The folder's trial and its row; or a sentence that says which folder would do."""
+    if not folder.is_dir():
+        raise InputError(f"{folder} is no folder; a trial's is results/<study>/trials/<trial_id>")
+    folder = folder.resolve()
+    study_dir = folder.parent if folder.name == "trials" else folder
+    if (study_dir / "manifest.json").is_file():
+        raise InputError(f"{study_dir} is a study; name one of its trials:\n{_trials_of(study_dir, command)}")
+    study_dir = folder.parent.parent
+    planned = study_dir / "manifest.json"
+    if folder.parent.name != "trials" or not planned.is_file():
+        raise InputError(f"{folder} is no trial's folder; a trial's is results/<study>/trials/<trial_id>")
+    store = TrialStore(study_dir, str(json.loads(planned.read_text(encoding="utf-8"))["study"]), folder.name)
+    row = store.trial_row()
+    if row is None or row["macs"] is None:
+        status = "has not ended yet" if row is None else f"is {row['status']}"
+        why = f" (see {folder / 'error.txt'})" if (folder / "error.txt").is_file() else ""
+        raise InputError(
+            f"trial {folder.name} {status}{why}: only a completed trial has a network; "
+            f"go on with raprune study {study_dir / 'study.yaml'} --out {study_dir}"
+        )
+    return store, row
+
+
+def _trials_of(study_dir: Path, command: str) -> str:
+    """A line a trial: the command that takes it, and its place in the sweep."""
+    manifest = json.loads((study_dir / "manifest.json").read_text(encoding="utf-8"))
+    lines = []
+    for trial_id in manifest["trial_ids"]:
+        store = TrialStore(study_dir, manifest["study"], trial_id)
+        status, setting = store.status() or "not ended yet", removed_by(store.folder)
+        said = [label(study_dir, trial_id), *([] if status == "completed" else [status])]
+        said += [] if setting is None else [f"its network was removed by keep_models: {setting}"]
+        lines.append(f"  raprune {command} {store.folder}  # {', '.join(said)}")
+    return "\n".join(lines) or "  (it has none yet)"
+
+
+def _present(file: Path) -> Path:
+    if not file.is_file():
+        raise InputError(f"{file} is missing: without it the trial's networks cannot be rebuilt")
+    return file
+
+
+def _how_to_get_back(folder: Path, setting: str) -> str:
+    study_dir = folder.parent.parent
+    return (
+        f"trial {folder.name} has no network any more: keep_models: {setting} removed it when the study ended. To have "
+        f"it again delete {folder / 'trial.parquet'} and run raprune study {study_dir / 'study.yaml'} "
+        f"--out {study_dir} --set keep_models=all: it goes on from the trial's last committed layer"
+    )

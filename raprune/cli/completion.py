@@ -1,0 +1,40 @@
+"""What the shell is offered where the command line takes a study, a kind, a trial's or a study's folder.
+
+Nothing is offered where a path is being typed: the shell completes those itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from raprune.shipped import shipped_studies
+
+KINDS_LISTED = ("model", "dataset", "score", "method", "order", "reward", "evaluator", "study")
+"""What ``raprune list`` takes."""
+
+
+def complete_study(incomplete: str) -> list[str]:
+    """The studies that come with raprune, and study files that lie here."""
+    here = [file.name for suffix in ("yaml", "yml") for file in Path().glob(f"*.{suffix}")]
+    return _beginning([*shipped_studies(), *sorted(here)], incomplete)
+
+
+def complete_kind(incomplete: str) -> list[str]:
+    """The kinds of plug-ins, and ``study``."""
+    return _beginning(KINDS_LISTED, incomplete)
+
+
+def complete_results(incomplete: str) -> list[str]:
+    """Folders of studies under results/."""
+    return _beginning(sorted(str(file.parent) for file in Path("results").glob("*/manifest.json")), incomplete)
+
+
+def complete_trial(incomplete: str) -> list[str]:
+    """Folders of completed trials under results/."""
+    done = Path("results").glob("*/trials/*/trial.parquet")
+    return _beginning(sorted(str(file.parent) for file in done), incomplete)
+
+
+def _beginning(known: Iterable[str], incomplete: str) -> list[str]:
+    return [name for name in known if name.startswith(incomplete)]

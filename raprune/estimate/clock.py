@@ -1,0 +1,65 @@
+"""Seconds of work that is done now, and how much the machine's speed changes and is shared meanwhile."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Callable
+
+now = time.perf_counter
+"""What all timing reads; a benchmark that must not see other processes' work puts processor time in its place."""
+MIN_SAMPLE_S = 0.1
+"""The reference work is repeated for so long: shorter samples tell of the scheduler, not of the machine's speed."""
+MOST_REPEATS = 20
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """How long ``work`` takes, once."""
+    start = now()
+    work()
+    return now() - start
+
+
+class Deadline:
+    """The end of the time that timing may take."""
+
+    def __init__(self, seconds_left: float) -> None:
+        self._end = time.monotonic() + seconds_left
+
+    @property
+    def passed(self) -> bool:
+        return time.monotonic() >= self._end
+
+
+class Drift:
+    """The same work timed again and again while other work is timed."""
+
+    def __init__(self, threads: int | None) -> None:
+        """``threads`` that the work keeps busy; ``None`` where it is not done on processors."""
+        self.threads = threads
+        self._samples: dict[str, list[float]] = {}
+        self._wanted_s = self._got_s = 0.0
+
+    def sample(self, name: str, work: Callable[[], object]) -> None:
+        """Time ``work``; samples of one ``name`` are of the same work."""
+        total, repeats, got = 0.0, 0, time.process_time()
+        while repeats == 0 or (total < MIN_SAMPLE_S and repeats < MOST_REPEATS):
+            total += seconds(work)
+            repeats += 1
+        self._samples.setdefault(name, []).append(total / repeats)
+        self._wanted_s += total * (self.threads or 1)
+        self._got_s += time.process_time() - got
+
+    @property
+    def share(self) -> float:
+        """Of the processors' time that the work could have used, what it got: under 1 where others use them too."""
+        return 1.0 if self.threads is None or not self._wanted_s else min(1.0, self._got_s / self._wanted_s)
+
+    @property
+    def sigma(self) -> float:
+        """Standard deviation of the logarithm of a work's time: 0.1 is about ten percent, either way."""
+        logs = [[math.log(s) for s in samples] for samples in self._samples.values() if len(samples) > 1]
+        off = [(value - statistics.fmean(of)) ** 2 for of in logs for value in of]
+        freedom = len(off) - len(logs)
+        return math.sqrt(sum(off) / freedom) if freedom > 0 else 0.0

@@ -1,0 +1,174 @@
+"""Whether an exported network is the trial's: its logits on a few images, its scores on whole splits.
+
+A network that un-pools puts each value where its pool found it. Where two values of a window are within rounding of
+each other, two correct programs may choose differently, and all that reads the value changes with its place: raprune's
+own network in float64 differs so from itself. On a few images of such a network the largest difference tells nothing;
+half of the logits must then be within the tolerance, which a wrong program would miss, for every logit reads what was
+un-pooled.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from raprune.artefact.trials import TrialNetworks
+from raprune.data import Split, Splits, normalise
+from raprune.errors import InputError, RapruneError
+from raprune.export.running import Run
+from raprune.export.unpooling import unpools
+from raprune.registry import SCORES
+from raprune.scoring import Score, score_batches
+from raprune.workload import load_data
+
+TOLERANCE = 1e-4
+"""Of the largest logit: what an exported network's may differ by."""
+ALLOWED_SHARE = 0.01
+"""Of the decisions of a network that un-pools: what its pools' ties may change."""
+BATCH_SIZES = (1, 5)
+SPLITS = ("val", "test")
+
+
+class ExportError(RapruneError):
+    """The exported network is not the trial's; nothing of it is left behind."""
+
+
+class Images:
+    """The study's images; where they cannot be had, random ones, and the reason why."""
+
+    def __init__(self, trial: TrialNetworks) -> None:
+        self.shape = trial.input_shape
+        self.dtype = next(trial.networks["pruned"].parameters()).dtype
+        self.splits: Splits | None = None
+        self.missing: str | None = None
+        try:
+            self.splits = load_data(trial.plan.dataset)
+        except InputError as error:
+            self.missing = str(error).splitlines()[0]
+        if self.splits is not None and self.splits.input_shape != self.shape:
+            self.missing = f"data set {trial.plan.dataset.name} has images of {self.splits.input_shape} now"
+            self.splits = None
+
+    def few(self, number: int) -> Tensor:
+        """Input of the network: the first validation images, over again where there are fewer."""
+        if self.splits is None:
+            return torch.randn(number, *self.shape, generator=torch.Generator().manual_seed(number)).to(self.dtype)
+        images = self.splits.val.images_BCHW
+        return self.input(images[torch.arange(number) % len(images)])
+
+    def input(self, images_BCHW: Tensor) -> Tensor:
+        """Images of the data set as the network takes them."""
+        assert self.splits is not None
+        return normalise(images_BCHW, self.splits, self.dtype)
+
+    def batches(self, split: Split, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Input and labels."""
+        for start in range(0, len(split), size):
+            yield self.input(split.images_BCHW[start : start + size]), split.labels_B[start : start + size]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Of the logits of one batch from those of the network in raprune, over the largest logit."""
+
+    largest: float
+    half: float
+    """What half of the logits differ by at most."""
+    ties: bool
+    """The network un-pools: see the top of this file."""
+
+    @property
+    def judged(self) -> float:
+        """What must be within the tolerance."""
+        return self.half if self.ties else self.largest
+
+
+@torch.inference_mode()
+def parity(trial: TrialNetworks, run: Run, images: Images) -> dict[int, Difference]:
+    """Batch size -> how the logits differ."""
+    network = trial.networks["pruned"]
+    ties, differences = unpools(network), {}
+    for size in BATCH_SIZES:
+        batch_BCHW = images.few(size)
+        expected, found = network(batch_BCHW), run(batch_BCHW)
+        if found.shape != expected.shape:
+            raise ExportError(f"it gives {tuple(found.shape)} for {size} images, the network {tuple(expected.shape)}")
+        differs = (found - expected).abs() / expected.abs().max()
+        differs = torch.nan_to_num(differs, torch.inf)  # a difference that is not a number is none that may pass
+        differences[size] = Difference(float(differs.max()), float(differs.median()), ties)
+    return differences
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A split's score: the trial's row's, and what the exported network gives now."""
+
+    split: str
+    row: float
+    score: float
+    others: str = ""
+    """Where the two differ: what explains it."""
+    wrong: int = 0
+    """Decisions that differ from those of the network in raprune and are no ties."""
+    allowed: int = 0
+    """As many of them a tie of a pool may have changed."""
+
+
+def scores_of(trial: TrialNetworks, run: Run, images: Images) -> dict[str, float]:
+    """The scores of an exported network on the splits of which the trial's row has one; none without images."""
+    score = _score(trial)
+    return {
+        name: score_of(run, images, split, score, trial.scoring.batch_size) for name, split in _splits(trial, images)
+    }
+
+
+def compare(trial: TrialNetworks, run: Run, images: Images) -> Iterator[Measured]:
+    """The scores of an exported network beside those of the trial's row, and where they differ why."""
+    found = scores_of(trial, run, images)
+    for name, split in _splits(trial, images):
+        measured = Measured(name, trial.row[f"{name}_score"], found[name])
+        yield measured if measured.score == measured.row else _explained(measured, trial, run, images, split)
+
+
+def _splits(trial: TrialNetworks, images: Images) -> Iterator[tuple[str, Split]]:
+    for name in SPLITS:
+        split: Split | None = None if images.splits is None else getattr(images.splits, name)
+        if split is not None and trial.row[f"{name}_score"] is not None:
+            yield name, split
+
+
+def _score(trial: TrialNetworks) -> Score:
+    score: Score = SCORES.build(trial.plan.score.name, json.loads(trial.row["score_settings"] or "{}"))
+    return score
+
+
+def score_of(run: Run, images: Images, split: Split, score: Score, batch_size: int) -> float:
+    """The score of ``run`` on a whole split."""
+    batches = ((partial(run, batch), labels) for batch, labels in images.batches(split, batch_size))
+    return score_batches(score, batches, score.whole(split.labels_B)).highest
+
+
+@torch.inference_mode()
+def _explained(measured: Measured, trial: TrialNetworks, run: Run, images: Images, split: Split) -> Measured:
+    """Where a score is not that of the row: beside the network in raprune, decision by decision."""
+    network, score, size = trial.networks["pruned"], _score(trial), trial.scoring.batch_size
+    own = score_of(network, images, split, score, size)
+    said = f"the network in raprune gives {own:.6g} here"
+    if score.labels == "target" or trial.plan.num_classes < 2:
+        return Measured(measured.split, measured.row, measured.score, said)
+    ties = differ = wrong = number = 0
+    for batch, _ in images.batches(split, size):
+        expected, found = network(batch), run(batch)
+        best = expected.topk(2, 1).values
+        is_tie = best[:, 0] - best[:, 1] <= 2 * TOLERANCE * expected.abs().max()
+        differs = expected.argmax(1) != found.argmax(1)
+        ties, differ, number = ties + int(is_tie.sum()), differ + int(differs.sum()), number + differs.numel()
+        wrong += int((differs & ~is_tie).sum())
+    said += f"; it decides {differ} of {number} otherwise, and {ties} are ties (two logits within rounding)"
+    allowed = int(ALLOWED_SHARE * number) if unpools(network) else 0
+    return Measured(measured.split, measured.row, measured.score, said, wrong, allowed)

@@ -1,0 +1,51 @@
+"""The command ``raprune export`` from its arguments to what it prints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Console
+
+from raprune.export.checking import TOLERANCE
+from raprune.export.exporting import Exported, export_trial
+
+
+def export_and_tell(folder: Path, format_name: str, out: Path, quantised: bool, force: bool, console: Console) -> None:
+    """Export the trial in ``folder`` and print how the file compares with the trial's network."""
+    with console.status("opening the trial") as status:
+        exported = export_trial(folder, format_name, out, quantised=quantised, force=force, tell=status.update)
+    for line in said(exported):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def said(exported: Exported) -> Iterator[str]:
+    """What a person reads."""
+    largest = ", ".join(f"{of.largest:.1e} for a batch of {size}" for size, of in exported.differences.items())
+    which = "logits" if exported.quantised is None else "logits before quantisation"
+    yield f"{which}: largest difference over the largest logit {largest}, on {exported.checked_on}"
+    tied = {size: of for size, of in exported.differences.items() if of.largest > of.judged and of.largest > TOLERANCE}
+    if tied:
+        half = ", ".join(f"{of.half:.1e} for a batch of {size}" for size, of in tied.items())
+        yield (
+            f"half of the logits are within {half}; others read a value that was un-pooled to another place, for in "
+            "its window two values are within rounding of each other and each program chooses one (docs/export.md)"
+        )
+    for measured in exported.scores:
+        equal = "as in the trial's row" if not measured.others else f"{measured.row:.6g} in the trial's row"
+        why = f" ({measured.others})" if measured.others else ""
+        if exported.quantised is None:
+            yield f"{measured.split} score: {measured.score:.6g}, {equal}{why}"
+        else:
+            eight = exported.quantised.scores[measured.split]
+            yield (
+                f"{measured.split} score: {eight:.6g} in 8 bits ({eight - measured.score:+.3g}); "
+                f"{measured.score:.6g} in float, {equal}{why}"
+            )
+    if exported.note is not None:
+        yield f"note: {exported.note}"
+    size = f"{exported.num_bytes:,} bytes"
+    if exported.quantised is not None:
+        size += f", {exported.quantised.float_bytes:,} in float; calibrated on {exported.quantised.num_images} images"
+    yield f"written: {exported.file} ({size})"
+    yield f"load it with {exported.loaded_by}"

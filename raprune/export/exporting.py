@@ -1,0 +1,144 @@
+"""A trial's folder to a file, checked before it gets its name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from raprune.artefact.trials import TrialNetworks, open_trial
+from raprune.errors import InputError
+from raprune.export import int8, onnx
+from raprune.export.checking import TOLERANCE, Difference, ExportError, Images, Measured, compare, parity, scores_of
+from raprune.export.formats import FORMATS
+from raprune.export.refusals import Refused
+from raprune.registry import nearest
+from raprune.results import finish
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Quantised:
+    """What 8 bits gave; the float network is what was checked against the one in raprune."""
+
+    float_bytes: int
+    scores: Mapping[str, float]
+    """Split -> score."""
+    num_images: int
+    """Of the calibration."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A file that was written, and how it compares."""
+
+    file: Path
+    num_bytes: int
+    loaded_by: str
+    """The expression that loads it."""
+    note: str | None
+    """What is to be known of how it was written."""
+    differences: Mapping[int, Difference]
+    """By batch size."""
+    checked_on: str
+    """Which images."""
+    scores: tuple[Measured, ...]
+    """Empty where the study's data cannot be had."""
+    quantised: Quantised | None
+    """``None`` where it was not asked for."""
+
+
+def export_trial(
+    folder: Path,
+    format_name: str,
+    out: Path,
+    *,
+    quantised: bool = False,
+    force: bool = False,
+    tell: Tell = lambda _: None,
+) -> Exported:
+    """Write the network of the trial in ``folder`` to ``out``; ``tell`` hears what is being done.
+
+    Raises :class:`InputError` for what was asked for wrongly, and :class:`ExportError` where the file's logits or
+    decisions are not those of the network; then, as at any other failure, ``out`` is as it was.
+    """
+    _check_request(format_name, out, quantised, force)
+    trial = open_trial(folder, "export")
+    torch.set_num_threads(trial.scoring.threads)
+    aside = out.with_name(f".{out.name}.{os.getpid()}")
+    float_file = out.with_name(f".{out.name}.{os.getpid()}.float")
+    try:
+        exported = _write(trial, format_name, out, aside, tell)
+        if quantised:
+            os.replace(aside, float_file)
+            exported = _quantise(trial, exported, float_file, aside, tell)
+        finish(aside, out)
+    except Refused as error:
+        raise InputError(f"trial {trial.store.folder.name} is not exported: {error}") from error
+    finally:
+        aside.unlink(missing_ok=True)
+        float_file.unlink(missing_ok=True)
+    return exported
+
+
+def _check_request(format_name: str, out: Path, quantised: bool, force: bool) -> None:
+    if format_name not in FORMATS:
+        raise InputError(f"no format is called {format_name!r}{nearest(format_name, list(FORMATS))}")
+    if quantised and format_name != "onnx":
+        raise InputError(f"--int8 is for --format onnx; {format_name} is written in the network's own precision")
+    if not out.parent.is_dir():
+        raise InputError(f"--out: {out.parent} is no folder")
+    if not os.access(out.parent, os.W_OK):
+        raise InputError(f"--out: {out.parent} cannot be written to")
+    if out.is_dir():
+        raise InputError(f"--out: {out} is a folder; name a file")
+    if out.exists() and not force:
+        raise InputError(f"--out: {out} is there already; --force replaces it")
+
+
+def _write(trial: TrialNetworks, format_name: str, out: Path, aside: Path, tell: Tell) -> Exported:
+    """The network in the file ``aside``, compared with the one in raprune."""
+    chosen, network = FORMATS[format_name], trial.networks["pruned"]
+    tell("loading the study's images")
+    images = Images(trial)
+    tell(f"writing {format_name}")
+    example_BCHW = torch.zeros(2, *trial.input_shape, dtype=images.dtype)
+    note = chosen.write(network, example_BCHW, trial.plan.to_ship(), aside)
+    run = chosen.load(aside, trial.scoring.threads)
+    tell("comparing logits")
+    differences = parity(trial, run, images)
+    largest = max(difference.judged for difference in differences.values())
+    if largest > TOLERANCE:
+        raise ExportError(
+            f"{out} is not written: as {format_name} its logits differ from those of the network by {largest:.1e} of "
+            f"the largest, more than {TOLERANCE:.0e}"
+        )
+    tell("scoring")
+    scores = tuple(compare(trial, run, images))
+    for measured in scores:
+        if measured.wrong > measured.allowed:
+            raise ExportError(
+                f"{out} is not written: as {format_name} it decides {measured.wrong} times otherwise than the network "
+                f"on the {measured.split} split, ties aside"
+            )
+    on = "random images" if images.splits is None else f"validation images of {trial.plan.dataset.name}"
+    if images.missing is not None:
+        on += f" (the study's cannot be had, so nothing is scored: {images.missing})"
+    loaded_by = chosen.loaded_by.format(file=str(out))
+    return Exported(out, aside.stat().st_size, loaded_by, note, differences, on, scores, None)
+
+
+def _quantise(trial: TrialNetworks, exported: Exported, float_file: Path, aside: Path, tell: Tell) -> Exported:
+    """The 8-bit network in the file ``aside``, and what it scores."""
+    images = Images(trial)
+    tell("calibrating 8 bits")
+    number = int8.quantise(float_file, images, trial.scoring.batch_size, aside)
+    onnx.tidy(aside, trial.plan.to_ship())
+    tell("scoring 8 bits")
+    run = onnx.load(aside, trial.scoring.threads)
+    found = Quantised(exported.num_bytes, scores_of(trial, run, images), number)
+    return replace(exported, num_bytes=aside.stat().st_size, quantised=found)

@@ -1,0 +1,86 @@
+"""ONNX, as ONNX Runtime likes it: one file, its gathers along the channels of a channels-first layout.
+
+The plan lies in the model's metadata, under ``raprune_plan``; source lines and paths of this machine do not.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from raprune.artefact.plan import NetworkPlan
+from raprune.artefact.rebuilding import HEADER_KEY
+from raprune.export.plain import first_accepted
+from raprune.export.refusals import Refused, first_line, require
+from raprune.export.running import Run
+
+PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+INPUT, OUTPUT = "images", "logits"
+PROVIDER = "CPUExecutionProvider"
+
+
+def write(network: fx.GraphModule, example_BCHW: Tensor, plan: NetworkPlan, file: Path) -> str | None:
+    """Write ``network`` for any number of images like those of the example, of which there are two or more.
+
+    Gives back a sentence where the network had to be written otherwise. Raises :class:`Refused`.
+    """
+    note = write_onnx(network, example_BCHW, file, any_batch=True)
+    tidy(file, plan)
+    return note
+
+
+def write_onnx(network: fx.GraphModule, example_BCHW: Tensor, file: Path, any_batch: bool = False) -> str | None:
+    """Write ``network`` for batches of the shape of the example, or of ``any_batch`` size; raises :class:`Refused`.
+
+    Gives back a sentence where the network had to be written otherwise.
+    """
+    require(PACKAGES)
+    options: dict[str, Any] = {"dynamic_shapes": ({0: torch.export.Dim("batch")},)} if any_batch else {}
+
+    def export(changed: fx.GraphModule) -> None:
+        logging.disable(logging.WARNING)  # the exporter's packages think aloud
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                torch.onnx.export(
+                    changed, (example_BCHW,), file, dynamo=True, verbose=False, external_data=False,
+                    input_names=[INPUT], output_names=[OUTPUT], **options,
+                )  # fmt: skip
+        except Exception as error:  # whatever the exporter meets in a user's network
+            raise Refused(f"the network cannot be exported to ONNX: {first_line(error)}") from error
+        finally:
+            logging.disable(logging.NOTSET)
+
+    return first_accepted(network, export)
+
+
+def tidy(file: Path, plan: NetworkPlan) -> None:
+    """Put the plan into the model in ``file`` and take out what its exporter noted of this machine."""
+    import onnx
+
+    model = onnx.load(file)
+    for node in model.graph.node:
+        del node.metadata_props[:]
+        node.ClearField("doc_string")
+    onnx.helper.set_model_props(model, {HEADER_KEY: plan.model_dump_json()})
+    onnx.save(model, file)
+
+
+def load(file: Path, threads: int) -> Run:
+    """The network in ``file``, images to logits, by ONNX Runtime on the processor."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(str(file), options, providers=[PROVIDER])
+
+    def run(images_BCHW: Tensor) -> Tensor:
+        return torch.from_numpy(session.run(None, {INPUT: images_BCHW.contiguous().numpy()})[0])
+
+    return run

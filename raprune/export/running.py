@@ -1,0 +1,10 @@
+"""What an exported network is once it is loaded again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+Run = Callable[[Tensor], Tensor]
+"""Input (B, C, H, W) to logits, both on the CPU."""

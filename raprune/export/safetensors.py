@@ -1,0 +1,32 @@
+"""Weights alone, with the plan in the file's header: what :func:`raprune.artefact.open_network` opens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, fx
+
+from raprune.artefact.plan import NetworkPlan
+from raprune.artefact.rebuilding import HEADER_KEY, open_network
+from raprune.export.running import Run
+from raprune.weights import save_safetensors
+
+
+def write(network: fx.GraphModule, example_BCHW: Tensor, plan: NetworkPlan, file: Path) -> None:
+    """Write the weights of ``network``; they fit any number of images."""
+    del example_BCHW
+    save_safetensors(network.state_dict(), file, {HEADER_KEY: plan.model_dump_json(), "format": "pt"})
+
+
+def load(file: Path, threads: int) -> Run:
+    """The network in ``file``, rebuilt by raprune."""
+    torch.set_num_threads(threads)
+    network = open_network(file).network
+
+    def run(images_BCHW: Tensor) -> Tensor:
+        with torch.inference_mode():
+            logits: Tensor = network(images_BCHW)
+        return logits
+
+    return run

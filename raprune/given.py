@@ -1,0 +1,106 @@
+"""A network and data of a program's own, which stand in a study under the digest of their content.
+
+They are in memory alone: a study file that names them runs only where the program gave them. Shapes as in
+:mod:`raprune.data`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from raprune.data import Splits, shift_and_flip
+from raprune.graph import Traced
+from raprune.memo import fingerprints
+from raprune.registry import DATASETS, MODELS, give, take_back
+from raprune.workload import forget_data
+
+DIGEST_BYTES = 8
+_NETWORKS: dict[str, nn.Module] = {}
+"""Digest -> network, of those given in this process."""
+
+
+def digest_of_network(traced: Traced) -> str:
+    """Of a network's forward, the settings of its modules, and its weights."""
+    blake = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    blake.update(re.sub(r"0x[0-9a-f]+", "", f"{traced.network.code}{traced.network}").encode())
+    for name, tensor in traced.network.state_dict().items():
+        blake.update(f"\0{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
+        blake.update(_bytes(tensor))
+    return blake.hexdigest()
+
+
+def digest_of_data(splits: Splits) -> str:
+    """Of the images and labels of all splits, in their order, and of the normalisation."""
+    blake = hashlib.blake2b(fingerprints.of_data(splits).encode(), digest_size=DIGEST_BYTES)
+    if splits.test is not None:
+        blake.update(fingerprints.of_data(replace(splits, train=splits.test)).encode())
+    return blake.hexdigest()
+
+
+def _bytes(tensor: Tensor) -> Any:
+    return np.ascontiguousarray(tensor.detach().cpu().numpy()).reshape(-1).view(np.uint8).data
+
+
+def give_network(digest: str, network: nn.Module) -> None:
+    """Let studies build copies of ``network`` in this process."""
+    _NETWORKS[digest] = network
+
+    def build(**context: Any) -> nn.Module:
+        del context
+        return copy.deepcopy(network)
+
+    give(MODELS.kind, digest, build)
+
+
+def give_data(digest: str, splits: Splits) -> None:
+    """Let studies use ``splits`` in this process."""
+
+    def load(shift: int = 0, flip: bool = False) -> Splits:
+        return replace(splits, augment=shift_and_flip(shift, flip)) if shift or flip else splits
+
+    give(DATASETS.kind, digest, load)
+
+
+def networks() -> Mapping[str, nn.Module]:
+    """The networks given in this process, by digest."""
+    return _NETWORKS
+
+
+@contextlib.contextmanager
+def given_network(digest: str, network: nn.Module) -> Iterator[None]:
+    """A network given inside the block, and taken back after it."""
+    give_network(digest, network)
+    try:
+        yield
+    finally:
+        take_back(MODELS.kind, digest)
+        _NETWORKS.pop(digest, None)
+
+
+@dataclass(frozen=True)
+class Given:
+    """A network and data, each with its digest; inside a ``with`` block studies find them."""
+
+    network_digest: str
+    data_digest: str
+    network: nn.Module
+    splits: Splits
+
+    def __enter__(self) -> None:
+        give_network(self.network_digest, self.network)
+        give_data(self.data_digest, self.splits)
+
+    def __exit__(self, *error: object) -> None:
+        take_back(MODELS.kind, self.network_digest)
+        _NETWORKS.pop(self.network_digest, None)
+        take_back(DATASETS.kind, self.data_digest)
+        forget_data(self.data_digest)

@@ -1,0 +1,34 @@
+"""The studies that come with raprune, by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from raprune.errors import InputError
+
+
+def shipped_studies() -> dict[str, Path]:
+    """Name -> file. The wheel ships studies/ inside raprune; in a checkout it lies beside it."""
+    inside = Path(__file__).parent / "studies"
+    folder = inside if inside.is_dir() else Path(__file__).parents[1] / "studies"
+    return {file.stem: file for file in sorted(folder.glob("*.yaml"))}
+
+
+def find_study(given: Path) -> Path:
+    """The file that ``given`` means: itself where there is one, else the shipped study of that name.
+
+    Raises :class:`InputError` where a bare name is neither; another path is for the reader to refuse.
+    """
+    known = shipped_studies()
+    if given.exists():
+        return given
+    if given.name == str(given) and not given.suffix:
+        if given.name in known:
+            return known[given.name]
+        from raprune.registry import nearest
+
+        hint = nearest(given.name, list(known))
+        raise InputError(f"no file here and no study that comes with raprune is called {given.name!r}{hint}")
+    if given.stem in known and given.suffix in (".yaml", ".yml"):
+        raise InputError(f"{given}: no such file; a study of this name comes with raprune: raprune study {given.stem}")
+    return given

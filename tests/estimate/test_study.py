@@ -1,0 +1,114 @@
+"""Estimates of a real study: what is timed, what comes out, what is printed."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from raprune import cli
+from raprune.deciding import Evaluation, LayerView, asked_by
+from raprune.estimate import Estimate, estimate_study
+from raprune.estimate import study as module
+from raprune.estimate.lines import facts_of, heading, hours_table, limits, uncertain
+from raprune.estimate.memory import Libraries, measure_libraries
+from raprune.estimate.reduced import cost_key
+from raprune.preflight import load_and_inspect
+from raprune.registry import METHODS, Plugin
+from raprune.results import read_study
+from tests.tiny import write_study
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Estimate:
+    """Of the tiny study."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "measure_libraries", lambda: Libraries(300 * 2**20, 3.0))
+        plan, facts = load_and_inspect(write_study(tmp_path_factory.mktemp("estimate")))
+        said: list[str] = []
+        estimate = estimate_study(plan, facts, said.append, [0, 1, 8, 512])
+    assert any("candidates of 3 layers, low to high" in line for line in said)
+    return estimate
+
+
+def test_candidates_are_those_of_the_study(found: Estimate, reference: Path) -> None:
+    low, _, high = found.candidates
+    assert low <= len(read_study(reference).candidates) <= high
+    assert low >= 2 * 3 * 4 * 5
+
+
+def test_hours_fall_with_evaluators_until_they_do_not(found: Estimate) -> None:
+    for low, mid, high in found.hours.values():
+        assert 0 < low <= mid <= high
+    assert found.hours[1][1] > found.hours[8][1] >= found.hours[512][1]
+    start_h = (found.course.start_s + found.course.open_s) / 3600
+    assert found.hours[512][1] > start_h / 2
+    assert found.hours[1][1] < 1
+
+
+def test_what_is_printed(found: Estimate) -> None:
+    candidates, memory, results = facts_of(found)
+    assert candidates.endswith("of 4 trials; 2 more prune to another's numbers")
+    assert "libraries 300 MiB" in memory
+    assert "images 2 MiB" in memory
+    assert results.startswith("results: ")
+    assert heading(found).endswith("vgg16 on digits, 3 of 3 layers")
+    assert [*hours_table(found).columns[0].cells] == ["in process", "1", "8", "512"]
+    (limit,) = limits(found)
+    assert "At most 12 masks are in work at once, of 4 trials and M = 5 masks an update" in limit
+    assert f"±{found.sigma:.0%}" in uncertain(found)
+
+
+def test_the_command_prints_it(
+    found: Estimate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[list[int]] = []
+
+    def estimate(plan: object, facts: object, told: object, numbers: list[int]) -> Estimate:
+        asked.append(numbers)
+        return found
+
+    monkeypatch.setattr("raprune.estimate.estimate_study", estimate)
+    arguments = ["check", str(write_study(tmp_path)), "--estimate", "--evaluators", "2", "--set", "evaluators.count=0"]
+    monkeypatch.setattr(sys, "argv", ["raprune", *arguments])
+    cli.main()
+    printed = capsys.readouterr().out
+    assert asked == [[0, 1, 2, 8, 64, 512]]
+    assert "hours, 80% interval" in printed
+    assert all(line in printed for line in (*facts_of(found), *limits(found)))
+
+
+def test_costs_do_not_depend_on_seeds_bounds_and_methods(tmp_path: Path) -> None:
+    file = write_study(tmp_path)
+    sweep = ["sweep.seed=[0, 1]", "sweep.data_seed=[0, 1]", "sweep.baseline.seed=[0, 1]"]
+    assert len({cost_key(trial) for trial in load_and_inspect(file, sweep)[0].trials}) == 1
+    sweep = ["sweep.finetune.before_reward.steps=[0, 1]", "sweep.scoring.batch_size=[50, 100]"]
+    assert len({cost_key(trial) for trial in load_and_inspect(file, sweep)[0].trials}) == 4
+
+
+@pytest.mark.parametrize("plugin", [pytest.param(plugin, id=plugin.name) for plugin in METHODS])
+@pytest.mark.parametrize("fragile", [False, True])
+def test_methods_ask_for_as_much_as_they_say(plugin: Plugin, fragile: bool) -> None:
+    settings = {"min_updates": 2, "max_updates": 4} if plugin.name == "agent" else {}
+    method = METHODS.build(plugin.name, settings)
+    view = LayerView("x", torch.randn(12, 27, generator=torch.Generator().manual_seed(0)))
+    calls: list[int] = []
+
+    def evaluate(masks: list[torch.Tensor], *, policy_entropy: float | None = None) -> list[Evaluation]:
+        calls.append(len(masks))
+        return [Evaluation(0.1 * int(m.sum()), 90.0, 0.0, not fragile) for m in masks]
+
+    method.decide(view, evaluate, torch.Generator().manual_seed(0))
+    asked = asked_by(method, 12)
+    rounds = [number for number in calls if number == asked.masks_per_update > 1]
+    assert asked.updates[0] <= len(rounds) <= asked.updates[1]
+    assert asked.searched[0] <= sum(calls) - sum(rounds) <= asked.searched[1]
+
+
+@pytest.mark.slow
+def test_libraries_are_measured_in_a_process() -> None:
+    libraries = measure_libraries()
+    assert libraries.num_bytes is None or 50 * 2**20 < libraries.num_bytes < 4 * 2**30
+    assert libraries.start_s > 0.1

@@ -1,0 +1,204 @@
+"""What is asked for wrongly, what does not agree, what is not there: a sentence, and no file."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+from torch import Tensor, fx, nn
+
+from raprune.artefact import open_trial
+from raprune.artefact.rebuilding import standalone
+from raprune.errors import InputError, MissingDataError
+from raprune.export import checking, exporting, formats, safetensors
+from raprune.export.checking import Difference, ExportError, Images, compare, parity
+from raprune.export.command import said
+from raprune.export.exporting import Exported, Quantised, export_trial
+from raprune.export.running import Run
+from raprune.workload import forget_data
+from tests.export.conftest import OwnTrial
+from tests.export.trials import OWN, make_trial
+
+
+def loaded_as(change: Callable[[Tensor], Tensor]) -> Callable[[Path, int], Run]:
+    """The safetensors loader with its logits changed."""
+
+    def load(file: Path, threads: int) -> Run:
+        run = safetensors.load(file, threads)
+        return lambda images_BCHW: change(run(images_BCHW).clone())
+
+    return load
+
+
+@pytest.fixture
+def loading(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Tensor], Tensor]], None]:
+    """Has safetensors files give other logits."""
+
+    def change(how: Callable[[Tensor], Tensor]) -> None:
+        changed = replace(formats.FORMATS["safetensors"], load=loaded_as(how))
+        monkeypatch.setitem(formats.FORMATS, "safetensors", changed)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("format_name", "name", "options", "sentence"),
+    [
+        ("onyx", "x", {}, "no format is called 'onyx'; did you mean 'onnx'"),
+        ("pt2", "x", {"quantised": True}, "--int8 is for --format onnx; pt2 is written in"),
+        ("pt2", "no/x", {}, "no is no folder"),
+        ("pt2", "folder", {}, "is a folder; name a file"),
+        ("pt2", "there", {}, "is there already; --force replaces it"),
+    ],
+)
+def test_what_cannot_be_is_told_first(
+    tmp_path: Path, format_name: str, name: str, options: dict[str, bool], sentence: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "there").write_text("mine")
+    with pytest.raises(InputError, match=sentence):
+        export_trial(tmp_path / "no trial", format_name, tmp_path / name, **options)
+    assert (tmp_path / "there").read_text() == "mine"
+
+
+def test_a_file_is_replaced_only_by_force(own_trial: OwnTrial, tmp_path: Path) -> None:
+    out = tmp_path / "net"
+    out.write_text("mine")
+    exported = export_trial(own_trial.folder, "safetensors", out, force=True)
+    assert exported.num_bytes == out.stat().st_size > 4
+    assert exported.loaded_by == f"raprune.artefact.open_network(Path({str(out)!r})).network"
+    assert [file.name for file in tmp_path.iterdir()] == ["net"]
+
+
+@pytest.mark.parametrize(
+    ("how", "sentence"),
+    [
+        (lambda logits: logits + 2e-4 * logits.abs().max(), "differ from those of the network by 2.0e-04 of"),
+        (lambda logits: logits * float("nan"), "by inf of the largest, more than 1e-04"),
+        (lambda logits: logits[:, :2], r"it gives \(1, 2\) for 1 images, the network \(1, 3\)"),
+        (lambda logits: logits if len(logits) < 6 else logits.flip(1), "times otherwise than the network on the val"),
+    ],
+)  # fmt: skip
+def test_what_does_not_agree_is_not_left_behind(
+    own_trial: OwnTrial, tmp_path: Path, loading: Callable[..., None], how: Callable[[Tensor], Tensor], sentence: str
+) -> None:
+    loading(how)
+    out = tmp_path / "net"
+    out.write_text("mine")
+    with pytest.raises(ExportError, match=sentence):
+        export_trial(own_trial.folder, "safetensors", out, force=True)
+    assert out.read_text() == "mine"
+    assert [file.name for file in tmp_path.iterdir()] == ["net"]
+
+
+def test_a_network_that_un_pools_may_differ_where_pools_have_ties(own_trial: OwnTrial) -> None:
+    """In up to half of the logits; any other network nowhere."""
+    trial = own_trial.trial
+    chain = replace(trial, networks={"pruned": standalone(fx.symbolic_trace(nn.Sequential(nn.Conv2d(1, 3, 1))))})
+    for of, may in ((trial, True), (chain, False)):
+        run = of.networks["pruned"]
+        for share in (0.4, 0.6):
+            off = partial(shifted, run, share)
+            found = parity(of, off, Images(of))[5]
+            assert found.largest == pytest.approx(1.0, rel=1e-3)
+            assert (found.judged <= 1e-4) == (may and share < 0.5)
+    lines = list(said(replace(own_trial.exported["onnx"], differences={5: Difference(0.02, 3e-7, True)})))
+    assert lines[0].startswith("logits: largest difference over the largest logit 2.0e-02 for a batch of 5")
+    assert lines[1].startswith("half of the logits are within 3.0e-07 for a batch of 5; others read a value that")
+
+
+def shifted(run: Run, share: float, images_BCHW: Tensor) -> Tensor:
+    """Logits of which the first ``share`` is off by the largest."""
+    logits = run(images_BCHW).clone()
+    flat = logits.view(-1)
+    flat[: round(share * len(flat))] += logits.abs().max()
+    return logits
+
+
+def test_decisions_that_pools_may_change_are_few(own_trial: OwnTrial) -> None:
+    trial = own_trial.trial
+    row = {**trial.row, "val_score": trial.row["val_score"] + 0.5}
+    run = safetensors.load(own_trial.exported["safetensors"].file, 1)
+    first, _ = compare(replace(trial, row=row), lambda images: run(images).flip(1), Images(trial))
+    assert first.wrong > first.allowed == 0  # a hundredth of 12
+
+
+def test_ties_are_told_and_pass(own_trial: OwnTrial, loading: Callable[..., None], tmp_path: Path) -> None:
+    """A row that says otherwise than the network gives: not the export's fault, and told."""
+    trial = own_trial.trial
+    row = {**trial.row, "val_score": trial.row["val_score"] + 0.5}
+    run = safetensors.load(own_trial.exported["safetensors"].file, 1)
+    first, second = compare(replace(trial, row=row), run, Images(trial))
+    assert first.score == first.row - 0.5
+    assert first.wrong == 0
+    assert first.others.startswith(f"the network in raprune gives {first.score:.6g} here; it decides 0 of 12 otherwise")
+    assert (second.others, second.score) == ("", trial.row["test_score"])
+
+
+def test_data_that_cannot_be_had_leave_random_images(
+    own_trial: OwnTrial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(dataset: object) -> None:
+        raise MissingDataError("there are no such files\nand more")
+
+    monkeypatch.setattr(checking, "load_data", missing)
+    exported = export_trial(own_trial.folder, "safetensors", tmp_path / "net")
+    assert exported.scores == ()
+    assert exported.checked_on == (
+        "random images (the study's cannot be had, so nothing is scored: there are no such files)"
+    )
+    assert max(of.largest for of in exported.differences.values()) == 0
+    monkeypatch.setattr(exporting, "_write", lambda *given: _written(given[3], exported))
+    with pytest.raises(InputError, match="int8 needs the study's training images: there are no such files"):
+        export_trial(own_trial.folder, "onnx", tmp_path / "eight", quantised=True)
+    assert [file.name for file in tmp_path.iterdir()] == ["net"]
+
+
+def _written(aside: Path, exported: Exported) -> Exported:
+    aside.write_bytes(b"a network")
+    return exported
+
+
+def test_data_of_another_size_are_told(own_trial: OwnTrial) -> None:
+    trial = own_trial.trial
+    other = trial.plan.model_copy(update={"input_shape": (1, 8, 8)})
+    images = Images(replace(trial, plan=other))
+    assert images.missing == "data set tests.export.own:data has images of (1, 9, 7) now"
+    assert images.few(3).shape == (3, 1, 8, 8)
+
+
+def test_a_network_that_knows_its_batch_is_refused(tmp_path: Path) -> None:
+    model = OWN.model_copy(update={"settings": {"counts": True}, "whole": ["counted"]})
+    folder = make_trial(tmp_path / "made", model)
+    forget_data()
+    with pytest.raises(InputError, match=r"trial t is not exported: torch.export does not take the network: "):
+        export_trial(folder, "pt2", tmp_path / "net.pt2")
+    assert not list(tmp_path.glob("*net*"))
+
+
+def test_what_a_person_reads(own_trial: OwnTrial) -> None:
+    exported = own_trial.exported["onnx"]
+    lines = list(said(exported))
+    assert lines[0].startswith("logits: largest difference over the largest logit ")
+    assert lines[0].endswith(" for a batch of 5, on validation images of tests.export.own:data")
+    assert lines[1] == f"val score: {own_trial.trial.row['val_score']:.6g}, as in the trial's row"
+    assert lines[-1] == f"load it with onnxruntime.InferenceSession({str(exported.file)!r})"
+    val, test = (measured.score for measured in exported.scores)
+    eight = replace(exported, num_bytes=10, quantised=Quantised(20, {"val": val - 1.5, "test": test}, 7))
+    lines = list(said(eight))
+    assert lines[1] == f"val score: {val - 1.5:.6g} in 8 bits (-1.5); {val:.6g} in float, as in the trial's row"
+    assert lines[3].endswith("(10 bytes, 20 in float; calibrated on 7 images)")
+
+
+def test_a_study_lists_its_trials_for_export(own_trial: OwnTrial, tmp_path: Path) -> None:
+    study_dir = own_trial.folder.parent.parent
+    with pytest.raises(InputError, match=f"name one of its trials:\n  raprune export {own_trial.folder}  #"):
+        export_trial(study_dir, "pt2", tmp_path / "net")
+    copy = shutil.copytree(study_dir, tmp_path / "copy")
+    (copy / "trials" / "t" / "model").rename(copy / "elsewhere")
+    with pytest.raises(InputError, match=r"model.safetensors is missing"):
+        open_trial(copy / "trials" / "t")
