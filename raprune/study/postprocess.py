@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from raprune.registry import Settings
 from raprune.study.wording import closest, shown
@@ -19,6 +20,7 @@ LAYERS_AS_JSON: dict[str, Any] = {
 }
 RULES = ("energy", "rank", "ratio")
 """Ways to say a layer's rank; without any it is searched."""
+TWO_RULES = tuple(combinations(RULES, 2))
 
 
 class LowRankSpec(Settings):
@@ -26,6 +28,8 @@ class LowRankSpec(Settings):
 
     Without ``energy``, ``rank`` and ``ratio`` a layer's rank is the smallest that is within the drop bound.
     """
+
+    model_config = ConfigDict(json_schema_extra={"not": {"anyOf": [{"required": list(two)} for two in TWO_RULES]}})
 
     schemes: list[SchemeName] = Field(default=["response_svd"], min_length=1, json_schema_extra={"uniqueItems": True})
     """How layers are factorised: of each layer the first that can."""
@@ -79,4 +83,4 @@ class PostprocessSpec(Settings):
     """Steps after the last layer was decided, before the final fine-tune, within the drop bound as well."""
 
     low_rank: LowRankSpec | None = None
-    """Factorise layers into smaller ones; null for none, ``{}`` for the defaults."""
+    """Factorise layers into smaller ones: ``{}`` for the defaults; left out for none."""
