@@ -195,8 +195,8 @@ def last_snapshot(store: TrialStore, num_pruned: int) -> int:
     return num_pruned + applied[-1] if applied else num_pruned - 1
 
 
-def low_rank_problems(spec: LowRankSpec, reasons: Reasons, num_train: int) -> Iterator[tuple[str, str]]:
-    """What of a step cannot be done with a network and its data: the setting, and why."""
+def low_rank_problems(spec: LowRankSpec, reasons: Reasons) -> Iterator[tuple[str, str]]:
+    """What of a step cannot be done with a network: the setting, and why."""
     if isinstance(spec.layers, list):
         for index, name in enumerate(spec.layers):
             try:
@@ -207,8 +207,6 @@ def low_rank_problems(spec: LowRankSpec, reasons: Reasons, num_train: int) -> It
                 why = None if why is None else f"{name} cannot be factorised: {why}"
             if why is not None:
                 yield f"layers[{index}]", why
-    if "response_svd" in spec.schemes and spec.images > num_train:
-        yield "images", f"must be at most {num_train}, the number of training images; got {spec.images}"
 
 
 def low_rank_line(spec: LowRankSpec, reasons: Reasons) -> str:

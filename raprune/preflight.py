@@ -241,7 +241,7 @@ def _trial_problems(plan: StudyPlan, trial: TrialSpec, facts: Facts) -> list[Pro
         message = f"is worth less than one of {facts.num_val} validation images, {facts.quantum:.2g} points"
         problems.append(plan.problem(trial, "drop_bound", f"{message}; got {trial.drop_bound:g}"))
     if (step := trial.postprocess.low_rank) is not None:
-        for path, message in low_rank_problems(step, facts.low_rank, facts.num_train):
+        for path, message in low_rank_problems(step, facts.low_rank):
             problems.append(plan.problem(trial, f"postprocess.low_rank.{path}", message))
     sizes = {"finetune.batch_size": trial.finetune.batch_size}
     if trial.baseline.checkpoint is None and not is_given(trial.model.name):

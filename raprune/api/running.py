@@ -40,7 +40,7 @@ def run(
     address: str | None,
     progress: bool,
 ) -> Outcome:
-    """Run ``plan`` in the folder ``out``. Raises KeyboardInterrupt where the study was interrupted."""
+    """Run ``plan`` in the folder ``out``. Raises KeyboardInterrupt where an interruption left trials unfinished."""
     with same_threads():
         try:
             if progress:
@@ -49,7 +49,7 @@ def run(
                 outcome = launch(plan, out, Unwatched(), num_evaluators=evaluators, address=address)
         finally:
             forget_engines()
-    if outcome.interrupted:
+    if outcome.interrupted and "stopped" in outcome.statuses.values():
         raise KeyboardInterrupt(f"the same call with out={str(out)!r} goes on from the last committed layers")
     return outcome
 

@@ -25,6 +25,7 @@ from raprune.engine.racing import Race, image_scores
 from raprune.engine.split import Crossing
 from raprune.engine.suffix import Below, above, below, narrowed, recalibrate
 from raprune.errors import InputError
+from raprune.evaluating import Purpose
 from raprune.masks import check_keep_mask
 from raprune.scoring import Scored, Tally, advance
 from raprune.seeds import seed_for
@@ -49,7 +50,7 @@ class Parent:
 
 
 class ApproximateEngine(ExactEngine):
-    """The exact engine at another fidelity; states are fine-tuned and measured as ever, in full."""
+    """The exact engine at another fidelity; states are trained and measured as ever, in full."""
 
     def __init__(
         self, workload: Workload, device: str = "cpu", cache_gib: float = 2.0, store: Store | None = None
@@ -73,6 +74,21 @@ class ApproximateEngine(ExactEngine):
         with torch.inference_mode():
             tally = self._tally(state, batches, lowest, tally)
         return Scored(tally.score(lowest), tally.num_images - first, time.perf_counter() - began, tally)
+
+    def finetune(self, state: State, purpose: Purpose, seeded_by: str) -> State:
+        """As the contract says; with ``recalibrate`` it starts from norms measured anew, as its candidates were scored.
+
+        A cut network whose norms are those of the whole one is far from what was scored, and a short fine-tune does not
+        bring them along.
+        """
+        if self.fidelity.finetune == "recalibrate" and purpose != "final":
+            network, number = self.build(state), self.fidelity.recalibration_batches
+            seed = seed_for(self.workload.data_seed, seeded_by, "recalibrate")
+            dtype = next(network.parameters()).dtype
+            batches = train_batches(self.splits, self.workload.recipe.batch_size, number, seed, dtype)
+            recalibrate(network, ((images,) for images, _ in batches))
+            state = state.trained(network.state_dict())
+        return super().finetune(state, purpose, seeded_by)
 
     def _tally(self, state: State, batches: Batches, lowest: float | None, tally: Tally | None) -> Tally:
         parent, z = self._parent(state), self.fidelity.racing

@@ -12,6 +12,8 @@ now = time.perf_counter
 MIN_SAMPLE_S = 0.1
 """The reference work is repeated for so long: shorter samples tell of the scheduler, not of the machine's speed."""
 MOST_REPEATS = 20
+MEDIAN_TO_SIGMA = 1.4826
+"""Of a normal distribution: its standard deviation over the median of its deviations."""
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -58,8 +60,10 @@ class Drift:
 
     @property
     def sigma(self) -> float:
-        """Standard deviation of the logarithm of a work's time: 0.1 is about ten percent, either way."""
+        """Standard deviation of the logarithm of a work's time: 0.1 is about ten percent, either way.
+
+        From the median deviation: one sample in which the system did something else says nothing of hours.
+        """
         logs = [[math.log(s) for s in samples] for samples in self._samples.values() if len(samples) > 1]
-        off = [(value - statistics.fmean(of)) ** 2 for of in logs for value in of]
-        freedom = len(off) - len(logs)
-        return math.sqrt(sum(off) / freedom) if freedom > 0 else 0.0
+        off = [abs(value - statistics.median(of)) for of in logs for value in of]
+        return MEDIAN_TO_SIGMA * statistics.median(off) if off else 0.0

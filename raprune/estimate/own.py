@@ -29,7 +29,7 @@ from raprune.rows import Sizes
 from raprune.scoring import Scored, Tally
 from raprune.snapshots import Snapshots
 from raprune.state import State
-from raprune.study import TrialSpec
+from raprune.study import FinetuneLength, TrialSpec
 from raprune.study.budget import BudgetSpec
 
 UPDATES = 6
@@ -119,7 +119,9 @@ def own_costs(trial: TrialSpec, sizes: Sizes, layer: str, num_images: int) -> Ow
             mask[index % view.num_filters] = view.num_filters == 1
             alone([mask])
         asked = max(1, len(candidates.rows))
-        files_s = seconds(lambda: _write(folder, candidates, state, agent))
+        trained = trial.finetune.after_layer != FinetuneLength(steps=0)
+        committed = state.trained(sizes.weights) if trained else state  # its weights are written and hashed
+        files_s = seconds(lambda: _write(folder, candidates, committed, agent))
         rows = folder / "candidates.parquet"
         empty = folder / "empty.parquet"
         write_table(empty, "candidates", [])
@@ -129,7 +131,8 @@ def own_costs(trial: TrialSpec, sizes: Sizes, layer: str, num_images: int) -> Ow
     return Own(
         start_s=begun - start, update_s=made_up.gaps(0, num_updates - 1),
         search_s=made_up.gaps(num_asked, len(made_up.asked) - 1),
-        commit_s=seconds(lambda: sizes.of(state)) + files_s, candidate_bytes=row_bytes + memo_bytes, agent_bytes=agents,
+        commit_s=seconds(lambda: sizes.of(committed)) + files_s,
+        candidate_bytes=row_bytes + memo_bytes, agent_bytes=agents,
     )  # fmt: skip
 
 

@@ -67,7 +67,7 @@ class Costs:
     step_s: float = 0.0
     """Of a committed fine-tune of the whole network."""
     pruned_step: float = 1.0
-    """A step with half of all filters pruned, relative to that."""
+    """A fine-tune with half of all filters pruned, relative to that."""
     finetune_s: float = 0.0
     """Of a fine-tune beside its steps: building the network, taking its weights out."""
     val_s: float = 0.0
@@ -96,6 +96,11 @@ def _between(place: int, places: Sequence[int], values: Sequence[Sequence[float]
     return [float(np.interp(place, known, column)) for column in zip(*(v for _, v in by_place), strict=True)]
 
 
+def _bounded(ratio: float) -> float:
+    """A pruned network's time relative to the whole one's; gathers into residual sums can make it the slower one."""
+    return min(2.0, max(0.05, ratio))
+
+
 def spread(layers: Sequence[str], number: int) -> list[str]:
     """``number`` of ``layers`` from end to end: the ends first, then what halves the gaps."""
     order, gaps = [0, len(layers) - 1], [(0, len(layers) - 1)]
@@ -106,6 +111,18 @@ def spread(layers: Sequence[str], number: int) -> list[str]:
             order.append(middle)
             gaps += [(low, middle), (middle, high)]
     return [layers[place] for place in dict.fromkeys(order)]
+
+
+@dataclass(frozen=True)
+class _StateCosts:
+    """Seconds of what is done with a state."""
+
+    few_s: float
+    """Fine-tunes of few and of more steps."""
+    more_s: float
+    first_s: float
+    """Its first score on the timed images: its network is built and compiled."""
+    again_s: float
 
 
 class Timer:
@@ -162,26 +179,27 @@ class Timer:
 
     def time_training(self, deadline: Deadline) -> None:
         """Fine-tunes, scores of val, and the baseline's training."""
-        costs, engine = self.costs, self.engine
-        whole = State.baseline(self.trial.baseline_key)
+        costs, whole = self.costs, State.baseline(self.trial.baseline_key)
         self._finetune(whole, "commit")  # the first one of a process also loads what training needs
-        few_s, tuned = self._finetune(whole, "commit")
-        more_s, _ = self._finetune(whole, "final")
-        costs.step_s = max(1e-6, (more_s - few_s) / (MORE_STEPS - FEW_STEPS))
+        found = [self._state_costs(whole)]
+        if not deadline.passed:  # a state that was cut takes longer to build, whatever its steps take then
+            found.append(self._state_costs(self._half(list(self.engine.graph.groups))))
+        costs.step_s = max(1e-6, (found[0].more_s - found[0].few_s) / (MORE_STEPS - FEW_STEPS))
+        costs.pruned_step = _bounded(found[-1].more_s / found[0].more_s)
+        few_s, first_s, again_s = (
+            sum(getattr(of, name) for of in found) / len(found) for name in ("few_s", "first_s", "again_s")
+        )
         costs.finetune_s = max(0.0, few_s - FEW_STEPS * costs.step_s)
-        first_s = seconds(lambda: engine.measure(tuned, "val"))
-        again_s = seconds(lambda: engine.measure(tuned, "val"))
-        batches = {name: len(split) / len(engine.splits.val) for name, split in self._scored().items()}
-        prepared_s = max(0.0, first_s - again_s)  # a new state's network is built and compiled
-        costs.val_s = prepared_s + again_s * batches["val"]
+        batches = {name: len(split) / len(self.engine.splits.val) for name, split in self._scored().items()}
+        costs.val_s = max(0.0, first_s - again_s) + again_s * batches["val"]
         costs.test_s = again_s * batches.get("test", 0.0)
-        if not deadline.passed:
-            half = self._half(list(engine.graph.groups))
-            few_half_s, _ = self._finetune(half, "commit")
-            more_half_s, _ = self._finetune(half, "final")
-            step_s = (more_half_s - few_half_s) / (MORE_STEPS - FEW_STEPS)
-            costs.pruned_step = min(1.0, max(0.05, step_s / costs.step_s))
         costs.baseline_s = costs.val_s + costs.test_s + self._baseline_s()
+
+    def _state_costs(self, state: State) -> _StateCosts:
+        few_s, tuned = self._finetune(state, "commit")
+        more_s, _ = self._finetune(state, "final")
+        first_s, again_s = (seconds(lambda: self.engine.measure(tuned, "val")) for _ in range(2))
+        return _StateCosts(few_s, more_s, first_s, again_s)
 
     def _scored(self) -> Mapping[str, Sequence[object]]:
         parts = {"val": self.data.val, "test": self.data.test}
@@ -240,7 +258,7 @@ class Timer:
         """A candidate's time in ``state``, relative to that in the whole network."""
         if layer not in self._full_s:
             self._full_s[layer] = self._warm_s(State.baseline(self.trial.baseline_key), layer)
-        return min(1.0, max(0.05, self._warm_s(state, layer) / self._full_s[layer]))
+        return _bounded(self._warm_s(state, layer) / self._full_s[layer])
 
     def _warm_s(self, state: State, layer: str) -> float:
         self._evaluate(state, layer)
@@ -263,13 +281,16 @@ class Timer:
         return mask
 
     def _half(self, layers: Sequence[str]) -> State:
-        state = State.baseline(self.trial.baseline_key)
+        state, generator = State.baseline(self.trial.baseline_key), torch.Generator().manual_seed(0)
         for layer in layers:
-            mask = torch.zeros(self.engine.graph.group(layer).num_filters, dtype=torch.bool)
-            mask[::2] = True
+            number = self.engine.graph.group(layer).num_filters
+            kept = torch.randperm(number, generator=generator)[: (number + 1) // 2]
+            mask = torch.zeros(number, dtype=torch.bool)
+            mask[kept] = True  # other filters in each layer: summands that keep the same ones would need no gathers
             state = state.cut(self.engine.graph, layer, mask)
         return state
 
     def _sample(self, state: State, layer: str) -> None:
         mask = self._mask(layer)
+        self.engine.evaluate(state, layer, mask, HOPELESS)  # builds the state's network, where it was let go of
         self.drift.sample(layer, lambda: self.engine.evaluate(state, layer, mask, HOPELESS))

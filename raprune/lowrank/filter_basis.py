@@ -7,31 +7,16 @@ Networks with Low Rank Expansions*, arXiv 1405.3866. Departure: the basis is of 
 
 from __future__ import annotations
 
-import torch
 from torch import nn
 
-from raprune.lowrank.responses import Responses
-from raprune.lowrank.scheme import Decomposition, Layer
-from raprune.lowrank.structure import basis_pair, shape_of
-from raprune.lowrank.svd import decompose_weight
+from raprune.lowrank.scheme import Layer
+from raprune.lowrank.svd import Svd
 
 
-class FilterBasis:
-    """Least squared error of the filters."""
-
-    needs_responses = False
+class FilterBasis(Svd):
+    """Least squared error of the filters: the same decomposition, for the kernels that ``svd`` leaves to it."""
 
     def problem(self, layer: Layer) -> str | None:
         if not isinstance(layer, nn.Conv2d) or layer.kernel_size == (1, 1):
             return "filter_basis is for kernels larger than 1x1"
         return None
-
-    def full_rank(self, layer: Layer) -> int:
-        return min(shape_of(layer))
-
-    def pair(self, layer: Layer, rank: int, device: torch.device) -> nn.Sequential:
-        return basis_pair(layer, rank, layer.bias is not None, device)
-
-    def decompose(self, layer: Layer, responses: Responses | None) -> Decomposition:
-        del responses
-        return decompose_weight(layer)

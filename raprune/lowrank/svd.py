@@ -39,13 +39,8 @@ class Svd:
 
     def decompose(self, layer: Layer, responses: Responses | None) -> Decomposition:
         del responses
-        return decompose_weight(layer)
-
-
-def decompose_weight(layer: Layer) -> Decomposition:
-    """Components of the weight as a matrix (N, M_l), for a basis of filters and the mixtures of them."""
-    weight = exact(layer.weight)
-    found = least_squares(weight.flatten(1))
-    second_NR = found.left_PR if weight.dim() == 2 else found.left_PR[:, :, None, None]
-    bias_N = None if layer.bias is None else exact(layer.bias)
-    return Decomposition(found.energies_R, found.right_RQ.reshape(-1, *weight.shape[1:]), second_NR, bias_N)
+        weight = exact(layer.weight)
+        found = least_squares(weight.flatten(1))
+        second_NR = found.left_PR if weight.dim() == 2 else found.left_PR[:, :, None, None]
+        bias_N = None if layer.bias is None else exact(layer.bias)
+        return Decomposition(found.energies_R, found.right_RQ.reshape(-1, *weight.shape[1:]), second_NR, bias_N)

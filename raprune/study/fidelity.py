@@ -1,6 +1,7 @@
 """How a candidate is scored where that may be approximate: named fidelities, all of them off by default.
 
-What is committed is fine-tuned and measured at full fidelity whatever stands here.
+What is committed is fine-tuned and measured at full fidelity whatever stands here; under ``recalibrate`` that
+fine-tune starts from batch norms measured anew, as the candidates had them.
 """
 
 from __future__ import annotations

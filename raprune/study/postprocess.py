@@ -46,7 +46,7 @@ class LowRankSpec(Settings):
     finetune: bool = False
     """Fine-tune after each factorised layer as after a pruned one (``finetune.after_layer``)."""
     images: int = Field(default=256, ge=1)
-    """Training images on which response_svd looks at responses."""
+    """Training images on which response_svd looks at responses; all, where there are fewer."""
 
     @field_validator("schemes")
     @classmethod

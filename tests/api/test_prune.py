@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -10,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from raprune.api import Pruned, load_pruned, prune
+from raprune.api import Pruned, load_pruned, prune, running
 from raprune.api.running import Unwatched
 from raprune.artefact.trials import open_trial
 from raprune.cli.plots import write_report
@@ -190,3 +191,12 @@ def test_the_network_is_exported_with_its_scores(user: User, pruned: Pruned, tmp
     pruned.export(tmp_path / "smaller.safetensors")
     again = load_pruned(tmp_path / "smaller.safetensors", SmallNet())
     assert torch.equal(again(user.val[0]), pruned.network(user.val[0]))
+
+
+def test_a_signal_after_the_last_layer_loses_nothing(
+    user: User, pruned: Pruned, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launched = running.launch
+    monkeypatch.setattr(running, "launch", lambda *a, **k: replace(launched(*a, **k), interrupted=True))
+    again = prune(user.model, user.train, user.val, drop_bound=4.0, test=user.test, out=out, **FAST)
+    assert again.report.row == pruned.report.row

@@ -32,7 +32,7 @@ def test_ids_without_a_step_are_what_they_were(tmp_path: Path) -> None:
         ("layers=[classifier.3]", "no convolution or linear layer is called 'classifier.3'; did you mean"),
         ("ratio=1.5", "below 1"),
         ("energy=0", "above 0"),
-        ("images=5000", "must be at most"),
+        ("images=0", "at least 1"),
     ],
 )
 def test_mistakes_are_told_at_their_place(tmp_path: Path, setting: str, message: str) -> None:
