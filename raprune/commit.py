@@ -2,12 +2,13 @@
 
 A state is committed only if its drop on the full validation split, at full fidelity, is within the bound. First the
 decided mask after the committed fine-tune; then the candidate as it was scored (at full fidelity, whatever the fidelity
-it was decided with); then the next best feasible masks in the same way; in the end the layer stays whole.
+it was decided with); then the next best feasible masks in the same way, where candidates were scored approximately some
+between there and the one that prunes least; in the end the layer stays whole.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -56,7 +57,10 @@ def commit_within_bound(
     whole = torch.ones_like(decided)
     if round_up(decided).all():
         return Committed(parent, whole, val_score, val_score, int(decided.sum()))
-    for mask, num_decided in _in_turn(decided, candidates, round_up):
+    others = candidates.feasible_masks()
+    if not full_fidelity:
+        others = _spread(others)
+    for mask, num_decided in _in_turn([decided, *others], round_up):
         cut = parent.cut(graph, layer, mask)
         known = candidates.score_of(mask) if full_fidelity else None
         pruned = evaluator.measure(cut, "val") if known is None else known
@@ -76,12 +80,21 @@ def commit_as_given(evaluator: Evaluator, graph: Graph, state: State, layer: str
     return Committed(finetuned, mask, pruned, score, int(mask.sum()))
 
 
-def _in_turn(
-    decided: Tensor, candidates: Candidates, round_up: Callable[[Tensor], Tensor]
-) -> Iterator[tuple[Tensor, int]]:
-    """The decided mask, then other feasible ones, rounded up, each once; with the filters it kept before that."""
+def _spread(masks: Sequence[Tensor]) -> list[Tensor]:
+    """Of ``masks``, the best first, those to try after the decided one: evenly from there to the last.
+
+    A score that is off by much for one mask is so for its neighbours too, and a layer that stays whole is lost.
+    """
+    number = MAX_MASKS - 1
+    if len(masks) <= number:
+        return list(masks)
+    return [masks[round(place * (len(masks) - 1) / number)] for place in range(1, number + 1)]
+
+
+def _in_turn(masks: Iterable[Tensor], round_up: Callable[[Tensor], Tensor]) -> Iterator[tuple[Tensor, int]]:
+    """``masks`` rounded up, each once, at most ``MAX_MASKS``; with the filters that each kept before that."""
     tried: set[bytes] = set()
-    for chosen in (decided, *candidates.feasible_masks()):
+    for chosen in masks:
         mask = round_up(chosen)
         if not mask.all() and pack(mask) not in tried:
             tried.add(pack(mask))

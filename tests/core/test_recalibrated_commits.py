@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from raprune.commit import _spread
 from raprune.engine.approximate import ApproximateEngine
 from raprune.evaluating import Purpose
 from raprune.launch import run_study
@@ -41,6 +42,12 @@ def test_a_commit_starts_from_recalibrated_norms(trained: Trained) -> None:
         assert engine.measure(found, "val") > engine.measure(cut, "val")
         assert engine.finetune(cut, purpose, BASE.version).version == found.version
     assert engine.finetune(cut, "final", BASE.version).version == full.finetune(cut, "final", BASE.version).version
+
+
+def test_masks_of_approximate_scores_are_tried_up_to_the_last() -> None:
+    masks = [torch.arange(40) < kept for kept in range(3, 30)]
+    assert [int(mask.sum()) for mask in _spread(masks)] == [12, 20, 29]
+    assert len(_spread(masks[:2])) == 2
 
 
 def test_layers_are_pruned_within_the_bound(tmp_path: Path) -> None:
