@@ -2,8 +2,9 @@
 
 A state is committed only if its drop on the full validation split, at full fidelity, is within the bound. First the
 decided mask after the committed fine-tune; then the candidate as it was scored (at full fidelity, whatever the fidelity
-it was decided with); then the next best feasible masks in the same way, where candidates were scored approximately some
-between there and the one that prunes least; in the end the layer stays whole.
+it was decided with); then the next best feasible masks in the same way; in the end the layer stays whole. Where
+candidates were scored approximately, a score that is off by much for one mask is so for its neighbours too: there the
+feasible masks are bisected, from the one that prunes most to the one that prunes least.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from raprune.state import State
 
 MAX_MASKS = 4
 """Masks tried before the layer stays whole; each costs a fine-tune."""
+MAX_BISECTED = 6
+"""Masks tried after the decided one where scores are approximate."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +60,9 @@ def commit_within_bound(
     whole = torch.ones_like(decided)
     if round_up(decided).all():
         return Committed(parent, whole, val_score, val_score, int(decided.sum()))
-    others = candidates.feasible_masks()
-    if not full_fidelity:
-        others = _spread(others)
-    for mask, num_decided in _in_turn([decided, *others], round_up):
+
+    def tried(mask: Tensor, num_decided: int) -> Committed | None:
+        """``mask`` within the bound, if it can be."""
         cut = parent.cut(graph, layer, mask)
         known = candidates.score_of(mask) if full_fidelity else None
         pruned = evaluator.measure(cut, "val") if known is None else known
@@ -68,7 +70,13 @@ def commit_within_bound(
             score = evaluator.measure(state, "val")
             if scale.feasible(score):
                 return Committed(state, mask, pruned, score, num_decided)
-    return Committed(parent, whole, val_score, val_score, whole.numel())
+        return None
+
+    first, *others = _distinct([decided, *candidates.feasible_masks()], round_up)
+    found = tried(*first)
+    if found is None:
+        found = _first(tried, others[: MAX_MASKS - 1]) if full_fidelity else _bisected(tried, others)
+    return found or Committed(parent, whole, val_score, val_score, whole.numel())
 
 
 def commit_as_given(evaluator: Evaluator, graph: Graph, state: State, layer: str, mask: Tensor) -> Committed:
@@ -80,27 +88,34 @@ def commit_as_given(evaluator: Evaluator, graph: Graph, state: State, layer: str
     return Committed(finetuned, mask, pruned, score, int(mask.sum()))
 
 
-def _spread(masks: Sequence[Tensor]) -> list[Tensor]:
-    """Of ``masks``, the best first, those to try after the decided one: evenly from there to the last.
-
-    A score that is off by much for one mask is so for its neighbours too, and a layer that stays whole is lost.
-    """
-    number = MAX_MASKS - 1
-    if len(masks) <= number:
-        return list(masks)
-    return [masks[round(place * (len(masks) - 1) / number)] for place in range(1, number + 1)]
+Try = Callable[[Tensor, int], Committed | None]
 
 
-def _in_turn(masks: Iterable[Tensor], round_up: Callable[[Tensor], Tensor]) -> Iterator[tuple[Tensor, int]]:
-    """``masks`` rounded up, each once, at most ``MAX_MASKS``; with the filters that each kept before that."""
-    tried: set[bytes] = set()
+def _first(tried: Try, masks: Iterable[tuple[Tensor, int]]) -> Committed | None:
+    return next((found for mask in masks if (found := tried(*mask)) is not None), None)
+
+
+def _bisected(tried: Try, masks: Sequence[tuple[Tensor, int]]) -> Committed | None:
+    """Of ``masks``, the one that prunes most first, about the first that is within the bound."""
+    best, low, high = None, 0, len(masks)
+    for _ in range(MAX_BISECTED):
+        if low == high:
+            break
+        middle = (low + high) // 2
+        found = tried(*masks[middle])
+        best = best if found is None else found
+        low, high = (middle + 1, high) if found is None else (low, middle)
+    return best
+
+
+def _distinct(masks: Iterable[Tensor], round_up: Callable[[Tensor], Tensor]) -> list[tuple[Tensor, int]]:
+    """``masks`` rounded up, each once, none of them whole; with the filters that each kept before that."""
+    found: dict[bytes, tuple[Tensor, int]] = {}
     for chosen in masks:
         mask = round_up(chosen)
-        if not mask.all() and pack(mask) not in tried:
-            tried.add(pack(mask))
-            yield mask, int(chosen.sum())
-        if len(tried) == MAX_MASKS:
-            return
+        if not mask.all():
+            found.setdefault(pack(mask), (mask, int(chosen.sum())))
+    return list(found.values())
 
 
 def _weights(evaluator: Evaluator, cut: State, parent: State) -> Iterator[State]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
 from torch import nn
 
-from raprune.commit import _spread
+from raprune.commit import MAX_BISECTED, Committed, _bisected
 from raprune.engine.approximate import ApproximateEngine
 from raprune.evaluating import Purpose
 from raprune.launch import run_study
@@ -44,10 +45,19 @@ def test_a_commit_starts_from_recalibrated_norms(trained: Trained) -> None:
     assert engine.finetune(cut, "final", BASE.version).version == full.finetune(cut, "final", BASE.version).version
 
 
-def test_masks_of_approximate_scores_are_tried_up_to_the_last() -> None:
-    masks = [torch.arange(40) < kept for kept in range(3, 30)]
-    assert [int(mask.sum()) for mask in _spread(masks)] == [12, 20, 29]
-    assert len(_spread(masks[:2])) == 2
+@pytest.mark.parametrize("least", [4, 13, 20, 29, 30])
+def test_masks_of_approximate_scores_are_bisected(least: int) -> None:
+    """The masks keep 3 to 29 filters; from ``least`` on they are within the bound."""
+    masks = [(torch.arange(40) < kept, kept) for kept in range(3, 30)]
+    asked: list[int] = []
+
+    def tried(mask: torch.Tensor, kept: int) -> Committed | None:
+        asked.append(kept)
+        return Committed(BASE, mask, 0.0, 0.0, kept) if kept >= least else None
+
+    found = _bisected(tried, masks)
+    assert (found.num_decided if found is not None else 30) == least
+    assert len(set(asked)) == len(asked) <= MAX_BISECTED
 
 
 def test_layers_are_pruned_within_the_bound(tmp_path: Path) -> None:
