@@ -22,7 +22,7 @@ from tests.tiny import write_study
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 
-@pytest.mark.parametrize("evaluators", [1, 2])
+@pytest.mark.parametrize("evaluators", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_rows_do_not_depend_on_the_number_of_evaluators(reference: Path, tmp_path: Path, evaluators: int) -> None:
     mapped: dict[int, set[str]] = {}
     outcome, out = run_tiny(tmp_path, evaluators, watch=Watch(lambda _: note_mapped(mapped, evaluators)))
@@ -92,6 +92,7 @@ def test_tune_sees_the_axes_by_name(tmp_path: Path) -> None:
     assert set(frame["config/seed"]) == {0}
 
 
+@pytest.mark.slow
 def test_completed_trials_do_not_run_again(tmp_path: Path) -> None:
     first, out = run_tiny(tmp_path, 1, "sweep.drop_bound=[8.0]", "layers=[features.40]")
     assert first.exit_code == 0

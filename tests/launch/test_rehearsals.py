@@ -21,7 +21,8 @@ LAYERS = {"fcn32s_drop_bounds": 15, "segnet_camvid": 21}
 AGENT = "sweep.method=[{name: agent, min_updates: 1, max_updates: 1, masks_per_update: 2}]"
 
 
-@pytest.mark.parametrize("name", [pytest.param("fcn32s_drop_bounds", marks=pytest.mark.slow), "segnet_camvid"])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*SMALLER])
 def test_rehearsal(name: str, tmp_path: Path, ray_cluster: None) -> None:
     overrides = (*SMALLER[name], AGENT, "finetune.after_layer.steps=1", "finetune.at_end={steps: 1}")
     plan, facts = load_and_inspect(STUDIES / f"{name}.yaml", overrides, rehearse=True)
