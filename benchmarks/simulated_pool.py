@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import math
 import resource
@@ -15,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.sleeper import Sleeper
 from raprune.deciding import Evaluation, LayerView
 from raprune.evaluators.dispatch import Call, Dispatcher
 from raprune.launch.cluster import connect
@@ -22,14 +22,7 @@ from raprune.methods.agent import Agent, AgentSettings
 from raprune.study.parts import EvaluatorsSpec
 
 
-class Sleeper:
-    """A simulated evaluator."""
-
-    async def evaluate(self, items: list[Any], seconds: float) -> list[Any]:
-        await asyncio.sleep(seconds * len(items))
-        return items
-
-    async def ping(self) -> None: ...
+AT_ONCE = 8
 
 
 @contextlib.contextmanager
@@ -39,8 +32,11 @@ def sleepers(number: int, slots: int) -> Iterator[list[Any]]:
 
     try:
         actor = ray.remote(num_cpus=0.001, max_concurrency=slots, max_restarts=-1, max_task_retries=0)(Sleeper)
-        actors = [actor.remote() for _ in range(number)]
-        ray.get([a.ping.remote() for a in actors])
+        actors: list[Any] = []
+        while len(actors) < number:  # more at once than the cores can start in a minute, and Ray kills them all
+            some = [actor.remote() for _ in range(min(AT_ONCE, number - len(actors)))]
+            ray.get([a.ping.remote() for a in some])
+            actors += some
         yield actors
     finally:
         ray.shutdown()
