@@ -21,7 +21,6 @@ from raprune.launch.cluster import connect
 from raprune.methods.agent import Agent, AgentSettings
 from raprune.study.parts import EvaluatorsSpec
 
-
 AT_ONCE = 8
 
 
