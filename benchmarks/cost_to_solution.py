@@ -1,11 +1,12 @@
-"""Row 11, cost to solution: ``python benchmarks/cost_to_solution.py run paper|ours``, then ``compare``, ``factors``.
+"""Row 11, cost to solution: ``python benchmarks/cost_to_solution.py run paper|default|fast``, ``compare``, ``factors``.
 
-``run paper`` runs ``preset: paper`` on the naive engine, ``run ours`` the defaults on the exact one: seeds 0, 1 and 2
-of ``benchmarks/cost_to_solution.yaml`` (``--seed`` for one of them). The processor seconds at which each layer was
-committed are written beside the rows; started again, it goes on from the last committed layer. ``compare`` prints, for
-every seed that both completed, the processor seconds of the published setting, those after which ours had pruned as
-large a share of the filters, their ratio, and the two test drops. ``factors`` times engine and fidelity, one by one, on
-candidates that the published setting sampled; what is left are the defaults, which need fewer candidates.
+``run paper`` runs ``preset: paper`` on the naive engine, the other two the defaults and ``preset: fast`` on ours: seeds
+0, 1 and 2 of ``benchmarks/cost_to_solution.yaml`` (``--seed`` for one of them). The processor seconds at which each
+layer was committed are written beside the rows; started again, it goes on from the last committed layer. ``compare
+SIDE`` prints, for every seed that both completed, the processor seconds of the published setting, those after which
+ours had pruned as large a share of the filters, their ratio, the candidates that both asked for, and the two test
+drops. ``factors`` times engine and fidelity, one by one, on candidates that the published setting sampled; what is left
+is that fewer candidates are asked for.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ from raprune.workload import Baseline, Workload
 STUDY = Path(__file__).with_suffix(".yaml")
 SIDES: dict[str, list[str]] = {
     "paper": ["preset=paper", "evaluators.engine=naive"],
-    "ours": [],
+    "default": [],
+    "fast": ["preset=fast"],
 }
 """What each side sets in the study."""
 
@@ -60,18 +62,25 @@ def steps(folder: Path, trial: TrialSpec) -> list[Step]:
     return [Step(**json.loads(line)) for line in file.read_text().splitlines()] if file.is_file() else []
 
 
-def run(side: str, folder: Path, seed: int | None) -> None:
-    plan = load_study(STUDY, SIDES[side])
-    place = Place(str(folder), plan.spec.preset, plan.spec.evaluators, 0, "cpu", None)
+def place_of(out: Path, side: str, trial: TrialSpec) -> tuple[Path, Place]:
+    """A folder for each side and seed, so that none finds what another one scored."""
+    spec, folder = load_study(STUDY, SIDES[side]).spec, out / side / f"seed-{trial.seed}"
+    return folder, Place(str(folder), spec.preset, spec.evaluators, 0, "cpu", None)
+
+
+def run(side: str, out: Path, seed: int | None) -> None:
     torch.set_num_threads(1)
-    for trial in plan.trials:
+    for trial in load_study(STUDY, SIDES[side]).trials:
         if seed is not None and trial.seed != seed:
             continue
+        folder, place = place_of(out, side, trial)
         prepare_baseline(trial, place.baseline_folder(trial), "cpu")
         known = steps(folder, trial)
         began = time.process_time() - (known[-1].processor_s if known else 0.0)
 
-        def told(progress: dict[str, Any], began: float = began, trial: TrialSpec = trial) -> None:
+        def told(
+            progress: dict[str, Any], began: float = began, trial: TrialSpec = trial, folder: Path = folder
+        ) -> None:
             if "committed_pruning_ratio" not in progress:
                 return
             step = Step(progress["layer"], time.process_time() - began, progress["pruning_ratio"])
@@ -88,48 +97,54 @@ def row(folder: Path, trial: TrialSpec) -> dict[str, Any] | None:
     return pq.read_table(file).to_pylist()[0] if file.is_file() else None
 
 
-def compare(folders: dict[str, Path]) -> None:
-    trials = {side: load_study(STUDY, SIDES[side]).trials for side in SIDES}
+def compare(out: Path, side: str) -> None:
     ratios = []
-    for paper, ours in zip(trials["paper"], trials["ours"], strict=True):
-        rows = [row(folders[side], trial) for side, trial in (("paper", paper), ("ours", ours))]
+    trials = [load_study(STUDY, SIDES[of]).trials for of in ("paper", side)]
+    for paper, ours in zip(*trials, strict=True):
+        folders = [place_of(out, of, trial)[0] for of, trial in (("paper", paper), (side, ours))]
+        rows = [row(folder, trial) for folder, trial in zip(folders, (paper, ours), strict=True)]
         if rows[0] is None or rows[1] is None:
             print(f"seed {paper.seed}: not completed by both")
             continue
-        theirs, reached = steps(folders["paper"], paper), rows[0]["pruning_ratio"]
-        done = next((step for step in steps(folders["ours"], ours) if step.pruning_ratio >= reached), None)
-        print(f"seed {paper.seed}: published {theirs[-1].processor_s:.0f} s for {reached:.1%}, test drop "
-              f"{rows[0]['test_score_drop']:+.2f}; ours ends at {rows[1]['pruning_ratio']:.1%}, "
-              f"{rows[1]['test_score_drop']:+.2f}")  # fmt: skip
+        theirs, taken, reached = steps(folders[0], paper), steps(folders[1], ours), rows[0]["pruning_ratio"]
+        done = next((step for step in taken if step.pruning_ratio >= reached), None)
+        print(f"seed {paper.seed}: published {theirs[-1].processor_s:.0f} s and "
+              f"{rows[0]['num_candidates']:,} candidates for {reached:.1%}, test drop {rows[0]['test_score_drop']:+.2f}; "
+              f"{side} ends at {rows[1]['pruning_ratio']:.1%}, "
+              f"{rows[1]['test_score_drop']:+.2f}, after {taken[-1].processor_s:.0f} s "
+              f"and {rows[1]['num_candidates']:,} candidates")  # fmt: skip
         if done is None:
-            print(f"seed {paper.seed}: ours never reaches {reached:.1%}")
+            print(f"seed {paper.seed}: {side} never reaches {reached:.1%}")
             continue
         ratios.append(theirs[-1].processor_s / done.processor_s)
-        whole = theirs[-1].processor_s / steps(folders["ours"], ours)[-1].processor_s
-        print(f"seed {paper.seed}: ours is there at {done.layer} after {done.processor_s:.0f} s: {ratios[-1]:.0f}x; "
-              f"the whole trial {whole:.0f}x")  # fmt: skip
+        whole = theirs[-1].processor_s / taken[-1].processor_s
+        print(f"seed {paper.seed}: {side} is there at {done.layer} after {done.processor_s:.0f} s: {ratios[-1]:.1f}x; "
+              f"the whole trial {whole:.1f}x")  # fmt: skip
     if ratios:
-        print(f"median {statistics.median(ratios):.0f}x, {len(ratios)} seeds")
+        print(f"median {statistics.median(ratios):.1f}x, {len(ratios)} seeds")
 
 
-def factors(folder: Path, number: int) -> None:
+def factors(out: Path, number: int) -> None:
     """Engine and fidelity on ``number`` candidates a layer of the published setting; the defaults are what is left."""
-    total = dict.fromkeys(["naive", "exact", "forward only", "forward only, early exit"], 0.0)
+    total = dict.fromkeys(["naive", "exact", "recalibrated", "forward only", "forward only, early exit"], 0.0)
     for trial in load_study(STUDY, SIDES["paper"]).trials:
-        store = Place(str(folder), "paper", EvaluatorsSpec(), 0, "cpu", None).store(trial)
+        folder, place = place_of(out, "paper", trial)
+        store = place.store(trial)
         baseline = Baseline.read(folder / "baselines" / trial.baseline_key)
         if baseline is None or not store.num_committed() or trial.drop_bound is None:
             continue
         torch.set_num_threads(1)
         published = Workload.of(trial, folder / "baselines" / trial.baseline_key)
-        short = trial.finetune.model_copy(update={"before_reward": FinetuneLength(steps=0)})
+        on_cpu, naive = EvaluatorsSpec(device="cpu"), EvaluatorsSpec(device="cpu", engine="naive")
+        short = replace(
+            published, finetune=trial.finetune.model_copy(update={"before_reward": FinetuneLength(steps=0)})
+        )
+        fast = replace(published, fidelity=load_study(STUDY, SIDES["fast"]).trials[0].fidelity)
         engines: dict[str, tuple[Engine, float | None]] = {
-            "naive": (open_engine(published, "cpu", EvaluatorsSpec(device="cpu", engine="naive")), None),
-            "exact": (open_engine(published, "cpu", EvaluatorsSpec(device="cpu")), None),
-            "forward only": (
-                open_engine(replace(published, finetune=short), "cpu", EvaluatorsSpec(device="cpu")),
-                None,
-            ),
+            "naive": (open_engine(published, "cpu", naive), None),
+            "exact": (open_engine(published, "cpu", on_cpu), None),
+            "recalibrated": (open_engine(fast, "cpu", on_cpu), None),
+            "forward only": (open_engine(short, "cpu", on_cpu), None),
         }
         engines["forward only, early exit"] = (engines["forward only"][0], baseline.val_score - 2 * trial.drop_bound)
         state = State.baseline(trial.baseline_key)
@@ -151,18 +166,17 @@ def factors(folder: Path, number: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["run", "compare", "factors"])
-    parser.add_argument("side", nargs="?", choices=[*SIDES], default="ours")
+    parser.add_argument("side", nargs="?", choices=[*SIDES], default="fast")
     parser.add_argument("--out", type=Path, default=Path("results/cost_to_solution"))
     parser.add_argument("--seed", type=int)
     parser.add_argument("--candidates", type=int, default=4, help="of a layer, for `factors`")
     given = parser.parse_args()
-    folders = {side: given.out / side for side in SIDES}
     if given.what == "run":
-        run(given.side, folders[given.side], given.seed)
+        run(given.side, given.out, given.seed)
     elif given.what == "compare":
-        compare(folders)
+        compare(given.out, given.side)
     else:
-        factors(folders["paper"], given.candidates)
+        factors(given.out, given.candidates)
 
 
 if __name__ == "__main__":

@@ -173,8 +173,8 @@ class StudySpec(Settings):
     """Name of the results folder: letters, digits, ``_``, ``-`` and ``.``"""
     description: str = ""
     """Shown in the report."""
-    preset: Literal["default", "paper"] = "default"
-    """``paper`` pins the published setting."""
+    preset: Literal["default", "fast", "paper"] = "default"
+    """``paper`` pins the published setting; ``fast`` scores candidates approximately and asks for fewer of them."""
     evaluators: EvaluatorsSpec = EvaluatorsSpec()
     keep_models: Literal["best", "front", "all"] = "all"
     """Whose network stays on disk when the study has ended, by model and data set: of the trial with the fewest

@@ -128,6 +128,15 @@ def test_preset_paper_pins_the_published_setting(tmp_path: Path) -> None:
     assert trial.fidelity_name == "finetune=1 epochs"
 
 
+def test_preset_fast_scores_approximately_and_asks_for_less(tmp_path: Path) -> None:
+    trial, usual = (only_trial(tmp_path, f"{HEAD}drop_bound: 2\npreset: {preset}\n") for preset in ("fast", "default"))
+    assert trial.fidelity_name == "recalibrate=2 batches"
+    assert trial.method.settings == {**usual.method.settings, "min_updates": 5, "max_updates": 10}
+    assert trial.finetune == usual.finetune
+    own = only_trial(tmp_path, f"{HEAD}drop_bound: 2\npreset: fast\nfidelity: {{finetune: full}}\n")
+    assert own.fidelity.is_full
+
+
 def test_the_file_wins_over_its_preset(tmp_path: Path) -> None:
     text = f"{HEAD}drop_bound: 2\npreset: paper\nmethod: {{name: agent, max_updates: 50}}\n"
     trial = only_trial(
