@@ -108,11 +108,9 @@ def compare(out: Path, side: str) -> None:
             continue
         theirs, taken, reached = steps(folders[0], paper), steps(folders[1], ours), rows[0]["pruning_ratio"]
         done = next((step for step in taken if step.pruning_ratio >= reached), None)
-        print(f"seed {paper.seed}: published {theirs[-1].processor_s:.0f} s and "
-              f"{rows[0]['num_candidates']:,} candidates for {reached:.1%}, test drop {rows[0]['test_score_drop']:+.2f}; "
-              f"{side} ends at {rows[1]['pruning_ratio']:.1%}, "
-              f"{rows[1]['test_score_drop']:+.2f}, after {taken[-1].processor_s:.0f} s "
-              f"and {rows[1]['num_candidates']:,} candidates")  # fmt: skip
+        for name, found, at in (("paper", rows[0], theirs), (side, rows[1], taken)):
+            print(f"seed {paper.seed}: {name} {at[-1].processor_s:.0f} s, {found['num_candidates']:,} candidates, "
+                  f"{found['pruning_ratio']:.1%} pruned, test drop {found['test_score_drop']:+.2f}")  # fmt: skip
         if done is None:
             print(f"seed {paper.seed}: {side} never reaches {reached:.1%}")
             continue

@@ -37,15 +37,18 @@ from raprune.study.parts import EvaluatorsSpec, FinetuneLength
 from raprune.workload import Baseline, Workload
 
 STUDY = Path(__file__).with_name("fidelities.yaml")
-FIDELITIES: Sequence[dict[str, Any]] = (
+FIDELITIES: Sequence[dict[str, Any] | None] = (
     {"val_images": 125},
     {"finetune_steps": 5},
     {"finetune": "suffix"},
     {"finetune": "suffix", "finetune_steps": 5},
     {"finetune": "recalibrate"},
+    {"finetune": "recalibrate", "recalibration_batches": 2},
     {"racing": 2.0},
     {"finetune": "suffix", "val_images": 250, "racing": 2.0},
+    None,
 )
+"""``None`` is no fine-tune at all before the reward."""
 STEPS = 20
 
 
@@ -86,7 +89,7 @@ def main() -> None:
             committed(some, full[layer], full[layer], scale) - committed(some, found[layer], full[layer], scale)
             for layer, some in masks.items()
         ]
-        name = FidelitySpec(**fidelity).name(f"finetune={STEPS} steps")
+        name = "forward only" if fidelity is None else FidelitySpec(**fidelity).name(f"finetune={STEPS} steps")
         saved = seconds / sum(of_layer.seconds for of_layer in found.values())
         print(
             f"{name:52s}{statistics.fmean(taus):6.2f}{' '.join(f'{tau:.2f}' for tau in taus):>20s}"
@@ -95,7 +98,10 @@ def main() -> None:
         )
 
 
-def engine_of(workload: Workload, fidelity: dict[str, Any]) -> Engine:
+def engine_of(workload: Workload, fidelity: dict[str, Any] | None) -> Engine:
+    if fidelity is None:
+        none = workload.finetune.model_copy(update={"before_reward": FinetuneLength(steps=0)})
+        return open_engine(replace(workload, finetune=none), "cpu", EvaluatorsSpec())
     return open_engine(replace(workload, fidelity=FidelitySpec(**fidelity)), "cpu", EvaluatorsSpec())
 
 
