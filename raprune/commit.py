@@ -20,7 +20,9 @@ from raprune.evaluating import Evaluator
 from raprune.graph import Graph
 from raprune.masks import pack
 from raprune.state import State
+from raprune.study.fidelity import FidelitySpec
 
+FULL = FidelitySpec()
 MAX_MASKS = 4
 """Masks tried before the layer stays whole; each costs a fine-tune."""
 MAX_BISECTED = 6
@@ -49,13 +51,14 @@ def commit_within_bound(
     scale: Scale,
     val_score: float,
     round_up: Callable[[Tensor], Tensor] = torch.clone,
-    full_fidelity: bool = True,
+    fidelity: FidelitySpec = FULL,
 ) -> Committed:
     """The first state within the bound; ``val_score`` is the score of the state before the layer was cut.
 
-    ``round_up`` adds filters to every mask before it is tried. ``full_fidelity``: the candidates' scores are exact;
-    where they are not, nothing is taken from them but the masks and their order.
+    ``round_up`` adds filters to every mask before it is tried. Where the candidates' scores are not exact by their
+    ``fidelity``, nothing is taken from them but the masks and their order.
     """
+    full_fidelity = fidelity.is_full
     parent, layer = candidates.state, candidates.layer
     whole = torch.ones_like(decided)
     if round_up(decided).all():
@@ -66,7 +69,7 @@ def commit_within_bound(
         cut = parent.cut(graph, layer, mask)
         known = candidates.score_of(mask) if full_fidelity else None
         pruned = evaluator.measure(cut, "val") if known is None else known
-        for state in _weights(evaluator, cut, parent):
+        for state in _weights(evaluator, parent, cut, layer, mask, fidelity):
             score = evaluator.measure(state, "val")
             if scale.feasible(score):
                 return Committed(state, mask, pruned, score, num_decided)
@@ -118,10 +121,17 @@ def _distinct(masks: Iterable[Tensor], round_up: Callable[[Tensor], Tensor]) -> 
     return list(found.values())
 
 
-def _weights(evaluator: Evaluator, cut: State, parent: State) -> Iterator[State]:
-    """After the committed fine-tune; then as the candidate is measured at full fidelity."""
-    finetuned = evaluator.finetune(cut, "commit", cut.version)
-    if finetuned.version != cut.version:
+def _weights(
+    evaluator: Evaluator, parent: State, cut: State, layer: str, mask: Tensor, fidelity: FidelitySpec
+) -> Iterator[State]:
+    """After the committed fine-tune; then as the candidate is, in full, or exactly as it was recalibrated.
+
+    A cut network whose norms are those of the whole one is far from what was scored: recalibrated candidates are
+    fine-tuned as they were scored.
+    """
+    recalibrated = fidelity.finetune == "recalibrate"
+    start = evaluator.candidate(parent, layer, mask) if recalibrated else cut
+    finetuned = evaluator.finetune(start, "commit", cut.version)
+    if finetuned.version != start.version:
         yield finetuned
-    rewarded = evaluator.finetune(cut, "reward", parent.version)
-    yield cut if rewarded.version == cut.version else rewarded
+    yield start if recalibrated else evaluator.candidate(parent, layer, mask)

@@ -12,7 +12,7 @@ from raprune.lowrank.factor import Factor
 from raprune.scoring import Scored, Tally
 from raprune.state import State
 
-Purpose = Literal["reward", "commit", "final"]
+Purpose = Literal["commit", "final"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,9 @@ class Evaluator(Protocol):
 
         ``starts`` says how far each mask was scored before; none of them may decide ``lowest`` already.
         """
+
+    def candidate(self, state: State, layer: str, mask: Tensor) -> State:
+        """``state`` with ``layer`` cut to ``mask``, fine-tuned before the reward or recalibrated as candidates are."""
 
     def finetune(self, state: State, purpose: Purpose, seeded_by: str) -> State:
         """``state`` after the study's fine-tune for ``purpose``; ``seeded_by`` is the version of a state."""

@@ -174,7 +174,7 @@ class _Trial:
             decision, cut_short = self._decide(view, candidates, rng)
             committed = commit_within_bound(
                 self.evaluator, self.graph, candidates, decision.keep_mask, self.scale, val_score,
-                lambda mask: round_up(mask, self.trial.round_to, view.weights_NM), self.trial.fidelity.is_full,
+                lambda mask: round_up(mask, self.trial.round_to, view.weights_NM), self.trial.fidelity,
             )  # fmt: skip
         if not cut_short:
             self.snapshots.save(step, committed.state, decision.agent_state)

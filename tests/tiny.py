@@ -135,6 +135,9 @@ class EngineEvaluator:
         pairs = zip(masks, starts or [None] * len(masks), strict=True)
         return [EvaluatedMask(self.engine.evaluate(state, layer, mask, lowest, s), "here") for mask, s in pairs]
 
+    def candidate(self, state: State, layer: str, mask: Tensor) -> State:
+        return self.engine.candidate(state, layer, mask)
+
     def finetune(self, state: State, purpose: Purpose, seeded_by: str) -> State:
         return self.engine.finetune(state, purpose, seeded_by)
 

@@ -16,7 +16,7 @@ from functools import partial
 from itertools import islice
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 
 from raprune.engine.exact import Batches, ExactEngine
 from raprune.engine.prefix import Store
@@ -25,7 +25,6 @@ from raprune.engine.racing import Race, image_scores
 from raprune.engine.split import Crossing
 from raprune.engine.suffix import Below, above, below, narrowed, recalibrate
 from raprune.errors import InputError
-from raprune.evaluating import Purpose
 from raprune.masks import check_keep_mask
 from raprune.scoring import Scored, Tally, advance
 from raprune.seeds import seed_for
@@ -75,20 +74,12 @@ class ApproximateEngine(ExactEngine):
             tally = self._tally(state, batches, lowest, tally)
         return Scored(tally.score(lowest), tally.num_images - first, time.perf_counter() - began, tally)
 
-    def finetune(self, state: State, purpose: Purpose, seeded_by: str) -> State:
-        """As the contract says; with ``recalibrate`` it starts from norms measured anew, as its candidates were scored.
-
-        A cut network whose norms are those of the whole one is far from what was scored, and a short fine-tune does not
-        bring them along.
-        """
-        if self.fidelity.finetune == "recalibrate" and purpose != "final":
-            network, number = self.build(state), self.fidelity.recalibration_batches
-            seed = seed_for(self.workload.data_seed, seeded_by, "recalibrate")
-            dtype = next(network.parameters()).dtype
-            batches = train_batches(self.splits, self.workload.recipe.batch_size, number, seed, dtype)
-            recalibrate(network, ((images,) for images, _ in batches))
-            state = state.trained(network.state_dict())
-        return super().finetune(state, purpose, seeded_by)
+    def candidate(self, state: State, layer: str, mask: Tensor) -> State:
+        """As the contract says: recalibrated exactly as it was scored, fine-tuned in full."""
+        if self.fidelity.finetune != "recalibrate":
+            return super().candidate(state, layer, mask)
+        network, _ = self._recalibrated(state, layer, mask)
+        return state.cut(self.graph, layer, mask).trained(network.state_dict())
 
     def _tally(self, state: State, batches: Batches, lowest: float | None, tally: Tally | None) -> Tally:
         parent, z = self._parent(state), self.fidelity.racing
@@ -118,19 +109,35 @@ class ApproximateEngine(ExactEngine):
 
     def _above(self, state: State, layer: str, mask: Tensor, first: int) -> Batches:
         """With the part above the layer trained or recalibrated, on what the part below gives, which stays."""
-        network = self.build(state.cut(self.graph, layer, mask))
-        assert isinstance(network, fx.GraphModule)
-        part, of_state = above(network, self.graph, layer), self._below(state, layer)
-        indices, seed = of_state.indices(mask), seed_for(self.workload.data_seed, state.version, "reward")
+        of_state = self._below(state, layer)
+        indices = of_state.indices(mask)
         if self.fidelity.finetune == "recalibrate":
-            some = self._train_values(state, of_state, seed, self.fidelity.recalibration_batches)
-            recalibrate(part, (narrowed(values, indices, copies=True) for values, _ in some))
+            _, part = self._recalibrated(state, layer, mask)
         else:
+            part, seed = self._part(state, layer, mask)[1], self._reward_seed(state)
             steps = self._reward_steps()
             all_steps = self._train_values(state, of_state, seed, steps)
             batches = ((narrowed(values, indices, copies=True), labels) for values, labels in all_steps)
             train_on(part, batches, self.score, self.workload.recipe, steps, seed)
         return self._scored_above(part, state, of_state, indices, first)
+
+    def _recalibrated(self, state: State, layer: str, mask: Tensor) -> tuple[nn.Module, fx.GraphModule]:
+        """A candidate's network, the norms above the layer measured anew, and its part above."""
+        network, part = self._part(state, layer, mask)
+        of_state, number = self._below(state, layer), self.fidelity.recalibration_batches
+        some = self._train_values(state, of_state, self._reward_seed(state), number)
+        indices = of_state.indices(mask)
+        recalibrate(part, (narrowed(values, indices, copies=True) for values, _ in some))
+        return network, part
+
+    def _part(self, state: State, layer: str, mask: Tensor) -> tuple[nn.Module, fx.GraphModule]:
+        """A candidate's network, and what of it reads the layer: the same modules."""
+        network = self.build(state.cut(self.graph, layer, mask))
+        assert isinstance(network, fx.GraphModule)
+        return network, above(network, self.graph, layer)
+
+    def _reward_seed(self, state: State) -> int:
+        return seed_for(self.workload.data_seed, state.version, "reward")
 
     def _scored_above(
         self, part: fx.GraphModule, state: State, of_state: Below, indices: list[Tensor | None], first: int

@@ -104,14 +104,24 @@ class Engine(ABC):
         tensors = state.tensors(self.graph, self.weights)
         return channels_last(build(self.traced, state.keep_masks(), tensors, state.factors)).eval()
 
-    def finetune(self, state: State, purpose: Purpose, seeded_by: str) -> State:
-        """``state`` after the fine-tune for ``purpose``: of a candidate, after a layer, or at the end.
+    def candidate(self, state: State, layer: str, mask: Tensor) -> State:
+        """``state`` with ``layer`` cut to ``mask`` after the fine-tune before the reward.
 
-        Its draws depend on the data seed, ``purpose`` and ``seeded_by`` (the version of a state): candidates are
-        seeded by the state they were cut from, all alike (common random numbers). No steps give the same state back.
+        Candidates are seeded by the state they were cut from, all alike (common random numbers).
+        """
+        cut = state.cut(self.graph, layer, mask)
+        return self._trained(cut, self.workload.finetune.before_reward, "reward", state.version)
+
+    def finetune(self, state: State, purpose: Purpose, seeded_by: str) -> State:
+        """``state`` after the fine-tune for ``purpose``: after a layer, or at the end.
+
+        Its draws depend on the data seed, ``purpose`` and ``seeded_by`` (the version of a state). No steps give the
+        same state back.
         """
         lengths = self.workload.finetune
-        length = {"reward": lengths.before_reward, "commit": lengths.after_layer, "final": lengths.at_end}[purpose]
+        return self._trained(state, lengths.after_layer if purpose == "commit" else lengths.at_end, purpose, seeded_by)
+
+    def _trained(self, state: State, length: FinetuneLength, purpose: str, seeded_by: str) -> State:
         num_steps = self._num_steps(length)
         if num_steps == 0:
             return state
@@ -119,7 +129,7 @@ class Engine(ABC):
         self._train(network, num_steps, seeded_by, purpose)
         return state.trained(network.state_dict())
 
-    def _train(self, network: nn.Module, num_steps: int, seeded_by: str, purpose: Purpose) -> None:
+    def _train(self, network: nn.Module, num_steps: int, seeded_by: str, purpose: str) -> None:
         seed = seed_for(self.workload.data_seed, seeded_by, purpose)
         train(network, self.splits, self.score, self.workload.recipe, num_steps, seed)
 

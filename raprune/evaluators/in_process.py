@@ -46,6 +46,9 @@ class InProcess:
         found = self.engine.evaluate_many(state, layer, masks, lowest, starts or [None] * len(masks))
         return [EvaluatedMask(scored, self.name) for scored in found]
 
+    def candidate(self, state: State, layer: str, mask: Tensor) -> State:
+        return self.engine.candidate(state, layer, mask)
+
     def finetune(self, state: State, purpose: Purpose, seeded_by: str) -> State:
         return self.engine.finetune(state, purpose, seeded_by)
 

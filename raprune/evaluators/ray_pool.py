@@ -109,6 +109,9 @@ class EvaluatorProcess:
         found = engine.evaluate_many(state, layer, masks, lowest, starts)
         return [EvaluatedMask(scored, self.name) for scored in found]
 
+    def candidate(self, workload: Workload, version: str, ref: list[Any], layer: str, mask: bytes) -> list[State]:
+        return [self._engine(workload).candidate(self._state(version, ref), layer, unpack(mask))]
+
     def finetune(
         self, workload: Workload, version: str, ref: list[Any], purpose: Purpose, seeded_by: str
     ) -> list[State]:
@@ -184,6 +187,9 @@ class RayPool:
         results: list[EvaluatedMask] = self.dispatcher.run(calls, submit, f"scoring masks of {layer}")
         self._mask_s = sum(r.scored.seconds for r in results) / len(results)
         return results
+
+    def candidate(self, state: State, layer: str, mask: Tensor) -> State:
+        return _copied(self._one("candidate", state, layer, pack(mask)))
 
     def finetune(self, state: State, purpose: Purpose, seeded_by: str) -> State:
         return _copied(self._one("finetune", state, purpose, seeded_by))

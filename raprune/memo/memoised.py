@@ -48,6 +48,9 @@ class Memoised:
             self.memo.add({key: known[key] for key in scored})
         return [scored.pop(key) if key in scored else _remembered(known[key], lowest) for key in keys]
 
+    def candidate(self, state: State, layer: str, mask: Tensor) -> State:
+        return self.evaluator.candidate(state, layer, mask)
+
     def finetune(self, state: State, purpose: Purpose, seeded_by: str) -> State:
         return self.evaluator.finetune(state, purpose, seeded_by)
 

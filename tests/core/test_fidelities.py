@@ -153,7 +153,7 @@ def test_fewer_steps_are_those_of_a_shorter_finetune() -> None:
     found = approximate(full, finetune_steps=2).evaluate(BASE, "features.10", mask, None)
     assert found.tally == short.evaluate(BASE, "features.10", mask, None).tally
     trained = [
-        engine.finetune(BASE, "reward", "seed").version for engine in (full, approximate(full, finetune_steps=2))
+        engine.candidate(BASE, "features.10", mask).version for engine in (full, approximate(full, finetune_steps=2))
     ]
     assert trained[0] == trained[1] != BASE.version  # a state's fine-tune is the full one
 
@@ -282,7 +282,7 @@ def test_what_is_committed_is_measured_in_full(trained: Trained) -> None:
     evaluations = candidates([hopeless, harmless])
     assert all(evaluation.feasible for evaluation in evaluations)
     found = commit_within_bound(
-        candidates.evaluator, full.graph, candidates, hopeless, scale, scale.baseline_score, full_fidelity=False
+        candidates.evaluator, full.graph, candidates, hopeless, scale, scale.baseline_score, fidelity=engine.fidelity
     )
     assert torch.equal(found.keep_mask, harmless)
     assert scale.feasible(full.measure(found.state, "val"))

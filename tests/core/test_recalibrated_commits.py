@@ -9,40 +9,69 @@ import pytest
 import torch
 from torch import nn
 
-from raprune.commit import MAX_BISECTED, Committed, _bisected
+from raprune.candidates import Candidates, Scale
+from raprune.commit import MAX_BISECTED, Committed, _bisected, commit_within_bound
 from raprune.engine.approximate import ApproximateEngine
 from raprune.evaluating import Purpose
 from raprune.launch import run_study
+from raprune.registry import REWARDS
 from raprune.results import read_study
 from raprune.state import State
 from raprune.study import load_study
 from raprune.study.fidelity import FidelitySpec
 from tests.launch.runs import Watch
-from tests.tiny import Trained, engine_of, write_study
+from tests.tiny import EngineEvaluator, Trained, engine_of, write_study
 
 BASE, LAYER = State.baseline("baseline"), "features.10"
-PURPOSES: tuple[Purpose, ...] = ("reward", "commit")
 
 
-def test_a_commit_starts_from_recalibrated_norms(trained: Trained) -> None:
+def test_a_candidate_is_what_was_scored(trained: Trained) -> None:
+    engine = recalibrating(trained)
+    group = engine.graph.group(LAYER)
+    for mask in (torch.arange(group.num_filters) % step == 0 for step in (2, 3, 8)):
+        scored = engine.evaluate(BASE, LAYER, mask, None).score
+        found = engine.candidate(BASE, LAYER, mask)
+        assert engine.measure(found, "val") == scored
+        assert engine.candidate(BASE, LAYER, mask).version == found.version
+        cut = BASE.cut(engine.graph, LAYER, mask)
+        assert scored != engine.measure(cut, "val")
+        before, after = engine.build(cut), engine.build(found)
+        for name, value in after.named_parameters():  # nothing but the norms' statistics changes
+            assert torch.equal(value, before.get_parameter(name)), name
+        norms = [name for name, module in before.named_modules() if isinstance(module, nn.BatchNorm2d)]
+        same = [torch.equal(*(n.get_buffer(f"{name}.running_mean") for n in (before, after))) for name in norms]
+        assert same == [True] * sum(same) + [False] * (len(norms) - sum(same))  # those below the layer stay
+        assert 0 < sum(same) < len(norms)
+
+
+def test_what_was_scored_is_committed_where_the_finetune_fails(trained: Trained) -> None:
+    """So a layer is never left whole for want of a fine-tune that brings its best candidate within the bound."""
+    engine = recalibrating(trained)
+    mask = torch.arange(engine.graph.group(LAYER).num_filters) % 3 == 0
+    score = engine.evaluate(BASE, LAYER, mask, None).score
+    assert score is not None
+    scale = Scale(score + 1.0, 1.0, REWARDS.build("bounded_log", {"floor": -1.0}))
+    candidates = Candidates(Ruinous(engine), BASE, LAYER, mask.numel(), scale, lambda _: None)
+    candidates([mask])
+    found = commit_within_bound(
+        candidates.evaluator, engine.graph, candidates, mask, scale, 0.0, fidelity=engine.fidelity
+    )
+    assert torch.equal(found.keep_mask, mask)
+    assert found.finetuned_val_score == score
+    assert found.state.version == engine.candidate(BASE, LAYER, mask).version
+
+
+class Ruinous(EngineEvaluator):
+    """Its fine-tunes lose everything, from what they were given: it notes that."""
+
+    def finetune(self, state: State, purpose: Purpose, seeded_by: str) -> State:
+        assert state.arrays, "a fine-tune starts from the recalibrated candidate"
+        return state.trained({name: torch.zeros_like(t) for name, t in self.engine.build(state).state_dict().items()})
+
+
+def recalibrating(trained: Trained) -> ApproximateEngine:
     full = engine_of(trained.network, trained.splits)
-    engine = ApproximateEngine(replace(full.workload, fidelity=FidelitySpec(finetune="recalibrate")), "cpu", 0.0)
-    mask = torch.arange(engine.graph.group(LAYER).num_filters) % 8 == 0
-    cut = BASE.cut(engine.graph, LAYER, mask)
-    before = engine.build(cut)
-    norms = [name for name, module in before.named_modules() if isinstance(module, nn.BatchNorm2d)]
-    scored = engine.build(engine.finetune(cut, "reward", BASE.version))
-    for name, value in scored.named_parameters():  # no steps: nothing but the norms' statistics changes
-        assert torch.equal(value, before.get_parameter(name)), name
-    for purpose in PURPOSES:
-        found = engine.finetune(cut, purpose, BASE.version)
-        after = engine.build(found)
-        for name in norms:
-            buffer = f"{name}.running_mean"
-            assert not torch.equal(after.get_buffer(buffer), before.get_buffer(buffer)), name
-        assert engine.measure(found, "val") > engine.measure(cut, "val")
-        assert engine.finetune(cut, purpose, BASE.version).version == found.version
-    assert engine.finetune(cut, "final", BASE.version).version == full.finetune(cut, "final", BASE.version).version
+    return ApproximateEngine(replace(full.workload, fidelity=FidelitySpec(finetune="recalibrate")), "cpu", 0.0)
 
 
 @pytest.mark.parametrize("least", [4, 13, 20, 29, 30])
