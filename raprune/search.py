@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from torch import Tensor
@@ -36,6 +37,13 @@ def trim(mask: Tensor, ranking: Sequence[int], evaluate: Evaluate) -> Tensor:
             if not evaluate([mask.clone()])[0].feasible:
                 mask[filter_index] = True
     return mask
+
+
+def geometric(num_filters: int) -> list[int]:
+    """Numbers of filters to keep, each about 1.4 times fewer than the one before, down to one."""
+    number = round(2 * math.log2(num_filters))
+    numbers = [round(num_filters * 2 ** (-step / 2)) for step in range(1, number + 1)]
+    return sorted(set(numbers) - {num_filters}, reverse=True)
 
 
 def bisection_steps(num_filters: int) -> int:

@@ -29,9 +29,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from raprune.deciding import Asked, Decision, Evaluate, Evaluation, LayerView
-from raprune.masks import pruning_ratio
+from raprune.masks import keep_first, pruning_ratio
 from raprune.registry import METHODS, Settings
-from raprune.search import bisection_steps, fewest_bisection_steps, smallest_feasible, trim
+from raprune.search import bisection_steps, fewest_bisection_steps, geometric, smallest_feasible, trim
 
 
 class AgentSettings(Settings):
@@ -53,8 +53,9 @@ class AgentSettings(Settings):
     """Of every filter before the first update, the magnitude prior aside."""
     magnitude_prior: float = Field(default=3.0, ge=0)
     """Logits by which the filter of largest L1 norm starts above the one of the smallest."""
-    decision: Literal["bound", "reward"] = "bound"
-    """``bound``: fewest filters within the drop bound; ``reward``: highest reward seen."""
+    decision: Literal["bound", "reward", "ranked_reward"] = "bound"
+    """``bound``: fewest filters within the drop bound; ``reward``: highest reward seen; ``ranked_reward``: the same,
+    after the likeliest N/1.4, N/2, N/2.8, N/4 ... of N filters were scored as well."""
     trim: bool = True
     """With ``decision: bound``: after the bisection, prune each single filter whose removal stays within the bound."""
     max_columns: int = Field(default=64, ge=2)
@@ -168,6 +169,9 @@ class Agent:
         updates = (min(s.min_updates, s.max_updates), s.max_updates)
         if s.decision == "reward":
             return Asked(s.masks_per_update, updates, (1, 1))
+        if s.decision == "ranked_reward":
+            number = len(geometric(num_filters))
+            return Asked(s.masks_per_update, updates, (number, number))
         most = bisection_steps(num_filters) + (num_filters if s.trim else 0)
         return Asked(s.masks_per_update, updates, (fewest_bisection_steps(num_filters), most))
 
@@ -215,14 +219,15 @@ class Agent:
         return seen
 
     def _decide(self, logits_N: Tensor, seen: list[tuple[Tensor, Evaluation]], evaluate: Evaluate) -> Tensor:
-        likely = logits_N > 0
-        if not likely.any():
-            likely[int(logits_N.argmax())] = True
-        if self.settings.decision == "reward":
-            seen = [*seen, (likely, evaluate([likely])[0])]
-            best = max((pair for pair in seen if pair[1].feasible), key=lambda pair: pair[1].reward, default=None)
-            return best[0] if best is not None and best[1].reward > 0 else torch.ones_like(likely)
         ranking = [int(i) for i in logits_N.argsort(descending=True, stable=True)]
+        if self.settings.decision != "bound":
+            numbers = [max(1, int((logits_N > 0).sum()))]
+            if self.settings.decision == "ranked_reward":
+                numbers = geometric(len(ranking))
+            masks = [keep_first(ranking, number) for number in numbers]
+            seen = [*seen, *zip(masks, evaluate(masks), strict=True)] if masks else seen
+            best = max((pair for pair in seen if pair[1].feasible), key=lambda pair: pair[1].reward, default=None)
+            return best[0] if best is not None and best[1].reward > 0 else torch.ones(len(ranking), dtype=torch.bool)
         mask = smallest_feasible(ranking, evaluate)
         for sampled, evaluation in seen:
             if evaluation.feasible and pruning_ratio(sampled) > pruning_ratio(mask):
