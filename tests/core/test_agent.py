@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
-from raprune.deciding import LayerView
+from raprune.candidates import Scale
+from raprune.deciding import Evaluation, LayerView
 from raprune.measure import count_macs
 from raprune.methods.agent import (
     Agent,
@@ -19,6 +22,8 @@ from raprune.methods.agent import (
     reinforce_loss,
     sample_masks,
 )  # fmt: skip
+from raprune.registry import REWARDS
+from raprune.search import geometric
 from tests.tiny import Trained, candidates_of, engine_of, lively_vgg, own_labels, with_dead_filters
 
 
@@ -161,3 +166,38 @@ def test_fewer_updates_than_the_minimum_are_fewer_updates() -> None:
     view = LayerView("features.40", engine.weights["features.40.weight"].flatten(1))
     Agent(settings).decide(view, candidates, torch.Generator().manual_seed(1))
     assert len(candidates.update_rows) == 3
+
+
+class Recorded:
+    """A made-up layer: each pruned filter of even number costs nothing, each other one half a point of ten."""
+
+    def __init__(self, bound: float) -> None:
+        self.scale = Scale(100.0, bound, REWARDS.build("bounded_log", {"floor": -1.0}))
+        self.asked: list[tuple[torch.Tensor, bool, Evaluation]] = []
+
+    def __call__(self, masks, *, policy_entropy=None):  # type: ignore[no-untyped-def]
+        found = [self.scale.evaluation(100.0 - 0.5 * int((~mask[1::2]).sum()), mask) for mask in masks]
+        self.asked += [(m, policy_entropy is not None, e) for m, e in zip(masks, found, strict=True)]
+        return found
+
+
+def test_ranked_reward_takes_the_highest_reward_along_the_ranking() -> None:
+    settings = AgentSettings(min_updates=20, max_updates=20, magnitude_prior=0.0, decision="ranked_reward")
+    method, view, layer = Agent(settings), LayerView("x", torch.randn(32, 30)), Recorded(10.0)
+    found = method.decide(view, layer, torch.Generator().manual_seed(0)).keep_mask
+    searched = [mask for mask, learning, _ in layer.asked if not learning]
+    assert [int(mask.sum()) for mask in searched] == geometric(32) == [23, 16, 11, 8, 6, 4, 3, 2, 1]
+    assert all(not (short & ~long).any() for long, short in itertools.pairwise(searched))  # one ranking
+    best = max(layer.asked, key=lambda asked: asked[2].reward)
+    assert torch.equal(found, best[0])
+    assert not best[1]
+    assert len(layer.asked) == method.expected_candidates(32) == 20 * 5 + 9
+    assert method.asked(32).searched == (9, 9)
+
+
+def test_ranked_reward_keeps_all_where_nothing_is_within_the_bound() -> None:
+    settings = AgentSettings(min_updates=2, max_updates=2, decision="ranked_reward")
+    layer = Recorded(0.1)
+    layer.scale = replace(layer.scale, baseline_score=200.0)
+    assert Agent(settings).decide(LayerView("x", torch.randn(8, 30)), layer, torch.Generator()).keep_mask.all()
+    assert Agent(settings).decide(LayerView("x", torch.randn(1, 30)), layer, torch.Generator()).keep_mask.all()
