@@ -44,6 +44,7 @@ FIDELITIES: Sequence[dict[str, Any] | None] = (
     {"finetune": "suffix", "finetune_steps": 5},
     {"finetune": "recalibrate"},
     {"finetune": "recalibrate", "recalibration_batches": 2},
+    {"finetune": "recalibrate", "recalibration_batches": 2, "precision": "bfloat16"},
     {"racing": 2.0},
     {"finetune": "suffix", "val_images": 250, "racing": 2.0},
     None,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -85,17 +86,24 @@ class ApproximateEngine(ExactEngine):
         parent, z = self._parent(state), self.fidelity.racing
         race = None if z is None or parent.images is None else Race(z, parent.score, parent.images)
         whole, least = self.score.whole(self.splits.val.labels_B[self._order]).cpu(), float("inf")
-        for logits, labels in batches:
-            found = logits()
-            tally = advance(self.score, tally, found, labels, whole)
-            highest = tally.highest + parent.ahead
-            if race is not None:
-                least = min(least, race.bound(image_scores(self.score, found, labels)))
-            tally = replace(tally, highest=min(least, highest))
-            if tally.decides(lowest):
-                break
+        with self._precision():
+            for logits, labels in batches:
+                found = _at_least_single(logits())
+                tally = advance(self.score, tally, found, labels, whole)
+                highest = tally.highest + parent.ahead
+                if race is not None:
+                    least = min(least, race.bound(image_scores(self.score, found, labels)))
+                tally = replace(tally, highest=min(least, highest))
+                if tally.decides(lowest):
+                    break
         assert tally is not None
         return tally
+
+    def _precision(self) -> AbstractContextManager[None]:
+        """What candidates are scored under, the layers below the decided one included."""
+        if self.fidelity.precision == "full":
+            return nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16)
 
     def _candidate(self, state: State, layer: str, mask: Tensor, first: int) -> Batches:
         kind, steps = self.fidelity.finetune, self._reward_steps()
@@ -193,12 +201,19 @@ class ApproximateEngine(ExactEngine):
             return Parent(0.0, 0.0, None)
         val, forward = self.splits.val, self._forward(state)
         counts, images = [], []
-        for _, some in self._val_batches(0):
-            logits, labels = forward(self._input(val.images_BCHW[some])), val.labels_B[some]
-            counts.append(self.score.counts(logits, labels).cpu())
-            if self.fidelity.racing is not None:
-                images.append(image_scores(self.score, logits, labels))
+        with self._precision():
+            for _, some in self._val_batches(0):
+                logits = _at_least_single(forward(self._input(val.images_BCHW[some])))
+                labels = val.labels_B[some]
+                counts.append(self.score.counts(logits, labels).cpu())
+                if self.fidelity.racing is not None:
+                    images.append(image_scores(self.score, logits, labels))
         seen = self.score.value(torch.stack(counts).sum(0), self.score.whole(val.labels_B[self._order]).cpu())
         is_all = len(self._order) == len(val)
         score = seen if is_all else self.measure(state, "val")
         return Parent(score, score - seen, torch.cat(images) if images else None)
+
+
+def _at_least_single(logits: Tensor) -> Tensor:
+    """Scores are counted in single precision or better."""
+    return logits.float() if logits.dtype == torch.bfloat16 else logits

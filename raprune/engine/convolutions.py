@@ -67,7 +67,7 @@ class FusedConv:
     def __call__(self, images_BCHW: Tensor) -> Tensor:
         """(B, C, H, W) to (B, K, H', W')."""
         size = (images_BCHW.shape[2], images_BCHW.shape[3])
-        if images_BCHW.device.type == "cpu":
+        if images_BCHW.device.type == "cpu" and not torch.is_autocast_enabled("cpu"):  # their sums need full precision
             filters, channels = self.weight_KCRS.shape[:2]
             algorithm = self.geometry.algorithm(channels, filters, *size)
             if algorithm == "winograd":

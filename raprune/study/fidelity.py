@@ -24,6 +24,8 @@ class FidelitySpec(Settings):
     """``suffix`` trains only what lies above the decided layer, ``recalibrate`` only measures its batch norms anew."""
     recalibration_batches: int = Field(default=8, ge=1)
     """Training batches over which ``recalibrate`` averages the batch norms' statistics."""
+    precision: Literal["full", "bfloat16"] = "full"
+    """``bfloat16`` scores candidates under autocast; what is trained or recalibrated before stays in full."""
     racing: float | None = Field(default=None, gt=0)
     """Standard errors above the score seen so far that must lie below the reward's floor to stop; null for never."""
 
@@ -36,7 +38,8 @@ class FidelitySpec(Settings):
     @property
     def is_full(self) -> bool:
         """Whether nothing is approximate."""
-        return self.finetune == "full" and (self.val_images, self.finetune_steps, self.racing) == (None, None, None)
+        parts = (self.finetune, self.precision, self.val_images, self.finetune_steps, self.racing)
+        return parts == ("full", "full", None, None, None)
 
     def name(self, finetune: str) -> str:
         """All that is not full, and how candidates are fine-tuned; ``finetune`` is that at full fidelity, in words."""
@@ -49,6 +52,8 @@ class FidelitySpec(Settings):
             parts.append("suffix only")
         if self.val_images is not None:
             parts.append(f"{self.val_images} val images")
+        if self.precision != "full":
+            parts.append(self.precision)
         if self.racing is not None:
             parts.append(f"racing {self.racing:g}")
         return ", ".join(parts)
