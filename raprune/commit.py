@@ -82,11 +82,14 @@ def commit_within_bound(
     return found or Committed(parent, whole, val_score, val_score, whole.numel())
 
 
-def commit_as_given(evaluator: Evaluator, graph: Graph, state: State, layer: str, mask: Tensor) -> Committed:
-    """A matched trial's layer: cut, fine-tuned, committed whatever its score."""
+def commit_as_given(
+    evaluator: Evaluator, graph: Graph, state: State, layer: str, mask: Tensor, fidelity: FidelitySpec = FULL
+) -> Committed:
+    """A matched trial's layer: cut, fine-tuned as a searched one's is, committed whatever its score."""
     cut = state.cut(graph, layer, mask)
     pruned = evaluator.measure(cut, "val")
-    finetuned = evaluator.finetune(cut, "commit", cut.version)
+    start = evaluator.candidate(state, layer, mask) if fidelity.recalibrates else cut
+    finetuned = evaluator.finetune(start, "commit", cut.version)
     score = pruned if finetuned is cut else evaluator.measure(finetuned, "val")
     return Committed(finetuned, mask, pruned, score, int(mask.sum()))
 
@@ -129,9 +132,8 @@ def _weights(
     A cut network whose norms are those of the whole one is far from what was scored: recalibrated candidates are
     fine-tuned as they were scored.
     """
-    recalibrated = fidelity.finetune == "recalibrate"
-    start = evaluator.candidate(parent, layer, mask) if recalibrated else cut
+    start = evaluator.candidate(parent, layer, mask) if fidelity.recalibrates else cut
     finetuned = evaluator.finetune(start, "commit", cut.version)
     if finetuned.version != start.version:
         yield finetuned
-    yield start if recalibrated else evaluator.candidate(parent, layer, mask)
+    yield start if fidelity.recalibrates else evaluator.candidate(parent, layer, mask)

@@ -206,7 +206,8 @@ class _Trial:
         mask = keep_first(cast(RankedMethod, self.method).rank(view, rng), num_kept)
         if mask.all():
             return Decision(mask), Committed(state, mask, val_score, val_score, num_kept)
-        return Decision(mask), commit_as_given(self.evaluator, self.graph, state, view.layer, mask)
+        committed = commit_as_given(self.evaluator, self.graph, state, view.layer, mask, self.trial.fidelity)
+        return Decision(mask), committed
 
     def _tell_committed(self, step: int, num_layers: int, layer: str, committed: Committed) -> None:
         self.context.progress(

@@ -77,7 +77,7 @@ class ApproximateEngine(ExactEngine):
 
     def candidate(self, state: State, layer: str, mask: Tensor) -> State:
         """As the contract says: recalibrated exactly as it was scored, fine-tuned in full."""
-        if self.fidelity.finetune != "recalibrate":
+        if not self.fidelity.recalibrates:
             return super().candidate(state, layer, mask)
         network, _ = self._recalibrated(state, layer, mask)
         return state.cut(self.graph, layer, mask).trained(network.state_dict())
@@ -119,7 +119,7 @@ class ApproximateEngine(ExactEngine):
         """With the part above the layer trained or recalibrated, on what the part below gives, which stays."""
         of_state = self._below(state, layer)
         indices = of_state.indices(mask)
-        if self.fidelity.finetune == "recalibrate":
+        if self.fidelity.recalibrates:
             _, part = self._recalibrated(state, layer, mask)
         else:
             part, seed = self._part(state, layer, mask)[1], self._reward_seed(state)

@@ -62,7 +62,7 @@ class Steps:
         reward = finetune.before_reward.num_steps(epoch) if fidelity.finetune_steps is None else fidelity.finetune_steps
         trained = baseline.epochs * steps_per_epoch(num_train, baseline.batch_size)
         return cls(
-            trained if baseline.checkpoint is None else 0, 0 if fidelity.finetune == "recalibrate" else reward,
+            trained if baseline.checkpoint is None else 0, 0 if fidelity.recalibrates else reward,
             finetune.after_layer.num_steps(epoch), finetune.at_end.num_steps(epoch),
         )  # fmt: skip
 

@@ -31,7 +31,7 @@ class FidelitySpec(Settings):
 
     @model_validator(mode="after")
     def _no_steps_without_training(self) -> FidelitySpec:
-        if self.finetune == "recalibrate" and self.finetune_steps is not None:
+        if self.recalibrates and self.finetune_steps is not None:
             raise ValueError("must have no finetune_steps beside finetune: recalibrate, which takes none")
         return self
 
@@ -41,11 +41,16 @@ class FidelitySpec(Settings):
         parts = (self.finetune, self.precision, self.val_images, self.finetune_steps, self.racing)
         return parts == ("full", "full", None, None, None)
 
+    @property
+    def recalibrates(self) -> bool:
+        """Whether candidates have their batch norms measured anew, so that what is committed starts from those."""
+        return self.finetune == "recalibrate"
+
     def name(self, finetune: str) -> str:
         """All that is not full, and how candidates are fine-tuned; ``finetune`` is that at full fidelity, in words."""
         if self.finetune_steps is not None:
             finetune = f"finetune={self.finetune_steps} steps"
-        if self.finetune == "recalibrate":
+        if self.recalibrates:
             finetune = f"recalibrate={self.recalibration_batches} batches"
         parts = [finetune]
         if self.finetune == "suffix":

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from raprune.candidates import Candidates, Scale
-from raprune.commit import MAX_BISECTED, Committed, _bisected, commit_within_bound
+from raprune.commit import MAX_BISECTED, Committed, _bisected, commit_as_given, commit_within_bound
 from raprune.engine.approximate import ApproximateEngine
 from raprune.evaluating import Purpose
 from raprune.launch import run_study
@@ -59,6 +59,17 @@ def test_what_was_scored_is_committed_where_the_finetune_fails(trained: Trained)
     assert torch.equal(found.keep_mask, mask)
     assert found.finetuned_val_score == score
     assert found.state.version == engine.candidate(BASE, LAYER, mask).version
+
+
+def test_a_matched_layer_starts_from_recalibrated_norms_too(trained: Trained) -> None:
+    """The same fine-tune as the layer it is matched to: only the choice of filters differs."""
+    engine = recalibrating(trained)
+    mask = torch.arange(engine.graph.group(LAYER).num_filters) % 3 == 0
+    found = commit_as_given(EngineEvaluator(engine), engine.graph, BASE, LAYER, mask, engine.fidelity)
+    cut, candidate = BASE.cut(engine.graph, LAYER, mask), engine.candidate(BASE, LAYER, mask)
+    assert found.state.version == engine.finetune(candidate, "commit", cut.version).version
+    assert found.state.version != engine.finetune(cut, "commit", cut.version).version
+    assert found.finetuned_val_score == engine.measure(found.state, "val")
 
 
 class Ruinous(EngineEvaluator):
