@@ -1,13 +1,15 @@
 """How often float32 makes a smaller network answer otherwise than the masked one: ``python benchmarks/ties.py``.
 
-The distinct candidates that the trials of a study of ``studies/quickstart.yaml`` recorded (``--results``), each in the
-untouched baseline, on every validation image: predictions of the exact engine's forward against the naive engine's.
+The distinct candidates that the trials of studies of ``studies/quickstart.yaml`` recorded (``--results``, one or more
+folders), each in the untouched baseline, on the ``--images`` validation images that the baseline is least sure of:
+predictions of the exact engine's forward against the naive engine's.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -19,13 +21,14 @@ from raprune.engine import ExactEngine, NaiveEngine
 from raprune.engine.naive import mask_channels
 from raprune.state import State
 from raprune.study import load_study
+from raprune.study.fidelity import FidelitySpec
 from raprune.workload import Workload
 
 
-def distinct(folder: Path, at_most: int) -> list[tuple[str, torch.Tensor]]:
+def distinct(folders: Sequence[Path], at_most: int) -> list[tuple[str, torch.Tensor]]:
     """Layer and mask of the candidates of all trials, no two alike."""
     found: dict[tuple[str, tuple[bool, ...]], None] = {}
-    for file in sorted(folder.glob("trials/*/candidates-*.parquet")):
+    for file in sorted(file for folder in folders for file in folder.glob("trials/*/candidates-*.parquet")):
         table = pq.read_table(file, columns=["layer", "keep_mask"]).to_pydict()
         found |= {(n, tuple(m)): None for n, m in zip(table["layer"], table["keep_mask"], strict=True) if not all(m)}
     spread = torch.linspace(0, len(found) - 1, min(at_most, len(found))).round().int().tolist()
@@ -35,14 +38,18 @@ def distinct(folder: Path, at_most: int) -> list[tuple[str, torch.Tensor]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--results", type=Path, default=Path("results/quickstart"))
+    parser.add_argument("--results", type=Path, nargs="+", default=[Path("results/quickstart")])
     parser.add_argument("--candidates", type=int, default=10_000)
+    parser.add_argument("--images", type=int, default=100)
     given = parser.parse_args()
-    trial = load_study(given.results / "study.yaml").trials[0]
-    workload = Workload.of(trial, given.results / "baselines" / trial.baseline_key)
+    trials = [load_study(folder / "study.yaml").trials[0] for folder in given.results]
+    if len({trial.baseline_key for trial in trials}) > 1:
+        parser.error("the studies have different baselines")
+    trial = trials[0].model_copy(update={"fidelity": FidelitySpec()})
+    workload = Workload.of(trial, given.results[0] / "baselines" / trial.baseline_key)
     exact, naive = ExactEngine(workload), NaiveEngine(workload)
     state = State.baseline(trial.baseline_key)
-    val = exact.splits.val.images_BCHW
+    val = exact.splits.val.images_BCHW[exact._order[: given.images]]
     candidates = distinct(given.results, given.candidates)
     differing = predictions = 0
     widest = furthest = 0.0
