@@ -27,7 +27,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 PLUGIN_PRESETS: dict[str, dict[tuple[str, str], dict[str, Any]]] = {
     "default": {},
-    "fast": {("method", "agent"): {"min_updates": 5, "max_updates": 10, "decision": "ranked_reward"}},
+    "fast": {("method", "agent"): {"min_updates": 5, "max_updates": 15, "decision": "ranked_reward"}},
     "paper": {
         ("method", "agent"): {
             "masks_per_update": 5,
