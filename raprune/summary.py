@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ def facts_lines(plan: StudyPlan, facts: Mapping[str, Facts]) -> list[str]:
             f"{prunable} of {all_convs} convolutions can be pruned ({prunable / all_convs:.1%}; "
             "those that give the output are not counted)",
             *(f"  left whole: {conv} ({why})" for conv, why in fact.graph.whole.items()),
+            *_decided_lines([trial for trial in plan.trials if facts[facts_key(trial)] is fact]),
             f"{fact.num_train} training images, {fact.num_val} for validation, {test}",
         ]
         if fact.checkpoint_score is not None:
@@ -53,6 +54,17 @@ def facts_lines(plan: StudyPlan, facts: Mapping[str, Facts]) -> list[str]:
         if (step := trial.postprocess.low_rank) is not None:
             lines.append(low_rank_line(step, facts[facts_key(trial)].low_rank))
     return list(dict.fromkeys(lines))
+
+
+def _decided_lines(trials: Sequence[TrialSpec]) -> Iterator[str]:
+    """Which layers are decided, where a study does not decide all."""
+    chosen = {tuple(trial.layers) for trial in trials if trial.layers != "all"}
+    for layers in sorted(chosen)[:1] if len(chosen) == 1 else []:
+        yield f"{len(layers)} of them {'is' if len(layers) == 1 else 'are'} decided: {', '.join(layers)}"
+    if len(chosen) > 1:
+        sizes = sorted({len(layers) for layers in chosen})
+        number = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
+        yield f"{number} of them {'is' if number == '1' else 'are'} decided by a trial, {len(chosen)} choices in all"
 
 
 def _bound_line(trial: TrialSpec, fact: Facts) -> str:

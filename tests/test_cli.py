@@ -166,8 +166,16 @@ def test_list_shows_one_kind_with_defaults(run) -> None:
     assert "masks_per_update = 5  M: keep masks sampled" in out
     assert "trim = false" in out
     assert "match not set" in out
-    assert "decision = 'bound' (or 'reward')  bound: fewest filters" in out
+    assert "decision = 'bound' (or 'reward', 'ranked_reward')  bound: fewest filters" in out
     assert "vgg16" not in out
+
+
+def test_list_shows_what_a_preset_sets(run) -> None:
+    code, out, _ = run("list", "preset")
+    assert code == 0
+    assert "fast  Approximate scores" in out
+    assert "method agent: decision = 'ranked_reward'" in out
+    assert out.index("default") < out.index("fast") < out.index("paper")
 
 
 def test_version(run) -> None:

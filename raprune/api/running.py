@@ -81,6 +81,8 @@ def folder_for(out: str | Path | None) -> Path:
     """``out`` as a folder, made if need be; a new temporary one where there is none."""
     if out is None:
         return Path(tempfile.mkdtemp(prefix="raprune-"))
+    if not str(out).strip():
+        raise InputError("out: must name a folder; got ''")
     folder = Path(out)
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -105,12 +105,16 @@ def _ended(folder: Path, command: str) -> tuple[TrialStore, Mapping[str, Any]]:
     store = TrialStore(study_dir, str(json.loads(planned.read_text(encoding="utf-8"))["study"]), folder.name)
     row = store.trial_row()
     if row is None or row["macs"] is None:
-        status = "has not ended yet" if row is None else f"is {row['status']}"
+        go_on = f"go on with raprune study {study_dir / 'study.yaml'} --out {study_dir}"
+        if row is None:
+            raise InputError(f"trial {folder.name} has not ended yet, and has no network; {go_on}")
+        if row["status"] == "stopped":
+            raise InputError(
+                f"trial {folder.name} had not begun when the study was stopped, and has no network; {go_on} (where its "
+                "budget is spent, with a larger one: --set budget='{hours: 8}')"
+            )
         why = f" (see {folder / 'error.txt'})" if (folder / "error.txt").is_file() else ""
-        raise InputError(
-            f"trial {folder.name} {status}{why}: only a completed trial has a network; "
-            f"go on with raprune study {study_dir / 'study.yaml'} --out {study_dir}"
-        )
+        raise InputError(f"trial {folder.name} {row['status']}{why}, and has no network; {go_on}")
     return store, row
 
 

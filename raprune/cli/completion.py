@@ -10,7 +10,7 @@ from pathlib import Path
 
 from raprune.shipped import shipped_studies
 
-KINDS_LISTED = ("model", "dataset", "score", "method", "order", "reward", "evaluator", "study")
+KINDS_LISTED = ("model", "dataset", "score", "method", "order", "reward", "evaluator", "preset", "study")
 """What ``raprune list`` takes."""
 
 
@@ -21,7 +21,7 @@ def complete_study(incomplete: str) -> list[str]:
 
 
 def complete_kind(incomplete: str) -> list[str]:
-    """The kinds of plug-ins, and ``study``."""
+    """The kinds of plug-ins, ``preset`` and ``study``."""
     return _beginning(KINDS_LISTED, incomplete)
 
 

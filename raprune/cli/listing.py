@@ -34,6 +34,8 @@ def list_plugins(
         console.print(f"\n[bold]{name}[/bold]", highlight=False)
         if name == "study":
             _print_studies(console)
+        elif name == "preset":
+            _print_presets(console)
         else:
             _print_plugins(name, console)
 
@@ -46,6 +48,20 @@ def _print_plugins(kind: str, console: Console) -> None:
     for plugin in KINDS[kind]:
         console.print(f"  [cyan]{plugin.name}[/cyan]  {escape(plugin.summary)}", highlight=False, soft_wrap=True)
         for line in _settings_lines(plugin):
+            console.print(f"      {line}", style="dim", markup=False, highlight=False, soft_wrap=True)
+
+
+def _print_presets(console: Console) -> None:
+    """Each with what it sets under a study's own keys."""
+    from raprune.study.presets import ABOUT, PLUGIN_PRESETS, PRESETS
+    from raprune.study.wording import shown
+
+    for name, about in ABOUT.items():
+        console.print(f"  [cyan]{name}[/cyan]  {about}", highlight=False, soft_wrap=True)
+        own = [f"{key} = {shown(value)}" for key, value in PRESETS[name].items()]
+        for (kind, plugin), settings in PLUGIN_PRESETS[name].items():
+            own += [f"{kind} {plugin}: {key} = {shown(value)}" for key, value in settings.items()]
+        for line in own:
             console.print(f"      {line}", style="dim", markup=False, highlight=False, soft_wrap=True)
 
 

@@ -93,7 +93,7 @@ def check(
     ] = False,
     evaluators: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option("--evaluators", min=0, metavar="N", help="One more number of evaluators to estimate hours for."),
+        typer.Option("--evaluators", min=0, metavar="N", help="Estimate, and hours for N evaluators among the others."),
     ] = None,
 ) -> None:
     """Check a study without running it. Prints its trials, its data, what its drop bounds are in images."""

@@ -14,7 +14,7 @@ from raprune.errors import InputError
 from raprune.export import int8, onnx
 from raprune.export.checking import TOLERANCE, Difference, ExportError, Images, Measured, compare, parity, scores_of
 from raprune.export.formats import FORMATS
-from raprune.export.refusals import Refused
+from raprune.export.refusals import Refused, first_line
 from raprune.registry import nearest
 from raprune.results import finish
 
@@ -66,7 +66,7 @@ def export_trial(
     Raises :class:`InputError` for what was asked for wrongly, and :class:`ExportError` where the file's logits or
     decisions are not those of the network; then, as at any other failure, ``out`` is as it was.
     """
-    _check_request(format_name, out, quantised, force)
+    _check_request(format_name, folder, out, quantised, force)
     trial = open_trial(folder, "export")
     torch.set_num_threads(trial.scoring.threads)
     aside = out.with_name(f".{out.name}.{os.getpid()}")
@@ -77,6 +77,8 @@ def export_trial(
             os.replace(aside, float_file)
             exported = _quantise(trial, exported, float_file, aside, tell)
         finish(aside, out)
+    except OSError as error:
+        raise InputError(f"{out} cannot be written: {error.strerror or first_line(error)}") from error
     except Refused as error:
         raise InputError(f"trial {trial.store.folder.name} is not exported: {error}") from error
     finally:
@@ -85,19 +87,22 @@ def export_trial(
     return exported
 
 
-def _check_request(format_name: str, out: Path, quantised: bool, force: bool) -> None:
+def _check_request(format_name: str, folder: Path, out: Path, quantised: bool, force: bool) -> None:
     if format_name not in FORMATS:
         raise InputError(f"no format is called {format_name!r}{nearest(format_name, list(FORMATS))}")
     if quantised and format_name != "onnx":
-        raise InputError(f"--int8 is for --format onnx; {format_name} is written in the network's own precision")
+        raise InputError(f"int8 is for the format onnx; {format_name} is written in the network's own precision")
     if not out.parent.is_dir():
-        raise InputError(f"--out: {out.parent} is no folder")
+        raise InputError(f"{out.parent} is no folder: {out.name} cannot be written there")
     if not os.access(out.parent, os.W_OK):
-        raise InputError(f"--out: {out.parent} cannot be written to")
+        raise InputError(f"{out.parent} cannot be written to")
+    trials = folder.resolve().parent
+    if trials.name == "trials" and out.resolve().is_relative_to(trials):
+        raise InputError(f"{out} lies among the study's trials, whose files are its own; name a file elsewhere")
     if out.is_dir():
-        raise InputError(f"--out: {out} is a folder; name a file")
+        raise InputError(f"{out} is a folder; name a file")
     if out.exists() and not force:
-        raise InputError(f"--out: {out} is there already; --force replaces it")
+        raise InputError(f"{out} is there already; --force (in Python force=True) replaces it")
 
 
 def _write(trial: TrialNetworks, format_name: str, out: Path, aside: Path, tell: Tell) -> Exported:

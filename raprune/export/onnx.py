@@ -51,6 +51,8 @@ def write_onnx(network: fx.GraphModule, example_BCHW: Tensor, file: Path, any_ba
                     changed, (example_BCHW,), file, dynamo=True, verbose=False, external_data=False,
                     input_names=[INPUT], output_names=[OUTPUT], **options,
                 )  # fmt: skip
+        except OSError:  # of the file, not of the network
+            raise
         except Exception as error:  # whatever the exporter meets in a user's network
             raise Refused(f"the network cannot be exported to ONNX: {first_line(error)}") from error
         finally:

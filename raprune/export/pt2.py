@@ -33,6 +33,8 @@ def write(network: fx.GraphModule, example_BCHW: Tensor, plan: NetworkPlan, file
                     node.meta.pop("stack_trace", None)
                 with file.open("wb") as opened:
                     torch.export.save(program, opened, extra_files={PLAN_FILE: plan.model_dump_json()})
+        except OSError:  # of the file, not of the network
+            raise
         except Exception as error:  # whatever the exporter meets in a user's network
             raise Refused(f"torch.export does not take the network: {first_line(error)}") from error
 

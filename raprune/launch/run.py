@@ -135,7 +135,12 @@ def run_study(
         if not unfinished and not interrupted:
             gone = thin_out(list(stores.values()), plan.spec.keep_models)
             if gone:
-                watch.phase(f"keep_models {plan.spec.keep_models}: {len(gone)} networks removed, their rows stay")
+                what = (
+                    "1 network removed, its rows stay"
+                    if len(gone) == 1
+                    else f"{len(gone)} networks removed, their rows stay"
+                )
+                watch.phase(f"keep_models {plan.spec.keep_models}: {what}")
         return Outcome(statuses, interrupted, str(plan.spec.budget) if spent and not interrupted else None)
 
 

@@ -2,8 +2,9 @@
 
 ``default`` is what we found best (docs/decisions.md has the figures); ``paper`` is the setting of Huang, Zhou, You and
 Neumann (2018) as far as it is known (docs/decisions.md says which part), and is pinned in
-every study that reproduces it, so that better defaults never silently change it. ``fast`` prunes as far for a
-fraction of the time, by approximate scores: what is committed is measured in full under every preset.
+every study that reproduces it, so that better defaults never silently change it. ``fast`` takes a
+fraction of the time, by approximate scores and few updates; it stays away from the bound, where it may leave some of it
+unused. What is committed is measured in full under every preset.
 """
 
 from __future__ import annotations
@@ -18,6 +19,13 @@ COMMON: dict[str, Any] = {
 }
 """What a study need not name: ``reward: {floor: none}`` sets one thing of the reward that it would have anyway."""
 
+ABOUT = {
+    "default": "What we found best: exact scores, forward only, fewest filters within the bound.",
+    "fast": "Approximate scores, few updates, slack under the bound.",
+    "paper": "The setting of Huang, Zhou, You and Neumann (2018).",
+}
+"""preset -> what it is."""
+
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
     "fast": {"fidelity": {"finetune": "recalibrate", "recalibration_batches": 2}},
@@ -27,7 +35,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 PLUGIN_PRESETS: dict[str, dict[tuple[str, str], dict[str, Any]]] = {
     "default": {},
-    "fast": {("method", "agent"): {"min_updates": 5, "max_updates": 15, "decision": "ranked_reward"}},
+    "fast": {("method", "agent"): {"min_updates": 5, "max_updates": 10, "decision": "ranked_reward"}},
     "paper": {
         ("method", "agent"): {
             "masks_per_update": 5,

@@ -63,11 +63,17 @@ def test_a_folder_that_is_no_trials_is_told(tmp_path: Path, folder: Path) -> Non
 def test_a_trial_that_is_not_completed_is_told(folder: Path) -> None:
     store = TrialStore(folder.parent.parent, STUDY, "t")
     store.forget_row()
-    with pytest.raises(InputError, match=r"trial t has not ended yet: .*; go on with raprune study .*study.yaml --out"):
+    with pytest.raises(
+        InputError, match=r"trial t has not ended yet, and has no network; go on with raprune study .*study.yaml --out"
+    ):
         open_trial(folder)
     store.write_trial(own(unfinished_row("t", "failed", "no")))
     (folder / "error.txt").write_text("no")
-    with pytest.raises(InputError, match=r"trial t is failed \(see .*error.txt\)"):
+    with pytest.raises(InputError, match=r"trial t failed \(see .*error.txt\), and has no network"):
+        open_trial(folder)
+    (folder / "error.txt").unlink()
+    store.write_trial(own(unfinished_row("t", "stopped", None)))
+    with pytest.raises(InputError, match=r"trial t had not begun when .* with a larger one: --set budget="):
         open_trial(folder)
 
 

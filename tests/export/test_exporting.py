@@ -49,10 +49,10 @@ def loading(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Tensor], Ten
     ("format_name", "name", "options", "sentence"),
     [
         ("onyx", "x", {}, "no format is called 'onyx'; did you mean 'onnx'"),
-        ("pt2", "x", {"quantised": True}, "--int8 is for --format onnx; pt2 is written in"),
+        ("pt2", "x", {"quantised": True}, "int8 is for the format onnx; pt2 is written in"),
         ("pt2", "no/x", {}, "no is no folder"),
         ("pt2", "folder", {}, "is a folder; name a file"),
-        ("pt2", "there", {}, "is there already; --force replaces it"),
+        ("pt2", "there", {}, r"is there already; --force \(in Python force=True\) replaces it"),
     ],
 )
 def test_what_cannot_be_is_told_first(
@@ -63,6 +63,25 @@ def test_what_cannot_be_is_told_first(
     with pytest.raises(InputError, match=sentence):
         export_trial(tmp_path / "no trial", format_name, tmp_path / name, **options)
     assert (tmp_path / "there").read_text() == "mine"
+
+
+def test_a_trials_own_files_are_never_replaced(own_trial: OwnTrial) -> None:
+    file = own_trial.folder / "model" / "model.safetensors"
+    before = file.read_bytes()
+    for out in (file, own_trial.folder / "net.pt2", own_trial.folder.parent / "net.pt2"):
+        with pytest.raises(InputError, match="lies among the study's trials"):
+            export_trial(own_trial.folder, "pt2", out, force=True)
+        assert out == file or not out.exists()
+    assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize("format_name", ["pt2", "onnx", "safetensors"])
+def test_a_file_that_cannot_be_written_is_told_as_such(
+    own_trial: OwnTrial, format_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """/proc takes no new files, whoever asks."""
+    with pytest.raises(InputError, match=r"/proc/net\.x cannot be written: "):
+        export_trial(own_trial.folder, format_name, Path("/proc/net.x"))
 
 
 def test_a_file_is_replaced_only_by_force(own_trial: OwnTrial, tmp_path: Path) -> None:

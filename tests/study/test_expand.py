@@ -131,7 +131,7 @@ def test_preset_paper_pins_the_published_setting(tmp_path: Path) -> None:
 def test_preset_fast_scores_approximately_and_asks_for_less(tmp_path: Path) -> None:
     trial, usual = (only_trial(tmp_path, f"{HEAD}drop_bound: 2\npreset: {preset}\n") for preset in ("fast", "default"))
     assert trial.fidelity_name == "recalibrate=2 batches"
-    fast = {"min_updates": 5, "max_updates": 15, "decision": "ranked_reward"}
+    fast = {"min_updates": 5, "max_updates": 10, "decision": "ranked_reward"}
     assert trial.method.settings == {**usual.method.settings, **fast}
     assert trial.finetune == usual.finetune
     own = only_trial(tmp_path, f"{HEAD}drop_bound: 2\npreset: fast\nfidelity: {{finetune: full}}\n")
