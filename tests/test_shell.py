@@ -75,7 +75,7 @@ def test_what_tab_offers(here: Path) -> None:
     (here / "results" / "other").mkdir()
     assert completion.complete_study("qu") == ["quickstart", "queue.yaml"]
     assert completion.complete_study("studies/") == []
-    assert completion.complete_kind("") == [*KINDS, "study"]
+    assert completion.complete_kind("") == [*KINDS, "preset", "study"]
     assert completion.complete_results("res") == ["results/x"]
     assert completion.complete_trial("") == ["results/x/trials/a1"]
 
