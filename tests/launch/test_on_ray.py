@@ -105,6 +105,7 @@ def test_completed_trials_do_not_run_again(tmp_path: Path) -> None:
     assert set(read_study(out).trials["drop_bound"].dropna()) == {4.0, 8.0}
 
 
+@pytest.mark.slow
 def test_a_failing_trial_leaves_a_row_and_the_others_complete(tmp_path: Path) -> None:
     """A second session finds a layer file that was damaged on disk: that trial fails, with its traceback."""
     _, out = run_tiny(tmp_path, 1, "sweep.drop_bound=[8.0]", "layers=[features.40, features.37]")
