@@ -88,8 +88,7 @@ def commit_as_given(
     """A matched trial's layer: cut, fine-tuned as a searched one's is, committed whatever its score."""
     cut = state.cut(graph, layer, mask)
     pruned = evaluator.measure(cut, "val")
-    start = evaluator.candidate(state, layer, mask) if fidelity.recalibrates else cut
-    finetuned = evaluator.finetune(start, "commit", cut.version)
+    finetuned = evaluator.finetune(_start(evaluator, state, cut, layer, mask, fidelity), "commit", cut.version)
     score = pruned if finetuned is cut else evaluator.measure(finetuned, "val")
     return Committed(finetuned, mask, pruned, score, int(mask.sum()))
 
@@ -127,13 +126,18 @@ def _distinct(masks: Iterable[Tensor], round_up: Callable[[Tensor], Tensor]) -> 
 def _weights(
     evaluator: Evaluator, parent: State, cut: State, layer: str, mask: Tensor, fidelity: FidelitySpec
 ) -> Iterator[State]:
-    """After the committed fine-tune; then as the candidate is, in full, or exactly as it was recalibrated.
-
-    A cut network whose norms are those of the whole one is far from what was scored: recalibrated candidates are
-    fine-tuned as they were scored.
-    """
-    start = evaluator.candidate(parent, layer, mask) if fidelity.recalibrates else cut
+    """After the committed fine-tune; then as the candidate is, in full, or exactly as it was recalibrated."""
+    start = _start(evaluator, parent, cut, layer, mask, fidelity)
     finetuned = evaluator.finetune(start, "commit", cut.version)
     if finetuned.version != start.version:
         yield finetuned
     yield start if fidelity.recalibrates else evaluator.candidate(parent, layer, mask)
+
+
+def _start(evaluator: Evaluator, parent: State, cut: State, layer: str, mask: Tensor, fidelity: FidelitySpec) -> State:
+    """What a committed fine-tune begins with.
+
+    A cut network whose norms are those of the whole one is far from what was scored: recalibrated candidates are
+    fine-tuned as they were scored.
+    """
+    return evaluator.candidate(parent, layer, mask) if fidelity.recalibrates else cut

@@ -135,12 +135,8 @@ def run_study(
         if not unfinished and not interrupted:
             gone = thin_out(list(stores.values()), plan.spec.keep_models)
             if gone:
-                what = (
-                    "1 network removed, its rows stay"
-                    if len(gone) == 1
-                    else f"{len(gone)} networks removed, their rows stay"
-                )
-                watch.phase(f"keep_models {plan.spec.keep_models}: {what}")
+                networks = f"{len(gone)} network{'' if len(gone) == 1 else 's'}"
+                watch.phase(f"keep_models {plan.spec.keep_models}: {networks} removed, all rows stay")
         return Outcome(statuses, interrupted, str(plan.spec.budget) if spent and not interrupted else None)
 
 

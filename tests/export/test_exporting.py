@@ -76,11 +76,9 @@ def test_a_trials_own_files_are_never_replaced(own_trial: OwnTrial) -> None:
 
 
 @pytest.mark.parametrize("format_name", ["pt2", "onnx", "safetensors"])
-def test_a_file_that_cannot_be_written_is_told_as_such(
-    own_trial: OwnTrial, format_name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """/proc takes no new files, whoever asks."""
-    with pytest.raises(InputError, match=r"/proc/net\.x cannot be written: "):
+def test_a_file_that_cannot_be_written_is_told_as_such(own_trial: OwnTrial, format_name: str) -> None:
+    """/proc takes no new files, whoever asks: root hears it when the file is opened."""
+    with pytest.raises(InputError, match=r"^/proc.*cannot be written"):
         export_trial(own_trial.folder, format_name, Path("/proc/net.x"))
 
 
