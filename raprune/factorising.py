@@ -17,7 +17,7 @@ from torch import fx
 from raprune.candidates import Scale
 from raprune.errors import InputError
 from raprune.evaluating import Evaluator
-from raprune.lowrank import Factor, LayerCosts, Reasons, Surveyed, choose, energy_kept, rank_for_energy, survey
+from raprune.lowrank import Factor, LayerCosts, Ranks, Reasons, Surveyed, choose, energy_kept, rank_for_energy, survey
 from raprune.registry import nearest
 from raprune.results import TrialStore
 from raprune.rows import Sizes
@@ -195,7 +195,7 @@ def last_snapshot(store: TrialStore, num_pruned: int) -> int:
     return num_pruned + applied[-1] if applied else num_pruned - 1
 
 
-def low_rank_problems(spec: LowRankSpec, reasons: Reasons) -> Iterator[tuple[str, str]]:
+def low_rank_problems(spec: LowRankSpec, reasons: Reasons, ranks: Ranks) -> Iterator[tuple[str, str]]:
     """What of a step cannot be done with a network: the setting, and why."""
     if isinstance(spec.layers, list):
         for index, name in enumerate(spec.layers):
@@ -207,6 +207,11 @@ def low_rank_problems(spec: LowRankSpec, reasons: Reasons) -> Iterator[tuple[str
                 why = None if why is None else f"{name} cannot be factorised: {why}"
             if why is not None:
                 yield f"layers[{index}]", why
+    wanted = spec.layers if isinstance(spec.layers, list) else list(reasons)
+    chosen = {name: choose(reasons[name], spec.schemes)[0] for name in wanted if name in reasons}
+    largest = max((ranks[name][scheme] for name, scheme in chosen.items() if scheme is not None), default=None)
+    if spec.rank is not None and largest is not None and spec.rank > largest:
+        yield "rank", f"must be at most {largest}, the largest full rank of a layer that is tried; got {spec.rank}"
 
 
 def low_rank_line(spec: LowRankSpec, reasons: Reasons) -> str:

@@ -17,7 +17,7 @@ from raprune.engine.split import channels_last
 from raprune.errors import InputError, MissingDataError, Problem, StudyError
 from raprune.factorising import low_rank_problems
 from raprune.graph import Graph, Traced
-from raprune.lowrank import Reasons, reasons_of
+from raprune.lowrank import Ranks, Reasons, full_ranks, reasons_of
 from raprune.measure import count_macs, count_params
 from raprune.proof import prove
 from raprune.registry import DATASETS, METHODS, SCORES, is_given
@@ -42,6 +42,7 @@ class Facts:
     graph: Graph
     low_rank: Reasons
     """Why schemes cannot factorise layers."""
+    full_ranks: Ranks
     params: int
     macs: int
     checkpoint_score: float | None
@@ -180,6 +181,7 @@ def _facts(model: str, dataset: str, score: str, residual: str) -> Facts:
         num_test=len(splits.test) if splits.test is not None else None,
         graph=traced.graph,
         low_rank=reasons_of(traced.network),
+        full_ranks=full_ranks(traced.network),
         params=count_params(traced.network),
         macs=count_macs(traced.network, splits.input_shape),
         checkpoint_score=None,
@@ -241,7 +243,7 @@ def _trial_problems(plan: StudyPlan, trial: TrialSpec, facts: Facts) -> list[Pro
         message = f"is worth less than one of {facts.num_val} validation images, {facts.quantum:.2g} points"
         problems.append(plan.problem(trial, "drop_bound", f"{message}; got {trial.drop_bound:g}"))
     if (step := trial.postprocess.low_rank) is not None:
-        for path, message in low_rank_problems(step, facts.low_rank):
+        for path, message in low_rank_problems(step, facts.low_rank, facts.full_ranks):
             problems.append(plan.problem(trial, f"postprocess.low_rank.{path}", message))
     sizes = {"finetune.batch_size": trial.finetune.batch_size}
     if trial.baseline.checkpoint is None and not is_given(trial.model.name):

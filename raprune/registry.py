@@ -59,12 +59,17 @@ class Plugin:
         return (self.make.__doc__ or "").strip().splitlines()[0] if self.make.__doc__ else ""
 
 
+MOST_KNOWN = 20
+"""Names that an error lists."""
+
+
 def nearest(name: str, known: list[str]) -> str:
-    """``; did you mean 'x'?`` for the closest known name (empty where none is close), then all of them."""
+    """``; did you mean 'x'?`` for the closest known name (empty where none is close), then the known, closest first."""
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     rest = sorted(known, key=lambda k: (-difflib.SequenceMatcher(None, name, k).ratio(), k))
-    return f"{hint} (known: {', '.join(rest)})"
+    more = f" and {len(rest) - MOST_KNOWN} more" if len(rest) > MOST_KNOWN else ""
+    return f"{hint} (known: {', '.join(rest[:MOST_KNOWN])}{more})"
 
 
 class Registry:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from raprune.graph import Group, Traced
 from raprune.masks import pruning_ratio
 from raprune.measure import count_bytes, count_macs, count_params, latency_s
-from raprune.registry import SCORES
+from raprune.registry import SCORES, is_given
 from raprune.results import SCHEMAS
 from raprune.state import State
 from raprune.study.schema import Choice, TrialSpec
@@ -199,7 +199,7 @@ def _blank(trial: TrialSpec, preset: str) -> dict[str, Any]:
         "fidelity": trial.fidelity_name,
         "score_floor": trial.score_floor,
         "matched_trial_id": trial.matched_trial_id,
-        "baseline_settings": trial.baseline.model_dump_json(),
+        "baseline_settings": _baseline_settings(trial),
         "finetune_settings": trial.finetune.model_dump_json(),
         "postprocess_settings": trial.postprocess.model_dump_json(),
         "scoring_settings": trial.scoring.model_dump_json(),
@@ -207,3 +207,10 @@ def _blank(trial: TrialSpec, preset: str) -> dict[str, Any]:
         "score_name": trial.score.name,
         "score_unit": getattr(SCORES.get(trial.score.name).make, "unit", None),
     }
+
+
+def _baseline_settings(trial: TrialSpec) -> str:
+    """JSON without the training that did not happen: of a checkpoint, or of the network that a program gave."""
+    if is_given(trial.model.name):
+        return "{}"
+    return trial.baseline.model_dump_json(include={"checkpoint"} if trial.baseline.checkpoint is not None else None)

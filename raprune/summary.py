@@ -14,7 +14,7 @@ from rich.table import Table
 from raprune.factorising import low_rank_line
 from raprune.preflight import Facts, expected_candidates, facts_key, num_layers
 from raprune.progress import StudyProgress, TrialProgress
-from raprune.results import read_study
+from raprune.results import Tables, read_study
 from raprune.study import StudyPlan, TrialSpec
 
 
@@ -74,7 +74,8 @@ def _bound_line(trial: TrialSpec, fact: Facts) -> str:
         what, points = f"score floor {trial.score_floor:g}{sign}", trial.score_floor
     else:
         points = trial.drop_bound or 0.0
-        what = f"drop bound {points:g} {'points' if fact.score_unit == 'percent' else fact.score_unit}"
+        unit = fact.score_unit if fact.score_unit != "percent" else "point" if points == 1 else "points"
+        what = f"drop bound {points:g} {unit}"
     if fact.standard_error is None:
         return f"{what} of {trial.score.name} on {fact.num_val} validation images"
     return (
@@ -107,9 +108,8 @@ def trial_label(labels: Mapping[str, str]) -> str:
     return ", ".join(words)
 
 
-def results_table(out: Path) -> Table:
+def results_table(tables: Tables) -> Table:
     """The end of a study, one row a trial; it fits a terminal of 80 columns, unless many things were swept."""
-    tables = read_study(out)
     bounds = dict(zip(tables.trials["trial_id"], tables.trials["drop_bound"], strict=True))
     axes: dict[str, dict[str, str]] = tables.manifest["axes"]
     own = [
@@ -120,6 +120,7 @@ def results_table(out: Path) -> Table:
     caption = [line for line in said if line.count("{")]
     if any(ended_by_budget(row) for row in tables.trials.to_dict("records")):
         caption.append("* a budget ended the trial: layers that were not decided are whole")
+    caption += _gain_lines(tables.trials.to_dict("records"), bounds)
     table = Table(
         box=None, header_style="bold", padding=(0, 1, 0, 0), pad_edge=False, caption="\n".join(caption) or None,
         caption_justify="left",
@@ -154,6 +155,15 @@ def ended_by_budget(row: Mapping[Any, Any]) -> bool:
     return row["status"] == "stopped" and not pd.isna(row["val_score"])
 
 
+def finetune_gain(row: Mapping[Any, Any], bound: float | None) -> float | None:
+    """Points that fine-tuning alone gains, nothing pruned, where that is more than ``bound``: drops say little then."""
+    values = row["baseline_finetuned_val_score"], row["baseline_val_score"], bound
+    if any(value is None or pd.isna(value) for value in values):
+        return None
+    gain = float(row["baseline_finetuned_val_score"] - row["baseline_val_score"])
+    return gain if gain > float(bound or 0.0) else None
+
+
 def budget_sentence(out: Path, budget: str) -> str:
     """What it means that ``budget`` ended the study in ``out``, and how to go on."""
     stopped = [row for row in read_study(out).trials.to_dict("records") if row["status"] == "stopped"]
@@ -165,6 +175,17 @@ def budget_sentence(out: Path, budget: str) -> str:
         f"the budget of {budget} is spent: {', '.join(said)}; the same command with a larger budget or none goes on "
         "from the last committed layers"
     )
+
+
+def _gain_lines(rows: Sequence[Mapping[Any, Any]], bounds: Mapping[Any, float | None]) -> Iterator[str]:
+    """A warning where baselines were not trained to their end."""
+    asked = ((row, bounds.get(row["matched_trial_id"], row["drop_bound"])) for row in rows)
+    gains = [gain for row, bound in asked if (gain := finetune_gain(row, bound)) is not None]
+    if gains:
+        yield (
+            f"fine-tuning alone, nothing pruned, gains up to {max(gains):.1f} points on validation images, more than "
+            "the bound: the baseline was not trained to its end, and drops against it say little"
+        )
 
 
 def _trials(number: int) -> str:

@@ -68,7 +68,7 @@ def test_check_prints_the_trial_table_and_bounds_in_images(run, good: Path) -> N
         assert trial.matched_trial_id is None or row.rstrip().endswith(trial.matched_trial_id)
     assert "vgg16 on digits: 13 layers can be pruned" in out
     assert "997 training images, 400 for validation, 400 test" in out
-    assert "drop bound 1 points = 4.0 of 400 validation images (standard error of one score: 1.50 points)" in out
+    assert "drop bound 1 point = 4.0 of 400 validation images (standard error of one score: 1.50 points)" in out
     assert "drop bound 2.5 points = 10.0 of 400 validation images" in out
 
 

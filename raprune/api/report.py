@@ -9,6 +9,8 @@ from typing import Any
 
 import pandas as pd
 
+from raprune.summary import finetune_gain
+
 SHOWN = {
     "layer": "layer",
     "num_filters": "filters",
@@ -129,6 +131,12 @@ class Report:
             lines.append(
                 f"{self.score_name} on test images: {self.baseline_test_score:.2f}{unit} -> "
                 f"{self.test_score:.2f}{unit} (drop {self.test_score_drop:+.2f})"
+            )
+        if (gain := finetune_gain(self.row, self.drop_bound)) is not None:
+            cost = self.baseline_finetuned_val_score - self.val_score
+            lines.append(
+                f"fine-tuning alone gains {gain:.2f} points, more than the bound: the network was not trained to its "
+                f"end; against it fine-tuned alike the drop is {cost:+.2f}"
             )
         for what, before, after in (
             ("parameters", self.baseline_params, self.params),

@@ -64,6 +64,7 @@ def study(
     """Run a study, or go on with it. The same command again skips what is complete."""
     from raprune.launch import run_study
     from raprune.preflight import load_and_inspect
+    from raprune.results import read_study
     from raprune.summary import budget_sentence, results_table, study_progress
 
     console = open_console()
@@ -72,7 +73,7 @@ def study(
     progress = study_progress(plan, facts, console)
     with progress:
         outcome = run_study(plan, folder, progress, num_evaluators=evaluators, address=address)
-    print_whole(results_table(folder), console)
+    print_whole(results_table(read_study(folder)), console)
     console.print(f"\n{outcome.summary()} in {progress.clock()}; rows in {folder}", highlight=False, soft_wrap=True)
     if outcome.interrupted:
         console.print("interrupted; the same command goes on from the last committed layers", style="yellow")

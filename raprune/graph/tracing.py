@@ -87,7 +87,7 @@ def _symbolic(network: nn.Module, left_whole: frozenset[str]) -> fx.Graph:
     try:
         graph = _Tracer(left_whole).trace(network)
     except Exception as error:  # what a user's forward may raise under tracing is not ours to list
-        hint = "a module whose forward depends on values can be left whole: model: {..., whole: [its name]}"
+        hint = "a module whose forward depends on values can be left whole: name it in the model's whole"
         raise InputError(f"the network cannot be traced: {type(error).__name__}: {error}; {hint}") from error
     return graph
 
@@ -130,9 +130,10 @@ def _one_output(module: fx.GraphModule, wanted: str | int | None) -> None:
 
 
 def _check_names(module: fx.GraphModule, left_whole: frozenset[str]) -> None:
-    known = {name for node in module.graph.nodes for name in (node.name, str(node.target))}
-    for name in sorted(left_whole - known):
-        raise InputError(f"whole: the traced network has no module or node {name!r}{nearest(name, sorted(known))}")
+    nodes = list(module.graph.nodes)
+    for name in sorted(left_whole - {name for node in nodes for name in (node.name, str(node.target))}):
+        known = sorted({str(node.target) if node.op == "call_module" else node.name for node in nodes})
+        raise InputError(f"whole: the traced network has no module or node {name!r}{nearest(name, known)}")
 
 
 def _example(network: nn.Module, input_shape: tuple[int, ...]) -> Tensor:

@@ -79,7 +79,7 @@ class Walk:
             more = [f"and {len(refused) - MOST_SAID} more"] if len(refused) > MOST_SAID else []
             said = "\n  ".join(["channels cannot be followed through:", *map(str, refused[:MOST_SAID]), *more])
             names = ", ".join(dict.fromkeys(refusal.name for refusal in refused))
-            raise InputError(f"{said}\nto leave whole what they read: model: {{..., whole: [{names}]}}")
+            raise InputError(f"{said}\nto leave whole what they read, name them in the model's whole: [{names}]")
 
     def _value(self, node: fx.Node, rule: Rule | None) -> Value:
         if node.op in ("placeholder", "get_attr"):

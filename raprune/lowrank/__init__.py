@@ -4,10 +4,21 @@ from raprune.lowrank.costs import Cost, LayerCosts, Surveyed, energy_kept, rank_
 from raprune.lowrank.factor import Factor
 from raprune.lowrank.responses import Responses, collect
 from raprune.lowrank.scheme import Decomposition
-from raprune.lowrank.schemes import SCHEMES, Reasons, choose, factorised, insert_factors, layer_of, reasons_of
+from raprune.lowrank.schemes import (
+    SCHEMES,
+    Ranks,
+    Reasons,
+    choose,
+    factorised,
+    full_ranks,
+    insert_factors,
+    layer_of,
+    reasons_of,
+)
 from raprune.lowrank.structure import layers_of
 
 __all__ = [
-    "SCHEMES", "Cost", "Decomposition", "Factor", "LayerCosts", "Reasons", "Responses", "Surveyed", "choose", "collect",
-    "energy_kept", "factorised", "insert_factors", "layer_of", "layers_of", "rank_for_energy", "reasons_of", "survey",
+    "SCHEMES", "Cost", "Decomposition", "Factor", "LayerCosts", "Ranks", "Reasons", "Responses", "Surveyed", "choose",
+    "collect", "energy_kept", "factorised", "full_ranks", "insert_factors", "layer_of", "layers_of", "rank_for_energy",
+    "reasons_of", "survey",
 ]  # fmt: skip

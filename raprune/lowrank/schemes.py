@@ -60,6 +60,18 @@ def _reasons(network: fx.GraphModule, name: str) -> dict[str, str | None]:
     return {scheme: of.problem(layer_of(network, name)) for scheme, of in SCHEMES.items()}
 
 
+Ranks = Mapping[str, Mapping[str, int]]
+"""Convolution or linear layer -> scheme that can factorise it -> its full rank."""
+
+
+def full_ranks(network: fx.GraphModule) -> Ranks:
+    """For all layers, in the order in which they run."""
+    return {
+        name: {scheme: SCHEMES[scheme].full_rank(layer_of(network, name)) for scheme, why in of.items() if why is None}
+        for name, of in reasons_of(network).items()
+    }
+
+
 def choose(reasons: Mapping[str, str | None], schemes: Sequence[str]) -> tuple[str | None, str | None]:
     """The first of ``schemes`` that can factorise a layer; or none, and why."""
     scheme = next((scheme for scheme in schemes if reasons[scheme] is None), None)

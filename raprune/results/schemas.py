@@ -47,7 +47,7 @@ TABLES: dict[str, Columns] = {
         "order_settings": (TEXT, "JSON"),
         "reward_settings": (TEXT, "JSON"),
         "score_settings": (TEXT, "JSON"),
-        "baseline_settings": (TEXT, "JSON"),
+        "baseline_settings": (TEXT, "JSON; of a checkpoint only its path, of a network that a program gave nothing"),
         "finetune_settings": (TEXT, "JSON"),
         "postprocess_settings": (TEXT, "JSON; null in results that are older than it"),
         "scoring_settings": (TEXT, "JSON"),

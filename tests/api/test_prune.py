@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from raprune.api import Pruned, load_pruned, prune, running
+from raprune.api.report import Report
 from raprune.api.running import Unwatched
 from raprune.artefact.trials import open_trial
 from raprune.cli.plots import write_report
@@ -69,6 +70,16 @@ def test_the_report_is_readable(pruned: Pruned) -> None:
     assert (pruned.report.layers["num_kept"] <= pruned.report.layers["num_filters"]).all()
     assert "%)" in text
     assert "<table" in pruned._repr_html_()
+    assert pruned.report.row["baseline_settings"] == "{}"  # nothing was trained
+
+
+def test_a_network_that_was_not_trained_to_its_end_is_told(pruned: Pruned) -> None:
+    row = dict(pruned.report.row)
+    for gain, told in ((3.0, False), (17.0, True)):
+        row["baseline_finetuned_val_score"] = row["baseline_val_score"] + gain
+        text = str(Report(row, pruned.report.layers))
+        assert ("fine-tuning alone gains 17.00 points, more than the bound" in text) == told
+        assert (f"alike the drop is {17.0 + row['val_score_drop']:+.2f}" in text) == told
 
 
 def test_the_users_network_is_as_it_was(user: User, out: Path) -> None:

@@ -33,6 +33,7 @@ def test_ids_without_a_step_are_what_they_were(tmp_path: Path) -> None:
         ("ratio=1.5", "below 1"),
         ("energy=0", "above 0"),
         ("images=0", "at least 1"),
+        ("rank=5000", "must be at most 32, the largest full rank of a layer that is tried; got 5000"),
     ],
 )
 def test_mistakes_are_told_at_their_place(tmp_path: Path, setting: str, message: str) -> None:
