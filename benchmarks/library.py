@@ -28,7 +28,7 @@ from raprune.api import Pruned, prune
 
 MEAN, STD = (0.491, 0.482, 0.447), (0.247, 0.243, 0.262)
 TRANSFORM = v2.Compose([v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, STD)])
-NUM_TRAIN, NUM_VAL, NUM_TEST = 5000, 500, 1000
+NUM_TRAIN, NUM_TEST = 5000, 1000
 
 
 @dataclass(frozen=True)
@@ -99,11 +99,11 @@ def row(name: str, pruned: Pruned) -> str:
     )
 
 
-def main(names: Sequence[str], epochs: int, updates: int, out: Path | None) -> None:
+def main(names: Sequence[str], epochs: int, updates: int, num_val: int, out: Path | None) -> None:
     torch.set_num_threads(1)
     root = Path(os.environ["RAPRUNE_DATA"]) / "cifar10"
-    both = Cifar(root / "train.parquet", NUM_TRAIN + NUM_VAL)
-    train_set, val_set = Subset(both, range(NUM_TRAIN)), Subset(both, range(NUM_TRAIN, NUM_TRAIN + NUM_VAL))
+    both = Cifar(root / "train.parquet", NUM_TRAIN + num_val)
+    train_set, val_set = Subset(both, range(NUM_TRAIN)), Subset(both, range(NUM_TRAIN, NUM_TRAIN + num_val))
     test_set = Cifar(root / "test.parquet", NUM_TEST)
     print(f"{'network':<27} lay  pruned  {'parameters':^23}  {'multiply-adds':^24}  validation %    test %           s")
     for name in names:
@@ -124,8 +124,9 @@ if __name__ == "__main__":
     parser.add_argument("networks", nargs="*", default=DEFAULT, metavar="NETWORK", help=f"of {', '.join(NETWORKS)}")
     parser.add_argument("--epochs", type=int, default=8, help="of the training beforehand")
     parser.add_argument("--updates", type=int, default=5, help="of the agent, a layer")
+    parser.add_argument("--val", type=int, default=500, help="validation images")
     parser.add_argument("--out", type=Path, help="goes on with what it holds; a temporary folder by default")
     given = parser.parse_args()
     if unknown := set(given.networks) - set(NETWORKS):
         parser.error(f"no network here is called {sorted(unknown)[0]!r}: choose of {', '.join(NETWORKS)}")
-    main(given.networks, given.epochs, given.updates, given.out)
+    main(given.networks, given.epochs, given.updates, given.val, given.out)
