@@ -14,6 +14,8 @@ MIN_SAMPLE_S = 0.1
 MOST_REPEATS = 20
 MEDIAN_TO_SIGMA = 1.4826
 """Of a normal distribution: its standard deviation over the median of its deviations."""
+LATER_SIGMA = 0.15
+"""As :attr:`Drift.sigma`, from one quarter of an hour or day to another, on processors; docs/cost.md has the runs."""
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -67,3 +69,8 @@ class Drift:
         logs = [[math.log(s) for s in samples] for samples in self._samples.values() if len(samples) > 1]
         off = [abs(value - statistics.median(of)) for of in logs for value in of]
         return MEDIAN_TO_SIGMA * statistics.median(off) if off else 0.0
+
+    @property
+    def sigma_later(self) -> float:
+        """The same for work that is done some time after."""
+        return self.sigma if self.threads is None else math.hypot(self.sigma, LATER_SIGMA)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from rich.table import Table
 
+from raprune.estimate.clock import LATER_SIGMA
 from raprune.estimate.study import CALL_S, Estimate
 from raprune.launch.in_flight import masks_per_update, trials_in_flight
 
@@ -66,14 +67,14 @@ def limits(estimate: Estimate) -> Iterator[str]:
 
 def uncertain(estimate: Estimate) -> str:
     """What makes the interval as wide as it is."""
-    crowd = ""
+    crowd, later = "", f", ±{LATER_SIGMA:.0%} from one hour to another" if estimate.device == "cpu" else ""
     if estimate.share < ALONE:
         crowd = f"; of its time others took {1 - estimate.share:.0%}, and may take more or leave"
     return (
         "uncertain: how soon agents converge and how much is trimmed, how early hopeless candidates are given up, how "
         "much is known before, how far the network is pruned on the way, and this machine's speed "
-        f"(±{estimate.sigma:.0%} while timing{crowd}). Other machines are taken to be as fast. docs/cost.md says how "
-        "all of it is combined"
+        f"(±{estimate.sigma:.0%} while timing{later}{crowd}). Other machines are taken to be as fast. docs/cost.md "
+        "says how all of it is combined"
     )
 
 

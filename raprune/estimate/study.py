@@ -132,7 +132,7 @@ class _Estimation:
         shapes = self._shapes()
         took_s, sigma, share = time.perf_counter() - began, self.drift.sigma, self.drift.share
         self.told("putting it together")
-        possible = [self._course(shapes, libraries, draw) for draw in draws(sigma, share)]
+        possible = [self._course(shapes, libraries, draw) for draw in draws(self.drift.sigma_later, share)]
         hours = {
             number: self._quantiles([course.hours(number, self._in_flight(number)) for course in possible])
             for number in num_evaluators

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from raprune.deciding import Asked
+from raprune.estimate.clock import Drift
 from raprune.estimate.draws import KNOWN, PRUNED, SEEN_WHOLE, draws, middle, share_when_hopeless
 from raprune.estimate.own import Own
 from raprune.estimate.reduced import Steps
@@ -69,6 +70,15 @@ def test_a_matched_trial_asks_for_nothing() -> None:
     work = work_of(shape(asked={}), only())  # type: ignore[arg-type]
     assert (work.update_s, work.search_s, work.num_candidates, work.masks_per_update) == (0, 0, 0, 1)
     assert work.commit_s == pytest.approx(3 * (1.0 + 2.0 + 2 * 3.0) + 4.0)
+
+
+def test_the_machine_is_less_certain_later_than_while_timing() -> None:
+    for threads, wider in ((1, True), (None, False)):
+        drift = Drift(threads)
+        for _ in range(3):
+            drift.sample("work", lambda: sum(range(1000)))
+        assert (drift.sigma_later > max(drift.sigma, 0.149)) == wider
+        assert drift.sigma_later >= drift.sigma
 
 
 def test_draws_stay_in_their_ranges_and_are_always_the_same() -> None:

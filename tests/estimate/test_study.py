@@ -58,7 +58,7 @@ def test_what_is_printed(found: Estimate) -> None:
     assert [*hours_table(found).columns[0].cells] == ["in process", "1", "8", "512"]
     (limit,) = limits(found)
     assert "At most 12 masks are in work at once, of 4 trials and M = 5 masks an update" in limit
-    assert f"±{found.sigma:.0%}" in uncertain(found)
+    assert f"±{found.sigma:.0%} while timing, ±15% from one hour to another" in uncertain(found)
 
 
 def test_the_command_prints_it(
