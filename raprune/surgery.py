@@ -14,6 +14,8 @@ from raprune.lowrank.factor import Factor
 from raprune.lowrank.schemes import insert_factors
 
 Tensors = Mapping[str, Tensor]
+INDEXED = "raprune.graph."
+"""Where the modules are from whose hidden tensors are the indices that :func:`lay_out` sets."""
 
 
 def cut_tensors(graph: Graph, tensors: Tensors, old: Plan, new: Plan) -> dict[str, Tensor]:
@@ -38,8 +40,22 @@ def shrink(traced: Traced, plan: Plan) -> nn.Module:
 
 def build(traced: Traced, plan: Plan, tensors: Tensors, factors: Mapping[str, Factor] | None = None) -> nn.Module:
     """The network of ``plan`` and ``factors``, with ``tensors``, its complete and already smaller state dict."""
-    network = load_tensors(insert_factors(copy.deepcopy(traced.network), factors or {}), tensors)
-    return lay_out(network, traced.graph, traced.graph.kept(plan))
+    return refill(insert_factors(copy.deepcopy(traced.network), factors or {}), traced.graph, plan, tensors)
+
+
+def refill(network: nn.Module, graph: Graph, plan: Plan, tensors: Tensors) -> nn.Module:
+    """Make ``network`` that of ``plan``, with ``tensors``, in place; it may have been that of any other plan."""
+    return lay_out(load_tensors(network, tensors), graph, graph.kept(plan))
+
+
+def refillable(network: nn.Module) -> bool:
+    """Whether :func:`refill` leaves nothing of what ran before: its modules are torch's or ours."""
+    shown = set(network.state_dict())
+    ours = all(type(module).__module__.startswith(("torch.nn.", "torch.fx.", INDEXED)) for module in network.modules())
+    hidden = {name for name, _ in network.named_buffers() if name not in shown}
+    return ours and all(
+        type(network.get_submodule(of.rpartition(".")[0])).__module__.startswith(INDEXED) for of in hidden
+    )
 
 
 def load_tensors(network: nn.Module, tensors: Tensors) -> nn.Module:

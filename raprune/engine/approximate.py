@@ -139,8 +139,8 @@ class ApproximateEngine(ExactEngine):
         return network, part
 
     def _part(self, state: State, layer: str, mask: Tensor) -> tuple[nn.Module, fx.GraphModule]:
-        """A candidate's network, and what of it reads the layer: the same modules."""
-        network = self.build(state.cut(self.graph, layer, mask))
+        """A candidate's network, to use at once, and what of it reads the layer: the same modules."""
+        network = self.scratch(state.cut(self.graph, layer, mask))
         assert isinstance(network, fx.GraphModule)
         return network, above(network, self.graph, layer)
 

@@ -24,7 +24,7 @@ from raprune.scoring import Scored, Tally, score_batches
 from raprune.seeds import seed_for
 from raprune.state import State
 from raprune.study.parts import FinetuneLength
-from raprune.surgery import build
+from raprune.surgery import build, refill, refillable
 from raprune.train import steps_per_epoch, train
 from raprune.workload import Workload
 
@@ -66,6 +66,7 @@ class Engine(ABC):
         self.weights = {name: t.clone() for name, t in self.traced.network.state_dict().items()}
         channels_last(self.traced.network.to(self.device))
         self._built: OrderedDict[str, Built] = OrderedDict()
+        self._scratch: nn.Module | None = None
         self._decomposed: tuple[tuple[str, str, str, int], Decomposition] | None = None
 
     @abstractmethod
@@ -103,6 +104,16 @@ class Engine(ABC):
         """A fresh network of ``state`` that the caller may train."""
         tensors = state.tensors(self.graph, self.weights)
         return channels_last(build(self.traced, state.keep_masks(), tensors, state.factors)).eval()
+
+    def scratch(self, state: State) -> nn.Module:
+        """As :meth:`build`, but the same network at every call where it can be: the next call takes it away."""
+        if self._scratch is None or state.factors:
+            network = self.build(state)
+            if not state.factors and refillable(network):
+                self._scratch = network
+            return network
+        refill(self._scratch, self.graph, state.keep_masks(), state.tensors(self.graph, self.weights))
+        return channels_last(self._scratch).eval()
 
     def candidate(self, state: State, layer: str, mask: Tensor) -> State:
         """``state`` with ``layer`` cut to ``mask`` after the fine-tune before the reward.

@@ -52,7 +52,7 @@ class ExactEngine(Engine):
         num_steps = self._reward_steps()
         if num_steps == 0 and (halves := self._halves(state, layer)) is not None:
             return self._suffix(halves, self.prefix_key(state, layer), mask, first)
-        network = self.build(state.cut(self.graph, layer, mask))
+        network = self.scratch(state.cut(self.graph, layer, mask))
         if num_steps:
             self._train(network, num_steps, state.version, "reward")
         return self._whole_network(network, first)

@@ -72,12 +72,14 @@ def recalibrate(network: nn.Module, batches: Iterable[Crossing]) -> None:
         norm.reset_running_stats()
         norm.momentum = None  # each batch counts alike
         norm.train()
-    with torch.no_grad():
-        for values in batches:
-            network(*values)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-        norm.eval()
+    try:
+        with torch.no_grad():
+            for values in batches:
+                network(*values)
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+            norm.eval()
 
 
 def _divide(network: fx.GraphModule, group: Group) -> tuple[fx.Graph, fx.Graph, list[str]]:

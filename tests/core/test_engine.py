@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from raprune.engine import Engine
+from raprune.registry import MODELS
 from raprune.state import State
-from raprune.surgery import shrink
+from raprune.surgery import refillable, shrink
 from tests.tiny import Trained, engine_of, lively_vgg, own_labels
 
 LAYER = "features.14"
@@ -123,3 +124,47 @@ def test_a_state_is_its_content(trained: Trained) -> None:
     assert parent.cut(engine.graph, LAYER, mask).version != parent.cut(engine.graph, LAYER, ~mask | mask).version
     with pytest.raises(ValueError, match="is cut already"):
         early.cut(engine.graph, LAYER, mask)
+
+
+@pytest.mark.parametrize("residual", ["independent", "coupled"])
+def test_a_network_used_again_is_as_good_as_a_fresh_one(residual: str) -> None:
+    """Candidates of a residual network, of several layers and states, each on an engine of its own and all on one."""
+    torch.manual_seed(0)
+    network = MODELS.build("resnet18", {"width": 0.0625}, num_classes=10, input_shape=(3, 32, 32)).eval()
+    splits = own_labels(network, 80)
+
+    def fresh() -> Engine:
+        return engine_of(network, splits, 3, residual)
+
+    one, state = fresh(), State.baseline("baseline")
+    layers = list(one.graph.groups)
+    first = torch.arange(one.graph.group(layers[0]).num_filters) > 0
+    states = [state, fresh().finetune(state.cut(one.graph, layers[0], first), "commit", "x"), state]
+    for of in states:
+        for layer in (layers[1], layers[-1], layers[1]):
+            mask = torch.arange(one.graph.group(layer).num_filters) % 3 != 1
+            again, alone = one.evaluate(of, layer, mask, None), fresh().evaluate(of, layer, mask, None)
+            assert again.tally == alone.tally
+            cut = of.cut(one.graph, layer, mask)
+            for name, tensor in fresh().build(cut).state_dict().items():
+                assert torch.equal(tensor, one.scratch(cut).state_dict()[name])
+
+
+class Counts(torch.nn.Module):
+    """A user's module with a memory of its own, left whole."""
+
+    calls = 0
+
+    def forward(self, values_BC: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        return values_BC
+
+
+def test_only_networks_without_hidden_memory_are_used_again(trained: Trained) -> None:
+    traced = engine_of(trained.network, trained.splits).traced
+    assert refillable(traced.network)
+    for stranger in (Counts(), torch.nn.Identity()):
+        stranger.register_buffer("seen", torch.zeros(1), persistent=False)
+        network = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 1), stranger)
+        assert not refillable(network)
+    assert not refillable(torch.nn.Sequential(Counts()))
