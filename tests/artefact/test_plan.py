@@ -18,7 +18,9 @@ from raprune.weights import load_safetensors
 
 
 def test_a_studys_plan_tells_all(reference: Path) -> None:
-    row = read_study(reference).trials.iloc[0]
+    tables = read_study(reference)
+    row = tables.trials.iloc[0]
+    layers = tables.layers[tables.layers["trial_id"] == row["trial_id"]]
     folder = reference / "trials" / row["trial_id"] / "model"
     found = json.loads((folder / "plan.json").read_text())
     assert found["format_version"] == 2
@@ -33,7 +35,10 @@ def test_a_studys_plan_tells_all(reference: Path) -> None:
     for name in ("val_score", "test_score", "baseline_val_score", "baseline_test_score"):
         assert found["score"][name] == row[name]
     assert (found["params"], found["macs"]) == (row["params"], row["macs"])
-    assert set(found["keep_masks"]) == {"features.0", "features.10", "features.40"}
+    assert set(layers["layer"]) == {"features.0", "features.10", "features.40"}
+    cut = layers[layers["num_kept"] < layers["num_filters"]]
+    assert set(found["keep_masks"]) == set(cut["layer"])
+    assert len(cut) > 0
     assert len(found["num_filters"]) == len(found["num_kept"]) == 13
     for layer, mask in found["keep_masks"].items():
         assert (len(mask), sum(mask)) == (found["num_filters"][layer], found["num_kept"][layer])
