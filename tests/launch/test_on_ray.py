@@ -22,7 +22,8 @@ from tests.tiny import write_study
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 
-@pytest.mark.parametrize("evaluators", [pytest.param(1, marks=pytest.mark.slow), 2])
+@pytest.mark.slow  # with two, one of which is killed, below
+@pytest.mark.parametrize("evaluators", [1, 2])
 def test_rows_do_not_depend_on_the_number_of_evaluators(reference: Path, tmp_path: Path, evaluators: int) -> None:
     mapped: dict[int, set[str]] = {}
     outcome, out = run_tiny(tmp_path, evaluators, watch=Watch(lambda _: note_mapped(mapped, evaluators)))
@@ -74,6 +75,7 @@ def evaluator_pid(name: str = "evaluator-0") -> int:
     return int(ray.get(actor.process_id.remote(), timeout=30))
 
 
+@pytest.mark.slow
 def test_tune_sees_the_axes_by_name(tmp_path: Path) -> None:
     text = write_study(tmp_path)
     plan = load_study(

@@ -80,6 +80,7 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "own.yaml"
 
 
+@pytest.mark.slow
 def test_own_plugins_give_the_same_rows_anywhere(study: Path, ray_cluster: None) -> None:
     plan, facts = load_and_inspect(study)
     assert {fact.graph.prunable() for fact in facts.values()} == {(4, 4)}
