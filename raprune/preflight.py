@@ -43,6 +43,7 @@ class Facts:
     low_rank: Reasons
     """Why schemes cannot factorise layers."""
     full_ranks: Ranks
+    """The largest ranks where they can."""
     params: int
     macs: int
     checkpoint_score: float | None

@@ -15,7 +15,7 @@ MOST_REPEATS = 20
 MEDIAN_TO_SIGMA = 1.4826
 """Of a normal distribution: its standard deviation over the median of its deviations."""
 LATER_SIGMA = 0.15
-"""As :attr:`Drift.sigma`, from one quarter of an hour or day to another, on processors; docs/cost.md has the runs."""
+"""As :attr:`Drift.sigma`, from one hour to another, on processors: docs/cost.md has the runs."""
 
 
 def seconds(work: Callable[[], object]) -> float:
