@@ -26,8 +26,18 @@ from raprune.seeds import seed_for
 from raprune.study.parts import BaselineSpec
 from raprune.study.schema import TrialSpec
 from raprune.train import Recipe, steps_per_epoch, train
+from raprune.val_order import ORDER_FILE, fragile_first, save_order
 from raprune.weights import load_checkpoint, save_safetensors
-from raprune.workload import BASELINE_FILE, WEIGHTS_FILE, Baseline, build_network, load_data, own_code, trace_model
+from raprune.workload import (
+    BASELINE_FILE,
+    WEIGHTS_FILE,
+    Baseline,
+    Workload,
+    build_network,
+    load_data,
+    own_code,
+    trace_model,
+)
 
 CHANCE_ERRORS = 4
 """A baseline must be above chance by this many standard errors."""
@@ -43,9 +53,12 @@ def prepare_baseline(trial: TrialSpec, folder: Path, device: str = "cpu") -> Bas
     own = own_code(trial.model, trial.dataset, trial.score, splits)
     data = fingerprints.of_data(splits)
     found = Baseline.read(folder)
-    if found is not None:
-        return _checked(found, folder, own, data, splits)
     score: Score = SCORES.build(trial.score.name, trial.score.settings)
+    if found is not None:
+        if not (folder / ORDER_FILE).is_file():
+            traced = Workload.of(trial, folder).load_network(splits.num_classes, splits.input_shape)
+            _save_order(channels_last(traced.network.to(device)), splits, score, trial.scoring.batch_size, folder)
+        return _checked(found, folder, own, data, splits)
     network = make_network(trial, splits, score, device)
     size, threads = trial.scoring.batch_size, trial.scoring.threads
     check_sane(network, splits, splits.val, score, size)
@@ -73,7 +86,12 @@ def prepare_baseline(trial: TrialSpec, folder: Path, device: str = "cpu") -> Bas
     )
     folder.mkdir(parents=True, exist_ok=True)
     save_safetensors(network.state_dict(), folder / WEIGHTS_FILE)
+    _save_order(network, splits, score, size, folder)
     return _written(baseline, folder)
+
+
+def _save_order(network: nn.Module, splits: Splits, score: Score, batch_size: int, folder: Path) -> None:
+    save_order(fragile_first(score, _logits(network, splits, splits.val, batch_size)), folder)
 
 
 def _checked(found: Baseline, folder: Path, own: str | None, data: str, splits: Splits) -> Baseline:
@@ -84,7 +102,8 @@ def _checked(found: Baseline, folder: Path, own: str | None, data: str, splits: 
             "another folder (--out), and seed the splits of a data set of your own"
         )
     known = replace(found, data_fingerprint=data, **_input_of(splits))
-    return found if known == found and found.weights_fingerprint else _written(known, folder)
+    complete = found.weights_fingerprint and found.val_order_fingerprint
+    return found if known == found and complete else _written(known, folder)
 
 
 def _input_of(splits: Splits) -> dict[str, Any]:
@@ -99,7 +118,11 @@ def _input_of(splits: Splits) -> dict[str, Any]:
 
 def _written(baseline: Baseline, folder: Path) -> Baseline:
     """``baseline`` with the fingerprint of its weights, which lie in ``folder``, as it then lies there too."""
-    complete = replace(baseline, weights_fingerprint=fingerprints.of_file(folder / WEIGHTS_FILE))
+    complete = replace(
+        baseline,
+        weights_fingerprint=fingerprints.of_file(folder / WEIGHTS_FILE),
+        val_order_fingerprint=fingerprints.of_file(folder / ORDER_FILE),
+    )
     write_json(folder / BASELINE_FILE, asdict(complete))
     return complete
 

@@ -141,10 +141,10 @@ def _labels_problem(images: Tensor, labels: object, num_classes: int) -> str | N
 def normalise(images_BCHW: Tensor, splits: Splits, dtype: torch.dtype = torch.float32) -> Tensor:
     """Images to network input: uint8 ones scaled to [0, 1], then mean and standard deviation by channel.
 
-    Float images are input already.
+    Float images are input already. The result is a tensor of its own: a network may write into it.
     """
     if images_BCHW.is_floating_point():
-        return images_BCHW.to(dtype)
+        return images_BCHW.to(dtype, copy=True)
     shape = (1, -1, 1, 1)
     mean = torch.tensor(splits.mean, dtype=dtype, device=images_BCHW.device).view(shape)
     std = torch.tensor(splits.std, dtype=dtype, device=images_BCHW.device).view(shape)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from raprune.graph import Graph, Plan, Traced, lay_out, present
 from raprune.graph.convolutions import is_depthwise
+from raprune.graph.plain import is_altered
 from raprune.lowrank.factor import Factor
 from raprune.lowrank.schemes import insert_factors
 
@@ -49,9 +50,10 @@ def refill(network: nn.Module, graph: Graph, plan: Plan, tensors: Tensors) -> nn
 
 
 def refillable(network: nn.Module) -> bool:
-    """Whether :func:`refill` leaves nothing of what ran before: its modules are torch's or ours."""
-    shown = set(network.state_dict())
-    ours = all(type(module).__module__.startswith(("torch.nn.", "torch.fx.", INDEXED)) for module in network.modules())
+    """Whether :func:`refill` leaves nothing of what ran before: its modules are torch's or ours, without hooks."""
+    shown, parts = set(network.state_dict()), [module for module in network.modules() if module is not network]
+    ours = all(type(m).__module__.startswith(("torch.nn.", "torch.fx.", INDEXED)) for m in network.modules())
+    ours = ours and not any(map(is_altered, parts))
     hidden = {name for name, _ in network.named_buffers() if name not in shown}
     return ours and all(
         type(network.get_submodule(of.rpartition(".")[0])).__module__.startswith(INDEXED) for of in hidden

@@ -20,6 +20,7 @@ from raprune.study.fidelity import FidelitySpec
 from raprune.study.parts import FinetuneSpec, ScoringSpec
 from raprune.study.schema import Choice, ModelChoice, TrialSpec
 from raprune.train import Recipe
+from raprune.val_order import load_order
 from raprune.weights import load_safetensors
 
 BASELINE_FILE = "baseline.json"
@@ -55,6 +56,8 @@ class Baseline:
     """Digest of the user's own plug-ins and of the images they gave; ``None`` where all are ours."""
     data_fingerprint: str = ""
     """Of the images and labels of train and val; empty only in a file of an earlier version."""
+    val_order_fingerprint: str = ""
+    """Of the file of the order in which candidates see val's images; empty only in a file of an earlier version."""
     weights_fingerprint: str = ""
     """Of the file of the network's weights; empty only in a file of an earlier version."""
     pixels: str = ""
@@ -139,6 +142,10 @@ class Workload:
 
     def load_weights(self) -> dict[str, Tensor]:
         return load_safetensors(Path(self.folder) / WEIGHTS_FILE)
+
+    def load_val_order(self, num_images: int) -> Tensor:
+        """(num_images,): the order in which candidates see val's images."""
+        return load_order(Path(self.folder), num_images)
 
 
 _LOADED: dict[str, Splits] = {}

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from raprune.candidates import Candidates, Scale
-from raprune.data import Split, Splits
+from raprune.data import Split, Splits, normalise
 from raprune.engine import Engine, ExactEngine, NaiveEngine
 from raprune.engine.stacked import StackedEngine
 from raprune.evaluating import EvaluatedMask, Purpose
@@ -25,6 +25,7 @@ from raprune.state import State
 from raprune.study.parts import FinetuneLength, FinetuneSpec, ScoringSpec
 from raprune.study.schema import Choice, ModelChoice
 from raprune.train import Recipe, steps_per_epoch, train
+from raprune.val_order import fragile_first
 from raprune.workload import Workload
 
 STUDY = """
@@ -87,12 +88,19 @@ class FixedWorkload(Workload):
 
     network: Any = None
     splits: Any = None
+    whole: tuple[str, ...] = ()
 
     def load_data(self) -> Splits:
         return self.splits
 
     def load_network(self, num_classes: int, input_shape: tuple[int, int, int]) -> Traced:
-        return trace(copy.deepcopy(self.network), input_shape, residual=self.residual)
+        return trace(copy.deepcopy(self.network), input_shape, residual=self.residual, whole=self.whole)
+
+    def load_val_order(self, num_images: int) -> Tensor:
+        val = self.splits.val
+        with torch.no_grad():
+            images = normalise(val.images_BCHW, self.splits, next(self.network.parameters()).dtype)
+            return fragile_first(self.load_score(), [(self.network(images), val.labels_B)])
 
 
 def engine_of(
@@ -104,6 +112,7 @@ def engine_of(
     naive: bool = False,
     stacked: bool = False,
     score: str = "top1_accuracy",
+    whole: tuple[str, ...] = (),
     **options: Any,
 ) -> Engine:
     """An engine on a given network and data."""
@@ -111,7 +120,7 @@ def engine_of(
     workload = FixedWorkload(
         "key", ModelChoice(name="vgg16"), Choice(name="given"), Choice(name=score),
         ScoringSpec(batch_size=40),
-        finetune, 0, "baseline", "nowhere", residual, network, splits,
+        finetune, 0, "baseline", "nowhere", residual, network, splits, whole,
     )  # fmt: skip
     if naive:
         return NaiveEngine(workload)

@@ -23,9 +23,10 @@ from raprune.engine.exact import Batches, ExactEngine
 from raprune.engine.prefix import Store
 from raprune.engine.program import compile_module
 from raprune.engine.racing import Race, image_scores
-from raprune.engine.split import Crossing
-from raprune.engine.suffix import Below, above, below, narrowed, recalibrate
+from raprune.engine.split import Crossing, narrowed
+from raprune.engine.suffix import Below, above, below, recalibrate
 from raprune.errors import InputError
+from raprune.graph.plain import written_inputs
 from raprune.masks import check_keep_mask
 from raprune.scoring import Scored, Tally, advance
 from raprune.seeds import seed_for
@@ -125,7 +126,8 @@ class ApproximateEngine(ExactEngine):
             part, seed = self._part(state, layer, mask)[1], self._reward_seed(state)
             steps = self._reward_steps()
             all_steps = self._train_values(state, of_state, seed, steps)
-            batches = ((narrowed(values, indices, copies=True), labels) for values, labels in all_steps)
+            copied = [True] * len(indices)
+            batches = ((narrowed(values, indices, copied), labels) for values, labels in all_steps)
             train_on(part, batches, self.score, self.workload.recipe, steps, seed)
         return self._scored_above(part, state, of_state, indices, first)
 
@@ -135,7 +137,8 @@ class ApproximateEngine(ExactEngine):
         of_state, number = self._below(state, layer), self.fidelity.recalibration_batches
         some = self._train_values(state, of_state, self._reward_seed(state), number)
         indices = of_state.indices(mask)
-        recalibrate(part, (narrowed(values, indices, copies=True) for values, _ in some))
+        copied = [True] * len(indices)
+        recalibrate(part, (narrowed(values, indices, copied) for values, _ in some))
         return network, part
 
     def _part(self, state: State, layer: str, mask: Tensor) -> tuple[nn.Module, fx.GraphModule]:
@@ -151,9 +154,11 @@ class ApproximateEngine(ExactEngine):
         self, part: fx.GraphModule, state: State, of_state: Below, indices: list[Tensor | None], first: int
     ) -> Batches:
         forward, key = compile_module(part), self.prefix_key(state, of_state.layer)
+        inputs, names = [n.name for n in part.graph.nodes if n.op == "placeholder"], written_inputs(part, part.graph)
+        written = [name in names for name in inputs]
 
         for index, some in self._val_batches(first):
-            values = narrowed(self._crossing(of_state.prefix, key, index, some), indices)
+            values = narrowed(self._crossing(of_state.prefix, key, index, some), indices, written)
             yield partial(forward, *values), self.splits.val.labels_B[some]
 
     def _train_values(self, state: State, of_state: Below, seed: int, number: int) -> Iterator[tuple[Crossing, Tensor]]:

@@ -197,8 +197,7 @@ class Engine(ABC):
         def batches() -> Iterator[PictureBatch]:
             for start in range(0, len(val), size):
                 raw, labels = val.images_BCHW[start : start + size], val.labels_B[start : start + size]
-                x = self._input(raw)
-                yield raw, labels, baseline(x), pruned(x), start
+                yield raw, labels, baseline(self._input(raw)), pruned(self._input(raw)), start
 
         return choose_pictures(batches(), class_names=self.splits.class_names)
 

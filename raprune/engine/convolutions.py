@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from raprune.engine.winograd import convolve, transform_weight
+from raprune.graph.plain import is_plain
 
 Algorithm = Literal["direct", "winograd", "matrix"]
 Pair = tuple[int, int]
@@ -155,19 +156,21 @@ def fuse(conv: nn.Conv2d, norm: nn.BatchNorm2d | None, relu: bool) -> FusedConv:
         bias = (bias - norm.running_mean) * scale
         bias = bias if norm.bias is None else bias + norm.bias.detach()
     kernel, stride, dilation = (_pair(size) for size in (conv.kernel_size, conv.stride, conv.dilation))
-    assert not isinstance(conv.padding, str)
-    geometry = Geometry(kernel, stride, _pair(conv.padding), dilation)
+    padding = (0, 0) if isinstance(conv.padding, str) else _pair(conv.padding)  # "valid"
+    geometry = Geometry(kernel, stride, padding, dilation)
     return FusedConv(weight.contiguous(memory_format=torch.channels_last), bias, geometry, relu)
 
 
 def can_fuse(conv: nn.Module) -> bool:
-    """Whether it is a plain convolution: not grouped, zero padding of a given size."""
-    return type(conv) is nn.Conv2d and conv.groups == 1 and conv.padding_mode == "zeros" and conv.padding != "same"
+    """Whether it is a plain convolution: without hooks, not grouped, zero padding of a given size."""
+    if not (isinstance(conv, nn.Conv2d) and is_plain(conv, nn.Conv2d)):
+        return False
+    return conv.groups == 1 and conv.padding_mode == "zeros" and conv.padding != "same"
 
 
 def can_fold(norm: nn.Module) -> bool:
-    """Whether it is a batch norm with fixed statistics."""
-    return type(norm) is nn.BatchNorm2d and norm.running_mean is not None
+    """Whether it is a plain batch norm with fixed statistics."""
+    return is_plain(norm, nn.BatchNorm2d) and norm.running_mean is not None and not norm.training
 
 
 def _pair(size: tuple[int, ...]) -> Pair:

@@ -14,6 +14,7 @@ from functools import partial
 import torch
 from torch import Tensor, fx, nn
 
+from raprune.engine.agreement import NUM_IMAGES, check_agreement
 from raprune.engine.base import Engine, Forward
 from raprune.engine.prefix import LocalStore, Store
 from raprune.engine.program import Program, compile_module
@@ -27,14 +28,18 @@ Batches = Iterator[tuple[Callable[[], Tensor], Tensor]]
 
 
 class ExactEngine(Engine):
-    """Prefix cache, compact candidates, fused and fast convolutions, early exit."""
+    """Prefix cache, compact candidates, fused and fast convolutions, early exit; compared with the plain network."""
+
+    slots = 1
+    """Masks that a launch holds."""
 
     def __init__(
         self, workload: Workload, device: str = "cpu", cache_gib: float = 2.0, store: Store | None = None
     ) -> None:
         super().__init__(workload, device)
         self.store: Store = LocalStore(int(cache_gib * 2**30)) if store is None else store
-        self._order = self._fragile_first()
+        check_agreement(self.traced, self._input(self.splits.val.images_BCHW[:NUM_IMAGES]), self.slots)
+        self._order = workload.load_val_order(len(self.splits.val)).to(self.device)
 
     def evaluate(
         self, state: State, layer: str, mask: Tensor, lowest: float | None, start: Tally | None = None
@@ -101,10 +106,3 @@ class ExactEngine(Engine):
         size = self.workload.scoring.batch_size
         for start in range(first, len(self._order), size):
             yield start // size, self._order[start : start + size]
-
-    @torch.inference_mode()
-    def _fragile_first(self) -> Tensor:
-        """Val's images by the baseline's margins, smallest first: those that decide an early exit."""
-        forward = self._forward(State.baseline(self.workload.baseline_key))
-        margins = [self.score.margins(logits(), labels) for logits, labels in self._batches(forward, self.splits.val)]
-        return torch.cat(margins).argsort(stable=True)

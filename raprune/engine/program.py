@@ -17,6 +17,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from raprune.engine.convolutions import FusedConv, can_fold, can_fuse, fuse
+from raprune.graph.plain import is_plain
 
 RELUS: tuple[Any, ...] = (F.relu, F.relu_, torch.relu, torch.relu_)
 PURE: dict[Any, Any] = {
@@ -48,6 +49,10 @@ class Program:
     """Of ``parts``, the fused convolutions."""
     modules: dict[str, str]
     """Of ``parts``, other modules and tensors, with their names in the network."""
+    graph: fx.Graph
+    """What ``forward`` was generated from; its modules are names of ``parts``."""
+    names: dict[str, str]
+    """Node of ``graph`` -> node of the module whose value it has."""
     _own: SimpleNamespace = field(init=False)
 
     def __post_init__(self) -> None:
@@ -70,6 +75,7 @@ def compile_module(module: fx.GraphModule, convs: dict[str, FusedConv] | None = 
     parts: dict[str, Any] = {}
     fused: dict[str, Fused] = {}
     modules: dict[str, str] = {}
+    names: dict[str, str] = {}
     for node in module.graph.nodes:
         if node in copies:
             continue
@@ -82,8 +88,10 @@ def compile_module(module: fx.GraphModule, convs: dict[str, FusedConv] | None = 
             parts[name] = convs[node.name]
             copy = graph.call_module(name, (copies[node.all_input_nodes[0]],))
             copies |= dict.fromkeys(chain, copy)
+            names[copy.name] = chain[-1].name
             continue
         copies[node] = copy = graph.node_copy(node, copies.__getitem__)
+        names[copy.name] = node.name
         if node.op == "call_function":
             copy.target = PURE.get(node.target, node.target)
         if node.op in ("call_module", "get_attr"):
@@ -93,7 +101,7 @@ def compile_module(module: fx.GraphModule, convs: dict[str, FusedConv] | None = 
     code = graph.python_code("self")
     namespace = dict(code.globals)
     exec(compile(code.src, "<raprune program>", "exec"), namespace)
-    return Program(namespace["forward"], parts, fused, modules)
+    return Program(namespace["forward"], parts, fused, modules, graph, names)
 
 
 def _chain(module: fx.GraphModule, conv: fx.Node) -> list[fx.Node]:
@@ -127,7 +135,7 @@ def _only_user(node: fx.Node) -> fx.Node | None:
 
 def _is_relu(module: fx.GraphModule, node: fx.Node) -> bool:
     if node.op == "call_module":
-        return type(_called(module, node)) is nn.ReLU
+        return is_plain(_called(module, node), nn.ReLU)
     if node.op == "call_method":
         return node.target in ("relu", "relu_")
     return node.op == "call_function" and node.target in RELUS

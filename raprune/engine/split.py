@@ -8,7 +8,7 @@ the layers that consume the channels.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -22,6 +22,7 @@ from raprune.engine.program import Program, compile_module, is_tensor
 from raprune.graph import Axis, Graph, Group, Plan, Site, present
 from raprune.graph.align import align
 from raprune.graph.convolutions import is_depthwise
+from raprune.graph.plain import written_inputs
 from raprune.graph.units import Ids, Kept
 
 Crossing = tuple[Any, ...]
@@ -53,6 +54,8 @@ class Halves:
     """Of the state."""
     crossing: tuple[Ids | None, ...]
     """For each crossing value the units of its channels; ``None`` where the layer's mask does not change it."""
+    written: tuple[bool, ...]
+    """For each crossing value whether the suffix may write into it: it gets a copy then."""
     touched: tuple[Touched, ...]
     sites: Mapping[str, Site]
     """Part of the suffix -> where it puts channels; those that the layer's mask changes."""
@@ -60,19 +63,16 @@ class Halves:
 
     def candidate(self, mask: Tensor) -> Callable[[Crossing], Tensor]:
         """Crossing values of a batch to logits, for the network with the layer cut to ``mask``."""
-        if bool(mask.all()):
-            return lambda values: is_tensor(self.suffix(*values))
         kept = self.graph.kept({**self.plan, self.layer: mask})
-        forward = self.suffix.exchanged(self._exchanged(kept))
-        indices = [None if ids is None else _index(ids, kept, self.device) for ids in self.crossing]
+        forward = self.suffix if bool(mask.all()) else self.suffix.exchanged(self.exchanged(kept))
+        indices = self.indices(kept)
+        return lambda values: is_tensor(forward(*narrowed(values, indices, self.written)))
 
-        def logits(values: Crossing) -> Tensor:
-            some = (v if i is None else select(v, 1, i) for v, i in zip(values, indices, strict=True))
-            return is_tensor(forward(*some))
+    def indices(self, kept: Kept) -> list[Tensor | None]:
+        """For each crossing value the channels that are ``kept``; ``None`` for all."""
+        return [None if ids is None else _index(ids, kept, self.device) for ids in self.crossing]
 
-        return logits
-
-    def _exchanged(self, kept: Kept) -> dict[str, Any]:
+    def exchanged(self, kept: Kept) -> dict[str, Any]:
         """Parts of the suffix as they are without the channels that are not ``kept``."""
         changes: dict[str, dict[tuple[str, int], Tensor]] = {}
         for entry in self.touched:
@@ -125,6 +125,7 @@ def split(
     for node in nodes:
         if node in above:
             copies[node] = suffix.node_copy(node, lambda n: copies[n])
+    written = written_inputs(network, suffix)
     program = compile_module(fx.GraphModule(network, suffix), convs)
     sites = {s.module: s for s in graph.sites if graph.touches(s.source, group) or graph.touches(s.target, group)}
     return Halves(
@@ -134,6 +135,7 @@ def split(
         layer=layer,
         plan=plan,
         crossing=tuple(_crossing_ids(graph, group, kept, node) for node in crossing),
+        written=tuple(copies[node].name in written for node in crossing),
         touched=tuple(_touched(program, axes, kept)),
         sites={part: sites[name] for part, name in program.modules.items() if name in sites},
         device=next(network.parameters()).device,
@@ -184,6 +186,17 @@ def select(value: Tensor, dim: int, index: Tensor) -> Tensor:
     if value.dim() == 4 and dim == 1:
         return value.permute(0, 2, 3, 1).index_select(3, index).permute(0, 3, 1, 2)
     return value.index_select(dim, index)
+
+
+def narrowed(values: Crossing, indices: Sequence[Tensor | None], written: Sequence[bool]) -> Crossing:
+    """Crossing values with the channels that stay; what may be ``written`` into is a copy, for others read it too."""
+    return tuple(
+        value if not isinstance(value, Tensor)
+        else select(value, 1, index.to(value.device)) if index is not None
+        else value.clone() if is_written
+        else value
+        for value, index, is_written in zip(values, indices, written, strict=True)
+    )  # fmt: skip
 
 
 def _cut(tensor: Tensor, indices: Mapping[int, Tensor]) -> Tensor:

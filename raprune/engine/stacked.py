@@ -1,8 +1,8 @@
-"""Several masks in one launch, for accelerators that a single candidate of a small network leaves idle.
+"""The exact engine with several masks a launch, for accelerators that one candidate of a small network leaves idle.
 
-The candidates of a launch run masked, one behind the other in the batch, through the part above the decided layer. On a
-GPU the time is in the launches, not in the multiplications that smaller tensors would save. Departs from the compact
-candidate by float rounding only; never used on a processor, whose results are bitwise those of one mask at a time.
+On a GPU the time is in the launches, not in the multiplications that smaller tensors would save. Departs from the
+compact candidate by float rounding only; never used on a processor, whose results are bitwise those of one mask at a
+time.
 """
 
 from __future__ import annotations
@@ -14,85 +14,83 @@ import torch
 from torch import Tensor
 
 from raprune.engine.exact import ExactEngine
-from raprune.engine.split import Crossing, Halves, nbytes
-from raprune.graph import present
+from raprune.engine.split import Halves
+from raprune.engine.stacking import MAX_SLOTS, num_slots, stacked
 from raprune.masks import check_keep_mask
 from raprune.scoring import Scored, Tally, advance
 from raprune.state import State
 
-MAX_BYTES = 2**30
-"""Of what goes into one launch."""
-
 
 class StackedEngine(ExactEngine):
-    """The exact engine with as many masks a launch as fit."""
+    """Stacks masks wherever that may be done, a request of a single mask too; elsewhere the exact engine."""
 
+    slots = MAX_SLOTS
     launches = 0
     """Launches of several masks so far."""
+
+    def evaluate(
+        self, state: State, layer: str, mask: Tensor, lowest: float | None, start: Tally | None = None
+    ) -> Scored:
+        return self.evaluate_many(state, layer, [mask], lowest, [start])[0]
 
     def evaluate_many(
         self, state: State, layer: str, masks: Sequence[Tensor], lowest: float | None, starts: Sequence[Tally | None]
     ) -> list[Scored]:
-        """Scores of candidates that are seen for the first time, stacked; others, and fine-tuned ones, one by one."""
-        halves = None
-        if not self._reward_steps() and len(masks) > 1 and not any(starts):
-            halves = self._halves(state, layer)
-        if halves is None or not _reads_directly(halves):
-            return super().evaluate_many(state, layer, masks, lowest, starts)
+        """As the contract says; what is computed for a mask does not depend on the others."""
+        halves = None if self._reward_steps() or state.factors else self._halves(state, layer)
+        slots = 1 if halves is None else self._num_slots(state, halves)
+        if halves is None or slots == 1:
+            return [super(StackedEngine, self).evaluate(state, layer, *one) for one in _each(masks, lowest, starts)]
         began = time.perf_counter()
         for mask in masks:
             check_keep_mask(mask, self.graph.group(layer).num_filters)
         with torch.inference_mode():
-            tallies = self._stacked(halves, self.prefix_key(state, layer), masks, lowest)
+            tallies = self._tallies(halves, self.prefix_key(state, layer), masks, lowest, starts, slots)
         seconds = (time.perf_counter() - began) / len(masks)
-        return [Scored(tally.score(lowest), tally.num_images, seconds, tally) for tally in tallies]
-
-    def _stacked(self, halves: Halves, key: str, masks: Sequence[Tensor], lowest: float | None) -> list[Tally]:
-        tallies: list[Tally | None] = [None] * len(masks)
-        whole, keep = self._whole(self.splits.val), [self._keep(halves, mask) for mask in masks]
-        for index, some in self._val_batches(0):
-            open_ones = [m for m, tally in enumerate(tallies) if tally is None or not tally.decides(lowest)]
-            if not open_ones:
-                break
-            values, labels = self._crossing(halves.prefix, key, index, some), self.splits.val.labels_B[some]
-            for part in _parts(open_ones, nbytes(values)):
-                self.launches += 1
-                logits = halves.suffix(*_stack(values, [keep[m] for m in part]))
-                for m, of_mask in zip(part, logits.split(len(labels)), strict=True):
-                    tallies[m] = advance(self.score, tallies[m], of_mask, labels, whole)
-        return [tally for tally in tallies if tally is not None]
-
-    def _keep(self, halves: Halves, mask: Tensor) -> list[Tensor | None]:
-        """For each crossing value (C,): 1 for a channel that stays; ``None`` where all do."""
-        kept = self.graph.kept({**halves.plan, halves.layer: mask})
+        seen = [0 if start is None else start.num_images for start in starts]
         return [
-            None if ids is None else torch.from_numpy(present(ids, kept)).to(self.device) for ids in halves.crossing
+            Scored(tally.score(lowest), tally.num_images - first, seconds, tally)
+            for tally, first in zip(tallies, seen, strict=True)
         ]
 
+    def _num_slots(self, state: State, halves: Halves) -> int:
+        programs, name = self.built(state).programs, f"slots {halves.layer}"
+        if name not in programs:
+            with torch.inference_mode():
+                image = self._input(self.splits.val.images_BCHW[:1])
+                programs[name] = num_slots(halves, image, self.workload.scoring.batch_size)
+        slots: int = programs[name]
+        return slots
 
-def _reads_directly(halves: Halves) -> bool:
-    """Whether all that loses channels reads them where they cross: a channel that is zero there is zero to the end."""
-    readers = {f"part_{name}" for name in halves.graph.group(halves.layer).consumers}
-    return not halves.sites and {entry.part for entry in halves.touched} <= readers
+    def _tallies(
+        self, halves: Halves, key: str, masks: Sequence[Tensor], lowest: float | None, starts: Sequence[Tally | None],
+        slots: int,
+    ) -> list[Tally]:  # fmt: skip
+        """Each mask goes on where its tally stopped, batch by batch, until it is decided."""
+        tallies, whole = list(starts), self._whole(self.splits.val)
+        size = self.workload.scoring.batch_size
+        for index, some in self._val_batches(0):
+            seen = [0 if tally is None else tally.num_images for tally in tallies]
+            open_ones = [m for m, tally in enumerate(tallies) if tally is None or not tally.decides(lowest)]
+            due = [m for m in open_ones if seen[m] == index * size]
+            if not due:
+                continue
+            values, labels = self._crossing(halves.prefix, key, index, some), self.splits.val.labels_B[some]
+            for part in _parts(due, slots):
+                self.launches += 1
+                found = stacked(halves, [masks[m] for m in part], slots)(values)
+                for m, logits in zip(part, found, strict=True):
+                    tallies[m] = advance(self.score, tallies[m], logits, labels, whole)
+        return [tally for tally in tallies if tally is not None]
 
 
-def _parts(masks: list[int], size: int) -> Iterator[list[int]]:
-    step = max(1, MAX_BYTES // max(1, size))
-    for start in range(0, len(masks), step):
-        yield masks[start : start + step]
+def _each(
+    masks: Sequence[Tensor], lowest: float | None, starts: Sequence[Tally | None]
+) -> Iterator[tuple[Tensor, float | None, Tally | None]]:
+    for mask, start in zip(masks, starts, strict=True):
+        yield mask, lowest, start
 
 
-def _stack(values: Crossing, keep: list[list[Tensor | None]]) -> list[object]:
-    """Each value once for every mask, along the batch, with the channels that the mask prunes zero."""
-    out: list[object] = []
-    for place, value in enumerate(values):
-        if not isinstance(value, Tensor):
-            out.append(value)
-            continue
-        copies = []
-        for of_mask in keep:
-            factor = of_mask[place]
-            shape = (1, -1, *[1] * (value.dim() - 2))
-            copies.append(value if factor is None else value * factor.view(shape))
-        out.append(torch.cat(copies))
-    return out
+def _parts(masks: list[int], slots: int) -> Iterator[list[int]]:
+    for start in range(0, len(masks), slots):
+        yield masks[start : start + slots]

@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from raprune.engine.convolutions import FusedConv
 from raprune.engine.program import Program, compile_module
-from raprune.engine.split import Crossing, select
+from raprune.engine.split import Crossing
 from raprune.graph import Graph, Group, Plan, present
 from raprune.graph.units import Ids
 
@@ -50,18 +50,6 @@ def below(network: fx.GraphModule, graph: Graph, layer: str, plan: Plan, convs: 
 def above(network: fx.GraphModule, graph: Graph, layer: str) -> fx.GraphModule:
     """What of ``network`` reads ``layer``, to the output: crossing values to logits, with the network's own modules."""
     return fx.GraphModule(network, _divide(network, graph.group(layer))[1])
-
-
-def narrowed(values: Crossing, indices: list[Tensor | None], *, copies: bool = False) -> Crossing:
-    """Crossing values with the channels that stay; with ``copies``, what is kept for others may be changed in place."""
-    pairs = zip(values, indices, strict=True)
-    return tuple(
-        value if not isinstance(value, Tensor)
-        else select(value, 1, index.to(value.device)) if index is not None
-        else value.clone() if copies
-        else value
-        for value, index in pairs
-    )  # fmt: skip
 
 
 def recalibrate(network: nn.Module, batches: Iterable[Crossing]) -> None:

@@ -101,7 +101,7 @@ def own_costs(trial: TrialSpec, sizes: Sizes, layer: str, num_images: int) -> Ow
     scale = Scale(BASELINE_SCORE, trial.drop_bound or 2.0, reward)
     state = State.baseline(trial.baseline_key)
     made_up = _MadeUp(scale, num_images)
-    conditions = Conditions({}, {}, {}, {}, 0, "", "", "", None, "cpu")
+    conditions = Conditions({}, {}, {}, {}, 0, "", "", "", "", None, "cpu")
     with tempfile.TemporaryDirectory(prefix="raprune-estimate-") as scratch:
         folder = Path(scratch)
         evaluator = Memoised(cast(Evaluator, made_up), Memo(folder / "memo"), conditions)

@@ -13,8 +13,11 @@ from torch import fx, nn
 from raprune.graph.align import Align
 from raprune.graph.modes import WideDropout
 from raprune.graph.network import Axis, Graph, Group, Member, Site
+from raprune.graph.plain import is_altered
 from raprune.graph.units import FIXED, PINNED, RESERVED, Ids, simplest
 from raprune.graph.walk import Walk
+
+DROPOUTS = (nn.Dropout, nn.Dropout2d)
 
 
 def collect(walk: Walk) -> Graph:
@@ -92,7 +95,7 @@ class _Collector:
         for node in self.walk.module.graph.nodes:
             called = self.walk.called(node)
             ids = values.get(node)
-            if ids is None or not isinstance(called, nn.Dropout | nn.Dropout2d):
+            if ids is None or not isinstance(called, DROPOUTS) or type(called) not in DROPOUTS or is_altered(called):
                 continue
             name = f"dropout_{len(found)}"
             self.walk.module.add_submodule(name, WideDropout(called.p, ids.shape[1], isinstance(called, nn.Dropout2d)))

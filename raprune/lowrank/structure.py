@@ -14,6 +14,7 @@ from torch import fx, nn
 from torch.nn.utils import skip_init
 
 from raprune.graph.convolutions import is_depthwise
+from raprune.graph.plain import is_altered
 from raprune.lowrank.scheme import Layer
 
 FACTORABLE = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
@@ -33,6 +34,8 @@ def problem(network: fx.GraphModule, name: str) -> str | None:
         return "it is a transposed convolution"
     if type(module) not in (nn.Conv2d, nn.Linear):
         return f"it is a {type(module).__name__}, whose forward is its own"
+    if is_altered(module):
+        return "it has hooks or a forward of its own, which two layers in its place would not run"
     if isinstance(module, nn.Conv2d) and module.groups > 1:
         return "it is a depthwise convolution" if is_depthwise(module) else "it is a grouped convolution"
     if "weight" not in module._parameters:

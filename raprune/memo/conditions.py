@@ -37,7 +37,9 @@ class Conditions:
     data: str
     """Fingerprint of the images and labels."""
     weights: str
-    """Fingerprint of the baseline's weights: states name the baseline by its settings, and its margins order val."""
+    """Fingerprint of the baseline's weights: states name the baseline by its settings."""
+    val_order: str
+    """Fingerprint of the order in which candidates see val's images: a tally that is not complete counts its first."""
     code: str | None
     """Digest of the user's own plug-ins."""
     device_type: str
@@ -49,7 +51,7 @@ class Conditions:
     @classmethod
     def of(cls, workload: Workload, baseline: Baseline, device_type: str) -> Conditions:
         """Those of a trial; ``baseline`` is a prepared one, whose fingerprints are known."""
-        if not (baseline.data_fingerprint and baseline.weights_fingerprint):
+        if not (baseline.data_fingerprint and baseline.weights_fingerprint and baseline.val_order_fingerprint):
             raise ValueError(f"the baseline in {baseline.folder} has no fingerprints: it was not prepared")
         return cls(
             finetune=workload.finetune.model_dump(mode="json", exclude={"after_layer", "at_end"}),
@@ -60,6 +62,7 @@ class Conditions:
             residual=workload.residual,
             data=baseline.data_fingerprint,
             weights=baseline.weights_fingerprint,
+            val_order=baseline.val_order_fingerprint,
             code=baseline.own_code,
             device_type=device_type,
         )

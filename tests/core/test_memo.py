@@ -27,7 +27,7 @@ WORKLOAD = Workload(
 )  # fmt: skip
 BASELINE = Baseline(
     "baseline", "nowhere", 90.0, None, 10, 1, 1, 1, 0.1, None, 0.1, "percent", 10, (1, 8, 8),
-    data_fingerprint="images", weights_fingerprint="weights",
+    data_fingerprint="images", weights_fingerprint="weights", val_order_fingerprint="order",
 )  # fmt: skip
 CONDITIONS = Conditions.of(WORKLOAD, BASELINE, "cpu")
 MASK = b"\1\0\1"
@@ -54,6 +54,7 @@ PARTS: dict[str, Any] = {
     "residual": "coupled",
     "data": "other images",
     "weights": "other weights",
+    "val_order": "another order",
     "code": "own",
     "device_type": "cuda",
     "split": "train",

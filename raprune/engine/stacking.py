@@ -1,0 +1,72 @@
+"""Several masks in one launch: their candidates run masked, one behind the other in the batch.
+
+A launch always holds the same number of slots, those without a mask of their own filled with the last one: what is
+computed for a mask never depends on which others were asked for with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from raprune.engine.program import is_tensor
+from raprune.engine.split import Crossing, Halves, nbytes
+from raprune.graph import present
+
+MAX_SLOTS = 8
+MAX_BYTES = 2**26
+"""Of the values that go into one launch: a GPU is busy with more, and smaller tensors save time then."""
+
+
+def num_slots(halves: Halves, image_1CHW: Tensor, batch_size: int) -> int:
+    """Masks a launch for batches of ``batch_size``; 1 where masks may not be stacked.
+
+    All that loses channels must read them where they cross: a channel that is zero there is zero to the end. And all
+    that crosses must be tensors with the images first, or must not depend on their number. The result follows from
+    shapes alone, so it is the same for every request.
+    """
+    readers = {f"part_{name}" for name in halves.graph.group(halves.layer).consumers}
+    if halves.sites or not {entry.part for entry in halves.touched} <= readers:
+        return 1
+    one, two = (halves.prefix(image_1CHW.repeat(number, 1, 1, 1)) for number in (1, 2))
+    if not all(map(_follows_images, one, two)):
+        return 1
+    return max(1, min(MAX_SLOTS, MAX_BYTES // max(1, nbytes(one) * batch_size)))
+
+
+def _follows_images(of_one: Any, of_two: Any) -> bool:
+    """Whether a crossing value of one image and of two differs in the images alone."""
+    if isinstance(of_one, Tensor):
+        return of_one.dim() > 1 and len(of_one) == 1 and of_two.shape == (2, *of_one.shape[1:])
+    return bool(of_one == of_two)
+
+
+def stacked(halves: Halves, masks: Sequence[Tensor], slots: int) -> Callable[[Crossing], list[Tensor]]:
+    """Crossing values of a batch to logits for each of at most ``slots`` masks of the layer."""
+    filled = [masks[min(slot, len(masks) - 1)] for slot in range(slots)]
+    keeps = [_keep(halves, mask) for mask in filled]
+
+    def logits(values: Crossing) -> list[Tensor]:
+        rows = [_in_slots(value, [keep[place] for keep in keeps]) for place, value in enumerate(values)]
+        return list(is_tensor(halves.suffix(*rows)).chunk(slots))[: len(masks)]
+
+    return logits
+
+
+def _keep(halves: Halves, mask: Tensor) -> list[Tensor | None]:
+    """For each crossing value (C,): the channels that stay; ``None`` where all do."""
+    kept = halves.graph.kept({**halves.plan, halves.layer: mask})
+    return [None if ids is None else torch.from_numpy(present(ids, kept)).to(halves.device) for ids in halves.crossing]
+
+
+def _in_slots(value: Any, keeps: Sequence[Tensor | None]) -> Any:
+    return torch.cat([_masked(value, keep_C) for keep_C in keeps]) if isinstance(value, Tensor) else value
+
+
+def _masked(value: Tensor, keep_C: Tensor | None) -> Tensor:
+    if keep_C is None:
+        return value
+    return torch.where(keep_C.view(1, -1, *[1] * (value.dim() - 2)), value, value.new_zeros(()))
