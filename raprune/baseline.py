@@ -15,6 +15,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 from raprune.data import Split, Splits, normalise
+from raprune.engine.arithmetic import exact_arithmetic
 from raprune.engine.split import channels_last
 from raprune.errors import InputError
 from raprune.measure import count_bytes, count_macs, count_params, latency_s
@@ -49,6 +50,7 @@ def prepare_baseline(trial: TrialSpec, folder: Path, device: str = "cpu") -> Bas
     Raises :class:`InputError` for a checkpoint that does not fit and for a baseline that is at chance level or whose
     classes look permuted: nothing that is pruned from it would mean anything.
     """
+    exact_arithmetic(torch.device(device))
     splits = load_data(trial.dataset)
     own = own_code(trial.model, trial.dataset, trial.score, splits)
     data = fingerprints.of_data(splits)

@@ -113,18 +113,20 @@ def engine_of(
     stacked: bool = False,
     score: str = "top1_accuracy",
     whole: tuple[str, ...] = (),
+    device: str = "cpu",
+    batch_size: int = 40,
     **options: Any,
 ) -> Engine:
     """An engine on a given network and data."""
     finetune = FinetuneSpec(before_reward=FinetuneLength(steps=before_reward), after_layer=FinetuneLength(steps=2))
     workload = FixedWorkload(
         "key", ModelChoice(name="vgg16"), Choice(name="given"), Choice(name=score),
-        ScoringSpec(batch_size=40),
+        ScoringSpec(batch_size=batch_size),
         finetune, 0, "baseline", "nowhere", residual, network, splits, whole,
     )  # fmt: skip
     if naive:
-        return NaiveEngine(workload)
-    return (StackedEngine if stacked else ExactEngine)(workload, "cpu", **options)
+        return NaiveEngine(workload, device)
+    return (StackedEngine if stacked else ExactEngine)(workload, device, **options)
 
 
 class EngineEvaluator:

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from raprune.engine.arithmetic import same_arithmetic
 from raprune.errors import InputError
 from raprune.evaluators.in_process import forget_engines
 from raprune.launch import Outcome
@@ -41,7 +42,7 @@ def run(
     progress: bool,
 ) -> Outcome:
     """Run ``plan`` in the folder ``out``. Raises KeyboardInterrupt where an interruption left trials unfinished."""
-    with same_threads():
+    with same_threads(), same_arithmetic():
         try:
             if progress:
                 outcome = _watched(plan, facts, out, evaluators, address)

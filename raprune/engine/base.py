@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from raprune.data import Split, Splits, normalise
+from raprune.engine.arithmetic import exact_arithmetic
 from raprune.engine.convolutions import FusedConv
 from raprune.engine.program import Program, compile_module
 from raprune.engine.split import channels_last
@@ -57,6 +58,7 @@ class Engine(ABC):
     def __init__(self, workload: Workload, device: str = "cpu") -> None:
         self.workload = workload
         self.device = torch.device(device)
+        exact_arithmetic(self.device)
         if self.device.type == "cpu":
             torch.set_num_threads(workload.scoring.threads)
         self.score = workload.load_score()

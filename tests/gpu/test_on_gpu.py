@@ -1,0 +1,148 @@
+"""What holds on a GPU: the processor's counts in float64, the float32 rule, results that follow from the mask alone.
+
+``make gpu`` runs it; torch is enough, Ray is not needed.
+"""
+
+from __future__ import annotations
+
+import gc
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from raprune.api import prune
+from raprune.engine import Engine
+from raprune.engine.agreement import check_agreement
+from raprune.engine.stacked import StackedEngine
+from raprune.engine.stacking import MAX_SLOTS, stacked
+from raprune.graph import trace
+from raprune.proof import prove
+from raprune.state import State
+from raprune.surgery import shrink
+from tests.api.networks import FAST, User
+from tests.core.test_agreement import CHANGES, network
+from tests.core.test_naive_is_exact import RESIDUAL, a_state, masks, network_and_splits
+from tests.tiny import engine_of, lively_vgg, own_labels
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that torch can use")
+
+STATE = State.baseline("baseline")
+
+
+def engine(name: str, residual: str, device: str, steps: int = 0, **options: Any) -> Engine:
+    net, splits = network_and_splits(name)
+    score = "top1_accuracy" if splits.val.labels_B.dim() == 1 else "global_accuracy"
+    return engine_of(net, splits, steps, residual, score=score, device=device, **options)
+
+
+@pytest.mark.parametrize(("name", "residual"), RESIDUAL)
+def test_counts_are_the_processors_in_float64(name: str, residual: str) -> None:
+    gpu, naive = engine(name, residual, "cuda", stacked=True), engine(name, residual, "cuda", naive=True)
+    cpu = engine(name, residual, "cpu")
+    for state in (STATE, a_state(cpu)):
+        layers = [layer for layer in cpu.graph.groups if layer not in state.plan]
+        for layer in layers:
+            asked = masks(cpu, layer, 3)
+            found = [scored.tally.counts for scored in gpu.evaluate_many(state, layer, asked, None, [None] * 3)]
+            assert found == [naive.evaluate(state, layer, mask, None).tally.counts for mask in asked], layer
+            expected = [cpu.evaluate(state, layer, mask, None).tally for mask in asked]
+            assert all(tally.complete for tally in expected)
+            assert found == [tally.counts for tally in expected], layer
+
+
+@pytest.mark.parametrize(("name", "residual"), RESIDUAL)
+def test_smaller_is_masked_on_the_gpu(name: str, residual: str) -> None:
+    net, splits = network_and_splits(name)
+    traced = trace(net.cuda(), splits.input_shape, residual=residual)
+    prove(traced, splits.input_shape)
+    check_agreement(traced, torch.randn(2, *splits.input_shape, dtype=torch.float64, device="cuda"), MAX_SLOTS)
+
+
+def test_float32_is_full_float32() -> None:
+    """Rule 1: within 1e-5 of the largest logit, with TF32 off, which torch has on for convolutions by default."""
+    net = lively_vgg(0.5)
+    gpu, cpu = (engine_of(net, own_labels(net, 100), device=device) for device in ("cuda", "cpu"))
+    images = cpu._input(cpu.splits.val.images_BCHW)
+    with torch.inference_mode():
+        for layer in list(cpu.graph.groups)[::4]:
+            mask = masks(cpu, layer, 1)[0]
+            state = STATE.cut(cpu.graph, layer, mask)
+            here, there = cpu._forward(state)(images), gpu._forward(state)(images.cuda()).cpu()
+            assert (here - there).abs().max() <= 1e-5 * here.abs().max()
+
+
+def test_logits_do_not_depend_on_the_slot_or_the_other_masks() -> None:
+    net = lively_vgg(0.5)
+    several = engine_of(net, own_labels(net, 100), device="cuda", stacked=True)
+    assert isinstance(several, StackedEngine)
+    for layer in list(several.graph.groups)[:6]:
+        halves = several._halves(STATE, layer)
+        assert halves is not None
+        asked = masks(several, layer, MAX_SLOTS)
+        with torch.inference_mode():
+            values = halves.prefix(several._input(several.splits.val.images_BCHW[:40]))
+            together = stacked(halves, asked, MAX_SLOTS)(values)
+            reverse = stacked(halves, asked[::-1], MAX_SLOTS)(values)[::-1]
+            alone = [stacked(halves, [mask], MAX_SLOTS)(values)[0] for mask in asked]
+        for one, two, three in zip(together, reverse, alone, strict=True):
+            assert torch.equal(one, two)
+            assert torch.equal(one, three)
+
+
+@pytest.mark.parametrize("steps", [0, 5])
+def test_the_same_request_gives_the_same_bits(steps: int) -> None:
+    net = lively_vgg(0.25)
+    splits = own_labels(net, 100)
+    found = []
+    for _ in range(2):
+        gpu = engine_of(net, splits, steps, device="cuda", stacked=True)
+        layer = "features.10"
+        asked = masks(gpu, layer, 5)
+        tallies = [scored.tally for scored in gpu.evaluate_many(STATE, layer, asked, None, [None] * 5)]
+        tuned = gpu.finetune(STATE.cut(gpu.graph, layer, asked[0]), "commit", "seed")
+        found.append((tallies, tuned.version))
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_hooks_run_on_the_gpu(change: Any) -> None:
+    net = network()
+    change(net)
+    traced = trace(net.cuda(), (3, 32, 32))
+    images = torch.randn(4, 3, 32, 32, device="cuda")
+    check_agreement(traced, images, MAX_SLOTS)
+    small = shrink(traced, {"0": torch.arange(8) < 5})
+    assert small(images).isfinite().all()
+
+
+def test_memory_is_freed() -> None:
+    def allocated() -> int:
+        gc.collect()
+        torch.cuda.empty_cache()
+        return torch.cuda.memory_allocated()
+
+    def use() -> None:
+        net = lively_vgg(0.25)
+        one = engine_of(net, own_labels(net, 100), device="cuda", stacked=True)
+        for layer in list(one.graph.groups)[:3]:
+            one.evaluate_many(STATE, layer, masks(one, layer, 3), None, [None] * 3)
+
+    use()
+    before = allocated()
+    for _ in range(3):
+        use()
+    assert allocated() <= before
+
+
+def test_prune_runs_on_the_gpu_and_leaves_torch_as_it_was(user: User) -> None:
+    flags = torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic
+    found = prune(user.model, user.train, user.val, drop_bound=4.0, test=user.test, **FAST)
+    assert found.report.row["device"] == torch.cuda.get_device_name()
+    with torch.no_grad():
+        images: Tensor = user.val[0]
+        net: nn.Module = found.network
+        score = 100.0 * float((net(images).argmax(1) == user.val[1]).double().mean())
+    assert score == pytest.approx(found.report.val_score, abs=0.51)
+    assert (torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic) == flags
