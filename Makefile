@@ -3,6 +3,7 @@
 #   make study      set up .venv, then run studies/quickstart.yaml
 #   make test       set up .venv, then the test suite (under ten minutes on two cores)
 #   make test-all   also the long tests
+#   make gpu        the tests and the benchmark of a GPU (a few minutes on one card)
 #   make check      lint, format, types and shape; checks, never rewrites
 #
 #   PYTHON=python3.12          another interpreter
@@ -13,7 +14,7 @@ PYTHON ?= python3
 TORCH ?= torch torchvision
 BIN := .venv/bin
 
-.PHONY: study test test-all check clean
+.PHONY: study test test-all gpu check clean
 .DEFAULT_GOAL := study
 
 study: .venv/.installed
@@ -24,6 +25,10 @@ test: .venv/.installed-dev
 
 test-all: .venv/.installed-dev
 	PYTHONHASHSEED=0 $(BIN)/python -m pytest -m ""
+
+gpu: .venv/.installed-dev
+	$(BIN)/python -m pytest tests/gpu
+	$(BIN)/python benchmarks/gpu.py
 
 check: .venv/.installed-dev
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""What a GPU makes of candidates: ``python benchmarks/gpu.py [--width W] [--images N]``; torch is enough, no Ray.
+"""What a GPU makes of candidates: ``python benchmarks/gpu.py [--width W] [--batch B]``; torch is enough, no Ray.
 
 VGG-16 with random weights on random 32x32 images. A candidate is a random cut of one layer, scored on all images
 without early exit; what is kept for all candidates of a layer is there already. ``naive`` is the masked network in
@@ -31,7 +31,7 @@ from raprune.state import State
 from tests.tiny import engine_of, lively_vgg, own_labels
 
 STATE = State.baseline("baseline")
-NUM_MASKS, REPEATS = 8, 3
+NUM_MASKS, REPEATS = 8, 2
 PAPER = {"layers": 13, "updates": 100, "masks": 5, "steps": 391}
 """The paper's VGG-16 at most: updates a layer, masks an update, and steps of an epoch of CIFAR-10 at batch 128."""
 

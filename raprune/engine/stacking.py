@@ -17,12 +17,12 @@ from raprune.engine.split import Crossing, Halves, nbytes
 from raprune.graph import present
 
 MAX_SLOTS = 8
-MAX_BYTES = 2**26
-"""Of the values that go into one launch: a GPU is busy with more, and smaller tensors save time then."""
+MAX_BYTES = 2**24
+"""Of the values that go into one launch: with more a GPU is busy, and smaller tensors save more than fewer launches."""
 
 
 def num_slots(halves: Halves, image_1CHW: Tensor, batch_size: int) -> int:
-    """Masks a launch for batches of ``batch_size``; 1 where masks may not be stacked.
+    """Masks a launch for batches of ``batch_size``; 1 where masks may not be stacked, or stacking would not pay.
 
     All that loses channels must read them where they cross: a channel that is zero there is zero to the end. And all
     that crosses must be tensors with the images first, or must not depend on their number. The result follows from
@@ -34,7 +34,7 @@ def num_slots(halves: Halves, image_1CHW: Tensor, batch_size: int) -> int:
     one, two = (halves.prefix(image_1CHW.repeat(number, 1, 1, 1)) for number in (1, 2))
     if not all(map(_follows_images, one, two)):
         return 1
-    return max(1, min(MAX_SLOTS, MAX_BYTES // max(1, nbytes(one) * batch_size)))
+    return MAX_SLOTS if MAX_SLOTS * nbytes(one) * batch_size <= MAX_BYTES else 1
 
 
 def _follows_images(of_one: Any, of_two: Any) -> bool:

@@ -208,9 +208,14 @@ def _write_manifest(plan: StudyPlan, out: Path) -> None:
 
 
 def _versions() -> dict[str, str]:
-    from importlib.metadata import version
+    """Of the packages that are installed; a study in one process runs without Ray."""
+    from importlib.metadata import PackageNotFoundError, version
 
-    return {name: version(name) for name in ("torch", "torchvision", "ray", "numpy", "pandas", "pyarrow")}
+    found = {}
+    for name in ("torch", "torchvision", "ray", "numpy", "pandas", "pyarrow"):
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def _commit() -> str | None:

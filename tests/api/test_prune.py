@@ -50,6 +50,19 @@ def test_the_network_is_smaller_and_scores_what_the_report_says(user: User, prun
     assert set(network.state_dict()) == set(user.model.state_dict())
 
 
+def test_hooks_are_part_of_the_network(user: User) -> None:
+    """Activation clipping by a hook: the report's scores are those of the network that comes back."""
+    model = copy.deepcopy(user.model)
+    model.body[2].register_forward_hook(lambda module, given, out: out.clamp(max=0.5))
+    model.body[1].register_forward_pre_hook(lambda module, given: (given[0] * 0.9,))
+    before = accuracy(model.eval(), *user.val)
+    assert before != accuracy(copy.deepcopy(user.model).eval(), *user.val)
+    found = prune(model, user.train, user.val, drop_bound=20.0, **FAST)
+    assert found.report.baseline_val_score == before
+    assert found.report.val_score == accuracy(found.network, *user.val)
+    assert found.report.params < found.report.baseline_params
+
+
 def test_floats_lose_nothing(user: User, pruned: Pruned) -> None:
     """Images that are not multiples of 1/255 reach the network as they are: scores equal the user's own to the bit."""
     assert not torch.equal((user.val[0] * 255).round() / 255, user.val[0])
