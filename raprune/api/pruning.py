@@ -20,6 +20,7 @@ from raprune.data import VOID, Split, Splits, check_splits
 from raprune.errors import InputError, RapruneError
 from raprune.given import Given, digest_of_data, digest_of_network
 from raprune.graph import Traced, trace
+from raprune.graph.ambient import plain_torch
 from raprune.preflight import expand_and_inspect
 from raprune.registry import SCORES, given_name
 from raprune.results import TrialStore, read_study
@@ -80,6 +81,7 @@ class Pruned:
         return self.report._repr_html_()
 
 
+@plain_torch()
 def prune(
     model: nn.Module,
     train: Images,

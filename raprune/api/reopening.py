@@ -12,11 +12,13 @@ from raprune.artefact.plan import PLAN_FILE, NetworkPlan, parse_plan
 from raprune.artefact.rebuilding import open_network, plan_in, rebuild, standalone, trace_plan
 from raprune.errors import InputError
 from raprune.given import given_network
+from raprune.graph.ambient import plain_torch
 from raprune.registry import is_given
 from raprune.weights import load_safetensors
 from raprune.workload import WEIGHTS_FILE
 
 
+@plain_torch()
 def load_pruned(path: str | PathLike[str], model: nn.Module) -> nn.Module:
     """The network that :func:`prune` left in a trial's folder, or in the ``model`` folder inside, which is enough.
 

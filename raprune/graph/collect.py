@@ -12,12 +12,13 @@ from torch import fx, nn
 
 from raprune.graph.align import Align
 from raprune.graph.modes import WideDropout
+from raprune.graph.module import fresh_name
 from raprune.graph.network import Axis, Graph, Group, Member, Site
 from raprune.graph.plain import is_altered
 from raprune.graph.units import FIXED, PINNED, RESERVED, Ids, simplest
 from raprune.graph.walk import Walk
 
-DROPOUTS = (nn.Dropout, nn.Dropout2d)
+DROPOUTS = (nn.Dropout, nn.Dropout2d, WideDropout)
 
 
 def collect(walk: Walk) -> Graph:
@@ -97,8 +98,10 @@ class _Collector:
             ids = values.get(node)
             if ids is None or not isinstance(called, DROPOUTS) or type(called) not in DROPOUTS or is_altered(called):
                 continue
-            name = f"dropout_{len(found)}"
-            self.walk.module.add_submodule(name, WideDropout(called.p, ids.shape[1], isinstance(called, nn.Dropout2d)))
+            name = fresh_name(self.walk.module, f"dropout_{len(found)}")
+            channels = called.channels if isinstance(called, WideDropout) else isinstance(called, nn.Dropout2d)
+            wide = WideDropout(called.p, ids.shape[1], channels)
+            self.walk.module.put(name, wide, instead=str(node.target))
             node.target = name
             found.append(Axis(name, 1, ids))
         return tuple(found)
@@ -106,6 +109,9 @@ class _Collector:
     def _sites(self, values: dict[fx.Node, Ids]) -> list[tuple[str, Site]]:
         """Insert the :class:`Align` modules and say where each puts channels; by the name of its node."""
         sites: list[tuple[str, Site]] = []
+        for node, places in self.walk.moves:
+            moved = values[node.all_input_nodes[0]]
+            sites.append((node.name, Site(str(node.target), moved, values[node], places)))
         for node, before, behind in self.walk.pads:
             source = node.all_input_nodes[0]
             ids = values.get(source)
@@ -133,7 +139,7 @@ class _Collector:
         places: npt.NDArray[np.int64],
         sites: list[tuple[str, Site]],
     ) -> fx.Node:
-        name = f"align_{len(sites)}"
+        name = fresh_name(self.walk.module, f"align_{len(sites)}")
         self.walk.module.add_submodule(name, Align())
         with self.walk.module.graph.inserting_before(node):
             align = self.walk.module.graph.call_module(name, (source,))

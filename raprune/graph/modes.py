@@ -7,11 +7,24 @@ that are left: candidates of one state see the same noise (common random numbers
 
 from __future__ import annotations
 
+import operator
+import re
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+
+from raprune.graph.module import fresh_name
+
+EVAL_IMAGES, TRAINING_IMAGES = 2, 3
+"""How many example images a network runs on in each mode: a number that differs alike is one of images."""
+DROPS = ("DropPath", "StochasticDepth")
+"""Classes that every library has of its own: they leave out images of a branch, in training alone."""
+GRADIENTS = "gradients"
+"""In the meta of a node that gives a tensor: whether gradients were on."""
 
 
 class ByMode(nn.Module):
@@ -59,50 +72,152 @@ class WideDropout(nn.Module):
         return values_BC * (draws >= self.p).to(values_BC.dtype) / (1.0 - self.p)
 
 
-def follow_mode(network: nn.Module, graph: fx.Graph, training: fx.Graph) -> str | None:
-    """Replace calls that differ in one flag between the two traces of ``network``, the first in eval mode.
+@dataclass(frozen=True)
+class Twin:
+    """What differs between two nodes that are one operation of one network."""
 
-    Gives back the first difference that is anything else.
+    flags: tuple[int | str, ...] = ()
+    """Arguments that are False in eval mode and True in training."""
+    batch: bool = False
+    """Whether numbers in its arguments are multiples of the number of images."""
+    other: bool = False
+    """Whether anything else differs."""
+
+
+def compare(network: nn.Module, graph: fx.Graph, training: fx.Graph) -> dict[str, str]:
+    """Modules of ``network`` that run otherwise in training than in eval mode, with how.
+
+    The graphs are traced with :data:`EVAL_IMAGES` and :data:`TRAINING_IMAGES`. Calls that differ by a flag alone do
+    not count, nor do numbers of images.
     """
-    nodes, others = list(graph.nodes), list(training.nodes)
-    for node, twin in zip(nodes, others, strict=False):
+    here, there = _by_module(graph), _by_module(training)
+    found = {}
+    for name in {**here, **there}:
+        if list(map(_kind, here.get(name, []))) != list(map(_kind, there.get(name, []))):
+            found[name] = "it runs other operations in training than in eval mode"
+    if found:
+        return found
+    for node, twin in zip(graph.nodes, training.nodes, strict=True):
         if node.op == twin.op == "get_attr" and _same_constant(network, str(node.target), str(twin.target)):
             twin.target, twin.name = node.target, node.name
-        if _said(node) == _said(twin):
-            continue
-        place = _flag(node, twin)
-        if place is None or node.op != "call_function":
-            return f"{node.name} is {node.format_node()} in one mode and {twin.format_node()} in the other"
-        name = f"{node.name}_by_mode"
-        if node.target is nn.functional.dropout:
-            p = node.args[1] if len(node.args) > 1 else node.kwargs.get("p", 0.5)
-            network.add_module(name, nn.Dropout(float(str(p))))
-            node.args, node.kwargs = (node.all_input_nodes[0],), {}
-        else:
-            network.add_module(name, ByMode(node.target, place))
-        node.op, node.target = "call_module", name
-    if len(nodes) == len(others):
-        return None
-    return f"{len(nodes)} operations in one mode and {len(others)} in the other"
+        how = _difference(node, twin)
+        if how.other or (how.flags and (len(how.flags) > 1 or node.op != "call_function")):
+            said = f"{node.name} is {_call(node)} in one run and {_call(twin)} in another{place_of(node)}"
+            found.setdefault(module_of(node), said)
+    return found
+
+
+def follow_twins(module: fx.GraphModule, training: fx.Graph) -> None:
+    """Let calls follow the mode, the number of images and the gradients, where they differ from their twins."""
+    pairs = list(zip(module.graph.nodes, training.nodes, strict=True))
+    _follow_mode(module, pairs)
+    _follow_gradients(module, pairs)
+
+
+def _follow_mode(module: fx.GraphModule, pairs: list[tuple[fx.Node, fx.Node]]) -> None:
+    images = next(node for node, _ in pairs if node.op == "placeholder")
+    for node, twin in pairs:
+        how = _difference(node, twin)
+        if how.batch:
+            with module.graph.inserting_before(node):
+                node.args, node.kwargs = (
+                    _with_batch(a, b, images) for a, b in ((node.args, twin.args), (node.kwargs, twin.kwargs))
+                )
+        if how.flags:
+            name, function = fresh_name(module, f"{node.name}_by_mode"), node.target
+            assert callable(function)
+            if function is nn.functional.dropout:
+                p = node.args[1] if len(node.args) > 1 else node.kwargs.get("p", 0.5)
+                module.add_submodule(name, nn.Dropout(float(str(p))))
+                node.args, node.kwargs = (node.all_input_nodes[0],), {}
+            else:
+                module.add_submodule(name, ByMode(function, how.flags[0]))
+            node.op, node.target = "call_module", name
+
+
+def _follow_gradients(module: fx.GraphModule, pairs: list[tuple[fx.Node, fx.Node]]) -> None:
+    """Detach what is computed without gradients where it is used with them."""
+    off = {node: None for node, twin in pairs if twin.meta.get(GRADIENTS) is False}
+    for node in off:
+        outside = [user for user in node.users if user not in off]
+        if outside:
+            with module.graph.inserting_after(node):
+                detached = module.graph.call_method("detach", (node,))
+            for user in outside:
+                user.replace_input_with(node, detached)
+
+
+def module_of(node: fx.Node) -> str:
+    """The module in whose forward a node was made."""
+    stack = [name for name, _ in node.meta.get("nn_module_stack", {}).values()]
+    if node.op == "call_module":
+        stack = stack[:-1]
+    return stack[-1] if stack else ""
+
+
+def place_of(node: fx.Node) -> str:
+    """Where the user's code made a node: ``, nets.py:12``; nothing where that is not known."""
+    lines = re.findall(r'File "([^"]+)", line (\d+)', node.stack_trace or "")
+    return f", {PurePath(lines[-1][0]).name}:{lines[-1][1]}" if lines else ""
+
+
+def _by_module(graph: fx.Graph) -> dict[str, list[fx.Node]]:
+    found: dict[str, list[fx.Node]] = {}
+    for node in graph.nodes:
+        if node.op not in ("placeholder", "output"):
+            found.setdefault(module_of(node), []).append(node)
+    return found
+
+
+def _kind(node: fx.Node) -> tuple[str, str]:
+    return node.op, "" if node.op == "get_attr" else str(node.target)
 
 
 def _same_constant(network: nn.Module, name: str, other: str) -> bool:
     """Whether two attributes are one value: each trace names the constants that a forward makes anew."""
     values = [getattr(network.get_submodule(n.rpartition(".")[0]), n.rpartition(".")[2]) for n in (name, other)]
-    return all(isinstance(v, Tensor) for v in values) and torch.equal(*values)
+    return all(isinstance(v, Tensor) for v in values) and values[0].shape == values[1].shape and torch.equal(*values)
 
 
-def _said(node: fx.Node) -> tuple[str, ...]:
-    return node.op, str(node.target), str(node.args), str(node.kwargs)
+def _call(node: fx.Node) -> str:
+    return str(node.format_node()).partition("= ")[2]
 
 
-def _flag(node: fx.Node, twin: fx.Node) -> int | str | None:
-    """The one argument that is False in one trace and True in the other."""
-    if (node.op, node.target, len(node.args), set(node.kwargs)) != (
-        twin.op, twin.target, len(twin.args), set(twin.kwargs),
-    ):  # fmt: skip
-        return None
+def _difference(node: fx.Node, twin: fx.Node) -> Twin:
+    """How the arguments of two nodes differ."""
+    if (len(node.args), set(node.kwargs)) != (len(twin.args), set(twin.kwargs)):
+        return Twin(other=True)
+    if node.op == "get_attr" and node.target != twin.target:
+        return Twin(other=True)
     here, there = (dict[int | str, Any]([*enumerate(n.args), *n.kwargs.items()]) for n in (node, twin))
-    differ = [place for place in here if str(here[place]) != str(there[place])]
-    flags = [place for place in differ if here[place] is False and there[place] is True]
-    return flags[0] if len(differ) == len(flags) == 1 else None
+    flags: list[int | str] = []
+    batch = other = False
+    for place, value in here.items():
+        if value is False and there[place] is True:
+            flags.append(place)
+        elif str(value) != str(there[place]):
+            batch |= (follows := _follows_batch(value, there[place]))
+            other |= not follows
+    return Twin(tuple(flags), batch, other)
+
+
+def _follows_batch(one: Any, other: Any) -> bool:
+    """Whether the arguments are equal but for numbers that are multiples of the numbers of images."""
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple) and len(one) == len(other):
+        return all(_follows_batch(a, b) for a, b in zip(one, other, strict=True))
+    if type(one) is int and type(other) is int and one != other:
+        return one % EVAL_IMAGES == 0 and one // EVAL_IMAGES * TRAINING_IMAGES == other
+    return str(one) == str(other)
+
+
+def _with_batch(one: Any, other: Any, images: fx.Node) -> Any:
+    """``one`` with the numbers that differ from ``other`` as multiples of the number of images."""
+    if isinstance(one, dict):
+        return {key: _with_batch(value, other[key], images) for key, value in one.items()}
+    if isinstance(one, list | tuple):
+        return tuple(_with_batch(a, b, images) for a, b in zip(one, other, strict=True))
+    if type(one) is not int or one == other:
+        return one
+    number = images.graph.call_method("size", (images, 0))
+    times = one // EVAL_IMAGES
+    return number if times == 1 else images.graph.call_function(operator.mul, (number, times))

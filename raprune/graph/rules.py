@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from torch import fx, nn
 
+from raprune.graph.align import Align
 from raprune.graph.convolutions import convolution, linear, transposed
-from raprune.graph.modes import ByMode
+from raprune.graph.modes import DROPS, ByMode, WideDropout
 from raprune.graph.reshaping import cat, item, pad, pixel_shuffle, pixel_unshuffle, pool_away, reshape
-from raprune.graph.sums import gate, total
+from raprune.graph.sums import gate, move, total
 from raprune.graph.units import Ids
 from raprune.graph.walk import NORMS, Rule, Value, Walk, function_name
 
@@ -66,6 +67,8 @@ MODULES: tuple[tuple[tuple[type[nn.Module], ...], Rule], ...] = (
     ((nn.PixelShuffle,), pixel_shuffle),
     ((nn.PixelUnshuffle,), pixel_unshuffle),
     ((nn.Flatten,), reshape),
+    ((Align,), move),
+    ((WideDropout,), channelwise),
     (
         (
             nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.CELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish, nn.Softplus,
@@ -106,6 +109,8 @@ FUNCTIONS: dict[str, Rule] = {
 def rule_of(walk: Walk, node: fx.Node) -> Rule | None:
     """The rule of a node; ``None`` where there is none."""
     called = walk.called(node)
+    if type(called).__name__ in DROPS:
+        return channelwise
     if called is not None and not isinstance(called, ByMode):
         return next((rule for kinds, rule in MODULES if isinstance(called, kinds)), None)
     return FUNCTIONS.get(function_name(called.function if called is not None else node.target))

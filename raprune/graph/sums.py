@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from torch import fx
 
-from raprune.graph.units import Ids, either
+from raprune.graph.align import Align
+from raprune.graph.units import ZERO, Ids, either
 from raprune.graph.walk import Value, Walk, shape
 
 
@@ -62,3 +64,17 @@ def _gate_by_parameter(walk: Walk, node: fx.Node, nodes: list[fx.Node]) -> Ids |
     for operand in nodes:
         walk.fix(operand, f"{node.name} joins it with a value of fewer dimensions, whose channels stay")
     return None
+
+
+def move(walk: Walk, node: fx.Node, ids: Ids) -> Value:
+    """An :class:`Align` of a network that was pruned before: channels in other places, and zeros."""
+    called = walk.called(node)
+    assert isinstance(called, Align)
+    if not called.index.numel():
+        return ids
+    if any(other is not node and other.target == node.target for other in walk.module.graph.nodes):
+        raise walk.refuse(node, "it runs more than once")
+    places = called.index.cpu().numpy()
+    walk.moves.append((node, np.where(places < ids.shape[1], places, -1)))
+    zeros = np.full((len(ids), 1), ZERO)
+    return np.concatenate([ids, zeros], axis=1)[:, places]

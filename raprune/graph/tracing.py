@@ -6,7 +6,7 @@ become calls that do not, and :class:`Align` modules stand where channels may ha
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -14,19 +14,25 @@ from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 
 from raprune.errors import InputError
+from raprune.graph.ambient import plain_torch
+from raprune.graph.checks import check_network
 from raprune.graph.collect import collect
 from raprune.graph.layout import lay_out
 from raprune.graph.mending import follow_channels, out_of_place
-from raprune.graph.modes import follow_mode
+from raprune.graph.modes import EVAL_IMAGES, TRAINING_IMAGES, compare, follow_twins
+from raprune.graph.module import Network
 from raprune.graph.network import Traced
+from raprune.graph.outputs import choose_output
+from raprune.graph.recording import Recorder, said_of
 from raprune.graph.rules import rule_of
-from raprune.graph.walk import NORMS, Walk
+from raprune.graph.sameness import Behaviour, behaviour, check_same, check_state, differing_buffers, undisturbed
+from raprune.graph.walk import Walk
 from raprune.registry import nearest
 
-LEAVES = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, *NORMS)
-"""Never looked into, whatever a library made of them: a rule speaks for each."""
+Choose = Callable[[Any], Tensor]
 
 
+@plain_torch()
 def trace(
     network: nn.Module,
     input_shape: tuple[int, ...],
@@ -39,94 +45,144 @@ def trace(
 
     ``residual`` says whether convolutions that meet in a sum have keep masks of their own (``independent``: what is cut
     is scattered into the sum) or one together (``coupled``: a smaller network). Modules and nodes named in ``whole``
-    are not looked into: what they read stays. ``output`` names the tensor to take where the network gives several.
-    The traced network shares its modules with ``network``, in eval mode; what works in place no longer does. Raises
-    :class:`InputError` naming what cannot be traced or followed.
+    are not looked into: what they read stays. So it is with modules that cannot be traced; ``Graph.whole`` says why.
+    ``output`` names the tensor to take where the network gives several. The traced network shares its modules with
+    ``network``, in eval mode; what works in place no longer does. It trains as ``network`` does: modules and parameters
+    that are frozen stay so. Raises :class:`InputError` naming what cannot be traced or followed.
     """
     if residual not in ("independent", "coupled"):
         raise ValueError(f"residual must be independent or coupled; got {residual!r}")
+    check_network(network)
     left_whole = frozenset(whole)
-    _check_parameters(network)
-    graph, other = (_symbolic(network.train(mode), left_whole) for mode in (False, True))
-    network.eval()
     images = _example(network, input_shape)
-    expected = _run(network, images, input_shape)
-    if (differs := follow_mode(network, graph, other)) is not None:
-        raise InputError(f"the network runs differently in training: {differs}")
-    module = fx.GraphModule(network, graph).eval()
-    _one_output(module, output)
-    _check_names(module, left_whole)
-    out_of_place(module)
-    _propagate(module, images)
-    follow_channels(module)
-    module.recompile()
-    _check_function(_propagate(module, images), expected, output)
-    walk = Walk(module, residual, left_whole)
+    held, trainable = _training_mode(network)
+    try:
+        expected = _expected(network, images, input_shape, output)
+    except InputError:  # a forward may name the number of images, which is two wherever shapes are shown
+        images = images[:EVAL_IMAGES]
+        expected = _expected(network, images, input_shape, output)
+    check_state(network, expected)
+    left: dict[str, str] = {}
+    while True:
+        module = _record(network, images, left_whole, left, output)
+        _check_names(module, left_whole)
+        out_of_place(module)
+        _propagate(module, images[:EVAL_IMAGES])
+        follow_channels(module)
+        module.recompile()
+        module._held_in_eval = held
+        found = behaviour(module, images, lambda given: given)
+        owners = {name.rpartition(".")[0] for name in differing_buffers(found, expected)} - {"", *left}
+        if not owners:
+            break
+        left |= dict.fromkeys(owners, "its forward changes its buffers")
+    check_same(found, expected, lambda: _expected(network, images, input_shape, output))
+    _propagate(module, images[:EVAL_IMAGES])
+    walk = Walk(module, residual, left_whole | frozenset(left))
     walk.run(rule_of)
-    found = collect(walk)
+    graph = collect(walk)
+    graph.whole.update(_inside(network, left))
+    if left and not graph.groups:
+        raise InputError("nothing can be pruned:\n  " + "\n  ".join(f"{name}: {why}" for name, why in left.items()))
     module.delete_all_unused_submodules()
     module.graph.lint()
     module.recompile()
-    lay_out(module, found, found.kept({}))
-    return Traced(module.eval(), found)
+    lay_out(module, graph, graph.kept({}))
+    network.eval()
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(name in trainable)
+    return Traced(module.eval(), graph)
 
 
-class _Tracer(fx.Tracer):
-    def __init__(self, left_whole: frozenset[str]) -> None:
-        super().__init__()
-        self.left_whole = left_whole
-        self.record_stack_traces = True
+def _training_mode(network: nn.Module) -> tuple[frozenset[str], frozenset[str]]:
+    """Modules that stay in eval mode when ``network`` trains, and parameters that are trained."""
+    network.eval()
+    if stay := [name for name, module in network.named_modules() if module.training]:
+        raise InputError(
+            f"{', '.join(stay[:8])}: still in training mode after eval(); scores would be of another network"
+        )
+    network.train()
+    held = frozenset(name for name, module in network.named_modules() if not module.training)
+    return held, frozenset(name for name, parameter in network.named_parameters() if parameter.requires_grad)
 
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        """Also: layers with a rule, and what is left whole."""
-        known = isinstance(m, LEAVES) or module_qualified_name in self.left_whole
-        return known or super().is_leaf_module(m, module_qualified_name)
 
-
-def _symbolic(network: nn.Module, left_whole: frozenset[str]) -> fx.Graph:
+def _expected(network: nn.Module, images: Tensor, input_shape: tuple[int, ...], output: str | int | None) -> Behaviour:
+    """What the network itself does."""
     try:
-        graph = _Tracer(left_whole).trace(network)
-    except Exception as error:  # what a user's forward may raise under tracing is not ours to list
-        hint = "a module whose forward depends on values can be left whole: name it in the model's whole"
-        raise InputError(f"the network cannot be traced: {type(error).__name__}: {error}; {hint}") from error
-    return graph
+        return behaviour(network, images, lambda given: choose_output(given, output))
+    except InputError:
+        _check_same_outputs(network, images, output)
+        raise
+    except Exception as error:  # nor what it raises on images that it cannot take
+        mode = " in training" if network.training else ""
+        raise InputError(f"the network cannot take images of {tuple(input_shape)}{mode}: {said_of(error)}") from error
 
 
-def _check_parameters(network: nn.Module) -> None:
-    seen: dict[int, str] = {}
-    for name, parameter in network.named_parameters(remove_duplicate=False):
-        if "parametrizations" in name:
-            raise InputError(f"{name}: parametrised weights cannot be pruned; remove the parametrisation first")
-        owner, _, _ = name.rpartition(".")
-        module = network.get_submodule(owner)
-        if id(parameter) in seen and id(module) != id(network.get_submodule(seen[id(parameter)].rpartition(".")[0])):
-            raise InputError(f"{name} and {seen[id(parameter)]} are one tensor; shared weights cannot be pruned")
-        seen[id(parameter)] = name
-        if getattr(module, "weight_g", None) is not None or hasattr(module, "weight_orig"):
-            raise InputError(f"{owner}: its weight is computed by a hook (weight or spectral norm); remove that first")
+def _check_same_outputs(network: nn.Module, images: Tensor, output: str | int | None) -> None:
+    """Raise :class:`InputError` for a network that gives more in training than in eval mode."""
+    import inspect
+
+    with undisturbed(network), torch.no_grad():
+        choose_output(network.eval()(images), output)
+    known = inspect.signature(type(network).__init__).parameters
+    hint = (
+        ": build it with aux_logits=False" if "aux_logits" in known else ", such as auxiliary heads: build it without"
+    )
+    raise InputError(f"the network gives other outputs in training than in eval mode{hint}")
 
 
-def _one_output(module: fx.GraphModule, wanted: str | int | None) -> None:
-    """Make the network give the one tensor that is scored."""
-    node = next(n for n in module.graph.nodes if n.op == "output")
-    given: Any = node.args[0]
-    if isinstance(given, list | tuple):
-        given = dict(enumerate(given))
-    if isinstance(given, dict):
-        names = ", ".join(map(str, given))
-        if wanted is None and len(given) == 1:
-            wanted = next(iter(given))
-        if wanted not in given:
-            said = "" if wanted is None else f"; it has no {wanted!r}"
-            raise InputError(f"the network gives several outputs ({names}): name one with output{said}")
-        given = given[wanted]
-        node.args = (given,)
-    elif wanted is not None:
-        raise InputError(f"the network gives one tensor: there is no output {wanted!r} to choose")
-    if not isinstance(given, fx.Node):
-        raise InputError(f"the network's output {'' if wanted is None else repr(wanted)} is not a tensor")
+def _record(
+    network: nn.Module, images: Tensor, left_whole: frozenset[str], left: dict[str, str], output: str | int | None
+) -> Network:
+    """The network as a graph that follows the mode; ``left`` gets the modules that cannot be looked into."""
+    while True:
+        before = len(left)
+        with undisturbed(network):
+            runs = (False, EVAL_IMAGES), (True, len(images))
+            graph, training = (
+                _symbolic(network.train(mode), images[:number], left_whole, left, output) for mode, number in runs
+            )
+            if len(left) > before:
+                continue
+            differ = compare(network, graph, training)
+            if not differ:
+                module = Network(network, graph)
+                follow_twins(module, training)
+                break
+            if "" in differ:
+                raise InputError(f"the network runs differently in training: {differ['']}")
+            left |= {name: f"{type(network.get_submodule(name)).__name__}: {why}" for name, why in differ.items()}
+    for name in set(left) - {str(node.target) for node in graph.nodes}:
+        del left[name]
     module.graph.eliminate_dead_code()
     module.delete_all_unused_submodules()
+    module.recompile()
+    return module
+
+
+def _symbolic(
+    network: nn.Module, images: Tensor, whole: frozenset[str], left: dict[str, str], output: str | int | None
+) -> fx.Graph:
+    try:
+        return Recorder(whole, left).record_run(network, images, lambda given: choose_output(given, output))
+    except InputError:
+        raise
+    except Exception as error:  # what a user's forward may raise under tracing is not ours to list
+        others = "".join(f"\n  {name}: {why}" for name, why in left.items())
+        raise InputError(
+            f"the network cannot be traced: {said_of(error)}\nput what a trace cannot hold into a module of its own, "
+            f"which is then left whole{others and '. Left whole so far:'}{others}"
+        ) from error
+
+
+def _inside(network: nn.Module, left: dict[str, str]) -> dict[str, str]:
+    """The convolutions of modules that are left whole, with why they are."""
+    return {
+        f"{name}.{inner}" if inner else name: f"{name} is left whole ({why})"
+        for name, why in left.items()
+        for inner, module in network.get_submodule(name).named_modules()
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d)
+    }
 
 
 def _check_names(module: fx.GraphModule, left_whole: frozenset[str]) -> None:
@@ -137,37 +193,14 @@ def _check_names(module: fx.GraphModule, left_whole: frozenset[str]) -> None:
 
 
 def _example(network: nn.Module, input_shape: tuple[int, ...]) -> Tensor:
-    """Two random images."""
-    parameter = next(network.parameters(), None)
-    if parameter is None:
-        raise InputError("the network has no parameters")
+    """A few random images."""
+    parameter = next(parameter for parameter in network.parameters() if parameter.is_floating_point())
     generator = torch.Generator().manual_seed(0)
-    return torch.randn(2, *input_shape, generator=generator).to(parameter.device, parameter.dtype)
+    images = torch.randn(TRAINING_IMAGES, *input_shape, generator=generator, dtype=torch.float32)
+    return images.to(parameter.device, parameter.dtype)
 
 
 @torch.no_grad()
-def _run(network: nn.Module, images: Tensor, input_shape: tuple[int, ...]) -> Any:
-    try:
-        return network(images.clone())
-    except Exception as error:  # nor what it raises on images that it cannot take
-        first = (str(error).splitlines() or [""])[0]
-        raise InputError(f"the network cannot take images of {tuple(input_shape)}: {first}") from error
-
-
-@torch.no_grad()
-def _propagate(module: fx.GraphModule, images: Tensor) -> Tensor:
-    """Give every node the shape of its tensor for a batch of two images; gives back the network's output."""
-    found: Tensor = ShapeProp(module).propagate(images.clone())
-    return found
-
-
-def _check_function(found: Tensor, expected: Any, output: str | int | None) -> None:
-    """Whether the traced network gives what the network gave."""
-    if isinstance(expected, dict | list | tuple):
-        several: dict[Any, Any] = expected if isinstance(expected, dict) else dict(enumerate(expected))
-        expected = several[next(iter(several)) if output is None else output]
-    if found.shape != expected.shape or not torch.allclose(found, expected, rtol=1e-4, atol=1e-5, equal_nan=True):
-        raise InputError(
-            "the traced network is not the network: its forward changes values in place that it uses again, or draws "
-            "at random, or depends on something that tracing does not see; write it without, or trace another form"
-        )
+def _propagate(module: fx.GraphModule, images: Tensor) -> None:
+    """Give every node the shape of its tensor for a batch of images."""
+    ShapeProp(module.eval()).propagate(images.clone())

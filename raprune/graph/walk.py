@@ -11,6 +11,7 @@ import torch
 from torch import fx, nn
 
 from raprune.errors import InputError
+from raprune.graph.module import Network
 from raprune.graph.network import GIVES_OUTPUT
 from raprune.graph.units import Ids, Units, whole
 
@@ -39,7 +40,7 @@ class Refusal(InputError):
 class Walk:
     """One pass over a network; collects what surgery needs to know."""
 
-    def __init__(self, module: fx.GraphModule, residual: str, left_whole: frozenset[str]) -> None:
+    def __init__(self, module: Network, residual: str, left_whole: frozenset[str]) -> None:
         self.module = module
         self.coupled = residual == "coupled"
         self.left_whole = left_whole
@@ -53,6 +54,8 @@ class Walk:
         self.sums: list[fx.Node] = []
         self.bare_norms: list[tuple[str, Ids]] = []
         """Norms without a tensor that tells their size, and the channels they see."""
+        self.moves: list[tuple[fx.Node, Ids]] = []
+        """:class:`Align` modules that the network came with, and for each of their channels the one that it takes."""
         self.pads: list[tuple[fx.Node, int, int]] = []
         """Nodes that pad channels with zeros: how many before and behind."""
 

@@ -1,0 +1,74 @@
+"""The traced network: a graph module that trains as the network did that it was made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import fx, nn
+
+EXTRA = "_extra_state"
+"""How the entries of a state dict end that need not be tensors."""
+
+
+class Network(fx.GraphModule):
+    """``fx.GraphModule`` that keeps some modules in eval mode, and whose state dict holds parameters and buffers alone.
+
+    What ``get_extra_state`` gives stays in the modules, which are copied with it.
+    """
+
+    _held_in_eval: frozenset[str] = frozenset()
+    """Modules that are in eval mode when the network trains."""
+
+    def train(self, mode: bool = True) -> Network:
+        """As of any module; what is held stays in eval mode."""
+        super().train(mode)
+        for name, module in self.named_modules():
+            if name in self._held_in_eval:
+                module.training = False
+        return self
+
+    def put(self, name: str, module: nn.Module, instead: str) -> None:
+        """Add ``module``, which takes the place of another and is held as that is."""
+        self.add_submodule(name, module)
+        if instead in self._held_in_eval:
+            self._held_in_eval |= {name}
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """Parameters and buffers by name."""
+        found = super().state_dict(*args, **kwargs)
+        for name in [name for name in found if name.endswith(EXTRA)]:
+            del found[name]
+        return found
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """As of any module; extra state stays as it is."""
+        extra = {name: value for name, value in super().state_dict().items() if name.endswith(EXTRA)}
+        tensors = {name: value for name, value in state_dict.items() if not name.endswith(EXTRA)}
+        return super().load_state_dict({**tensors, **extra}, strict=strict, assign=assign)
+
+    def __deepcopy__(self, memo: Any) -> Network:
+        made = super().__deepcopy__(memo)
+        assert isinstance(made, Network)
+        made._held_in_eval = self._held_in_eval
+        return made
+
+    def __reduce__(self) -> Any:
+        return _rebuilt, (*super().__reduce__(), self._held_in_eval)
+
+
+def _rebuilt(make: Any, args: tuple[Any, ...], held: frozenset[str]) -> Network:
+    """A pickled network again."""
+    plain = make(*args)
+    network = Network(plain, plain.graph)
+    network.training = plain.training
+    network._held_in_eval = held
+    return network
+
+
+def fresh_name(network: nn.Module, wanted: str) -> str:
+    """``wanted``, or with a number behind it where the network has something of that name."""
+    name, number = wanted, 1
+    while hasattr(network, name):
+        name, number = f"{wanted}_{number}", number + 1
+    return name
