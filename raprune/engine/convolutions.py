@@ -155,8 +155,8 @@ def fuse(conv: nn.Conv2d, norm: nn.BatchNorm2d | None, relu: bool) -> FusedConv:
         bias = (bias - norm.running_mean) * scale
         bias = bias if norm.bias is None else bias + norm.bias.detach()
     kernel, stride, dilation = (_pair(size) for size in (conv.kernel_size, conv.stride, conv.dilation))
-    assert not isinstance(conv.padding, str)
-    geometry = Geometry(kernel, stride, _pair(conv.padding), dilation)
+    padding = (0, 0) if isinstance(conv.padding, str) else _pair(conv.padding)  # "valid"
+    geometry = Geometry(kernel, stride, padding, dilation)
     return FusedConv(weight.contiguous(memory_format=torch.channels_last), bias, geometry, relu)
 
 
