@@ -17,6 +17,8 @@ def reshape(walk: Walk, node: fx.Node, ids: Ids) -> Value:
     before, after = shape(node.all_input_nodes[0]), shape(node)
     if function_name(node.target) == "squeeze" and len(node.args) < 2 and "dim" not in node.kwargs:
         raise walk.refuse(node, "without a dimension it also takes away one image, or one channel")
+    if function_name(node.target) in ("view", "reshape") and _named(node, 1) not in (None, -1):
+        raise walk.refuse(node, "it names a number of channels")
     if len(after) < 2 or before[0] != after[0]:
         raise walk.refuse(node, f"it turns {before} into {after}, which does not keep the images in dimension 0")
     positions, rest = math.prod(before[2:]), math.prod(after[2:])
@@ -25,6 +27,13 @@ def reshape(walk: Walk, node: fx.Node, ids: Ids) -> Value:
     if after[1] == before[1] * positions and rest == 1:
         return ids.repeat(positions, 1)
     raise walk.refuse(node, f"it turns {before} into {after}, which mixes channels and positions")
+
+
+def _named(node: fx.Node, dim: int) -> int | None:
+    """The size of a dimension that a reshape names as a fixed number."""
+    sizes = node.args[1] if len(node.args) > 1 and isinstance(node.args[1], list | tuple) else node.args[1:]
+    size = sizes[dim] if len(sizes) > dim else None
+    return size if isinstance(size, int) else None
 
 
 def pool_away(walk: Walk, node: fx.Node, ids: Ids) -> Value:
