@@ -80,7 +80,7 @@ def make(name: str) -> Any:
         return timm.create_model(own, pretrained=False).eval()
     from torchvision.models import get_model
 
-    options = {"init_weights": True, "aux_logits": True} if own in ("googlenet", "inception_v3") else {}
+    options = {"init_weights": False, "aux_logits": False} if own in ("googlenet", "inception_v3") else {}
     return get_model(own, weights=None, **options).eval()
 
 
@@ -103,7 +103,7 @@ def run_one(name: str, peer: bool = True) -> dict[str, Any]:
         row["prunable"], row["convolutions"] = traced.graph.prunable()
         row["reasons"] = {reason: len(convs) for reason, convs in traced.graph.reasons().items()}
         if not traced.graph.groups:
-            raise InputError("nothing can be pruned: " + "; ".join(row["reasons"]))
+            raise InputError(traced.graph.nothing().replace("\n ", ";"))
         row["traced_s"] = round(time.perf_counter() - start, 1)
         prove(traced, shape)
     except InputError as error:

@@ -151,6 +151,11 @@ class Graph:
             found.setdefault(reason, []).append(conv)
         return dict(sorted(found.items(), key=lambda item: -len(item[1])))
 
+    def nothing(self) -> str:
+        """What to say of a network in which nothing can be pruned."""
+        why = [f"{', '.join(convs[:3])}{' ...' if convs[3:] else ''}: {why}" for why, convs in self.reasons().items()]
+        return "\n  ".join(["it has no layer that can be pruned", *why[:8]])
+
     def touches(self, ids: Ids, group: Group) -> bool:
         """Whether channels depend on the mask of ``group``."""
         return bool(np.isin(ids, group.units).any())
