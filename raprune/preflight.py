@@ -173,7 +173,7 @@ def _facts(model: str, dataset: str, score: str, residual: str) -> Facts:
     if score_problem := _score_problem(traced, splits, score_choice, chosen):
         raise _Unusable(*score_problem)
     if not traced.graph.groups:
-        raise _Unusable("model", InputError(f"model {choice.name}: it has no layer that can be pruned"))
+        raise _Unusable("model", InputError(f"model {choice.name}: {traced.graph.nothing()}"))
     return Facts(
         model=choice.name,
         dataset=data_choice.name,

@@ -12,10 +12,14 @@ from rich.console import Console
 from rich.table import Table
 
 from raprune.factorising import low_rank_line
+from raprune.graph import GIVES_OUTPUT, Graph
 from raprune.preflight import Facts, expected_candidates, facts_key, num_layers
 from raprune.progress import StudyProgress, TrialProgress
 from raprune.results import Tables, read_study
 from raprune.study import StudyPlan, TrialSpec
+
+MOST_NAMED = 3
+"""Convolutions that a line names."""
 
 
 def plan_table(plan: StudyPlan) -> Table:
@@ -41,7 +45,7 @@ def facts_lines(plan: StudyPlan, facts: Mapping[str, Facts]) -> list[str]:
             f"{fact.params:,} parameters, {fact.macs:,} multiply-adds",
             f"{prunable} of {all_convs} convolutions can be pruned ({prunable / all_convs:.1%}; "
             "those that give the output are not counted)",
-            *(f"  left whole: {conv} ({why})" for conv, why in fact.graph.whole.items()),
+            *_whole_lines(fact.graph, all_convs),
             *_decided_lines([trial for trial in plan.trials if facts[facts_key(trial)] is fact]),
             f"{fact.num_train} training images, {fact.num_val} for validation, {test}",
         ]
@@ -54,6 +58,14 @@ def facts_lines(plan: StudyPlan, facts: Mapping[str, Facts]) -> list[str]:
         if (step := trial.postprocess.low_rank) is not None:
             lines.append(low_rank_line(step, facts[facts_key(trial)].low_rank))
     return list(dict.fromkeys(lines))
+
+
+def _whole_lines(graph: Graph, all_convs: int) -> Iterator[str]:
+    """Why convolutions stay whole, the reason for most of them first."""
+    for reason, convs in graph.reasons().items():
+        share = "" if reason == GIVES_OUTPUT else f" ({len(convs) / all_convs:.1%})"
+        more = f" and {len(convs) - MOST_NAMED} more" if len(convs) > MOST_NAMED else ""
+        yield f"  left whole{share}: {', '.join(convs[:MOST_NAMED])}{more}: {reason}"
 
 
 def _decided_lines(trials: Sequence[TrialSpec]) -> Iterator[str]:

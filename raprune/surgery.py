@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from raprune.graph import Graph, Plan, Traced, lay_out, present
-from raprune.graph.convolutions import is_depthwise
 from raprune.graph.plain import is_altered
+from raprune.graph.sizes import follow_tensors
 from raprune.lowrank.factor import Factor
 from raprune.lowrank.schemes import insert_factors
 
@@ -46,7 +46,7 @@ def build(traced: Traced, plan: Plan, tensors: Tensors, factors: Mapping[str, Fa
 
 def refill(network: nn.Module, graph: Graph, plan: Plan, tensors: Tensors) -> nn.Module:
     """Make ``network`` that of ``plan``, with ``tensors``, in place; it may have been that of any other plan."""
-    return lay_out(load_tensors(network, tensors), graph, graph.kept(plan))
+    return lay_out(load_tensors(network, tensors, graph.depthwise), graph, graph.kept(plan))
 
 
 def refillable(network: nn.Module) -> bool:
@@ -60,8 +60,10 @@ def refillable(network: nn.Module) -> bool:
     )
 
 
-def load_tensors(network: nn.Module, tensors: Tensors) -> nn.Module:
+def load_tensors(network: nn.Module, tensors: Tensors, depthwise: Mapping[str, int] | None = None) -> nn.Module:
     """Put ``tensors`` (a complete state dict, perhaps smaller) into ``network``, copied and resized to fit, in place.
+
+    ``depthwise``: its depthwise convolutions, each with its filters a channel.
 
     Parameters that change their size become new ones: an optimiser made before points at dead tensors.
     """
@@ -75,7 +77,7 @@ def load_tensors(network: nn.Module, tensors: Tensors) -> nn.Module:
         for key, buffer in list(module._buffers.items()):
             if buffer is not None and prefix + key in tensors:
                 module._buffers[key] = tensors[prefix + key].to(buffer.device, copy=True)
-        _refresh_sizes(module)
+        follow_tensors(module, (depthwise or {}).get(name))
     return network
 
 
@@ -86,25 +88,3 @@ def _load_parameter(module: nn.Module, key: str, parameter: nn.Parameter, value:
             parameter.copy_(value)
     else:
         module._parameters[key] = nn.Parameter(value.clone(), requires_grad=parameter.requires_grad)
-
-
-def _refresh_sizes(module: nn.Module) -> None:
-    """Attributes that tell a module's size follow its weight."""
-    if isinstance(module, nn.Conv2d):
-        if is_depthwise(module):
-            module.groups = module.weight.shape[0] * module.groups // module.out_channels
-        module.out_channels = module.weight.shape[0]
-        module.in_channels = module.weight.shape[1] * module.groups
-    elif isinstance(module, nn.ConvTranspose2d):
-        if is_depthwise(module):
-            module.groups = module.weight.shape[0]
-        module.in_channels = module.weight.shape[0]
-        module.out_channels = module.weight.shape[1] * module.groups
-    elif isinstance(module, nn.Linear):
-        module.out_features, module.in_features = module.weight.shape
-    elif isinstance(module, nn.PReLU):
-        module.num_parameters = module.weight.numel()
-    elif isinstance(module, nn.modules.batchnorm._NormBase):
-        size = module.weight if module.affine else module.running_mean
-        if size is not None:
-            module.num_features = size.shape[0]

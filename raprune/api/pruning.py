@@ -182,9 +182,12 @@ def _labels_of(score: Any) -> str | None:
 def _trace(network: nn.Module, train: Split, whole: Sequence[str], output: str | int | None) -> Traced:
     shape = tuple(train.images_BCHW.shape[1:])
     try:
-        return trace(copy.deepcopy(network), shape, whole=whole, output=output)
+        traced = trace(copy.deepcopy(network), shape, whole=whole, output=output)
     except InputError as error:
         raise InputError(f"model: {error}") from error
+    if not traced.graph.groups:
+        raise InputError(f"model: {traced.graph.nothing()}")
+    return traced
 
 
 def _num_classes(traced: Traced) -> int:

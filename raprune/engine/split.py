@@ -21,7 +21,6 @@ from raprune.engine.convolutions import FusedConv
 from raprune.engine.program import Program, compile_module, is_tensor
 from raprune.graph import Axis, Graph, Group, Plan, Site, present
 from raprune.graph.align import align
-from raprune.graph.convolutions import is_depthwise
 from raprune.graph.plain import written_inputs
 from raprune.graph.units import Ids, Kept
 
@@ -109,7 +108,7 @@ def split(
     above = _above(nodes, group)
     inside = {str(node.target) for node in above if node.op == "call_module"}
     axes = [a for a in graph.axes if graph.touches(a.ids, group)]
-    if any(_owner(a) in inside and is_depthwise(network.get_submodule(_owner(a))) for a in axes):
+    if any(_owner(a) in inside and _owner(a) in graph.depthwise for a in axes):
         return None
     crossing = [n for n in nodes if n not in above and n.op != "output" and any(user in above for user in n.users)]
     prefix = fx.Graph()

@@ -2,11 +2,11 @@
 
 from raprune.graph.align import Align
 from raprune.graph.layout import indices, lay_out
-from raprune.graph.network import Axis, Graph, Group, Member, Plan, Site, Traced
+from raprune.graph.network import GIVES_OUTPUT, Axis, Graph, Group, Member, Plan, Site, Traced
 from raprune.graph.tracing import trace
 from raprune.graph.units import present
 
 __all__ = [
-    "Align", "Axis", "Graph", "Group", "Member", "Plan", "Site", "Traced", "indices", "lay_out", "present",
-    "trace",
+    "GIVES_OUTPUT", "Align", "Axis", "Graph", "Group", "Member", "Plan", "Site", "Traced", "indices", "lay_out",
+    "present", "trace",
 ]  # fmt: skip

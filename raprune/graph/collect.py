@@ -60,7 +60,11 @@ class _Collector:
             dropouts=self._dropouts(values),
             bare_norms=tuple(Axis(name, 0, self.final(ids)) for name, ids in walk.bare_norms),
             followers=tuple(conv for conv, ids in others.items() if not (ids == FIXED).any()),
-            whole={conv: _reason(walk, walk.filters[conv][1]) for conv, ids in others.items() if (ids == FIXED).any()},
+            whole={
+                **{conv: _reason(walk, walk.filters[conv][1]) for conv, ids in others.items() if (ids == FIXED).any()},
+                **_inside(walk),
+            },
+            depthwise=walk.depthwise,
         )
 
     def _pin(self) -> npt.NDArray[np.int64]:
@@ -75,7 +79,10 @@ class _Collector:
         return np.asarray(pinned, dtype=np.int64)
 
     def _groups(self, consumed: Iterable[tuple[str, Ids]]) -> dict[str, Group]:
-        consumed = list(consumed)
+        readers: dict[int, list[tuple[int, str]]] = {}
+        for order, (node, ids) in enumerate(consumed):
+            for unit in np.unique(ids).tolist():
+                readers.setdefault(unit, []).append((order, node))
         groups = {}
         for convs in self.components:
             roots = [self.final(self.walk.filters[conv][1])[0] for conv in convs]
@@ -86,7 +93,8 @@ class _Collector:
                 for conv, own in zip(convs, roots, strict=True)
             )
             ours = np.asarray(units)
-            consumers = dict.fromkeys(node for node, ids in consumed if np.isin(ids, ours).any())
+            found = sorted({reader for unit in units for reader in readers.get(unit, ())})
+            consumers = dict.fromkeys(node for _, node in found)
             groups[convs[0]] = Group(convs[0], len(units), members, tuple(consumers), ours, role_of(convs[0]))
         return groups
 
@@ -192,6 +200,16 @@ def _reason(walk: Walk, ids: Ids) -> str:
     """Why some of these filters must stay."""
     found = [walk.units.reasons[unit] for unit in np.unique(ids).tolist() if unit in walk.units.reasons]
     return next((reason for reason in found if reason), "it shares channels with a layer that must stay whole")
+
+
+def _inside(walk: Walk) -> dict[str, str]:
+    """Convolutions inside modules that are called as they are, which no walk sees, and why."""
+    return {
+        f"{module}.{name}": reason
+        for module, reason in walk.opaque.items()
+        for name, part in walk.module.get_submodule(module).named_modules()
+        if name and isinstance(part, nn.Conv2d | nn.ConvTranspose2d)
+    }
 
 
 def role_of(conv: str) -> str:

@@ -104,6 +104,8 @@ class Graph:
     """Depthwise convolutions of a sum, which lose filters with several groups and belong to none."""
     whole: dict[str, str] = field(default_factory=dict)
     """Convolution that cannot be pruned -> why."""
+    depthwise: dict[str, int] = field(default_factory=dict)
+    """Depthwise convolution -> its filters a channel: its groups follow its filters, even where one is left."""
 
     def group(self, layer: str) -> Group:
         """The group called ``layer``; an unknown name raises :class:`InputError` with the nearest known one."""
@@ -141,6 +143,18 @@ class Graph:
         """Convolutions that can be pruned, and all of them but those that give the output."""
         prunable = len(self.followers) + sum(len(group.members) for group in self.groups.values())
         return prunable, prunable + sum(reason != GIVES_OUTPUT for reason in self.whole.values())
+
+    def reasons(self) -> dict[str, list[str]]:
+        """Why convolutions stay whole -> those that do; the one that concerns most of them first."""
+        found: dict[str, list[str]] = {}
+        for conv, reason in self.whole.items():
+            found.setdefault(reason, []).append(conv)
+        return dict(sorted(found.items(), key=lambda item: -len(item[1])))
+
+    def nothing(self) -> str:
+        """What to say of a network in which nothing can be pruned."""
+        why = [f"{', '.join(convs[:3])}{' ...' if convs[3:] else ''}: {why}" for why, convs in self.reasons().items()]
+        return "\n  ".join(["it has no layer that can be pruned", *why[:8]])
 
     def touches(self, ids: Ids, group: Group) -> bool:
         """Whether channels depend on the mask of ``group``."""

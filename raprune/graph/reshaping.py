@@ -17,6 +17,8 @@ def reshape(walk: Walk, node: fx.Node, ids: Ids) -> Value:
     before, after = shape(node.all_input_nodes[0]), shape(node)
     if function_name(node.target) == "squeeze" and len(node.args) < 2 and "dim" not in node.kwargs:
         raise walk.refuse(node, "without a dimension it also takes away one image, or one channel")
+    if function_name(node.target) in ("view", "reshape") and _named(node, 1) not in (None, -1):
+        raise walk.refuse(node, "it names a number of channels")
     if len(after) < 2 or before[0] != after[0]:
         raise walk.refuse(node, f"it turns {before} into {after}, which does not keep the images in dimension 0")
     positions, rest = math.prod(before[2:]), math.prod(after[2:])
@@ -25,6 +27,13 @@ def reshape(walk: Walk, node: fx.Node, ids: Ids) -> Value:
     if after[1] == before[1] * positions and rest == 1:
         return ids.repeat(positions, 1)
     raise walk.refuse(node, f"it turns {before} into {after}, which mixes channels and positions")
+
+
+def _named(node: fx.Node, dim: int) -> int | None:
+    """The size of a dimension that a reshape names as a fixed number."""
+    sizes = node.args[1] if len(node.args) > 1 and isinstance(node.args[1], list | tuple) else node.args[1:]
+    size = sizes[dim] if len(sizes) > dim else None
+    return size if isinstance(size, int) else None
 
 
 def pool_away(walk: Walk, node: fx.Node, ids: Ids) -> Value:
@@ -44,10 +53,10 @@ def _concatenated_dim(node: fx.Node) -> Any:
 
 def cat(walk: Walk, node: fx.Node, ids: Ids) -> Value:
     """Channels beside one another; values of the same channels otherwise."""
-    parts = node.all_input_nodes
     given = node.args[0] if node.args else node.kwargs["tensors"]
-    if isinstance(given, list | tuple):
-        parts = [part for part in given if isinstance(part, fx.Node)]
+    if not isinstance(given, list | tuple):
+        raise walk.refuse(node, "what it joins is not told value by value")
+    parts = [part for part in given if isinstance(part, fx.Node)]
     if _concatenated_dim(node) % len(shape(parts[0])) == 1:
         return beside([walk.ids_or_whole(part) for part in parts])
     for part in parts[1:]:
@@ -64,7 +73,8 @@ def item(walk: Walk, node: fx.Node, ids: Value) -> Value:
     index = _spelled_out(node.args[1] if len(node.args) > 1 else None, len(shape(node.all_input_nodes[0])))
     if isinstance(index, tuple) and len(index) > 1 and index[0] == slice(None) and isinstance(index[1], slice):
         from_first = index[1].start in (None, 0) and index[1].step in (None, 1)
-        if from_first and shape(node)[:2] == shape(node.all_input_nodes[0])[:2]:
+        reaches = index[1].stop is None or (isinstance(index[1].stop, int) and index[1].stop >= ids.shape[1])
+        if from_first and reaches and shape(node)[:2] == shape(node.all_input_nodes[0])[:2]:
             return ids
     walk.fix(node.all_input_nodes[0], f"{node.name} takes some of its channels by their place")
     return None
@@ -83,8 +93,10 @@ def pad(walk: Walk, node: fx.Node, ids: Ids) -> Value:
     given = node.args[1] if len(node.args) > 1 else node.kwargs.get("pad")
     widths: list[Any] = list(given) if isinstance(given, list | tuple) else [None]
     size = len(shape(node.all_input_nodes[0]))
-    if size != 4 or len(widths) <= 4:
+    if len(widths) <= 2 * (size - 2):
         return ids
+    if size != 4:
+        raise walk.refuse(node, "it pads channels that have no positions")
     value = [*node.args[3:4], node.kwargs.get("value")][0]
     mode = [*node.args[2:3], node.kwargs.get("mode", "constant")][0]
     if any(not isinstance(w, int) for w in widths) or any(widths[6:]) or value or mode != "constant":

@@ -30,19 +30,22 @@ class Units:
         self._parent = list(range(RESERVED))
         self.reasons: dict[int, str] = {}
         """Unit -> why it cannot be pruned; complete for units that were fixed by name, not for those tied to them."""
+        self._roots: Ids | None = None
 
     def new(self, number: int) -> Ids:
         """(1, number): new units, each for itself."""
-        first = len(self._parent)
+        first, self._roots = len(self._parent), None
         self._parent.extend(range(first, first + number))
         return np.arange(first, first + number)[None]
 
     def find(self, ids: Ids) -> Ids:
         """The same channels by the lowest unit that each is tied to."""
-        parent = np.asarray(self._parent)
-        while not np.array_equal(parent, parent[parent]):
-            parent = parent[parent]
-        roots: Ids = parent[ids]
+        if self._roots is None:
+            parent = np.asarray(self._parent)
+            while not np.array_equal(parent, parent[parent]):
+                parent = parent[parent]
+            self._roots = parent
+        roots: Ids = self._roots[ids]
         return roots
 
     def tie(self, one: Ids | None, other: Ids | None, reason: str) -> None:
@@ -84,7 +87,7 @@ class Units:
         if low == FIXED and high >= RESERVED:
             self.reasons.setdefault(high, reason)
         if low != high and low != ZERO and high >= RESERVED:
-            self._parent[high] = low
+            self._parent[high], self._roots = low, None
 
     def _root(self, unit: int) -> int:
         while self._parent[unit] != unit:

@@ -7,12 +7,14 @@ from collections.abc import Callable
 from pathlib import PurePath
 from typing import Any
 
+import numpy as np
 import torch
 from torch import fx, nn
 
-from raprune.errors import InputError
+from raprune.graph.counting import Counts
 from raprune.graph.module import Network
 from raprune.graph.network import GIVES_OUTPUT
+from raprune.graph.probing import obeys
 from raprune.graph.units import Ids, Units, whole
 
 Value = Any
@@ -24,17 +26,16 @@ Rule = Callable[["Walk", fx.Node, Any], Value]
 NORMS = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)
 WITH_TENSORS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, nn.PReLU, *NORMS)
 """Their rules are asked also for channels that stay: a module may run on others as well, and its tensors serve both."""
-MOST_SAID = 8
-"""Nodes whose reason an error tells; all are named."""
+JOINS = (
+    "add", "add_", "iadd", "sub", "sub_", "isub", "mul", "mul_", "imul", "multiply", "div", "truediv", "div_",
+    "maximum", "minimum", "cat", "concat", "concatenate", "max_unpool2d", "expand_as",
+)  # fmt: skip
+"""Functions of several values that have a rule."""
+UNKNOWN = "it is not known how its output channels follow from its input channels"
 
 
-class Refusal(InputError):
-    """A node that cannot be followed."""
-
-    def __init__(self, name: str, message: str) -> None:
-        super().__init__(message)
-        self.name = name
-        """What to call it in ``whole``."""
+class Refusal(Exception):
+    """A node that cannot be followed, and why: what it reads stays whole."""
 
 
 class Walk:
@@ -58,10 +59,14 @@ class Walk:
         """:class:`Align` modules that the network came with, and for each of their channels the one that it takes."""
         self.pads: list[tuple[fx.Node, int, int]] = []
         """Nodes that pad channels with zeros: how many before and behind."""
+        self.depthwise: dict[str, int] = {}
+        """Depthwise convolution -> its filters a channel."""
+        self.opaque: dict[str, str] = {}
+        """Modules that stay as they are, and why."""
+        self.counts = Counts()
 
     def run(self, rules: Callable[[Walk, fx.Node], Rule | None]) -> None:
-        """Give every node its value; raises :class:`InputError` that names all those that cannot be followed."""
-        refused: list[Refusal] = []
+        """Give every node its value. What a node that cannot be followed reads stays whole, for the reason it gives."""
         read: list[str] = []
         for node in self.module.graph.nodes:
             if node.op == "output":
@@ -72,33 +77,59 @@ class Walk:
             try:
                 self.values[node] = self._value(node, rules(self, node))
             except Refusal as refusal:
-                refused.append(refusal)
-                self._fix_sources(node, "")
+                self._leave(node, str(refusal))
                 self.values[node] = None
         for (tensor, _), ids in self.axes.items():
             if tensor in read:
                 self.units.fix(ids, f"{tensor} is also read by itself")
-        if refused:
-            more = [f"and {len(refused) - MOST_SAID} more"] if len(refused) > MOST_SAID else []
-            said = "\n  ".join(["channels cannot be followed through:", *map(str, refused[:MOST_SAID]), *more])
-            names = ", ".join(dict.fromkeys(refusal.name for refusal in refused))
-            raise InputError(f"{said}\nto leave whole what they read, name them in the model's whole: [{names}]")
+            for module, reason in self.opaque.items():
+                if tensor.startswith(f"{module}."):
+                    self.units.fix(ids, reason)
 
     def _value(self, node: fx.Node, rule: Rule | None) -> Value:
         if node.op in ("placeholder", "get_attr"):
             return None
-        prunable = [ids for source in node.all_input_nodes if (ids := self.values[source]) is not None]
         if node.name in self.left_whole or str(node.target) in self.left_whole:
-            self._fix_sources(node, f"{node.name} reads it, which is left whole")
+            self._leave(node, f"{node.name} reads it, which is left whole")
             return None
+        if not _gives_tensors(node):
+            self.counts.note(node, self.values)
+            return None
+        for source in self.counts.used_by(node, self.called(node)):
+            self.fix(source, self.say(node, "it computes with the number of channels"))
+        prunable = [ids for source in node.all_input_nodes if (ids := self.values[source]) is not None]
         if isinstance(self.called(node), WITH_TENSORS):
             assert rule is not None
-            return rule(self, node, prunable[0] if prunable else None)
-        if not prunable or not _gives_tensors(node):
+            value = rule(self, node, prunable[0] if prunable else None)
+        elif not prunable:
+            self._leave(node, self.say(node, UNKNOWN))  # convolutions inside it are still to be told
             return None
-        if rule is None:
-            raise self.refuse(node, "it is not known how its output channels follow from its input channels")
-        return rule(self, node, prunable[0])
+        elif rule is None:
+            raise self.refuse(node, UNKNOWN)
+        else:
+            self._check_alone(node)
+            value = rule(self, node, prunable[0])
+        if isinstance(value, np.ndarray) and value.shape[1:] != _width(node):
+            raise self.refuse(node, "the number of channels that it gives is not the one that follows")
+        return value
+
+    def _check_alone(self, node: fx.Node) -> None:
+        """Most rules are for operations on one value, by modules to which nothing is hooked."""
+        called = self.called(node)
+        hooked = called is not None and (called._forward_hooks or called._forward_pre_hooks)
+        if called is not None and hooked and not obeys(called, shape(node.all_input_nodes[0]), {}, 1, 1):
+            raise self.refuse(node, "a hook changes what it does")
+        others = [other for other in node.all_input_nodes[1:] if _gives_tensors(other) and not _is_scalar(other)]
+        if others and function_name(node.target) not in JOINS and not isinstance(called, nn.MaxUnpool2d):
+            raise self.refuse(node, "it is not known how it joins several values")
+
+    def _leave(self, node: fx.Node, reason: str) -> None:
+        """What a node reads, and the module that it calls, stay whole."""
+        self._fix_sources(node, reason)
+        for source in self.counts.used_by(node, self.called(node)):
+            self.fix(source, reason)
+        if node.op == "call_module":
+            self.opaque.setdefault(str(node.target), reason)
 
     def called(self, node: fx.Node) -> nn.Module | None:
         """The module that a node calls."""
@@ -142,19 +173,33 @@ class Walk:
             self.units.fix(ids, reason)
 
     def refuse(self, node: fx.Node, why: str) -> Refusal:
-        """An error that names the node, and where its code stands."""
+        """What to raise for a node that cannot be followed; names it, and where its code stands."""
+        return Refusal(self.say(node, why))
+
+    def say(self, node: fx.Node, why: str) -> str:
+        """What is wrong with a node, with its name and place."""
         called = self.called(node)
         name = str(node.target) if called is not None else node.name
         what = type(called).__name__ if called is not None else _function(node)
         lines = re.findall(r'File "([^"]+)", line (\d+)', node.stack_trace or "")
         lines = [line for line in lines if "torch" not in PurePath(line[0]).parts]
         where = f", {PurePath(lines[-1][0]).name}:{lines[-1][1]}" if lines else ""
-        return Refusal(name, f"{name} ({what}{where}): {why}")
+        return f"{name} ({what}{where}): {why}"
 
 
 def shape(node: fx.Node) -> tuple[int, ...]:
     """Of the tensor that a node gives for the example batch."""
     return tuple(node.meta["tensor_meta"].shape)
+
+
+def _width(node: fx.Node) -> tuple[int, ...]:
+    """Of the one tensor that a node gives: (its size in dimension 1,)."""
+    meta = node.meta["tensor_meta"]
+    return tuple(meta.shape[1:2]) if hasattr(meta, "shape") else ()
+
+
+def _is_scalar(node: fx.Node) -> bool:
+    return getattr(node.meta["tensor_meta"], "shape", None) == ()
 
 
 def _gives_tensors(node: fx.Node) -> bool:
