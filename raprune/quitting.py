@@ -6,20 +6,25 @@ as if it were done. It is an error of that code, and named as one.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import signal
 import sysconfig
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from raprune.errors import InputError
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 """Those that ask a process to stop: Ctrl-C, a scheduler's, and that of a terminal that went away."""
+PATIENCE_S = 10.0
+"""A clean stop takes less."""
 Handler = Callable[[int, FrameType | None], None]
 
 
@@ -27,14 +32,40 @@ class Interrupted(KeyboardInterrupt):
     """A signal asked the process to stop; a KeyboardInterrupt of another type was raised by somebody's code."""
 
 
+class Stop:
+    """What the signals of a process came to; the first one asks it to stop, those that follow are the same wish."""
+
+    def __init__(self) -> None:
+        self._at: float | None = None
+
+    @property
+    def asked(self) -> bool:
+        """Whether there was one."""
+        return self._at is not None
+
+    def note(self) -> bool:
+        """Note a signal, and whether it is the first. One that comes long after it ends the process at once."""
+        first, self._at = self._at is None, self._at or time.monotonic()
+        if time.monotonic() - self._at > PATIENCE_S:
+            os._exit(130)
+        return first
+
+    def forget(self) -> None:
+        self._at = None
+
+
+STOP = Stop()
+"""Of this process."""
+
+
 @contextlib.contextmanager
 def quitting_is_a_fault() -> Iterator[None]:
     """SystemExit and KeyboardInterrupt that code raises inside become :class:`InputError`; signals pass."""
     try:
         yield
-    except Interrupted:
-        raise
     except (SystemExit, KeyboardInterrupt) as error:
+        if STOP.asked or isinstance(error, Interrupted):
+            raise Interrupted from None
         raise fault_of(error) from error
 
 
@@ -62,18 +93,40 @@ def _is_installed(file: str) -> bool:
 
 
 @contextlib.contextmanager
-def signals_handled_by(handler: Handler) -> Iterator[None]:
-    """``handler`` for all of :data:`SIGNALS` that are not ignored; afterwards, what was there before."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    earlier = {number: signal.getsignal(number) for number in SIGNALS}
+def signals_handled_by(handler: Handler) -> Iterator[dict[Any, Any]]:
+    """``handler`` for all of :data:`SIGNALS` that are not ignored. What is yielded, what was there before, returns."""
+    before: dict[Any, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.getsignal(number) for number in SIGNALS}
     try:
-        for number, before in earlier.items():
-            if before is not signal.SIG_IGN:
+        for number, earlier in before.items():
+            if earlier is not signal.SIG_IGN:
                 signal.signal(number, handler)
-        yield
+        yield before
     finally:
-        for number, before in earlier.items():
-            if before is not None:
-                signal.signal(number, before)
+        for number, earlier in before.items():
+            if earlier is not None:
+                signal.signal(number, earlier)
+
+
+def signals_end_with(code: int) -> None:
+    """For the end of a process whose work is done: signals change nothing, and end it if it takes long."""
+    ended = time.monotonic()
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        if time.monotonic() - ended > PATIENCE_S:
+            os._exit(code)
+
+    _take(handle)
+
+
+def ignore_signals_at_last() -> None:
+    """Called as the first thing, after all that the process does at its exit: Python itself then lets signals kill."""
+    atexit.register(_take, signal.SIG_IGN)
+
+
+def _take(handler: Any) -> None:
+    for number in SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, handler)

@@ -2,20 +2,41 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from types import FrameType
-from typing import Annotated, cast
+from typing import Annotated, Any, cast
 
 import typer
+import typer.core
 
 from raprune import __version__
 from raprune.cli.console import open_console
 from raprune.errors import EvaluatorError, RapruneError
 from raprune.output import forgiving
-from raprune.quitting import SIGNALS, Interrupted, fault_of, signals_handled_by
+from raprune.quitting import (
+    STOP,
+    Interrupted,
+    ignore_signals_at_last,
+    quitting_is_a_fault,
+    signals_end_with,
+    signals_handled_by,
+)
+
+
+class _Commands(typer.core.TyperGroup):
+    """Tells a signal from what code of the user's raises, before typer takes both for Ctrl-C."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            with quitting_is_a_fault():
+                return super().invoke(ctx)
+        except Interrupted:
+            open_console(stderr=True).print("interrupted", style="yellow")
+            raise typer.Exit(130) from None
+
 
 app = typer.Typer(
+    cls=_Commands,
     name="raprune",
     help="How far can a convolutional network be pruned? Studies of learned filter pruning, on Ray.",
     no_args_is_help=True,
@@ -37,53 +58,35 @@ def version_only(
 
 def main() -> None:
     """Entry point: errors and signals become sentences and exit codes, never tracebacks."""
+    STOP.forget()
     ends_with_us = sys._getframe(1).f_code.co_name == "<module>"
-    stopping = _Stopping()
-    with forgiving(), signals_handled_by(stopping.handle):
-        code = _run(stopping)
-        if ends_with_us:  # Ctrl-C while Python and Ray tidy up ends that, without a traceback of theirs
-            stopping.ended = True
     if ends_with_us:
-        _end_by_signals()
+        ignore_signals_at_last()
+    with forgiving(), signals_handled_by(_stop) as before:
+        code = _run()
+        if ends_with_us:  # Python and Ray tidy up in peace
+            signals_end_with(code)
+            before.clear()
     if code:
         sys.exit(code)
 
 
-def _run(stopping: _Stopping) -> int:
+def _run() -> int:
     """The command, to its exit code."""
     try:
-        try:
-            return app(standalone_mode=False) or 0  # what typer.Exit carries comes back as a number
-        except (SystemExit, KeyboardInterrupt) as error:
-            if stopping.happened or isinstance(error, Interrupted):
-                raise Interrupted from None
-            raise fault_of(error) from error
+        return app(standalone_mode=False) or 0  # what typer.Exit carries comes back as a number
     except USAGE_ERRORS as error:
         error.show()  # type: ignore[attr-defined]
         return 2
     except RapruneError as error:
         open_console(stderr=True).print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
         return 1 if isinstance(error, EvaluatorError) else 2
-    except (Interrupted, typer.Abort):
-        open_console(stderr=True).print("interrupted", style="yellow")
+    except typer.Abort:
         return 130
 
 
-class _Stopping:
-    """The first signal ends the command; those that follow, while it ends, are ignored."""
-
-    def __init__(self) -> None:
-        self.happened = False
-        self.ended = False
-
-    def handle(self, number: int, frame: FrameType | None) -> None:
-        del number, frame
-        if not self.happened and not self.ended:
-            self.happened = True
-            raise Interrupted
-
-
-def _end_by_signals() -> None:
-    for number in SIGNALS:
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, signal.SIG_DFL)
+def _stop(number: int, frame: FrameType | None) -> None:
+    """The first signal ends the command; those that follow, while it ends, do not."""
+    del number, frame
+    if STOP.note():
+        raise Interrupted

@@ -84,7 +84,9 @@ def execute(
             budget.spent(trial.trial_id, store.candidate_counts()[0])  # as on disk: a layer that it failed in is lost
     except BudgetSpent:
         return "stopped"
-    except SystemExit as error:  # of the user's code
+    except SystemExit as error:
+        if place.pool is not None:  # the user's code runs elsewhere: Tune ends the trial
+            raise
         return write_failed(trial, place, describe_error(fault_of(error), socket.gethostname()))
     except Exception as error:  # whatever it is, it belongs into the trial's row
         return write_failed(trial, place, describe_error(error, socket.gethostname()))

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from types import FrameType
 
-from raprune.quitting import SIGNALS, Interrupted, signals_handled_by
-
-PATIENCE_S = 10.0
-"""A clean stop takes less; a signal that comes later ends the process at once."""
+from raprune.quitting import SIGNALS, STOP, Interrupted, signals_handled_by
 
 
 class Interruption:
@@ -25,12 +20,12 @@ class Interruption:
 
     def __init__(self) -> None:
         self.happened = False
-        self._at = 0.0
         self._raises = False
 
     @contextlib.contextmanager
     def guard(self) -> Iterator[Interruption]:
         """Signals are ours inside; they are noted, so that what must end as it began does."""
+        STOP.forget()
         with signals_handled_by(self._handle):
             yield self
 
@@ -69,10 +64,6 @@ class Interruption:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         del number, frame
-        if self.happened:
-            if time.monotonic() - self._at > PATIENCE_S:
-                os._exit(130)
-            return
-        self.happened, self._at = True, time.monotonic()
-        if self._raises:
+        self.happened = True
+        if STOP.note() and self._raises:
             raise Interrupted

@@ -16,7 +16,7 @@ from raprune.errors import EvaluatorError
 LOOK_S = 0.5
 UNREACHABLE_S = 15.0
 """A head that cannot be reached for this long is lost; Ray itself gives up after a minute."""
-STUCK_S = 40.0
+STUCK_S = 30.0
 """After the loss; whatever still waits for the cluster then is ended with the process, as Ray would."""
 WAY_ON = "What is on disk stays: the same command goes on from the last committed layers."
 
@@ -73,6 +73,8 @@ class ClusterWatch:
                 logs = "" if self._folder is None else f" Ray's own logs are in {self._folder}."
                 self.lost = f"the Ray cluster was lost: {why}. {WAY_ON}{logs}"
         if not self._stopped.wait(STUCK_S):  # some call of Ray's waits for what does not come back
+            for process in self._processes.values():
+                process.kill()
             end_process(self.lost, 1)
 
     def _dead_process(self) -> str | None:
