@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from torch import Tensor
 
@@ -12,7 +12,23 @@ from raprune.lowrank.factor import Factor
 from raprune.scoring import Scored, Tally
 from raprune.state import State
 
+if TYPE_CHECKING:
+    from raprune.study import TrialSpec
+    from raprune.workload import Workload
+
 Purpose = Literal["commit", "final"]
+MASKS_A_LAUNCH = 8
+"""Masks of a request that go together where several are stacked into one launch (on a GPU), by their place in it.
+
+What shares a launch can change the last bits of a score, so it follows from the request alone: never from the number
+of evaluators, a timing, or what is known already.
+"""
+
+
+def shares_launches(workload: Workload | TrialSpec, device_type: str) -> bool:
+    """Whether several candidates of ``workload`` are stacked into one launch on a type of device."""
+    before = workload.finetune.before_reward
+    return device_type == "cuda" and workload.fidelity.is_full and not before.num_steps(1)
 
 
 @dataclass(frozen=True)

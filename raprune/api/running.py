@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,10 +12,11 @@ from typing import Any
 import torch
 
 from raprune.engine.arithmetic import same_arithmetic
-from raprune.errors import InputError
+from raprune.errors import EvaluatorError, InputError
 from raprune.evaluators.in_process import forget_engines
 from raprune.launch import Outcome
 from raprune.launch import run_study as launch
+from raprune.output import lenient
 from raprune.preflight import Facts
 from raprune.study import StudyPlan
 
@@ -50,6 +52,8 @@ def run(
                 outcome = launch(plan, out, Unwatched(), num_evaluators=evaluators, address=address)
         finally:
             forget_engines()
+    if outcome.lost is not None:
+        raise EvaluatorError(outcome.lost)
     if outcome.interrupted and "stopped" in outcome.statuses.values():
         raise KeyboardInterrupt(f"the same call with out={str(out)!r} goes on from the last committed layers")
     return outcome
@@ -72,7 +76,7 @@ def _watched(
 
     from raprune.summary import study_progress
 
-    console = Console(stderr=True)
+    console = Console(stderr=True, file=lenient(sys.stderr))
     console.print(f"{plan.spec.name}: rows and networks in {out}", highlight=False, soft_wrap=True)
     with study_progress(plan, facts, console) as watch:
         return launch(plan, out, watch, num_evaluators=evaluators, address=address)

@@ -3,15 +3,40 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, cast
+from types import FrameType
+from typing import Annotated, Any, cast
 
 import typer
+import typer.core
 
 from raprune import __version__
 from raprune.cli.console import open_console
-from raprune.errors import RapruneError
+from raprune.errors import EvaluatorError, RapruneError
+from raprune.output import forgiving
+from raprune.quitting import (
+    STOP,
+    Interrupted,
+    ignore_signals_at_last,
+    quitting_is_a_fault,
+    signals_end_with,
+    signals_handled_by,
+)
+
+
+class _Commands(typer.core.TyperGroup):
+    """Tells a signal from what code of the user's raises, before typer takes both for Ctrl-C."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            with quitting_is_a_fault():
+                return super().invoke(ctx)
+        except Interrupted:
+            open_console(stderr=True).print("interrupted", style="yellow")
+            raise typer.Exit(130) from None
+
 
 app = typer.Typer(
+    cls=_Commands,
     name="raprune",
     help="How far can a convolutional network be pruned? Studies of learned filter pruning, on Ray.",
     no_args_is_help=True,
@@ -32,17 +57,36 @@ def version_only(
 
 
 def main() -> None:
-    """Entry point: our own errors become sentences and exit codes, never tracebacks."""
-    try:
-        code = app(standalone_mode=False)  # what typer.Exit carries comes back as a number
-    except USAGE_ERRORS as error:
-        error.show()  # type: ignore[attr-defined]
-        sys.exit(2)
-    except RapruneError as error:
-        open_console(stderr=True).print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(2)
-    except (KeyboardInterrupt, typer.Abort):
-        open_console(stderr=True).print("interrupted", style="yellow")
-        sys.exit(130)
+    """Entry point: errors and signals become sentences and exit codes, never tracebacks."""
+    STOP.forget()
+    ends_with_us = sys._getframe(1).f_code.co_name == "<module>"
+    if ends_with_us:
+        ignore_signals_at_last()
+    with forgiving(), signals_handled_by(_stop) as before:
+        code = _run()
+        if ends_with_us:  # Python and Ray tidy up in peace
+            signals_end_with(code)
+            before.clear()
     if code:
         sys.exit(code)
+
+
+def _run() -> int:
+    """The command, to its exit code."""
+    try:
+        return app(standalone_mode=False) or 0  # what typer.Exit carries comes back as a number
+    except USAGE_ERRORS as error:
+        error.show()  # type: ignore[attr-defined]
+        return 2
+    except RapruneError as error:
+        open_console(stderr=True).print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
+        return 1 if isinstance(error, EvaluatorError) else 2
+    except typer.Abort:
+        return 130
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    """The first signal ends the command; those that follow, while it ends, do not."""
+    del number, frame
+    if STOP.note():
+        raise Interrupted

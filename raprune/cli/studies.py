@@ -78,6 +78,8 @@ def study(
     if outcome.interrupted:
         console.print("interrupted; the same command goes on from the last committed layers", style="yellow")
     else:
+        if outcome.lost is not None:
+            console.print(outcome.lost, style="red", markup=False, highlight=False, soft_wrap=True)
         if outcome.budget is not None:
             console.print(budget_sentence(folder, outcome.budget), style="yellow", highlight=False, soft_wrap=True)
         console.print(f"report: {write_report(folder)}", highlight=False, soft_wrap=True)

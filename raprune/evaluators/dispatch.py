@@ -1,7 +1,8 @@
-"""Calls to a pool of actors that may die: at most two in flight each, quarantine by ping, four attempts a mask.
+"""Calls to actors that may die or hang: at most two in flight each, quarantine by ping, four attempts a call.
 
-Ray's own retries are off: a restarted actor would run a repeated call on reset weights and return a wrong reward
-without an error. Here every call carries its state, so a repeated call gives the same result wherever it runs.
+Every wait of a study for one of its evaluators goes through here, from their start to the last score. Ray's own retries
+are off: a restarted actor would run a repeated call on reset weights and return a wrong reward without an error. Here
+every call carries its state, so a repeated call gives the same result wherever it runs.
 """
 
 from __future__ import annotations
@@ -10,16 +11,21 @@ import json
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from raprune.errors import EvaluatorError, RapruneError
+from raprune.evaluators.pulse import Pulses
 
 MAX_IN_FLIGHT = 2
 MAX_ATTEMPTS = 4
 STALL_S = 600.0
 """Without any living evaluator for this long, a trial fails."""
 POLL_S = 1.0
+WAY_ON = (
+    "The same command goes on from what is on disk. Where memory is short, fewer evaluators (--evaluators) or a "
+    "smaller scoring.batch_size need less of it."
+)
 
 
 @dataclass
@@ -29,58 +35,105 @@ class Call:
     items: list[Any]
     indices: list[int]
     attempts: int = 0
+    actor: int | None = None
+    """The one that it is for, where it is not for any."""
+    together: bool = False
+    """Made again as a whole where its actor is lost; else item by item, so that one that kills actors fails alone."""
 
 
 Submit = Callable[[Any, list[Any]], Any]
 """(actor, items) -> object ref of a list with one result an item."""
 
 
+@dataclass
+class _Work:
+    """The calls of one :meth:`Dispatcher.run`."""
+
+    what: str
+    pending: deque[Call]
+    busy: list[int]
+    """Calls in flight an actor."""
+    in_flight: dict[Any, tuple[Call, int]] = field(default_factory=dict)
+    results: dict[int, Any] = field(default_factory=dict)
+
+
 class Dispatcher:
     """Spreads calls over the actors of a pool and brings the results back in order."""
 
-    def __init__(self, actors: Sequence[Any], first: int = 0) -> None:
+    def __init__(
+        self,
+        actors: Sequence[Any],
+        first: int = 0,
+        *,
+        names: Sequence[str] = (),
+        pulses: Pulses | None = None,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``names`` are those of the actors in ``pulses``. ``check`` raises what ends all waiting."""
         self.actors = list(actors)
+        self._names = list(names)
+        self._pulses = pulses
+        self._check = check
         self._next = first % max(1, len(self.actors))
         self._quarantined: dict[int, Any] = {}
+        self._gone: dict[int, str] = {}
+        """Actors that Ray does not start again, and why."""
+        self._hung: set[int] = set()
+        self._answered = [0.0] * len(self.actors)
+        """When each gave its last answer, or was found lost."""
 
-    def run(self, calls: Sequence[Call], submit: Submit, what: str) -> list[Any]:
-        """The results of all calls, by index. Raises :class:`EvaluatorError`; ``what`` names the work in it."""
-        import ray
+    def run(self, calls: Sequence[Call], submit: Submit, what: str, limit_s: float | None = None) -> list[Any]:
+        """The results of all calls, by index. ``what`` names the work in errors.
 
-        pending = deque(calls)
-        in_flight: dict[Any, tuple[Call, int]] = {}
-        busy = [0] * len(self.actors)
-        results: dict[int, Any] = {}
-        alive_at = time.monotonic()
-        while pending or in_flight:
-            while pending and (actor := self._free(busy)) is not None:
-                call = pending.popleft()
-                busy[actor] += 1
-                in_flight[submit(self.actors[actor], call.items)] = (call, actor)
-            if in_flight:
-                enough = 1 if pending else len(in_flight)  # with nothing left to hand out, one wait serves for all
-                ready, _ = ray.wait(list(in_flight), num_returns=enough, timeout=POLL_S)
-            else:
-                ready = []
-                time.sleep(0.05)
-            for ref in ready:
-                call, actor = in_flight.pop(ref)
-                busy[actor] -= 1
-                again = self._collect(ref, call, actor, results, what)
-                pending.extendleft(reversed(again))
-                alive_at = alive_at if again else time.monotonic()
+        Raises :class:`EvaluatorError` where a call is lost several times, no actor lives, or ``limit_s`` have passed.
+        """
+        work = _Work(what, deque(calls), [0] * len(self.actors))
+        began = time.monotonic()
+        self._answered = [began] * len(self.actors)
+        while work.pending or work.in_flight:
+            self._check()
+            self._hand_out(work, submit)
+            for ref in _ready(work):
+                call, actor = work.in_flight.pop(ref)
+                work.busy[actor] -= 1
+                again = self._collect(ref, call, actor, work.results, what)
+                work.pending.extendleft(reversed(again))
+                self._answered[actor] = time.monotonic()
             self._release()
-            if len(self._quarantined) == len(self.actors) and time.monotonic() - alive_at > STALL_S:
-                raise EvaluatorError(f"{what}: no evaluator has answered for {STALL_S:.0f} s")
-        return [results[index] for index in sorted(results)]
+            self._end_hanging(work)
+            self._give_up(work)
+            if limit_s is not None and time.monotonic() - began > limit_s:
+                left = len(work.pending) + len(work.in_flight)
+                raise EvaluatorError(f"{what}: {left} of {len(calls)} calls have no answer after {limit_s:.0f} s")
+        return [work.results[index] for index in sorted(work.results)]
 
-    def _free(self, busy: list[int]) -> int | None:
+    def each(self, submit: Submit, what: str, limit_s: float | None = None) -> list[Any]:
+        """The result of one call to every actor; ``submit`` as in :meth:`run`, with one item."""
+        calls = [Call([index], [index], actor=index) for index in range(len(self.actors))]
+        return self.run(calls, submit, what, limit_s)
+
+    def _hand_out(self, work: _Work, submit: Submit) -> None:
+        for _ in range(len(work.pending)):
+            call = work.pending.popleft()
+            actor = self._free(work.busy, call.actor)
+            if actor is None:
+                work.pending.append(call)
+                if call.actor is None:  # nor is there one for any other
+                    work.pending.rotate(1)
+                    return
+                continue
+            work.busy[actor] += 1
+            work.in_flight[submit(self.actors[actor], call.items)] = (call, actor)
+
+    def _free(self, busy: list[int], wanted: int | None = None) -> int | None:
         """The least busy actor that may take a call, round robin among equals; ``busy`` counts calls an actor."""
         count = len(self.actors)
         for load in range(MAX_IN_FLIGHT):
             for step in range(count):
                 actor = (self._next + step) % count
-                if busy[actor] == load and actor not in self._quarantined:
+                if wanted not in (None, actor) or actor in self._quarantined or actor in self._gone:
+                    continue
+                if busy[actor] == load:
                     self._next = (actor + 1) % count
                     return actor
         return None
@@ -92,24 +145,32 @@ class Dispatcher:
         try:
             results.update(zip(call.indices, ray.get(ref), strict=True))
             return []
-        except (ray.exceptions.RayActorError, ray.exceptions.WorkerCrashedError) as error:
-            lost: Exception = error
-        except ray.exceptions.OutOfMemoryError as error:
-            lost = error
-            call.attempts = max(call.attempts, MAX_ATTEMPTS - 2)  # deterministic: one more try, alone
         except ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, RapruneError):
                 raise error.cause from None
             raise EvaluatorError(f"{what} failed on an evaluator:\n{error}") from None
+        except ray.exceptions.OutOfMemoryError as error:
+            lost: Exception = error
+            call.attempts = max(call.attempts, MAX_ATTEMPTS - 2)  # deterministic: one more try, alone
+        except ray.exceptions.RayError as error:
+            lost = error
         self._quarantined.setdefault(actor, self.actors[actor].ping.remote())
         attempts = call.attempts + 1
         if attempts >= MAX_ATTEMPTS:
-            masks = json.dumps([list(item[0]) if isinstance(item, tuple) else repr(item) for item in call.items])
-            raise EvaluatorError(f"{what}: its evaluator died {attempts} times; masks, for replay: {masks}\n{lost}")
-        return [Call([item], [i], attempts) for item, i in zip(call.items, call.indices, strict=True)]
+            reason = f"{what}: its evaluator died {attempts} times; the last time {self._reason(lost, actor)}. {WAY_ON}"
+            raise EvaluatorError(f"{reason}{_for_replay(call.items)}")
+        if call.together:
+            return [replace(call, attempts=attempts)]
+        return [Call([item], [i], attempts, call.actor) for item, i in zip(call.items, call.indices, strict=True)]
+
+    def _reason(self, lost: Exception, actor: int) -> str:
+        """Where and why an actor was lost, in words."""
+        place = self._pulses.place(self._names[actor]) if self._pulses else ""
+        why = "it gave no sign of life and was ended" if actor in self._hung else why_lost(lost)
+        return f"({place}) {why}" if place else why
 
     def _release(self) -> None:
-        """Actors that answer again leave quarantine; those that do not are asked again."""
+        """Actors that answer again leave quarantine; those that do not are asked again, unless they are gone."""
         import ray
 
         for actor, ref in list(self._quarantined.items()):
@@ -119,5 +180,66 @@ class Dispatcher:
             try:
                 ray.get(ref)
                 del self._quarantined[actor]
+                self._hung.discard(actor)
+                self._answered[actor] = time.monotonic()
+            except ray.exceptions.ActorDiedError as error:
+                self._gone[actor] = why_lost(error)
+                del self._quarantined[actor]
             except ray.exceptions.RayError:
                 self._quarantined[actor] = self.actors[actor].ping.remote()
+
+    def _end_hanging(self, work: _Work) -> None:
+        """End the actors that show no sign of life; Ray starts them again, and what they had in hand is lost."""
+        import ray
+
+        if self._pulses is None or not self._pulses.is_due():
+            return
+        for actor in {actor for _, actor in work.in_flight.values()} | set(self._quarantined):
+            if self._pulses.is_silent(self._names[actor]):
+                self._hung.add(actor)
+                if self._pulses.claim(self._names[actor]):
+                    ray.kill(self.actors[actor], no_restart=False)
+
+    def _give_up(self, work: _Work) -> None:
+        """Raise where no actor that a call waits for has lived for long, or will live again."""
+        for call in work.pending if work.pending and work.pending[0].actor is not None else list(work.pending)[:1]:
+            able = [call.actor] if call.actor is not None else list(range(len(self.actors)))
+            living = [actor for actor in able if actor not in self._gone]
+            if not living:
+                reasons = "; ".join(dict.fromkeys(self._gone[actor] for actor in able))
+                raise EvaluatorError(f"{work.what}: no evaluator can be started again: {reasons}. {WAY_ON}")
+            silent_s = time.monotonic() - max(self._answered[actor] for actor in living)
+            if silent_s > STALL_S and all(actor in self._quarantined for actor in living):
+                raise EvaluatorError(f"{work.what}: no evaluator has answered for {STALL_S:.0f} s. {WAY_ON}")
+
+
+def _ready(work: _Work) -> list[Any]:
+    """Calls that have ended, after a wait."""
+    import ray
+
+    if not work.in_flight:
+        time.sleep(0.05)
+        return []
+    enough = 1 if work.pending else len(work.in_flight)  # with nothing left to hand out, one wait serves for all
+    ready: list[Any] = ray.wait(list(work.in_flight), num_returns=enough, timeout=POLL_S)[0]
+    return ready
+
+
+def why_lost(error: Exception) -> str:
+    """Why Ray lost a process, in words."""
+    import ray
+
+    text = str(error)
+    short = "memory pressure" in text or "out of memory" in text.lower()
+    if short or isinstance(error, ray.exceptions.OutOfMemoryError):
+        return "it was ended because its host ran out of memory"
+    if "creation task" in text:
+        return f"it could not be started: {text.strip().splitlines()[-1]}"
+    if "its node" in text:
+        return "its machine was lost"
+    return "its process was killed or crashed (the kernel kills processes when memory is short, and says so in `dmesg`)"
+
+
+def _for_replay(items: Sequence[Any]) -> str:
+    masks = [list(item[0]) for item in items if isinstance(item, tuple)]
+    return f"\nmasks, for replay: {json.dumps(masks)}" if masks else ""

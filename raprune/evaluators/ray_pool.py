@@ -6,9 +6,10 @@ network and data load once and another trial's masks fill the gaps. Trials find 
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,10 +17,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
-from raprune.evaluating import EvaluatedMask, PoolAddress, Purpose
+from raprune.evaluating import MASKS_A_LAUNCH, EvaluatedMask, PoolAddress, Purpose, shares_launches
 from raprune.evaluators.dispatch import Call, Dispatcher
+from raprune.evaluators.pulse import Pulse, Pulses
 from raprune.lowrank.factor import Factor
 from raprune.masks import pack, unpack
+from raprune.quitting import quitting_is_a_fault
 from raprune.registry import EVALUATORS, add_import_path
 from raprune.scoring import Tally
 from raprune.state import State
@@ -56,22 +59,32 @@ class EvaluatorProcess:
         self._engines: dict[str, Any] = {}
         self._states: dict[str, State] = {}
         self._store: HostStore | None = None
+        self._pulse = Pulse(namespace, name) if namespace else None
         if namespace and device == "cpu" and settings.engine == "exact" and settings.cache_gib > 0:
             self._store = HostStore(namespace, int(settings.cache_gib * 2**30))
 
-    def use_data(self, data: Refs) -> None:
+    @contextlib.contextmanager
+    def _call(self, kind: str) -> Iterator[None]:
+        """What every call happens in."""
+        with quitting_is_a_fault(), self._pulse.during(kind) if self._pulse else contextlib.nullcontext():
+            yield
+
+    def use_data(self, data: Refs) -> list[None]:
         """Read data sets from the object store; an evaluator that was started again decodes its own."""
         from raprune.evaluators.sharing import use_shared
 
-        use_shared(data)
+        with self._call("use_data"):
+            use_shared(data)
+        return [None]
 
     def prepare(self, baselines: list[tuple[TrialSpec, Path]], given: Given | None = None) -> list[str]:
         """Have baselines on disk, of what a program has ``given`` if it has; gives back their folders."""
         from raprune.baseline import prepare_baseline
 
-        if given is not None:
-            given.use()
-        return [prepare_baseline(trial, folder, self.device).folder for trial, folder in baselines]
+        with self._call("prepare"):
+            if given is not None:
+                given.use()
+            return [prepare_baseline(trial, folder, self.device).folder for trial, folder in baselines]
 
     def _engine(self, workload: Workload) -> Any:
         from raprune.engine import open_engine
@@ -104,37 +117,45 @@ class EvaluatorProcess:
         lowest: float | None,
         items: list[tuple[bytes, Tally | None]],
     ) -> list[EvaluatedMask]:
-        engine, state = self._engine(workload), self._state(version, ref)
-        masks, starts = [unpack(mask) for mask, _ in items], [start for _, start in items]
-        found = engine.evaluate_many(state, layer, masks, lowest, starts)
+        with self._call("evaluate"):
+            engine, state = self._engine(workload), self._state(version, ref)
+            masks, starts = [unpack(mask) for mask, _ in items], [start for _, start in items]
+            found = engine.evaluate_many(state, layer, masks, lowest, starts)
         return [EvaluatedMask(scored, self.name) for scored in found]
 
     def candidate(self, workload: Workload, version: str, ref: list[Any], layer: str, mask: bytes) -> list[State]:
-        return [self._engine(workload).candidate(self._state(version, ref), layer, unpack(mask))]
+        with self._call("candidate"):
+            return [self._engine(workload).candidate(self._state(version, ref), layer, unpack(mask))]
 
     def finetune(
         self, workload: Workload, version: str, ref: list[Any], purpose: Purpose, seeded_by: str
     ) -> list[State]:
-        return [self._engine(workload).finetune(self._state(version, ref), purpose, seeded_by)]
+        with self._call(f"finetune {purpose}"):
+            return [self._engine(workload).finetune(self._state(version, ref), purpose, seeded_by)]
 
     def energies(
         self, workload: Workload, version: str, ref: list[Any], layer: str, scheme: str, num_images: int
     ) -> list[list[float]]:
-        return [self._engine(workload).energies(self._state(version, ref), layer, scheme, num_images)]
+        with self._call("energies"):
+            return [self._engine(workload).energies(self._state(version, ref), layer, scheme, num_images)]
 
     def factorise(
         self, workload: Workload, version: str, ref: list[Any], layer: str, factor: Factor, num_images: int
     ) -> list[State]:
-        return [self._engine(workload).factorise(self._state(version, ref), layer, factor, num_images)]
+        with self._call("factorise"):
+            return [self._engine(workload).factorise(self._state(version, ref), layer, factor, num_images)]
 
     def measure(self, workload: Workload, version: str, ref: list[Any], split: str) -> list[float]:
-        return [self._engine(workload).measure(self._state(version, ref), split)]
+        with self._call(f"measure {split}"):
+            return [self._engine(workload).measure(self._state(version, ref), split)]
 
     def pictures(self, workload: Workload, version: str, ref: list[Any]) -> list[list[dict[str, Any]]]:
-        return [self._engine(workload).pictures(self._state(version, ref))]
+        with self._call("pictures"):
+            return [self._engine(workload).pictures(self._state(version, ref))]
 
     def describe(self, workload: Workload) -> list[dict[str, object]]:
-        return [{"name": self.name, "process": os.getpid(), **self._engine(workload).describe()}]
+        with self._call("describe"):
+            return [{"name": self.name, "process": os.getpid(), **self._engine(workload).describe()}]
 
     def let_go(self) -> None:
         """Let go of what is kept in memory for the host; nothing is scored after this."""
@@ -143,8 +164,8 @@ class EvaluatorProcess:
             self._store.close()
             self._store = None
 
-    def ping(self) -> str:
-        return self.name
+    def ping(self) -> list[str]:
+        return [self.name]
 
     def process_id(self) -> int:
         """For whoever wants to look at it, or to end it."""
@@ -158,12 +179,13 @@ class RayPool:
     def __init__(self, settings: EvaluatorsSpec, workload: Workload, pool: PoolAddress | None) -> None:
         import ray
 
-        del settings
         if pool is None:
             raise ValueError("a pool of evaluators is needed")
         self.workload = workload
+        self._by_launch = shares_launches(workload, settings.device)
         actors = [ray.get_actor(name, namespace=pool.namespace) for name in pool.names]
-        self.dispatcher = Dispatcher(actors, first=os.getpid())
+        pulses = Pulses(pool.namespace)
+        self.dispatcher = Dispatcher(actors, first=os.getpid(), names=pool.names, pulses=pulses)
         self._refs: dict[str, Any] = {}
         self._mask_s = math.inf
 
@@ -179,7 +201,8 @@ class RayPool:
         size = self._masks_per_call(len(masks))
         pairs = list(zip(map(pack, masks), starts or [None] * len(masks), strict=True))
         places = list(range(len(masks)))
-        calls = [Call(pairs[at : at + size], places[at : at + size]) for at in range(0, len(masks), size)]
+        parts = [slice(at, at + size) for at in range(0, len(masks), size)]
+        calls = [Call(pairs[part], places[part], together=self._by_launch) for part in parts]
 
         def submit(actor: Any, items: list[Any]) -> Any:
             return actor.evaluate.remote(self.workload, state.version, ref, layer, lowest, items)
@@ -210,10 +233,10 @@ class RayPool:
         return rows
 
     def describe(self) -> list[dict[str, object]]:
-        import ray
-
-        found = ray.get([actor.describe.remote(self.workload) for actor in self.dispatcher.actors])
-        return [entry for entries in found for entry in entries]
+        found: list[dict[str, object]] = self.dispatcher.each(
+            lambda actor, items: actor.describe.remote(self.workload), "loading the network and the data"
+        )
+        return found
 
     def _one(self, method: str, state: State, *args: Any) -> Any:
         ref = self._ref(state)
@@ -235,6 +258,9 @@ class RayPool:
         return [self._refs[state.version]]
 
     def _masks_per_call(self, num_masks: int) -> int:
+        """Always as many where masks share launches; else by what a mask takes, on which no number depends."""
+        if self._by_launch:
+            return MASKS_A_LAUNCH
         share = -(-num_masks // len(self.dispatcher.actors))
         if self._mask_s >= BATCH_BELOW_S:
             return 1

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import secrets
 import socket
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from raprune.errors import InputError
+from raprune.launch import local
+from raprune.launch.resources import check_cpus
 from raprune.study.parts import EvaluatorsSpec
 
-TRIAL_CPUS = 0.05
 QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -27,17 +26,33 @@ QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
 }
 """Set before ``import ray``: no line that is not ours, no files nobody reads, no idle workers."""
+LOCAL = {"RAY_worker_niceness": "0"}
+"""As nice as the user's own process; Ray's workers are at 15, which starves them beside anything else that runs."""
 
 
 @dataclass(frozen=True)
-class Resources:
-    """What the pool takes from the cluster."""
+class Connection:
+    """A cluster that this process is in."""
 
-    num_evaluators: int
-    device: str
-    """``cuda`` or ``cpu``: what an evaluator computes on."""
-    options: dict[str, Any]
-    """Ray options of one evaluator."""
+    joined_before: bool = False
+    """By somebody else in this process: it is not ours to end."""
+    folder: Path | None = None
+    """Of a Ray that was started for this study."""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the cluster was started for this study."""
+        return self.folder is not None
+
+    def close(self, *, keep_logs: bool = False) -> None:
+        """Leave the cluster, or end it where it is ours."""
+        import ray
+
+        if self.joined_before:
+            return
+        ray.shutdown()
+        if self.folder is not None and not keep_logs:
+            local.remove(self.folder)
 
 
 def connect(
@@ -48,40 +63,36 @@ def connect(
     threads: int,
     cpus: int | None = None,
     data_bytes: int = 0,
-) -> bool:
+) -> Connection:
     """Start Ray on this machine (with ``cpus`` cores instead of its own), or join the cluster at ``address``.
 
-    A Ray that is started here gets room for ``data_bytes`` of images.
-
-    True where this process had joined one before: then it is not ours to end.
-    A study that cannot fit this machine is refused before anything starts.
+    A Ray that is started here gets room for ``data_bytes`` of images. A study that cannot
+    fit this machine is refused before anything starts.
     """
     if address is not None and address.startswith("ray://"):
         raise InputError(
             "--address ray://... (Ray Client) is not for long studies: log in to the cluster and use --address auto, "
             "or `ray job submit -- raprune study ... --address auto`"
         )
-    for key, value in QUIET.items():
+    for key, value in (QUIET | (LOCAL if address is None else {})).items():
         os.environ.setdefault(key, value)
     _authenticate(local=address is None)
     import ray
 
     if ray.is_initialized():
-        return True
+        return Connection(joined_before=True)
     common: dict[str, Any] = {"namespace": namespace, "log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
         cpus = cpus or _num_cores()
-        if isinstance(count, int) and spec.device != "cuda":
-            _check_cpus(count, threads, float(cpus), "this machine", has_gpus=_maybe_gpus())
-        # "local": without it Ray would join whatever cluster runs on this machine
-        ray.init(
-            "local", num_cpus=cpus, include_dashboard=False, object_store_memory=_store_bytes(data_bytes), **common
-        )
+        if isinstance(count, int) and spec.device != "cuda" and not _maybe_gpus():
+            check_cpus(count, threads, [{"CPU": float(cpus)}], "this machine")
+        connection = Connection(folder=local.start(cpus, _store_bytes(data_bytes), **common))
     else:
         _join(address, common)
+        connection = Connection()
     for name in ("ray", "ray.tune", "ray.air"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    return False
+    return connection
 
 
 def _num_cores() -> int:
@@ -136,40 +147,3 @@ def _store_bytes(data_bytes: int) -> int:
 
 def _maybe_gpus() -> bool:
     return any(Path("/dev").glob("nvidia[0-9]*")) and os.environ.get("CUDA_VISIBLE_DEVICES", "x") != ""
-
-
-def evaluator_cpus(threads: int) -> float:
-    """Cores one evaluator on a processor holds: a little less than its threads, so that the trials fit beside it."""
-    return threads - 0.1
-
-
-def _check_cpus(count: int, threads: int, cpus: float, where: str, *, has_gpus: bool) -> None:
-    need = count * evaluator_cpus(threads) + TRIAL_CPUS
-    if not has_gpus and need > cpus:
-        most = max(0, math.floor((cpus - TRIAL_CPUS) / evaluator_cpus(threads)))
-        raise InputError(
-            f"{count} evaluators of {threads} thread{'s' if threads > 1 else ''} and one trial need {need:g} cores; "
-            f"{where} has {cpus:g}: use --evaluators {most} (0 scores in process), or leave it out"
-        )
-
-
-def resources_for(available: Mapping[str, float], spec: EvaluatorsSpec, count: int | str, threads: int) -> Resources:
-    """What the pool takes. A study that does not fit raises :class:`InputError`: it would wait for ever."""
-    gpus, cpus = available.get("GPU", 0.0), available.get("CPU", 0.0)
-    if spec.device == "cuda" and gpus == 0:
-        raise InputError("evaluators.device is cuda, but the cluster has no GPU")
-    if gpus > 0 and spec.device in ("auto", "cuda"):
-        most = math.floor(gpus / spec.gpu_share + 1e-9)
-        number = most if count == "auto" else int(count)
-        if number > most:
-            raise InputError(
-                f"{number} evaluators of {spec.gpu_share:g} GPU each need {number * spec.gpu_share:g} GPUs; the "
-                f"cluster has {gpus:g}: use --evaluators {most}, or a smaller evaluators.gpu_share"
-            )
-        if cpus < TRIAL_CPUS:
-            raise InputError("the cluster has no processor core for the trials")
-        return Resources(number, "cuda", {"num_gpus": spec.gpu_share, "num_cpus": 0})
-    most = math.floor((cpus - TRIAL_CPUS) / evaluator_cpus(threads))
-    number = max(1, min(most, int(cpus) // threads)) if count == "auto" else int(count)
-    _check_cpus(number, threads, cpus, "the cluster", has_gpus=False)
-    return Resources(number, "cpu", {"num_gpus": 0, "num_cpus": evaluator_cpus(threads)})

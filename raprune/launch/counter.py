@@ -1,6 +1,6 @@
 """A study's budget on Ray: one small named actor, which all trials ask.
 
-What it is told are totals, so a call that is repeated changes nothing and Ray may retry it. It lives on the driver's
+What it is told are totals, so a call that is repeated changes nothing. It lives on the driver's
 node, whose clock says when the hours have passed. If it dies it starts again from what the study had spent when it
 began, and learns the rest with the next call of each trial.
 """
@@ -11,6 +11,8 @@ from typing import Any
 
 from raprune.budget import Account, Budget, Unlimited
 from raprune.evaluating import PoolAddress
+from raprune.evaluators.dispatch import Call, Dispatcher, Submit
+from raprune.evaluators.pulse import Pulse, Pulses
 
 NAME = "budget"
 
@@ -18,13 +20,14 @@ NAME = "budget"
 class SharedBudget:
     """A trial's way to the actor."""
 
-    def __init__(self, actor: Any) -> None:
-        self._actor = actor
+    def __init__(self, actor: Any, namespace: str) -> None:
+        self._dispatcher = Dispatcher([actor], names=[NAME], pulses=Pulses(namespace))
 
     def spent(self, trial_id: str, num_candidates: int) -> bool:
-        import ray
+        return bool(self._dispatcher.run([Call([num_candidates], [0])], self._ask(trial_id), "asking the budget")[0])
 
-        return bool(ray.get(self._actor.spent.remote(trial_id, num_candidates)))
+    def _ask(self, trial_id: str) -> Submit:
+        return lambda actor, items: actor.spent.remote(trial_id, items[0])
 
 
 def start_counter(account: Account, namespace: str) -> Any:
@@ -33,22 +36,25 @@ def start_counter(account: Account, namespace: str) -> Any:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    asked = dict.fromkeys(("max_restarts", "max_task_retries"), -1)
     actor = ray.remote(Counter).options(
-        name=NAME, namespace=namespace, num_cpus=0, scheduling_strategy=here, **asked
-    )  # fmt: skip
-    return actor.remote(account)
+        name=NAME, namespace=namespace, num_cpus=0, scheduling_strategy=here, max_restarts=-1, max_task_retries=0
+    )
+    return actor.remote(account, namespace)
 
 
 class Counter:
     """The actor."""
 
-    def __init__(self, account: Account) -> None:
+    def __init__(self, account: Account, namespace: str) -> None:
         self._account = account
+        self._pulse = Pulse(namespace, NAME)
 
-    def spent(self, trial_id: str, num_candidates: int) -> bool:
+    def spent(self, trial_id: str, num_candidates: int) -> list[bool]:
         """As :class:`raprune.budget.Account`."""
-        return self._account.spent(trial_id, num_candidates)
+        return [self._account.spent(trial_id, num_candidates)]
+
+    def ping(self) -> str:
+        return NAME
 
 
 def find_budget(pool: PoolAddress | None, has_budget: bool) -> Budget:
@@ -57,4 +63,4 @@ def find_budget(pool: PoolAddress | None, has_budget: bool) -> Budget:
 
     if pool is None or not has_budget:
         return Unlimited()
-    return SharedBudget(ray.get_actor(NAME, namespace=pool.namespace))
+    return SharedBudget(ray.get_actor(NAME, namespace=pool.namespace), pool.namespace)

@@ -10,10 +10,11 @@ from typing import Any
 
 from raprune.budget import Budget, BudgetSpent, Unlimited
 from raprune.errors import RapruneError
-from raprune.evaluating import Evaluator, PoolAddress
+from raprune.evaluating import Evaluator, PoolAddress, shares_launches
 from raprune.evaluators.in_process import local_device
 from raprune.evaluators.sharing import Given
 from raprune.memo import Conditions, Memo, Memoised
+from raprune.quitting import fault_of
 from raprune.registry import EVALUATORS, add_import_path
 from raprune.results import TrialStore, write_text
 from raprune.rows import describe_error, unfinished_row
@@ -68,27 +69,36 @@ def execute(
     A completed trial returns at once, and so does one that has not begun when the budget is spent, which gets no row.
     A failure leaves a row with the traceback, and the same in ``error.txt``.
     """
-    add_import_path(place.import_path)
-    if place.given is not None:
-        place.given.use_networks()
     store = place.store(trial)
-    if store.status() == "completed":
-        return "completed"
-    asked = store.candidate_counts()[0]
-    if not store.num_committed() and budget.spent(trial.trial_id, asked):
-        return "stopped"
     try:
-        row = run_trial(trial, replace(_context(trial, place, store, progress), budget=budget))
+        add_import_path(place.import_path)
+        if place.given is not None:
+            place.given.use_networks()
+        if store.status() == "completed":
+            return "completed"
+        if not store.num_committed() and budget.spent(trial.trial_id, store.candidate_counts()[0]):
+            return "stopped"
+        try:
+            row = run_trial(trial, replace(_context(trial, place, store, progress), budget=budget))
+        finally:
+            budget.spent(trial.trial_id, store.candidate_counts()[0])  # as on disk: a layer that it failed in is lost
     except BudgetSpent:
         return "stopped"
+    except SystemExit as error:
+        if place.pool is not None:  # the user's code runs elsewhere: Tune ends the trial
+            raise
+        return write_failed(trial, place, describe_error(fault_of(error), socket.gethostname()))
     except Exception as error:  # whatever it is, it belongs into the trial's row
-        text = describe_error(error, socket.gethostname())
-        store.write_trial(unfinished_row(trial, place.preset, "failed", text))
-        write_text(store.folder / "error.txt", text)
-        return "failed"
-    finally:
-        budget.spent(trial.trial_id, store.candidate_counts()[0])  # as on disk: a layer that it failed in is lost
+        return write_failed(trial, place, describe_error(error, socket.gethostname()))
     return str(row["status"])
+
+
+def write_failed(trial: TrialSpec, place: Place, text: str) -> str:
+    """The row of a trial that failed, and ``text``, its error, beside it; returns its status."""
+    store = place.store(trial)
+    store.write_trial(unfinished_row(trial, place.preset, "failed", text))
+    write_text(store.folder / "error.txt", text)
+    return "failed"
 
 
 def _context(
@@ -108,7 +118,8 @@ def _context(
     evaluator: Evaluator = EVALUATORS.build(kind, place.evaluators.model_dump(), workload, place.pool)
     if place.evaluators.engine == "exact":  # the naive one is the reference: it scores whatever it is asked for
         conditions = Conditions.of(workload, baseline, place.device_type)
-        evaluator = Memoised(evaluator, Memo(Path(place.out) / "memo"), conditions)
+        by_launch = shares_launches(workload, place.device_type)
+        evaluator = Memoised(evaluator, Memo(Path(place.out) / "memo"), conditions, by_launch=by_launch)
     return TrialContext(
         evaluator,
         workload,

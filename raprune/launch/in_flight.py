@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+from raprune.evaluating import MASKS_A_LAUNCH, shares_launches
 from raprune.study import TrialSpec
 
 
@@ -13,6 +14,14 @@ def masks_per_update(trial: TrialSpec) -> int:
     return int(trial.method.settings.get("masks_per_update", 1))
 
 
-def trials_in_flight(trials: Iterable[TrialSpec], num_evaluators: int) -> int:
-    """Enough for twice as many masks as there are evaluators, and two at least: one fills the other's gaps."""
-    return max(2, math.ceil(2 * num_evaluators / max(1, *map(masks_per_update, trials), 1)))
+def trials_in_flight(trials: Iterable[TrialSpec], num_evaluators: int, device_type: str = "cpu") -> int:
+    """Enough for twice as many calls as there are evaluators, and two at least: one fills the other's gaps."""
+    return max(
+        2, math.ceil(2 * num_evaluators / max([1, *(_calls_per_update(trial, device_type) for trial in trials)]))
+    )
+
+
+def _calls_per_update(trial: TrialSpec, device_type: str) -> int:
+    """Calls to evaluators that an update can be spread over: one a mask, or one for those that share a launch."""
+    masks = masks_per_update(trial)
+    return math.ceil(masks / MASKS_A_LAUNCH) if shares_launches(trial, device_type) else masks

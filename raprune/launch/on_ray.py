@@ -17,20 +17,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raprune.budget import Account
-from raprune.errors import InputError
 from raprune.evaluating import PoolAddress
+from raprune.evaluators.dispatch import Call, Dispatcher
+from raprune.evaluators.pulse import Pulses, forget_beats
 from raprune.evaluators.sharing import data_bytes, share_data, share_given
-from raprune.launch.cluster import Resources, connect, resources_for
+from raprune.launch.cluster import connect
 from raprune.launch.counter import start_counter
 from raprune.launch.execute import Place
 from raprune.launch.in_flight import trials_in_flight
+from raprune.launch.interruption import Interruption
+from raprune.launch.resources import Resources, evaluators, resources_for
 from raprune.launch.tuning import run_tune
+from raprune.launch.watching import ClusterWatch
 from raprune.study import StudyPlan, TrialSpec
 
 if TYPE_CHECKING:
-    from raprune.launch.run import Runner, Watch
+    from raprune.launch.run import Watch
 
 READY_S = 600.0
+LOSS_SHOWS_S = 5.0
+"""How long the loss of a cluster may take to be seen once Ray raises errors for it."""
 LET_GO_S = 1.0
 """How long evaluators get to let go of the memory of their host before they are ended."""
 
@@ -44,24 +50,41 @@ def ray_runner(
     address: str | None,
     watch: Watch,
     account: Account | None = None,
-) -> Iterator[Runner]:
-    """A runner on a local or running Ray cluster; everything it started is gone afterwards."""
+    interruption: Interruption | None = None,
+) -> Iterator[RayRunner]:
+    """A runner on a local or running Ray cluster; everything it started is gone afterwards.
+
+    Raises :class:`ClusterLostError` where the cluster is lost meanwhile.
+    """
     watch.phase("joining the Ray cluster" if address else "starting Ray")
     threads = max(trial.scoring.threads for trial in plan.trials)
     namespace = f"raprune-{plan.spec.name}-{uuid.uuid4().hex[:8]}"
-    joined = connect(address, namespace, plan.spec.evaluators, count, threads, data_bytes=data_bytes(todo))
+    signals = interruption or Interruption()
+    with signals.held():
+        connection = connect(address, namespace, plan.spec.evaluators, count, threads, data_bytes=data_bytes(todo))
+        signals.arm()
     import ray  # only now: Ray reads its environment when it is imported
 
+    cluster = ClusterWatch.of_this_process(connection.folder)
     try:
-        resources = resources_for(ray.cluster_resources(), plan.spec.evaluators, count, threads)
+        cluster.start()
+        signals.check()
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        resources = resources_for(nodes, plan.spec.evaluators, count, threads)
         runner = RayRunner(plan, out, resources, namespace, todo, account)
+        runner.watch_over(cluster, signals)
         try:
             yield runner
         finally:
-            runner.close()
+            with signals.held():
+                runner.close()
+    except Exception as error:  # what is said of a lost cluster differs from call to call
+        cluster.check(wait_s=LOSS_SHOWS_S if isinstance(error, ray.exceptions.RayError) else 0.0)
+        raise
     finally:
-        if not joined:
-            ray.shutdown()
+        with signals.held():
+            connection.close(keep_logs=cluster.lost is not None)
+            cluster.stop()
 
 
 class RayRunner:
@@ -81,11 +104,13 @@ class RayRunner:
         self.actors: list[Any] = []
         self.account = account
         self._counter: Any = None
-        self.trials_in_flight = trials_in_flight(todo, resources.num_evaluators)
+        self._cluster: ClusterWatch | None = None
+        self._signals = Interruption()
+        self.trials_in_flight = trials_in_flight(todo, resources.num_evaluators, resources.device)
         self.place = Place(
             str(out.resolve()),
             plan.spec.preset,
-            plan.spec.evaluators,
+            plan.spec.evaluators.model_copy(update={"device": resources.device}),
             resources.num_evaluators,
             resources.device,
             None,
@@ -93,30 +118,33 @@ class RayRunner:
             has_budget=account is not None,
         )
 
+    def watch_over(self, cluster: ClusterWatch, signals: Interruption) -> None:
+        """From now on, every wait ends where the cluster is lost."""
+        self._cluster, self._signals = cluster, signals
+
+    def _check(self) -> None:
+        if self._cluster is not None:
+            self._cluster.check()
+
     def prepare(self, trials: Sequence[TrialSpec]) -> None:
         """The data, shared; the pool; then the baselines, trained or loaded and measured by its evaluators."""
-        import ray
-
-        from raprune.evaluators.dispatch import Call, Dispatcher
-
         data = share_data(trials)
         self.place = replace(self.place, given=share_given(trials, data))
-        self._start_pool()
+        pool = self._start_pool()
         if self.account is not None:
             self._counter = start_counter(self.account, self.namespace)
-        ray.get([actor.use_data.remote(data) for actor in self.actors])
+        pool.each(lambda actor, _: actor.use_data.remote(data), "reading the data")
         distinct = list({trial.baseline_key: trial for trial in trials}.values())
 
         def submit(actor: Any, items: list[Any]) -> Any:
             baselines = [(trial, self.place.baseline_folder(trial)) for trial in items]
             return actor.prepare.remote(baselines, self.place.given)
 
-        calls = [Call([trial], [index]) for index, trial in enumerate(distinct)]
-        Dispatcher(self.actors).run(calls, submit, "preparing the baseline")
+        pool.run([Call([trial], [index]) for index, trial in enumerate(distinct)], submit, "preparing the baseline")
         first = self.place.workload(distinct[0])
-        ray.get([actor.describe.remote(first) for actor in self.actors])
+        pool.each(lambda actor, _: actor.describe.remote(first), "loading the network and the data")
 
-    def _start_pool(self) -> None:
+    def _start_pool(self) -> Dispatcher:
         import ray
 
         from raprune.evaluators.ray_pool import EvaluatorProcess
@@ -129,33 +157,53 @@ class RayRunner:
             spec = self.place.evaluators
             arguments = (name, spec, self.resources.device, self.place.import_path, self.namespace)
             self.actors.append(actor.options(**options).remote(*arguments))
-        pings = [a.ping.remote() for a in self.actors]
-        _, missing = ray.wait(pings, num_returns=len(pings), timeout=READY_S)
-        if missing:
-            raise InputError(f"{len(missing)} of {len(names)} evaluators did not start within {READY_S:.0f} s")
+        pool = Dispatcher(self.actors, names=names, pulses=Pulses(self.namespace), check=self._check)
+        what = f"starting {evaluators(len(names))}"
+        pool.each(lambda actor, _: actor.ping.remote(), what, READY_S)
         self.place = replace(self.place, pool=PoolAddress(self.namespace, names))
+        return pool
 
     def run(self, trials: Sequence[TrialSpec], plan: StudyPlan, watch: Watch) -> Any:
-        """Run trials; gives back Tune's result grid."""
+        """Run trials; returns Tune's result grid, ``None`` where a signal ended them."""
         scratch = Path(self.place.out) / ".tune"
         try:
-            return run_tune(trials, plan, self.place, self.trials_in_flight, scratch, watch)
+            with self._signals.held():  # Tune stops its trials, then ends
+                return run_tune(trials, plan, self.place, self.trials_in_flight, scratch, watch, self._check_run)
+        except _StoppedError:
+            return None
+        except _LostError:
+            self._check()
+            raise
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
+
+    def _check_run(self) -> None:
+        """What ends Tune's loop: an Exception, for which it stops its trials, or none, which goes right through it."""
+        if self._cluster is not None and self._cluster.lost is not None:
+            raise _LostError
+        if self._signals.happened:
+            raise _StoppedError
 
     def close(self) -> None:
         """End the evaluators; on a cluster that goes on, their GPUs are free at once."""
         import ray
 
-        if not self.actors:
+        if not self.actors or (self._cluster is not None and self._cluster.lost is not None):
             return
         from raprune.engine.shared import remove_folder
 
         asked = [actor.let_go.remote() for actor in self.actors]
         ray.wait(asked, num_returns=len(asked), timeout=LET_GO_S)
-        for actor in self.actors:
+        for actor in [*self.actors, *[self._counter] * (self._counter is not None)]:
             ray.kill(actor)
         self.actors = []
-        if self._counter is not None:
-            ray.kill(self._counter)
+        forget_beats(self.namespace)
         remove_folder(self.namespace, LET_GO_S)
+
+
+class _StoppedError(Exception):
+    """A signal came while Tune ran."""
+
+
+class _LostError(BaseException):
+    """The cluster was lost while Tune ran; no Exception, for which Tune would talk to it once more."""

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import platform
-import signal
 import socket
 import subprocess
 import sys
-import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any, Protocol
 
 from raprune import __version__
 from raprune.artefact.keeping import thin_out
 from raprune.budget import Account
+from raprune.errors import ResultsError
 from raprune.launch.execute import Place
 from raprune.launch.in_process import InProcessRunner
+from raprune.launch.interruption import Interruption
 from raprune.launch.spending import RunClock, left_to_run, open_account
+from raprune.launch.watching import ClusterLostError
 from raprune.results import SCHEMA_VERSION, FolderLock, TrialStore, write_json, write_text
 from raprune.rows import unfinished_row
 from raprune.study import StudyPlan, TrialSpec
@@ -62,46 +61,21 @@ class Outcome:
     interrupted: bool
     budget: str | None = None
     """The budget, in words, that ended the study."""
+    lost: str | None = None
+    """Why the cluster that it ran on is gone."""
 
     @property
     def exit_code(self) -> int:
         if self.interrupted:
             return 130
+        if self.lost is not None:
+            return 1
         good = ("completed",) if self.budget is None else ("completed", "stopped")
         return 0 if all(status in good for status in self.statuses.values()) else 1
 
     def summary(self) -> str:
         """``18 completed, 2 failed``."""
         return ", ".join(f"{number} {status}" for status, number in sorted(Counter(self.statuses.values()).items()))
-
-
-class Interruption:
-    """SIGTERM as Ctrl-C, and whether there was either."""
-
-    def __init__(self) -> None:
-        self.happened = False
-
-    @contextlib.contextmanager
-    def guard(self) -> Iterator[Interruption]:
-        """SIGTERM behaves like Ctrl-C inside; a Ctrl-C ends the block quietly."""
-        earlier = signal.getsignal(signal.SIGTERM)
-        try:
-            self.arm()
-            yield self
-        except KeyboardInterrupt:
-            self.happened = True
-        finally:
-            if threading.current_thread() is threading.main_thread():
-                signal.signal(signal.SIGTERM, earlier)
-
-    def arm(self) -> None:
-        """Take SIGTERM (again: ``ray.init`` takes it away). Outside of the main thread the signals are not ours."""
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, self._terminate)
-
-    def _terminate(self, number: int, frame: FrameType | None) -> None:
-        self.happened = True
-        os.kill(os.getpid(), signal.SIGINT)
 
 
 def run_study(
@@ -112,32 +86,58 @@ def run_study(
     ``num_evaluators`` overrides the study's; 0 runs in this process without Ray. ``address`` joins a running Ray
     cluster. Raises :class:`InputError` before any trial where the study cannot be run here.
     """
-    with FolderLock(out), RunClock(out) as clock:
+    interruption, lost = Interruption(), None
+    with interruption.guard(), FolderLock(out), RunClock(out) as clock:
         _write_manifest(plan, out)
         stores = {trial.trial_id: TrialStore(out, plan.spec.name, trial.trial_id) for trial in plan.trials}
         todo = left_to_run(plan, stores, open_account(plan, stores, clock))
         for trial in todo:
             stores[trial.trial_id].forget_row()
         account = open_account(plan, stores, clock)
-        interruption = Interruption()
-        with interruption.guard():
-            if todo:
-                with _runner(plan, out, todo, num_evaluators, address, watch, account) as runner:
-                    interruption.arm()
-                    watch.phase("preparing the baseline")
-                    runner.prepare(todo)
-                    _run_waves(runner, todo, plan, watch, interruption)
+        try:
+            with interruption.stoppable():
+                if todo:
+                    with _runner(plan, out, todo, num_evaluators, address, watch, account, interruption) as runner:
+                        watch.phase("preparing the baseline")
+                        runner.prepare(todo)
+                        _run_waves(runner, todo, plan, watch, interruption)
+        except ClusterLostError as error:
+            lost = str(error)
+        _check_folder(out)
         statuses = _settle(plan, stores)
-        account = open_account(plan, stores, clock)
-        unfinished = any(status == "stopped" for status in statuses.values())
-        spent = unfinished and account is not None and account.is_spent
-        interrupted = interruption.happened or (unfinished and not spent)
-        if not unfinished and not interrupted:
-            gone = thin_out(list(stores.values()), plan.spec.keep_models)
-            if gone:
-                networks = f"{len(gone)} network{'' if len(gone) == 1 else 's'}"
-                watch.phase(f"keep_models {plan.spec.keep_models}: {networks} removed, all rows stay")
-        return Outcome(statuses, interrupted, str(plan.spec.budget) if spent and not interrupted else None)
+        return _outcome(plan, stores, statuses, clock, watch, interruption.happened, lost)
+
+
+def _outcome(
+    plan: StudyPlan,
+    stores: dict[str, TrialStore],
+    statuses: dict[str, str],
+    clock: RunClock,
+    watch: Watch,
+    signalled: bool,
+    lost: str | None,
+) -> Outcome:
+    """How the study ended; of one that ran to its end, networks that it does not want go."""
+    account = open_account(plan, stores, clock)
+    unfinished = any(status == "stopped" for status in statuses.values())
+    spent = unfinished and account is not None and account.is_spent
+    interrupted = signalled or (unfinished and not spent and lost is None)
+    if not unfinished and not interrupted:
+        gone = thin_out(list(stores.values()), plan.spec.keep_models)
+        if gone:
+            networks = f"{len(gone)} network{'' if len(gone) == 1 else 's'}"
+            watch.phase(f"keep_models {plan.spec.keep_models}: {networks} removed, all rows stay")
+    budget = str(plan.spec.budget) if spent and not interrupted else None
+    return Outcome(statuses, interrupted, budget, None if interrupted else lost)
+
+
+def _check_folder(out: Path) -> None:
+    """Raise :class:`ResultsError` where the study's folder was taken away while it ran."""
+    if not (out / "manifest.json").is_file():
+        raise ResultsError(
+            f"{out} was removed, renamed or emptied while the study ran, and its rows with it: put it back (its disk, "
+            "its name), and the same command goes on from what it holds; without it, it begins anew"
+        )
 
 
 def _run_waves(
@@ -161,6 +161,7 @@ def _runner(
     address: str | None,
     watch: Watch,
     account: Account | None,
+    interruption: Interruption,
 ) -> Iterator[Runner]:
     count = plan.spec.evaluators.count if num_evaluators is None else num_evaluators
     if count == 0 or (plan.spec.evaluators.device == "mps" and address is None):
@@ -168,7 +169,7 @@ def _runner(
         return
     from raprune.launch.on_ray import ray_runner
 
-    with ray_runner(plan, out, todo, count, address, watch, account) as runner:
+    with ray_runner(plan, out, todo, count, address, watch, account, interruption) as runner:
         yield runner
 
 

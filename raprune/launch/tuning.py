@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raprune.launch.cluster import TRIAL_CPUS
+from raprune.evaluators.dispatch import WAY_ON, why_lost
+from raprune.evaluators.pulse import Pulse, Pulses
 from raprune.launch.counter import find_budget
-from raprune.launch.execute import Place, execute
+from raprune.launch.execute import Place, execute, write_failed
+from raprune.launch.resources import TRIAL_CPUS
 from raprune.study import StudyPlan, TrialSpec
 
 if TYPE_CHECKING:
     from raprune.launch.run import Watch
 
 REPORT_EVERY_S = 0.5
+MAX_LOSSES = 3
+"""A trial whose process is lost so often fails."""
 AXES = ("drop_bound", "order", "method", "seed")
 """Always among the search-space keys, so that trackers and the result grid see them."""
 
@@ -47,11 +52,18 @@ def search_space(trials: Sequence[TrialSpec], plan: StudyPlan) -> dict[str, Any]
 
 
 def run_tune(
-    trials: Sequence[TrialSpec], plan: StudyPlan, place: Place, in_flight: int, scratch: Path, watch: Watch
+    trials: Sequence[TrialSpec],
+    plan: StudyPlan,
+    place: Place,
+    in_flight: int,
+    scratch: Path,
+    watch: Watch,
+    check: Callable[[], None] = lambda: None,
 ) -> Any:
-    """Run ``trials`` under Ray Tune, at most ``in_flight`` at a time; gives back Tune's result grid.
+    """Run ``trials`` under Ray Tune, at most ``in_flight`` at a time; returns Tune's result grid.
 
-    Returns early, with trials unfinished, when interrupted.
+    ``check`` is called many times a second; what it raises ends the run. A trial whose process is lost several times
+    gets a row that says so.
     """
     from ray import tune
 
@@ -65,11 +77,26 @@ def run_tune(
             name=plan.spec.name,
             storage_path=str(scratch),
             verbose=0,
-            callbacks=[_watching(watch, place, specs)],
-            failure_config=tune.FailureConfig(max_failures=2),
+            callbacks=[_watching(watch, place, specs, check)],
+            failure_config=tune.FailureConfig(max_failures=MAX_LOSSES - 1),
         ),
     )
-    return tuner.fit()
+    with _environment(TUNE_DISABLE_SIGINT_HANDLER="1"):  # signals are the study's own
+        return tuner.fit()
+
+
+@contextlib.contextmanager
+def _environment(**values: str) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def _trainable(config: dict[str, Any], *, specs: dict[str, TrialSpec], place: Place) -> None:
@@ -79,7 +106,12 @@ def _trainable(config: dict[str, Any], *, specs: dict[str, TrialSpec], place: Pl
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
     trial = specs[config["trial_id"]]
     reporter = _Reporter(trial.trial_id)
-    status = execute(trial, place, reporter, find_budget(place.pool, place.has_budget))
+    assert place.pool is not None
+    pulse = Pulse(place.pool.namespace, trial.trial_id)
+    try:
+        status = execute(trial, place, reporter, find_budget(place.pool, place.has_budget))
+    finally:
+        pulse.stop()
     tune.report({**reporter.waiting, "raprune_trial_id": trial.trial_id, "status": status})
 
 
@@ -104,16 +136,21 @@ class _Reporter:
 
 
 _WATCHED: dict[str, Any] = {}
-"""The display of this process; Tune pickles its callbacks, so they may not hold it."""
+"""The display of this process, and more; Tune pickles its callbacks, so they may not name it."""
 
 
-def _watching(watch: Watch, place: Place, specs: dict[str, TrialSpec]) -> Any:
+def _watching(watch: Watch, place: Place, specs: dict[str, TrialSpec], check: Callable[[], None]) -> Any:
     from ray import tune
 
-    _WATCHED.update(watch=watch, place=place, specs=specs)
+    assert place.pool is not None
+    _WATCHED.update(watch=watch, place=place, specs=specs, check=check, pulses=Pulses(place.pool.namespace))
 
     class Watching(tune.Callback):  # type: ignore[misc]
-        """Passes trials' reports to the display."""
+        """Passes trials' reports to the display, ends trials that hang, and writes the rows of those that are lost."""
+
+        def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+            del iteration, info
+            _look(trials)
 
         def on_trial_result(
             self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
@@ -121,7 +158,41 @@ def _watching(watch: Watch, place: Place, specs: dict[str, TrialSpec]) -> Any:
             del iteration, trials, trial, info
             tell(result)
 
+        def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+            del iteration, trials, info
+            _write_lost(trial.config["trial_id"], trial.get_pickled_error() or trial.get_error())
+
     return Watching()
+
+
+def _look(trials: Sequence[Any]) -> None:
+    """End all where ``check`` says so, and trials' processes without a sign of life, which Tune starts again."""
+    import ray
+
+    _WATCHED["check"]()
+    pulses: Pulses = _WATCHED["pulses"]
+    if not pulses.is_due():
+        return
+    for trial in trials:
+        actor, name = trial.temporary_state.ray_actor, trial.config["trial_id"]
+        if actor is not None and trial.status == "RUNNING" and pulses.is_silent(name) and pulses.claim(name):
+            ray.kill(actor)
+
+
+def _write_lost(trial_id: str, error: Exception | None) -> None:
+    """The row of a trial whose process could not be kept alive."""
+    import ray
+
+    place: Place = _WATCHED["place"]
+    trial: TrialSpec = _WATCHED["specs"][trial_id]
+    where = _WATCHED["pulses"].place(trial_id)
+    if isinstance(error, ray.exceptions.RayError) and not isinstance(error, ray.exceptions.RayTaskError):
+        at = f" ({where})" if where else ""
+        why = f"the trial's process was lost {MAX_LOSSES} times; the last time{at} {why_lost(error)}. {WAY_ON}"
+    else:
+        why = f"the trial could not be run: {error}"
+    write_failed(trial, place, why)
+    _WATCHED["watch"].ended(trial_id, "failed", place.store(trial).folder)
 
 
 def tell(result: dict[str, Any]) -> None:

@@ -1,0 +1,117 @@
+"""A Ray of our own on this machine: on the loopback, in a folder that nobody else can enter, as nice as its user."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from raprune.errors import InputError
+
+LOOPBACK = "127.0.0.1"
+PREFIX = "rray-"
+SOCKET_BYTES = 107
+"""Longest path of a Unix socket."""
+BELOW_BYTES = len(f"/{PREFIX}12345678/r/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.10")
+"""What Ray and we put behind the folder that is chosen."""
+KEPT_S = 24 * 3600.0
+"""Logs of a Ray that was killed stay for so long."""
+
+
+def start(num_cpus: int, store_bytes: int, **options: Any) -> Path:
+    """Start Ray on this machine; returns its private folder, for :func:`remove`."""
+    import ray
+
+    folder = private_folder()
+    try:
+        with _loopback_as_it_is():
+            # "local": without it Ray would join whatever cluster runs on this machine
+            ray.init(
+                "local", num_cpus=num_cpus, include_dashboard=False, object_store_memory=store_bytes,
+                _temp_dir=str(folder / "r"), _node_ip_address=LOOPBACK, **options,
+            )  # fmt: skip
+    except BaseException as error:
+        ray.shutdown()
+        remove(folder)
+        if not isinstance(error, Exception):
+            raise
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise InputError(
+            f"Ray cannot be started on this machine: {reason}: use --evaluators 0, which scores in process, or "
+            "--address for a cluster that runs already"
+        ) from error
+    return folder
+
+
+def private_folder() -> Path:
+    """A new folder of this user's (0700) whose path is short enough for Ray's sockets.
+
+    In ``RAY_TMPDIR`` or ``TMPDIR``; where those are too long or cannot be written, in ``/tmp`` or ``/var/tmp``.
+    """
+    wanted = [os.environ.get("RAY_TMPDIR"), tempfile.gettempdir(), "/tmp", "/var/tmp"]
+    for place in [Path(name).absolute() for name in wanted if name]:
+        if len(os.fsencode(place)) + BELOW_BYTES <= SOCKET_BYTES:
+            with contextlib.suppress(OSError):
+                _sweep(place)
+                folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))  # 0700; Ray opens what lies in it to all
+                _lock(folder)
+                return folder
+    named, most = ", ".join(dict.fromkeys(filter(None, wanted))), SOCKET_BYTES - BELOW_BYTES
+    raise InputError(
+        f"Ray's sockets need a folder that can be written and has a path of {most} bytes at most; none of {named} "
+        "is one: name one in RAY_TMPDIR, or use --evaluators 0"
+    )
+
+
+_LOCKS: dict[Path, int] = {}
+
+
+def remove(folder: Path) -> None:
+    """Remove the folder of a Ray that has ended."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if folder in _LOCKS:
+        os.close(_LOCKS.pop(folder))
+
+
+def _lock(folder: Path) -> None:
+    """Held while this process lives, so that others know it does."""
+    handle = os.open(folder / ".alive", os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    _LOCKS[folder] = handle
+
+
+def _sweep(place: Path) -> None:
+    """Remove this user's old folders of Rays that were killed."""
+    for folder in place.glob(f"{PREFIX}*"):
+        with contextlib.suppress(OSError):
+            about = folder.lstat()
+            if about.st_uid != os.getuid() or time.time() - about.st_mtime < KEPT_S:
+                continue
+            handle = os.open(folder / ".alive", os.O_RDWR)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(handle)
+
+
+@contextlib.contextmanager
+def _loopback_as_it_is() -> Iterator[None]:
+    """Ray exchanges the loopback for an address that others reach; inside, it does not."""
+    from ray._private import services
+
+    exchange = getattr(services, "resolve_ip_for_localhost", None)
+    if exchange is None:
+        yield
+        return
+    services.resolve_ip_for_localhost = lambda host: host
+    try:
+        yield
+    finally:
+        services.resolve_ip_for_localhost = exchange

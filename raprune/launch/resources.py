@@ -1,0 +1,92 @@
+"""Whether a study's pool of evaluators fits, node by node: what does not would wait for ever."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from raprune.errors import InputError
+from raprune.study.parts import EvaluatorsSpec
+
+TRIAL_CPUS = 0.05
+Node = Mapping[str, float]
+"""What Ray says a machine has: ``CPU``, ``GPU`` and more."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What the pool takes from the cluster."""
+
+    num_evaluators: int
+    device: str
+    """``cuda`` or ``cpu``: what an evaluator computes on."""
+    options: dict[str, Any]
+    """Ray options of one evaluator."""
+
+
+def resources_for(nodes: Sequence[Node], spec: EvaluatorsSpec, count: int | str, threads: int) -> Resources:
+    """What the pool takes of the machines of a cluster. A study that does not fit raises :class:`InputError`."""
+    cpus = sum(node.get("CPU", 0.0) for node in nodes)
+    gpus = sum(math.floor(node.get("GPU", 0.0)) for node in nodes)
+    if spec.device == "cuda" and gpus == 0:
+        raise InputError("evaluators.device is cuda, but the cluster has no GPU")
+    if gpus > 0 and spec.device in ("auto", "cuda"):
+        a_gpu = evaluators_a_gpu(spec.gpu_share)
+        most = gpus * a_gpu
+        number = most if count == "auto" else int(count)
+        if number > most:
+            raise InputError(
+                f"{evaluators(number)} of {spec.gpu_share:g} GPU each do not fit: a GPU takes {a_gpu}, and the cluster "
+                f"has {gpus:g} of them: use --evaluators {most}, or a smaller evaluators.gpu_share"
+            )
+        if cpus < TRIAL_CPUS:
+            raise InputError("the cluster has no processor core for the trials")
+        return Resources(number, "cuda", {"num_gpus": spec.gpu_share, "num_cpus": 0})
+    whole = sum(int(node.get("CPU", 0.0)) // threads for node in nodes)
+    number = max(1, min(most_on_processors(nodes, threads), whole)) if count == "auto" else int(count)
+    check_cpus(number, threads, nodes, "the cluster")
+    return Resources(number, "cpu", {"num_gpus": 0, "num_cpus": evaluator_cpus(threads)})
+
+
+def evaluators_a_gpu(share: float) -> int:
+    """Evaluators that one GPU takes: a share lies on one GPU, it cannot be pieced together from two."""
+    return math.floor(1 / share + 1e-9)
+
+
+def evaluator_cpus(threads: int) -> float:
+    """Cores one evaluator on a processor holds: a little less than its threads, so that the trials fit beside it."""
+    return threads - 0.1
+
+
+def most_on_processors(nodes: Sequence[Node], threads: int) -> int:
+    """Evaluators that the machines take, each on one of them, with a trial beside them."""
+    need = evaluator_cpus(threads)
+    cores = [node.get("CPU", 0.0) for node in nodes]
+    most = [math.floor(cpus / need + 1e-9) for cpus in cores]
+    rest = max((cpus - number * need for cpus, number in zip(cores, most, strict=True)), default=0.0)
+    return sum(most) if rest >= TRIAL_CPUS - 1e-9 else max(0, sum(most) - 1)
+
+
+def check_cpus(count: int, threads: int, nodes: Sequence[Node], where: str) -> None:
+    """Raise :class:`InputError` where so many evaluators on processors do not fit."""
+    most = most_on_processors(nodes, threads)
+    if count <= most:
+        return
+    need = count * evaluator_cpus(threads) + TRIAL_CPUS
+    cores = [node.get("CPU", 0.0) for node in nodes]
+    has = (
+        f"{sum(cores):g}" if len(cores) < 2 else f"{' + '.join(f'{cpus:g}' for cpus in cores)} on {len(cores)} machines"
+    )
+    if most == 0:
+        way_on = "use --evaluators 0, which scores in process, or a smaller scoring.threads"
+    else:
+        way_on = f"use --evaluators {most} (0 scores in process), or leave it out"
+    pool = f"{evaluators(count)} of {threads} thread{'s' if threads > 1 else ''}"
+    raise InputError(f"{pool} and one trial need {need:g} cores; {where} has {has}: {way_on}")
+
+
+def evaluators(number: int) -> str:
+    """``1 evaluator``, ``2 evaluators``."""
+    return f"{number} evaluator{'' if number == 1 else 's'}"

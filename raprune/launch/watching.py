@@ -1,0 +1,107 @@
+"""Whether the cluster still is there: a lost one is told in a sentence, before Ray ends the process a minute later."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from raprune.errors import EvaluatorError
+
+LOOK_S = 0.5
+UNREACHABLE_S = 15.0
+"""A head that cannot be reached for this long is lost; Ray itself gives up after a minute."""
+STUCK_S = 30.0
+"""After the loss; whatever still waits for the cluster then is ended with the process, as Ray would."""
+WAY_ON = "What is on disk stays: the same command goes on from the last committed layers."
+
+
+class ClusterLostError(EvaluatorError):
+    """The cluster that a study ran on is gone."""
+
+
+class ClusterWatch:
+    """Looks after the cluster in a thread of its own, between :meth:`start` and :meth:`stop`."""
+
+    def __init__(self, address: str, processes: dict[str, Any], folder: Path | None) -> None:
+        """``processes``: those of a local cluster, by what they are; ``address``: host:port of the head."""
+        self.lost: str | None = None
+        """Why the cluster is gone, once it is."""
+        self._address = address
+        self._processes = processes
+        self._folder = folder
+        self._stopped = threading.Event()
+        self._unreachable_since: float | None = None
+        self._thread = threading.Thread(target=self._look_regularly, daemon=True, name="cluster-watch")
+
+    @classmethod
+    def of_this_process(cls, folder: Path | None) -> ClusterWatch:
+        """Of the cluster that this process is in; ``folder`` where it is a local one."""
+        import ray
+
+        node = ray._private.worker._global_node
+        own = node.all_processes if folder is not None and node is not None else {}
+        wanted = {"gcs_server": "Ray's head process (GCS)", "raylet": "Ray's node process (raylet)"}
+        processes = {wanted[name]: infos[0].process for name, infos in own.items() if name in wanted}
+        return cls(ray.get_runtime_context().gcs_address, processes, folder)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def check(self, wait_s: float = 0.0) -> None:
+        """Raise :class:`ClusterLostError` where the cluster is gone, or comes out as gone within ``wait_s``."""
+        end = time.monotonic() + wait_s
+        while self.lost is None and time.monotonic() < end:
+            time.sleep(0.1)
+        if self.lost is not None:
+            raise ClusterLostError(self.lost)
+
+    def _look_regularly(self) -> None:
+        while self.lost is None:
+            if self._stopped.wait(LOOK_S):
+                return
+            why = self._dead_process() or self._unreachable()
+            if why is not None:
+                logs = "" if self._folder is None else f" Ray's own logs are in {self._folder}."
+                self.lost = f"the Ray cluster was lost: {why}. {WAY_ON}{logs}"
+        if not self._stopped.wait(STUCK_S):  # some call of Ray's waits for what does not come back
+            for process in self._processes.values():
+                process.kill()
+            end_process(self.lost, 1)
+
+    def _dead_process(self) -> str | None:
+        for what, process in self._processes.items():
+            if process.poll() is not None:
+                memory = " (the kernel does so when memory is short)" if process.poll() == -9 else ""
+                return f"{what} on {socket.gethostname()} was killed or crashed{memory}"
+        return None
+
+    def _unreachable(self) -> str | None:
+        if self._processes:
+            return None
+        host, _, port = self._address.rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+        except OSError as error:
+            self._unreachable_since = self._unreachable_since or time.monotonic()
+            if time.monotonic() - self._unreachable_since > UNREACHABLE_S:
+                return f"its head at {self._address} cannot be reached ({error})"
+        else:
+            self._unreachable_since = None
+            self._stopped.wait(2.0)
+        return None
+
+
+def end_process(sentence: str, code: int) -> None:
+    """Say why, and end this process at once."""
+    with contextlib.suppress(Exception):
+        print(sentence, file=sys.stderr, flush=True)
+    os._exit(code)
