@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from raprune.data import Splits, shift_and_flip
 from raprune.graph import Traced
-from raprune.memo import fingerprints
+from raprune.identity import contents
 from raprune.registry import DATASETS, MODELS, give, take_back
 from raprune.workload import forget_data
 
@@ -40,9 +40,9 @@ def digest_of_network(traced: Traced) -> str:
 
 def digest_of_data(splits: Splits) -> str:
     """Of the images and labels of all splits, in their order, and of the normalisation."""
-    blake = hashlib.blake2b(fingerprints.of_data(splits).encode(), digest_size=DIGEST_BYTES)
+    blake = hashlib.blake2b(contents.of_data(splits).encode(), digest_size=DIGEST_BYTES)
     if splits.test is not None:
-        blake.update(fingerprints.of_data(replace(splits, train=splits.test)).encode())
+        blake.update(contents.of_data(replace(splits, train=splits.test)).encode())
     return blake.hexdigest()
 
 

@@ -23,6 +23,7 @@ from raprune.errors import RapruneError
 from raprune.evaluating import Evaluator
 from raprune.factorising import LowRankStep, last_snapshot
 from raprune.masks import keep_first, pruning_ratio
+from raprune.origins import note_origin
 from raprune.registry import METHODS, ORDERS, REWARDS
 from raprune.results import PROVISIONAL, TrialStore
 from raprune.rounding import round_up
@@ -83,6 +84,7 @@ class _Trial:
         self.evaluator = context.evaluator
         torch.set_num_threads(trial.scoring.threads)
         baseline = context.baseline
+        note_origin(context.store, trial, baseline, context.matched)
         traced = context.workload.load_network(baseline.num_classes, baseline.input_shape)
         self.graph = traced.graph
         self.weights = {name: t.clone() for name, t in traced.network.state_dict().items()}

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from raprune.errors import InputError
+from raprune.identity import contents
 from raprune.registry import nearest
 from raprune.results import finish
 
@@ -33,9 +34,27 @@ def save_safetensors(tensors: Mapping[str, Tensor], file: Path, header: Mapping[
 
 
 def load_safetensors(file: Path) -> dict[str, Tensor]:
-    """All tensors of a safetensors file."""
-    tensors: dict[str, Tensor] = load_file(file)
+    """All tensors of a safetensors file. Raises :class:`InputError` where it cannot be read."""
+    try:
+        tensors: dict[str, Tensor] = load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{file} cannot be read: {str(error).splitlines()[0]}") from None
     return tensors
+
+
+def shapes_of(tensors: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Name -> shape; entries that are no tensors are left out."""
+    return {name: tuple(value.shape) for name, value in tensors.items() if isinstance(value, Tensor)}
+
+
+def check_file(file: Path, fingerprint: str, way_on: str) -> None:
+    """Raise :class:`InputError` with the ``way_on`` where a file has not the fingerprint that it was written with."""
+    try:
+        same = contents.of_file(file) == fingerprint
+    except OSError as error:
+        raise InputError(f"{file} cannot be read: {error.strerror or error}; {way_on}") from None
+    if not same:
+        raise InputError(f"{file} has changed since it was written: its content is another; {way_on}")
 
 
 def load_checkpoint(network: nn.Module, file: Path) -> None:

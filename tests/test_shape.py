@@ -19,7 +19,7 @@ LAYERS = {
         "data", "scoring", "deciding", "rewarding", "ordering", "evaluating", "masks", "search", "graph", "surgery",
         "proof", "measure", "train", "weights", "pretrained", "state", "workload", "engine", "baseline",
         "dense", "pictures", "imagefiles", "rounding", "memo", "lowrank", "budget",
-        "given",
+        "given", "identity", "origins", "resuming",
     ],
     2: ["models", "datasets", "scores", "methods", "orders", "rewards", "evaluators"],
     3: ["artefact", "candidates", "commit", "snapshots", "rows", "factorising", "trial", "preflight"],

@@ -20,12 +20,15 @@ from typing import Any, Protocol
 from raprune import __version__
 from raprune.artefact.keeping import thin_out
 from raprune.budget import Account
+from raprune.evaluators.in_process import forget_engines
 from raprune.launch.execute import Place
 from raprune.launch.in_process import InProcessRunner
 from raprune.launch.spending import RunClock, left_to_run, open_account
 from raprune.results import SCHEMA_VERSION, FolderLock, TrialStore, write_json, write_text
+from raprune.resuming import check_results, check_trials
 from raprune.rows import unfinished_row
 from raprune.study import StudyPlan, TrialSpec
+from raprune.workload import forget_changed_data, forget_data
 
 
 class Watch(Protocol):
@@ -112,7 +115,8 @@ def run_study(
     ``num_evaluators`` overrides the study's; 0 runs in this process without Ray. ``address`` joins a running Ray
     cluster. Raises :class:`InputError` before any trial where the study cannot be run here.
     """
-    with FolderLock(out), RunClock(out) as clock:
+    with FolderLock(out), _loaded_for_this_run(), RunClock(out) as clock:
+        check_results(plan.trials, out)
         _write_manifest(plan, out)
         stores = {trial.trial_id: TrialStore(out, plan.spec.name, trial.trial_id) for trial in plan.trials}
         todo = left_to_run(plan, stores, open_account(plan, stores, clock))
@@ -126,6 +130,7 @@ def run_study(
                     interruption.arm()
                     watch.phase("preparing the baseline")
                     runner.prepare(todo)
+                    check_trials(plan.trials, out)
                     _run_waves(runner, todo, plan, watch, interruption)
         statuses = _settle(plan, stores)
         account = open_account(plan, stores, clock)
@@ -138,6 +143,17 @@ def run_study(
                 networks = f"{len(gone)} network{'' if len(gone) == 1 else 's'}"
                 watch.phase(f"keep_models {plan.spec.keep_models}: {networks} removed, all rows stay")
         return Outcome(statuses, interrupted, str(plan.spec.budget) if spent and not interrupted else None)
+
+
+@contextlib.contextmanager
+def _loaded_for_this_run() -> Iterator[None]:
+    """Data that changed on disk are read again, and what this process has loaded does not outlive the run."""
+    forget_changed_data()
+    try:
+        yield
+    finally:
+        forget_engines()
+        forget_data()
 
 
 def _run_waves(
