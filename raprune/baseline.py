@@ -19,7 +19,7 @@ from torch import Tensor, fx, nn
 from raprune.data import Split, Splits, normalise
 from raprune.engine.split import channels_last
 from raprune.errors import InputError
-from raprune.identity import Sources, contents, differing, of_tensors
+from raprune.identity import Sources, contents, differing, extra_state_of, of_tensors
 from raprune.measure import count_bytes, count_macs, count_params, latency_s
 from raprune.origins import before_sources, other_content, sources_of
 from raprune.registry import SCORES, is_given
@@ -160,7 +160,13 @@ def _finished(network: fx.GraphModule, trial: TrialSpec, splits: Splits, score: 
     """The baseline network on ``device``: trained, where neither a checkpoint nor a program gave its weights."""
     channels_last(network.to(device))
     if trial.baseline.checkpoint is None and not is_given(trial.model.name):
+        before = extra_state_of(network)
         _train(network, splits, score, trial.baseline)
+        if changed := [name for name, state in extra_state_of(network).items() if state != before[name]]:
+            raise InputError(
+                f"model {trial.model.name}: training changes the extra state of {changed[0]!r} (its get_extra_state), "
+                "and raprune keeps parameters and buffers: make it a buffer"
+            )
     return network.eval()
 
 

@@ -53,6 +53,8 @@ class Facts:
     quantum: float
     """The smallest step of the score on the validation images, points."""
     score_unit: str
+    left_out: tuple[str, ...] = ()
+    """What of the checkpoint is not loaded."""
 
 
 _looks = 0
@@ -237,7 +239,7 @@ def _baseline_problems(plan: StudyPlan, trial: TrialSpec, facts: dict[str, Facts
         network = build_network(trial.model, splits.num_classes, splits.input_shape, fresh=True)
     score: Score = SCORES.build(trial.score.name, trial.score.settings)
     try:
-        load_checkpoint(network, file)
+        left_out = load_checkpoint(network, file)
         network = trace_model(network, trial.model, splits.input_shape).network
         some = splits.val.take(torch.arange(min(SANITY_IMAGES, len(splits.val))))
         value = check_sane(channels_last(network).eval(), splits, some, score, trial.scoring.batch_size)
@@ -245,7 +247,9 @@ def _baseline_problems(plan: StudyPlan, trial: TrialSpec, facts: dict[str, Facts
         return [plan.problem(trial, "baseline.checkpoint", str(error))]
     known = facts[facts_key(trial)]
     error_points = score.standard_error(value, known.num_val)
-    facts[facts_key(trial)] = replace(known, checkpoint_score=value, standard_error=error_points)
+    facts[facts_key(trial)] = replace(
+        known, checkpoint_score=value, standard_error=error_points, left_out=tuple(left_out)
+    )
     return []
 
 
@@ -277,6 +281,8 @@ def _missing(file: Path) -> str:
     """What to say of a file that is not there, with the name nearest to it in its folder."""
     if file.is_dir():
         return f"must be a file; got the folder {str(file)!r}"
+    if file.exists():
+        return f"must be a regular file; got {str(file)!r}, a pipe or a device"
     if "$" in str(file):
         return f"no such file: {str(file)!r} (is the environment variable set?)"
     others = [f.name for f in file.parent.iterdir() if f.is_file()] if file.parent.is_dir() else []

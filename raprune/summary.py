@@ -48,12 +48,18 @@ def facts_lines(plan: StudyPlan, facts: Mapping[str, Facts]) -> list[str]:
         if fact.checkpoint_score is not None:
             value = with_unit(fact.checkpoint_score, fact.score_unit)
             lines.append(f"the checkpoint scores {value} on validation images")
+        lines += left_out_lines(fact)
     for trial in sorted(plan.trials, key=lambda t: (t.drop_bound or 0, t.score_floor or 0)):
         lines.append(_bound_line(trial, facts[facts_key(trial)]))
     for trial in plan.trials:
         if (step := trial.postprocess.low_rank) is not None:
             lines.append(low_rank_line(step, facts[facts_key(trial)].low_rank))
     return list(dict.fromkeys(lines))
+
+
+def left_out_lines(fact: Facts) -> list[str]:
+    """What a checkpoint holds that is not loaded."""
+    return [f"not loaded from the checkpoint, for the network has no place for it: {what}" for what in fact.left_out]
 
 
 def _decided_lines(trials: Sequence[TrialSpec]) -> Iterator[str]:

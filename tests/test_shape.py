@@ -18,7 +18,7 @@ LAYERS = {
     1: [
         "data", "scoring", "deciding", "rewarding", "ordering", "evaluating", "masks", "search", "graph", "surgery",
         "proof", "measure", "train", "weights", "pretrained", "state", "workload", "engine", "baseline",
-        "dense", "pictures", "imagefiles", "rounding", "memo", "lowrank", "budget",
+        "checkpoints", "fitting", "dense", "pictures", "imagefiles", "rounding", "memo", "lowrank", "budget",
         "given", "identity", "origins", "resuming",
     ],
     2: ["models", "datasets", "scores", "methods", "orders", "rewards", "evaluators"],

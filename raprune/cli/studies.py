@@ -65,11 +65,13 @@ def study(
     from raprune.launch import run_study
     from raprune.preflight import load_and_inspect
     from raprune.results import read_study
-    from raprune.summary import budget_sentence, results_table, study_progress
+    from raprune.summary import budget_sentence, left_out_lines, results_table, study_progress
 
     console = open_console()
     plan, facts = load_and_inspect(file, overrides or (), rehearse)
     folder = _folder(out or Path("results") / plan.spec.name)
+    for line in (line for fact in facts.values() for line in left_out_lines(fact)):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     progress = study_progress(plan, facts, console)
     with progress:
         outcome = run_study(plan, folder, progress, num_evaluators=evaluators, address=address)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.fx.node import map_arg
 
-from raprune.identity.values import DIGEST_BYTES, Fingerprint
+from raprune.identity.values import DIGEST_BYTES, Fingerprint, of_value
 
 PROBE_IMAGES = 2
 PROBE_VALUES = 16
@@ -54,6 +54,15 @@ def of_tensors(tensors: Mapping[str, Any]) -> str:
         fingerprint.say(name)
         fingerprint.add(tensors[name])
     return fingerprint.hexdigest()
+
+
+def extra_state_of(network: nn.Module) -> dict[str, str]:
+    """Module -> fingerprint of its extra state, of those that have some (``get_extra_state``)."""
+    return {
+        name: of_value(module.get_extra_state())
+        for name, module in network.named_modules()
+        if type(module).get_extra_state is not nn.Module.get_extra_state
+    }
 
 
 @torch.no_grad()

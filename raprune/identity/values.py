@@ -89,6 +89,9 @@ class Fingerprint:
             if name not in OF_MODULES:
                 self.say(name)
                 self.add(value)
+        if type(module).get_extra_state is not nn.Module.get_extra_state:
+            self.say("extra state")
+            self.add(module.get_extra_state())
         for kind in HOOKS:
             for hook in getattr(module, kind).values():
                 self.say(kind)

@@ -7,16 +7,13 @@ import os
 import random
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from raprune.errors import InputError
 from raprune.launch import Outcome, run_study
-from raprune.preflight import load_and_inspect
-from raprune.results import read_study
 from raprune.study import load_study
 from raprune.weights import load_safetensors, save_safetensors
 from raprune.workload import BASELINE_FILE, WEIGHTS_FILE
@@ -139,9 +136,24 @@ def change(file: Path, old: str, new: str) -> None:
 OTHERS = {
     "the activation": ("mine_blocks.py", "nn.ReLU()", "nn.Tanh()", "builds another network now"),
     "a setting of a layer": ("mine_nets.py", "BatchNorm2d(8)", "BatchNorm2d(8, eps=0.1)", "builds another network now"),
-    "a hook": ("mine_blocks.py", "return network", "network[0].register_forward_hook(print); return network", "another"),
-    "weights": ("mine_blocks.py", "return network", "network[0].weight.data *= 2; return network", "with other weights"),
-    "a helper of the score": ("mine_score_parts.py", "margins * 1.0", "margins * 2.0", "score mine_score:Mine, or what"),
+    "a hook": (
+        "mine_blocks.py",
+        "return network",
+        "network[0].register_forward_hook(print); return network",
+        "another",
+    ),
+    "weights": (
+        "mine_blocks.py",
+        "return network",
+        "network[0].weight.data *= 2; return network",
+        "with other weights",
+    ),
+    "a helper of the score": (
+        "mine_score_parts.py",
+        "margins * 1.0",
+        "margins * 2.0",
+        "score mine_score:Mine, or what",
+    ),
     "a constant of the augmentation": ("mine_changes.py", "SHIFT = 0", "SHIFT = 1", "does to training images"),
     "train": ("mine_changes.py", "return splits", "splits.train.images_BCHW[0] = 0; return splits", "on other images"),
     "test": ("mine_changes.py", "return splits", "splits.test.labels_B[0] = 1; return splits", "class names of test"),
@@ -166,7 +178,11 @@ def test_other_content_is_refused(mine: Path, case: str) -> None:
         ("mine_nets.py", "def build", "# what it is\ndef build"),
         ("mine_nets.py", "layers", "parts"),
         ("mine_blocks.py", "def activation():\n", 'def activation():\n    """What it is."""\n\n\n'),
-        ("mine_score_parts.py", "(margins):\n    return margins", '(found):\n    """What it is."""\n\n    return found'),
+        (
+            "mine_score_parts.py",
+            "(margins):\n    return margins",
+            '(found):\n    """What it is."""\n\n    return found',
+        ),
         ("mine_changes.py", "SHIFT = 0", "OTHER = 5\nSHIFT = 0  # none"),
     ],
 )
@@ -203,7 +219,11 @@ def spoil(file: Path) -> None:
 def test_a_spoilt_baseline_is_refused_and_made_anew(mine: Path) -> None:
     folder = next((mine / "out" / "baselines").iterdir())
     before = (folder / WEIGHTS_FILE).read_bytes()
-    for file, damage in ((folder / WEIGHTS_FILE, spoil), (folder / BASELINE_FILE, spoil), (folder / WEIGHTS_FILE, os.remove)):
+    for file, damage in (
+        (folder / WEIGHTS_FILE, spoil),
+        (folder / BASELINE_FILE, spoil),
+        (folder / WEIGHTS_FILE, os.remove),
+    ):
         kept = file.read_bytes()
         damage(file)
         with pytest.raises(InputError, match=f"{file}.*delete {folder}: the same command then makes the baseline anew"):
@@ -215,7 +235,7 @@ def test_a_spoilt_baseline_is_refused_and_made_anew(mine: Path) -> None:
 
 
 def test_trials_of_another_baseline_are_refused(mine: Path) -> None:
-    """A baseline that was made anew may have other bits, on another machine: its trials do not mix with earlier ones."""
+    """A baseline that was made anew may have other bits, on another machine: its trials do not mix with others."""
     trial = next((mine / "out" / "trials").iterdir())
     noted = json.loads((trial / "made_from.json").read_text())
     (trial / "made_from.json").write_text(json.dumps(noted | {"baseline": "of another machine"}))
@@ -240,16 +260,3 @@ def test_baselines_that_cannot_be_compared_are_scored(mine: Path, versions: str)
     change(mine / "mine_blocks.py", "nn.Tanh()", "nn.ReLU()")
     assert go(mine, "drop_bound=40.0").exit_code == 0
     assert json.loads(file.read_text())["sources"] != found.get("sources")
-
-
-def test_data_that_changed_on_disk_are_read_again(tmp_path: Path) -> None:
-    """Between two checks in one process, and between a check and the run."""
-    file = tmp_path / "disk.yaml"
-    file.write_text(FILES["mine.yaml"].replace("{import: 'mine_data:digits'}", "{import: 'tests.launch.on_disk:load'}"))
-    del file
-
-
-CHANGES: list[Callable[[Path], object]] = [spoil, os.remove]
-assert torch.__version__
-assert load_and_inspect
-assert read_study
