@@ -19,7 +19,7 @@ from raprune.budget import Budget, BudgetSpent, Purse, Unlimited
 from raprune.candidates import Candidates, Scale
 from raprune.commit import Committed, commit_as_given, commit_within_bound
 from raprune.deciding import Decision, LayerView, Method, RankedMethod
-from raprune.errors import RapruneError
+from raprune.errors import RapruneError, ResultsError
 from raprune.evaluating import Evaluator
 from raprune.factorising import LowRankStep, last_snapshot
 from raprune.masks import keep_first, pruning_ratio
@@ -150,6 +150,11 @@ class _Trial:
             if sorted(known) != sorted(layers):
                 raise AssertionError(f"order {self.trial.order.name} is not a permutation of the layers")
             self.snapshots.save_order(known)
+        if sorted(known) != sorted(layers):
+            raise ResultsError(
+                f"{self.snapshots.folder / 'order.json'} has other layers than the trial decides; delete "
+                f"{self.snapshots.folder.parent} to start it again"
+            )
         return known
 
     def _view(self, state: State, layer: str) -> LayerView:

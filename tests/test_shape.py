@@ -22,7 +22,7 @@ LAYERS = {
         "given", "identity", "origins", "resuming",
     ],
     2: ["models", "datasets", "scores", "methods", "orders", "rewards", "evaluators"],
-    3: ["artefact", "candidates", "commit", "snapshots", "rows", "factorising", "trial", "preflight"],
+    3: ["artefact", "candidates", "commit", "snapshots", "rows", "factorising", "trial", "preflight", "unimported"],
     4: ["launch", "estimate"],
     5: ["cli", "progress", "summary", "bench", "export", "api"],
 }  # fmt: skip
