@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterable, Iterator
+import random
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -12,14 +14,15 @@ from typing import Any
 import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from raprune.data import Split, Splits, normalise
 from raprune.engine.arithmetic import exact_arithmetic
 from raprune.engine.split import channels_last
 from raprune.errors import InputError
+from raprune.identity import Sources, contents, differing, extra_state_of, of_tensors
 from raprune.measure import count_bytes, count_macs, count_params, latency_s
-from raprune.memo import fingerprints
+from raprune.origins import before_sources, other_content, sources_of
 from raprune.registry import SCORES, is_given
 from raprune.results import write_json
 from raprune.scoring import Score, score_batches
@@ -28,15 +31,14 @@ from raprune.study.parts import BaselineSpec
 from raprune.study.schema import TrialSpec
 from raprune.train import Recipe, steps_per_epoch, train
 from raprune.val_order import ORDER_FILE, fragile_first, save_order
-from raprune.weights import load_checkpoint, save_safetensors
+from raprune.weights import load_checkpoint, save_safetensors, shapes_of
 from raprune.workload import (
     BASELINE_FILE,
     WEIGHTS_FILE,
     Baseline,
-    Workload,
+    baseline_weights,
     build_network,
     load_data,
-    own_code,
     trace_model,
 )
 
@@ -47,21 +49,19 @@ CHANCE_ERRORS = 4
 def prepare_baseline(trial: TrialSpec, folder: Path, device: str = "cpu") -> Baseline:
     """The baseline of ``trial`` in ``folder``: read if it is there, else trained or loaded, measured and written.
 
-    Raises :class:`InputError` for a checkpoint that does not fit and for a baseline that is at chance level or whose
-    classes look permuted: nothing that is pruned from it would mean anything.
+    Raises :class:`InputError` for a checkpoint that does not fit, for a baseline that is at chance level or whose
+    classes look permuted (nothing that is pruned from it would mean anything), and for one that lies there and was made
+    of other content than ``trial`` has now.
     """
     exact_arithmetic(torch.device(device))
     splits = load_data(trial.dataset)
-    own = own_code(trial.model, trial.dataset, trial.score, splits)
-    data = fingerprints.of_data(splits)
-    found = Baseline.read(folder)
     score: Score = SCORES.build(trial.score.name, trial.score.settings)
+    network = initial_network(trial, splits)
+    sources = sources_of(trial, splits, score, network)
+    found = Baseline.read(folder)
     if found is not None:
-        if not (folder / ORDER_FILE).is_file():
-            traced = Workload.of(trial, folder).load_network(splits.num_classes, splits.input_shape)
-            _save_order(channels_last(traced.network.to(device)), splits, score, trial.scoring.batch_size, folder)
-        return _checked(found, folder, own, data, splits)
-    network = make_network(trial, splits, score, device)
+        return _checked(found, folder, trial, splits, score, network, sources)
+    network = _finished(network, trial, splits, score, device)
     size, threads = trial.scoring.batch_size, trial.scoring.threads
     check_sane(network, splits, splits.val, score, size)
     torch.set_num_threads(threads)
@@ -82,8 +82,8 @@ def prepare_baseline(trial: TrialSpec, folder: Path, device: str = "cpu") -> Bas
         score_unit=score.unit,
         num_classes=splits.num_classes,
         input_shape=splits.input_shape,
-        own_code=own,
-        data_fingerprint=data,
+        sources=sources,
+        data_fingerprint=sources.data,
         **_input_of(splits),
     )
     folder.mkdir(parents=True, exist_ok=True)
@@ -96,16 +96,49 @@ def _save_order(network: nn.Module, splits: Splits, score: Score, batch_size: in
     save_order(fragile_first(score, _logits(network, splits, splits.val, batch_size)), folder)
 
 
-def _checked(found: Baseline, folder: Path, own: str | None, data: str, splits: Splits) -> Baseline:
-    """A baseline that lies there, if code and images are still those it was made of."""
-    if found.own_code != own or found.data_fingerprint not in ("", data):
-        raise InputError(
-            f"the baseline in {folder} was made by other code, or on other images, than yours gives now: go on in "
-            "another folder (--out), and seed the splits of a data set of your own"
-        )
-    known = replace(found, data_fingerprint=data, **_input_of(splits))
+def _checked(
+    found: Baseline,
+    folder: Path,
+    trial: TrialSpec,
+    splits: Splits,
+    score: Score,
+    network: fx.GraphModule,
+    sources: Sources,
+) -> Baseline:
+    """A baseline that lies there, if it is still of the content that it was made of."""
+    weights = baseline_weights(folder, found)
+    certain, perhaps = differing(found.sources or before_sources(found.data_fingerprint, sources), sources)
+    if perhaps and not certain and not _is_that_of(found, weights, trial, splits, score, network, sources):
+        certain = perhaps
+    if certain:
+        raise InputError(other_content(f"the baseline in {folder}", trial, certain))
+    if not (folder / ORDER_FILE).is_file():
+        network.load_state_dict(weights)
+        _save_order(network.eval(), splits, score, trial.scoring.batch_size, folder)
+    known = replace(found, data_fingerprint=sources.data, **_input_of(splits))
+    if found.sources is None or perhaps:
+        known = replace(known, sources=sources)
     complete = found.weights_fingerprint and found.val_order_fingerprint
     return found if known == found and complete else _written(known, folder)
+
+
+def _is_that_of(
+    found: Baseline,
+    weights: Mapping[str, Tensor],
+    trial: TrialSpec,
+    splits: Splits,
+    score: Score,
+    network: fx.GraphModule,
+    sources: Sources,
+) -> bool:
+    """Whether a baseline whose fingerprints cannot be compared is the network of today, by what it scores."""
+    if trial.baseline.checkpoint is not None and of_tensors(weights) != sources.weights:
+        return False
+    if shapes_of(weights) != shapes_of(network.state_dict()):
+        return False
+    network.load_state_dict(weights)
+    score_now = score_split(network.eval(), splits, splits.val, score, trial.scoring.batch_size)
+    return abs(score_now - found.val_score) <= found.quantum + 1e-9
 
 
 def _input_of(splits: Splits) -> dict[str, Any]:
@@ -122,27 +155,50 @@ def _written(baseline: Baseline, folder: Path) -> Baseline:
     """``baseline`` with the fingerprint of its weights, which lie in ``folder``, as it then lies there too."""
     complete = replace(
         baseline,
-        weights_fingerprint=fingerprints.of_file(folder / WEIGHTS_FILE),
-        val_order_fingerprint=fingerprints.of_file(folder / ORDER_FILE),
+        weights_fingerprint=contents.of_file(folder / WEIGHTS_FILE),
+        val_order_fingerprint=contents.of_file(folder / ORDER_FILE),
     )
     write_json(folder / BASELINE_FILE, asdict(complete))
     return complete
 
 
-def make_network(trial: TrialSpec, splits: Splits, score: Score, device: str) -> nn.Module:
-    """The baseline network on ``device``: from its checkpoint, trained, or with the weights that a program gave it."""
-    spec, given = trial.baseline, is_given(trial.model.name)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_for(spec.seed, "initial weights"))
-        fresh = spec.checkpoint is not None
-        network = build_network(trial.model, splits.num_classes, splits.input_shape, fresh)
+def initial_network(trial: TrialSpec, splits: Splits) -> fx.GraphModule:
+    """The network that a baseline begins with, on the CPU: from its checkpoint, or with weights as they are drawn."""
+    spec = trial.baseline
+    with drawn_from(seed_for(spec.seed, "initial weights")):
+        network = build_network(trial.model, splits.num_classes, splits.input_shape, spec.checkpoint is not None)
     if spec.checkpoint is not None:
         load_checkpoint(network, Path(os.path.expandvars(spec.checkpoint)))
-    network = trace_model(network, trial.model, splits.input_shape).network
-    network = channels_last(network.to(device))
-    if spec.checkpoint is None and not given:
-        _train(network, splits, score, spec)
+    return trace_model(network, trial.model, splits.input_shape).network
+
+
+def _finished(network: fx.GraphModule, trial: TrialSpec, splits: Splits, score: Score, device: str) -> fx.GraphModule:
+    """The baseline network on ``device``: trained, where neither a checkpoint nor a program gave its weights."""
+    channels_last(network.to(device))
+    if trial.baseline.checkpoint is None and not is_given(trial.model.name):
+        before = extra_state_of(network)
+        _train(network, splits, score, trial.baseline)
+        if changed := [name for name, state in extra_state_of(network).items() if state != before[name]]:
+            raise InputError(
+                f"model {trial.model.name}: training changes the extra state of {changed[0]!r} (its get_extra_state), "
+                "and raprune keeps parameters and buffers: make it a buffer"
+            )
     return network.eval()
+
+
+@contextlib.contextmanager
+def drawn_from(seed: int) -> Iterator[None]:
+    """Whatever is drawn inside the block comes from ``seed``, and outside of it nothing has been drawn."""
+    python, numpy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)
 
 
 def _train(network: nn.Module, splits: Splits, score: Score, spec: BaselineSpec) -> None:

@@ -15,34 +15,62 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from raprune.data import Splits, shift_and_flip
 from raprune.graph import Traced
-from raprune.memo import fingerprints
+from raprune.identity import Fingerprint, contents, of_value
+from raprune.identity.code import own_modules
+from raprune.identity.values import HOOKS, OF_MODULES
 from raprune.registry import DATASETS, MODELS, give, take_back
 from raprune.workload import forget_data
 
 DIGEST_BYTES = 8
+KNOWN = ("torch.", "raprune.")
+"""Where layers are from that are known by their names."""
 _NETWORKS: dict[str, nn.Module] = {}
 """Digest -> network, of those given in this process."""
 
 
 def digest_of_network(traced: Traced) -> str:
-    """Of a network's forward, the settings of its modules, and its weights."""
+    """Of a network's forward, the settings and hooks of its modules, the user's own code in it, and its weights."""
     blake = hashlib.blake2b(digest_size=DIGEST_BYTES)
     blake.update(re.sub(r"0x[0-9a-f]+", "", f"{traced.network.code}{traced.network}").encode())
     for name, tensor in traced.network.state_dict().items():
         blake.update(f"\0{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
         blake.update(_bytes(tensor))
+    for text in _unsaid(traced.network):
+        blake.update(text.encode())
     return blake.hexdigest()
+
+
+def _unsaid(network: fx.GraphModule) -> Iterator[str]:
+    """Fingerprints of what neither a network's code nor the text of its modules says; of torch's own layers nothing."""
+    is_own = own_modules()
+    for node in network.graph.nodes:
+        if node.op == "call_function" and is_own(str(getattr(node.target, "__module__", None) or "builtins")):
+            yield of_value(node.target)
+    for name, module in network.named_modules():
+        if name and not _says_all(module):
+            fingerprint = Fingerprint()
+            fingerprint.say(name)
+            fingerprint.settings(module)
+            yield fingerprint.hexdigest()
+
+
+def _says_all(module: nn.Module) -> bool:
+    """Whether the text of a module tells its settings, and it has nothing besides."""
+    kind = type(module)
+    known = kind.__module__.startswith(KNOWN) and kind.get_extra_state is nn.Module.get_extra_state
+    told = kind.extra_repr is not nn.Module.extra_repr or not set(vars(module)) - OF_MODULES - {"inplace"}
+    return known and told and not any(getattr(module, hooks) for hooks in HOOKS)
 
 
 def digest_of_data(splits: Splits) -> str:
     """Of the images and labels of all splits, in their order, and of the normalisation."""
-    blake = hashlib.blake2b(fingerprints.of_data(splits).encode(), digest_size=DIGEST_BYTES)
+    blake = hashlib.blake2b(contents.of_data(splits).encode(), digest_size=DIGEST_BYTES)
     if splits.test is not None:
-        blake.update(fingerprints.of_data(replace(splits, train=splits.test)).encode())
+        blake.update(contents.of_data(replace(splits, train=splits.test)).encode())
     return blake.hexdigest()
 
 

@@ -20,11 +20,11 @@ from raprune.graph import Graph, Traced
 from raprune.lowrank import Ranks, Reasons, full_ranks, reasons_of
 from raprune.measure import count_macs, count_params
 from raprune.proof import prove
-from raprune.registry import DATASETS, METHODS, SCORES, is_given
+from raprune.registry import DATASETS, METHODS, SCORES, is_given, is_imported
 from raprune.scoring import Score
 from raprune.study import Choice, Document, ModelChoice, StudyPlan, TrialSpec, UnsoundStudy, by_line, expand, load_study
 from raprune.weights import load_checkpoint
-from raprune.workload import build_network, load_data, trace_model
+from raprune.workload import build_network, forget_changed_data, load_data, time_of_reading, trace_model
 
 SANITY_IMAGES = 500
 """Validation images on which a checkpoint is scored before a study."""
@@ -53,6 +53,12 @@ class Facts:
     quantum: float
     """The smallest step of the score on the validation images, points."""
     score_unit: str
+    left_out: tuple[str, ...] = ()
+    """What of the checkpoint is not loaded."""
+
+
+_looks = 0
+"""Studies loaded by this process: what a user's own code gives is looked at anew each time."""
 
 
 def layer_names(trial: TrialSpec) -> list[str]:
@@ -73,6 +79,9 @@ def expand_and_inspect(document: Document) -> tuple[StudyPlan, dict[str, Facts]]
 
 
 def _with_facts(load: Callable[[], StudyPlan]) -> tuple[StudyPlan, dict[str, Facts]]:
+    global _looks
+    _looks += 1
+    forget_changed_data(own=True)
     try:
         plan = load()
     except UnsoundStudy as error:
@@ -133,10 +142,11 @@ def facts_key(trial: TrialSpec) -> str:
     return f"{trial.baseline_key} {trial.residual}"
 
 
-def _key(trial: TrialSpec) -> tuple[str, str, str, str]:
+def _key(trial: TrialSpec) -> tuple[str, str, str, str, tuple[int, int]]:
     parts = (trial.model, trial.dataset, trial.score)
     model, dataset, score = (part.model_dump_json() for part in parts)
-    return model, dataset, score, trial.residual
+    own_code = any(is_imported(part.name) for part in parts)
+    return model, dataset, score, trial.residual, (_time_of_reading(dataset), _looks if own_code else 0)
 
 
 class _Unusable(InputError):
@@ -149,6 +159,14 @@ class _Unusable(InputError):
         self.key = key
 
 
+def _time_of_reading(dataset: str) -> int:
+    """Of the data that a trial's facts are of: facts of data that were read again are found again."""
+    try:
+        return time_of_reading(Choice.model_validate_json(dataset))
+    except Exception as error:  # as below
+        raise _Unusable("dataset", error) from error
+
+
 def _data(dataset: str) -> Splits:
     try:
         return load_data(Choice.model_validate_json(dataset))
@@ -157,7 +175,8 @@ def _data(dataset: str) -> Splits:
 
 
 @lru_cache(maxsize=64)
-def _facts(model: str, dataset: str, score: str, residual: str) -> Facts:
+def _facts(model: str, dataset: str, score: str, residual: str, read: tuple[int, int]) -> Facts:
+    del read
     choice, data_choice = ModelChoice.model_validate_json(model), Choice.model_validate_json(dataset)
     splits = _data(dataset)
     score_choice = Choice.model_validate_json(score)
@@ -220,7 +239,7 @@ def _baseline_problems(plan: StudyPlan, trial: TrialSpec, facts: dict[str, Facts
         network = build_network(trial.model, splits.num_classes, splits.input_shape, fresh=True)
     score: Score = SCORES.build(trial.score.name, trial.score.settings)
     try:
-        load_checkpoint(network, file)
+        left_out = load_checkpoint(network, file)
         network = trace_model(network, trial.model, splits.input_shape).network
         some = splits.val.take(torch.arange(min(SANITY_IMAGES, len(splits.val))))
         value = check_sane(channels_last(network).eval(), splits, some, score, trial.scoring.batch_size)
@@ -228,7 +247,9 @@ def _baseline_problems(plan: StudyPlan, trial: TrialSpec, facts: dict[str, Facts
         return [plan.problem(trial, "baseline.checkpoint", str(error))]
     known = facts[facts_key(trial)]
     error_points = score.standard_error(value, known.num_val)
-    facts[facts_key(trial)] = replace(known, checkpoint_score=value, standard_error=error_points)
+    facts[facts_key(trial)] = replace(
+        known, checkpoint_score=value, standard_error=error_points, left_out=tuple(left_out)
+    )
     return []
 
 
@@ -260,6 +281,8 @@ def _missing(file: Path) -> str:
     """What to say of a file that is not there, with the name nearest to it in its folder."""
     if file.is_dir():
         return f"must be a file; got the folder {str(file)!r}"
+    if file.exists():
+        return f"must be a regular file; got {str(file)!r}, a pipe or a device"
     if "$" in str(file):
         return f"no such file: {str(file)!r} (is the environment variable set?)"
     others = [f.name for f in file.parent.iterdir() if f.is_file()] if file.parent.is_dir() else []

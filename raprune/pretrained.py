@@ -9,8 +9,9 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from raprune.checkpoints import is_counter, read_checkpoint, unwrapped
 from raprune.errors import InputError
-from raprune.weights import load_whole, read_state_dict
+from raprune.weights import load_whole
 
 
 def source_problem(source: str) -> str | None:
@@ -33,11 +34,24 @@ def load_pretrained(network: nn.Module, source: str, published: str, layers: Map
     if (problem := source_problem(source)) is not None:
         raise InputError(f"pretrained: {problem}")
     expected = network.state_dict()
-    given = _download(published) if source == "download" else read_state_dict(Path(os.path.expandvars(source)))
     ours = set(layers.values())
+    theirs = {
+        f"{layer}.{name.rpartition('.')[2]}": tensor
+        for layer, our in layers.items()
+        for name, tensor in expected.items()
+        if _layer(name) == our
+    }
+    given = _download(published) if source == "download" else _read(Path(os.path.expandvars(source)), theirs)
     loaded = {name: t for name, t in adapt(given, expected, layers).items() if _layer(name) in ours}
     others = {name: t for name, t in expected.items() if _layer(name) not in ours}
     load_whole(network, {**others, **loaded}, f"the pretrained {published} {source!r}")
+
+
+def _read(file: Path, published: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a file, of the dictionary in it that has most of the ``published`` names, less their wrappers."""
+    found = [unwrapped(of.tensors, published) for of in read_checkpoint(file)]
+    tensors: dict[str, Tensor] = max(found, key=lambda names: len(published.keys() & names.keys()))
+    return {name: tensor for name, tensor in tensors.items() if not is_counter(name, tensor)}
 
 
 def adapt(
@@ -82,7 +96,7 @@ def _download(published: str) -> dict[str, Tensor]:
 
     try:
         tensors: dict[str, Tensor] = get_model_weights(published).DEFAULT.get_state_dict(
-            progress=False, check_hash=True
+            progress=False, check_hash=True, weights_only=True
         )
     except (OSError, HTTPException, RuntimeError) as error:  # no network, half a file, a file of another hash
         raise InputError(

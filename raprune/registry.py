@@ -13,13 +13,15 @@ into the folder of its kind:
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
 import inspect
 import os
 import pkgutil
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -189,18 +191,50 @@ def is_imported(name: str) -> bool:
     return ":" in name and not is_given(name)
 
 
-def source_of(name: str) -> str | None:
-    """The text of the module of a user's own plug-in; ``None`` for ours, and for what a program gave."""
-    if not is_imported(name):
-        return None
+AllowImport = bool | Collection[str]
+"""Import paths that may be imported; True for all."""
+
+
+def check_imports(named: Mapping[str, str], where: str, allowed: AllowImport) -> None:
+    """Refuse import paths that a file names and nobody allowed: importing them runs code.
+
+    ``named`` are kinds with their names as the file ``where`` has them. Raises :class:`InputError`.
+    """
+    paths = {kind: name for kind, name in named.items() if is_imported(name)}
+    refused = {kind: n for kind, n in paths.items() if allowed is False or (allowed is not True and n not in allowed)}
+    if refused:
+        listed = " and ".join(f"{kind} {name!r}" for kind, name in refused.items())
+        options = " ".join(f"--allow-import {name}" for name in dict.fromkeys(refused.values()))
+        raise InputError(
+            f"{where} names code to import, which would run: {listed}. Where you trust it, allow it with {options} "
+            f"(in Python: allow_import={list(dict.fromkeys(refused.values()))!r})"
+        )
+
+
+_IMPORTING = ContextVar("importing", default=True)
+
+
+@contextlib.contextmanager
+def no_imports() -> Iterator[None]:
+    """Inside the block a user's own plug-ins have their names and settings, and nothing of theirs is imported."""
+    token = _IMPORTING.set(False)
     try:
-        return inspect.getsource(importlib.import_module(name.partition(":")[0]))
-    except (OSError, TypeError):  # a module without source
-        return None
+        yield
+    finally:
+        _IMPORTING.reset(token)
+
+
+def _not_imported(kind: str, name: str) -> Callable[..., Any]:
+    def build(*settings: Any, **context: Any) -> Any:
+        raise InputError(f"{kind} {name!r} is not imported here (--no-import)")
+
+    return build
 
 
 def _imported(kind: str, name: str) -> Plugin:
     """A user's own function as a plug-in; of its kind's context it gets what it has parameters for."""
+    if not _IMPORTING.get():
+        return Plugin(kind, name, ImportedSettings, _not_imported(kind, name))
     module, _, function = name.partition(":")
     add_import_path((os.getcwd(),))  # as python -m does; a console script leaves it out
     try:

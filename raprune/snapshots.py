@@ -6,10 +6,11 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
-from raprune.errors import ResultsError
+from raprune.errors import InputError, ResultsError
 from raprune.lowrank.factor import Factor
 from raprune.results import write_json
 from raprune.state import State, to_arrays, to_tensors
@@ -26,7 +27,7 @@ class Snapshots:
     def order(self) -> list[str] | None:
         """The order of deciding found earlier, if any."""
         file = self.folder / "order.json"
-        return list(json.loads(file.read_text())) if file.is_file() else None
+        return [str(layer) for layer in self._read(file)] if file.is_file() else None
 
     def save_order(self, order: list[str]) -> None:
         write_json(self.folder / "order.json", order)
@@ -47,15 +48,30 @@ class Snapshots:
         file = self.folder / f"{step}.json"
         if not file.is_file():
             raise ResultsError(f"{file} is missing; delete {self.folder.parent} to start its trial again")
-        found = json.loads(file.read_text())
+        found = self._read(file)
         weights = self.folder / f"{step}.safetensors"
-        arrays = to_arrays(load_safetensors(weights)) if weights.is_file() else {}
-        plan = {layer: bytes(mask) for layer, mask in found["plan"].items()}
-        factors = {layer: Factor(**factor) for layer, factor in found.get("factors", {}).items()}
-        state = State(self.baseline_key, plan, arrays, factors)
-        if state.version != found["version"]:
-            raise ResultsError(f"{weights} was changed; delete {self.folder.parent} to start its trial again")
+        try:
+            arrays = to_arrays(load_safetensors(weights)) if weights.is_file() else {}
+            plan = {layer: bytes(mask) for layer, mask in found["plan"].items()}
+            factors = {layer: Factor(**factor) for layer, factor in found.get("factors", {}).items()}
+            state = State(self.baseline_key, plan, arrays, factors)
+            same = state.version == found["version"]
+        except (ValueError, TypeError, KeyError, AttributeError, InputError):
+            same = False
+        if not same:
+            raise ResultsError(
+                f"{weights if weights.is_file() else file} has changed since it was written; {self._again()}"
+            )
         return state
+
+    def _read(self, file: Path) -> Any:
+        try:
+            return json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ResultsError(f"{file} is damaged ({type(error).__name__}: {error}); {self._again()}") from None
+
+    def _again(self) -> str:
+        return f"delete {self.folder.parent} to start its trial again"
 
     def forget_before(self, step: int) -> None:
         """Delete the weights of earlier layers, which a later one replaces; agents are kept."""
@@ -65,8 +81,11 @@ class Snapshots:
 
     @staticmethod
     def shared_score(folder: str, name: str, compute: Callable[[], float]) -> float:
-        """A score that all trials of a baseline share, computed by whoever needs it first."""
+        """A score that all trials of a baseline share, computed by whoever needs it first, or finds it damaged."""
         file = Path(folder) / f"{name}.json"
-        if not file.is_file():
-            write_json(file, {"val_score": compute()})
-        return float(json.loads(file.read_text())["val_score"])
+        try:
+            return float(json.loads(file.read_text(encoding="utf-8"))["val_score"])
+        except (OSError, ValueError, TypeError, KeyError):
+            score = compute()
+            write_json(file, {"val_score": score})
+            return score

@@ -52,6 +52,7 @@ def facts_lines(plan: StudyPlan, facts: Mapping[str, Facts]) -> list[str]:
         if fact.checkpoint_score is not None:
             value = with_unit(fact.checkpoint_score, fact.score_unit)
             lines.append(f"the checkpoint scores {value} on validation images")
+        lines += left_out_lines(fact)
     for trial in sorted(plan.trials, key=lambda t: (t.drop_bound or 0, t.score_floor or 0)):
         lines.append(_bound_line(trial, facts[facts_key(trial)]))
     for trial in plan.trials:
@@ -66,6 +67,11 @@ def _whole_lines(graph: Graph, all_convs: int) -> Iterator[str]:
         share = "" if reason == GIVES_OUTPUT else f" ({len(convs) / all_convs:.1%})"
         more = f" and {len(convs) - MOST_NAMED} more" if len(convs) > MOST_NAMED else ""
         yield f"  left whole{share}: {', '.join(convs[:MOST_NAMED])}{more}: {reason}"
+
+
+def left_out_lines(fact: Facts) -> list[str]:
+    """What a checkpoint holds that is not loaded."""
+    return [f"not loaded from the checkpoint, for the network has no place for it: {what}" for what in fact.left_out]
 
 
 def _decided_lines(trials: Sequence[TrialSpec]) -> Iterator[str]:

@@ -19,10 +19,11 @@ from raprune.budget import Budget, BudgetSpent, Purse, Unlimited
 from raprune.candidates import Candidates, Scale
 from raprune.commit import Committed, commit_as_given, commit_within_bound
 from raprune.deciding import Decision, LayerView, Method, RankedMethod
-from raprune.errors import RapruneError
+from raprune.errors import RapruneError, ResultsError
 from raprune.evaluating import Evaluator
 from raprune.factorising import LowRankStep, last_snapshot
 from raprune.masks import keep_first, pruning_ratio
+from raprune.origins import note_origin
 from raprune.registry import METHODS, ORDERS, REWARDS
 from raprune.results import PROVISIONAL, TrialStore
 from raprune.rounding import round_up
@@ -83,6 +84,7 @@ class _Trial:
         self.evaluator = context.evaluator
         torch.set_num_threads(trial.scoring.threads)
         baseline = context.baseline
+        note_origin(context.store, trial, baseline, context.matched)
         traced = context.workload.load_network(baseline.num_classes, baseline.input_shape)
         self.graph = traced.graph
         self.weights = {name: t.clone() for name, t in traced.network.state_dict().items()}
@@ -148,6 +150,11 @@ class _Trial:
             if sorted(known) != sorted(layers):
                 raise AssertionError(f"order {self.trial.order.name} is not a permutation of the layers")
             self.snapshots.save_order(known)
+        if sorted(known) != sorted(layers):
+            raise ResultsError(
+                f"{self.snapshots.folder / 'order.json'} has other layers than the trial decides; delete "
+                f"{self.snapshots.folder.parent} to start it again"
+            )
         return known
 
     def _view(self, state: State, layer: str) -> LayerView:

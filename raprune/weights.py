@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from raprune.checkpoints import USUAL, read_checkpoint
 from raprune.errors import InputError
-from raprune.registry import nearest
+from raprune.fitting import Fit, fit_to
+from raprune.identity import contents
 from raprune.results import finish
 
 
@@ -33,80 +33,58 @@ def save_safetensors(tensors: Mapping[str, Tensor], file: Path, header: Mapping[
 
 
 def load_safetensors(file: Path) -> dict[str, Tensor]:
-    """All tensors of a safetensors file."""
-    tensors: dict[str, Tensor] = load_file(file)
+    """All tensors of a safetensors file. Raises :class:`InputError` where it cannot be read."""
+    try:
+        tensors: dict[str, Tensor] = load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{file} cannot be read: {str(error).splitlines()[0]}") from None
     return tensors
 
 
-def load_checkpoint(network: nn.Module, file: Path) -> None:
-    """Load a state dict (``.safetensors``, or a ``.pt`` that holds tensors only) into ``network``, in place.
+def shapes_of(tensors: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Name -> shape; entries that are no tensors are left out."""
+    return {name: tuple(value.shape) for name, value in tensors.items() if isinstance(value, Tensor)}
 
-    A network that has ``adapt_state_dict`` gives the tensors its own names first. Raises :class:`InputError` that lists
-    what does not fit.
+
+def check_file(file: Path, fingerprint: str, way_on: str) -> None:
+    """Raise :class:`InputError` with the ``way_on`` where a file has not the fingerprint that it was written with."""
+    try:
+        same = contents.of_file(file) == fingerprint
+    except OSError as error:
+        raise InputError(f"{file} cannot be read: {error.strerror or error}; {way_on}") from None
+    if not same:
+        raise InputError(f"{file} has changed since it was written: its content is another; {way_on}")
+
+
+def load_checkpoint(network: nn.Module, file: Path) -> list[str]:
+    """Load the tensors of a checkpoint into ``network``, in place; returns what of the file was left out, in words.
+
+    Wrappers around names and dictionaries around tensors are taken off (:mod:`raprune.checkpoints`). A network that has
+    ``adapt_state_dict`` gives the tensors its own names first. Raises :class:`InputError` that lists what does not fit.
     """
-    tensors = read_state_dict(file)
+    dictionaries = read_checkpoint(file)
     adapt: Callable[[dict[str, Tensor]], dict[str, Tensor]] | None = getattr(network, "adapt_state_dict", None)
-    load_whole(network, tensors if adapt is None else adapt(tensors), f"checkpoint {str(file)!r}")
+    fits = [fit_to(network, found.entries, adapt) for found in dictionaries]
+    chosen = min(range(len(fits)), key=lambda number: (len(fits[number].wrong), number))
+    others = [found.key for number, found in enumerate(dictionaries) if number != chosen and not fits[number].wrong]
+    taken, what = dictionaries[chosen].key, f"checkpoint {str(file)!r}"
+    if others and taken not in ("", *USUAL):
+        listed = ", ".join(map(repr, [taken, *others]))
+        raise InputError(f"{what} holds several dictionaries that fit the network, {listed}: save the one to be pruned")
+    fits[chosen].load(network, what if not taken else f"{what} ({taken!r} in it)")
+    told = [f"its {key!r}, which fits as well: {taken!r} is loaded" for key in others]
+    return [*told, *fits[chosen].left_out()]
 
 
 def load_whole(network: nn.Module, tensors: Mapping[str, Tensor], what: str) -> None:
     """Load ``tensors`` into ``network``, in place; ``what`` they are is how an error begins.
 
-    Every tensor must be there with the right shape and finite, and none may be left over; half precision becomes the
-    network's. Raises :class:`InputError` that lists what does not fit.
+    Every tensor must be there with the right shape and finite, and no module may have one more; half precision becomes
+    the network's. Raises :class:`InputError` that lists what does not fit.
     """
-    expected = network.state_dict()
-    needed = [name for name in expected if not name.endswith("num_batches_tracked")]
-    wrong = [f"{name}: the checkpoint has no such tensor" for name in needed if name not in tensors]
-    for name, tensor in tensors.items():
-        if name not in expected:
-            wrong.append(f"{name}: the network has no such tensor{nearest(name, list(expected)).partition(' (')[0]}")
-        elif (problem := _misfit(tensor, expected[name])) is not None:
-            wrong.append(f"{name}: {problem}")
-    if wrong:
-        shown = "\n  ".join(wrong[:8]) + (f"\n  and {len(wrong) - 8} more" if len(wrong) > 8 else "")
-        raise InputError(f"{what} does not fit the network:\n  {shown}")
-    network.load_state_dict({**expected, **{name: t.to(expected[name].dtype) for name, t in tensors.items()}})
-
-
-def _misfit(tensor: Tensor, expected: Tensor) -> str | None:
-    """Why ``tensor`` cannot take the place of ``expected``."""
-    if tensor.shape != expected.shape:
-        return f"the checkpoint has {tuple(tensor.shape)}, the network {tuple(expected.shape)}"
-    if expected.is_floating_point() and not tensor.is_floating_point():
-        return f"the checkpoint has {tensor.dtype}, the network {expected.dtype}"
-    return None if bool(torch.isfinite(tensor.float()).all()) else "has values that are NaN or infinite"
+    Fit.of(network, tensors).load(network, what)
 
 
 def read_state_dict(file: Path) -> dict[str, Tensor]:
-    """The tensors of a ``.safetensors`` file, or of a state dict written by ``torch.save``, alone or under a usual key.
-
-    Raises :class:`InputError` for a file that cannot be read or holds anything else.
-    """
-    if file.suffix == ".safetensors":
-        try:
-            return load_safetensors(file)
-        except (OSError, SafetensorError) as error:
-            raise InputError(f"checkpoint {str(file)!r} cannot be read: {str(error).splitlines()[0]}") from None
-    found = _read_pickle(file)
-    for key in ("state_dict", "model_state_dict", "model"):
-        if isinstance(found, dict) and isinstance(found.get(key), dict):
-            found = found[key]
-    if not isinstance(found, dict) or not found or not all(isinstance(t, Tensor) for t in found.values()):
-        raise InputError(f"checkpoint {str(file)!r} does not hold a state dict of tensors")
-    return {str(name).removeprefix("module."): tensor for name, tensor in found.items()}
-
-
-def _read_pickle(file: Path) -> Any:
-    """What ``torch.load`` makes of a file without running its code."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch wonders about pickles that we refuse
-            return torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # bytes that are no checkpoint make the unpickler fail in any way
-        if isinstance(error, OSError):
-            raise InputError(f"checkpoint {str(file)!r} cannot be read: {error.strerror or error}") from None
-        raise InputError(
-            f"checkpoint {str(file)!r} is damaged, or holds more than tensors, such as a whole pickled network; "
-            "save it with torch.save(network.state_dict(), ...)"
-        ) from None
+    """The tensors of a file, of its usual dictionary where it has several. Raises :class:`InputError`."""
+    return read_checkpoint(file)[0].tensors

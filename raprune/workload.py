@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-import hashlib
+import itertools
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
+import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from raprune.data import Splits, check_splits
 from raprune.errors import InputError
 from raprune.graph import Traced, trace
-from raprune.registry import DATASETS, MODELS, SCORES, is_imported, source_of
+from raprune.identity import Signature, Sources, of_value, signature_of
+from raprune.registry import DATASETS, MODELS, SCORES, is_imported
 from raprune.scoring import Score
 from raprune.study.fidelity import FidelitySpec
 from raprune.study.parts import FinetuneSpec, ScoringSpec
 from raprune.study.schema import Choice, ModelChoice, TrialSpec
 from raprune.train import Recipe
-from raprune.val_order import load_order
-from raprune.weights import load_safetensors
+from raprune.val_order import ORDER_FILE, load_order
+from raprune.weights import check_file, load_safetensors
 
 BASELINE_FILE = "baseline.json"
 WEIGHTS_FILE = "model.safetensors"
+TUPLES = ("input_shape", "mean", "std", "class_names")
+"""Fields of a baseline that JSON keeps as lists."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +56,8 @@ class Baseline:
     num_classes: int
     input_shape: tuple[int, int, int]
     """(C, H, W)."""
-    own_code: str | None = None
-    """Digest of the user's own plug-ins and of the images they gave; ``None`` where all are ours."""
+    sources: Sources | None = None
+    """What it was made of; ``None`` only in a file of an earlier version."""
     data_fingerprint: str = ""
     """Of the images and labels of train and val; empty only in a file of an earlier version."""
     val_order_fingerprint: str = ""
@@ -68,15 +72,27 @@ class Baseline:
     class_names: tuple[str, ...] = ()
     """In the order of the network's outputs, where the data set has names."""
 
+    @property
+    def own_code(self) -> str | None:
+        """Of the user's own network and code; ``None`` where all are ours."""
+        if self.sources is None or not (self.sources.network or self.sources.code):
+            return None
+        return of_value(self.sources.network, self.sources.code)
+
     @classmethod
     def read(cls, folder: Path) -> Baseline | None:
-        """The baseline in ``folder``; ``None`` where it is not complete."""
+        """The baseline in ``folder``; ``None`` where it is not complete. Raises :class:`InputError` for damage."""
         file = folder / BASELINE_FILE
         if not file.is_file():
             return None
-        found = json.loads(file.read_text())
-        tuples = {name: tuple(found[name]) for name in ("input_shape", "mean", "std", "class_names") if name in found}
-        return cls(**{**found, **tuples, "folder": str(folder)})
+        try:
+            found = json.loads(file.read_text(encoding="utf-8"))
+            tuples = {name: tuple(found[name]) for name in TUPLES if name in found}
+            sources = {"sources": Sources(**found["sources"])} if found.get("sources") else {}
+            found.pop("own_code", None)  # as earlier versions wrote it
+            return cls(**{**found, **tuples, **sources, "folder": str(folder)})
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise InputError(f"{file} is damaged ({type(error).__name__}: {error}); {made_anew(folder)}") from None
 
 
 class Given(Protocol):
@@ -141,31 +157,64 @@ class Workload:
         return traced
 
     def load_weights(self) -> dict[str, Tensor]:
-        return load_safetensors(Path(self.folder) / WEIGHTS_FILE)
+        return baseline_weights(Path(self.folder), Baseline.read(Path(self.folder)))
 
     def load_val_order(self, num_images: int) -> Tensor:
         """(num_images,): the order in which candidates see val's images."""
-        return load_order(Path(self.folder), num_images)
+        folder = Path(self.folder)
+        baseline = Baseline.read(folder)
+        if baseline is not None and baseline.val_order_fingerprint:
+            check_file(folder / ORDER_FILE, baseline.val_order_fingerprint, made_anew(folder))
+        return load_order(folder, num_images)
 
 
-_LOADED: dict[str, Splits] = {}
-"""Data sets of this process: trials and checks that follow one another share what is decoded."""
+def baseline_weights(folder: Path, baseline: Baseline | None) -> dict[str, Tensor]:
+    """The weights of the baseline in ``folder``; raises :class:`InputError` where they are not those that it wrote."""
+    file = folder / WEIGHTS_FILE
+    if baseline is not None and baseline.weights_fingerprint:
+        check_file(file, baseline.weights_fingerprint, made_anew(folder))
+    return load_safetensors(file)
+
+
+def made_anew(folder: Path) -> str:
+    """The way on from a baseline that is damaged."""
+    return f"put back a copy of it, or delete {folder}: the same command then makes the baseline anew"
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    splits: Splits
+    files: Signature
+    """Of the files that the data set's settings name, before they were read."""
+    time: int = field(default_factory=itertools.count().__next__)
+    """Counts what this process has read."""
+
+
+_LOADED: dict[str, _Loaded] = {}
+"""Data sets of this process: trials and checks of one run share what is decoded."""
 MAX_LOADED = 4
 
 
 def load_data(dataset: Choice) -> Splits:
-    """A data set, decoded once in this process; a ``train``, ``val`` or ``test`` split without images is refused."""
+    """A data set, decoded once in a run; a ``train``, ``val`` or ``test`` split without images is refused."""
     key = dataset.model_dump_json()
     if key not in _LOADED:
         while len(_LOADED) >= MAX_LOADED:
             del _LOADED[next(iter(_LOADED))]
-        _LOADED[key] = _open(dataset)
-    return _LOADED[key]
+        files = signature_of(dataset.settings)
+        _LOADED[key] = _Loaded(_open(dataset), files)
+    return _LOADED[key].splits
+
+
+def time_of_reading(dataset: Choice) -> int:
+    """A number that changes when a data set is read again."""
+    load_data(dataset)
+    return _LOADED[dataset.model_dump_json()].time
 
 
 def provide_data(key: str, splits: Splits) -> None:
     """Data that this process need not decode; ``key`` is the data set's choice as JSON."""
-    _LOADED[key] = splits
+    _LOADED[key] = _Loaded(splits, ())
 
 
 def forget_data(holding: str = "") -> None:
@@ -175,17 +224,12 @@ def forget_data(holding: str = "") -> None:
             del _LOADED[key]
 
 
-def own_code(model: Choice, dataset: Choice, score: Choice, splits: Splits) -> str | None:
-    """Digest of what a name does not tell: the source of imported plug-ins, the images and labels of imported data."""
-    sources = [source_of(choice.name) for choice in (model, dataset, score)]
-    if not any(is_imported(choice.name) for choice in (model, dataset, score)):
-        return None
-    sha = hashlib.sha256(json.dumps(sources).encode())
-    if is_imported(dataset.name):
-        for split in (splits.train, splits.val, splits.test):
-            for tensor in () if split is None else (split.images_BCHW, split.labels_B):
-                sha.update(np.ascontiguousarray(tensor.numpy()).data)
-    return sha.hexdigest()[:16]
+def forget_changed_data(own: bool = False) -> None:
+    """Let go of decoded data whose files on disk are others by now; with ``own`` of all that the user's code gave."""
+    for key, loaded in list(_LOADED.items()):
+        dataset = Choice.model_validate_json(key)
+        if (own and is_imported(dataset.name)) or loaded.files != signature_of(dataset.settings):
+            del _LOADED[key]
 
 
 def _open(dataset: Choice) -> Splits:
@@ -209,6 +253,21 @@ def build_network(model: Choice, num_classes: int, input_shape: tuple[int, int, 
         network: nn.Module = MODELS.build(model.name, settings, num_classes=num_classes, input_shape=input_shape)
     except ValueError as error:
         raise InputError(f"model {model.name}: {error}") from None
+    return fill_lazy(network, input_shape)
+
+
+def fill_lazy(network: nn.Module, input_shape: tuple[int, int, int]) -> nn.Module:
+    """``network``, whose lazy layers get their sizes and weights, drawn from torch's global generator as others are."""
+    if any(map(is_lazy, (*network.parameters(), *network.buffers()))):
+        was_training = network.training
+        dtype = next(network.parameters()).dtype
+        try:
+            with torch.no_grad():
+                network.eval()(torch.zeros(2, *input_shape, dtype=dtype))
+        except Exception as error:  # whatever a user's forward raises for images that it cannot take
+            first = (str(error).splitlines() or [""])[0]
+            raise InputError(f"the network cannot take images of {tuple(input_shape)}: {first}") from error
+        network.train(was_training)
     return network
 
 

@@ -56,6 +56,28 @@ def good(tmp_path: Path) -> Path:
     return file
 
 
+def test_a_strangers_study_is_checked_without_importing(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "a_strangers.py").write_text(f"open({str(tmp_path / 'harm')!r}, 'w')")
+    file = tmp_path / "study.yaml"
+    file.write_text(GOOD.replace("sweep:", "sweep:\n  score: [top1_accuracy, {import: 'a_strangers:score', by: 2}]"))
+    code, out, err = run("check", "--no-import", file)
+    assert (code, err) == (0, "")
+    assert "nothing was imported; 4 of 8 trials name code of their own" in out
+    assert f"{file}:5: sweep.score[1].import: would import a_strangers:score" in out
+    assert "drop bound 1 point = 4.0 of 400 validation images" in out  # of the others, all is known
+    assert not (tmp_path / "harm").exists()
+    code, out, err = run("check", "--no-import", file, "--set", "model.widht=1", "--set", "layers=each")
+    assert code == 2
+    assert "widht" in err
+    code, out, _ = run("check", "--no-import", file, "--set", "layers=each", "--set", "model={import: 'os:system'}")
+    assert (code, "would import os:system" in out) == (0, True)
+    assert run("check", "--no-import", "--estimate", file)[0] == 2
+    assert "the study imports no code" in run("check", "--no-import", QUICKSTART)[1]
+    assert not (tmp_path / "harm").exists()
+
+
 def test_check_prints_the_trial_table_and_bounds_in_images(run, good: Path) -> None:
     code, out, err = run("check", good)
     assert (code, err) == (0, "")

@@ -18,11 +18,11 @@ LAYERS = {
     1: [
         "data", "scoring", "deciding", "rewarding", "ordering", "evaluating", "masks", "search", "graph", "surgery",
         "proof", "measure", "train", "weights", "pretrained", "state", "workload", "engine", "baseline",
-        "dense", "pictures", "imagefiles", "rounding", "memo", "lowrank", "budget", "val_order",
-        "given",
+        "checkpoints", "fitting", "dense", "pictures", "imagefiles", "rounding", "memo", "lowrank", "budget",
+        "given", "identity", "origins", "resuming", "val_order",
     ],
     2: ["models", "datasets", "scores", "methods", "orders", "rewards", "evaluators"],
-    3: ["artefact", "candidates", "commit", "snapshots", "rows", "factorising", "trial", "preflight"],
+    3: ["artefact", "candidates", "commit", "snapshots", "rows", "factorising", "trial", "preflight", "unimported"],
     4: ["launch", "estimate"],
     5: ["cli", "progress", "summary", "bench", "export", "api"],
 }  # fmt: skip

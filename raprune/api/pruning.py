@@ -70,7 +70,12 @@ class Pruned:
         out = Path(file)
         with self._given, same_threads():
             return export_trial(
-                self.trial_dir, format or out.suffix.removeprefix("."), out, quantised=int8, force=force
+                self.trial_dir,
+                format or out.suffix.removeprefix("."),
+                out,
+                quantised=int8,
+                force=force,
+                allow_import=True,
             )
 
     def __str__(self) -> str:
@@ -241,6 +246,6 @@ def _opened(store: TrialStore, given: Given) -> Pruned:
     if row is None or row["params"] is None:
         error = (row or {}).get("error") or "it did not end"
         raise RapruneError(f"{CALLER}: {error.splitlines()[0]} (all of it: {store.folder / 'error.txt'})")
-    network = open_trial(store.folder).networks["pruned"]
+    network = open_trial(store.folder, allow_import=True).networks["pruned"]
     layers = read_study(store.folder.parent.parent).layers
     return Pruned(network, Report(row, layers), store.folder, given)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from os import PathLike
 from pathlib import Path
 
@@ -24,11 +25,12 @@ def load_pruned(path: str | PathLike[str], model: nn.Module) -> nn.Module:
 
     A safetensors file that :meth:`Pruned.export` wrote will do as well. ``model`` is a network of the code that was
     pruned; its weights do not matter, and it is not changed. Raises :class:`InputError` where files are missing or
-    ``model`` is another network.
+    ``model`` is another network. The plan of an earlier version tells shapes alone: a warning says so.
     """
     place = Path(path)
     if place.is_file():
         plan = plan_in(place)
+        _warn_of_old(plan, place)
         with given_network(_digest(plan, place), own_copy(model)):
             return open_network(place).network
     place = place / "model" if (place / "model").is_dir() else place
@@ -37,8 +39,18 @@ def load_pruned(path: str | PathLike[str], model: nn.Module) -> nn.Module:
         if not file.is_file():
             raise InputError(f"{file} is missing: name the folder of a trial of prune(), or its model folder")
     plan = parse_plan(plan_file.read_text(encoding="utf-8"), str(plan_file))
+    _warn_of_old(plan, plan_file)
     with given_network(_digest(plan, plan_file), own_copy(model)):
         return standalone(rebuild(plan, trace_plan(plan), load_safetensors(weights_file), str(weights_file)))
+
+
+def _warn_of_old(plan: NetworkPlan, file: Path) -> None:
+    if plan.fingerprints is None:
+        warnings.warn(
+            f"{file} is of an earlier version: it tells the shapes of the network, and not what is computed with them; "
+            "make sure that model is the network that was pruned",
+            stacklevel=3,
+        )
 
 
 def _digest(plan: NetworkPlan, file: Path) -> str:

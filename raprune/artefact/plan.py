@@ -18,8 +18,9 @@ from raprune.state import State
 from raprune.study.schema import Choice, ModelChoice
 from raprune.workload import Baseline
 
-FORMAT_VERSION = 2
-"""Of ``plan.json``. The first had no number; such files are completed from the trial's row and its baseline."""
+FORMAT_VERSION = 3
+"""Of ``plan.json``. The first had no number; such files are completed from the trial's row and its baseline. The second
+had no fingerprints."""
 PLAN_FILE = "plan.json"
 
 FROM_PIXELS = "(pixel / 255 - mean) / std, channel by channel"
@@ -54,6 +55,19 @@ class MeasuredScore(Settings):
     baseline_test_score: float | None
 
 
+class Fingerprints(Settings):
+    """What the network was when it was written: compared when it is rebuilt."""
+
+    weights: str
+    """Of the names and values of its tensors."""
+    structure: str
+    """Of its operations, its modules with their settings and hooks, and the user's own code in them."""
+    made_by: str
+    """The versions under which ``structure`` can be compared."""
+    probe: tuple[float, ...]
+    """A few of the values that it gives for seeded noise; empty where one is not finite."""
+
+
 class NetworkPlan(Settings):
     """A pruned network without its weights."""
 
@@ -84,6 +98,8 @@ class NetworkPlan(Settings):
     """Layer -> true for each of its original filters that is kept; a layer that is not in it is whole."""
     factors: dict[str, Factor] = Field(default_factory=dict)
     """Layer -> scheme and rank of the two layers that low rank put in its place; others are as the model has them."""
+    fingerprints: Fingerprints | None = None
+    """Null in plans of an earlier version."""
 
     def to_ship(self) -> NetworkPlan:
         """The plan for those who have another machine: of the data set the name alone, for its settings name paths."""

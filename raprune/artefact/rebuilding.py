@@ -9,10 +9,12 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, fx, nn
 
-from raprune.artefact.plan import PLAN_FILE, NetworkPlan, parse_plan
+from raprune.artefact.plan import PLAN_FILE, Fingerprints, NetworkPlan, parse_plan
 from raprune.errors import InputError
 from raprune.graph import Traced
+from raprune.identity import alike, made_here, of_structure, of_tensors, probe
 from raprune.lowrank.schemes import SCHEMES, insert_factors
+from raprune.registry import AllowImport, check_imports
 from raprune.results import write_text
 from raprune.surgery import build, cut_tensors
 from raprune.weights import load_safetensors, save_safetensors
@@ -34,16 +36,20 @@ class Opened:
 def write_model(folder: Path, plan: NetworkPlan, network: nn.Module) -> None:
     """A trial's network: weights first, so that a plan that lies there has them."""
     folder.mkdir(parents=True, exist_ok=True)
+    plan = plan.model_copy(update={"fingerprints": _fingerprints(network, plan.input_shape)})
     save_safetensors(network.state_dict(), folder / WEIGHTS_FILE)
     write_text(folder / PLAN_FILE, plan.model_dump_json(indent=2) + "\n")
 
 
-def open_network(file: Path) -> Opened:
+def open_network(file: Path, allow_import: AllowImport = ()) -> Opened:
     """The network in a safetensors file that has its plan in its header, as ``raprune export`` writes it.
 
-    Raises :class:`InputError` where there is none, or it does not fit the model as it is today.
+    A file may name code to import, which would then run: ``allow_import`` are the import paths that it may
+    (``package.module:function``), or True for whatever it names. Raises :class:`InputError` where the file has no plan,
+    names another import path, or does not fit the model as it is today.
     """
     plan = plan_in(file)
+    check_imports({"model": plan.model.name}, str(file), allow_import)
     return Opened(standalone(rebuild(plan, trace_plan(plan), load_safetensors(file), str(file))), plan)
 
 
@@ -73,7 +79,42 @@ def rebuild(plan: NetworkPlan, traced: Traced, tensors: Mapping[str, Tensor], wh
     if plan.factors:
         expected = _with_factors(plan, build(traced, masks, expected), where)
     check_fit(where, tensors, expected, plan.model.name)
-    return build(traced, masks, tensors, plan.factors).eval()
+    network = build(traced, masks, tensors, plan.factors).eval()
+    if plan.fingerprints is not None:
+        _check_fingerprints(plan.fingerprints, network, tensors, plan, where)
+    return network
+
+
+def _fingerprints(network: nn.Module, input_shape: tuple[int, int, int]) -> Fingerprints:
+    assert isinstance(network, fx.GraphModule)
+    return Fingerprints(
+        weights=of_tensors(network.state_dict()),
+        structure=of_structure(network),
+        made_by=made_here(),
+        probe=tuple(probe(network.eval(), input_shape)),
+    )
+
+
+def _check_fingerprints(
+    written: Fingerprints, network: nn.Module, tensors: Mapping[str, Tensor], plan: NetworkPlan, where: str
+) -> None:
+    """Whether a network is the one that was written: its weights to the bit, and what is computed with them."""
+    if of_tensors(tensors) != written.weights:
+        raise InputError(
+            f"{where} has changed since it was written: its weights are not those of its plan; put back a copy of it"
+        )
+    assert isinstance(network, fx.GraphModule)
+    comparable = written.made_by == made_here() and ":" in plan.model.name
+    if comparable:
+        same = written.structure == of_structure(network)
+    else:
+        same = not written.probe or alike(probe(network, plan.input_shape), list(written.probe))
+    if not same:
+        raise InputError(
+            f"{where}: the network that model {plan.model.name} gives is another than the one that was pruned: the "
+            "shapes of its weights are the same, and what is computed with them is not (activations, settings of "
+            "modules, hooks or the forward); take the code that it was pruned with"
+        )
 
 
 def _with_factors(plan: NetworkPlan, network: nn.Module, where: str) -> dict[str, Tensor]:

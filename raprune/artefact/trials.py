@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,12 @@ from raprune.artefact.rebuilding import check_fit, rebuild, standalone, trace_pl
 from raprune.errors import InputError
 from raprune.graph import Traced
 from raprune.measure import count_macs
+from raprune.origins import origin_of
+from raprune.registry import AllowImport, check_imports
 from raprune.results import TrialStore
 from raprune.study.parts import ScoringSpec
-from raprune.weights import read_state_dict
-from raprune.workload import WEIGHTS_FILE, Baseline
+from raprune.weights import load_safetensors
+from raprune.workload import WEIGHTS_FILE, Baseline, baseline_weights
 
 NETWORKS = ("baseline", "pruned")
 
@@ -40,6 +42,8 @@ class TrialNetworks:
     macs: Mapping[str, int]
     """Network -> multiply-adds for one image."""
     scoring: ScoringSpec
+    data_fingerprint: str = ""
+    """Of the train and val that it was scored on; empty where its baseline is of an earlier version."""
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -56,8 +60,13 @@ class TrialNetworks:
         return self.macs["baseline"] / self.macs["pruned"]
 
 
-def open_trial(folder: Path, command: str = "bench") -> TrialNetworks:
+def open_trial(
+    folder: Path, command: str = "bench", allow_import: AllowImport = (), imports: Collection[str] = ("model",)
+) -> TrialNetworks:
     """The trial in ``folder`` (``results/<study>/trials/<trial_id>``).
+
+    A results folder may be somebody else's: ``allow_import`` are the import paths that its files may name, of the
+    kinds among ``imports`` that the caller builds, or True for all.
 
     Raises :class:`InputError` where that is no folder of a trial with a network, or files are missing or do not fit;
     for a study's folder it lists its trials, as ``raprune <command>`` takes them.
@@ -71,9 +80,13 @@ def open_trial(folder: Path, command: str = "bench") -> TrialNetworks:
     plan_file, pruned_file = (store.folder / "model" / name for name in (PLAN_FILE, WEIGHTS_FILE))
     if (setting := removed_by(store.folder)) is not None:
         raise InputError(_how_to_get_back(store.folder, setting))
-    weights_file = baseline_dir / WEIGHTS_FILE
-    weights, pruned = (read_state_dict(_present(file)) for file in (weights_file, pruned_file))
+    weights_file = _present(baseline_dir / WEIGHTS_FILE)
+    _check_origin(store, baseline, baseline_dir)
+    weights, pruned = baseline_weights(baseline_dir, baseline), load_safetensors(_present(pruned_file))
     plan = read_plan(_present(plan_file).read_text(encoding="utf-8"), str(plan_file), row, baseline)
+    _check_one_trial(store, row, plan, plan_file)
+    named = {"model": plan.model.name, "dataset": plan.dataset.name, "score": plan.score.name}
+    check_imports({kind: named[kind] for kind in imports}, str(plan_file), allow_import)
     traced = trace_plan(plan)
     check_fit(str(weights_file), weights, traced.network.state_dict(), plan.model.name)
     traced.network.load_state_dict(weights)
@@ -81,7 +94,28 @@ def open_trial(folder: Path, command: str = "bench") -> TrialNetworks:
     networks = {"baseline": standalone(traced.network), "pruned": standalone(smaller)}
     macs = {name: count_macs(network, plan.input_shape) for name, network in networks.items()}
     scoring = ScoringSpec(**json.loads(row["scoring_settings"]))
-    return TrialNetworks(store, row, plan, traced, networks, plan.masks(), macs, scoring)
+    return TrialNetworks(store, row, plan, traced, networks, plan.masks(), macs, scoring, baseline.data_fingerprint)
+
+
+def _check_origin(store: TrialStore, baseline: Baseline, folder: Path) -> None:
+    origin = origin_of(store)
+    known = origin is not None and baseline.weights_fingerprint
+    if known and origin is not None and origin["baseline"] != baseline.weights_fingerprint:
+        raise InputError(f"trial {store.folder} was pruned from another baseline than lies in {folder}: put that back")
+
+
+def _check_one_trial(store: TrialStore, row: Mapping[str, Any], plan: NetworkPlan, plan_file: Path) -> None:
+    """Whether row, plan and folder are of one trial."""
+    name = store.folder.name
+    if row["trial_id"] != name:
+        raise InputError(f"{store.folder / 'trial.parquet'} is of trial {row['trial_id']}: put back that of {name}")
+    if plan.trial_id != name:
+        raise InputError(f"{plan_file} is of trial {plan.trial_id}: put back that of {name}")
+    if (plan.macs, plan.score.val_score) != (row["macs"], row["val_score"]):
+        raise InputError(
+            f"{plan_file} is of another run of trial {name} than its row: it has {plan.macs} multiply-adds and scores "
+            f"{plan.score.val_score} on validation, the row {row['macs']} and {row['val_score']}"
+        )
 
 
 def label(study_dir: Path, trial_id: str) -> str:

@@ -13,15 +13,18 @@ from raprune.bench.measuring import BenchSettings, measure
 from raprune.bench.proposal import propose
 from raprune.bench.report import heading, proposal_lines, remarks, speed_table
 from raprune.errors import InputError
-from raprune.registry import nearest
+from raprune.registry import AllowImport, nearest
 
 
-def bench_trial(folder: Path, settings: BenchSettings, console: Console) -> None:
-    """Measure the networks of the trial in ``folder``, write its ``speed.parquet`` and print what was found."""
+def bench_trial(folder: Path, settings: BenchSettings, console: Console, allow_import: AllowImport = ()) -> None:
+    """Measure the networks of the trial in ``folder``, write its ``speed.parquet`` and print what was found.
+
+    ``allow_import`` as for :func:`raprune.artefact.open_trial`.
+    """
     unknown = [name for name in settings.backends if name not in BACKENDS]
     if unknown:
         raise InputError(f"no backend is called {unknown[0]!r}{nearest(unknown[0], list(BACKENDS))}")
-    trial = open_trial(folder)
+    trial = open_trial(folder, "bench", allow_import)
     say(console, heading(trial))
     with console.status("measuring") as status:
         measured = measure(trial, settings, lambda what: status.update(f"measuring {what}"))

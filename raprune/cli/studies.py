@@ -15,7 +15,7 @@ from raprune.errors import InputError
 from raprune.shipped import find_study
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from rich.console import Console
 
@@ -65,11 +65,13 @@ def study(
     from raprune.launch import run_study
     from raprune.preflight import load_and_inspect
     from raprune.results import read_study
-    from raprune.summary import budget_sentence, results_table, study_progress
+    from raprune.summary import budget_sentence, left_out_lines, results_table, study_progress
 
     console = open_console()
     plan, facts = load_and_inspect(file, overrides or (), rehearse)
     folder = _folder(out or Path("results") / plan.spec.name)
+    for line in (line for fact in facts.values() for line in left_out_lines(fact)):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     progress = study_progress(plan, facts, console)
     with progress:
         outcome = run_study(plan, folder, progress, num_evaluators=evaluators, address=address)
@@ -98,18 +100,44 @@ def check(
         Optional[int],  # noqa: UP045
         typer.Option("--evaluators", min=0, metavar="N", help="Estimate, and hours for N evaluators among the others."),
     ] = None,
+    no_import: Annotated[
+        bool, typer.Option("--no-import", help="Run no code that the study names: for a stranger's study.")
+    ] = False,
 ) -> None:
     """Check a study without running it. Prints its trials, its data, what its drop bounds are in images."""
     from raprune.preflight import load_and_inspect
     from raprune.summary import facts_lines, plan_table
 
     console = open_console()
+    if no_import:
+        if estimate or evaluators is not None:
+            raise InputError("--no-import: an estimate runs the study's code; leave --estimate and --evaluators out")
+        _check_without_imports(file, overrides or (), rehearse, console)
+        return
     plan, facts = load_and_inspect(file, overrides or (), rehearse)
     print_whole(plan_table(plan), console)
     for line in facts_lines(plan, facts):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     if estimate or evaluators is not None:
         _print_estimate(plan, facts, evaluators, console)
+
+
+def _check_without_imports(file: Path, overrides: Sequence[str], rehearse: bool, console: Console) -> None:
+    from raprune.summary import facts_lines, plan_table
+    from raprune.unimported import load_without_imports
+
+    found = load_without_imports(file, overrides, rehearse)
+    print_whole(plan_table(found.plan), console)
+    for line in facts_lines(found.known, found.facts):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    unknown = len(found.plan.trials) - len(found.known.trials)
+    console.print(
+        f"\nnothing was imported; {unknown} of {len(found.plan.trials)} trials name code of their own, of which the "
+        "network, data and score are not checked:" if found.imports else "\nthe study imports no code",
+        highlight=False, markup=False, soft_wrap=True,
+    )  # fmt: skip
+    for line in found.imports:
+        console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _print_estimate(plan: StudyPlan, facts: Mapping[str, Facts], evaluators: int | None, console: Console) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Optional
 
 import typer
 
@@ -18,6 +18,11 @@ TrialDir = Annotated[
     ),
 ]
 
+AllowImport = Annotated[
+    Optional[list[str]],  # noqa: UP045  (typer reads the annotation)
+    typer.Option("--allow-import", metavar="PATH", help="Import this (package.module:function) if the files name it."),
+]
+
 
 @app.command()
 def bench(
@@ -29,13 +34,14 @@ def bench(
         list[str],
         typer.Option("--backend", metavar="NAME", help="What runs it; may be given several times, as --batch-size."),
     ] = ["eager", "compiled", "onnxruntime"],  # noqa: B006
+    allow_import: AllowImport = None,
 ) -> None:
     """Measure how fast a trial's pruned network is beside its baseline."""
     from raprune.bench.command import bench_trial
     from raprune.bench.measuring import BenchSettings
 
     settings = BenchSettings(threads, runs, tuple(dict.fromkeys(batch_sizes)), tuple(dict.fromkeys(backends)))
-    bench_trial(folder, settings, open_console())
+    bench_trial(folder, settings, open_console(), allow_import or ())
 
 
 @app.command()
@@ -49,8 +55,9 @@ def export(
         bool, typer.Option("--int8", help="With onnx: 8-bit weights and activations, with their measured score.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace FILE where it is there already.")] = False,
+    allow_import: AllowImport = None,
 ) -> None:
     """Write a trial's pruned network for use without raprune. Compares it with the trial's."""
     from raprune.export.command import export_and_tell
 
-    export_and_tell(folder, format_name, out, quantised, force, open_console())
+    export_and_tell(folder, format_name, out, quantised, force, open_console(), allow_import or ())

@@ -22,6 +22,7 @@ from raprune.data import Split, Splits, normalise
 from raprune.errors import InputError, RapruneError
 from raprune.export.running import Run
 from raprune.export.unpooling import unpools
+from raprune.identity import contents
 from raprune.registry import SCORES
 from raprune.scoring import Score, score_batches
 from raprune.workload import load_data
@@ -50,8 +51,8 @@ class Images:
             self.splits = load_data(trial.plan.dataset)
         except InputError as error:
             self.missing = str(error).splitlines()[0]
-        if self.splits is not None and self.splits.input_shape != self.shape:
-            self.missing = f"data set {trial.plan.dataset.name} has images of {self.splits.input_shape} now"
+        if self.splits is not None and (other := _other_images(self.splits, trial)):
+            self.missing = f"data set {trial.plan.dataset.name} has {other} now"
             self.splits = None
 
     def few(self, number: int) -> Tensor:
@@ -70,6 +71,15 @@ class Images:
         """Input and labels."""
         for start in range(0, len(split), size):
             yield self.input(split.images_BCHW[start : start + size]), split.labels_B[start : start + size]
+
+
+def _other_images(splits: Splits, trial: TrialNetworks) -> str | None:
+    """What is other about a data set since the trial was scored on it."""
+    if splits.input_shape != trial.input_shape:
+        return f"images of {splits.input_shape}"
+    if trial.data_fingerprint and contents.of_data(splits) != trial.data_fingerprint:
+        return "other images or labels"
+    return None
 
 
 @dataclass(frozen=True)

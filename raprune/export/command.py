@@ -9,12 +9,23 @@ from rich.console import Console
 
 from raprune.export.checking import TOLERANCE
 from raprune.export.exporting import Exported, export_trial
+from raprune.registry import AllowImport
 
 
-def export_and_tell(folder: Path, format_name: str, out: Path, quantised: bool, force: bool, console: Console) -> None:
+def export_and_tell(
+    folder: Path,
+    format_name: str,
+    out: Path,
+    quantised: bool,
+    force: bool,
+    console: Console,
+    allow_import: AllowImport = (),
+) -> None:
     """Export the trial in ``folder`` and print how the file compares with the trial's network."""
     with console.status("opening the trial") as status:
-        exported = export_trial(folder, format_name, out, quantised=quantised, force=force, tell=status.update)
+        exported = export_trial(
+            folder, format_name, out, quantised=quantised, force=force, allow_import=allow_import, tell=status.update
+        )
     for line in said(exported):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 

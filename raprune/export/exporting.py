@@ -15,7 +15,7 @@ from raprune.export import int8, onnx
 from raprune.export.checking import TOLERANCE, Difference, ExportError, Images, Measured, compare, parity, scores_of
 from raprune.export.formats import FORMATS
 from raprune.export.refusals import Refused, first_line
-from raprune.registry import nearest
+from raprune.registry import AllowImport, is_imported, nearest
 from raprune.results import finish
 
 Tell = Callable[[str], None]
@@ -59,15 +59,18 @@ def export_trial(
     *,
     quantised: bool = False,
     force: bool = False,
+    allow_import: AllowImport = (),
     tell: Tell = lambda _: None,
 ) -> Exported:
     """Write the network of the trial in ``folder`` to ``out``; ``tell`` hears what is being done.
+
+    The trial's files may name code to import: ``allow_import`` are the import paths that may be, or True for all.
 
     Raises :class:`InputError` for what was asked for wrongly, and :class:`ExportError` where the file's logits or
     decisions are not those of the network; then, as at any other failure, ``out`` is as it was.
     """
     _check_request(format_name, folder, out, quantised, force)
-    trial = open_trial(folder, "export")
+    trial = open_trial(folder, "export", allow_import, ("model", "dataset", "score"))
     torch.set_num_threads(trial.scoring.threads)
     aside = out.with_name(f".{out.name}.{os.getpid()}")
     float_file = out.with_name(f".{out.name}.{os.getpid()}.float")
@@ -133,7 +136,8 @@ def _write(trial: TrialNetworks, format_name: str, out: Path, aside: Path, tell:
     on = "random images" if images.splits is None else f"validation images of {trial.plan.dataset.name}"
     if images.missing is not None:
         on += f" (the study's cannot be had, so nothing is scored: {images.missing})"
-    loaded_by = chosen.loaded_by.format(file=str(out))
+    allowed = f", allow_import=[{trial.plan.model.name!r}]" if is_imported(trial.plan.model.name) else ""
+    loaded_by = chosen.loaded_by.format(file=str(out), allowed=allowed)
     return Exported(out, aside.stat().st_size, loaded_by, note, differences, on, scores, None)
 
 

@@ -28,5 +28,7 @@ class Format:
 FORMATS = {
     "pt2": Format(pt2.write, pt2.load, "torch.export.load({file!r}).module()"),
     "onnx": Format(onnx.write, onnx.load, "onnxruntime.InferenceSession({file!r})"),
-    "safetensors": Format(safetensors.write, safetensors.load, "raprune.artefact.open_network(Path({file!r})).network"),
+    "safetensors": Format(
+        safetensors.write, safetensors.load, "raprune.artefact.open_network(Path({file!r}){allowed}).network"
+    ),
 }

@@ -22,7 +22,7 @@ def write(network: fx.GraphModule, example_BCHW: Tensor, plan: NetworkPlan, file
 def load(file: Path, threads: int) -> Run:
     """The network in ``file``, rebuilt by raprune."""
     torch.set_num_threads(threads)
-    network = open_network(file).network
+    network = open_network(file, allow_import=True).network  # we have just written it
 
     def run(images_BCHW: Tensor) -> Tensor:
         with torch.inference_mode():

@@ -17,14 +17,17 @@ from raprune import __version__
 from raprune.artefact.keeping import thin_out
 from raprune.budget import Account
 from raprune.errors import ResultsError
+from raprune.evaluators.in_process import forget_engines
 from raprune.launch.execute import Place
 from raprune.launch.in_process import InProcessRunner
 from raprune.launch.interruption import Interruption
 from raprune.launch.spending import RunClock, left_to_run, open_account
 from raprune.launch.watching import ClusterLostError
 from raprune.results import SCHEMA_VERSION, FolderLock, TrialStore, write_json, write_text
+from raprune.resuming import check_results, check_trials
 from raprune.rows import unfinished_row
 from raprune.study import StudyPlan, TrialSpec
+from raprune.workload import forget_changed_data, forget_data
 
 
 class Watch(Protocol):
@@ -87,7 +90,8 @@ def run_study(
     cluster. Raises :class:`InputError` before any trial where the study cannot be run here.
     """
     interruption, lost = Interruption(), None
-    with interruption.guard(), FolderLock(out), RunClock(out) as clock:
+    with interruption.guard(), FolderLock(out), _loaded_for_this_run(), RunClock(out) as clock:
+        check_results(plan.trials, out)
         _write_manifest(plan, out)
         stores = {trial.trial_id: TrialStore(out, plan.spec.name, trial.trial_id) for trial in plan.trials}
         todo = left_to_run(plan, stores, open_account(plan, stores, clock))
@@ -100,6 +104,7 @@ def run_study(
                     with _runner(plan, out, todo, num_evaluators, address, watch, account, interruption) as runner:
                         watch.phase("preparing the baseline")
                         runner.prepare(todo)
+                        check_trials(plan.trials, out)
                         _run_waves(runner, todo, plan, watch, interruption)
         except ClusterLostError as error:
             lost = str(error)
@@ -138,6 +143,17 @@ def _check_folder(out: Path) -> None:
             f"{out} was removed, renamed or emptied while the study ran, and its rows with it: put it back (its disk, "
             "its name), and the same command goes on from what it holds; without it, it begins anew"
         )
+
+
+@contextlib.contextmanager
+def _loaded_for_this_run() -> Iterator[None]:
+    """Data that changed on disk are read again, and what this process has loaded does not outlive the run."""
+    forget_changed_data()
+    try:
+        yield
+    finally:
+        forget_engines()
+        forget_data()
 
 
 def _run_waves(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +19,8 @@ from raprune.api.running import Unwatched
 from raprune.artefact.trials import open_trial
 from raprune.cli.plots import write_report
 from raprune.errors import InputError
+from raprune.given import digest_of_network
+from raprune.graph import trace
 from raprune.measure import count_macs, count_params
 from raprune.results import read_study
 from tests.api.networks import FAST, SmallNet, User
@@ -191,6 +195,52 @@ def test_the_network_comes_back_in_another_program(user: User, pruned: Pruned) -
         load_pruned(pruned.trial_dir, SmallNet(10))
     with pytest.raises(InputError, match=r"plan.json is missing: name the folder of a trial"):
         load_pruned(pruned.out, SmallNet())
+    other = SmallNet()
+    other.body[4] = nn.GELU()
+    with pytest.raises(InputError, match="python:SmallNet gives is another than the one that was pruned: the shapes"):
+        load_pruned(pruned.trial_dir, other)
+
+
+def test_a_plan_of_an_earlier_version_says_what_it_does_not_tell(pruned: Pruned, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(pruned.trial_dir / "model", folder)
+    plan = json.loads((folder / "plan.json").read_text())
+    del plan["fingerprints"]
+    (folder / "plan.json").write_text(json.dumps(plan | {"format_version": 2}))
+    with pytest.warns(UserWarning, match="of an earlier version: it tells the shapes of the network, and not what"):
+        load_pruned(folder, SmallNet())
+
+
+class Inner(nn.ReLU):
+    """Left whole; its setting is in no text."""
+
+    limit = 6.0
+
+    def get_extra_state(self) -> float:
+        return self.limit
+
+    def set_extra_state(self, limit: float) -> None:
+        self.limit = limit
+
+
+def test_a_given_network_is_its_hooks_and_settings_too() -> None:
+    def digest(network: SmallNet) -> str:
+        return digest_of_network(trace(network.eval(), (1, 8, 8), whole=("body.4",)))
+
+    def made(act: nn.Module) -> SmallNet:
+        torch.manual_seed(0)
+        network = SmallNet()
+        network.body[4] = act
+        return network
+
+    hooked, other = made(nn.ReLU()), made(nn.ReLU())
+    hooked.body[4].register_forward_hook(lambda module, given, out: out.clamp(max=1))
+    other.body[4].register_forward_hook(lambda module, given, out: out.clamp(max=2))
+    limited, more = Inner(), Inner()
+    more.limit = 7.0
+    digests = [digest(network) for network in (made(nn.ReLU()), hooked, other, made(limited), made(more))]
+    assert len(set(digests)) == len(digests)
+    assert digest(made(nn.ReLU())) == digests[0]
 
 
 def test_without_the_program_its_trial_says_so(pruned: Pruned) -> None:

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from raprune.data import Split, Splits
+from raprune.identity.contents import of_data
 from raprune.memo import Conditions, Memo
 from raprune.memo.conditions import key_of
-from raprune.memo.fingerprints import of_data
 from raprune.scoring import Tally
 from raprune.study.fidelity import FidelitySpec
 from raprune.study.parts import FinetuneLength, FinetuneSpec, ScoringSpec

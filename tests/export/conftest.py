@@ -26,5 +26,8 @@ class OwnTrial:
 def own_trial(tmp_path_factory: pytest.TempPathFactory) -> OwnTrial:
     folder = make_trial(tmp_path_factory.mktemp("own"))
     out = tmp_path_factory.mktemp("exported")
-    files = {name: export_trial(folder, name, out / f"net.{name}") for name in ("pt2", "onnx", "safetensors")}
-    return OwnTrial(folder, open_trial(folder), files)
+    files = {
+        name: export_trial(folder, name, out / f"net.{name}", allow_import=True)
+        for name in ("pt2", "onnx", "safetensors")
+    }
+    return OwnTrial(folder, open_trial(folder, allow_import=True), files)

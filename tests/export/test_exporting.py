@@ -61,7 +61,7 @@ def test_what_cannot_be_is_told_first(
     (tmp_path / "folder").mkdir()
     (tmp_path / "there").write_text("mine")
     with pytest.raises(InputError, match=sentence):
-        export_trial(tmp_path / "no trial", format_name, tmp_path / name, **options)
+        export_trial(tmp_path / "no trial", format_name, tmp_path / name, **options, allow_import=True)
     assert (tmp_path / "there").read_text() == "mine"
 
 
@@ -70,7 +70,7 @@ def test_a_trials_own_files_are_never_replaced(own_trial: OwnTrial) -> None:
     before = file.read_bytes()
     for out in (file, own_trial.folder / "net.pt2", own_trial.folder.parent / "net.pt2"):
         with pytest.raises(InputError, match="lies among the study's trials"):
-            export_trial(own_trial.folder, "pt2", out, force=True)
+            export_trial(own_trial.folder, "pt2", out, force=True, allow_import=True)
         assert out == file or not out.exists()
     assert file.read_bytes() == before
 
@@ -79,15 +79,16 @@ def test_a_trials_own_files_are_never_replaced(own_trial: OwnTrial) -> None:
 def test_a_file_that_cannot_be_written_is_told_as_such(own_trial: OwnTrial, format_name: str) -> None:
     """/proc takes no new files, whoever asks: root hears it when the file is opened."""
     with pytest.raises(InputError, match=r"^/proc.*cannot be written"):
-        export_trial(own_trial.folder, format_name, Path("/proc/net.x"))
+        export_trial(own_trial.folder, format_name, Path("/proc/net.x"), allow_import=True)
 
 
 def test_a_file_is_replaced_only_by_force(own_trial: OwnTrial, tmp_path: Path) -> None:
     out = tmp_path / "net"
     out.write_text("mine")
-    exported = export_trial(own_trial.folder, "safetensors", out, force=True)
+    exported = export_trial(own_trial.folder, "safetensors", out, force=True, allow_import=True)
     assert exported.num_bytes == out.stat().st_size > 4
-    assert exported.loaded_by == f"raprune.artefact.open_network(Path({str(out)!r})).network"
+    allowed = ", allow_import=['tests.export.own:build']"
+    assert exported.loaded_by == f"raprune.artefact.open_network(Path({str(out)!r}){allowed}).network"
     assert [file.name for file in tmp_path.iterdir()] == ["net"]
 
 
@@ -107,7 +108,7 @@ def test_what_does_not_agree_is_not_left_behind(
     out = tmp_path / "net"
     out.write_text("mine")
     with pytest.raises(ExportError, match=sentence):
-        export_trial(own_trial.folder, "safetensors", out, force=True)
+        export_trial(own_trial.folder, "safetensors", out, force=True, allow_import=True)
     assert out.read_text() == "mine"
     assert [file.name for file in tmp_path.iterdir()] == ["net"]
 
@@ -163,7 +164,7 @@ def test_data_that_cannot_be_had_leave_random_images(
         raise MissingDataError("there are no such files\nand more")
 
     monkeypatch.setattr(checking, "load_data", missing)
-    exported = export_trial(own_trial.folder, "safetensors", tmp_path / "net")
+    exported = export_trial(own_trial.folder, "safetensors", tmp_path / "net", allow_import=True)
     assert exported.scores == ()
     assert exported.checked_on == (
         "random images (the study's cannot be had, so nothing is scored: there are no such files)"
@@ -171,7 +172,7 @@ def test_data_that_cannot_be_had_leave_random_images(
     assert max(of.largest for of in exported.differences.values()) == 0
     monkeypatch.setattr(exporting, "_write", lambda *given: _written(given[3], exported))
     with pytest.raises(InputError, match="int8 needs the study's training images: there are no such files"):
-        export_trial(own_trial.folder, "onnx", tmp_path / "eight", quantised=True)
+        export_trial(own_trial.folder, "onnx", tmp_path / "eight", quantised=True, allow_import=True)
     assert [file.name for file in tmp_path.iterdir()] == ["net"]
 
 
@@ -193,7 +194,7 @@ def test_a_network_that_knows_its_batch_is_refused(tmp_path: Path) -> None:
     folder = make_trial(tmp_path / "made", model)
     forget_data()
     with pytest.raises(InputError, match=r"trial t is not exported: torch.export does not take the network: "):
-        export_trial(folder, "pt2", tmp_path / "net.pt2")
+        export_trial(folder, "pt2", tmp_path / "net.pt2", allow_import=True)
     assert not list(tmp_path.glob("*net*"))
 
 
@@ -214,8 +215,8 @@ def test_what_a_person_reads(own_trial: OwnTrial) -> None:
 def test_a_study_lists_its_trials_for_export(own_trial: OwnTrial, tmp_path: Path) -> None:
     study_dir = own_trial.folder.parent.parent
     with pytest.raises(InputError, match=f"name one of its trials:\n  raprune export {own_trial.folder}  #"):
-        export_trial(study_dir, "pt2", tmp_path / "net")
+        export_trial(study_dir, "pt2", tmp_path / "net", allow_import=True)
     copy = shutil.copytree(study_dir, tmp_path / "copy")
     (copy / "trials" / "t" / "model").rename(copy / "elsewhere")
     with pytest.raises(InputError, match=r"model.safetensors is missing"):
-        open_trial(copy / "trials" / "t")
+        open_trial(copy / "trials" / "t", allow_import=True)

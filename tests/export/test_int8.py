@@ -21,7 +21,7 @@ from tests.export.conftest import OwnTrial
 
 def test_the_score_is_that_of_the_file(own_trial: OwnTrial, tmp_path: Path) -> None:
     trial, out = own_trial.trial, tmp_path / "net.onnx"
-    exported = export_trial(own_trial.folder, "onnx", out, quantised=True)
+    exported = export_trial(own_trial.folder, "onnx", out, quantised=True, allow_import=True)
     assert exported.quantised is not None
     assert exported.quantised.num_images == 40
     assert exported.quantised.float_bytes == own_trial.exported["onnx"].num_bytes

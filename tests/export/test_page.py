@@ -48,13 +48,13 @@ def test_every_way_to_load_a_file_works(
 
 def test_a_coupled_network_is_loaded_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = make_trial(tmp_path / "made", residual="coupled")
-    export_trial(folder, "safetensors", tmp_path / "net.safetensors")
+    export_trial(folder, "safetensors", tmp_path / "net.safetensors", allow_import=True)
     monkeypatch.chdir(tmp_path)
     network = run(SNIPPETS[4], build=own.build)["network"]
     assert isinstance(network, torch.nn.Module)
     images = torch.randn(2, 1, 9, 7)
     with torch.inference_mode():
-        assert torch.equal(network(images), open_trial(folder).networks["pruned"](images))
+        assert torch.equal(network(images), open_trial(folder, allow_import=True).networks["pruned"](images))
 
 
 def test_the_page_names_every_key_and_format() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from raprune.data import Splits
+from raprune.data import Split, Splits
 
 DIGEST_BYTES = 16
 CHUNK_IMAGES = 512
@@ -16,9 +16,17 @@ CHUNK_IMAGES = 512
 
 def of_data(splits: Splits) -> str:
     """Of all that a candidate reads of a data set: train, val, their order, the normalisation, the classes."""
-    blake = hashlib.blake2b(digest_size=DIGEST_BYTES)
-    blake.update(repr((splits.mean, splits.std, splits.num_classes)).encode())
-    for split in (splits.train, splits.val):
+    return _of_splits((splits.mean, splits.std, splits.num_classes), splits.train, splits.val)
+
+
+def of_test(splits: Splits) -> str:
+    """Of what only the test score and people read: test, where there is one, and the names of the classes."""
+    return _of_splits(splits.class_names, *(() if splits.test is None else (splits.test,)))
+
+
+def _of_splits(said: object, *splits: Split) -> str:
+    blake = hashlib.blake2b(repr(said).encode(), digest_size=DIGEST_BYTES)
+    for split in splits:
         for tensor in (split.images_BCHW, split.labels_B):
             blake.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
             _add(blake, tensor)

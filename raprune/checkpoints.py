@@ -1,0 +1,182 @@
+"""Checkpoints as trainers write them: what lies in a file, and which of its tensors are those of a network.
+
+A file holds tensors by name, alone or in a dictionary among other things (``state_dict``, ``net``, ``ema``, ...), and
+the names may begin with those of wrappers (``module.``, ``_orig_mod.``, ``model.``). No code of a file is ever run.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from raprune.errors import InputError
+
+Entries = dict[str, Any]
+"""Names to tensors, and to what is no tensor (extra state)."""
+USUAL = ("state_dict", "model_state_dict", "model")
+"""Keys whose dictionary is taken where another one fits as well; first the first."""
+MAX_DEPTH = 4
+"""Dictionaries in dictionaries that are looked into."""
+MAX_PREFIXES = 8
+SHOWN_KEYS = 8
+SAFETENSORS_HEADER = 100_000_000
+"""Bytes that the header of a safetensors file has at most."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """One dictionary of a file."""
+
+    key: str
+    """Where it lies in the file: ``model``, ``ema.module``; empty for the file itself."""
+    entries: Entries
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        return {name: value for name, value in self.entries.items() if isinstance(value, Tensor)}
+
+
+def read_checkpoint(file: Path) -> list[Found]:
+    """The dictionaries of tensors in a file, the usual one first. Raises :class:`InputError` where there is none."""
+    content = _read(file)
+    found = list(_dictionaries(content, "", MAX_DEPTH))
+    if not found:
+        raise InputError(f"checkpoint {str(file)!r} does not hold a state dict of tensors; {_what_it_is(content)}")
+    rank = {key: number for number, key in enumerate(("", *USUAL))}
+    return sorted(found, key=lambda one: (len(one.key.split(".")), rank.get(one.key, len(rank))))
+
+
+def unwrapped(entries: Entries, expected: Mapping[str, Any]) -> Entries:
+    """``entries`` under the names of ``expected``, as far as a wrapper's prefix makes the difference.
+
+    The prefix is taken off that brings the most of them to their place; that of ``expected`` is put on where it is
+    the network that is wrapped. Names that do not begin with the prefix keep theirs.
+    """
+    best, most = dict(entries), _matches(entries, expected)
+    for theirs in _prefixes(entries, expected):
+        for ours in _shared_prefixes(expected):
+            renamed = {_renamed(name, theirs, ours): value for name, value in entries.items()}
+            number = _matches(renamed, expected)
+            if len(renamed) == len(entries) and number > most:
+                best, most = renamed, number
+    return best
+
+
+def is_counter(name: str, value: Any) -> bool:
+    """Whether an entry is a number that a trainer or a wrapper counts, such as ``n_averaged``, and no weight."""
+    is_number = isinstance(value, int | float) or (isinstance(value, Tensor) and value.dim() == 0)
+    return is_number and "." not in name
+
+
+def _renamed(name: str, theirs: str, ours: str) -> str:
+    return ours + name.removeprefix(theirs) if name.startswith(theirs) else name
+
+
+def _matches(entries: Entries, expected: Mapping[str, Any]) -> int:
+    return sum(
+        isinstance(value, Tensor) and value.shape == entries[name].shape
+        for name, value in expected.items()
+        if isinstance(entries.get(name), Tensor)
+    )
+
+
+def _prefixes(entries: Entries, expected: Mapping[str, Any]) -> list[str]:
+    """What may stand before the names: what they share, and what stands before the network's own in the file."""
+    found = dict.fromkeys(_shared_prefixes(entries))
+    for wanted in list(expected)[:1] + list(expected)[-1:]:
+        found |= dict.fromkeys(name.removesuffix(wanted) for name in entries if name.endswith(f".{wanted}"))
+    return list(found)
+
+
+def leading_prefixes(entries: Entries) -> list[str]:
+    """The wrappers that most names could begin with, whether all share them or not, the shortest first."""
+    counted = Counter(
+        ".".join(parts[:depth]) + "."
+        for name, value in entries.items()
+        if not is_counter(name, value)
+        for parts in [name.split(".")]
+        for depth in range(1, min(len(parts), MAX_DEPTH))
+    )
+    return sorted((prefix for prefix, _ in counted.most_common(MAX_PREFIXES)), key=len)
+
+
+def _shared_prefixes(entries: Mapping[str, Any]) -> list[str]:
+    """``""``, ``model.``, ``model.net.``: as far as all names share them, counters aside."""
+    names = [name.split(".") for name, value in entries.items() if not is_counter(name, value)]
+    prefixes, depth = [""], 0
+    while names and all(len(name) > depth + 1 and name[depth] == names[0][depth] for name in names):
+        prefixes.append(f"{prefixes[-1]}{names[0][depth]}.")
+        depth += 1
+    return prefixes
+
+
+def _dictionaries(content: Any, key: str, depth: int) -> Iterator[Found]:
+    if not isinstance(content, Mapping) or not all(isinstance(name, str) for name in content):
+        return
+    if any(isinstance(value, Tensor) and not is_counter(name, value) for name, value in content.items()):
+        yield Found(key, {str(name): value for name, value in content.items()})
+    for name, value in content.items() if depth else ():
+        yield from _dictionaries(value, f"{key}.{name}" if key else name, depth - 1)
+
+
+def _what_it_is(content: Any) -> str:
+    if not isinstance(content, Mapping):
+        return f"it holds {'one tensor' if isinstance(content, Tensor) else f'a {type(content).__name__}'}"
+    listed = ", ".join(f"{key!r} ({type(value).__name__})" for key, value in list(content.items())[:SHOWN_KEYS])
+    more = f" and {len(content) - SHOWN_KEYS} more" if len(content) > SHOWN_KEYS else ""
+    return f"it holds {listed}{more}" if content else "it is empty"
+
+
+def _read(file: Path) -> Any:
+    said = f"checkpoint {str(file)!r}"
+    if file.is_dir():
+        raise InputError(f"{said} is a folder; name the file of a state dict")
+    if file.exists() and not file.is_file():
+        raise InputError(f"{said} is no regular file (a pipe or a device); name the file of a state dict")
+    try:
+        with file.open("rb") as opened:
+            start = opened.read(9)
+    except OSError as error:
+        raise InputError(f"{said} cannot be read: {error.strerror or error}") from None
+    if not start:
+        raise InputError(f"{said} is empty")
+    if start.lstrip()[:1] == b"{" and file.suffix != ".safetensors":
+        raise InputError(
+            f"{said} is JSON text, such as the index of a checkpoint in several files (shards), not the tensors: write "
+            "them into one file and name that"
+        )
+    is_safetensors = start[8:] == b"{" and 0 < int.from_bytes(start[:8], "little") <= SAFETENSORS_HEADER
+    return _guarded(file, said, load_file if is_safetensors or file.suffix == ".safetensors" else _unpickle)
+
+
+def _guarded(file: Path, said: str, read: Callable[[Path], Any]) -> Any:
+    try:
+        return read(file)
+    except SafetensorError as error:
+        raise InputError(f"{said} cannot be read: {str(error).splitlines()[0]}") from None
+    except OSError as error:
+        raise InputError(f"{said} cannot be read: {error.strerror or error}") from None
+    except Exception as error:  # bytes that are no checkpoint make the unpickler fail in any way
+        asked = re.search(r"GLOBAL ([\w.]+) was not an allowed global", str(error))
+        what = f" ({asked[1]})" if asked else ""
+        raise InputError(
+            f"{said} is damaged, or holds more than tensors, such as a whole pickled network{what}; "
+            "save it with torch.save(network.state_dict(), ...)"
+        ) from None
+
+
+def _unpickle(file: Path) -> Any:
+    """What ``torch.load`` makes of a file without running its code."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch wonders about pickles that we refuse
+        return torch.load(file, map_location="cpu", weights_only=True)

@@ -1,0 +1,41 @@
+"""Whether files that settings name have changed since they were read, by looking at the folder alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+Signature = tuple[tuple[str, int, int, int], ...]
+
+
+def signature_of(settings: Mapping[str, Any]) -> Signature:
+    """Name, size and times of every file that a text among ``settings`` names, or that lies under a folder it names."""
+    return tuple(sorted(entry for path in _paths(settings) for entry in _entries(path)))
+
+
+def _paths(value: Any) -> Iterator[Path]:
+    if isinstance(value, str) and value:
+        yield Path(os.path.expandvars(value))
+    elif isinstance(value, Mapping):
+        yield from _paths(list(value.values()))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _paths(item)
+
+
+def _entries(path: Path) -> Iterator[tuple[str, int, int, int]]:
+    try:
+        if path.is_dir():
+            for folder, _, files in os.walk(path):
+                yield from (_entry(os.path.join(folder, name)) for name in files)
+        elif path.exists():
+            yield _entry(str(path))
+    except (OSError, ValueError):  # a text that is no path, or a file that went meanwhile: whoever reads it will tell
+        return
+
+
+def _entry(file: str) -> tuple[str, int, int, int]:
+    found = os.stat(file)
+    return file, found.st_size, found.st_mtime_ns, found.st_ctime_ns

@@ -1,0 +1,56 @@
+"""What a baseline is made of, by content: two baselines of equal sources are one, whatever their files are called.
+
+The code of the user's own and the initial weights are compared to the bit where the same versions made both. Under
+another version of Python or torch the same code can have another form; :func:`differing` tells them apart.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
+
+import torch
+
+from raprune import __version__
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Fingerprints; an empty one is of what a name says already, such as a network of raprune's."""
+
+    network: str
+    """Of the user's own network as it is traced: operations, modules, settings, shapes."""
+    weights: str
+    """Of its weights before it is trained: as they are drawn, or as the checkpoint has them."""
+    code: str
+    """Of the user's own score, and of what the user's own data set does to training images."""
+    data: str
+    """Of the images and labels of train and val, and of the normalisation."""
+    test: str
+    """Of those of test, and of the classes' names."""
+    made_by: str
+    """The versions that the fingerprints of code and of drawn weights belong to."""
+
+    def as_json(self) -> dict[str, str]:
+        return asdict(self)
+
+
+PORTABLE = ("data", "test")
+"""Parts whose fingerprint is the same under all versions."""
+
+
+def made_here() -> str:
+    """The versions by which this process would trace, draw and compile."""
+    python = ".".join(map(str, sys.version_info[:2]))
+    return (
+        f"raprune {__version__}, torch {torch.__version__} ({torch.backends.cpu.get_cpu_capability()}), python {python}"
+    )
+
+
+def differing(found: Sources, now: Sources) -> tuple[Collection[str], Collection[str]]:
+    """The parts that differ: for certain, and those that perhaps have another form under other versions only."""
+    parts = [name for name in ("network", "weights", "code", *PORTABLE) if getattr(found, name) != getattr(now, name)]
+    same_versions = found.made_by == now.made_by
+    certain = [name for name in parts if same_versions or name in PORTABLE]
+    return certain, [name for name in parts if name not in certain]
