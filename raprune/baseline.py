@@ -124,7 +124,11 @@ def _train(network: nn.Module, splits: Splits, score: Score, spec: BaselineSpec)
     torch.set_num_threads(spec.threads)
     recipe = Recipe(spec.learning_rate, spec.momentum, spec.weight_decay, spec.batch_size, "one_cycle")
     num_steps = spec.epochs * steps_per_epoch(len(splits.train), spec.batch_size)
-    train(network, splits, score, recipe, num_steps, seed_for(spec.seed, "baseline"))
+    if not train(network, splits, score, recipe, num_steps, seed_for(spec.seed, "baseline")):
+        raise InputError(
+            "the baseline's training diverged: its loss or weights became NaN or infinite; give it a lower "
+            f"baseline.learning_rate (it is {spec.learning_rate:g}), and check the images' normalisation"
+        )
 
 
 @torch.inference_mode()

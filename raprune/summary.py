@@ -121,6 +121,8 @@ def results_table(tables: Tables) -> Table:
     if any(ended_by_budget(row) for row in tables.trials.to_dict("records")):
         caption.append("* a budget ended the trial: layers that were not decided are whole")
     caption += _gain_lines(tables.trials.to_dict("records"), bounds)
+    if number := int(tables.trials["num_diverged"].sum()):
+        caption.append(diverged_line(number))
     table = Table(
         box=None, header_style="bold", padding=(0, 1, 0, 0), pad_edge=False, caption="\n".join(caption) or None,
         caption_justify="left",
@@ -186,6 +188,15 @@ def _gain_lines(rows: Sequence[Mapping[Any, Any]], bounds: Mapping[Any, float | 
             f"fine-tuning alone, nothing pruned, gains up to {max(gains):.1f} points on validation images, more than "
             "the bound: the baseline was not trained to its end, and drops against it say little"
         )
+
+
+def diverged_line(number: int) -> str:
+    """What it means that so many fine-tunes diverged, and the way on."""
+    which = "a fine-tune" if number == 1 else f"{number} fine-tunes"
+    return (
+        f"{which} diverged (weights became NaN or infinite) and {'was' if number == 1 else 'were'} not kept: lower "
+        "finetune.learning_rate"
+    )
 
 
 def _trials(number: int) -> str:

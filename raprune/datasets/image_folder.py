@@ -16,7 +16,7 @@ from pydantic import Field
 
 from raprune.data import IMAGENET_MEAN, IMAGENET_STD, Split, Splits, shift_and_flip
 from raprune.errors import InputError
-from raprune.imagefiles import check_apart, content, deal, decode, expand, for_each, once_and_more, refuse
+from raprune.imagefiles import check_apart, content, deal, decode_rgb, expand, for_each, once_and_more, refuse
 from raprune.registry import DATASETS, Settings
 
 Labelled = tuple[Path, int]
@@ -141,7 +141,7 @@ def _decode(files: list[Labelled], settings: ImageFolderSettings) -> Split:
 
     def fill(index: int) -> None:
         file, _ = files[index]
-        image = decode(file, str(file)).convert("RGB")
+        image = decode_rgb(file, str(file))
         pixels[index] = np.asarray(_centre(image, settings.resize, settings.size)).transpose(2, 0, 1)
 
     for_each(len(files), fill)

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from raprune.data import IMAGENET_MEAN, IMAGENET_STD, Split, Splits, shift_and_flip
 from raprune.errors import InputError
-from raprune.imagefiles import check_apart, content, deal, decode, expand, for_each, once_and_more, refuse
+from raprune.imagefiles import check_apart, content, deal, decode_rgb, expand, for_each, once_and_more, refuse
 from raprune.registry import DATASETS, Settings
 
 
@@ -101,8 +101,7 @@ class _File:
             yield content(data.as_py() or b""), f"row {row} of {self.path}"
 
     def decode(self, row: int) -> np.ndarray:
-        image = decode(self.images[row].as_py() or b"", f"{self.path}: the image in row {row}")
-        return np.asarray(image.convert("RGB"))
+        return np.asarray(decode_rgb(self.images[row].as_py() or b"", f"{self.path}: the image in row {row}"))
 
     def split(self, rows: Sequence[int], shape: tuple[int, ...]) -> Split:
         h, w, c = shape

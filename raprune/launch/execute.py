@@ -17,6 +17,7 @@ from raprune.memo import Conditions, Memo, Memoised
 from raprune.registry import EVALUATORS, add_import_path
 from raprune.results import TrialStore, write_text
 from raprune.rows import describe_error, unfinished_row
+from raprune.snapshots import num_asked
 from raprune.study import TrialSpec
 from raprune.study.parts import EvaluatorsSpec
 from raprune.trial import TrialContext, run_trial
@@ -74,7 +75,7 @@ def execute(
     store = place.store(trial)
     if store.status() == "completed":
         return "completed"
-    asked = store.candidate_counts()[0]
+    asked = num_asked(store)
     if not store.num_committed() and budget.spent(trial.trial_id, asked):
         return "stopped"
     try:
@@ -87,7 +88,7 @@ def execute(
         write_text(store.folder / "error.txt", text)
         return "failed"
     finally:
-        budget.spent(trial.trial_id, store.candidate_counts()[0])  # as on disk: a layer that it failed in is lost
+        budget.spent(trial.trial_id, num_asked(store))  # as on disk: a layer that it failed in is lost
     return str(row["status"])
 
 
