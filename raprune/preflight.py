@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from raprune.baseline import check_sane
+from raprune.baseline import check_sane, spread
 from raprune.data import Splits
 from raprune.engine.split import channels_last
 from raprune.errors import InputError, MissingDataError, Problem, StudyError
@@ -222,7 +222,7 @@ def _baseline_problems(plan: StudyPlan, trial: TrialSpec, facts: dict[str, Facts
     try:
         load_checkpoint(network, file)
         network = trace_model(network, trial.model, splits.input_shape).network
-        some = splits.val.take(torch.arange(min(SANITY_IMAGES, len(splits.val))))
+        some = splits.val.take(spread(len(splits.val), SANITY_IMAGES))
         value = check_sane(channels_last(network).eval(), splits, some, score, trial.scoring.batch_size)
     except InputError as error:
         return [plan.problem(trial, "baseline.checkpoint", str(error))]

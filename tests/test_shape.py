@@ -16,8 +16,8 @@ MAX_LINES = 300
 LAYERS = {
     0: ["errors", "seeds", "registry", "study", "results", "shipped"],
     1: [
-        "data", "scoring", "deciding", "rewarding", "ordering", "evaluating", "masks", "search", "graph", "surgery",
-        "proof", "measure", "train", "weights", "pretrained", "state", "workload", "engine", "baseline",
+        "data", "scoring", "chance", "deciding", "rewarding", "ordering", "evaluating", "masks", "search", "graph",
+        "surgery", "proof", "measure", "train", "weights", "pretrained", "state", "workload", "engine", "baseline",
         "dense", "pictures", "imagefiles", "rounding", "memo", "lowrank", "budget",
         "given",
     ],
