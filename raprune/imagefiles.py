@@ -80,6 +80,17 @@ def decode_rgb(source: Path | bytes, name: str) -> Image.Image:
     return _rgb(decode(source, name), name)
 
 
+def upright_size(file: Path) -> tuple[int, int]:
+    """Width and height that :func:`decode_rgb` gives; nothing is decoded."""
+    try:
+        with Image.open(file) as image:
+            width, height = image.size
+            turned = image.format != "TIFF" and image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError(f"{file} cannot be decoded: {error}") from None
+    return (height, width) if turned else (width, height)
+
+
 def _rgb(image: Image.Image, name: str) -> Image.Image:
     image = ImageOps.exif_transpose(_eight_bit(image, name))
     try:

@@ -18,7 +18,7 @@ LAYERS = {
     1: [
         "data", "scoring", "chance", "deciding", "rewarding", "ordering", "evaluating", "masks", "search", "graph",
         "surgery", "proof", "measure", "train", "weights", "pretrained", "state", "workload", "engine", "baseline",
-        "dense", "pictures", "imagefiles", "rounding", "memo", "lowrank", "budget",
+        "dense", "pictures", "imagefiles", "normalisation", "rounding", "memo", "lowrank", "budget",
         "given",
     ],
     2: ["models", "datasets", "scores", "methods", "orders", "rewards", "evaluators"],
