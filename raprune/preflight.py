@@ -19,6 +19,7 @@ from raprune.factorising import low_rank_problems
 from raprune.graph import Graph, Traced
 from raprune.lowrank import Ranks, Reasons, full_ranks, reasons_of
 from raprune.measure import count_macs, count_params
+from raprune.normalisation import Statistics
 from raprune.proof import prove
 from raprune.registry import DATASETS, METHODS, SCORES, is_given
 from raprune.scoring import Score
@@ -53,6 +54,10 @@ class Facts:
     quantum: float
     """The smallest step of the score on the validation images, points."""
     score_unit: str
+    input_shape: tuple[int, int, int]
+    """(C, H, W) of the images as the network reads them."""
+    statistics: Statistics | None
+    """Mean and standard deviation of each channel, of pixels scaled to [0, 1]; ``None`` for floats."""
 
 
 def layer_names(trial: TrialSpec) -> list[str]:
@@ -189,6 +194,8 @@ def _facts(model: str, dataset: str, score: str, residual: str) -> Facts:
         standard_error=chosen.standard_error(90.0, len(splits.val)),
         quantum=chosen.quantum(chosen.whole(splits.val.labels_B)),
         score_unit=chosen.unit,
+        input_shape=splits.input_shape,
+        statistics=None if splits.normalised else (splits.mean, splits.std),
     )
 
 
