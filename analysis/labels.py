@@ -16,7 +16,12 @@ ALONE = "each layer alone"
 _PLUGINS = ("model", "dataset", "reward")
 _PLAIN = ("residual", "fidelity", "score_name")
 _SETTINGS = ("baseline_settings", "finetune_settings", "scoring_settings")
-_NOT_SHOWN = {"baseline_settings": ("seed",), "finetune_settings": ("before_reward",), "method_settings": ("draw",)}
+_NOT_SHOWN = {
+    "baseline_settings": ("seed",),
+    "dataset_settings": ("split_seed",),
+    "finetune_settings": ("before_reward",),
+    "method_settings": ("draw",),
+}
 """Seeds and random draws are averaged over; the fine-tune before a reward is the fidelity."""
 
 
@@ -57,6 +62,31 @@ def describe(trials: pd.DataFrame) -> pd.DataFrame:
         score_name=[text(name) or "score" for name in trials["score_name"]],
         unit=["points" if unit == "percent" else unit for unit in units],
     )
+
+
+def rehearsed_study(manifest: Mapping[str, Any]) -> str | None:
+    """The study of which this is the rehearsal; ``None`` of a study."""
+    name, suffix = str(manifest["study"]), "-rehearsal"
+    found = manifest.get("rehearses") or (name.removesuffix(suffix) if name.endswith(suffix) else None)
+    return None if found is None else str(found)
+
+
+def seeds_line(trials: pd.DataFrame) -> str:
+    """What the repetitions with other seeds vary, and what they leave alone; nothing where there are none."""
+    dealt = [json.loads(text(value) or "{}").get("split_seed") for value in trials["dataset_settings"]]
+    seeds = trials[["seed", "baseline_seed", "data_seed"]].assign(split_seed=dealt)
+    names = {
+        "seed": "the method's draws",
+        "baseline_seed": "the baseline's training",
+        "split_seed": "the split into training and validation images",
+        "data_seed": "the batches of fine-tunes",
+    }
+    varied = [name for column, name in names.items() if seeds[column].nunique() > 1]
+    same = [name for name in names.values() if name not in varied]
+    if not varied:
+        return ""
+    less = f"; {', '.join(same)} stay the same, so their part is not in the whiskers" if same else ""
+    return f"Means and whiskers are over seeds of {', '.join(varied)}{less}."
 
 
 def in_order(values: Iterable[str]) -> list[str]:

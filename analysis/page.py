@@ -12,7 +12,7 @@ import pandas as pd
 
 from raprune.results import Tables
 
-from .labels import describe, in_order, text
+from .labels import describe, in_order, rehearsed_study, seeds_line, text
 from .trials_table import has_numbers, over_bound, trial_name, trials_table
 
 STYLE = """
@@ -53,7 +53,8 @@ class Drawn:
 def render_page(tables: Tables, figures: Sequence[Drawn]) -> str:
     """The page as HTML."""
     manifest = tables.manifest
-    name = escape(manifest["study"])
+    rehearsed = rehearsed_study(manifest)
+    name = escape(f"Rehearsal of {rehearsed}" if rehearsed else manifest["study"])
     shown = "\n".join(_figure(f) for f in figures if f.width)
     empty = [f.title for f in figures if not f.width]
     nothing = f"<p class='soft'>No data for: {escape('; '.join(empty))}.</p>" if empty else ""
@@ -61,7 +62,9 @@ def render_page(tables: Tables, figures: Sequence[Drawn]) -> str:
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{name}: raprune report</title><style>{STYLE}</style></head><body>
 <h1>{name}</h1>
+{_rehearsal(tables, rehearsed)}
 <p>{escape(manifest.get("description") or "")}</p>
+<p class="soft">{escape(seeds_line(tables.trials))}</p>
 <div class="cards">{_cards(tables)}</div>
 {_failures(tables)}
 {shown}
@@ -74,6 +77,16 @@ Rows: <code>trials/*/trial.parquet</code>, those of the study as it now stands.<
 <p class="soft">{_provenance(tables)}</p>
 </body></html>
 """
+
+
+def _rehearsal(tables: Tables, rehearsed: str | None) -> str:
+    """What the numbers of a rehearsal are, so that nobody takes them for the study's."""
+    if rehearsed is None:
+        return ""
+    pairs = in_order(f"{text(of['model'])} on {text(of['dataset'])}" for of in tables.trials.to_dict("records"))
+    what = f" ({', '.join(pairs)})" if pairs else ""
+    said = f"The settings of the study's rehearsal block{what}. No number here is a result of {rehearsed}."
+    return f"<p><b>{escape(said)}</b></p>"
 
 
 def _figure(figure: Drawn) -> str:

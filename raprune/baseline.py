@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor, fx, nn
 
+from raprune.chance import Answers
 from raprune.data import Split, Splits, normalise
 from raprune.engine.arithmetic import exact_arithmetic
 from raprune.engine.split import channels_last
@@ -42,8 +42,10 @@ from raprune.workload import (
     trace_model,
 )
 
-CHANCE_ERRORS = 4
-"""A baseline must be above chance by this many standard errors."""
+FEW_IMAGES, MORE_IMAGES = 100, 500
+"""Fewer validation images than this are too few to tell a network from chance; then so many training images must."""
+MAX_PAIRS = 10
+"""Classes that a message names."""
 
 
 def prepare_baseline(trial: TrialSpec, folder: Path, device: str = "cpu") -> Baseline:
@@ -205,7 +207,11 @@ def _train(network: nn.Module, splits: Splits, score: Score, spec: BaselineSpec)
     torch.set_num_threads(spec.threads)
     recipe = Recipe(spec.learning_rate, spec.momentum, spec.weight_decay, spec.batch_size, "one_cycle")
     num_steps = spec.epochs * steps_per_epoch(len(splits.train), spec.batch_size)
-    train(network, splits, score, recipe, num_steps, seed_for(spec.seed, "baseline"))
+    if not train(network, splits, score, recipe, num_steps, seed_for(spec.seed, "baseline")):
+        raise InputError(
+            "the baseline's training diverged: its loss or weights became NaN or infinite; give it a lower "
+            f"baseline.learning_rate (it is {spec.learning_rate:g}), and check the images' normalisation"
+        )
 
 
 @torch.inference_mode()
@@ -233,35 +239,54 @@ def _same(logits: Tensor) -> Tensor:
 
 
 def check_sane(network: nn.Module, splits: Splits, split: Split, score: Score, batch_size: int) -> float:
-    """The score on ``split``; raises :class:`InputError` at chance level or where the classes look permuted."""
-    confusion_KK = torch.zeros(splits.num_classes, splits.num_classes, dtype=torch.int64)
-    is_classifier = split.labels_B.dim() == 1
+    """The score on ``split``; raises :class:`InputError` at chance level or where the classes look permuted.
+
+    Answers that do not depend on the label are chance (:mod:`raprune.chance`): those of a network that always gives the
+    most frequent class, too. Few images, or images of one class, do not tell: there training images are looked at
+    instead. An image-to-image network must beat the mean grey of all targets, unless they are all one grey.
+    """
+    answers = Answers(splits.num_classes)
+    classifies = split.labels_B.dim() < 4
 
     def batches() -> Iterator[tuple[Tensor, Tensor]]:
         for logits, labels in _logits(network, splits, split, batch_size):
-            if is_classifier:
-                pairs = labels * splits.num_classes + logits.argmax(1)
-                confusion_KK.add_(pairs.bincount(minlength=splits.num_classes**2).view_as(confusion_KK))
+            if classifies:
+                answers.add(logits, labels)
             yield logits, labels
 
     value = _value(batches(), score, split)
-    if is_classifier:
-        _check_permutation(confusion_KK.numpy(), value)
+    if split.labels_B.dim() == 1:
+        _check_permutation(answers, value)
     chance = score.chance(split.labels_B, splits.num_classes)
-    if value <= chance + CHANCE_ERRORS * (score.standard_error(chance, len(split)) or 0.0):
+    if classifies:
+        learned = answers.tell()
+        if not learned and (len(split) < FEW_IMAGES or answers.num_label_classes < 2):
+            more, some = Answers(splits.num_classes), splits.train.take(spread(len(splits.train), MORE_IMAGES))
+            for logits, labels in _logits(network, splits, some, batch_size):
+                more.add(logits, labels)
+            learned = more.tell()
+    else:
+        learned = value > chance or bool(split.labels_B.min() == split.labels_B.max())
+    if not learned:
         sign = "%" if score.unit == "percent" else f" {score.unit}"
         raise InputError(
             f"the baseline scores {value:.1f}{sign} on {len(split)} validation images, no better than chance "
-            f"({chance:.1f}{sign}): train it longer, or check its checkpoint, normalisation and labels"
+            f"(one answer for all images scores {chance:.1f}{sign}): train it longer, or check its checkpoint, "
+            "normalisation and labels"
         )
     return value
 
 
-def _check_permutation(confusion: np.ndarray, value: float) -> None:
-    rows, columns = linear_sum_assignment(-confusion)
-    best = 100.0 * confusion[rows, columns].sum() / confusion.sum()
-    if best > 60.0 and best > 2 * value:
-        swapped = ", ".join(f"{r}->{c}" for r, c in zip(rows, columns, strict=True) if r != c)
+def spread(number: int, most: int) -> Tensor:
+    """Indices of at most ``most`` of so many images, evenly spread: images may lie class by class."""
+    return torch.arange(min(number, most)) * number // min(number, most)
+
+
+def _check_permutation(answers: Answers, value: float) -> None:
+    pairs, best = answers.permutation()
+    if pairs and best > 60.0 and best > 2 * value:
+        swapped = ", ".join(f"{label}->{answer}" for label, answer in pairs[:MAX_PAIRS])
+        more = f" and {len(pairs) - MAX_PAIRS} more" if len(pairs) > MAX_PAIRS else ""
         raise InputError(
-            f"the baseline's classes look permuted: {value:.1f}% as they are, {best:.1f}% with labels {swapped}"
+            f"the baseline's classes look permuted: {value:.1f}% as they are, {best:.1f}% with labels {swapped}{more}"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from raprune.budget import Purse, Unlimited
 from raprune.deciding import Evaluation
+from raprune.errors import RapruneError
 from raprune.evaluating import EvaluatedMask, Evaluator
 from raprune.masks import check_keep_mask, pack, pruning_ratio, unpack
 from raprune.rewarding import Reward
@@ -39,10 +41,16 @@ class Scale:
         """Whether a score is within the drop bound."""
         return score is not None and self.baseline_score - score <= self.drop_bound + TOLERANCE
 
+    def keeps(self, before: float, after: float) -> bool:
+        """Whether a fine-tune is kept: within the bound, or no worse than the score ``before`` it."""
+        return self.feasible(after) or after >= before
+
     def evaluation(self, score: float | None, mask: Tensor) -> Evaluation:
         """What a mask with this score is worth."""
         drop = None if score is None else self.baseline_score - score
         reward = self.reward.reward(drop, self.drop_bound, mask.numel(), int(mask.sum()))
+        if not math.isfinite(reward):
+            raise RapruneError(f"the reward {type(self.reward).__name__} gives {reward} for a score drop of {drop}")
         return Evaluation(reward, score, drop, self.feasible(score))
 
 

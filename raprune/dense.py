@@ -52,9 +52,13 @@ class DenseScore:
 
 
 def predicted(logits_BKHW: Tensor, labels_BHW: Tensor) -> Tensor:
-    """(B, H, W) int64: the most likely class of each labelled pixel, ``VOID`` elsewhere."""
+    """(B, H, W) int64: the most likely class of each labelled pixel, ``VOID`` elsewhere and where NaN looks right."""
     check_sizes(logits_BKHW, labels_BHW)
-    return logits_BKHW.argmax(1).where(labels_BHW != VOID, VOID)
+    labelled_BHW = labels_BHW != VOID
+    at_label_BHW = logits_BKHW.gather(1, labels_BHW.long().where(labelled_BHW, 0)[:, None])[:, 0]
+    predictions_BHW = logits_BKHW.argmax(1)  # takes NaN for the largest
+    is_wrong_BHW = at_label_BHW.isnan() & (predictions_BHW == labels_BHW)
+    return predictions_BHW.where(labelled_BHW & ~is_wrong_BHW, VOID)
 
 
 def right_by_class(predictions_BHW: Tensor, labels_BHW: Tensor) -> Tensor:

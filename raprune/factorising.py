@@ -8,13 +8,14 @@ Where no rule names a layer's rank it is bisected to the smallest within the bou
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from torch import fx
+from torch import Tensor, fx
 
 from raprune.candidates import Scale
+from raprune.commit import diverged
 from raprune.errors import InputError
 from raprune.evaluating import Evaluator
 from raprune.lowrank import Factor, LayerCosts, Ranks, Reasons, Surveyed, choose, energy_kept, rank_for_energy, survey
@@ -62,6 +63,10 @@ class LowRankStep:
     tell: Callable[[dict[str, Any]], None]
     is_over: Callable[[], bool]
     """Whether the study's budget is spent."""
+    weights: Mapping[str, Tensor] = field(default_factory=dict)
+    """The baseline's."""
+    num_diverged: int = 0
+    """Fine-tunes of this run that left weights which are NaN or infinite; none of them was kept."""
 
     def run(self, state: State, val_score: float) -> tuple[State, float, bool]:
         """The state and its score afterwards, and whether the step came to its end.
@@ -79,7 +84,7 @@ class LowRankStep:
         return state, val_score, True
 
     def _layer(self, step: int, layer: Surveyed, state: State, val_score: float) -> tuple[State, float]:
-        start = time.perf_counter()
+        start, num_diverged = time.perf_counter(), self.num_diverged
         row = _row(step, layer, val_score)
         try:
             factor, energies, found = self._factorise(layer, state)
@@ -90,6 +95,7 @@ class LowRankStep:
             assert layer.costs is not None
             row |= _applied(layer.costs, factor.rank, energy_kept(energies, factor.rank), found)
             self.snapshots.save(self.first_step + step, found.state, {})
+        row["num_diverged"] = self.num_diverged - num_diverged
         self.store.write_low_rank(step, row | {"wall_time_s": time.perf_counter() - start})
         if row["applied"]:
             self.snapshots.forget_before(self.first_step + step)
@@ -176,9 +182,11 @@ class LowRankStep:
         """After the study's fine-tune where it is asked for and within the bound; raises :class:`Stays` over it."""
         if self.spec.finetune:
             tuned = self.evaluator.finetune(found.state, "commit", found.state.version)
-            if tuned.version != found.state.version:
+            if diverged(tuned, self.weights):
+                self.num_diverged += 1
+            elif tuned.version != found.state.version:
                 score = self.evaluator.measure(tuned, "val")
-                if self._within(score):
+                if self.scale.keeps(found.val_score, score) and self._within(score):
                     return replace(found, state=tuned, val_score=score)
         if not self._within(found.val_score):
             rank = found.state.factors[costs.layer].rank
@@ -262,6 +270,7 @@ def _row(step: int, layer: Surveyed, val_score: float) -> dict[str, Any]:
         "factorised_val_score": None,
         "val_score_after": None,
         "num_scored": 0,
+        "num_diverged": 0,
         "applied": False,
         "reason": None,
     }

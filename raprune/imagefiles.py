@@ -18,7 +18,7 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from raprune.data import IMAGENET_MEAN, VOID, Split
 from raprune.errors import InputError, MissingDataError
@@ -64,11 +64,61 @@ def decode(source: Path | bytes, name: str) -> Image.Image:
         raise InputError(f"{name} cannot be decoded: {error}") from None
 
 
+WIDE_GREY = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+"""Pillow's modes of 16-bit grey images; ``I`` has more in other formats than these."""
+SIXTEEN_BITS = ("PNG", "PPM", "JPEG2000")
+ORIENTATION = 0x0112
+"""The EXIF tag that says how an image is to be turned; 1 is not at all."""
+
+
+def decode_rgb(source: Path | bytes, name: str) -> Image.Image:
+    """A decoded image in RGB, 8 bits a channel, as a viewer shows it; :class:`InputError` calls it ``name``.
+
+    16-bit grey is scaled by its full range, transparent pixels lie on white, and the turn that EXIF asks for is made.
+    Images of floats and of 32-bit integers are refused: nothing says what is white in them.
+    """
+    return _rgb(decode(source, name), name)
+
+
+def upright_size(file: Path) -> tuple[int, int]:
+    """Width and height that :func:`decode_rgb` gives; nothing is decoded."""
+    try:
+        with Image.open(file) as image:
+            width, height = image.size
+            turned = image.format != "TIFF" and image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError(f"{file} cannot be decoded: {error}") from None
+    return (height, width) if turned else (width, height)
+
+
+def _rgb(image: Image.Image, name: str) -> Image.Image:
+    image = ImageOps.exif_transpose(_eight_bit(image, name))
+    try:
+        if image.mode in ("LA", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+            white = Image.new("RGBA", image.size, "white")
+            return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+        return image.convert("RGB")
+    except ValueError as error:
+        raise InputError(f"{name} has pixels of mode {image.mode}, which cannot be converted to RGB: {error}") from None
+
+
+def _eight_bit(image: Image.Image, name: str) -> Image.Image:
+    """Grey images of 16 bits in 8; the metadata stay."""
+    if image.mode not in (*WIDE_GREY, "F"):
+        return image
+    if image.mode == "F" or (image.mode == "I" and image.format not in SIXTEEN_BITS):
+        raise InputError(f"{name} has pixels of mode {image.mode}, of no known range: convert it to 8 or 16 bits")
+    grey = Image.fromarray(((np.asarray(image).astype(np.int64) * 255 + 32767) // 65535).astype(np.uint8))
+    grey.info = {key: value for key, value in image.info.items() if key != "transparency"}
+    return grey
+
+
 def decode_annotation(file: Path, num_classes: int, void: int) -> Image.Image:
     """The classes of an image's pixels (palette indices or grey levels), ``void`` as ``VOID``, in mode L."""
     image = decode(file, str(file))
     if image.mode not in ("P", "L"):
         raise InputError(f"{file}: an annotation must have palette or 8-bit grey pixels; got mode {image.mode}")
+    _check_upright(image, file)
     labels_HW = np.asarray(image)
     outside = np.argwhere((labels_HW >= num_classes) & (labels_HW != void))
     if len(outside):
@@ -104,12 +154,20 @@ def decode_pairs(pairs: Sequence[Pair], size: tuple[int, int], num_classes: int,
 
 def decode_pair(pair: Pair, num_classes: int, void: int) -> tuple[Image.Image, Image.Image]:
     """An image in RGB and its annotation, of one size."""
-    image = decode(pair[0], str(pair[0])).convert("RGB")
+    decoded = decode(pair[0], str(pair[0]))
+    _check_upright(decoded, pair[0])
+    image = _rgb(decoded, str(pair[0]))
     annotation = decode_annotation(pair[1], num_classes, void)
     if annotation.size != image.size:
         ours, theirs = (f"{one.width}x{one.height}" for one in (annotation, image))
         raise InputError(f"{pair[1]} has {ours} pixels, its image {pair[0].name} {theirs}")
     return image, annotation
+
+
+def _check_upright(image: Image.Image, file: Path) -> None:
+    """Refuse a turn that EXIF asks for: an image and its annotation would not lie on each other any more."""
+    if (turn := image.getexif().get(ORIENTATION, 1)) != 1:
+        raise InputError(f"{file} has the EXIF orientation {turn}: turn the pixels of the image and of its annotation")
 
 
 def for_each(number: int, fill: Callable[[int], None]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from raprune.baseline import check_sane
+from raprune.baseline import check_sane, spread
 from raprune.data import Splits
 from raprune.engine.split import channels_last
 from raprune.errors import InputError, MissingDataError, Problem, StudyError
@@ -19,6 +19,7 @@ from raprune.factorising import low_rank_problems
 from raprune.graph import Graph, Traced
 from raprune.lowrank import Ranks, Reasons, full_ranks, reasons_of
 from raprune.measure import count_macs, count_params
+from raprune.normalisation import Statistics
 from raprune.proof import prove
 from raprune.registry import DATASETS, METHODS, SCORES, is_given, is_imported
 from raprune.scoring import Score
@@ -53,6 +54,10 @@ class Facts:
     quantum: float
     """The smallest step of the score on the validation images, points."""
     score_unit: str
+    input_shape: tuple[int, int, int]
+    """(C, H, W) of the images as the network reads them."""
+    statistics: Statistics | None
+    """Mean and standard deviation of each channel, of pixels scaled to [0, 1]; ``None`` for floats."""
     left_out: tuple[str, ...] = ()
     """What of the checkpoint is not loaded."""
 
@@ -208,6 +213,8 @@ def _facts(model: str, dataset: str, score: str, residual: str, read: tuple[int,
         standard_error=chosen.standard_error(90.0, len(splits.val)),
         quantum=chosen.quantum(chosen.whole(splits.val.labels_B)),
         score_unit=chosen.unit,
+        input_shape=splits.input_shape,
+        statistics=None if splits.normalised else (splits.mean, splits.std),
     )
 
 
@@ -241,7 +248,7 @@ def _baseline_problems(plan: StudyPlan, trial: TrialSpec, facts: dict[str, Facts
     try:
         left_out = load_checkpoint(network, file)
         network = trace_model(network, trial.model, splits.input_shape).network
-        some = splits.val.take(torch.arange(min(SANITY_IMAGES, len(splits.val))))
+        some = splits.val.take(spread(len(splits.val), SANITY_IMAGES))
         value = check_sane(channels_last(network).eval(), splits, some, score, trial.scoring.batch_size)
     except InputError as error:
         return [plan.problem(trial, "baseline.checkpoint", str(error))]

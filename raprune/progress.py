@@ -93,6 +93,9 @@ class StudyProgress:
             self._line(Text(f"{self.clock()}  first reward {progress['reward']:+.3f} ({trial.label}, {trial.layer})"))
         if self._live is None and "low_rank" in progress:
             self._line(Text(f"{self.clock()}  {trial.label}: {_factorised(progress['low_rank'])}"))
+        if progress.get("num_diverged"):
+            note = f"{self.clock()}  {trial.label}: {trial.layer}: its fine-tune diverged (NaN or infinite weights) "
+            self._line(Text(f"{note}and is not kept; a lower finetune.learning_rate helps", style="yellow"))
         if "pruning_ratio" in progress:
             trial.pruning_ratio = progress["pruning_ratio"]
             trial.layer_candidates = 0

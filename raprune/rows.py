@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from raprune.trial import TrialContext
 
 
+WITHIN_BOUND, AS_MATCHED = "within bound", "as matched"
+"""Which masks a trial commits: those whose score is within the bound, or its partner's num_kept whatever the score."""
+
+
 @dataclass(frozen=True)
 class Size:
     """What a network weighs."""
@@ -94,11 +98,13 @@ def layer_row(
         "num_decided": committed.num_decided,
         "pruning_ratio": pruning_ratio(mask),
         "keep_mask": [bool(m) for m in mask],
+        "cut_val_score": committed.cut_val_score,
         "pruned_val_score": committed.pruned_val_score,
         "finetuned_val_score": committed.finetuned_val_score,
         "params": size.params,
         "macs": size.macs,
         "num_updates": num_updates,
+        "num_diverged": committed.num_diverged,
         "cut_short": cut_short,
         "wall_time_s": wall_time_s,
     }
@@ -114,10 +120,12 @@ def trial_row(
     *,
     val_score: float,
     test_score: float | None,
-    baseline_finetuned_val_score: float,
+    baseline_finetuned_val_score: float | None,
     wall_time_s: float,
     status: str = "completed",
     val_score_before_low_rank: float | None = None,
+    num_order_candidates: int | None = None,
+    num_diverged: int = 0,
 ) -> dict[str, Any]:
     """The row of a trial that came to its end, or that a budget ``stopped`` before."""
     baseline = context.baseline
@@ -156,6 +164,8 @@ def trial_row(
         "val_score_before_low_rank": val_score_before_low_rank,
         "num_candidates": num_candidates,
         "num_scored": num_scored,
+        "num_order_candidates": num_order_candidates,
+        "num_diverged": num_diverged,
         "baseline_latency_s": sizes.latency_s(State.baseline(baseline.key)),
         "latency_s": sizes.latency_s(state),
         "wall_time_s": wall_time_s,
@@ -198,6 +208,7 @@ def _blank(trial: TrialSpec, preset: str) -> dict[str, Any]:
         "preset": preset,
         "fidelity": trial.fidelity_name,
         "score_floor": trial.score_floor,
+        "acceptance": WITHIN_BOUND if trial.matched_trial_id is None else AS_MATCHED,
         "matched_trial_id": trial.matched_trial_id,
         "baseline_settings": _baseline_settings(trial),
         "finetune_settings": trial.finetune.model_dump_json(),

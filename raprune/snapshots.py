@@ -12,7 +12,7 @@ from torch import Tensor
 
 from raprune.errors import InputError, ResultsError
 from raprune.lowrank.factor import Factor
-from raprune.results import write_json
+from raprune.results import TrialStore, write_json
 from raprune.state import State, to_arrays, to_tensors
 from raprune.weights import load_safetensors, save_safetensors
 
@@ -26,11 +26,22 @@ class Snapshots:
 
     def order(self) -> list[str] | None:
         """The order of deciding found earlier, if any."""
-        file = self.folder / "order.json"
-        return [str(layer) for layer in self._read(file)] if file.is_file() else None
+        found = self._order()
+        return None if found is None or found["order"] is None else list(found["order"])
 
-    def save_order(self, order: list[str]) -> None:
-        write_json(self.folder / "order.json", order)
+    def num_order_candidates(self) -> int | None:
+        """Masks that were scored to find it so far; ``None`` where none were, or an earlier version found it."""
+        found = self._order()
+        return None if found is None else found["num_candidates"]
+
+    def save_order(self, order: list[str] | None, num_candidates: int) -> None:
+        """Keep the order, or, where a budget ended the search for it, how many masks that has asked for."""
+        write_json(self.folder / "order.json", {"order": order, "num_candidates": num_candidates})
+
+    def _order(self) -> dict[str, Any] | None:
+        file = self.folder / "order.json"
+        found = self._read(file) if file.is_file() else None
+        return {"order": found, "num_candidates": None} if isinstance(found, list) else found
 
     def save(self, step: int, state: State, agent_state: Mapping[str, Tensor]) -> None:
         """Keep the state after the ``step``-th layer and the agent that decided it."""
@@ -80,12 +91,21 @@ class Snapshots:
                 (self.folder / name).unlink(missing_ok=True)
 
     @staticmethod
-    def shared_score(folder: str, name: str, compute: Callable[[], float]) -> float:
-        """A score that all trials of a baseline share, computed by whoever needs it first, or finds it damaged."""
+    def shared_score(folder: str, name: str, compute: Callable[[], float | None]) -> float | None:
+        """A score that all trials of a baseline share, computed by whoever needs it first, or finds it damaged.
+
+        ``None`` for none.
+        """
         file = Path(folder) / f"{name}.json"
         try:
-            return float(json.loads(file.read_text(encoding="utf-8"))["val_score"])
+            found = json.loads(file.read_text(encoding="utf-8"))["val_score"]
+            return None if found is None else float(found)
         except (OSError, ValueError, TypeError, KeyError):
             score = compute()
             write_json(file, {"val_score": score})
             return score
+
+
+def num_asked(store: TrialStore) -> int:
+    """Masks that a trial has asked to have scored, as on disk: its decided layers' candidates and its order's."""
+    return store.candidate_counts()[0] + (Snapshots(store.folder / "state", "").num_order_candidates() or 0)

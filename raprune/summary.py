@@ -13,8 +13,10 @@ from rich.table import Table
 
 from raprune.factorising import low_rank_line
 from raprune.graph import GIVES_OUTPUT, Graph
+from raprune.normalisation import STATISTICS
 from raprune.preflight import Facts, expected_candidates, facts_key, num_layers
 from raprune.progress import StudyProgress, TrialProgress
+from raprune.registry import is_given, is_imported
 from raprune.results import Tables, read_study
 from raprune.study import StudyPlan, TrialSpec
 
@@ -48,11 +50,13 @@ def facts_lines(plan: StudyPlan, facts: Mapping[str, Facts]) -> list[str]:
             *_whole_lines(fact.graph, all_convs),
             *_decided_lines([trial for trial in plan.trials if facts[facts_key(trial)] is fact]),
             f"{fact.num_train} training images, {fact.num_val} for validation, {test}",
+            _images_line(fact),
         ]
         if fact.checkpoint_score is not None:
             value = with_unit(fact.checkpoint_score, fact.score_unit)
             lines.append(f"the checkpoint scores {value} on validation images")
         lines += left_out_lines(fact)
+    lines += [*_baseline_lines(plan.trials), *_seed_lines(plan.trials)]
     for trial in sorted(plan.trials, key=lambda t: (t.drop_bound or 0, t.score_floor or 0)):
         lines.append(_bound_line(trial, facts[facts_key(trial)]))
     for trial in plan.trials:
@@ -72,6 +76,57 @@ def _whole_lines(graph: Graph, all_convs: int) -> Iterator[str]:
 def left_out_lines(fact: Facts) -> list[str]:
     """What a checkpoint holds that is not loaded."""
     return [f"not loaded from the checkpoint, for the network has no place for it: {what}" for what in fact.left_out]
+
+
+def _images_line(fact: Facts) -> str:
+    """How large images are, and what becomes of their pixels."""
+    channels, height, width = fact.input_shape
+    said = f"images of {width}x{height} pixels (width x height), {channels} channel{'' if channels == 1 else 's'}"
+    if fact.statistics is None:
+        return f"{said}, floats that are taken as they are"
+    name = next((f" ({name})" for name, known in STATISTICS.items() if known == fact.statistics), "")
+    mean, std = ("(" + ", ".join(f"{value:.4g}" for value in of) + ")" for of in fact.statistics)
+    return f"{said}, normalised{name}: scaled to [0, 1], mean {mean}, std {std}"
+
+
+def _baseline_lines(trials: Sequence[TrialSpec]) -> Iterator[str]:
+    """Where baselines come from; of those that differ in seeds alone one line."""
+    pairs = {(trial.model.name, trial.dataset.name) for trial in trials}
+    origins: dict[tuple[str, str], set[str]] = {}
+    for trial in trials:
+        of = f"baseline of {trial.model.name} on {trial.dataset.name}" if len(pairs) > 1 else "baseline"
+        origins.setdefault((of, _baseline_origin(trial)), set()).add(trial.baseline_key)
+    for (of, origin), keys in origins.items():
+        yield f"{of}: {origin}" + (
+            f" ({len(keys)} of them, which differ in seeds or settings)" if len(keys) > 1 else ""
+        )
+
+
+def _seed_lines(trials: Sequence[TrialSpec]) -> Iterator[str]:
+    """What trials of several seeds differ in, and what is the same for all of them."""
+    if len({trial.seed for trial in trials}) < 2:
+        return
+    values: dict[str, set[Any]] = {
+        "the method's draws": {trial.seed for trial in trials},
+        "the baseline's training": {trial.baseline.seed for trial in trials},
+        "the split of the data": {trial.dataset.settings.get("split_seed") for trial in trials},
+        "the batches of fine-tunes": {trial.data_seed for trial in trials},
+    }
+    varied = [name for name, of in values.items() if len(of) > 1]
+    same = [name for name in values if name not in varied]
+    yield f"seeds vary {', '.join(varied)}" + (f"; {', '.join(same)} stay the same" if same else "")
+
+
+def _baseline_origin(trial: TrialSpec) -> str:
+    spec, pretrained = trial.baseline, trial.model.settings.get("pretrained", "none")
+    if spec.checkpoint is not None:
+        return f"the checkpoint {spec.checkpoint}, not trained any further"
+    if is_given(trial.model.name):
+        return "the network as it was given, not trained any further"
+    begin = "random weights" if pretrained in ("none", None, False) else f"pretrained weights ({pretrained})"
+    if is_imported(trial.model.name):
+        begin = f"the weights that {trial.model.name} gives"
+    return f"trained here, {spec.epochs} epoch{'' if spec.epochs == 1 else 's'}, from {begin}"
 
 
 def _decided_lines(trials: Sequence[TrialSpec]) -> Iterator[str]:
@@ -139,6 +194,8 @@ def results_table(tables: Tables) -> Table:
     if any(ended_by_budget(row) for row in tables.trials.to_dict("records")):
         caption.append("* a budget ended the trial: layers that were not decided are whole")
     caption += _gain_lines(tables.trials.to_dict("records"), bounds)
+    if number := int(tables.trials["num_diverged"].sum()):
+        caption.append(diverged_line(number))
     table = Table(
         box=None, header_style="bold", padding=(0, 1, 0, 0), pad_edge=False, caption="\n".join(caption) or None,
         caption_justify="left",
@@ -204,6 +261,15 @@ def _gain_lines(rows: Sequence[Mapping[Any, Any]], bounds: Mapping[Any, float | 
             f"fine-tuning alone, nothing pruned, gains up to {max(gains):.1f} points on validation images, more than "
             "the bound: the baseline was not trained to its end, and drops against it say little"
         )
+
+
+def diverged_line(number: int) -> str:
+    """What it means that so many fine-tunes diverged, and the way on."""
+    which = "a fine-tune" if number == 1 else f"{number} fine-tunes"
+    return (
+        f"{which} diverged (weights became NaN or infinite) and {'was' if number == 1 else 'were'} not kept: lower "
+        "finetune.learning_rate"
+    )
 
 
 def _trials(number: int) -> str:

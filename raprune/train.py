@@ -31,14 +31,15 @@ def steps_per_epoch(num_images: int, batch_size: int) -> int:
     return full + (1 if rest > 1 else 0)
 
 
-def train(network: nn.Module, splits: Splits, score: Score, recipe: Recipe, num_steps: int, seed: int) -> None:
+def train(network: nn.Module, splits: Splits, score: Score, recipe: Recipe, num_steps: int, seed: int) -> bool:
     """Train ``network`` in place for ``num_steps`` optimiser steps and leave it in eval mode.
 
-    Batches, augmentations and dropout depend on ``seed`` alone.
+    Batches, augmentations and dropout depend on ``seed`` alone. Returns whether the training stayed finite: ``False``
+    where a loss or a trained weight became NaN or infinite.
     """
     dtype = next(network.parameters()).dtype
     batches = train_batches(splits, recipe.batch_size, num_steps, seed, dtype)
-    train_on(network, (((images,), labels) for images, labels in batches), score, recipe, num_steps, seed)
+    return train_on(network, (((images,), labels) for images, labels in batches), score, recipe, num_steps, seed)
 
 
 def train_on(
@@ -48,16 +49,17 @@ def train_on(
     recipe: Recipe,
     num_steps: int,
     seed: int,
-) -> None:
+) -> bool:
     """:func:`train` on ``num_steps`` given batches: what the network takes, and the labels.
 
     The optimiser is made here, on the network's present parameters, so it never points at filters that are gone.
     """
     if num_steps == 0:
         network.eval()
-        return
+        return True
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     optimiser = torch.optim.SGD(
-        [parameter for parameter in network.parameters() if parameter.requires_grad],
+        trained,
         lr=recipe.learning_rate,
         momentum=recipe.momentum,
         weight_decay=recipe.weight_decay,
@@ -67,6 +69,7 @@ def train_on(
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
     network.train()
     device = next(network.parameters()).device
+    finite = torch.ones((), dtype=torch.bool, device=device)  # asked once, at the end: a GPU would wait each time
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)  # of dropout
         for inputs, labels_B in batches:
@@ -75,7 +78,9 @@ def train_on(
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             scheduler.step()
+            finite = finite & loss.detach().isfinite()
     network.eval()
+    return bool(finite) and all(bool(parameter.isfinite().all()) for parameter in trained)
 
 
 def _schedule(recipe: Recipe, num_steps: int) -> Callable[[int], float]:

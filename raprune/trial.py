@@ -17,7 +17,7 @@ from torch import Tensor
 from raprune.artefact import plan_of, write_model
 from raprune.budget import Budget, BudgetSpent, Purse, Unlimited
 from raprune.candidates import Candidates, Scale
-from raprune.commit import Committed, commit_as_given, commit_within_bound
+from raprune.commit import Committed, commit_as_given, commit_within_bound, diverged, left_whole
 from raprune.deciding import Decision, LayerView, Method, RankedMethod
 from raprune.errors import RapruneError, ResultsError
 from raprune.evaluating import Evaluator
@@ -29,7 +29,7 @@ from raprune.results import PROVISIONAL, TrialStore
 from raprune.rounding import round_up
 from raprune.rows import Sizes, layer_row, trial_row
 from raprune.seeds import seed_for
-from raprune.snapshots import Snapshots
+from raprune.snapshots import Snapshots, num_asked
 from raprune.state import State
 from raprune.study.schema import TrialSpec
 from raprune.workload import Baseline, Workload
@@ -92,8 +92,13 @@ class _Trial:
         reward = REWARDS.build(trial.reward.name, trial.reward.settings)
         self.scale = Scale(baseline.val_score, drop_bound(trial, baseline), reward)
         self.method: Method = METHODS.build(trial.method.name, trial.method.settings)
-        self.purse = Purse(context.budget, trial.trial_id, context.store.candidate_counts()[0])
+        self.purse = Purse(context.budget, trial.trial_id, num_asked(context.store))
         self.snapshots = Snapshots(context.store.folder / "state", context.workload.baseline_key)
+        self.trains = trial.finetune.before_reward.num_steps(1) > 0
+        """Candidates are fine-tuned before they are scored."""
+        rows = [*context.store.layer_rows(), *context.store.low_rank_rows()]
+        self.num_diverged = sum(row.get("num_diverged") or 0 for row in rows)
+        """Fine-tunes so far that left weights which are NaN or infinite; none of them was kept."""
 
     def run(self) -> dict[str, Any]:
         start = time.perf_counter()
@@ -113,7 +118,9 @@ class _Trial:
         stopped, pruned_val_score = store.num_committed() < len(order), None
         if not stopped and self.trial.postprocess.low_rank is not None:
             pruned_val_score = val_score
-            state, val_score, done_all = self._low_rank(len(order)).run(state, val_score)
+            low_rank = self._low_rank(len(order))
+            state, val_score, done_all = low_rank.run(state, val_score)
+            self.num_diverged += low_rank.num_diverged
             stopped = not done_all
         if not stopped:
             state, val_score = self._finish(state, val_score)
@@ -123,7 +130,8 @@ class _Trial:
             self.trial, self.context, self.scale.drop_bound, state, self.sizes, len(layers),
             val_score=val_score, test_score=test_score, baseline_finetuned_val_score=finetuned,
             wall_time_s=earlier_s + time.perf_counter() - start, status="stopped" if stopped else "completed",
-            val_score_before_low_rank=pruned_val_score,
+            val_score_before_low_rank=pruned_val_score, num_order_candidates=self._num_order_candidates(),
+            num_diverged=self.num_diverged,
         )  # fmt: skip
         said = row | {"study": self.trial.study, "trial_id": self.trial.trial_id}
         plan = plan_of(said, self.trial.model, self.context.baseline, self.graph, state)
@@ -141,21 +149,36 @@ class _Trial:
         if known is None:
             baseline = State.baseline(self.context.baseline.key)
             order = ORDERS.build(self.trial.order.name, self.trial.order.settings)
+            num_candidates, paid = 0, self.snapshots.num_order_candidates() or 0
 
             def score(layer: str, mask: Tensor) -> float:
-                found = self.evaluator.evaluate(baseline, layer, [mask], None)[0].scored.score
-                return cast(float, found)
+                nonlocal num_candidates
+                if num_candidates >= paid:
+                    self.purse.require()
+                    self.purse.take(1)
+                num_candidates += 1
+                found = self.evaluator.evaluate(baseline, layer, [mask], None)[0]
+                self.context.progress({"layer": layer, "new_candidates": 1, "new_scored": int(not found.from_memo)})
+                return cast(float, found.scored.score)
 
-            known = order.arrange([self._view(baseline, layer) for layer in layers], score)
+            try:
+                known = order.arrange([self._view(baseline, layer) for layer in layers], score)
+            except BudgetSpent:
+                self.snapshots.save_order(None, num_candidates)
+                raise
             if sorted(known) != sorted(layers):
                 raise AssertionError(f"order {self.trial.order.name} is not a permutation of the layers")
-            self.snapshots.save_order(known)
+            self.snapshots.save_order(known, num_candidates)
         if sorted(known) != sorted(layers):
             raise ResultsError(
                 f"{self.snapshots.folder / 'order.json'} has other layers than the trial decides; delete "
                 f"{self.snapshots.folder.parent} to start it again"
             )
         return known
+
+    def _num_order_candidates(self) -> int | None:
+        """Masks that the order had scored: none of a matched trial, which takes its partner's."""
+        return 0 if self.context.matched is not None else self.snapshots.num_order_candidates()
 
     def _view(self, state: State, layer: str) -> LayerView:
         """The layer as a method sees it: its present weights, members side by side."""
@@ -182,9 +205,11 @@ class _Trial:
             committed = commit_within_bound(
                 self.evaluator, self.graph, candidates, decision.keep_mask, self.scale, val_score,
                 lambda mask: round_up(mask, self.trial.round_to, view.weights_NM), self.trial.fidelity,
+                trains=self.trains, weights=self.weights,
             )  # fmt: skip
         if not cut_short:
             self.snapshots.save(step, committed.state, decision.agent_state)
+        self.num_diverged += committed.num_diverged
         index = list(self.graph.groups).index(layer)
         sizes = self.sizes.of(committed.state)
         row = layer_row(
@@ -212,8 +237,11 @@ class _Trial:
         num_kept = self.context.matched.layer_rows()[step]["num_kept"]
         mask = keep_first(cast(RankedMethod, self.method).rank(view, rng), num_kept)
         if mask.all():
-            return Decision(mask), Committed(state, mask, val_score, val_score, num_kept)
-        committed = commit_as_given(self.evaluator, self.graph, state, view.layer, mask, self.trial.fidelity)
+            return Decision(mask), left_whole(state, mask, val_score, num_kept)
+        committed = commit_as_given(
+            self.evaluator, self.graph, state, view.layer, mask, self.scale, self.trial.fidelity,
+            trains=self.trains, weights=self.weights,
+        )  # fmt: skip
         return Decision(mask), committed
 
     def _tell_committed(self, step: int, num_layers: int, layer: str, committed: Committed) -> None:
@@ -225,6 +253,7 @@ class _Trial:
                 "committed_pruning_ratio": pruning_ratio(committed.keep_mask),
                 "val_score_drop": self.scale.baseline_score - committed.finetuned_val_score,
                 "pruning_ratio": self.sizes.pruning_ratio(committed.state, self.trial.layers),
+                "num_diverged": committed.num_diverged,
             }
         )
 
@@ -233,35 +262,36 @@ class _Trial:
         assert spec is not None
         return LowRankStep(
             spec, self.evaluator, self.sizes, self.scale, self.context.store, self.snapshots, first_step,
-            self.context.matched, self.context.progress, lambda: self.purse.is_empty,
+            self.context.matched, self.context.progress, lambda: self.purse.is_empty, self.weights,
         )  # fmt: skip
 
     def _finish(self, state: State, val_score: float) -> tuple[State, float]:
-        """The final fine-tune, kept only if it is within the bound (matched trials keep it whatever it gives)."""
+        """The final fine-tune, kept only if it is within the bound or, in a matched trial, no worse."""
         final = self.evaluator.finetune(state, "final", state.version)
         if final.version == state.version:
             return state, val_score
+        if diverged(final, self.weights):
+            self.num_diverged += 1
+            return state, val_score
         score = self.evaluator.measure(final, "val")
-        if self.context.matched is not None or self.scale.feasible(score):
-            return final, score
-        return state, val_score
+        return (final, score) if self.scale.keeps(val_score, score) else (state, val_score)
 
     def _measure_test(self, state: State) -> float | None:
         """The one time that this trial opens the test split."""
         return None if self.context.baseline.test_score is None else self.evaluator.measure(state, "test")
 
-    def _baseline_finetuned(self, num_layers: int, stopped: bool) -> float:
+    def _baseline_finetuned(self, num_layers: int, stopped: bool) -> float | None:
         """What the same fine-tuning alone gives: one committed fine-tune a layer and the final one, nothing pruned.
 
-        A trial that a budget stopped had no final one.
+        A trial that a budget stopped had no final one. ``None`` where that fine-tuning diverges.
         """
 
-        def compute() -> float:
+        def compute() -> float | None:
             state = State.baseline(self.context.baseline.key)
             for _ in range(num_layers):
                 state = self.evaluator.finetune(state, "commit", state.version)
             final = state if stopped else self.evaluator.finetune(state, "final", state.version)
-            return self.evaluator.measure(final, "val")
+            return None if diverged(final, self.weights) else self.evaluator.measure(final, "val")
 
         name = f"finetuned-{self.context.workload.key}-{num_layers}{'-stopped' if stopped else ''}"
         return self.snapshots.shared_score(self.context.baseline.folder, name, compute)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from raprune.summary import finetune_gain
+from raprune.summary import diverged_line, finetune_gain
 
 SHOWN = {
     "layer": "layer",
@@ -61,9 +61,10 @@ class Report:
         return float(self.row["baseline_val_score"])
 
     @property
-    def baseline_finetuned_val_score(self) -> float:
-        """What the same fine-tuning alone gives, nothing pruned."""
-        return float(self.row["baseline_finetuned_val_score"])
+    def baseline_finetuned_val_score(self) -> float | None:
+        """What the same fine-tuning alone gives, nothing pruned; ``None`` where it diverges."""
+        score = self.row["baseline_finetuned_val_score"]
+        return None if score is None else float(score)
 
     @property
     def val_score(self) -> float:
@@ -118,6 +119,8 @@ class Report:
     def lines(self) -> list[str]:
         """The figures but for the layers', a sentence or so each."""
         unit = "%" if self.score_unit == "percent" else f" {self.score_unit}"
+        finetuned = self.baseline_finetuned_val_score
+        alone = "diverges" if finetuned is None else f"{finetuned:.2f}{unit}"
         decided, whole = int(self.row["num_layers"]), int(self.row["num_layers_whole"])
         lines = [
             f"{self.row['model']} on {self.row['dataset']}: {self.pruning_ratio:.1%} of the filters of {decided} "
@@ -125,19 +128,21 @@ class Report:
             f"{self.score_name} on {int(self.row['num_val_images'])} validation images: "
             f"{self.baseline_val_score:.2f}{unit} -> {self.val_score:.2f}{unit} "
             f"(drop {self.val_score_drop:+.2f}, bound {self.drop_bound:g}; fine-tuned without pruning: "
-            f"{self.baseline_finetuned_val_score:.2f}{unit})",
+            f"{alone})",
         ]
         if self.test_score is not None and self.test_score_drop is not None:
             lines.append(
                 f"{self.score_name} on test images: {self.baseline_test_score:.2f}{unit} -> "
                 f"{self.test_score:.2f}{unit} (drop {self.test_score_drop:+.2f})"
             )
-        if (gain := finetune_gain(self.row, self.drop_bound)) is not None:
-            cost = self.baseline_finetuned_val_score - self.val_score
+        if (gain := finetune_gain(self.row, self.drop_bound)) is not None and finetuned is not None:
+            cost = finetuned - self.val_score
             lines.append(
                 f"fine-tuning alone gains {gain:.2f} points, more than the bound: the network was not trained to its "
                 f"end; against it fine-tuned alike the drop is {cost:+.2f}"
             )
+        if number := self.row.get("num_diverged"):
+            lines.append(diverged_line(number))
         for what, before, after in (
             ("parameters", self.baseline_params, self.params),
             ("multiply-adds", self.baseline_macs, self.macs),

@@ -7,15 +7,12 @@ from typing import Any, Literal
 import torch
 from pydantic import Field
 
-from raprune.data import IMAGENET_MEAN, IMAGENET_STD, Split, Splits, shift_and_flip, split_train_val
+from raprune.data import Split, Splits, shift_and_flip, split_train_val
 from raprune.imagefiles import expand, fetching, refuse
+from raprune.normalisation import STATISTICS
 from raprune.registry import DATASETS, Settings
 
 FOLDER = "cifar-10-batches-py"
-STATISTICS = {
-    "cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
-    "imagenet": (IMAGENET_MEAN, IMAGENET_STD),
-}
 
 
 class Cifar10Settings(Settings):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,13 +13,14 @@ import pyarrow.parquet as pq
 import torch
 from pydantic import Field
 
-from raprune.data import IMAGENET_MEAN, IMAGENET_STD, Split, Splits, shift_and_flip
+from raprune.data import Split, Splits, shift_and_flip
 from raprune.errors import InputError
-from raprune.imagefiles import check_apart, content, deal, decode, expand, for_each, once_and_more, refuse
-from raprune.registry import DATASETS, Settings
+from raprune.imagefiles import check_apart, content, deal, decode_rgb, expand, for_each, once_and_more, refuse
+from raprune.normalisation import NormalisedSettings
+from raprune.registry import DATASETS
 
 
-class ImageParquetSettings(Settings):
+class ImageParquetSettings(NormalisedSettings):
     train: str
     """Parquet file of the training images; ``$VARIABLES`` are expanded."""
     test: str | None = None
@@ -38,8 +39,6 @@ class ImageParquetSettings(Settings):
     """Test images, a seeded part of the training images; where there is a test file, a seeded part of it."""
     split_seed: int = Field(default=0, ge=0)
     """Of the splits that are parts of the training images."""
-    normalisation: Literal["imagenet", "half"] = "imagenet"
-    """Mean and standard deviation of each channel: ImageNet's, or one half of each."""
     shift: int = Field(default=4, ge=0)
     """Training images are shifted by up to this many pixels."""
     flip: bool = True
@@ -81,8 +80,7 @@ def load(settings: ImageParquetSettings) -> Splits:
     train = train_file.split(rows[: settings.num_train], size)
     val = train_file.split(val_rows, size)
     test = (test_file or train_file).split(test_rows, size) if test_rows else None
-    half = (0.5,) * 3
-    mean, std = (IMAGENET_MEAN, IMAGENET_STD) if settings.normalisation == "imagenet" else (half, half)
+    mean, std = settings.statistics
     augment = shift_and_flip(settings.shift, settings.flip)
     return Splits(train, val, test, settings.num_classes, mean, std, augment, train_file.class_names)
 
@@ -101,8 +99,7 @@ class _File:
             yield content(data.as_py() or b""), f"row {row} of {self.path}"
 
     def decode(self, row: int) -> np.ndarray:
-        image = decode(self.images[row].as_py() or b"", f"{self.path}: the image in row {row}")
-        return np.asarray(image.convert("RGB"))
+        return np.asarray(decode_rgb(self.images[row].as_py() or b"", f"{self.path}: the image in row {row}"))
 
     def split(self, rows: Sequence[int], shape: tuple[int, ...]) -> Split:
         h, w, c = shape

@@ -70,8 +70,9 @@ class Steps:
 def cost_key(trial: TrialSpec) -> str:
     """Trials of one key have the same costs: seeds, bounds, layers and methods are not in it."""
     finetune, baseline = trial.finetune.model_dump(), trial.baseline.model_dump()
+    settings = {key: value for key, value in trial.dataset.settings.items() if key != "split_seed"}
     return digest(
-        trial.model.model_dump(), trial.dataset.model_dump(), trial.score.model_dump(), trial.scoring.model_dump(),
+        trial.model.model_dump(), trial.dataset.name, settings, trial.score.model_dump(), trial.scoring.model_dump(),
         {key: finetune[key] for key in ("before_reward", "after_layer", "at_end", "batch_size", "momentum")},
         {key: baseline[key] for key in ("checkpoint", "epochs", "batch_size", "momentum", "threads")},
         trial.residual, trial.fidelity.model_dump(),

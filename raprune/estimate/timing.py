@@ -213,7 +213,7 @@ class Timer:
         traced = trace_model(copy.deepcopy(self.network), self.trial.model, self.data.input_shape)
         network = channels_last(traced.network.to(self._device))
 
-        def training(num_steps: int) -> Callable[[], None]:
+        def training(num_steps: int) -> Callable[[], object]:
             return lambda: train(network, self.engine.splits, self.engine.score, recipe, num_steps, 0)
 
         torch.set_num_threads(spec.threads)

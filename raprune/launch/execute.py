@@ -18,6 +18,7 @@ from raprune.quitting import fault_of
 from raprune.registry import EVALUATORS, add_import_path
 from raprune.results import TrialStore, write_text
 from raprune.rows import describe_error, unfinished_row
+from raprune.snapshots import num_asked
 from raprune.study import TrialSpec
 from raprune.study.parts import EvaluatorsSpec
 from raprune.trial import TrialContext, run_trial
@@ -76,12 +77,12 @@ def execute(
             place.given.use_networks()
         if store.status() == "completed":
             return "completed"
-        if not store.num_committed() and budget.spent(trial.trial_id, store.candidate_counts()[0]):
+        if not store.num_committed() and budget.spent(trial.trial_id, num_asked(store)):
             return "stopped"
         try:
             row = run_trial(trial, replace(_context(trial, place, store, progress), budget=budget))
         finally:
-            budget.spent(trial.trial_id, store.candidate_counts()[0])  # as on disk: a layer that it failed in is lost
+            budget.spent(trial.trial_id, num_asked(store))  # as on disk: a layer that it failed in is lost
     except BudgetSpent:
         return "stopped"
     except SystemExit as error:

@@ -208,6 +208,7 @@ def _write_manifest(plan: StudyPlan, out: Path) -> None:
         out / "manifest.json",
         {
             "study": plan.spec.name,
+            "rehearses": plan.document.rehearses,
             "description": plan.spec.description,
             "preset": plan.spec.preset,
             "schema_version": SCHEMA_VERSION,

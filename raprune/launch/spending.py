@@ -11,6 +11,7 @@ from types import TracebackType
 
 from raprune.budget import Account
 from raprune.results import TrialStore, write_json
+from raprune.snapshots import num_asked
 from raprune.study import StudyPlan, TrialSpec
 
 WRITE_EVERY_S = 10.0
@@ -55,7 +56,7 @@ def open_account(plan: StudyPlan, stores: Mapping[str, TrialStore], clock: RunCl
     """What the study has spent, as its folder says; ``None`` for a study without a budget."""
     if plan.spec.budget is None:
         return None
-    asked = {trial.trial_id: stores[trial.trial_id].candidate_counts()[0] for trial in plan.trials}
+    asked = {trial.trial_id: num_asked(stores[trial.trial_id]) for trial in plan.trials}
     return Account(plan.spec.budget, clock.used_s, asked)
 
 

@@ -74,11 +74,10 @@ class Policy(nn.Module):
     def __init__(self, weights_NM: Tensor, settings: AgentSettings) -> None:
         super().__init__()
         num_filters = weights_NM.shape[0]
-        input_NL = pool_columns(weights_NM.float(), settings.max_columns)
-        spread = input_NL.std() if input_NL.numel() > 1 else torch.tensor(0.0)
-        self.register_buffer("input_11NL", ((input_NL - input_NL.mean()) / spread.clamp_min(1e-12))[None, None])
+        input_11NL = _standardised(pool_columns(weights_NM.float(), settings.max_columns))
+        self.register_buffer("input_11NL", input_11NL)
         self.register_buffer("prior_N", _magnitude_prior(weights_NM, settings.magnitude_prior))
-        self.body = _body(num_filters, input_NL.shape[1], settings)
+        self.body = _body(num_filters, input_11NL.shape[-1], settings)
         self.head = nn.Linear(settings.hidden, num_filters)
         keep = settings.initial_keep_probability
         with torch.no_grad():
@@ -96,6 +95,14 @@ def pool_columns(weights_NM: Tensor, max_columns: int) -> Tensor:
     if weights_NM.shape[1] <= max_columns:
         return weights_NM
     return F.adaptive_avg_pool1d(weights_NM[None], max_columns)[0]
+
+
+def _standardised(input_NL: Tensor) -> Tensor:
+    """(1, 1, N, L) with mean 0 and standard deviation 1; zeros where all weights are equal but for rounding."""
+    centred_NL = torch.zeros_like(input_NL)
+    if not _alike(input_NL, relative=1e-6):
+        centred_NL = (input_NL - input_NL.mean()) / input_NL.std().clamp_min(1e-12)
+    return centred_NL[None, None]
 
 
 def _magnitude_prior(weights_NM: Tensor, slope: float) -> Tensor:
@@ -123,11 +130,22 @@ def entropy(logits_N: Tensor) -> float:
 
 
 def advantages(rewards_M: Tensor, normalise: str) -> Tensor | None:
-    """Rewards minus their mean (and over their standard deviation); ``None`` where all are equal: nothing to learn."""
-    centred_M = rewards_M - rewards_M.mean()
-    if float(centred_M.abs().max()) <= 1e-12:
+    """Rewards minus their mean (and over their standard deviation), float32; ``None`` where they are equal.
+
+    What differs by rounding alone is equal: divided by its own standard deviation it would be +1 and -1. Scores are
+    near 100, and their differences are divided by the drop bound, so rewards have rounding of about 1e-12.
+    """
+    rewards_M = rewards_M.double()
+    if _alike(rewards_M, relative=1e-9, absolute=1e-11):
         return None
-    return centred_M / rewards_M.std(correction=0) if normalise == "mean_std" else centred_M
+    centred_M = rewards_M - rewards_M.mean()
+    return (centred_M / rewards_M.std(correction=0) if normalise == "mean_std" else centred_M).float()
+
+
+def _alike(values: Tensor, relative: float, absolute: float = 0.0) -> bool:
+    """Whether the values lie so close together that only rounding tells them apart."""
+    spread = float(values.max() - values.min())
+    return spread <= max(absolute, relative * float(values.abs().max()))
 
 
 def reinforce_loss(logits_N: Tensor, masks_MN: Tensor, advantages_M: Tensor) -> Tensor:
@@ -210,7 +228,8 @@ class Agent:
             masks = sample_masks(logits_N.detach(), s.masks_per_update, rng)
             evaluations = evaluate(masks, policy_entropy=nats)
             seen += zip(masks, evaluations, strict=True)
-            advantages_M = advantages(torch.tensor([e.reward for e in evaluations]), s.normalise)
+            rewards_M = torch.tensor([e.reward for e in evaluations], dtype=torch.float64)
+            advantages_M = advantages(rewards_M, s.normalise)
             if advantages_M is not None:
                 loss = reinforce_loss(logits_N, torch.stack(masks).float(), advantages_M)
                 optimiser.zero_grad()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Raised with every change of a column; older results still load."""
 
 TEXT, INT, FLOAT, MASK, FLAG = pa.string(), pa.int64(), pa.float64(), pa.list_(pa.bool_()), pa.bool_()
@@ -37,6 +37,11 @@ TABLES: dict[str, Columns] = {
         "drop_bound": (FLOAT, "points of score_unit the network may lose on validation; null for matched trials"),
         "score_floor": (FLOAT, "validation score to keep, in score_unit, where the bound was given so"),
         "matched_trial_id": (TEXT, "the trial whose num_kept this one prunes to"),
+        "acceptance": (
+            TEXT,
+            "which masks are committed: within bound, or as matched: num_kept of the partner, whatever the score; "
+            "in both a fine-tune is kept if it is within the bound or no worse, and never one that diverged",
+        ),
         "round_to": (
             INT,
             "number of which the kept filters of every decided layer are a multiple; 1 where any will do",
@@ -56,7 +61,10 @@ TABLES: dict[str, Columns] = {
         "score_unit": (TEXT, "percent or dB: unit of the scores and of their drops"),
         "num_val_images": (INT, "images the rewards were measured on"),
         "baseline_val_score": (FLOAT, "in score_unit"),
-        "baseline_finetuned_val_score": (FLOAT, "in score_unit, nothing pruned, after the same fine-tuning"),
+        "baseline_finetuned_val_score": (
+            FLOAT,
+            "in score_unit, nothing pruned, after the same fine-tuning; null where that diverged",
+        ),
         "baseline_test_score": (FLOAT, "in score_unit"),
         "val_score": (FLOAT, "in score_unit, of the pruned network at the end"),
         "test_score": (FLOAT, "in score_unit, of the pruned network at the end"),
@@ -80,6 +88,8 @@ TABLES: dict[str, Columns] = {
         "val_score_before_low_rank": (FLOAT, "in score_unit, as pruned; null without a low-rank step"),
         "num_candidates": (INT, "masks the method asked to have scored"),
         "num_scored": (INT, "of them, those that were not in the memo"),
+        "num_order_candidates": (INT, "masks the order asked to have scored, beside num_candidates; in the budget too"),
+        "num_diverged": (INT, "fine-tunes that ended with NaN or infinite weights; none of them was kept"),
         "baseline_latency_s": (FLOAT, "seconds for a batch of one image, median"),
         "latency_s": (FLOAT, "seconds for a batch of one image, median"),
         "wall_time_s": (FLOAT, "seconds, over all its sessions"),
@@ -97,11 +107,17 @@ TABLES: dict[str, Columns] = {
         "num_decided": (INT, "of them, those kept as decided, before num_kept was rounded up to round_to"),
         "pruning_ratio": (FLOAT, "share pruned, 0 to 1"),
         "keep_mask": (MASK, "true keeps the filter"),
-        "pruned_val_score": (FLOAT, "in the trial's score_unit, as cut, before the committed fine-tune"),
+        "cut_val_score": (FLOAT, "in the trial's score_unit, as cut, before any fine-tune"),
+        "pruned_val_score": (
+            FLOAT,
+            "in the trial's score_unit, as candidates are scored in full, after the fine-tune before the reward where "
+            "there is one; null where that was not measured",
+        ),
         "finetuned_val_score": (FLOAT, "in the trial's score_unit, of the state that was committed"),
         "params": (INT, "of the network so far"),
         "macs": (INT, "of the network so far"),
         "num_updates": (INT, "updates of the layer's agent"),
+        "num_diverged": (INT, "fine-tunes of its commit that ended with NaN or infinite weights; none was kept"),
         "cut_short": (FLAG, "a budget ended its decision: the best mask so far, decided anew when the study goes on"),
         "wall_time_s": (FLOAT, "seconds"),
     },
@@ -148,6 +164,7 @@ TABLES: dict[str, Columns] = {
         "factorised_val_score": (FLOAT, "in the trial's score_unit, of the network before the fine-tune"),
         "val_score_after": (FLOAT, "in the trial's score_unit, of the network with the two layers as it was kept"),
         "num_scored": (INT, "ranks of which the network was scored"),
+        "num_diverged": (INT, "fine-tunes that ended with NaN or infinite weights; none was kept"),
         "applied": (FLAG, "whether the layer was factorised"),
         "reason": (TEXT, "why it was not"),
         "wall_time_s": (FLOAT, "seconds"),

@@ -75,10 +75,12 @@ class Psnr:
 
 
 def _squared_errors(outputs_BCHW: Tensor, labels_BCHW: Tensor) -> Tensor:
-    """int64, of the output as an 8-bit image; what is not a number counts as black."""
+    """int64, of the output as an 8-bit image; what is not a number counts as far from its target as can be."""
     _check_sizes(outputs_BCHW, labels_BCHW)
     eight_bit_BCHW = (outputs_BCHW.float().nan_to_num(0.0).clamp(0, 1) * PEAK).round().long()
-    return (eight_bit_BCHW - labels_BCHW) ** 2
+    targets_BCHW = labels_BCHW.long()
+    errors_BCHW = (eight_bit_BCHW - targets_BCHW) ** 2
+    return errors_BCHW.where(~outputs_BCHW.isnan(), torch.maximum(targets_BCHW, PEAK - targets_BCHW) ** 2)
 
 
 def _check_sizes(outputs_BCHW: Tensor, labels_BCHW: Tensor) -> None:

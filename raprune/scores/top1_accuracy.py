@@ -24,8 +24,9 @@ class Top1Accuracy:
         return F.cross_entropy(logits_BK, labels_B)
 
     def counts(self, logits_BK: Tensor, labels_B: Tensor) -> Tensor:
-        """(1,) int64: correct predictions."""
-        return (logits_BK.argmax(1) == labels_B).sum(dtype=torch.int64)[None]
+        """(1,) int64: correct predictions; a network that gives NaN for an image is wrong about it."""
+        is_number_B = ~logits_BK.gather(1, labels_B[:, None])[:, 0].isnan()  # argmax takes NaN for the largest
+        return ((logits_BK.argmax(1) == labels_B) & is_number_B).sum(dtype=torch.int64)[None]
 
     def whole(self, labels_B: Tensor) -> Tensor:
         """(1,) int64: images."""

@@ -21,6 +21,7 @@ from raprune.study.presets import COMMON, PRESETS
 from raprune.study.reader import UNREADABLE, Document, child, dump, read_document
 from raprune.study.rehearsal import take_rehearsal
 from raprune.study.schema import PLUGIN_KEYS, STUDY_KEYS, TRIAL_KEYS, Choice, ModelChoice, StudySpec, TrialSpec
+from raprune.study.seeding import follow_seed
 from raprune.study.sweep import MAX_TRIALS, Point, read_sweep
 from raprune.study.wording import shown
 
@@ -135,6 +136,8 @@ class _Expansion:
         raw = copy.deepcopy(self.base)
         for axis, index in point.items():
             set_path(raw, axis, copy.deepcopy(self.sweep.axes[axis][index]))
+        if "seed" in point:
+            follow_seed(raw)
         return raw
 
     def _add(self, point: Point, trials: Sequence[TrialSpec], sound: bool) -> None:

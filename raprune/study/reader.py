@@ -62,6 +62,8 @@ class Document:
     """What is wrong with the file's form."""
 
     can_rehearse: bool = False
+    rehearses: str | None = None
+    """Name of the study of which this is the rehearsal."""
     """Whether the file says how to run in small."""
 
     def commands(self, remedies: Iterable[str]) -> list[str]:

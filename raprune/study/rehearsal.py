@@ -38,7 +38,8 @@ def take_rehearsal(document: Document, wanted: bool) -> None:
     name = document.data.get("name")
     if isinstance(name, str):
         document.data["name"] = name + SUFFIX
-    if isinstance(described := document.data.get("description"), str):
+        document.rehearses = name
+    if isinstance(described := document.data.get("description", name), str):
         document.data["description"] = f"{IN_SMALL} {described}".strip()
     _lay(document, document.data, block, "")
 

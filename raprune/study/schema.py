@@ -75,7 +75,8 @@ class TrialSpec(Settings):
     fidelity: FidelitySpec = FidelitySpec()
     """What of a candidate's measurement is approximate."""
     seed: int = Field(default=0, ge=0)
-    """Of the method's own draws."""
+    """Of the method's own draws; where it is swept, also of every other seed that the study does not set itself:
+    ``data_seed`` and, unless the baseline is a checkpoint, ``baseline.seed`` and the data set's ``split_seed``."""
     data_seed: int = Field(default=0, ge=0)
     """Of the fine-tunes' batch order; the same for all candidates of one state (common random numbers)."""
     residual: Literal["independent", "coupled"] = "independent"

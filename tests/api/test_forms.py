@@ -217,7 +217,7 @@ def test_what_cannot_be_used_is_a_sentence(user: User, make: Callable[[User], di
 
 
 def test_a_trial_that_fails_tells_why(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise RuntimeError("no more memory")
 
     monkeypatch.setattr("raprune.trial.commit_within_bound", fail)

@@ -74,7 +74,7 @@ def test_failed_trials_are_rows_with_their_errors(
 ) -> None:
     shutil.copytree(result.out / "baselines", tmp_path / "out" / "baselines")
 
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise RuntimeError("no more memory")
 
     monkeypatch.setattr("raprune.trial.commit_within_bound", fail)

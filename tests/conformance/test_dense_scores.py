@@ -132,6 +132,6 @@ def test_psnr_by_hand() -> None:
     assert score.value(torch.tensor([0]), whole) == pytest.approx(10 * math.log10(255**2 * 4))
     assert score.chance(target, 0) == pytest.approx(10 * math.log10(255**2 * 4 / 500))  # mean grey 25
     assert score.margins(output, target).tolist() == [-905 / 4]
-    assert score.counts(torch.full_like(output, math.nan), target).tolist() == [100 + 400 + 900 + 1600]
+    assert score.counts(torch.full_like(output, math.nan), target).tolist() == [245**2 + 235**2 + 225**2 + 215**2]
     with pytest.raises(InputError, match="gives 1x1x2x1 for targets 1x1x2x2"):
         score.counts(output[..., :1], target)

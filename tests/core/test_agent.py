@@ -45,25 +45,6 @@ def test_advantages() -> None:
     assert advantages(torch.tensor([0.5, 0.5, 0.5]), "mean_std") is None
 
 
-def test_equal_rewards_give_no_update() -> None:
-    engine = engine_of(network := lively_vgg(), own_labels(network, 40))
-    candidates = candidates_of(engine, "features.40", 5.0)
-    frozen = [r | {"reward": 0.0} for r in candidates.rows]
-    assert frozen == []
-
-    class Same:
-        def __call__(self, masks, *, policy_entropy=None):  # type: ignore[no-untyped-def]
-            return [candidates.scale.evaluation(100.0, torch.ones(8, dtype=torch.bool)) for _ in masks]
-
-    settings = AgentSettings(min_updates=3, max_updates=3, decision="reward")
-    view = LayerView("x", torch.randn(8, 30))
-    method = Agent(settings)
-    rng = torch.Generator().manual_seed(0)
-    start = Agent(settings)._policy(view, torch.Generator().manual_seed(0)).state_dict()
-    state = method.decide(view, Same(), rng).agent_state
-    assert all(torch.equal(state[f"policy.{name}"], tensor) for name, tensor in start.items())
-
-
 def test_sampling() -> None:
     rng = torch.Generator().manual_seed(0)
     masks = torch.stack(sample_masks(torch.tensor([2.0, -2.0, 0.0, 4.0]), 4000, rng)).float()

@@ -91,7 +91,8 @@ def test_matched_layers_are_committed_whatever_they_score(trained: Trained) -> N
     engine = engine_of(trained.network, trained.splits)
     mask = torch.zeros(32, dtype=torch.bool)
     mask[3] = True
-    found = commit_as_given(EngineEvaluator(engine), engine.graph, State.baseline("baseline"), LAYER, mask)
+    scale = candidates_of(engine, LAYER, drop_bound=5.0).scale
+    found = commit_as_given(EngineEvaluator(engine), engine.graph, State.baseline("baseline"), LAYER, mask, scale)
     assert torch.equal(found.keep_mask, mask)
     assert found.pruned_val_score < 80
     assert found.state.arrays

@@ -65,7 +65,7 @@ def test_a_matched_layer_starts_from_recalibrated_norms_too(trained: Trained) ->
     """The same fine-tune as the layer it is matched to: only the choice of filters differs."""
     engine = recalibrating(trained)
     mask = torch.arange(engine.graph.group(LAYER).num_filters) % 3 == 0
-    found = commit_as_given(EngineEvaluator(engine), engine.graph, BASE, LAYER, mask, engine.fidelity)
+    found = commit_as_given(EngineEvaluator(engine), engine.graph, BASE, LAYER, mask, whatever(), engine.fidelity)
     cut, candidate = BASE.cut(engine.graph, LAYER, mask), engine.candidate(BASE, LAYER, mask)
     assert found.state.version == engine.finetune(candidate, "commit", cut.version).version
     assert found.state.version != engine.finetune(cut, "commit", cut.version).version
@@ -78,6 +78,10 @@ class Ruinous(EngineEvaluator):
     def finetune(self, state: State, purpose: Purpose, seeded_by: str) -> State:
         assert state.arrays, "a fine-tune starts from the recalibrated candidate"
         return state.trained({name: torch.zeros_like(t) for name, t in self.engine.build(state).state_dict().items()})
+
+
+def whatever() -> Scale:
+    return Scale(100.0, 100.0, REWARDS.build("bounded_log", {}))
 
 
 def recalibrating(trained: Trained) -> ApproximateEngine:
@@ -93,7 +97,7 @@ def test_masks_of_approximate_scores_are_bisected(least: int) -> None:
 
     def tried(mask: torch.Tensor, kept: int) -> Committed | None:
         asked.append(kept)
-        return Committed(BASE, mask, 0.0, 0.0, kept) if kept >= least else None
+        return Committed(BASE, mask, 0.0, 0.0, 0.0, kept) if kept >= least else None
 
     found = _bisected(tried, masks)
     assert (found.num_decided if found is not None else 30) == least

@@ -56,6 +56,7 @@ def test_counts_are_the_processors_in_float64(name: str, residual: str) -> None:
 def test_smaller_is_masked_on_the_gpu(name: str, residual: str) -> None:
     net, splits = network_and_splits(name)
     traced = trace(net.cuda(), splits.input_shape, residual=residual)
+    assert all(parameter.is_cuda for parameter in traced.network.parameters())
     prove(traced, splits.input_shape)
     check_agreement(traced, torch.randn(2, *splits.input_shape, dtype=torch.float64, device="cuda"), MAX_SLOTS)
 

@@ -52,6 +52,9 @@ def test_the_block_lies_over_the_study(tmp_path: Path) -> None:
     assert (trial.finetune.before_reward.steps, trial.finetune.before_reward.epochs) == (3, None)
     assert "rehearsal:" not in plan.text
     assert plan.spec.description == "A rehearsal, in small and perhaps on other data, of: Mine."
+    assert plan.document.rehearses == "mine"
+    nameless = load(tmp_path, TEXT.replace("description: Mine.\n", ""))
+    assert nameless.spec.description == "A rehearsal, in small and perhaps on other data, of: mine"
 
 
 def test_without_the_flag_it_is_not_there(tmp_path: Path) -> None:

@@ -1,0 +1,56 @@
+"""What the page says of itself: a rehearsal is no study, and whiskers are over what was repeated."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from analysis.figures import orders
+from analysis.labels import seeds_line
+from analysis.page import render_page
+from tests.analysis.make_tables import make_tables, trial_row
+
+
+@pytest.mark.parametrize("manifest", [{"study": "vgg-rehearsal"}, {"study": "other", "rehearses": "vgg"}])
+def test_a_rehearsal_is_headed_as_one(manifest: dict[str, Any]) -> None:
+    page = render_page(make_tables([trial_row("t")], **manifest), [])
+    assert "<h1>Rehearsal of vgg</h1>" in page
+    assert "<title>Rehearsal of vgg: raprune report</title>" in page
+    assert "(vgg16 on digits). No number here is a result of vgg." in page
+    study = render_page(make_tables([trial_row("t")], study="vgg"), [])
+    assert "<h1>vgg</h1>" in study
+    assert "ehearsal" not in study
+
+
+def rows(*columns: str) -> list[dict[str, Any]]:
+    made = []
+    for seed in (0, 1):
+        row = trial_row(f"s{seed}", order="low_to_high", pruning_ratio=0.4 + seed / 10)
+        row |= {column: seed for column in columns if column != "split_seed"}
+        row |= {"data_seed": seed if "data_seed" in columns else 0}
+        row["dataset_settings"] = json.dumps({"split_seed": seed if "split_seed" in columns else 0})
+        made.append(row)
+    return made
+
+
+def test_the_page_says_what_whiskers_are_over() -> None:
+    said = seeds_line(make_tables(rows("seed")).trials)
+    assert said.startswith(
+        "Means and whiskers are over seeds of the method's draws; the baseline's training, the split"
+    )
+    assert said.endswith("so their part is not in the whiskers.")
+    assert said.replace("'", "&#x27;") in render_page(make_tables(rows("seed")), [])
+    everything = seeds_line(make_tables(rows("seed", "baseline_seed", "split_seed", "data_seed")).trials)
+    assert "the same" not in everything
+    assert "the split into training and validation images" in everything
+    assert seeds_line(make_tables([trial_row("t")]).trials) == ""
+
+
+def test_trials_of_other_splits_are_repetitions() -> None:
+    made = rows("seed", "baseline_seed", "split_seed", "data_seed")
+    made += [row | {"trial_id": f"{row['trial_id']}h", "order": "high_to_low"} for row in made]
+    frame = orders.select(make_tables(made))
+    assert set(frame["num_trials"]) == {2}
+    assert set(frame["context"]) == {""}
