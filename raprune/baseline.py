@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
 from functools import partial
@@ -19,6 +18,7 @@ from raprune.engine.split import channels_last
 from raprune.errors import InputError
 from raprune.measure import count_bytes, count_macs, count_params, latency_s
 from raprune.memo import fingerprints
+from raprune.paths import expanded
 from raprune.registry import SCORES, is_given
 from raprune.results import write_json
 from raprune.scoring import Score, score_batches
@@ -112,7 +112,7 @@ def make_network(trial: TrialSpec, splits: Splits, score: Score, device: str) ->
         fresh = spec.checkpoint is not None
         network = build_network(trial.model, splits.num_classes, splits.input_shape, fresh)
     if spec.checkpoint is not None:
-        load_checkpoint(network, Path(os.path.expandvars(spec.checkpoint)))
+        load_checkpoint(network, expanded(spec.checkpoint))
     network = trace_model(network, trial.model, splits.input_shape).network
     network = channels_last(network.to(device))
     if spec.checkpoint is None and not given:

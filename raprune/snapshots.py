@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 from torch import Tensor
 
-from raprune.errors import ResultsError
+from raprune.errors import DamagedError, FileError, ResultsError, naming
 from raprune.lowrank.factor import Factor
-from raprune.results import write_json
+from raprune.results import read_json, read_json_list, write_json
 from raprune.state import State, to_arrays, to_tensors
 from raprune.weights import load_safetensors, save_safetensors
 
@@ -26,14 +25,17 @@ class Snapshots:
     def order(self) -> list[str] | None:
         """The order of deciding found earlier, if any."""
         file = self.folder / "order.json"
-        return list(json.loads(file.read_text())) if file.is_file() else None
+        if not file.exists():
+            return None
+        return read_json_list(file, str, f"delete {self.folder.parent} to start its trial again")
 
     def save_order(self, order: list[str]) -> None:
+        self._make_folder()
         write_json(self.folder / "order.json", order)
 
     def save(self, step: int, state: State, agent_state: Mapping[str, Tensor]) -> None:
         """Keep the state after the ``step``-th layer and the agent that decided it."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self._make_folder()
         if state.arrays:
             save_safetensors(to_tensors(state.arrays), self.folder / f"{step}.safetensors")
         if agent_state:
@@ -42,16 +44,28 @@ class Snapshots:
         factors = {layer: asdict(factor) for layer, factor in state.factors.items()}
         write_json(self.folder / f"{step}.json", {"version": state.version, "plan": plan, "factors": factors})
 
+    def _make_folder(self) -> None:
+        study = self.folder.parents[2]
+        if not study.is_dir():
+            raise FileError(f"{study}: the study's folder was removed while it ran; nothing is written")
+        with naming(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+
     def load(self, step: int) -> State:
         """The state after the ``step``-th layer; raises :class:`ResultsError` where it was changed on disk."""
         file = self.folder / f"{step}.json"
         if not file.is_file():
             raise ResultsError(f"{file} is missing; delete {self.folder.parent} to start its trial again")
-        found = json.loads(file.read_text())
+        way_on = f"delete {self.folder.parent} to start its trial again"
+        found = read_json(file, {"plan": dict, "version": str}, way_on)
         weights = self.folder / f"{step}.safetensors"
-        arrays = to_arrays(load_safetensors(weights)) if weights.is_file() else {}
-        plan = {layer: bytes(mask) for layer, mask in found["plan"].items()}
-        factors = {layer: Factor(**factor) for layer, factor in found.get("factors", {}).items()}
+        with naming(weights, way_on):
+            arrays = to_arrays(load_safetensors(weights)) if weights.exists() else {}
+        try:
+            plan = {layer: bytes(mask) for layer, mask in found["plan"].items()}
+            factors = {layer: Factor(**factor) for layer, factor in found.get("factors", {}).items()}
+        except (TypeError, ValueError, AttributeError) as error:
+            raise DamagedError(f"{file} is damaged: {error}; {way_on}") from None
         state = State(self.baseline_key, plan, arrays, factors)
         if state.version != found["version"]:
             raise ResultsError(f"{weights} was changed; delete {self.folder.parent} to start its trial again")
@@ -67,6 +81,7 @@ class Snapshots:
     def shared_score(folder: str, name: str, compute: Callable[[], float]) -> float:
         """A score that all trials of a baseline share, computed by whoever needs it first."""
         file = Path(folder) / f"{name}.json"
-        if not file.is_file():
+        if not file.exists():
             write_json(file, {"val_score": compute()})
-        return float(json.loads(file.read_text())["val_score"])
+        way_on = "delete it to have it measured again"
+        return float(read_json(file, {"val_score": (int, float)}, way_on)["val_score"])

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from raprune.errors import InputError
+from raprune.errors import InputError, naming
 from raprune.registry import nearest
-from raprune.results import finish
+from raprune.results import written
 
 
 def save_safetensors(tensors: Mapping[str, Tensor], file: Path, header: Mapping[str, str] | None = None) -> None:
@@ -23,18 +21,18 @@ def save_safetensors(tensors: Mapping[str, Tensor], file: Path, header: Mapping[
 
     The file has its final name only when it is complete.
     """
-    aside = file.with_name(f".{file.name}.{os.getpid()}")
     metadata = None if header is None else dict(header)
-    aside.touch()
-    mode = aside.stat().st_mode
-    save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, aside, metadata)
-    aside.chmod(mode)  # safetensors lets only its owner read a file, whatever is usual here
-    finish(aside, file)
+    with written(file) as aside:
+        aside.touch()
+        mode = aside.stat().st_mode
+        save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, aside, metadata)
+        aside.chmod(mode)  # safetensors lets only its owner read a file, whatever is usual here
 
 
 def load_safetensors(file: Path) -> dict[str, Tensor]:
-    """All tensors of a safetensors file."""
-    tensors: dict[str, Tensor] = load_file(file)
+    """All tensors of a safetensors file. Raises :class:`FileError` that names it where it cannot be read."""
+    with naming(file):
+        tensors: dict[str, Tensor] = load_file(file)
     return tensors
 
 
@@ -84,10 +82,7 @@ def read_state_dict(file: Path) -> dict[str, Tensor]:
     Raises :class:`InputError` for a file that cannot be read or holds anything else.
     """
     if file.suffix == ".safetensors":
-        try:
-            return load_safetensors(file)
-        except (OSError, SafetensorError) as error:
-            raise InputError(f"checkpoint {str(file)!r} cannot be read: {str(error).splitlines()[0]}") from None
+        return load_safetensors(file)
     found = _read_pickle(file)
     for key in ("state_dict", "model_state_dict", "model"):
         if isinstance(found, dict) and isinstance(found.get(key), dict):

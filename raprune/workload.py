@@ -12,9 +12,10 @@ import numpy as np
 from torch import Tensor, nn
 
 from raprune.data import Splits, check_splits
-from raprune.errors import InputError
+from raprune.errors import DamagedError, InputError
 from raprune.graph import Traced, trace
 from raprune.registry import DATASETS, MODELS, SCORES, is_imported, source_of
+from raprune.results import read_json
 from raprune.scoring import Score
 from raprune.study.fidelity import FidelitySpec
 from raprune.study.parts import FinetuneSpec, ScoringSpec
@@ -24,6 +25,12 @@ from raprune.weights import load_safetensors
 
 BASELINE_FILE = "baseline.json"
 WEIGHTS_FILE = "model.safetensors"
+BASELINE_KEYS: dict[str, type | tuple[type, ...]] = {
+    "key": str, "val_score": (int, float), "test_score": (int, float, type(None)), "num_val_images": int,
+    "params": int, "macs": int, "model_bytes": int, "latency_s": (int, float), "quantum": (int, float),
+    "score_unit": str, "num_classes": int, "input_shape": list,
+}  # fmt: skip
+"""What every version of the file holds."""
 
 
 @dataclass(frozen=True)
@@ -69,11 +76,16 @@ class Baseline:
     def read(cls, folder: Path) -> Baseline | None:
         """The baseline in ``folder``; ``None`` where it is not complete."""
         file = folder / BASELINE_FILE
-        if not file.is_file():
+        if not file.exists():
             return None
-        found = json.loads(file.read_text())
-        tuples = {name: tuple(found[name]) for name in ("input_shape", "mean", "std", "class_names") if name in found}
-        return cls(**{**found, **tuples, "folder": str(folder)})
+        way_on = f"delete the folder {folder} to have the baseline made anew"
+        found = read_json(file, BASELINE_KEYS, way_on)
+        lists = ("input_shape", "mean", "std", "class_names")
+        try:
+            tuples = {name: tuple(found[name]) for name in lists if name in found}
+            return cls(**found | tuples | {"folder": str(folder)})
+        except TypeError as error:
+            raise DamagedError(f"{file} is damaged: {error}; {way_on}") from None
 
 
 class Given(Protocol):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import sys
+import tempfile
+import traceback
 from typing import Annotated, cast
 
 import typer
 
 from raprune import __version__
 from raprune.cli.console import open_console
-from raprune.errors import RapruneError
+from raprune.errors import RapruneError, in_words
 
 app = typer.Typer(
     name="raprune",
@@ -32,17 +35,38 @@ def version_only(
 
 
 def main() -> None:
-    """Entry point: our own errors become sentences and exit codes, never tracebacks."""
+    """Entry point: every error becomes a sentence and an exit code, never a traceback."""
+    _print_anything()
     try:
         code = app(standalone_mode=False)  # what typer.Exit carries comes back as a number
     except USAGE_ERRORS as error:
         error.show()  # type: ignore[attr-defined]
         sys.exit(2)
-    except RapruneError as error:
-        open_console(stderr=True).print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):
         open_console(stderr=True).print("interrupted", style="yellow")
         sys.exit(130)
+    except Exception as error:
+        said = str(error) if isinstance(error, RapruneError) else in_words(error) or _fault(error)
+        open_console(stderr=True).print(said, style="red", highlight=False, soft_wrap=True)
+        sys.exit(2)
     if code:
         sys.exit(code)
+
+
+def _print_anything() -> None:
+    """Characters that the terminal's encoding lacks are printed escaped."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _fault(error: Exception) -> str:
+    """A fault of ours in a sentence; its traceback, which whoever mends it needs, goes into a file."""
+    whole = "".join(traceback.format_exception(error))
+    said = f"raprune itself failed ({type(error).__name__}: {error}): this is a fault of raprune"
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="raprune-", suffix=".txt", delete=False, errors="replace") as file:
+            file.write(f"{sys.argv}\n{whole}")
+    except OSError:  # no room for it: then it is printed
+        return f"{said}\n{whole}"
+    return f"{said}; please report it with {file.name}"

@@ -13,6 +13,7 @@ from raprune.errors import RapruneError
 from raprune.evaluating import Evaluator, PoolAddress
 from raprune.evaluators.in_process import local_device
 from raprune.evaluators.sharing import Given
+from raprune.launch.spending import asked_by
 from raprune.memo import Conditions, Memo, Memoised
 from raprune.registry import EVALUATORS, add_import_path
 from raprune.results import TrialStore, write_text
@@ -74,10 +75,10 @@ def execute(
     store = place.store(trial)
     if store.status() == "completed":
         return "completed"
-    asked = store.candidate_counts()[0]
-    if not store.num_committed() and budget.spent(trial.trial_id, asked):
+    if not store.num_committed() and budget.spent(trial.trial_id, asked_by(store)):
         return "stopped"
     try:
+        store.check()
         row = run_trial(trial, replace(_context(trial, place, store, progress), budget=budget))
     except BudgetSpent:
         return "stopped"
@@ -87,7 +88,7 @@ def execute(
         write_text(store.folder / "error.txt", text)
         return "failed"
     finally:
-        budget.spent(trial.trial_id, store.candidate_counts()[0])  # as on disk: a layer that it failed in is lost
+        budget.spent(trial.trial_id, asked_by(store))  # as on disk: a layer that it failed in is lost
     return str(row["status"])
 
 

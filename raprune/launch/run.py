@@ -21,6 +21,7 @@ from raprune import __version__
 from raprune.artefact.keeping import thin_out
 from raprune.budget import Account
 from raprune.launch.execute import Place
+from raprune.launch.found import refuse_another, set_damaged_rows_aside
 from raprune.launch.in_process import InProcessRunner
 from raprune.launch.spending import RunClock, left_to_run, open_account
 from raprune.results import SCHEMA_VERSION, FolderLock, TrialStore, write_json, write_text
@@ -112,9 +113,11 @@ def run_study(
     ``num_evaluators`` overrides the study's; 0 runs in this process without Ray. ``address`` joins a running Ray
     cluster. Raises :class:`InputError` before any trial where the study cannot be run here.
     """
-    with FolderLock(out), RunClock(out) as clock:
+    with FolderLock(out), RunClock(out, watch.phase) as clock:
+        refuse_another(plan.spec.name, out, watch.phase)
         _write_manifest(plan, out)
         stores = {trial.trial_id: TrialStore(out, plan.spec.name, trial.trial_id) for trial in plan.trials}
+        set_damaged_rows_aside(stores.values(), watch.phase)
         todo = left_to_run(plan, stores, open_account(plan, stores, clock))
         for trial in todo:
             stores[trial.trial_id].forget_row()
