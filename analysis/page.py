@@ -70,8 +70,8 @@ def render_page(tables: Tables, figures: Sequence[Drawn]) -> str:
 {shown}
 {nothing}
 <section id="trials"><h2>All trials</h2>
-<p class="soft">Scores in {_units(tables)}, drops and bounds in points of it (positive is worse, red is over the bound).
-A matched trial shows its partner's bound and has none itself.
+<p class="soft">Scores in {escape(_units(tables))}, drops and bounds in points of it (positive is worse, red is over
+the bound). A matched trial shows its partner's bound and has none itself.
 Rows: <code>trials/*/trial.parquet</code>, those of the study as it now stands.</p>
 <div class="scroll">{trials_table(tables)}</div></section>
 <p class="soft">{_provenance(tables)}</p>
@@ -183,5 +183,10 @@ def _provenance(tables: Tables) -> str:
     python = f"Python {manifest['python']}" if manifest.get("python") else ""
     command = shlex.join(["raprune", *manifest.get("command", [])[1:]])
     version = f"raprune {manifest.get('raprune', 'of unknown version')}{commit}"
-    said = [version, f"preset {manifest['preset']}", f"device {devices}", ", ".join(filter(None, [python, *packages]))]
+    said = [
+        version,
+        f"preset {manifest.get('preset') or 'unknown'}",
+        f"device {devices}",
+        ", ".join(filter(None, [python, *packages])),
+    ]
     return f"{escape('; '.join(said))}; <code>{escape(command)}</code>"

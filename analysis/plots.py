@@ -10,6 +10,7 @@ import importlib
 import os
 import pkgutil
 import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -22,9 +23,11 @@ if not __package__:  # run as a script, perhaps from a checkout where raprune is
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from raprune.results import Tables, read_study, write_text
+from raprune.errors import FileError, RapruneError, naming, translated
+from raprune.results import Tables, read_study, write_text, written
 
 from . import figures
+from .harmless import harmless
 from .page import Drawn, render_page
 from .style import RC
 
@@ -60,32 +63,43 @@ class _Files:
         return Drawn(name, module.TITLE, module.CAPTION, width=round(PIXELS_AN_INCH * figure.get_figwidth()))
 
     def _picture(self, figure: Figure, name: str, kind: str) -> None:
-        aside = self.folder / f".{name}.{os.getpid()}"
         dated = {"Date": None} if kind == "svg" else None  # the same rows give the same file
-        figure.savefig(aside, format=kind, dpi=144, bbox_inches="tight", metadata=dated)
-        os.replace(aside, self.folder / name)
+        with written(self.folder / name) as aside, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph .* missing from")  # the SVG has it, and PNGs show a box
+            figure.savefig(aside, format=kind, dpi=144, bbox_inches="tight", metadata=dated)
 
 
-def write_report(folder: Path) -> Path:
-    """Write the report of the study in ``folder`` and give back the path of its page."""
-    tables = read_study(folder)
-    out = folder / "report"
-    out.mkdir(parents=True, exist_ok=True)
+def write_report(folder: Path, out: Path | None = None) -> Path:
+    """Write the report of the study in ``folder`` into ``out`` (``report`` inside it by default); its page's path.
+
+    Raises :class:`raprune.errors.RapruneError` where the folder holds no study, a table of it is damaged, or ``out``
+    cannot be written to.
+    """
+    tables = harmless(read_study(folder))
+    out = _writable(folder / "report", "name another place with --out") if out is None else _writable(out)
     drawn = [_Files(out).save(module, tables) for module in figure_modules()]
     page = out / "index.html"
     write_text(page, render_page(tables, drawn))
     return page
 
 
-def main() -> int:
-    """Exit code 2 where the folder holds no study."""
-    from raprune.errors import RapruneError
+def _writable(out: Path, way_on: str = "name another place") -> Path:
+    """The folder ``out``, made if need be."""
+    with naming(out, way_on):
+        out.mkdir(parents=True, exist_ok=True)
+    if not os.access(out, os.W_OK | os.X_OK):
+        raise FileError(f"{out} may not be written to: {way_on}")
+    return out
 
-    if len(sys.argv) != 2:
-        print("usage: python analysis/plots.py RESULTS_FOLDER", file=sys.stderr)
+
+def main() -> int:
+    """Exit code 2 where the folder holds no study, or files cannot be read or written."""
+    if len(sys.argv) not in (2, 3):
+        print("usage: python analysis/plots.py RESULTS_FOLDER [REPORT_FOLDER]", file=sys.stderr)
         return 2
     try:
-        print(f"report: {write_report(Path(sys.argv[1]))}")
+        with translated():
+            print(f"report: {write_report(*map(Path, sys.argv[1:]))}")
     except RapruneError as error:
         print(error, file=sys.stderr)
         return 2

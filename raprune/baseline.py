@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import random
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
@@ -23,6 +22,7 @@ from raprune.errors import InputError
 from raprune.identity import Sources, contents, differing, extra_state_of, of_tensors
 from raprune.measure import count_bytes, count_macs, count_params, latency_s
 from raprune.origins import before_sources, other_content, sources_of
+from raprune.paths import expanded
 from raprune.registry import SCORES, is_given
 from raprune.results import write_json
 from raprune.scoring import Score, score_batches
@@ -170,7 +170,7 @@ def initial_network(trial: TrialSpec, splits: Splits) -> fx.GraphModule:
     with drawn_from(seed_for(spec.seed, "initial weights")):
         network = build_network(trial.model, splits.num_classes, splits.input_shape, spec.checkpoint is not None)
     if spec.checkpoint is not None:
-        load_checkpoint(network, Path(os.path.expandvars(spec.checkpoint)))
+        load_checkpoint(network, expanded(spec.checkpoint))
     return trace_model(network, trial.model, splits.input_shape).network
 
 

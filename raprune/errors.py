@@ -1,9 +1,17 @@
-"""Every error a user can meet. Each message says what is wrong, where, and what to do."""
+"""Every error a user can meet. Each message says what is wrong, where, and what to do.
+
+The world's errors (of the file system, of Arrow, JSON, safetensors, YAML, archives and pickles) become ours in one
+place: :func:`in_words` says what they mean, :func:`naming` and :func:`translated` put that around what may raise them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import errno
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from os import PathLike, fspath
 
 
 class RapruneError(Exception):
@@ -24,6 +32,14 @@ class EvaluatorError(RapruneError):
 
 class ResultsError(RapruneError):
     """A results folder is in use, incomplete or of an unknown version."""
+
+
+class FileError(InputError):
+    """A file or folder that cannot be read or written; carries its path, what that means, and the way on."""
+
+
+class DamagedError(ResultsError, FileError):
+    """A file of a results folder that is not what raprune wrote: cut off, overwritten, or of another trial."""
 
 
 @dataclass(frozen=True)
@@ -52,3 +68,92 @@ class StudyError(InputError):
         if self.ways_on:
             lines += ["", "any of these gets on:", *(f"  {command}" for command in self.ways_on)]
         super().__init__("\n".join(lines))
+
+
+AGAIN = "then run the same command again; what is complete is kept"
+FORBIDDEN = "you may not read or write it: change its permissions, or name another place"
+MEANINGS = {
+    errno.ENOSPC: f"its disk is full: free some space, {AGAIN}",
+    errno.EDQUOT: f"your quota on its disk is used up: free some space, {AGAIN}",
+    errno.EFBIG: f"it would be larger than a file may be here (ulimit -f): raise the limit, {AGAIN}",
+    errno.EACCES: FORBIDDEN,
+    errno.EPERM: FORBIDDEN,
+    errno.EROFS: "its file system is read-only: name another place",
+    errno.ENOENT: "it does not exist, or was removed in the meantime",
+    errno.EISDIR: "it is a folder, where a file is needed",
+    errno.ENOTDIR: "a part of its path is a file, where a folder is needed",
+    errno.EEXIST: "it exists already, and is not what is needed here",
+    errno.ELOOP: "its symbolic links lead in a circle",
+    errno.ENAMETOOLONG: "its name is too long: choose a shorter one",
+    errno.EMFILE: f"too many files are open (ulimit -n): raise the limit, {AGAIN}",
+    errno.ENFILE: f"too many files are open on this machine: close some programs, {AGAIN}",
+    errno.EIO: "its disk cannot be read or written: check the disk",
+    errno.ESTALE: f"its network drive has lost it: mount the drive anew, {AGAIN}",
+}
+"""errno -> what it means, and the way on."""
+READERS = {
+    "pyarrow": "Parquet", "safetensors": "safetensors", "safetensors_rust": "safetensors", "json": "JSON",
+    "yaml": "YAML", "zipfile": "ZIP", "zlib": "ZIP", "pickle": "pickle", "_pickle": "pickle",
+}  # fmt: skip
+"""Module of an error's class -> what it reads and writes."""
+
+
+def in_words(error: BaseException, file: str | PathLike[str] | None = None) -> str | None:
+    """What an error of the world means, as a sentence that names ``file`` (else the error's own).
+
+    ``None`` for every other error: it is ours, or that of a user's module.
+    """
+    if isinstance(error, OSError):
+        path = error.filename if file is None else file
+        return meaning(error) if path is None else f"{_text(path)}: {meaning(error)}"
+    place = "a file" if file is None else _text(file)
+    if (number := re.search(r"os error (\d+)", _first_line(error))) and int(number[1]) in MEANINGS:
+        return f"{place}: {MEANINGS[int(number[1])]}"  # as safetensors reports the file system
+    if isinstance(error, UnicodeDecodeError):
+        return f"{place} is damaged: it is not UTF-8 text (byte {error.start})"
+    if isinstance(error, MemoryError):
+        return "the memory of this machine does not suffice: take smaller batches or images, or fewer evaluators"
+    modules = (kind.__module__.partition(".")[0] for kind in type(error).__mro__)
+    form = next((READERS[module] for module in modules if module in READERS), None)
+    return None if form is None else f"{place} is damaged: it cannot be read as {form} ({_first_line(error)})"
+
+
+def meaning(error: OSError) -> str:
+    """What an error of the file system means, without the file's name."""
+    return MEANINGS.get(error.errno or 0) or error.strerror or _first_line(error)
+
+
+@contextlib.contextmanager
+def naming(file: str | PathLike[str], way_on: str = "") -> Iterator[None]:
+    """What the world says inside becomes a :class:`FileError` that names ``file``, followed by the ``way_on``."""
+    try:
+        yield
+    except RapruneError:
+        raise
+    except Exception as error:
+        if (said := in_words(error, file)) is None:
+            raise
+        kind = FileError if isinstance(error, OSError) else DamagedError
+        raise kind(f"{said}; {way_on}" if way_on else said) from error
+
+
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    """What the world says inside becomes a :class:`FileError`; the boundary of the library, also as a decorator."""
+    try:
+        yield
+    except RapruneError:
+        raise
+    except Exception as error:
+        if (said := in_words(error)) is None:
+            raise
+        raise FileError(said) from error
+
+
+def _text(path: object) -> str:
+    return str(fspath(path)) if isinstance(path, PathLike) else str(path)
+
+
+def _first_line(error: BaseException) -> str:
+    """The first line of what an error says, and no more of it than a sentence can hold."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +21,7 @@ from PIL import Image, ImageOps
 
 from raprune.data import IMAGENET_MEAN, VOID, Split
 from raprune.errors import InputError, MissingDataError
+from raprune.paths import expanded
 
 T = TypeVar("T")
 Pair = tuple[Path, Path]
@@ -32,8 +32,8 @@ MEAN_COLOUR = tuple(round(255 * channel) for channel in IMAGENET_MEAN)
 
 
 def expand(path: str) -> Path:
-    """A path of the settings; ``$VARIABLES`` are expanded."""
-    return Path(os.path.expandvars(path))
+    """A path of the settings; ``$VARIABLES`` and ``~`` are expanded."""
+    return expanded(path)
 
 
 def refuse(problems: Iterable[tuple[str, str]]) -> None:

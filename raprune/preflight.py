@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -20,6 +19,7 @@ from raprune.graph import Graph, Traced
 from raprune.lowrank import Ranks, Reasons, full_ranks, reasons_of
 from raprune.measure import count_macs, count_params
 from raprune.normalisation import Statistics
+from raprune.paths import expanded
 from raprune.proof import prove
 from raprune.registry import DATASETS, METHODS, SCORES, is_given, is_imported
 from raprune.scoring import Score
@@ -238,7 +238,7 @@ def _baseline_problems(plan: StudyPlan, trial: TrialSpec, facts: dict[str, Facts
     """What is wrong with a checkpoint; its score goes into ``facts``."""
     if trial.baseline.checkpoint is None:
         return []
-    file = Path(os.path.expandvars(trial.baseline.checkpoint))
+    file = expanded(trial.baseline.checkpoint)
     if not file.is_file():
         return [plan.problem(trial, "baseline.checkpoint", _missing(file))]
     splits = _data(trial.dataset.model_dump_json())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -10,9 +10,9 @@ from typing import Any
 
 from torch import Tensor
 
-from raprune.errors import InputError, ResultsError
+from raprune.errors import DamagedError, FileError, ResultsError, naming
 from raprune.lowrank.factor import Factor
-from raprune.results import TrialStore, write_json
+from raprune.results import TrialStore, read_json, read_json_list, write_json
 from raprune.state import State, to_arrays, to_tensors
 from raprune.weights import load_safetensors, save_safetensors
 
@@ -36,16 +36,20 @@ class Snapshots:
 
     def save_order(self, order: list[str] | None, num_candidates: int) -> None:
         """Keep the order, or, where a budget ended the search for it, how many masks that has asked for."""
+        self._make_folder()
         write_json(self.folder / "order.json", {"order": order, "num_candidates": num_candidates})
 
     def _order(self) -> dict[str, Any] | None:
         file = self.folder / "order.json"
-        found = self._read(file) if file.is_file() else None
-        return {"order": found, "num_candidates": None} if isinstance(found, list) else found
+        if not file.exists():
+            return None
+        with contextlib.suppress(DamagedError):  # as earlier versions wrote it
+            return {"order": read_json_list(file, str), "num_candidates": None}
+        return read_json(file, {"order": (list, type(None)), "num_candidates": (int, type(None))}, self._again())
 
     def save(self, step: int, state: State, agent_state: Mapping[str, Tensor]) -> None:
         """Keep the state after the ``step``-th layer and the agent that decided it."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self._make_folder()
         if state.arrays:
             save_safetensors(to_tensors(state.arrays), self.folder / f"{step}.safetensors")
         if agent_state:
@@ -54,32 +58,33 @@ class Snapshots:
         factors = {layer: asdict(factor) for layer, factor in state.factors.items()}
         write_json(self.folder / f"{step}.json", {"version": state.version, "plan": plan, "factors": factors})
 
+    def _make_folder(self) -> None:
+        study = self.folder.parents[2]
+        if not study.is_dir():
+            raise FileError(f"{study}: the study's folder was removed while it ran; nothing is written")
+        with naming(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+
     def load(self, step: int) -> State:
         """The state after the ``step``-th layer; raises :class:`ResultsError` where it was changed on disk."""
         file = self.folder / f"{step}.json"
         if not file.is_file():
             raise ResultsError(f"{file} is missing; delete {self.folder.parent} to start its trial again")
-        found = self._read(file)
+        found = read_json(file, {"plan": dict, "version": str}, self._again())
         weights = self.folder / f"{step}.safetensors"
+        with naming(weights, self._again()):
+            arrays = to_arrays(load_safetensors(weights)) if weights.exists() else {}
         try:
-            arrays = to_arrays(load_safetensors(weights)) if weights.is_file() else {}
             plan = {layer: bytes(mask) for layer, mask in found["plan"].items()}
             factors = {layer: Factor(**factor) for layer, factor in found.get("factors", {}).items()}
-            state = State(self.baseline_key, plan, arrays, factors)
-            same = state.version == found["version"]
-        except (ValueError, TypeError, KeyError, AttributeError, InputError):
-            same = False
-        if not same:
+        except (TypeError, ValueError, AttributeError) as error:
+            raise DamagedError(f"{file} is damaged: {error}; {self._again()}") from None
+        state = State(self.baseline_key, plan, arrays, factors)
+        if state.version != found["version"]:
             raise ResultsError(
                 f"{weights if weights.is_file() else file} has changed since it was written; {self._again()}"
             )
         return state
-
-    def _read(self, file: Path) -> Any:
-        try:
-            return json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ResultsError(f"{file} is damaged ({type(error).__name__}: {error}); {self._again()}") from None
 
     def _again(self) -> str:
         return f"delete {self.folder.parent} to start its trial again"
@@ -97,13 +102,11 @@ class Snapshots:
         ``None`` for none.
         """
         file = Path(folder) / f"{name}.json"
-        try:
-            found = json.loads(file.read_text(encoding="utf-8"))["val_score"]
-            return None if found is None else float(found)
-        except (OSError, ValueError, TypeError, KeyError):
-            score = compute()
-            write_json(file, {"val_score": score})
-            return score
+        if not file.exists():
+            write_json(file, {"val_score": compute()})
+        way_on = "delete it to have it measured again"
+        found: float | None = read_json(file, {"val_score": (int, float, type(None))}, way_on)["val_score"]
+        return found
 
 
 def num_asked(store: TrialStore) -> int:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from raprune.checkpoints import USUAL, read_checkpoint
-from raprune.errors import InputError
+from raprune.errors import InputError, naming
 from raprune.fitting import Fit, fit_to
 from raprune.identity import contents
-from raprune.results import finish
+from raprune.results import written
 
 
 def save_safetensors(tensors: Mapping[str, Tensor], file: Path, header: Mapping[str, str] | None = None) -> None:
@@ -23,21 +21,18 @@ def save_safetensors(tensors: Mapping[str, Tensor], file: Path, header: Mapping[
 
     The file has its final name only when it is complete.
     """
-    aside = file.with_name(f".{file.name}.{os.getpid()}")
     metadata = None if header is None else dict(header)
-    aside.touch()
-    mode = aside.stat().st_mode
-    save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, aside, metadata)
-    aside.chmod(mode)  # safetensors lets only its owner read a file, whatever is usual here
-    finish(aside, file)
+    with written(file) as aside:
+        aside.touch()
+        mode = aside.stat().st_mode
+        save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, aside, metadata)
+        aside.chmod(mode)  # safetensors lets only its owner read a file, whatever is usual here
 
 
 def load_safetensors(file: Path) -> dict[str, Tensor]:
-    """All tensors of a safetensors file. Raises :class:`InputError` where it cannot be read."""
-    try:
+    """All tensors of a safetensors file. Raises :class:`FileError` that names it where it cannot be read."""
+    with naming(file):
         tensors: dict[str, Tensor] = load_file(file)
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{file} cannot be read: {str(error).splitlines()[0]}") from None
     return tensors
 
 

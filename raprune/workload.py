@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -13,10 +12,11 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from raprune.data import Splits, check_splits
-from raprune.errors import InputError
+from raprune.errors import DamagedError, InputError
 from raprune.graph import Traced, trace
 from raprune.identity import Signature, Sources, of_value, signature_of
 from raprune.registry import DATASETS, MODELS, SCORES, is_imported
+from raprune.results import read_json
 from raprune.scoring import Score
 from raprune.study.fidelity import FidelitySpec
 from raprune.study.parts import FinetuneSpec, ScoringSpec
@@ -29,6 +29,12 @@ BASELINE_FILE = "baseline.json"
 WEIGHTS_FILE = "model.safetensors"
 TUPLES = ("input_shape", "mean", "std", "class_names")
 """Fields of a baseline that JSON keeps as lists."""
+BASELINE_KEYS: dict[str, type | tuple[type, ...]] = {
+    "key": str, "val_score": (int, float), "test_score": (int, float, type(None)), "num_val_images": int,
+    "params": int, "macs": int, "model_bytes": int, "latency_s": (int, float), "quantum": (int, float),
+    "score_unit": str, "num_classes": int, "input_shape": list,
+}  # fmt: skip
+"""What every version of the file holds."""
 
 
 @dataclass(frozen=True)
@@ -83,16 +89,16 @@ class Baseline:
     def read(cls, folder: Path) -> Baseline | None:
         """The baseline in ``folder``; ``None`` where it is not complete. Raises :class:`InputError` for damage."""
         file = folder / BASELINE_FILE
-        if not file.is_file():
+        if not file.exists():
             return None
+        found = read_json(file, BASELINE_KEYS, made_anew(folder))
         try:
-            found = json.loads(file.read_text(encoding="utf-8"))
             tuples = {name: tuple(found[name]) for name in TUPLES if name in found}
             sources = {"sources": Sources(**found["sources"])} if found.get("sources") else {}
             found.pop("own_code", None)  # as earlier versions wrote it
             return cls(**{**found, **tuples, **sources, "folder": str(folder)})
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            raise InputError(f"{file} is damaged ({type(error).__name__}: {error}); {made_anew(folder)}") from None
+        except TypeError as error:
+            raise DamagedError(f"{file} is damaged: {error}; {made_anew(folder)}") from None
 
 
 class Given(Protocol):

@@ -50,3 +50,18 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
     outcome, out = run_tiny(tmp_path_factory.mktemp("reference"), 0)
     assert outcome.exit_code == 0
     return out
+
+
+@pytest.fixture(scope="session")
+def small_study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A study file whose run takes seconds, and the folder of its finished run with all kinds of files."""
+    from raprune.launch import run_study
+    from raprune.study import load_study
+    from tests.fuzz.small import STUDY as SMALL
+    from tests.launch.runs import Watch
+
+    folder = tmp_path_factory.mktemp("small")
+    file = folder / "small.yaml"
+    file.write_text(SMALL)
+    assert run_study(load_study(file), folder / "done", Watch(), num_evaluators=0).exit_code == 0
+    return file, folder / "done"

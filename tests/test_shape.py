@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 MAX_LINES = 300
 
 LAYERS = {
-    0: ["errors", "output", "quitting", "seeds", "registry", "study", "results", "shipped"],
+    0: ["errors", "output", "paths", "quitting", "seeds", "registry", "study", "results", "shipped"],
     1: [
         "data", "scoring", "chance", "deciding", "rewarding", "ordering", "evaluating", "masks", "search", "graph",
         "surgery", "proof", "measure", "train", "weights", "pretrained", "state", "workload", "engine", "baseline",

@@ -162,7 +162,7 @@ def test_truncated_files_are_refused(tmp_path: Path, name: str, share: float) ->
     file = written(tmp_path, state(), name)
     content = file.read_bytes()
     file.write_bytes(content[: int(len(content) * share)])
-    assert "checkpoint" in refusal(file)
+    assert str(file) in refusal(file)
 
 
 @pytest.mark.parametrize("name", ["net.pt", "net.safetensors", "net"])

@@ -17,10 +17,11 @@ from raprune.api.report import Report
 from raprune.api.running import evaluators_for, folder_for, run, same_threads
 from raprune.artefact.trials import open_trial
 from raprune.data import VOID, Split, Splits, check_splits
-from raprune.errors import InputError, RapruneError
+from raprune.errors import InputError, RapruneError, translated
 from raprune.given import Given, digest_of_data, digest_of_network
 from raprune.graph import Traced, trace
 from raprune.graph.ambient import plain_torch
+from raprune.paths import given_path
 from raprune.preflight import expand_and_inspect
 from raprune.registry import SCORES, given_name
 from raprune.results import TrialStore, read_study
@@ -67,8 +68,8 @@ class Pruned:
         """
         from raprune.export.exporting import export_trial
 
-        out = Path(file)
-        with self._given, same_threads():
+        out = given_path(file)
+        with translated(), self._given, same_threads():
             return export_trial(
                 self.trial_dir,
                 format or out.suffix.removeprefix("."),
@@ -87,6 +88,7 @@ class Pruned:
 
 
 @plain_torch()
+@translated()
 def prune(
     model: nn.Module,
     train: Images,

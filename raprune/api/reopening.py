@@ -11,15 +11,18 @@ from torch import nn
 from raprune.api.network import own_copy
 from raprune.artefact.plan import PLAN_FILE, NetworkPlan, parse_plan
 from raprune.artefact.rebuilding import open_network, plan_in, rebuild, standalone, trace_plan
-from raprune.errors import InputError
+from raprune.errors import InputError, translated
 from raprune.given import given_network
 from raprune.graph.ambient import plain_torch
+from raprune.paths import given_path
 from raprune.registry import is_given
+from raprune.results import read_text
 from raprune.weights import load_safetensors
 from raprune.workload import WEIGHTS_FILE
 
 
 @plain_torch()
+@translated()
 def load_pruned(path: str | PathLike[str], model: nn.Module) -> nn.Module:
     """The network that :func:`prune` left in a trial's folder, or in the ``model`` folder inside, which is enough.
 
@@ -27,7 +30,7 @@ def load_pruned(path: str | PathLike[str], model: nn.Module) -> nn.Module:
     pruned; its weights do not matter, and it is not changed. Raises :class:`InputError` where files are missing or
     ``model`` is another network. The plan of an earlier version tells shapes alone: a warning says so.
     """
-    place = Path(path)
+    place = given_path(path)
     if place.is_file():
         plan = plan_in(place)
         _warn_of_old(plan, place)
@@ -38,7 +41,7 @@ def load_pruned(path: str | PathLike[str], model: nn.Module) -> nn.Module:
     for file in (plan_file, weights_file):
         if not file.is_file():
             raise InputError(f"{file} is missing: name the folder of a trial of prune(), or its model folder")
-    plan = parse_plan(plan_file.read_text(encoding="utf-8"), str(plan_file))
+    plan = parse_plan(read_text(plan_file), str(plan_file))
     _warn_of_old(plan, plan_file)
     with given_network(_digest(plan, plan_file), own_copy(model)):
         return standalone(rebuild(plan, trace_plan(plan), load_safetensors(weights_file), str(weights_file)))

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from raprune import paths
 from raprune.engine.arithmetic import same_arithmetic
 from raprune.errors import EvaluatorError, InputError
 from raprune.evaluators.in_process import forget_engines
@@ -86,14 +87,7 @@ def folder_for(out: str | Path | None) -> Path:
     """``out`` as a folder, made if need be; a new temporary one where there is none."""
     if out is None:
         return Path(tempfile.mkdtemp(prefix="raprune-"))
-    if not str(out).strip():
-        raise InputError("out: must name a folder; got ''")
-    folder = Path(out)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"out: {str(folder)!r} cannot be a folder: {error.strerror or error}") from None
-    return folder
+    return paths.folder_for(out, "out")
 
 
 def evaluators_for(evaluators: int | None, address: str | None) -> int | None:

@@ -11,7 +11,8 @@ from pathlib import Path
 import pandas as pd
 
 from raprune.api.running import evaluators_for, folder_for, run
-from raprune.errors import InputError
+from raprune.errors import InputError, translated
+from raprune.paths import given_path
 from raprune.preflight import Facts, load_and_inspect
 from raprune.registry import nearest
 from raprune.results import SCHEMAS, Tables, read_study
@@ -69,7 +70,8 @@ class StudyResult:
     @cached_property
     def tables(self) -> Tables:
         """All tables and the manifest, read once."""
-        return read_study(self.out)
+        with translated():
+            return read_study(self.out)
 
     def frame(self, table: str = "trial") -> pd.DataFrame:
         """One of the tables that docs/results.md explains: ``trial``, ``layers``, ``updates``, ``candidates``, ..."""
@@ -85,6 +87,7 @@ class StudyResult:
         return dict(zip(failed["trial_id"], failed["error"], strict=True))
 
 
+@translated()
 def load_study(file: str | PathLike[str], overrides: Iterable[str] = (), rehearse: bool = False) -> Study:
     """Load a study file (or a study that comes with raprune, by name), check it and expand its sweep; nothing is run.
 
@@ -93,9 +96,10 @@ def load_study(file: str | PathLike[str], overrides: Iterable[str] = (), rehears
     """
     if isinstance(overrides, str):
         overrides = [overrides]
-    return Study(*load_and_inspect(find_study(Path(file)), overrides, rehearse))
+    return Study(*load_and_inspect(find_study(given_path(file)), overrides, rehearse))
 
 
+@translated()
 def run_study(
     study: Study | str | PathLike[str],
     out: str | PathLike[str] | None = None,

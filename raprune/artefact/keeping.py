@@ -17,13 +17,12 @@ budget stopped, removes none: its trials have not all ended.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from raprune.results import TrialStore, write_json
+from raprune.results import TrialStore, read_json, write_json
 
 MARK = "model_removed.json"
 """In a trial's folder: which setting removed its network."""
@@ -64,7 +63,8 @@ def removed_by(folder: Path) -> str | None:
     mark = folder / MARK
     if (folder / "model").is_dir() or not mark.is_file():
         return None
-    return str(json.loads(mark.read_text(encoding="utf-8"))["keep_models"])
+    way_on = "delete it: the trial has no network"
+    return str(read_json(mark, {"keep_models": str}, way_on)["keep_models"])
 
 
 def _remove(model: Path) -> None:

@@ -162,7 +162,7 @@ def parse_plan(text: str, where: str) -> NetworkPlan:
         if version > FORMAT_VERSION:
             raise InputError(f"{where} has format version {version}; this raprune reads up to {FORMAT_VERSION}")
         return NetworkPlan.model_validate_json(text)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise _damaged(where, error) from None
 
 
@@ -175,7 +175,7 @@ def read_plan(text: str, where: str, row: Mapping[str, Any], baseline: Baseline)
         masks = found["keep_masks"]
         num_filters = found.get("num_filters") or {layer: len(mask) for layer, mask in masks.items()}
         return _from_row(row, ModelChoice(**found["model"]), baseline, num_filters, masks, {})
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _damaged(where, error) from None
 
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor, fx, nn
 
 from raprune.artefact.plan import PLAN_FILE, Fingerprints, NetworkPlan, parse_plan
-from raprune.errors import InputError
+from raprune.errors import InputError, naming
 from raprune.graph import Traced
 from raprune.identity import alike, made_here, of_structure, of_tensors, probe
 from raprune.lowrank.schemes import SCHEMES, insert_factors
@@ -55,11 +55,8 @@ def open_network(file: Path, allow_import: AllowImport = ()) -> Opened:
 
 def plan_in(file: Path) -> NetworkPlan:
     """The plan in the header of a safetensors file. Raises :class:`InputError` where there is none."""
-    try:
-        with safe_open(file, framework="pt") as opened:
-            text = (opened.metadata() or {}).get(HEADER_KEY)
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{file} cannot be read: {str(error).splitlines()[0]}") from None
+    with naming(file), safe_open(file, framework="pt") as opened:
+        text = (opened.metadata() or {}).get(HEADER_KEY)
     if text is None:
         raise InputError(f"{file} has no {HEADER_KEY} in its header: raprune export --format safetensors writes one")
     return parse_plan(text, f"{file}: its {HEADER_KEY}")

@@ -18,7 +18,7 @@ from raprune.graph import Traced
 from raprune.measure import count_macs
 from raprune.origins import origin_of
 from raprune.registry import AllowImport, check_imports
-from raprune.results import TrialStore
+from raprune.results import TrialStore, read_manifest, read_text
 from raprune.study.parts import ScoringSpec
 from raprune.weights import load_safetensors
 from raprune.workload import WEIGHTS_FILE, Baseline, baseline_weights
@@ -83,7 +83,7 @@ def open_trial(
     weights_file = _present(baseline_dir / WEIGHTS_FILE)
     _check_origin(store, baseline, baseline_dir)
     weights, pruned = baseline_weights(baseline_dir, baseline), load_safetensors(_present(pruned_file))
-    plan = read_plan(_present(plan_file).read_text(encoding="utf-8"), str(plan_file), row, baseline)
+    plan = read_plan(read_text(_present(plan_file)), str(plan_file), row, baseline)
     _check_one_trial(store, row, plan, plan_file)
     named = {"model": plan.model.name, "dataset": plan.dataset.name, "score": plan.score.name}
     check_imports({kind: named[kind] for kind in imports}, str(plan_file), allow_import)
@@ -120,7 +120,7 @@ def _check_one_trial(store: TrialStore, row: Mapping[str, Any], plan: NetworkPla
 
 def label(study_dir: Path, trial_id: str) -> str:
     """A trial's place in the sweep: ``order low_to_high, drop_bound 4.0, method agent``."""
-    axes = json.loads((study_dir / "manifest.json").read_text(encoding="utf-8"))["axes"]
+    axes = read_manifest(study_dir)["axes"]
     return ", ".join(f"{axis} {value}" for axis, value in axes.get(trial_id, {}).items())
 
 
@@ -136,7 +136,7 @@ def _ended(folder: Path, command: str) -> tuple[TrialStore, Mapping[str, Any]]:
     planned = study_dir / "manifest.json"
     if folder.parent.name != "trials" or not planned.is_file():
         raise InputError(f"{folder} is no trial's folder; a trial's is results/<study>/trials/<trial_id>")
-    store = TrialStore(study_dir, str(json.loads(planned.read_text(encoding="utf-8"))["study"]), folder.name)
+    store = TrialStore(study_dir, read_manifest(study_dir)["study"], folder.name)
     row = store.trial_row()
     if row is None or row["macs"] is None:
         go_on = f"go on with raprune study {study_dir / 'study.yaml'} --out {study_dir}"
@@ -154,7 +154,7 @@ def _ended(folder: Path, command: str) -> tuple[TrialStore, Mapping[str, Any]]:
 
 def _trials_of(study_dir: Path, command: str) -> str:
     """A line a trial: the command that takes it, and its place in the sweep."""
-    manifest = json.loads((study_dir / "manifest.json").read_text(encoding="utf-8"))
+    manifest = read_manifest(study_dir)
     lines = []
     for trial_id in manifest["trial_ids"]:
         store = TrialStore(study_dir, manifest["study"], trial_id)

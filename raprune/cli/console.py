@@ -1,18 +1,42 @@
-"""Where the command line prints."""
+"""Where the command line prints. Texts that come from files are printed as they are: they cannot steer a terminal."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from collections.abc import Iterable
+
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
     from rich.table import Table
+    from rich.text import Text
+
+STEERING = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters but the tab and the end of a line, what turns the direction of writing, and half characters."""
+
+
+def printable(text: str) -> str:
+    """``text`` with what would steer a terminal escaped."""
+    return STEERING.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def open_console(*, stderr: bool = False, width: int | None = None) -> Console:
+    """A console that takes no text for markup, and escapes what would steer a terminal."""
     from rich.console import Console
+    from rich.segment import Segment
 
-    return Console(stderr=stderr, width=width)
+    class Plain(Console):
+        def render_str(self, text: str, **how: Any) -> Text:
+            return super().render_str(printable(text), **how)
+
+        def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+            for segment in super().render(renderable, options):
+                text, style, control = segment
+                yield segment if control else Segment(printable(text), style)
+
+    return Plain(stderr=stderr, width=width, markup=False, emoji=False)
 
 
 def print_whole(table: Table, console: Console) -> None:

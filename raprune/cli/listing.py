@@ -31,7 +31,7 @@ def list_plugins(
         raise InputError(f"no kind of plug-in is called {kind!r}{nearest(kind, list(KINDS_LISTED))}")
     console = open_console()
     for name in [kind] if kind else KINDS_LISTED:
-        console.print(f"\n[bold]{name}[/bold]", highlight=False)
+        console.print(f"\n{name}", style="bold", highlight=False)
         if name == "study":
             _print_studies(console)
         elif name == "preset":
@@ -41,14 +41,12 @@ def list_plugins(
 
 
 def _print_plugins(kind: str, console: Console) -> None:
-    from rich.markup import escape
-
     from raprune.registry import KINDS
 
     for plugin in KINDS[kind]:
-        console.print(f"  [cyan]{plugin.name}[/cyan]  {escape(plugin.summary)}", highlight=False, soft_wrap=True)
+        _print_named(console, plugin.name, plugin.summary)
         for line in _settings_lines(plugin):
-            console.print(f"      {line}", style="dim", markup=False, highlight=False, soft_wrap=True)
+            console.print(f"      {line}", style="dim", highlight=False, soft_wrap=True)
 
 
 def _print_presets(console: Console) -> None:
@@ -57,25 +55,29 @@ def _print_presets(console: Console) -> None:
     from raprune.study.wording import shown
 
     for name, about in ABOUT.items():
-        console.print(f"  [cyan]{name}[/cyan]  {about}", highlight=False, soft_wrap=True)
+        _print_named(console, name, about)
         own = [f"{key} = {shown(value)}" for key, value in PRESETS[name].items()]
         for (kind, plugin), settings in PLUGIN_PRESETS[name].items():
             own += [f"{kind} {plugin}: {key} = {shown(value)}" for key, value in settings.items()]
         for line in own:
-            console.print(f"      {line}", style="dim", markup=False, highlight=False, soft_wrap=True)
+            console.print(f"      {line}", style="dim", highlight=False, soft_wrap=True)
 
 
 def _print_studies(console: Console) -> None:
     """Each by the name with which it is run, what it is about, and its file."""
-    from rich.markup import escape
-
     from raprune.shipped import shipped_studies
     from raprune.study.reader import read_document
 
     for name, file in shipped_studies().items():
-        about = escape(str(read_document(file).data["description"]))
-        console.print(f"  [cyan]{name}[/cyan]  {about}", highlight=False, soft_wrap=True)
-        console.print(f"      {file}", style="dim", markup=False, highlight=False, soft_wrap=True)
+        about = str(read_document(file).data["description"])
+        _print_named(console, name, about)
+        console.print(f"      {file}", style="dim", highlight=False, soft_wrap=True)
+
+
+def _print_named(console: Console, name: str, about: str) -> None:
+    from rich.text import Text
+
+    console.print(Text.assemble("  ", (name, "cyan"), f"  {about}"), highlight=False, soft_wrap=True)
 
 
 def _settings_lines(plugin: Plugin) -> list[str]:

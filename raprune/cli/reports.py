@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Optional
 
 import typer
 
@@ -12,6 +12,7 @@ from raprune.cli.console import open_console
 from raprune.cli.plots import write_report
 from raprune.cli.root import app
 from raprune.errors import InputError
+from raprune.paths import given_path
 
 
 @app.command()
@@ -19,11 +20,19 @@ def report(
     folder: Annotated[
         Path,
         typer.Argument(
-            metavar="DIR", help="A study's folder: results/NAME.", show_default=False, autocompletion=complete_results
+            metavar="DIR",
+            help="A study's folder: results/NAME.",
+            show_default=False,
+            autocompletion=complete_results,
+            parser=given_path,
         ),
     ],
+    out: Annotated[
+        Optional[Path],  # noqa: UP045  (typer reads the annotation)
+        typer.Option("--out", metavar="DIR", help="Where it is drawn. [default: DIR/report]", parser=given_path),
+    ] = None,
 ) -> None:
     """Draw the report of a study: figures (PNG and SVG) and one page."""
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder; a study's is results/NAME")
-    open_console().print(f"report: {write_report(folder)}", highlight=False, soft_wrap=True)
+    open_console().print(f"report: {write_report(folder, out)}", highlight=False, soft_wrap=True)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import sys
+import tempfile
+import traceback
 from types import FrameType
 from typing import Annotated, Any, cast
 
@@ -11,7 +14,7 @@ import typer.core
 
 from raprune import __version__
 from raprune.cli.console import open_console
-from raprune.errors import EvaluatorError, RapruneError
+from raprune.errors import EvaluatorError, RapruneError, in_words
 from raprune.output import forgiving
 from raprune.quitting import (
     STOP,
@@ -58,6 +61,7 @@ def version_only(
 
 def main() -> None:
     """Entry point: errors and signals become sentences and exit codes, never tracebacks."""
+    _print_anything()
     STOP.forget()
     ends_with_us = sys._getframe(1).f_code.co_name == "<module>"
     if ends_with_us:
@@ -78,11 +82,12 @@ def _run() -> int:
     except USAGE_ERRORS as error:
         error.show()  # type: ignore[attr-defined]
         return 2
-    except RapruneError as error:
-        open_console(stderr=True).print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
-        return 1 if isinstance(error, EvaluatorError) else 2
     except typer.Abort:
         return 130
+    except Exception as error:
+        said = str(error) if isinstance(error, RapruneError) else in_words(error) or _fault(error)
+        open_console(stderr=True).print(said, style="red", markup=False, highlight=False, soft_wrap=True)
+        return 1 if isinstance(error, EvaluatorError) else 2
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
@@ -90,3 +95,22 @@ def _stop(number: int, frame: FrameType | None) -> None:
     del number, frame
     if STOP.note():
         raise Interrupted
+
+
+def _print_anything() -> None:
+    """Characters that the terminal's encoding lacks are printed escaped."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _fault(error: Exception) -> str:
+    """A fault of ours in a sentence; its traceback, which whoever mends it needs, goes into a file."""
+    whole = "".join(traceback.format_exception(error))
+    said = f"raprune itself failed ({type(error).__name__}: {error}): this is a fault of raprune"
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="raprune-", suffix=".txt", delete=False, errors="replace") as file:
+            file.write(f"{sys.argv}\n{whole}")
+    except OSError:  # no room for it: then it is printed
+        return f"{said}\n{whole}"
+    return f"{said}; please report it with {file.name}"

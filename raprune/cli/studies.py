@@ -12,6 +12,7 @@ from raprune.cli.console import open_console, print_whole
 from raprune.cli.plots import write_report
 from raprune.cli.root import app
 from raprune.errors import InputError
+from raprune.paths import folder_for, given_path
 from raprune.shipped import find_study
 
 if TYPE_CHECKING:
@@ -28,13 +29,14 @@ StudyFile = Annotated[
         metavar="STUDY",
         help="A study file (YAML), or the name of a study that comes with raprune.",
         show_default=False,
+        parser=given_path,
         callback=find_study,
         autocompletion=complete_study,
     ),
 ]
 Out = Annotated[
     Optional[Path],  # noqa: UP045  (typer reads the annotation)
-    typer.Option("--out", metavar="DIR", help="The study's own folder. [default: results/NAME]"),
+    typer.Option("--out", metavar="DIR", help="The study's own folder. [default: results/NAME]", parser=given_path),
 ]
 Sets = Annotated[
     Optional[list[str]],  # noqa: UP045
@@ -69,7 +71,7 @@ def study(
 
     console = open_console()
     plan, facts = load_and_inspect(file, overrides or (), rehearse)
-    folder = _folder(out or Path("results") / plan.spec.name)
+    folder = folder_for(out or Path("results") / plan.spec.name, "--out")
     for line in (line for fact in facts.values() for line in left_out_lines(fact)):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     progress = study_progress(plan, facts, console)
@@ -117,7 +119,7 @@ def check(
     plan, facts = load_and_inspect(file, overrides or (), rehearse)
     print_whole(plan_table(plan), console)
     for line in facts_lines(plan, facts):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.print(line, highlight=False, soft_wrap=True)
     if estimate or evaluators is not None:
         _print_estimate(plan, facts, evaluators, console)
 
@@ -156,12 +158,3 @@ def _print_estimate(plan: StudyPlan, facts: Mapping[str, Facts], evaluators: int
     print_whole(hours_table(found), console)
     for line in (*limits(found), uncertain(found)):
         console.print(line, highlight=False, soft_wrap=True)
-
-
-def _folder(folder: Path) -> Path:
-    """The study's own folder, made if need be."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"--out: {str(folder)!r} cannot be a folder: {error.strerror or error}") from None
-    return folder

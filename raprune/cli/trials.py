@@ -10,11 +10,16 @@ import typer
 from raprune.cli.completion import complete_trial
 from raprune.cli.console import open_console
 from raprune.cli.root import app
+from raprune.paths import given_path
 
 TrialDir = Annotated[
     Path,
     typer.Argument(
-        metavar="TRIAL_DIR", help="results/STUDY/trials/ID", show_default=False, autocompletion=complete_trial
+        metavar="TRIAL_DIR",
+        help="results/STUDY/trials/ID",
+        show_default=False,
+        autocompletion=complete_trial,
+        parser=given_path,
     ),
 ]
 
@@ -47,7 +52,9 @@ def bench(
 @app.command()
 def export(
     folder: TrialDir,
-    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The file to write.", show_default=False)],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE", help="The file to write.", show_default=False, parser=given_path)
+    ],
     format_name: Annotated[
         str, typer.Option("--format", metavar="NAME", help="pt2, onnx or safetensors.", show_default=False)
     ],

@@ -13,12 +13,12 @@ from raprune.errors import RapruneError
 from raprune.evaluating import Evaluator, PoolAddress, shares_launches
 from raprune.evaluators.in_process import local_device
 from raprune.evaluators.sharing import Given
+from raprune.launch.spending import asked_by
 from raprune.memo import Conditions, Memo, Memoised
 from raprune.quitting import fault_of
 from raprune.registry import EVALUATORS, add_import_path
 from raprune.results import TrialStore, write_text
 from raprune.rows import describe_error, unfinished_row
-from raprune.snapshots import num_asked
 from raprune.study import TrialSpec
 from raprune.study.parts import EvaluatorsSpec
 from raprune.trial import TrialContext, run_trial
@@ -77,12 +77,13 @@ def execute(
             place.given.use_networks()
         if store.status() == "completed":
             return "completed"
-        if not store.num_committed() and budget.spent(trial.trial_id, num_asked(store)):
+        if not store.num_committed() and budget.spent(trial.trial_id, asked_by(store)):
             return "stopped"
         try:
+            store.check()
             row = run_trial(trial, replace(_context(trial, place, store, progress), budget=budget))
         finally:
-            budget.spent(trial.trial_id, num_asked(store))  # as on disk: a layer that it failed in is lost
+            budget.spent(trial.trial_id, asked_by(store))  # as on disk: a layer that it failed in is lost
     except BudgetSpent:
         return "stopped"
     except SystemExit as error:

@@ -19,6 +19,7 @@ from raprune.budget import Account
 from raprune.errors import ResultsError
 from raprune.evaluators.in_process import forget_engines
 from raprune.launch.execute import Place
+from raprune.launch.found import refuse_another, set_damaged_rows_aside
 from raprune.launch.in_process import InProcessRunner
 from raprune.launch.interruption import Interruption
 from raprune.launch.spending import RunClock, left_to_run, open_account
@@ -90,10 +91,12 @@ def run_study(
     cluster. Raises :class:`InputError` before any trial where the study cannot be run here.
     """
     interruption, lost = Interruption(), None
-    with interruption.guard(), FolderLock(out), _loaded_for_this_run(), RunClock(out) as clock:
+    with interruption.guard(), FolderLock(out), _loaded_for_this_run(), RunClock(out, watch.phase) as clock:
+        refuse_another(plan.spec.name, out, watch.phase)
         check_results(plan.trials, out)
         _write_manifest(plan, out)
         stores = {trial.trial_id: TrialStore(out, plan.spec.name, trial.trial_id) for trial in plan.trials}
+        set_damaged_rows_aside(stores.values(), watch.phase)
         todo = left_to_run(plan, stores, open_account(plan, stores, clock))
         for trial in todo:
             stores[trial.trial_id].forget_row()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
+import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
 from raprune.budget import Account
-from raprune.results import TrialStore, write_json
+from raprune.errors import DamagedError, FileError
+from raprune.results import TrialStore, read_json, set_aside, write_json
 from raprune.snapshots import num_asked
 from raprune.study import StudyPlan, TrialSpec
 
@@ -21,12 +23,25 @@ WRITE_EVERY_S = 10.0
 class RunClock:
     """Seconds that all runs of a study took, kept in its folder while it is used as a context manager."""
 
-    def __init__(self, out: Path) -> None:
+    def __init__(self, out: Path, tell: Callable[[str], None] = lambda _: None) -> None:
         self.file = out / "time.json"
-        self.earlier_s = float(json.loads(self.file.read_text())["run_s"]) if self.file.is_file() else 0.0
+        self.earlier_s = self._read(tell)
         self._started = time.monotonic()
         self._ended = threading.Event()
         self._writer = threading.Thread(target=self._write_regularly, daemon=True)
+
+    def _read(self, tell: Callable[[str], None]) -> float:
+        """Seconds of the earlier runs; of a file that does not say it, none, which ``tell`` hears."""
+        if not os.path.lexists(self.file):
+            return 0.0
+        try:
+            found = float(read_json(self.file, {"run_s": (int, float)})["run_s"])
+            if found >= 0:
+                return found
+        except DamagedError:
+            pass
+        tell(f"{self.file} is damaged: moved to {set_aside(self.file).name}; the study's clock starts again from 0")
+        return 0.0
 
     @property
     def used_s(self) -> float:
@@ -46,18 +61,28 @@ class RunClock:
 
     def _write_regularly(self) -> None:
         while not self._ended.wait(WRITE_EVERY_S):
-            self._write()
+            with contextlib.suppress(FileError):  # told at the end, unless it was for a while
+                self._write()
 
     def _write(self) -> None:
-        write_json(self.file, {"run_s": self.used_s})
+        if self.file.parent.is_dir():  # else it was removed, and does not come back for a clock
+            write_json(self.file, {"run_s": self.used_s})
 
 
 def open_account(plan: StudyPlan, stores: Mapping[str, TrialStore], clock: RunClock) -> Account | None:
     """What the study has spent, as its folder says; ``None`` for a study without a budget."""
     if plan.spec.budget is None:
         return None
-    asked = {trial.trial_id: num_asked(stores[trial.trial_id]) for trial in plan.trials}
+    asked = {trial.trial_id: asked_by(stores[trial.trial_id]) for trial in plan.trials}
     return Account(plan.spec.budget, clock.used_s, asked)
+
+
+def asked_by(store: TrialStore) -> int:
+    """Candidates that a trial asked for, as far as its files can be read: where they are damaged the trial fails."""
+    try:
+        return num_asked(store)
+    except FileError:
+        return 0
 
 
 def left_to_run(plan: StudyPlan, stores: Mapping[str, TrialStore], account: Account | None) -> Sequence[TrialSpec]:

@@ -9,6 +9,7 @@ read once from their beginning. Deleting the folder, even in the middle of a stu
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -20,6 +21,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
+from raprune.errors import naming
 from raprune.memo.conditions import SCOPE_DIGITS
 from raprune.scoring import Tally
 
@@ -68,10 +70,10 @@ class Memo:
         """Read what was added to the scope since the last look."""
         held = self._hold(scope)
         start = time.monotonic()
-        with contextlib.suppress(FileNotFoundError):  # somebody deletes the memo, as anybody may
+        with contextlib.suppress(OSError):  # somebody deletes the memo, as anybody may, or it cannot be read
             for entry in list(os.scandir(self.folder)):
-                if entry.name.endswith(SUFFIX) and entry.stat().st_size > held.read.get(entry.name, 0):
-                    self._read(entry.name, scope, held)
+                if entry.name.endswith(SUFFIX) and entry.is_file():
+                    self._read_new(entry, scope, held)
         took = time.monotonic() - start
         held.next_look = start + took + min(MAX_PAUSE_S, took / SHARE)
 
@@ -91,6 +93,12 @@ class Memo:
             self._scopes.popitem(last=False)
         return held
 
+    def _read_new(self, entry: os.DirEntry[str], scope: str, held: _Scope) -> None:
+        """What one file has that was not read; of one that cannot be read, nothing: it is measured again."""
+        with contextlib.suppress(OSError):
+            if entry.stat().st_size > held.read.get(entry.name, 0):
+                self._read(entry.name, scope, held)
+
     def _read(self, name: str, scope: str, held: _Scope) -> None:
         """The whole lines from where the last reading ended."""
         start = f'{{"key":"{scope}'.encode()
@@ -107,16 +115,18 @@ class Memo:
 
     def _append(self, data: bytes) -> None:
         """Opened anew each time: on a network file system, closing is what shows the others what was written."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         name = self._writer or _writer_of_this_process()
-        file = os.open(self.folder / f"{name}{SUFFIX}", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-        try:
-            written = os.write(file, data)
-        finally:
-            os.close(file)
-        if written != len(data):
-            _NAMES.pop(os.getpid(), None)  # the torn line must stay the last one of its file
-            raise OSError(f"{self.folder / name}{SUFFIX}: only {written} of {len(data)} bytes could be written")
+        place = self.folder / f"{name}{SUFFIX}"
+        with naming(place):
+            self.folder.mkdir(exist_ok=True)
+            file = os.open(place, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+            try:
+                written = os.write(file, data)
+            finally:
+                os.close(file)
+            if written != len(data):
+                _NAMES.pop(os.getpid(), None)  # the torn line must stay the last one of its file
+                raise OSError(errno.ENOSPC, f"only {written} of {len(data)} bytes could be written")
 
 
 _NAMES: dict[int, str] = {}
@@ -141,9 +151,23 @@ def _parse(line: bytes) -> tuple[str, Tally] | None:
     """Key and tally; ``None`` for what is no entry: a disk that lost power can leave anything in a file's place."""
     try:
         entry = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(entry, dict) or set(entry) != FIELDS:
         return None
     key: str = entry.pop("key")
-    return key, Tally(**entry)
+    return (key, Tally(**entry)) if _is_sound(entry) else None
+
+
+def _is_sound(entry: Mapping[str, object]) -> bool:
+    """Whether an entry's values are of a tally's types."""
+    images, highest = entry["num_images"], entry["highest"]
+    counts = all(isinstance(entry[key], list) and _are_numbers(entry[key]) for key in ("counts", "seen"))
+    numbers = isinstance(images, int) and images >= 0 and isinstance(highest, int | float)
+    return counts and numbers and isinstance(entry["complete"], bool)
+
+
+def _are_numbers(found: object) -> bool:
+    if isinstance(found, list):
+        return all(map(_are_numbers, found))
+    return isinstance(found, int | float) and not isinstance(found, bool)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from raprune.errors import ResultsError
+from raprune.errors import DamagedError, ResultsError
+from raprune.results.files import read_json, read_table
 from raprune.results.schemas import SCHEMA_VERSION, SCHEMAS
 
 
@@ -37,15 +37,9 @@ def read_study(folder: Path) -> Tables:
     :class:`ResultsError` where there is no study or its schema is newer than this raprune.
     """
     file = folder / "manifest.json"
-    if not file.is_file():
+    if not file.exists():
         raise ResultsError(f"{folder} holds no study (no manifest.json)")
-    try:
-        manifest: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        version = int(manifest["schema_version"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ResultsError(f"{file} is damaged: {type(error).__name__}: {error}") from None
-    if version > SCHEMA_VERSION:
-        raise ResultsError(f"{folder} has schema version {version}; this raprune reads up to {SCHEMA_VERSION}")
+    manifest = read_manifest(folder)
     ids: list[str] = manifest["trial_ids"]
     frames = {name: _read(folder, ids, pattern, name) for name, pattern in _PATTERNS.items()}
     return Tables(
@@ -70,21 +64,52 @@ def _read(folder: Path, trial_ids: list[str], pattern: str, table: str) -> pd.Da
     parts = [schema.empty_table()]
     for trial_id in trial_ids:
         files = sorted((folder / "trials" / trial_id).glob(pattern), key=_number)
-        parts += [_widen(pq.read_table(file), schema) for file in files]
+        parts += [read_table(file, table, trial_id) for file in files]
     frame: pd.DataFrame = pa.concat_tables(parts).to_pandas()
     return frame
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """What ``manifest.json`` in ``folder`` says of its study, checked.
+
+    Raises :class:`ResultsError` where the file is damaged, or of a schema newer than this raprune's.
+    """
+    file = folder / "manifest.json"
+    way_on = "running the study again in this folder writes it anew"
+    manifest = read_json(file, {"schema_version": int, "study": str, "trial_ids": list, "axes": dict}, way_on)
+    if (version := manifest["schema_version"]) > SCHEMA_VERSION:
+        raise ResultsError(f"{folder} has schema version {version}; this raprune reads up to {SCHEMA_VERSION}")
+    problem = next((said for said, is_so in _UNSOUND.items() if is_so(manifest)), None)
+    if problem is not None:
+        raise DamagedError(f"{file} is damaged: {problem}; {way_on}")
+    return manifest
+
+
+_UNSOUND: dict[str, Callable[[dict[str, Any]], bool]] = {
+    "trial_ids must name folders": lambda found: not all(_names_a_folder(one) for one in found["trial_ids"]),
+    "trial_ids names a trial twice": lambda found: len(set(found["trial_ids"])) < len(found["trial_ids"]),
+    "axes must hold texts by trial and axis": lambda found: not all(map(_are_texts, found["axes"].values())),
+    "packages must hold texts": lambda found: not _are_texts(found.get("packages", {})),
+    "command must be a list of texts": lambda found: not _are_listed(found.get("command", [])),
+    "description, preset, commit, python and raprune must be texts": lambda found: any(
+        not isinstance(found.get(key), str | None) for key in ("description", "preset", "commit", "python", "raprune")
+    ),
+}
+
+
+def _names_a_folder(name: object) -> bool:
+    return isinstance(name, str) and name not in ("", ".", "..") and not set(name) & {"/", "\0"}
+
+
+def _are_texts(found: object) -> bool:
+    return isinstance(found, dict) and all(isinstance(value, str) for value in found.values())
+
+
+def _are_listed(found: object) -> bool:
+    return isinstance(found, list) and all(isinstance(value, str) for value in found)
 
 
 def _number(file: Path) -> float:
     """Place among the files of a trial's table: that of a layer which was cut short is the last."""
     tail = file.stem.rpartition("-")[2]
     return int(tail) if tail.isdigit() else math.inf
-
-
-def _widen(found: pa.Table, schema: pa.Schema) -> pa.Table:
-    """A table of an older schema with the columns it lacks as nulls."""
-    columns = [
-        found[field.name].cast(field.type) if field.name in found.column_names else pa.nulls(len(found), field.type)
-        for field in schema
-    ]
-    return pa.table(columns, schema=schema)

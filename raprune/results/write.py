@@ -1,9 +1,9 @@
-"""Writing: aside, then renamed. A file with its final name is complete."""
+"""What a study writes: the rows of its trials, and the lock on its folder."""
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
-import json
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -12,34 +12,14 @@ from types import TracebackType
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from raprune.errors import ResultsError
+from raprune.errors import DamagedError, FileError, ResultsError, naming
+from raprune.results.files import read_table, set_aside, write_parquet
 from raprune.results.schemas import SCHEMAS
 
 Row = Mapping[str, Any]
 PROVISIONAL = "provisional"
 """Stands for the number of a layer whose decision a budget cut short: the files of it go when the trial goes on."""
-
-
-def finish(aside: Path, file: Path) -> None:
-    """Give a file written aside its final name, once its bytes are on the disk: complete even after a power cut."""
-    with aside.open("rb") as written:
-        os.fsync(written.fileno())
-    os.replace(aside, file)
-
-
-def write_text(file: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    aside = file.with_name(f".{file.name}.{os.getpid()}")
-    aside.write_text(text, encoding="utf-8")
-    finish(aside, file)
-
-
-def write_json(file: Path, data: Any) -> None:
-    """Write a JSON file whole or not at all."""
-    write_text(file, json.dumps(data, indent=2, allow_nan=False) + "\n")
 
 
 def write_table(file: Path, table: str, rows: Sequence[Row]) -> None:
@@ -48,10 +28,7 @@ def write_table(file: Path, table: str, rows: Sequence[Row]) -> None:
     for row in rows:
         if set(row) != set(schema.names):
             raise AssertionError(f"{table}: columns differ from the schema: {sorted(set(row) ^ set(schema.names))}")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    aside = file.with_name(f".{file.name}.{os.getpid()}")
-    pq.write_table(pa.Table.from_pylist([dict(row) for row in rows], schema=schema), aside)
-    finish(aside, file)
+    write_parquet(file, pa.Table.from_pylist([dict(row) for row in rows], schema=schema))
 
 
 class TrialStore:
@@ -59,7 +36,10 @@ class TrialStore:
 
     def __init__(self, study_dir: Path, study: str, trial_id: str) -> None:
         self.folder = study_dir / "trials" / trial_id
+        self.trial_id = trial_id
         self._keys = {"study": study, "trial_id": trial_id}
+        self._manifest = study_dir / "manifest.json"
+        self._has_manifest = self._manifest.is_file()
 
     def status(self) -> str | None:
         """``completed``, ``failed``, ``stopped``, or ``None`` before its first end."""
@@ -69,7 +49,22 @@ class TrialStore:
     def trial_row(self) -> dict[str, Any] | None:
         """The trial's row, if it has ended once."""
         file = self.folder / "trial.parquet"
-        return pq.read_table(file).to_pylist()[0] if file.is_file() else None
+        return self._rows(file.name, "trial")[0] if os.path.lexists(file) else None
+
+    def check(self) -> None:
+        """Raise :class:`DamagedError` for the first table of a decided layer that is not as it was written."""
+        for file in sorted(self.folder.glob("*-*.parquet")):
+            table = file.name.partition("-")[0]
+            if table in SCHEMAS:
+                self._rows(file.name, table)
+
+    def set_damaged_row_aside(self) -> Path | None:
+        """Where the trial's row was renamed to, so that the trial can end anew; ``None`` for a row that can be read."""
+        try:
+            self.trial_row()
+        except DamagedError:
+            return set_aside(self.folder / "trial.parquet")
+        return None
 
     def forget_row(self) -> None:
         """Take away the row of a trial that is to run again, and a layer that was cut short; committed ones stay."""
@@ -95,14 +90,14 @@ class TrialStore:
 
     def layer_rows(self) -> list[dict[str, Any]]:
         """The rows of the committed layers, in the order in which they were decided."""
-        files = [self.folder / f"layers-{k}.parquet" for k in range(self.num_committed())]
-        return [row for file in files for row in pq.read_table(file).to_pylist()]
+        return [row for k in range(self.num_committed()) for row in self._rows(f"layers-{k}.parquet", "layers")]
 
     def candidate_counts(self) -> tuple[int, int]:
         """Candidates asked for and candidates scored, over the decided layers."""
         asked = scored = 0
         for k in (*range(self.num_committed()), *[PROVISIONAL] * (self.num_decided() - self.num_committed())):
-            memo = pq.read_table(self.folder / f"candidates-{k}.parquet", columns=["from_memo"])["from_memo"]
+            file = self.folder / f"candidates-{k}.parquet"
+            memo = read_table(file, "candidates", self.trial_id, ["from_memo"])["from_memo"]
             asked += len(memo)
             scored += len(memo) - sum(bool(m) for m in memo.to_pylist())
         return asked, scored
@@ -116,8 +111,8 @@ class TrialStore:
 
     def low_rank_rows(self) -> list[dict[str, Any]]:
         """The rows of the layers that the low-rank step has been through, in its order."""
-        files = [self.folder / f"low_rank-{k}.parquet" for k in range(self._unbroken("low_rank"))]
-        return [row for file in files for row in pq.read_table(file).to_pylist()]
+        steps = range(self._unbroken("low_rank"))
+        return [row for k in steps for row in self._rows(f"low_rank-{k}.parquet", "low_rank")]
 
     def write_low_rank(self, step: int, row: Row) -> None:
         """What the low-rank step did with a layer; written once that is on disk."""
@@ -135,7 +130,15 @@ class TrialStore:
         """The trial's row: the last file of a trial."""
         self._write("trial.parquet", "trial", [row])
 
+    def _rows(self, name: str, table: str) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = read_table(self.folder / name, table, self.trial_id).to_pylist()
+        return rows
+
     def _write(self, name: str, table: str, rows: Sequence[Row]) -> None:
+        if self._has_manifest and not self._manifest.is_file():
+            raise FileError(f"{self._manifest.parent}: the study's folder was removed while it ran; nothing is written")
+        with naming(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
         write_table(self.folder / name, table, [self._keys | dict(row) for row in rows])
 
 
@@ -146,8 +149,9 @@ class FolderLock:
         self.file = folder / ".lock"
 
     def __enter__(self) -> FolderLock:
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        self._handle = self.file.open("a+")
+        with naming(self.file):
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            self._handle = self.file.open("a+")
         try:
             fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -156,12 +160,14 @@ class FolderLock:
             self._handle.close()
             folder = self.file.parent
             raise ResultsError(f"{folder} is in use by {owner}; choose another folder with --out") from None
-        self._handle.truncate(0)
-        self._handle.write(f"process {os.getpid()} on {os.uname().nodename}")
-        self._handle.flush()
+        with contextlib.suppress(OSError):  # whose it is helps others; the lock holds without it
+            self._handle.truncate(0)
+            self._handle.write(f"process {os.getpid()} on {os.uname().nodename}")
+            self._handle.flush()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._handle.close()
+        with contextlib.suppress(OSError):
+            self._handle.close()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import enum
 import math
 import re
+import stat
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from raprune.errors import Problem, StudyError
+from raprune.errors import Problem, StudyError, meaning
 from raprune.study.wording import shown
 
 MAX_DEPTH = 20
@@ -87,10 +88,12 @@ def read_document(file: Path) -> Document:
     """Read a study file. Raises :class:`StudyError` where it has no values to go on with."""
     name = str(file)
     try:
+        if stat.S_ISFIFO(file.stat().st_mode) and not name.startswith(("/dev/", "/proc/")):
+            raise StudyError([Problem(name, "", "must be a file; it is a pipe, which might never end")])
         with file.open("rb") as opened:
             raw = opened.read(MAX_BYTES + 1)
     except OSError as error:
-        raise StudyError([Problem(name, "", f"cannot be read: {error.strerror or error}")]) from None
+        raise StudyError([Problem(name, "", f"cannot be read: {meaning(error)}")]) from None
     if len(raw) > MAX_BYTES:
         raise StudyError([Problem(name, "", f"is longer than the {MAX_BYTES:,} bytes a study file may have")])
     try:

@@ -1,0 +1,63 @@
+"""Texts of a study as a page and its pictures can show them: without control characters, of bounded length.
+
+What HTML has characters for is escaped where the page is put together; Matplotlib escapes what it writes into an SVG.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields, replace
+from typing import Any
+
+import pandas as pd
+
+from raprune.results import Tables
+
+UNSEEN = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+"""Control characters, what turns the direction of writing, half characters: none may stand in an SVG's text."""
+LINES = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+LONGEST = 300
+"""Characters of a name, a method or a layer."""
+WHOLE = ("layers", "error")
+"""Columns, beside those of settings, that are not cut: what they hold is read, or shown in lines."""
+
+
+def harmless(tables: Tables) -> Tables:
+    """The same tables, with texts that can be shown."""
+    frames = {field.name: getattr(tables, field.name) for field in fields(tables) if field.name != "manifest"}
+    manifest = {key: _deep(value) for key, value in tables.manifest.items()}
+    return replace(tables, manifest=manifest, **{name: _frame(frame) for name, frame in frames.items()})
+
+
+def shown(text: str, longest: int | None = LONGEST) -> str:
+    """A text in one line, control characters escaped, cut where it is too long."""
+    text = UNSEEN.sub(_escaped, text)
+    return text if longest is None or len(text) <= longest else f"{text[:longest]}…"
+
+
+def _frame(frame: pd.DataFrame) -> pd.DataFrame:
+    columns = {}
+    for name in frame.columns:
+        if pd.api.types.is_object_dtype(frame[name]) or pd.api.types.is_string_dtype(frame[name]):
+            columns[name] = frame[name].map(lambda value, name=name: _cell(value, name))
+    return frame.assign(**columns)
+
+
+def _cell(value: Any, column: str) -> Any:
+    if not isinstance(value, str):
+        return value
+    if column == "error":
+        return LINES.sub(_escaped, value)
+    return shown(value, None if column in WHOLE or column.endswith("_settings") else LONGEST)
+
+
+def _deep(value: Any) -> Any:
+    if isinstance(value, str):
+        return LINES.sub(_escaped, value)
+    if isinstance(value, dict):
+        return {shown(str(key), None): _deep(inside) for key, inside in value.items()}
+    return [_deep(item) for item in value] if isinstance(value, list) else value
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return ascii(found[0])[1:-1]

@@ -1,0 +1,37 @@
+"""What a run finds in its folder: another study, or files that were damaged since they were written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from raprune.errors import DamagedError, InputError
+from raprune.results import TrialStore, read_manifest, set_aside
+
+Tell = Callable[[str], None]
+
+
+def refuse_another(name: str, out: Path, tell: Tell) -> None:
+    """Raise :class:`InputError` where ``out`` is the folder of a study of another name.
+
+    A damaged manifest, which every run writes anew, is moved aside; ``tell`` hears of it.
+    """
+    file = out / "manifest.json"
+    if not file.exists():
+        return
+    try:
+        other = read_manifest(out)["study"]
+    except DamagedError:
+        tell(f"{file} is damaged: moved to {set_aside(file).name}, and written anew")
+        return
+    if other != name:
+        raise InputError(
+            f"{out} is the folder of study {other}, not of {name}: name another folder with --out, or set name: {other}"
+        )
+
+
+def set_damaged_rows_aside(stores: Iterable[TrialStore], tell: Tell) -> None:
+    """Move rows of trials that cannot be read aside: these trials go on from their last committed layers."""
+    for store in stores:
+        if (moved := store.set_damaged_row_aside()) is not None:
+            tell(f"{store.folder / 'trial.parquet'} is damaged: moved to {moved.name}; the trial ends anew")

@@ -1,0 +1,199 @@
+"""One file at a time: written aside and renamed, read with its path in every error, moved aside where it is damaged.
+
+A file with its final name is complete. Imports neither torch nor ray.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from raprune.errors import DamagedError, FileError, naming
+from raprune.results.schemas import SCHEMAS
+from raprune.results.sound import what_is_wrong
+
+MAX_JSON_BYTES = 256 * 2**20
+"""No file of ours comes near."""
+VERSION_KEY = b"raprune_schema_version"
+Keys = Mapping[str, type | tuple[type, ...]]
+
+
+def finish(aside: Path, file: Path) -> None:
+    """Give a file written aside its final name, once its bytes are on the disk: complete even after a power cut."""
+    with aside.open("rb") as written:
+        os.fsync(written.fileno())
+    os.replace(aside, file)
+
+
+@contextlib.contextmanager
+def written(file: Path) -> Iterator[Path]:
+    """A place beside ``file`` to write to. It gets the file's name at the end of the block, or is removed.
+
+    The folder must exist: one that was removed while raprune ran does not come back with half of its files.
+    """
+    aside = file.with_name(f".{file.name}.{os.getpid()}")
+    with naming(file):
+        try:
+            yield aside
+            finish(aside, file)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                aside.unlink()
+            raise
+
+
+def write_text(file: Path, text: str) -> None:
+    """Write a text file whole or not at all; half characters, which no encoding has, are escaped."""
+    with written(file) as aside:
+        aside.write_bytes(text.encode("utf-8", errors="backslashreplace"))
+
+
+def write_json(file: Path, data: Any) -> None:
+    """Write a JSON file whole or not at all."""
+    write_text(file, json.dumps(data, indent=2, allow_nan=False) + "\n")
+
+
+def read_text(file: Path, way_on: str = "") -> str:
+    """The text of a regular file. Raises :class:`FileError` that names it, with the ``way_on``."""
+    with naming(file, way_on):
+        _check_regular(file)
+        if file.stat().st_size > MAX_JSON_BYTES:
+            raise _damaged(file, f"it is longer than {MAX_JSON_BYTES:,} bytes", way_on)
+        return file.read_bytes().decode("utf-8")
+
+
+def read_json(file: Path, keys: Keys, way_on: str = "") -> dict[str, Any]:
+    """The mapping in a JSON file, with at least ``keys``, each of its type; numbers are finite.
+
+    Raises :class:`FileError` where the file cannot be read, :class:`DamagedError` where it holds anything else.
+    """
+    found = _parse(file, way_on)
+    if not isinstance(found, dict):
+        raise _damaged(file, f"it must hold a mapping; it holds {_kind(found)}", way_on)
+    for key, wanted in keys.items():
+        if key not in found:
+            raise _damaged(file, f"it has no {key}", way_on)
+        if not isinstance(found[key], wanted) or (isinstance(found[key], bool) and not _takes_flags(wanted)):
+            raise _damaged(file, f"{key} is {_kind(found[key])}", way_on)
+    return found
+
+
+def read_json_list(file: Path, of: type, way_on: str = "") -> list[Any]:
+    """The list in a JSON file, all of whose items are of one type; errors as :func:`read_json`."""
+    found = _parse(file, way_on)
+    if not isinstance(found, list) or not all(isinstance(item, of) for item in found):
+        raise _damaged(file, f"it must hold a list of {of.__name__}; it holds {_kind(found)}", way_on)
+    return found
+
+
+def _parse(file: Path, way_on: str) -> Any:
+    text = read_text(file, way_on)
+    try:
+        return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+    except (ValueError, RecursionError) as error:
+        raise _damaged(file, f"it cannot be read as JSON: {error}", way_on) from None
+
+
+def read_table(file: Path, table: str, trial_id: str, columns: list[str] | None = None) -> pa.Table:
+    """One Parquet file of a trial, with the columns of ``table`` (or those named); those of a later schema are null.
+
+    Raises :class:`FileError` where the file cannot be read, :class:`DamagedError` where it is not what raprune writes
+    for this trial.
+    """
+    way_on = f"delete the folder {file.parent} to run its trial from the start"
+    if table == "trial":
+        way_on = "running its study again ends the trial anew, from the last layer that was committed"
+    with naming(file, way_on):
+        _check_regular(file)
+        found = _read_parquet(file, way_on)
+        lacking, present = _lacking(found, SCHEMAS[table]), set(found.column_names)
+        found = _widen(found, SCHEMAS[table])
+        found.validate(full=True)
+    if (wrong := lacking or what_is_wrong(found, table, trial_id, present)) is not None:
+        raise _damaged(file, wrong, way_on)
+    return found if columns is None else found.select(columns)
+
+
+def _read_parquet(file: Path, way_on: str) -> pa.Table:
+    """Not by its name: Arrow takes a colon in a path for an address, and ``x=1`` for a column."""
+    with file.open("rb") as opened:
+        try:
+            return pq.ParquetFile(opened, page_checksum_verification=True).read()
+        except OSError as error:
+            if error.errno is None:  # of Arrow, not of the file system
+                raise _damaged(file, str(error).splitlines()[0], way_on) from None
+            raise
+
+
+def write_parquet(file: Path, found: pa.Table) -> None:
+    """Write a table whole or not at all; checksums of its pages show later whether it was changed."""
+    with written(file) as aside, aside.open("wb") as out:
+        pq.write_table(found, out, write_page_checksum=True)
+
+
+def set_aside(file: Path) -> Path:
+    """Rename a damaged file, so that another can be written in its place; the new path."""
+    number, place = 1, file.with_name(f"{file.name}.damaged")
+    while os.path.lexists(place):
+        number += 1
+        place = file.with_name(f"{file.name}.damaged-{number}")
+    with naming(file):
+        os.rename(file, place)
+    return place
+
+
+def _lacking(found: pa.Table, schema: pa.Schema) -> str | None:
+    """Which columns a table of the present schema lacks; one of an older schema may lack some."""
+    version = (found.schema.metadata or {}).get(VERSION_KEY)
+    lacking = [name for name in schema.names if name not in found.column_names]
+    if not lacking or (version is not None and version != schema.metadata[VERSION_KEY] and "trial_id" not in lacking):
+        return None
+    return f"it has no column {lacking[0]}"
+
+
+def _widen(found: pa.Table, schema: pa.Schema) -> pa.Table:
+    """A table of an older schema with the columns it lacks as nulls."""
+    columns = [
+        found[field.name].cast(field.type) if field.name in found.column_names else pa.nulls(len(found), field.type)
+        for field in schema
+    ]
+    return pa.table(columns, schema=schema)
+
+
+def _check_regular(file: Path) -> None:
+    """A pipe would be waited for, a device read for ever."""
+    mode = file.stat().st_mode
+    if not stat.S_ISREG(mode):
+        raise FileError(f"{file} must be a file; it is {'a folder' if stat.S_ISDIR(mode) else 'a pipe or a device'}")
+
+
+def _damaged(file: Path, why: str, way_on: str) -> DamagedError:
+    return DamagedError(f"{file} is damaged: {why}" + (f"; {way_on}" if way_on else ""))
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"it holds {name}")
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(value := float(text)):
+        raise ValueError(f"the number {text[:20]} is too large")
+    return value
+
+
+def _takes_flags(wanted: type | tuple[type, ...]) -> bool:
+    return bool in (wanted if isinstance(wanted, tuple) else (wanted,))
+
+
+def _kind(value: object) -> str:
+    names = {dict: "a mapping", list: "a list", str: "text", bool: "true or false", type(None): "null"}
+    return names.get(type(value), "a number")

@@ -1,0 +1,105 @@
+"""What the tables of a trial must hold to be those that raprune wrote; whatever else a file says is refused.
+
+Only what every version of the schema wrote is asked for.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+import pyarrow as pa
+
+STATUSES = ("completed", "failed", "stopped")
+ONE_ROW = ("trial", "layers", "low_rank")
+NEEDED: dict[str, tuple[str, ...]] = {
+    "trial": ("status", "seed", "model", "dataset", "method", "order", "reward"),
+    "layers": ("layer", "layer_index", "prune_step", "num_filters", "num_kept", "pruning_ratio", "keep_mask"),
+    "updates": ("layer", "update"),
+    "candidates": ("layer", "sample", "keep_mask"),
+    "low_rank": ("layer", "layer_index", "step"),
+    "pictures": ("kind", "place", "image", "label", "baseline", "pruned"),
+    "speed": ("device", "backend", "batch_size", "network"),
+}
+"""Columns that are never null."""
+MEASURED = (
+    "val_score", "val_score_drop", "baseline_val_score", "baseline_finetuned_val_score", "num_val_images",
+    "num_layers", "num_layers_whole", "num_filters", "num_kept", "pruning_ratio", "baseline_params", "params",
+    "baseline_macs", "macs", "baseline_model_bytes", "model_bytes", "num_candidates", "num_scored",
+)  # fmt: skip
+"""Columns that a trial with scores has."""
+POSITIVE = ("num_filters", "baseline_params", "params", "baseline_macs", "macs", "full_rank", "params_before")
+NOT_NEGATIVE = ("num_kept", "num_layers", "num_layers_whole", "num_candidates", "num_scored", "layer_index")
+SHARES = ("pruning_ratio",)
+JSON_MAPPINGS = "_settings"
+"""What the names of columns that hold a JSON mapping end in."""
+
+
+def what_is_wrong(found: pa.Table, table: str, trial_id: str, present: Collection[str]) -> str | None:
+    """Why ``found`` is not the ``table`` of this trial; ``None`` where it is. Its file has the columns ``present``."""
+    if table in ONE_ROW and len(found) != 1:
+        return f"it must have one row; it has {len(found):,}"
+    for column in ("study", "trial_id", *NEEDED[table]):
+        if found[column].null_count:
+            return f"column {column} lacks values"
+    others = [other for other in set(found["trial_id"].to_pylist()) if other != trial_id]
+    if others:
+        return f"its rows are those of trial {sorted(others)[0][:100]!r}"
+    if "keep_mask" in found.column_names and any(chunk.flatten().null_count for chunk in found["keep_mask"].chunks):
+        return "keep_mask has gaps"
+    if table not in ONE_ROW:  # the others are long, and no value of theirs is relied on
+        return None
+    row = found.to_pylist()[0]
+    more = _wrong_trial(row, present) if table == "trial" else ()
+    return next(itertools.chain(_wrong_values(row, table), more), None)
+
+
+def _wrong_values(row: Mapping[str, Any], table: str) -> Iterator[str]:
+    for name, value in row.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            yield f"{name} is {value}"
+        elif isinstance(value, int | float) and (allowed := _out_of_range(name, value)):
+            yield f"{name} is {value:g}, and must be {allowed}"
+        elif name.endswith(JSON_MAPPINGS) and value is not None and not _is_mapping(value):
+            yield f"{name} is not a JSON mapping"
+    if table == "layers" and len(row["keep_mask"]) != row["num_filters"]:
+        yield f"keep_mask has {len(row['keep_mask'])} values for {row['num_filters']} filters"
+
+
+def _wrong_trial(row: Mapping[str, Any], present: Collection[str]) -> Iterator[str]:
+    if row["status"] not in STATUSES:
+        yield f"status is {row['status'][:100]!r}, and must be {', '.join(STATUSES)}"
+    if row["status"] == "completed" or row["val_score"] is not None:
+        null = [name for name in MEASURED if name in present and row[name] is None]
+        yield from (f"{name} is null, although the trial has scores" for name in null)
+    layers = row["layers"]
+    if layers is not None and layers.startswith("[") and not _is_names(layers):
+        yield "layers is not a JSON list of names"
+
+
+def _out_of_range(name: str, value: float) -> str:
+    """What a value must be, where it is not."""
+    if name in POSITIVE and value <= 0:
+        return "above 0"
+    if name in NOT_NEGATIVE and value < 0:
+        return "at least 0"
+    return "from 0 to 1" if name in SHARES and not 0 <= value <= 1 else ""
+
+
+def _is_mapping(text: str) -> bool:
+    return isinstance(_parsed(text), dict)
+
+
+def _is_names(text: str) -> bool:
+    names = _parsed(text)
+    return isinstance(names, list) and all(isinstance(name, str) for name in names)
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None

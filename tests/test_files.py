@@ -1,0 +1,300 @@
+"""Files that are damaged, missing, forbidden or somebody else's: a sentence that names them, and nothing is lost."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from safetensors import SafetensorError
+
+from raprune import api
+from raprune.errors import DamagedError, FileError, InputError, RapruneError, in_words, naming
+from raprune.launch import run_study
+from raprune.paths import expanded, folder_for, given_path
+from raprune.results import SCHEMAS, TrialStore, read_json, read_study, write_text
+from raprune.results.files import read_table
+from raprune.study import load_study
+from tests.fuzz.running import call
+from tests.launch.runs import Watch, assert_same_rows
+
+Study = tuple[Path, Path]
+
+
+class Listening(Watch):
+    """Keeps what a study says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[str] = []
+
+    def phase(self, text: str) -> None:
+        self.said.append(text)
+
+
+@pytest.fixture
+def done(small_study: Study, tmp_path: Path) -> Study:
+    """The small study's file, and a copy of its folder."""
+    return small_study[0], Path(shutil.copytree(small_study[1], tmp_path / "done"))
+
+
+def trial_of(out: Path, method: str) -> Path:
+    """The folder of the trial with this method."""
+    rows = read_study(out).trials
+    return out / "trials" / str(rows.loc[rows["method"] == method, "trial_id"].iloc[0])
+
+
+def go_on(study: Study) -> tuple[dict[str, str], str]:
+    """The statuses of the study's methods after going on with it, and what it said meanwhile."""
+    watch = Listening()
+    run_study(load_study(study[0]), study[1], watch, num_evaluators=0)
+    rows = read_study(study[1]).trials
+    return dict(zip(rows["method"], rows["status"], strict=True)), "; ".join(watch.said)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left"), "f: its disk is full: free some space, then run the same command"),
+        (PermissionError(errno.EACCES, "Permission denied", "g"), "f: you may not read or write it"),
+        (OSError("of no number"), "f: of no number"),
+        (pa.ArrowInvalid("no magic"), "f is damaged: it cannot be read as Parquet (no magic)"),
+        (SafetensorError("header too large"), "f is damaged: it cannot be read as safetensors (header too large)"),
+        (SafetensorError("I/O error: x (os error 28)"), "f: its disk is full"),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "no"), "f is damaged: it is not UTF-8 text (byte 0)"),
+    ],
+)
+def test_the_worlds_errors_in_words(error: Exception, said: str) -> None:
+    assert (in_words(error, "f") or "").startswith(said)
+    with pytest.raises(FileError) as found, naming("f", "do this"):
+        raise error
+    assert str(found.value).startswith(said)
+    assert str(found.value).endswith("; do this")
+
+
+def test_an_error_of_ours_stays_itself() -> None:
+    assert in_words(KeyError("x")) is None
+    with pytest.raises(KeyError), naming("f"):
+        raise KeyError("x")
+
+
+def test_a_full_disk_keeps_the_older_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_text(tmp_path / "study.yaml", "old")
+
+    def full(self: Path, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(FileError, match=r"study\.yaml: its disk is full: free some space"):
+        write_text(tmp_path / "study.yaml", "new")
+    assert (tmp_path / "study.yaml").read_text() == "old"
+    assert os.listdir(tmp_path) == ["study.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "cannot be read as JSON"), ("[]", "it must hold a mapping; it holds a list"), ("null", "it holds null"),
+        ("{}", "it has no run_s"), ('{"run_s": "1"}', "run_s is text"), ('{"run_s": true}', "run_s is true or false"),
+        ('{"run_s": NaN}', "it holds NaN"), ('{"run_s": 1e999}', "is too large"), ("[" * 100_000, "as JSON"),
+    ],
+)  # fmt: skip
+def test_json_that_is_not_what_was_written(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "time.json"
+    file.write_text(text)
+    with pytest.raises(DamagedError, match=r"time\.json is damaged: ") as found:
+        read_json(file, {"run_s": (int, float)}, "delete it")
+    assert said in str(found.value)
+    assert str(found.value).endswith("; delete it")
+
+
+def test_no_pipe_is_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "time.json")
+    with pytest.raises(FileError, match="must be a file; it is a pipe"):
+        read_json(tmp_path / "time.json", {})
+    os.mkfifo(tmp_path / "study.yaml")
+    with pytest.raises(InputError, match=r"study\.yaml: must be a file; it is a pipe"):
+        load_study(tmp_path / "study.yaml")
+
+
+def test_a_flipped_bit_in_a_table_is_found(small_study: Study, tmp_path: Path) -> None:
+    trial = trial_of(small_study[1], "agent")
+    raw = bytearray((trial / "layers-0.parquet").read_bytes())
+    place = raw.index(b"features.37")
+    raw[place + 10] ^= 1
+    (tmp_path / "layers-0.parquet").write_bytes(raw)
+    with pytest.raises(DamagedError, match=r"layers-0\.parquet is damaged"):
+        read_table(tmp_path / "layers-0.parquet", "layers", trial.name)
+
+
+def test_a_table_of_another_trial_is_refused(small_study: Study) -> None:
+    trial = trial_of(small_study[1], "agent")
+    with pytest.raises(DamagedError, match=f"its rows are those of trial '{trial.name}'"):
+        read_table(trial / "trial.parquet", "trial", "other")
+    with pytest.raises(DamagedError, match="it has no column"):
+        read_table(trial / "layers-0.parquet", "candidates", trial.name)
+    assert read_table(trial / "layers-0.parquet", "layers", trial.name).schema == SCHEMAS["layers"]
+
+
+def test_a_damaged_row_is_moved_aside_and_its_trial_ends_anew(done: Study, small_study: Study) -> None:
+    file = trial_of(done[1], "agent") / "trial.parquet"
+    os.truncate(file, 1000)
+    cut = file.read_bytes()
+    assert call("report", done[1]).fault(str(file)) is None
+    statuses, said = go_on(done)
+    assert statuses == {"agent": "completed", "magnitude": "completed"}
+    assert f"{file} is damaged: moved to trial.parquet.damaged" in said
+    assert file.with_name("trial.parquet.damaged").read_bytes() == cut
+    assert_same_rows(small_study[1], done[1])
+
+
+@pytest.mark.parametrize("name", ["layers-0.parquet", "updates-0.parquet", "candidates-0.parquet", "state/1.json"])
+def test_a_damaged_file_fails_its_trial_alone(done: Study, name: str) -> None:
+    trial = trial_of(done[1], "magnitude")
+    for file in (trial / "trial.parquet", trial / "layers-1.parquet"):
+        file.unlink()
+    if name.startswith("state"):
+        shutil.copyfile(trial / "layers-0.parquet", trial / "layers-1.parquet")
+    (trial / name).write_bytes(b"\0" * 100)
+    before = (trial / name).read_bytes()
+    run_study(load_study(done[0]), done[1], Watch(), num_evaluators=0)
+    rows = {method: TrialStore(done[1], "small", trial_of_row.name) for method, trial_of_row in _trials(done[1])}
+    failed = rows["magnitude"].trial_row() or {}
+    assert failed["status"] == "failed"
+    assert f"{trial / name} is damaged" in failed["error"].splitlines()[0]
+    assert "delete the folder" in failed["error"] or f"delete {trial}" in failed["error"]
+    assert (rows["agent"].trial_row() or {})["status"] == "completed"
+    assert (trial / name).read_bytes() == before
+
+
+def _trials(out: Path) -> list[tuple[str, Path]]:
+    found = []
+    for folder in (out / "trials").iterdir():
+        row = TrialStore(out, "small", folder.name).trial_row() or {}
+        found.append((str(row["method"]), folder))
+    return found
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"run_s": "x"}', '{"run_s": -5}'])
+def test_a_damaged_clock_starts_again(done: Study, text: str) -> None:
+    (done[1] / "time.json").write_text(text)
+    _, said = go_on(done)
+    assert "time.json is damaged: moved to time.json.damaged; the study's clock starts again" in said
+    assert (done[1] / "time.json.damaged").read_text() == text
+    assert 0 < read_json(done[1] / "time.json", {"run_s": float})["run_s"] < 60
+
+
+def test_a_damaged_manifest_is_written_anew(done: Study) -> None:
+    (done[1] / "manifest.json").write_text("{}")
+    assert call("report", done[1]).fault("manifest.json is damaged: it has no schema_version") is None
+    statuses, said = go_on(done)
+    assert set(statuses.values()) == {"completed"}
+    assert "manifest.json is damaged: moved to manifest.json.damaged" in said
+
+
+def test_another_studys_folder_is_refused(done: Study) -> None:
+    before = (done[1] / "manifest.json").read_bytes()
+    with pytest.raises(InputError, match="is the folder of study small, not of other: name another folder with --out"):
+        run_study(load_study(done[0], ["name=other"]), done[1], Watch(), num_evaluators=0)
+    assert (done[1] / "manifest.json").read_bytes() == before
+
+
+def test_a_folder_that_vanishes_is_not_made_again(small_study: Study, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    watch = Watch(lambda commits: shutil.rmtree(out))
+    with pytest.raises(RapruneError, match=f"{out}.*removed"):
+        run_study(load_study(small_study[0]), out, watch, num_evaluators=0)
+    assert not (out / "time.json").exists()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_may_not_be_written(done: Study, tmp_path: Path) -> None:
+    (done[1] / "report").mkdir(exist_ok=True)
+    for folder in (done[1] / "report", done[1]):
+        folder.chmod(0o555)
+    try:
+        assert "name another place with --out" in call("report", done[1]).text
+        assert call("report", done[1], "--out", tmp_path / "mine").code == 0
+        answer = call("study", done[0], "--out", done[1])
+    finally:
+        done[1].chmod(0o755)
+        (done[1] / "report").chmod(0o755)
+    assert (answer.code, answer.fault("may not be written to")) == (2, None)
+
+
+def test_a_report_goes_where_it_is_told(done: Study, tmp_path: Path) -> None:
+    assert call("report", done[1], "--out", tmp_path / "mine").code == 0
+    assert (tmp_path / "mine" / "index.html").is_file()
+    assert not (done[1] / "report").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("", "must name a file or a folder; got ''"), (" ", "must name"), ("s3://bucket/x", "is an address, not a path"),
+     ("~nobody-at-all/x", "the home folder that ~ stands for is not known")],
+)  # fmt: skip
+def test_what_is_no_path(text: str, said: str, small_study: Study) -> None:
+    with pytest.raises(InputError, match=said.replace("(", r"\(")):
+        given_path(text)
+    for command in (("study", small_study[0], f"--out={text}"), ("report", text), ("schema", f"--out={text}")):
+        answer = call(*command)
+        assert (answer.code, said in answer.text) == (2, True), answer
+
+
+def test_the_home_folder_is_that_of_the_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("HERE", "x")
+    assert given_path("~/x") == expanded("~/$HERE") == tmp_path / "x"
+    assert folder_for("~/x/y", "out").samefile(tmp_path / "x" / "y")
+
+
+def test_a_name_with_a_colon_is_no_address(small_study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(small_study[1], "run:1")
+    os.rename("run:1", "a=1:x")
+    assert call("study", small_study[0], "--out", "a=1:x").code == 0
+    assert list(read_study(Path("a=1:x")).trials.columns) == SCHEMAS["trial"].names
+
+
+Make = Callable[[Path], object]
+STUDY_FILES: dict[str, tuple[Make, str]] = {
+    "folder": (lambda file: file.mkdir(), "it is a folder, where a file is needed"),
+    "pipe": (os.mkfifo, "must be a file; it is a pipe"),
+    "loop": (lambda file: file.symlink_to(file), "symbolic links lead in a circle"),
+    "binary": (lambda file: file.write_bytes(bytes(range(256))), "is not UTF-8 text"),
+    "null bytes": (lambda file: file.write_bytes(b"a: \0"), "holds a character that YAML forbids"),
+    "huge": (lambda file: file.write_bytes(b"#" * 2_000_000), "is longer than"),
+    "other encoding": (lambda file: file.write_bytes("name: x".encode("utf-16")), "is not UTF-8 text"),
+}
+
+
+@pytest.mark.parametrize("kind", STUDY_FILES)
+def test_a_study_file_that_is_none(kind: str, tmp_path: Path) -> None:
+    make, said = STUDY_FILES[kind]
+    file = tmp_path / "study.yaml"
+    make(file)
+    for command in (("check", file), ("study", file, "--out", tmp_path / "out")):
+        answer = call(*command)
+        assert (answer.code, answer.fault(str(file))) == (2, None)
+        assert said in answer.text
+    with pytest.raises(InputError, match=r"study\.yaml"):
+        api.load_study(file)
+
+
+def test_a_name_that_is_too_long(tmp_path: Path, small_study: Study) -> None:
+    assert "its name is too long" in call("check", tmp_path / ("x" * 300)).text
+    assert "its name is too long" in call("study", small_study[0], "--out", tmp_path / ("x" * 300)).text
+
+
+def test_a_fault_of_ours_is_told_as_such(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("raprune.cli.reports.write_report", lambda *_: {}["key"])
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    answer = call("report", tmp_path)
+    assert "this is a fault of raprune; please report it with" in answer.text
+    (file,) = tmp_path.glob("raprune-*.txt")
+    assert "Traceback" in file.read_text()
+    assert "Traceback" not in answer.text
