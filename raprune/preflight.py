@@ -12,6 +12,7 @@ import torch
 
 from raprune.baseline import check_sane, spread
 from raprune.data import Splits
+from raprune.engine.agreement import check_agreement, example
 from raprune.engine.split import channels_last
 from raprune.errors import InputError, MissingDataError, Problem, StudyError
 from raprune.factorising import low_rank_problems
@@ -192,6 +193,7 @@ def _facts(model: str, dataset: str, score: str, residual: str, read: tuple[int,
         traced = trace_model(network, choice, splits.input_shape, residual)
         if ":" in choice.name:
             prove(traced, splits.input_shape)
+            check_agreement(traced, example(splits, traced.network))
     except Exception as error:  # nor what a network's forward may raise on images of a size that it cannot take
         raise _Unusable("model", error) from error
     if score_problem := _score_problem(traced, splits, score_choice, chosen):

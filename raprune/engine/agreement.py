@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from raprune.data import Splits, normalise
 from raprune.engine.convolutions import FusedConv
 from raprune.engine.program import Program, compile_module, is_tensor
 from raprune.engine.split import Halves, channels_last, narrowed, split
@@ -30,6 +31,12 @@ LOOSE = 1e-3
 
 Steps = Iterator[tuple[str, Any]]
 """Names of the network's nodes, with what an engine computes for them."""
+
+
+def example(splits: Splits, network: nn.Module) -> Tensor:
+    """Some validation images as ``network`` takes them."""
+    dtype = next(network.parameters()).dtype
+    return normalise(splits.val.images_BCHW[:NUM_IMAGES], splits, dtype)
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ from functools import partial
 import torch
 from torch import Tensor, fx, nn
 
-from raprune.engine.agreement import NUM_IMAGES, check_agreement
+from raprune.engine.agreement import check_agreement, example
 from raprune.engine.base import Engine, Forward
 from raprune.engine.prefix import LocalStore, Store
 from raprune.engine.program import Program, compile_module
@@ -38,7 +38,7 @@ class ExactEngine(Engine):
     ) -> None:
         super().__init__(workload, device)
         self.store: Store = LocalStore(int(cache_gib * 2**30)) if store is None else store
-        check_agreement(self.traced, self._input(self.splits.val.images_BCHW[:NUM_IMAGES]), self.slots)
+        check_agreement(self.traced, example(self.splits, self.traced.network), self.slots)
         self._order = workload.load_val_order(len(self.splits.val)).to(self.device)
 
     def evaluate(
