@@ -83,6 +83,7 @@ def note_origin(store: TrialStore, trial: TrialSpec, baseline: Baseline, matched
     file = store.folder / ORIGIN_FILE
     if not file.is_file() and baseline.sources is not None:
         said = {**baseline.sources.as_json(), "baseline": baseline.weights_fingerprint, "matched": _decided(matched)}
+        store.make_folder()
         write_json(file, said)
 
 

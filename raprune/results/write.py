@@ -134,11 +134,15 @@ class TrialStore:
         rows: list[dict[str, Any]] = read_table(self.folder / name, table, self.trial_id).to_pylist()
         return rows
 
-    def _write(self, name: str, table: str, rows: Sequence[Row]) -> None:
+    def make_folder(self) -> None:
+        """The trial's folder, unless the study's was removed meanwhile, which raises :class:`FileError`."""
         if self._has_manifest and not self._manifest.is_file():
             raise FileError(f"{self._manifest.parent}: the study's folder was removed while it ran; nothing is written")
         with naming(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
+
+    def _write(self, name: str, table: str, rows: Sequence[Row]) -> None:
+        self.make_folder()
         write_table(self.folder / name, table, [self._keys | dict(row) for row in rows])
 
 

@@ -265,6 +265,7 @@ CASES: dict[str, Tables] = {
 
 def write_study(folder: Path, tables: Tables) -> Path:
     """The study on disk, written as raprune writes it."""
+    folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "manifest.json", tables.manifest)
     for trial in _rows(tables.trials):
         store = TrialStore(folder, STUDY, trial["trial_id"])
