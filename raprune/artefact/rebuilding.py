@@ -12,6 +12,7 @@ from torch import Tensor, fx, nn
 from raprune.artefact.plan import PLAN_FILE, Fingerprints, NetworkPlan, parse_plan
 from raprune.errors import InputError, naming
 from raprune.graph import Traced
+from raprune.graph.ambient import plain_torch
 from raprune.identity import alike, made_here, of_structure, of_tensors, probe
 from raprune.lowrank.schemes import SCHEMES, insert_factors
 from raprune.registry import AllowImport, check_imports
@@ -41,6 +42,7 @@ def write_model(folder: Path, plan: NetworkPlan, network: nn.Module) -> None:
     write_text(folder / PLAN_FILE, plan.model_dump_json(indent=2) + "\n")
 
 
+@plain_torch()
 def open_network(file: Path, allow_import: AllowImport = ()) -> Opened:
     """The network in a safetensors file that has its plan in its header, as ``raprune export`` writes it.
 

@@ -15,6 +15,7 @@ from raprune.artefact.plan import PLAN_FILE, NetworkPlan, read_plan
 from raprune.artefact.rebuilding import check_fit, rebuild, standalone, trace_plan
 from raprune.errors import InputError
 from raprune.graph import Traced
+from raprune.graph.ambient import plain_torch
 from raprune.measure import count_macs
 from raprune.origins import origin_of
 from raprune.registry import AllowImport, check_imports
@@ -60,6 +61,7 @@ class TrialNetworks:
         return self.macs["baseline"] / self.macs["pruned"]
 
 
+@plain_torch()
 def open_trial(
     folder: Path, command: str = "bench", allow_import: AllowImport = (), imports: Collection[str] = ("model",)
 ) -> TrialNetworks:

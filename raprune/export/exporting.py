@@ -10,11 +10,11 @@ from pathlib import Path
 import torch
 
 from raprune.artefact.trials import TrialNetworks, open_trial
-from raprune.errors import InputError
+from raprune.errors import FileError, InputError, meaning
 from raprune.export import int8, onnx
 from raprune.export.checking import TOLERANCE, Difference, ExportError, Images, Measured, compare, parity, scores_of
 from raprune.export.formats import FORMATS
-from raprune.export.refusals import Refused, first_line
+from raprune.export.refusals import Refused
 from raprune.registry import AllowImport, is_imported, nearest
 from raprune.results import finish
 
@@ -80,8 +80,9 @@ def export_trial(
             os.replace(aside, float_file)
             exported = _quantise(trial, exported, float_file, aside, tell)
         finish(aside, out)
-    except OSError as error:
-        raise InputError(f"{out} cannot be written: {error.strerror or first_line(error)}") from error
+    except (OSError, FileError) as error:
+        said = meaning(error) if isinstance(error, OSError) else str(error).partition(": ")[2]
+        raise InputError(f"{out} cannot be written: {said}") from error
     except Refused as error:
         raise InputError(f"trial {trial.store.folder.name} is not exported: {error}") from error
     finally:

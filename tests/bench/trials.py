@@ -35,6 +35,7 @@ def write_trial(study_dir: Path, residual: str = "independent", **changes: Any) 
         mask[0] = True
     smaller = shrink(traced, masks).eval()
     row = trial_row("t", model="resnet18", residual=residual, num_val_images=50, **{**SHORT, **changes})
+    study_dir.mkdir(parents=True, exist_ok=True)
     write_json(study_dir / "manifest.json", manifest([row, unfinished_row("f", "failed", "ValueError: no")]))
     _write_baseline(study_dir / "baselines" / row["baseline_key"], traced.network)
     store = TrialStore(study_dir, STUDY, "t")

@@ -77,6 +77,7 @@ def make_trial(
         model=model.name, model_settings=json.dumps(model.settings),
         dataset=dataset.name, dataset_settings=json.dumps(dataset.settings),
     )  # fmt: skip
+    study_dir.mkdir(parents=True, exist_ok=True)
     write_json(study_dir / "manifest.json", manifest([row]))
     sizes = (count_params(traced.network), count_macs(traced.network, shape))
     baseline = Baseline(
