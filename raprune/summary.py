@@ -96,7 +96,7 @@ def study_progress(plan: StudyPlan, facts: Mapping[str, Facts], console: Console
         fact = facts[facts_key(trial)]
         label = trial_label(plan.axes[trial.trial_id])
         trials[trial.trial_id] = TrialProgress(label, expected_candidates(trial, fact), num_layers(trial, fact))
-    return StudyProgress(console, trials)
+    return StudyProgress(console, trials, has_budget=plan.spec.budget is not None)
 
 
 def trial_label(labels: Mapping[str, str]) -> str:
