@@ -164,7 +164,7 @@ def test_why_a_process_was_lost() -> None:
     import ray
 
     assert "ran out of memory" in dispatch.why_lost(ray.exceptions.OutOfMemoryError("Task was killed"))
-    assert "its machine was lost" in dispatch.why_lost(ray.exceptions.ActorDiedError("died because its node has died"))
+    assert "its machine was lost" in dispatch.why_lost(ray.exceptions.RayError("died because its node has died"))
     assert "killed or crashed" in dispatch.why_lost(ray.exceptions.WorkerCrashedError())
 
 
