@@ -13,7 +13,7 @@ from rich.table import Table
 
 from raprune.factorising import low_rank_line
 from raprune.preflight import Facts, expected_candidates, facts_key, num_layers
-from raprune.progress import StudyProgress, TrialProgress
+from raprune.progress import StudyProgress, TrialProgress, counted
 from raprune.results import Tables, read_study
 from raprune.study import StudyPlan, TrialSpec
 
@@ -21,7 +21,7 @@ from raprune.study import StudyPlan, TrialSpec
 def plan_table(plan: StudyPlan) -> Table:
     """One row a trial: its id and its place on the sweep's axes."""
     axes = list(dict.fromkeys(axis for labels in plan.axes.values() for axis in labels))
-    table = Table(title=f"{len(plan.trials)} trials", title_justify="left", box=None, header_style="bold")
+    table = Table(title=counted(len(plan.trials), "trial"), title_justify="left", box=None, header_style="bold")
     for name in ("trial", *axes, "matched to"):
         table.add_column(name, no_wrap=True)
     for trial in plan.trials:
@@ -37,7 +37,7 @@ def facts_lines(plan: StudyPlan, facts: Mapping[str, Facts]) -> list[str]:
         test = f"{fact.num_test} test" if fact.num_test is not None else "no test split: test scores will be null"
         prunable, all_convs = fact.graph.prunable()
         lines += [
-            f"\n{fact.model} on {fact.dataset}: {len(fact.graph.groups)} layers can be pruned; "
+            f"\n{fact.model} on {fact.dataset}: {counted(len(fact.graph.groups), 'layer')} can be pruned; "
             f"{fact.params:,} parameters, {fact.macs:,} multiply-adds",
             f"{prunable} of {all_convs} convolutions can be pruned ({prunable / all_convs:.1%}; "
             "those that give the output are not counted)",
