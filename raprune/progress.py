@@ -50,6 +50,8 @@ class StudyProgress:
 
     console: Console
     trials: dict[str, TrialProgress]
+    has_budget: bool = False
+    """Whether a trial that stops early does so because the study's budget is spent."""
     started: float = field(default_factory=time.monotonic)
     num_candidates: int = 0
     num_scored: int = 0
@@ -113,7 +115,8 @@ class StudyProgress:
             note = f"{self.clock()}  completed: {trial.label}, {trial.pruning_ratio:.1%} of filters pruned"
             self._line(Text(note, style="green"))
         elif status == "stopped" and trial.layers_done:
-            note = f"{self.clock()}  the budget is spent: {trial.label}, {trial.pruning_ratio:.1%} of filters pruned"
+            why = "the budget is spent" if self.has_budget else "stopped"
+            note = f"{self.clock()}  {why}: {trial.label}, {trial.pruning_ratio:.1%} of filters pruned"
             self._line(Text(note, style="yellow"))
 
     def _committed(self, trial: TrialProgress, progress: dict[str, Any]) -> None:
@@ -123,7 +126,7 @@ class StudyProgress:
             Text(
                 f"{self.clock()}  {trial.label}: {trial.layer} ({trial.layers_done}/{trial.num_layers}) "
                 f"{ratio:.0%} pruned{reward}, drop {drop:+.1f} points; "
-                f"{self._rate()} candidates/s, {self._left()} left"
+                + ", ".join(filter(None, (f"{self._rate()} candidates/s", self._left())))
             )
         )
 
@@ -144,20 +147,24 @@ class StudyProgress:
         return sum(t.expected * t.share_done for t in self.trials.values())
 
     def _left(self) -> str:
-        """Time left, as a duration; unknown before a fiftieth is done."""
+        """Time left, as ``0:07 left``; empty before a fiftieth is done.
+
+        What is left once all candidates are asked for (the last fine-tunes, the test scores) is not in the estimate.
+        """
         total = sum(t.expected for t in self.trials.values()) - self._done_before
         done = self._work_done() - self._done_before
         if self._trials_since is None or total <= 0 or done < 0.02 * total:
-            return "?"
-        return _duration((time.monotonic() - self._trials_since) * (total - done) / done)
+            return ""
+        left_s = (time.monotonic() - self._trials_since) * (total - done) / done
+        return f"{_duration(left_s)} left" if left_s >= 1 else "finishing"
 
     def __rich__(self) -> RenderableType:
         ended = sum(t.status in ENDED for t in self.trials.values())
-        head = f"{self.clock()}  {ended} of {len(self.trials)} trials"
+        head = f"{self.clock()}  {ended} of {counted(len(self.trials), 'trial')}"
         if self.text:
             head += f"  {self.text}"
         else:
-            head += f"  {self.num_candidates:,} candidates, {self._rate()}/s  {self._left()} left"
+            head += f"  {counted(self.num_candidates, 'candidate')}, {self._rate()}/s  {self._left()}"
         table = Table(box=None, pad_edge=False, header_style="dim")
         for name in ("trial", "layer", "", "pruned", "update", "reward"):
             table.add_column(name, justify="left" if name in ("trial", "layer") else "right", no_wrap=True)
@@ -174,6 +181,11 @@ def _factorised(row: dict[str, Any]) -> str:
     less = 1 - row["params_after"] / row["params_before"]
     pair = f"{row['layer']} by {row['scheme']} at rank {row['rank']}"
     return f"{pair}, {less:.0%} fewer parameters, drop {row['val_score_drop']:+.1f} points"
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 trial``, ``2,000 trials``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _duration(seconds: float) -> str:

@@ -15,7 +15,7 @@ from raprune.factorising import low_rank_line
 from raprune.graph import GIVES_OUTPUT, Graph
 from raprune.normalisation import STATISTICS
 from raprune.preflight import Facts, expected_candidates, facts_key, num_layers
-from raprune.progress import StudyProgress, TrialProgress
+from raprune.progress import StudyProgress, TrialProgress, counted
 from raprune.registry import is_given, is_imported
 from raprune.results import Tables, read_study
 from raprune.study import StudyPlan, TrialSpec
@@ -27,7 +27,7 @@ MOST_NAMED = 3
 def plan_table(plan: StudyPlan) -> Table:
     """One row a trial: its id and its place on the sweep's axes."""
     axes = list(dict.fromkeys(axis for labels in plan.axes.values() for axis in labels))
-    table = Table(title=f"{len(plan.trials)} trials", title_justify="left", box=None, header_style="bold")
+    table = Table(title=counted(len(plan.trials), "trial"), title_justify="left", box=None, header_style="bold")
     for name in ("trial", *axes, "matched to"):
         table.add_column(name, no_wrap=True)
     for trial in plan.trials:
@@ -43,7 +43,7 @@ def facts_lines(plan: StudyPlan, facts: Mapping[str, Facts]) -> list[str]:
         test = f"{fact.num_test} test" if fact.num_test is not None else "no test split: test scores will be null"
         prunable, all_convs = fact.graph.prunable()
         lines += [
-            f"\n{fact.model} on {fact.dataset}: {len(fact.graph.groups)} layers can be pruned; "
+            f"\n{fact.model} on {fact.dataset}: {counted(len(fact.graph.groups), 'layer')} can be pruned; "
             f"{fact.params:,} parameters, {fact.macs:,} multiply-adds",
             f"{prunable} of {all_convs} convolutions can be pruned ({prunable / all_convs:.1%}; "
             "those that give the output are not counted)",
@@ -169,7 +169,7 @@ def study_progress(plan: StudyPlan, facts: Mapping[str, Facts], console: Console
         fact = facts[facts_key(trial)]
         label = trial_label(plan.axes[trial.trial_id])
         trials[trial.trial_id] = TrialProgress(label, expected_candidates(trial, fact), num_layers(trial, fact))
-    return StudyProgress(console, trials)
+    return StudyProgress(console, trials, has_budget=plan.spec.budget is not None)
 
 
 def trial_label(labels: Mapping[str, str]) -> str:

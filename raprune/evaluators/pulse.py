@@ -22,8 +22,8 @@ from typing import Any
 BEAT_S = 5.0
 SILENT_S = 60.0
 """Without a beat for this long, a process hangs."""
-IDLE_S = 300.0
-"""A call that uses no processor for this long hangs."""
+IDLE_S, BUSY_S = 300.0, 0.01
+"""A call hangs that in so much time uses less than so much of a processor."""
 LONGER, LONG_S = 100.0, 3600.0
 """So many times the longest call of its kind, and this at least: a call that is still running hangs."""
 STORE = b"raprune"
@@ -36,9 +36,9 @@ class _InHand:
     kind: str
     thread: int
     began: float
-    used_s: float = -1.0
-    """Processor time of its thread, when last looked at."""
-    used_at: float = 0.0
+    used_s: float
+    """Processor time of its thread, when it was last seen to use some."""
+    used_at: float
 
 
 class Pulse:
@@ -54,8 +54,8 @@ class Pulse:
     @contextlib.contextmanager
     def during(self, kind: str) -> Iterator[None]:
         """Inside, a call of ``kind`` runs in this thread."""
-        now = time.monotonic()
-        self._call = _InHand(kind, threading.get_ident(), now, used_at=now)
+        now, thread = time.monotonic(), threading.get_ident()
+        self._call = _InHand(kind, thread, now, _thread_s(thread), now)
         try:
             yield
         finally:
@@ -71,7 +71,7 @@ class Pulse:
         if call is None:
             return False
         used_s = _thread_s(call.thread)
-        if used_s != call.used_s:
+        if used_s - call.used_s >= BUSY_S:
             call.used_s, call.used_at = used_s, now
         longest = self._longest.get(call.kind)
         too_long = longest is not None and now - call.began > max(LONG_S, LONGER * longest)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from raprune.budget import Budget, BudgetSpent, Unlimited
-from raprune.errors import RapruneError
+from raprune.errors import RapruneError, ResultsError
 from raprune.evaluating import Evaluator, PoolAddress, shares_launches
 from raprune.evaluators.in_process import local_device
 from raprune.evaluators.sharing import Given
@@ -23,6 +23,9 @@ from raprune.study import TrialSpec
 from raprune.study.parts import EvaluatorsSpec
 from raprune.trial import TrialContext, run_trial
 from raprune.workload import Baseline, Workload
+
+MANIFEST = "manifest.json"
+"""Written when a run begins, so its folder has it until somebody takes it away."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,15 @@ class Place:
 
 
 NO_BUDGET = Unlimited()
+
+
+def check_folder(out: Path) -> None:
+    """Raise :class:`ResultsError` where a study's folder was taken away while it ran."""
+    if not (out / MANIFEST).is_file():
+        raise ResultsError(
+            f"{out} was removed, renamed or emptied while the study ran: put it back, and the same "
+            "command goes on from what it holds; without it, the study begins anew"
+        )
 
 
 def execute(

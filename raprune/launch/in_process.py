@@ -13,7 +13,7 @@ from raprune.baseline import prepare_baseline
 from raprune.budget import Account, Unlimited
 from raprune.engine import device_name
 from raprune.evaluators.in_process import local_device
-from raprune.launch.execute import Place, execute
+from raprune.launch.execute import Place, check_folder, execute
 from raprune.study import StudyPlan, TrialSpec
 
 if TYPE_CHECKING:
@@ -35,5 +35,7 @@ class InProcessRunner:
 
     def run(self, trials: Sequence[TrialSpec], plan: StudyPlan, watch: Watch) -> None:
         for trial in trials:
+            check_folder(Path(self.place.out))
             status = execute(trial, self.place, partial(watch.told, trial.trial_id), self.budget)
+            check_folder(Path(self.place.out))
             watch.ended(trial.trial_id, status, self.place.store(trial).folder)

@@ -23,7 +23,7 @@ from raprune.evaluators.pulse import Pulses, forget_beats
 from raprune.evaluators.sharing import data_bytes, share_data, share_given
 from raprune.launch.cluster import connect
 from raprune.launch.counter import start_counter
-from raprune.launch.execute import Place
+from raprune.launch.execute import Place, check_folder
 from raprune.launch.in_flight import trials_in_flight
 from raprune.launch.interruption import Interruption
 from raprune.launch.resources import Resources, evaluators, resources_for
@@ -183,6 +183,7 @@ class RayRunner:
             raise _LostError
         if self._signals.happened:
             raise _StoppedError
+        check_folder(Path(self.place.out))
 
     def close(self) -> None:
         """End the evaluators; on a cluster that goes on, their GPUs are free at once."""

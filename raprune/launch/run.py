@@ -16,9 +16,8 @@ from typing import Any, Protocol
 from raprune import __version__
 from raprune.artefact.keeping import thin_out
 from raprune.budget import Account
-from raprune.errors import ResultsError
 from raprune.evaluators.in_process import forget_engines
-from raprune.launch.execute import Place
+from raprune.launch.execute import MANIFEST, Place, check_folder
 from raprune.launch.found import refuse_another, set_damaged_rows_aside
 from raprune.launch.in_process import InProcessRunner
 from raprune.launch.interruption import Interruption
@@ -111,7 +110,7 @@ def run_study(
                         _run_waves(runner, todo, plan, watch, interruption)
         except ClusterLostError as error:
             lost = str(error)
-        _check_folder(out)
+        check_folder(out)
         statuses = _settle(plan, stores)
         return _outcome(plan, stores, statuses, clock, watch, interruption.happened, lost)
 
@@ -137,15 +136,6 @@ def _outcome(
             watch.phase(f"keep_models {plan.spec.keep_models}: {networks} removed, all rows stay")
     budget = str(plan.spec.budget) if spent and not interrupted else None
     return Outcome(statuses, interrupted, budget, None if interrupted else lost)
-
-
-def _check_folder(out: Path) -> None:
-    """Raise :class:`ResultsError` where the study's folder was taken away while it ran."""
-    if not (out / "manifest.json").is_file():
-        raise ResultsError(
-            f"{out} was removed, renamed or emptied while the study ran, and its rows with it: put it back (its disk, "
-            "its name), and the same command goes on from what it holds; without it, it begins anew"
-        )
 
 
 @contextlib.contextmanager
@@ -208,7 +198,7 @@ def _settle(plan: StudyPlan, stores: dict[str, TrialStore]) -> dict[str, str]:
 def _write_manifest(plan: StudyPlan, out: Path) -> None:
     write_text(out / "study.yaml", plan.text)
     write_json(
-        out / "manifest.json",
+        out / MANIFEST,
         {
             "study": plan.spec.name,
             "rehearses": plan.document.rehearses,

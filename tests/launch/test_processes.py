@@ -1,0 +1,190 @@
+"""Processes that others wait for: they die in every place, hang, and are lost for good."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from raprune.errors import EvaluatorError
+from raprune.evaluators import dispatch, pulse
+from raprune.evaluators.dispatch import MAX_ATTEMPTS, Call, Dispatcher
+from raprune.evaluators.pulse import Pulse, Pulses
+from raprune.launch.watching import ClusterLostError, ClusterWatch
+
+NAMES = ("first", "second")
+
+
+class Worker:
+    """An actor that dies where its folder says so, and beats."""
+
+    def __init__(self, namespace: str, name: str, folder: str) -> None:
+        if (Path(folder) / f"{name} cannot start").exists():
+            raise OSError("no space left on device")
+        self.pulse = Pulse(namespace, name)
+        self.name, self.folder = name, Path(folder)
+
+    def ping(self) -> list[str]:
+        return [self.name]
+
+    def double(self, items: list[int]) -> list[int]:
+        self._meet("dies", lambda: os.kill(os.getpid(), signal.SIGKILL))
+        self._meet("stops", lambda: os.kill(os.getpid(), signal.SIGSTOP))
+        with self.pulse.during("double"):
+            self._meet("sleeps", lambda: time.sleep(1000))
+        if (self.folder / f"{self.name} always dies").exists():
+            os.kill(os.getpid(), signal.SIGKILL)
+        return [2 * item for item in items]
+
+    def _meet(self, fate: str, then: Any) -> None:
+        """Once."""
+        file = self.folder / f"{self.name} {fate}"
+        if file.exists():
+            file.unlink()
+            then()
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("workers")
+
+
+@pytest.fixture(scope="module")
+def pool(ray_cluster: None, place: Path) -> Iterator[Dispatcher]:
+    import ray
+
+    namespace = "raprune-processes"
+    options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": 0}
+    actors = [ray.remote(Worker).options(**options).remote(namespace, name, str(place)) for name in NAMES]
+    found = Dispatcher(actors, names=NAMES, pulses=Pulses(namespace))
+    found.each(lambda actor, _: actor.ping.remote(), "starting", 60.0)
+    yield found
+    for actor in actors:
+        ray.kill(actor)
+
+
+def double(actor: Any, items: list[int]) -> Any:
+    return actor.double.remote(items)
+
+
+def test_a_call_to_each_survives_a_death(pool: Dispatcher, place: Path) -> None:
+    """``use_data`` and ``describe`` are such calls: between the baseline and the first trial."""
+    (place / "first dies").touch()
+    assert pool.each(double, "describing") == [0, 2]
+    (place / "second dies").touch()
+    assert pool.run([Call([n], [n]) for n in range(8)], double, "scoring") == [2 * n for n in range(8)]
+
+
+def test_one_that_always_dies_is_told_in_a_sentence(pool: Dispatcher, place: Path) -> None:
+    (place / "first always dies").touch()
+    with pytest.raises(EvaluatorError) as raised:
+        pool.each(double, "reading the data")
+    (place / "first always dies").unlink()
+    (line,) = str(raised.value).splitlines()
+    assert line.startswith(f"reading the data: its evaluator died {MAX_ATTEMPTS} times; the last time (host ")
+    assert "killed or crashed" in line
+    assert "The same command goes on" in line
+
+
+@pytest.mark.parametrize("fate", ["stops", pytest.param("sleeps", marks=pytest.mark.slow)])
+def test_one_that_hangs_is_replaced(pool: Dispatcher, place: Path, monkeypatch: pytest.MonkeyPatch, fate: str) -> None:
+    """Suspended, or asleep in somebody's code: its beats stay away, and its calls are made again."""
+    monkeypatch.setattr(pulse, "SILENT_S", 12.0)
+    if fate == "sleeps":  # in the process that hangs
+        pool.each(lambda actor, _: actor.__ray_call__.remote(shorten), "preparing")
+    (place / f"first {fate}").touch()
+    began = time.monotonic()
+    assert pool.each(double, "scoring") == [0, 2]
+    assert time.monotonic() - began > 5
+    assert not pool._hung
+
+
+def test_one_that_cannot_start_again_leaves_the_work_to_the_other(pool: Dispatcher, place: Path) -> None:
+    for fate in ("cannot start", "dies"):
+        (place / f"first {fate}").touch()
+    assert pool.run([Call([n], [n]) for n in range(8)], double, "scoring") == [2 * n for n in range(8)]
+    for fate in ("cannot start", "dies"):
+        (place / f"second {fate}").touch()
+    with pytest.raises(EvaluatorError, match=r"no evaluator can be started again: .*no space left on device"):
+        pool.run([Call([n], [n]) for n in range(8)], double, "scoring")
+
+
+def shorten(worker: Worker) -> list[None]:
+    pulse.IDLE_S = 2.0
+    return [None]
+
+
+def test_a_long_call_does_not_hang(monkeypatch: pytest.MonkeyPatch, ray_cluster: None) -> None:
+    """What works, works: however long, as long as it computes; queued calls say nothing either."""
+    monkeypatch.setattr(pulse, "IDLE_S", 0.2)
+    beat = Pulse("raprune-long", "x")
+    with beat.during("train"):
+        end = time.monotonic() + 1.0
+        while time.monotonic() < end:
+            assert not beat.hangs()
+            sum(range(100_000))
+        with ThreadPoolExecutor(1) as another:
+            assert not another.submit(beat.hangs).result()
+            time.sleep(0.5)
+            assert another.submit(beat.hangs).result()
+    assert not beat.hangs()
+    beat.stop()
+
+
+def test_a_lost_call_of_a_launch_is_made_again_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU the masks of a launch share it; they do so the second time too."""
+    import ray
+
+    def died(ref: object) -> None:
+        raise ray.exceptions.RayActorError
+
+    monkeypatch.setattr(ray, "get", died)
+
+    class Actor:
+        class ping:
+            remote = staticmethod(lambda: None)
+
+    for together, sizes in ((True, [3]), (False, [1, 1, 1])):
+        call = Call([1, 2, 3], [0, 1, 2], together=together)
+        again = Dispatcher([Actor()])._collect("ref", call, 0, {}, "scoring")
+        assert [len(part.items) for part in again] == sizes
+        assert [index for part in again for index in part.indices] == [0, 1, 2]
+        assert {part.attempts for part in again} == {1}
+
+
+def test_why_a_process_was_lost() -> None:
+    import ray
+
+    assert "ran out of memory" in dispatch.why_lost(ray.exceptions.OutOfMemoryError("Task was killed"))
+    assert "its machine was lost" in dispatch.why_lost(ray.exceptions.RayError("died because its node has died"))
+    assert "killed or crashed" in dispatch.why_lost(ray.exceptions.WorkerCrashedError())
+
+
+def test_a_lost_cluster_ends_all_waiting(tmp_path: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    watch = ClusterWatch("127.0.0.1:1", {"Ray's node process (raylet)": process}, tmp_path)
+    watch.start()
+    watch.check()
+    process.kill()
+    with pytest.raises(ClusterLostError, match=r"\(raylet\) on .* was killed .* goes on .* logs are in"):
+        watch.check(wait_s=10.0)
+    watch.stop()
+
+
+def test_a_head_that_cannot_be_reached_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    from raprune.launch import watching
+
+    monkeypatch.setattr(watching, "UNREACHABLE_S", 0.5)
+    watch = ClusterWatch("127.0.0.1:9", {}, None)
+    watch.start()
+    with pytest.raises(ClusterLostError, match=r"its head at 127.0.0.1:9 cannot be reached"):
+        watch.check(wait_s=20.0)
+    watch.stop()

@@ -1,0 +1,56 @@
+"""What a pool takes of a cluster, node by node: what cannot be had is refused at once, not waited for."""
+
+from __future__ import annotations
+
+import pytest
+
+from raprune.errors import InputError
+from raprune.launch.in_flight import trials_in_flight
+from raprune.launch.resources import evaluators_a_gpu, resources_for
+from raprune.study import load_study
+from raprune.study.parts import EvaluatorsSpec
+from tests.tiny import write_study
+
+CPU, TWO, FOUR = {"CPU": 8.0}, {"CPU": 8.0, "GPU": 2.0}, {"CPU": 8.0, "GPU": 4.0}
+SHARES = [(1.0, 1), (0.9, 1), (0.6, 1), (0.5, 2), (0.4, 2), (1 / 3, 3), (0.3333, 3), (0.25, 4), (0.2, 5), (0.1, 10)]
+
+
+@pytest.mark.parametrize(("share", "number"), SHARES)
+def test_a_share_lies_on_one_gpu(share: float, number: int) -> None:
+    assert evaluators_a_gpu(share) == number
+
+
+@pytest.mark.parametrize(
+    ("nodes", "share", "number"),
+    [([TWO], 0.6, 2), ([TWO, FOUR, CPU], 0.6, 6), ([TWO, FOUR], 0.4, 12), ([CPU, TWO], 1.0, 2), ([TWO], 0.5, 4)],
+)
+def test_gpus_of_several_machines(nodes: list[dict[str, float]], share: float, number: int) -> None:
+    spec = EvaluatorsSpec(gpu_share=share)
+    assert resources_for(nodes, spec, "auto", 1).num_evaluators == number
+    assert resources_for(nodes, spec, number, 1).options == {"num_gpus": share, "num_cpus": 0}
+    with pytest.raises(InputError, match=rf"{number + 1} evaluators of .* do not fit: .* use --evaluators {number},"):
+        resources_for(nodes, spec, number + 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("cores", "threads", "number"),
+    [([1.0], 1, 1), ([2.0, 2.0], 1, 4), ([4.0, 1.0], 2, 2), ([3.0, 3.0], 2, 2), ([8.0, 1.0, 1.0], 4, 2)],
+)
+def test_an_evaluator_lies_on_one_machine(cores: list[float], threads: int, number: int) -> None:
+    nodes = [{"CPU": cpus} for cpus in cores]
+    assert resources_for(nodes, EvaluatorsSpec(), "auto", threads).num_evaluators == number
+
+
+@pytest.mark.parametrize(("cores", "threads"), [([1.0, 1.0], 2), ([2.0], 4)])
+def test_threads_that_no_machine_has_are_refused(cores: list[float], threads: int) -> None:
+    nodes = [{"CPU": cpus} for cpus in cores]
+    for count in ("auto", 1):
+        with pytest.raises(InputError, match=r"1 evaluator of .*: use --evaluators 0"):
+            resources_for(nodes, EvaluatorsSpec(), count, threads)
+
+
+def test_trials_in_flight_follow_the_calls(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    """On GPUs the masks of an update share launches, so it is other trials that occupy the other GPUs."""
+    trials = load_study(write_study(tmp_path)).trials
+    assert trials_in_flight(trials, 8) == 4  # five masks an update, on five evaluators
+    assert trials_in_flight(trials, 8, "cuda") == 16  # one launch an update
