@@ -27,6 +27,8 @@ DIGEST_BYTES = 16
 PLAIN = (types.NoneType, bool, int, float, complex, str, bytes, types.EllipsisType, range)
 NAMED = (torch.dtype, torch.device, torch.Size, torch.layout, torch.memory_format, slice, PurePath)
 """Values whose text says all of them."""
+ONCE = (types.FunctionType, nn.Module)
+"""What is the same object wherever it is read; equal tuples may be one object or several."""
 OF_CLASSES = {
     "__doc__", "__module__", "__qualname__", "__dict__", "__weakref__", "__annotations__", "__firstlineno__",
     "__static_attributes__", "__orig_bases__", "__parameters__", "__abstractmethods__", "_abc_impl", "__annotate__",
@@ -55,7 +57,9 @@ class Fingerprint:
         self._own = own
         self._blake = hashlib.blake2b(digest_size=size)
         self._seen: dict[int, tuple[int, Any]] = {}
-        """id -> place, and the object, which so keeps its id."""
+        """Of what is added once: id -> place, and the object, which so keeps its id."""
+        self._inside: list[int] = []
+        """Ids of what is being added."""
         self._classes: set[type] = set()
 
     def hexdigest(self) -> str:
@@ -67,7 +71,7 @@ class Fingerprint:
             self._blake.update(word.encode("utf-8", "surrogatepass") + b"\0")
 
     def add(self, value: Any) -> None:
-        """Add any value; one that was added before counts as its place then."""
+        """Add any value; one that holds itself counts as its depth where it comes again."""
         if isinstance(value, enum.Enum):
             self.say(type(value).__qualname__, value.name)
         elif isinstance(value, PLAIN):
@@ -76,17 +80,23 @@ class Fingerprint:
             self.say(type(value).__name__, str(value))
         elif isinstance(value, Tensor | np.ndarray | np.generic):
             self._array(value)
-        elif id(value) in self._seen:
+        elif id(value) in self._inside:
+            self.say("inside", str(self._inside.index(id(value))))
+        elif isinstance(value, ONCE) and id(value) in self._seen:
             self.say("again", str(self._seen[id(value)][0]))
         else:
-            self._seen[id(value)] = len(self._seen), value
+            if isinstance(value, ONCE):
+                self._seen[id(value)] = len(self._seen), value
+            self._inside.append(id(value))
             self._object(value)
+            self._inside.pop()
 
     def settings(self, module: nn.Module) -> None:
         """Add what a module is besides its tensors and submodules: class, attributes and hooks."""
         self._class(type(module))
+        private = "__" if self._is_own(type(module).__module__) else "_"  # torch.jit leaves __overloads__, and so on
         for name, value in sorted(vars(module).items()):
-            if name not in OF_MODULES:
+            if name not in OF_MODULES and not name.startswith(private):
                 self.say(name)
                 self.add(value)
         if type(module).get_extra_state is not nn.Module.get_extra_state:

@@ -122,6 +122,11 @@ def test_values_differ(one: Any, other: Any) -> None:
     assert of_value(one) != of_value(other)
 
 
+def test_equal_parts_may_be_one_object_or_several() -> None:
+    part = (1, [2])
+    assert of_value(part, part, {"a": part}) == of_value((1, [2]), (1, [2]), {"a": (1, [2])})
+
+
 def test_what_holds_itself_has_one_too() -> None:
     loop: list[Any] = [1]
     loop.append(loop)
