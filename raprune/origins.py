@@ -11,7 +11,16 @@ from torch import fx
 
 from raprune.data import Splits
 from raprune.errors import InputError
-from raprune.identity import Sources, contents, differing, made_here, of_structure, of_tensors, of_value
+from raprune.identity import (
+    Sources,
+    contents,
+    differing,
+    files_in,
+    made_here,
+    of_structure,
+    of_tensors,
+    of_value,
+)
 from raprune.registry import is_imported
 from raprune.results import TrialStore, write_json
 from raprune.scoring import Score
@@ -62,14 +71,16 @@ def other_content(what: str, trial: TrialSpec, parts: Collection[str]) -> str:
         weights = f"the weights from pretrained {str(model.settings['pretrained'])!r} are others now"
     else:
         weights = f"model {model.name} builds it with other weights now"
+    files = files_in(trial.dataset.settings)
+    from_files = f" ({', '.join(files)})" if files else ""
+    data = f"data set {trial.dataset.name}{from_files} gives now"
     said = {
         "network": f"model {model.name} builds another network now (its operations, modules or their settings)",
         "weights": weights,
         "code": f"score {trial.score.name}, or what data set {trial.dataset.name} does to training images, is other "
         "code now",
-        "data": f"it was made on other images or labels of train and val than data set {trial.dataset.name} gives now",
-        "test": f"it was made on other images, labels or class names of test than data set {trial.dataset.name} gives "
-        "now",
+        "data": f"it was made on other images or labels of train and val than {data}",
+        "test": f"it was made on other images, labels or class names of test than {data}",
     }
     own_data = is_imported(trial.dataset.name) and {"data", "test"} & set(parts)
     seeded = " (a data set of your own must give the same splits each time: seed them)" if own_data else ""
