@@ -37,6 +37,8 @@ def digest_of_network(traced: Traced) -> str:
     blake = hashlib.blake2b(digest_size=DIGEST_BYTES)
     blake.update(re.sub(r"0x[0-9a-f]+", "", f"{traced.network.code}{traced.network}").encode())
     for name, tensor in traced.network.state_dict().items():
+        if not isinstance(tensor, Tensor):
+            continue  # extra state, which is added below
         blake.update(f"\0{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
         blake.update(_bytes(tensor))
     for text in _unsaid(traced.network):

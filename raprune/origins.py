@@ -7,11 +7,21 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import fx
 
 from raprune.data import Splits
 from raprune.errors import InputError
-from raprune.identity import Sources, contents, differing, made_here, of_structure, of_tensors, of_value
+from raprune.identity import (
+    Sources,
+    contents,
+    differing,
+    files_in,
+    made_here,
+    of_structure,
+    of_tensors,
+    of_value,
+)
 from raprune.registry import is_imported
 from raprune.results import TrialStore, write_json
 from raprune.scoring import Score
@@ -22,6 +32,8 @@ from raprune.workload import Baseline
 ORIGIN_FILE = "made_from.json"
 """In a trial's folder: the content of the baseline that it prunes, and of the trial that it is matched to."""
 
+SOME_IMAGES = {"image": 32, "pixel": 2, "target": 2}
+"""Images that a user's own score is asked for, by what its labels are."""
 TAKEN_OVER = ("layer", "num_kept", "applied", "scheme", "rank")
 """Columns of a trial's layers that a matched one takes over."""
 
@@ -35,8 +47,8 @@ def sources_of(trial: TrialSpec, splits: Splits, score: Score, network: fx.Graph
         if is_imported(choice.name)
     )
     from_file = spec.checkpoint is not None or model.settings.get("pretrained", "none") != "none"
-    code: list[Any] = [score] if is_imported(trial.score.name) else []
-    code += [splits.augment] if is_imported(trial.dataset.name) else []
+    code: list[Any] = [score, what_it_gives(score, splits)] if is_imported(trial.score.name) else []
+    code += [splits.augment, what_it_does(splits)] if is_imported(trial.dataset.name) else []
     return Sources(
         network=of_structure(network, own) if is_imported(model.name) else "",
         weights=of_tensors(network.state_dict()) if (is_imported(model.name) or from_file) else "",
@@ -45,6 +57,29 @@ def sources_of(trial: TrialSpec, splits: Splits, score: Score, network: fx.Graph
         test=contents.of_test(splits),
         made_by=made_here(),
     )
+
+
+def what_it_gives(score: Score, splits: Splits) -> list[str]:
+    """Loss, counts, value and margins of a score for seeded logits and a few labels of val: what it reads too."""
+    few = splits.val.take(torch.arange(min(SOME_IMAGES[splits.val.kind], len(splits.val))))
+    labels_B, generator = few.labels_B, torch.Generator().manual_seed(0)
+    shape = labels_B.shape if few.kind == "target" else (len(few), splits.num_classes, *labels_B.shape[1:])
+    logits_BK = torch.randn(shape, generator=generator)
+    try:
+        whole, counts = score.whole(labels_B), score.counts(logits_BK, labels_B)
+        floats = [float(score.loss(logits_BK, labels_B)), score.value(counts, whole)]
+        floats += [float(margin) for margin in score.margins(logits_BK, labels_B)]
+    except Exception as error:  # a score that cannot take these is told by whoever takes it seriously
+        return [type(error).__name__]
+    return [of_value(whole, counts), *(f"{number:.4g}" for number in floats)]
+
+
+def what_it_does(splits: Splits) -> str:
+    """Of what a data set does to a few training images, where they are bytes; with seeded draws."""
+    few = splits.train.take(torch.arange(min(SOME_IMAGES["image"], len(splits.train))))
+    if splits.augment is None or splits.normalised:
+        return ""
+    return of_value(*splits.augment(few.images_BCHW, few.labels_B, torch.Generator().manual_seed(0)))
 
 
 def before_sources(data_fingerprint: str, now: Sources) -> Sources:
@@ -62,14 +97,16 @@ def other_content(what: str, trial: TrialSpec, parts: Collection[str]) -> str:
         weights = f"the weights from pretrained {str(model.settings['pretrained'])!r} are others now"
     else:
         weights = f"model {model.name} builds it with other weights now"
+    files = files_in(trial.dataset.settings)
+    from_files = f" ({', '.join(files)})" if files else ""
+    data = f"data set {trial.dataset.name}{from_files} gives now"
     said = {
         "network": f"model {model.name} builds another network now (its operations, modules or their settings)",
         "weights": weights,
         "code": f"score {trial.score.name}, or what data set {trial.dataset.name} does to training images, is other "
         "code now",
-        "data": f"it was made on other images or labels of train and val than data set {trial.dataset.name} gives now",
-        "test": f"it was made on other images, labels or class names of test than data set {trial.dataset.name} gives "
-        "now",
+        "data": f"it was made on other images or labels of train and val than {data}",
+        "test": f"it was made on other images, labels or class names of test than {data}",
     }
     own_data = is_imported(trial.dataset.name) and {"data", "test"} & set(parts)
     seeded = " (a data set of your own must give the same splits each time: seed them)" if own_data else ""

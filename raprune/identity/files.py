@@ -15,6 +15,12 @@ def signature_of(settings: Mapping[str, Any]) -> Signature:
     return tuple(sorted(entry for path in _paths(settings) for entry in _entries(path)))
 
 
+def files_in(settings: Mapping[str, Any]) -> list[str]:
+    """The files and folders that are there among what ``settings`` name."""
+    found = {str(path) for path in _paths(settings) if len(path.parts) > 1 and path.exists()}
+    return sorted(found)
+
+
 def _paths(value: Any) -> Iterator[Path]:
     if isinstance(value, str) and value:
         yield Path(os.path.expandvars(value))

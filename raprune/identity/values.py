@@ -27,6 +27,10 @@ DIGEST_BYTES = 16
 PLAIN = (types.NoneType, bool, int, float, complex, str, bytes, types.EllipsisType, range)
 NAMED = (torch.dtype, torch.device, torch.Size, torch.layout, torch.memory_format, slice, PurePath)
 """Values whose text says all of them."""
+CONTAINERS = (list, tuple, set, frozenset, Mapping)
+"""Equal ones may be one object or several, which makes no difference; others are added once."""
+NO_CONTENT = ("logging", "threading", "_thread", "weakref", "_weakref", "random", "io", "_io")
+"""Modules whose objects are tools of a process, and not what is computed."""
 OF_CLASSES = {
     "__doc__", "__module__", "__qualname__", "__dict__", "__weakref__", "__annotations__", "__firstlineno__",
     "__static_attributes__", "__orig_bases__", "__parameters__", "__abstractmethods__", "_abc_impl", "__annotate__",
@@ -55,7 +59,9 @@ class Fingerprint:
         self._own = own
         self._blake = hashlib.blake2b(digest_size=size)
         self._seen: dict[int, tuple[int, Any]] = {}
-        """id -> place, and the object, which so keeps its id."""
+        """Of what is added once: id -> place, and the object, which so keeps its id."""
+        self._inside: list[int] = []
+        """Ids of what is being added."""
         self._classes: set[type] = set()
 
     def hexdigest(self) -> str:
@@ -67,7 +73,7 @@ class Fingerprint:
             self._blake.update(word.encode("utf-8", "surrogatepass") + b"\0")
 
     def add(self, value: Any) -> None:
-        """Add any value; one that was added before counts as its place then."""
+        """Add any value; one that holds itself counts as its depth where it comes again."""
         if isinstance(value, enum.Enum):
             self.say(type(value).__qualname__, value.name)
         elif isinstance(value, PLAIN):
@@ -76,17 +82,23 @@ class Fingerprint:
             self.say(type(value).__name__, str(value))
         elif isinstance(value, Tensor | np.ndarray | np.generic):
             self._array(value)
+        elif id(value) in self._inside:
+            self.say("inside", str(self._inside.index(id(value))))
         elif id(value) in self._seen:
             self.say("again", str(self._seen[id(value)][0]))
         else:
-            self._seen[id(value)] = len(self._seen), value
+            if not isinstance(value, CONTAINERS):
+                self._seen[id(value)] = len(self._seen), value
+            self._inside.append(id(value))
             self._object(value)
+            self._inside.pop()
 
     def settings(self, module: nn.Module) -> None:
         """Add what a module is besides its tensors and submodules: class, attributes and hooks."""
         self._class(type(module))
+        private = "__" if self._is_own(type(module).__module__) else "_"  # torch.jit leaves __overloads__, and so on
         for name, value in sorted(vars(module).items()):
-            if name not in OF_MODULES:
+            if name not in OF_MODULES and not name.startswith(private):
                 self.say(name)
                 self.add(value)
         if type(module).get_extra_state is not nn.Module.get_extra_state:
@@ -146,16 +158,20 @@ class Fingerprint:
             self.add(value)
 
     def _instance(self, value: Any) -> None:
-        """Of an own class its attributes; of a library's, and of a built-in function, the name."""
-        name = getattr(value, "__qualname__", None)
+        """Its class and attributes, of a library's the public ones; of a built-in function the name."""
+        name, wrapped = getattr(value, "__qualname__", None), getattr(value, "__wrapped__", None)
         if isinstance(name, str):
             self.say(str(getattr(value, "__module__", "")), name)
+            self.add(wrapped if callable(wrapped) else None)
             return
         self._class(type(value))
-        if self._is_own(type(value).__module__):
-            slots = [name for cls in type(value).__mro__ for name in _names(getattr(cls, "__slots__", ()))]
-            found = {name: getattr(value, name) for name in slots if hasattr(value, name)}
-            self.add({**found, **getattr(value, "__dict__", {})})
+        if type(value).__module__.partition(".")[0] in NO_CONTENT:
+            return
+        private = "\0" if self._is_own(type(value).__module__) else "_"
+        slots = [name for cls in type(value).__mro__ for name in _names(getattr(cls, "__slots__", ()))]
+        found = {name: getattr(value, name) for name in slots if hasattr(value, name)}
+        found |= getattr(value, "__dict__", {})
+        self.add({name: part for name, part in found.items() if not str(name).startswith(private)})
 
     def _class(self, cls: type) -> None:
         """Of an own class all that it and its own bases define; of others the name."""

@@ -28,6 +28,8 @@ from raprune.scoring import Tally
 SUFFIX = ".jsonl"
 FIELDS = {"key", *(f.name for f in fields(Tally))}
 """Of a line."""
+KINDS = {"key": str, "counts": list, "seen": list, "num_images": int, "highest": int | float, "complete": bool}
+"""What each field of a line must be."""
 MAX_SCOPES = 4
 """Scopes held in memory: a trial asks for one layer after another."""
 MAX_PAUSE_S = 1.0
@@ -154,6 +156,8 @@ def _parse(line: bytes) -> tuple[str, Tally] | None:
     except (ValueError, RecursionError):
         return None
     if not isinstance(entry, dict) or set(entry) != FIELDS:
+        return None
+    if any(not isinstance(entry[name], kind) for name, kind in KINDS.items()):
         return None
     key: str = entry.pop("key")
     return (key, Tally(**entry)) if _is_sound(entry) else None

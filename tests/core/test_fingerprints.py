@@ -13,13 +13,14 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torchvision.transforms import Compose, Pad
 
 from raprune.graph import trace
 from raprune.identity import alike, of_structure, of_tensors, of_value, probe
 
 BASE = """
+import functools
 import math
-from dataclasses import dataclass
 
 LIMIT = 3
 
@@ -31,6 +32,10 @@ class Base:
     def scaled(self, x):
         return x * self.SCALE
 
+@functools.lru_cache
+def cached(x):
+    return x + 1
+
 class Score(Base):
     def __init__(self, depth=1):
         self.depth = depth
@@ -40,7 +45,7 @@ class Score(Base):
     def value(self, x):
         def inner(y):
             return math.floor(y) + 1
-        return inner(self.scaled(x)) + len(helper(x))
+        return inner(self.scaled(x)) + len(helper(x)) + cached(x)
 
 def make():
     return Score()
@@ -64,6 +69,7 @@ OTHER = {
     "a property": ("2 * self.depth", "3 * self.depth"),
     "an inner function": ("math.floor(y) + 1", "math.floor(y) + 2"),
     "another library's function": ("math.floor", "math.ceil"),
+    "a cached function": ("return x + 1", "return x + 2"),
     "a comprehension": ("x * by + one", "x * by - one"),
 }
 
@@ -114,12 +120,18 @@ def test_it_is_the_same_in_every_process(tmp_path: Path, fingerprint_of: Callabl
     [
         (1, 1.0), (1, True), ("1", 1), ((1,), [1]), ({"a": 1}, {"a": 2}), ({1, 2}, {1, 3}), (None, "None"),
         (torch.zeros(2), torch.zeros(1, 2)), (torch.zeros(2), torch.zeros(2).double()), (torch.float32, torch.float64),
-        (functools.partial(max, 1), functools.partial(max, 2)), (nn.ReLU, nn.ReLU6), (max, min), ([[]], [[], []]),
+        (functools.partial(max, 1), functools.partial(max, 2)),
+        (Compose([Pad(1)]), Compose([Pad(2)])), (nn.ReLU, nn.ReLU6), (max, min), ([[]], [[], []]),
     ],
 )  # fmt: skip
 def test_values_differ(one: Any, other: Any) -> None:
     assert of_value(one) == of_value(one)
     assert of_value(one) != of_value(other)
+
+
+def test_equal_parts_may_be_one_object_or_several() -> None:
+    part = (1, [2])
+    assert of_value(part, part, {"a": part}) == of_value((1, [2]), (1, [2]), {"a": (1, [2])})
 
 
 def test_what_holds_itself_has_one_too() -> None:

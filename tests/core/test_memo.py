@@ -149,6 +149,8 @@ def test_a_torn_line_is_not_read_and_is_read_once_it_is_whole(tmp_path: Path) ->
     assert reader.find([first, second], None) == {first: DONE, second: DONE}
     file.write_bytes(b'{"key":"' + scope.encode() + b"\0\0\0\n" + text)
     assert known(memo, first, second) == [DONE, DONE]
+    file.write_bytes(text.replace(b'"highest":70.0', b'"highest":"70"', 1))
+    assert known(memo, first, second) == [None, DONE]  # of another type than a line has
 
 
 def test_two_writers_read_each_other(tmp_path: Path) -> None:

@@ -68,9 +68,12 @@ class Mine(Top1Accuracy):
         return safety(super().margins(logits_BK, labels_B))
 """,
     "mine_score_parts.py": """
+from pathlib import Path
+
 def safety(margins):
-    return margins * 1.0
+    return margins * float(Path("mine_factor.txt").read_text()) * 1.0
 """,
+    "mine_factor.txt": "1.0",
     "mine.yaml": """
 name: mine
 model: {import: 'mine_nets:build'}
@@ -150,10 +153,11 @@ OTHERS = {
     ),
     "a helper of the score": (
         "mine_score_parts.py",
-        "margins * 1.0",
-        "margins * 2.0",
+        ") * 1.0",
+        ") * 2.0",
         "score mine_score:Mine, or what",
     ),
+    "a file that the score reads": ("mine_factor.txt", "1.0", "3.0", "score mine_score:Mine, or what"),
     "a constant of the augmentation": ("mine_changes.py", "SHIFT = 0", "SHIFT = 1", "does to training images"),
     "train": ("mine_changes.py", "return splits", "splits.train.images_BCHW[0] = 0; return splits", "on other images"),
     "test": ("mine_changes.py", "return splits", "splits.test.labels_B[0] = 1; return splits", "class names of test"),
