@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -13,6 +12,7 @@ from torch import fx, nn
 from raprune.graph.align import Align
 from raprune.graph.modes import WideDropout
 from raprune.graph.network import Axis, Graph, Group, Member, Site
+from raprune.graph.roles import roles_of
 from raprune.graph.units import FIXED, PINNED, RESERVED, Ids, simplest
 from raprune.graph.walk import Walk
 
@@ -71,7 +71,7 @@ class _Collector:
         return np.asarray(pinned, dtype=np.int64)
 
     def _groups(self, consumed: Iterable[tuple[str, Ids]]) -> dict[str, Group]:
-        consumed = list(consumed)
+        consumed, roles = list(consumed), roles_of(self.walk)
         groups = {}
         for convs in self.components:
             roots = [self.final(self.walk.filters[conv][1])[0] for conv in convs]
@@ -83,7 +83,7 @@ class _Collector:
             )
             ours = np.asarray(units)
             consumers = dict.fromkeys(node for node, ids in consumed if np.isin(ids, ours).any())
-            groups[convs[0]] = Group(convs[0], len(units), members, tuple(consumers), ours, role_of(convs[0]))
+            groups[convs[0]] = Group(convs[0], len(units), members, tuple(consumers), ours, roles.get(convs[0], "conv"))
         return groups
 
     def _dropouts(self, values: dict[fx.Node, Ids]) -> tuple[Axis, ...]:
@@ -183,11 +183,3 @@ def _reason(walk: Walk, ids: Ids) -> str:
     """Why some of these filters must stay."""
     found = [walk.units.reasons[unit] for unit in np.unique(ids).tolist() if unit in walk.units.reasons]
     return next((reason for reason in found if reason), "it shares channels with a layer that must stay whole")
-
-
-def role_of(conv: str) -> str:
-    """What a convolution is in its block, by its name."""
-    *block, last = conv.split(".")
-    if any(word in part for part in conv.split(".") for word in ("shortcut", "downsample")):
-        return "shortcut"
-    return last if block and re.fullmatch(r"conv\d", last) else "conv"
