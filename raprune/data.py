@@ -47,7 +47,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Splits:
-    """A data set: ``val`` gives the rewards, ``test`` is scored twice a trial and nowhere else.
+    """A data set: ``val`` gives the rewards, ``test`` is scored for the baseline and each finished network alone.
 
     Its tensors may lie in memory that several processes share: nobody writes to them, an ``augment`` or score neither.
     """
