@@ -121,7 +121,14 @@ def _outcomes(done: pd.DataFrame) -> list[tuple[str, str]]:
         best = bounded.loc[bounded["pruning_ratio"].idxmax()]
         cards.append((f"{best['pruning_ratio']:.1%}", f"filters pruned at most ({trial_name(best.to_dict())})"))
     asked, scored = int(done["num_candidates"].sum()), int(done["num_scored"].sum())
-    return [*cards, (f"{asked:,}", f"candidates, {scored:,} of them scored and the rest known from before")]
+    cards.append((f"{asked:,}", f"candidates, {scored:,} of them scored and the rest known from before"))
+    for column, said in (
+        ("num_order_candidates", "masks more, scored to find the order of the layers"),
+        ("num_diverged", "fine-tunes diverged (NaN or infinite weights) and were not kept"),
+    ):
+        if number := int(done[column].sum()):
+            cards.append((f"{number:,}", said))
+    return cards
 
 
 def _baselines(done: pd.DataFrame, score: str) -> tuple[str, str]:

@@ -47,7 +47,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Splits:
-    """A data set: ``val`` gives the rewards, ``test`` is scored twice a trial and nowhere else.
+    """A data set: ``val`` gives the rewards, ``test`` is scored for the baseline and each finished network alone.
 
     Its tensors may lie in memory that several processes share: nobody writes to them, an ``augment`` or score neither.
     """
@@ -86,6 +86,9 @@ class Splits:
 
 def check_splits(splits: Splits) -> None:
     """Whether a data set is what :class:`Splits` says; raises :class:`InputError` that names the split."""
+    if not isinstance(splits, Splits):
+        got = type(splits).__name__
+        raise InputError(f"it must give raprune.data.Splits, which raprune.api.splits_of makes of data sets; got {got}")
     like = splits.train.images_BCHW
     for name in ("train", "val", "test"):
         split: Split | None = getattr(splits, name)
@@ -116,8 +119,10 @@ def images_problem(images: object, like: Tensor) -> str | None:
     if images.dtype != like.dtype:
         return f"images are {images.dtype}, those of train {like.dtype}"
     starts = range(0, len(images) if images.is_floating_point() else 0, CHECKED_IMAGES)
-    if not all(images[start : start + CHECKED_IMAGES].isfinite().all() for start in starts):
-        return "images have values that are NaN or infinite"
+    for start in starts:
+        is_finite_B = images[start : start + CHECKED_IMAGES].isfinite().flatten(1).all(1)
+        if not is_finite_B.all():
+            return f"item {start + _first(~is_finite_B)}: its image has values that are NaN or infinite"
     shape = like.shape[1:]
     return None if images.shape[1:] == shape else f"images are {tuple(images.shape[1:])}, those of train {tuple(shape)}"
 
@@ -132,10 +137,19 @@ def _labels_problem(images: Tensor, labels: object, num_classes: int) -> str | N
     if labels.dim() > 1 and labels.shape[-2:] != images.shape[-2:]:
         return f"labels are {tuple(labels.shape[-2:])} for images of {tuple(images.shape[-2:])}"
     if labels.dim() < 4:
-        known = labels[labels != VOID] if labels.dim() == 3 else labels
-        if len(known) and not 0 <= int(known.min()) <= int(known.max()) < num_classes:
-            return f"labels are {int(known.min())} to {int(known.max())}; there are {num_classes} classes, from 0"
+        is_wrong = (labels < 0) | (labels >= num_classes)
+        if labels.dim() == 3:
+            is_wrong &= labels != VOID
+        if is_wrong.any():
+            item = _first(is_wrong.flatten(1).any(1) if labels.dim() == 3 else is_wrong)
+            value = int(labels[item][is_wrong[item]].flatten()[0])
+            return f"item {item} has the label {value}; there are {num_classes} classes, from 0 to {num_classes - 1}"
     return None
+
+
+def _first(is_true_B: Tensor) -> int:
+    """Place of the first that is true."""
+    return int(is_true_B.nonzero()[0, 0])
 
 
 def normalise(images_BCHW: Tensor, splits: Splits, dtype: torch.dtype = torch.float32) -> Tensor:

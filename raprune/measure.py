@@ -12,7 +12,7 @@ COUNTED = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
 
 def count_params(network: nn.Module) -> int:
-    """Trainable numbers: weights, biases, norms; buffers are not counted."""
+    """Numbers in weights, biases and norms, frozen ones too; buffers are not counted."""
     return sum(parameter.numel() for parameter in network.parameters())
 
 

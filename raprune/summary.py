@@ -194,6 +194,8 @@ def results_table(tables: Tables) -> Table:
     if any(ended_by_budget(row) for row in tables.trials.to_dict("records")):
         caption.append("* a budget ended the trial: layers that were not decided are whole")
     caption += _gain_lines(tables.trials.to_dict("records"), bounds)
+    if number := int(tables.trials["num_order_candidates"].sum()):
+        caption.append(f"{number:,} masks were scored to find the order of the layers, beside the candidates")
     if number := int(tables.trials["num_diverged"].sum()):
         caption.append(diverged_line(number))
     table = Table(

@@ -6,6 +6,7 @@
 from raprune.api.pruning import Pruned, prune
 from raprune.api.reopening import load_pruned
 from raprune.api.report import Report
+from raprune.api.splitting import splits_of
 from raprune.api.studies import Study, StudyResult, load_study, run_study
 
-__all__ = ["Pruned", "Report", "Study", "StudyResult", "load_pruned", "load_study", "prune", "run_study"]
+__all__ = ["Pruned", "Report", "Study", "StudyResult", "load_pruned", "load_study", "prune", "run_study", "splits_of"]

@@ -15,8 +15,9 @@ from raprune.api.network import own_copy
 from raprune.api.reading import Images, class_names_of, read_split, what_it_is
 from raprune.api.report import Report
 from raprune.api.running import evaluators_for, folder_for, run, same_threads
+from raprune.api.splitting import joined
 from raprune.artefact.trials import open_trial
-from raprune.data import VOID, Split, Splits, check_splits
+from raprune.data import VOID, Split
 from raprune.errors import InputError, RapruneError, translated
 from raprune.given import Given, digest_of_data, digest_of_network
 from raprune.graph import Traced, trace
@@ -148,7 +149,8 @@ def prune(
     labels_are = _labels_of(study.get("score"))
     found = {name: read_split(of, name, ignore_index, labels_are) for name, of in parts.items()}
     traced = _trace(network, found["train"], whole, output)
-    splits = _splits(found, traced, mean, std, class_names_of(train, _num_classes(traced)))
+    num_classes = _num_classes(traced)
+    splits = joined(found, num_classes, mean, std, class_names_of(train, num_classes))
     study.setdefault("score", DEFAULT_SCORES[splits.val.kind])
     digests = digest_of_network(traced), digest_of_data(splits)
     given = Given(*digests, network, splits)
@@ -204,33 +206,6 @@ def _num_classes(traced: Traced) -> int:
     if len(shape) < 2:
         raise InputError(f"model: must give (B, classes) or (B, classes, H, W); gives {shape} for two images")
     return int(shape[1])
-
-
-def _splits(
-    found: Mapping[str, Split],
-    traced: Traced,
-    mean: Sequence[float] | None,
-    std: Sequence[float] | None,
-    class_names: tuple[str, ...],
-) -> Splits:
-    images = found["train"].images_BCHW
-    if images.is_floating_point():
-        if mean is not None or std is not None:
-            raise InputError("mean and std: are for uint8 images; these are floats, which are taken as they are")
-        mean, std = (), ()
-    elif mean is None or std is None:
-        if (mean is None) != (std is None):
-            raise InputError("mean and std: give both, or neither, and images are only scaled to [0, 1]")
-        mean, std = (0.0,) * images.shape[1], (1.0,) * images.shape[1]
-    splits = Splits(
-        found["train"], found["val"], found.get("test"), _num_classes(traced), tuple(map(float, mean)),
-        tuple(map(float, std)), class_names=class_names,
-    )  # fmt: skip
-    try:
-        check_splits(splits)
-    except InputError as error:
-        raise InputError(f"the data: {error}") from None
-    return splits
 
 
 def _only(plan: StudyPlan) -> TrialSpec:

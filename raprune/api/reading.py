@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,17 +16,21 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
+from raprune.api.items import LABEL_KEYS, two
 from raprune.data import VOID, Split, images_problem
 from raprune.errors import InputError
 
-Images = Dataset[Any] | DataLoader[Any] | tuple[Tensor, Tensor] | list[Tensor]
-"""(image, label) by (image, label), or all of them as a pair of tensors."""
+Images = Dataset[Any] | DataLoader[Any] | Sequence[Any] | tuple[Tensor, Tensor] | list[Tensor]
+"""Image and label by image and label (:mod:`raprune.api.items`), or all of them as a pair of tensors."""
 
 CHUNK_IMAGES = 256
 SEED = 0
 """Of whatever a data set or loader draws while it is read."""
 NARROW = (torch.float16, torch.bfloat16)
-PAIRS = "must be a Dataset of (image, label), a DataLoader of them, or a pair of tensors (images, labels)"
+PAIRS = (
+    "must be a data set of (image, label) or of {'image': ..., 'label': ...}, a DataLoader of them, or a pair of "
+    "tensors (images, labels)"
+)
 
 
 def read_split(given: Images, name: str, ignore_index: int, labels_are: str | None) -> Split:
@@ -46,13 +50,16 @@ def what_it_is(given: Images) -> str:
     """A short name for where images come from."""
     if isinstance(given, DataLoader):
         given = given.dataset
-    return type(given).__name__ if isinstance(given, Dataset) else "tensors"
+    return "tensors" if isinstance(given, tuple | list) else type(given).__name__
 
 
 def class_names_of(given: Images, number: int) -> tuple[str, ...]:
     """The names that torchvision's data sets have under ``classes``, if there are as many as classes."""
     dataset = given.dataset if isinstance(given, DataLoader) else given
     found = getattr(dataset, "classes", None)
+    features = getattr(dataset, "features", None)
+    if found is None and isinstance(features, Mapping):  # Hugging Face's
+        found = next((names for key in LABEL_KEYS if (names := getattr(features.get(key), "names", None))), None)
     if not isinstance(found, list | tuple) or len(found) != number:
         return ()
     return tuple(str(name) for name in found)
@@ -62,12 +69,19 @@ def _pair(given: Images) -> tuple[Tensor, Tensor]:
     if isinstance(given, DataLoader):
         with _seeded(given):
             return _joined(_of_batch(batch, number) for number, batch in enumerate(given))
-    if isinstance(given, Dataset):
-        with _seeded(None):
-            return _joined(_chunks(given))
     if isinstance(given, tuple | list) and len(given) == 2 and all(isinstance(part, Tensor) for part in given):
         return given[0].detach().cpu(), given[1].detach().cpu()
+    if isinstance(given, Mapping):
+        raise InputError(f"{PAIRS}; got a mapping of {', '.join(map(str, given))}: give one of them")
+    is_tensors = isinstance(given, Tensor | np.ndarray) or (isinstance(given, tuple | list) and _any_tensor(given))
+    if isinstance(given, Dataset) or (not is_tensors and hasattr(given, "__getitem__") and not isinstance(given, str)):
+        with _seeded(None):
+            return _joined(_chunks(given))
     raise InputError(f"{PAIRS}; got {type(given).__name__}")
+
+
+def _any_tensor(given: Sequence[Any]) -> bool:
+    return any(isinstance(part, Tensor | np.ndarray) for part in given)
 
 
 @contextlib.contextmanager
@@ -91,22 +105,26 @@ def _seeded(loader: DataLoader[Any] | None) -> Iterator[None]:
                 generator.set_state(state)
 
 
-def _items(dataset: Dataset[Any]) -> Iterator[Any]:
+def _items(dataset: Any) -> Iterator[Any]:
     """One pass over a data set; what is not iterable counts from 0 to its length."""
     if hasattr(dataset, "__len__") and not isinstance(dataset, IterableDataset):
         for index in range(len(dataset)):
-            yield dataset[index]
+            try:
+                item = dataset[index]
+            except Exception as error:  # whatever a user's data set raises for one of its items
+                raise InputError(f"item {index}: the data set raises {type(error).__name__}: {error}") from error
+            yield item
     elif isinstance(dataset, Iterable):
         yield from dataset
     else:
         raise InputError("it has neither a length nor an order: it must have __len__ or __iter__")
 
 
-def _chunks(dataset: Dataset[Any]) -> Iterator[tuple[Tensor, Tensor]]:
+def _chunks(dataset: Any) -> Iterator[tuple[Tensor, Tensor]]:
     images: list[Tensor] = []
     labels: list[Tensor] = []
     for index, item in enumerate(_items(dataset)):
-        image, label = _two(item, f"item {index}")
+        image, label = two(item, f"item {index}")
         images.append(_as_tensor(image, f"the image of item {index}"))
         labels.append(_as_tensor(label, f"the label of item {index}", is_label=True))
         if images[-1].dim() != 3:
@@ -125,30 +143,27 @@ def _chunks(dataset: Dataset[Any]) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 def _of_batch(batch: Any, number: int) -> tuple[Tensor, Tensor]:
-    images, labels = _two(batch, f"batch {number}")
+    images, labels = two(batch, f"batch {number}")
     if not isinstance(images, Tensor) or not isinstance(labels, Tensor):
         kinds = f"{type(images).__name__} and {type(labels).__name__}"
         raise InputError(f"batch {number}: a loader must give tensors of images and of labels; got {kinds}")
     return images.detach().cpu(), labels.detach().cpu()
 
 
-def _two(item: Any, what: str) -> tuple[Any, Any]:
-    if not isinstance(item, tuple | list) or len(item) != 2:
-        got = f"{len(item)} values" if isinstance(item, tuple | list) else type(item).__name__
-        raise InputError(f"{what}: must be a pair of image and label; got {got}")
-    return item[0], item[1]
-
-
 def _as_tensor(value: Any, what: str, is_label: bool = False) -> Tensor:
     if isinstance(value, Tensor):
         return value.detach().cpu()
     if isinstance(value, Image.Image):
+        if value.mode == "P" and not is_label:
+            raise InputError(f"{what} has palette pixels, whose numbers are no colours: let the data set convert it")
         pixels = torch.from_numpy(np.array(value))
         if pixels.dim() == 3:
             return pixels.permute(2, 0, 1)
         return pixels if is_label else pixels[None]
     if isinstance(value, int | np.integer):
         return torch.tensor(int(value))
+    if is_label and isinstance(value, np.ndarray):
+        return torch.from_numpy(value)
     raise InputError(f"{what} must be a tensor, an image of PIL or an integer; got {type(value).__name__}")
 
 
@@ -191,8 +206,10 @@ def _as_labels(labels: Tensor, ignore_index: int, labels_are: str | None) -> Ten
 
 
 def _check_bytes(labels: Tensor) -> None:
-    if labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) <= VOID:
+    is_wrong = (labels < 0) | (labels > VOID)
+    if is_wrong.any():
+        item = int(is_wrong.flatten(1).any(1).nonzero()[0, 0])
         raise InputError(
-            f"labels are {int(labels.min())} to {int(labels.max())}; classes count from 0, and pixels without one are "
-            "marked by ignore_index"
+            f"item {item} has the label {int(labels[item][is_wrong[item]].flatten()[0])}; classes count from 0, and "
+            "pixels without one are marked by ignore_index"
         )

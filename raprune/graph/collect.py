@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,6 +14,7 @@ from raprune.graph.modes import WideDropout
 from raprune.graph.module import fresh_name
 from raprune.graph.network import Axis, Graph, Group, Member, Site
 from raprune.graph.plain import is_altered
+from raprune.graph.roles import roles_of
 from raprune.graph.units import FIXED, PINNED, RESERVED, Ids, simplest
 from raprune.graph.walk import Walk
 
@@ -79,6 +79,7 @@ class _Collector:
         return np.asarray(pinned, dtype=np.int64)
 
     def _groups(self, consumed: Iterable[tuple[str, Ids]]) -> dict[str, Group]:
+        roles = roles_of(self.walk)
         readers: dict[int, list[tuple[int, str]]] = {}
         for order, (node, ids) in enumerate(consumed):
             for unit in np.unique(ids).tolist():
@@ -95,7 +96,7 @@ class _Collector:
             ours = np.asarray(units)
             found = sorted({reader for unit in units for reader in readers.get(unit, ())})
             consumers = dict.fromkeys(node for _, node in found)
-            groups[convs[0]] = Group(convs[0], len(units), members, tuple(consumers), ours, role_of(convs[0]))
+            groups[convs[0]] = Group(convs[0], len(units), members, tuple(consumers), ours, roles.get(convs[0], "conv"))
         return groups
 
     def _dropouts(self, values: dict[fx.Node, Ids]) -> tuple[Axis, ...]:
@@ -210,11 +211,3 @@ def _inside(walk: Walk) -> dict[str, str]:
         for name, part in walk.module.get_submodule(module).named_modules()
         if name and isinstance(part, nn.Conv2d | nn.ConvTranspose2d)
     }
-
-
-def role_of(conv: str) -> str:
-    """What a convolution is in its block, by its name."""
-    *block, last = conv.split(".")
-    if any(word in part for part in conv.split(".") for word in ("shortcut", "downsample")):
-        return "shortcut"
-    return last if block and re.fullmatch(r"conv\d", last) else "conv"

@@ -7,6 +7,7 @@ every layer alone.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -44,4 +45,4 @@ class BySensitivity:
         for ratio in self.pruning_ratios:
             num_kept = max(1, round(view.num_filters * (1 - ratio)))
             scores.append(score(view.layer, keep_first(ranking, num_kept)))
-        return sum(scores) / len(scores)
+        return math.fsum(scores) / len(scores)  # equal means are equal, whatever the order of their parts

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import random
+from collections import UserDict
 from collections.abc import Callable, Iterator
-from typing import Any
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -140,13 +143,98 @@ def test_class_names() -> None:
     assert class_names_of(data, 3) == ()
 
 
+class Broken(Listed):
+    """One of its files is gone."""
+
+    def __init__(self) -> None:
+        super().__init__([(IMAGES[index], 1) for index in range(4)])
+
+    def __getitem__(self, index: int) -> Any:
+        if index == 2:
+            raise OSError("no such file: 2.png")
+        return super().__getitem__(index)
+
+
+class Sample(NamedTuple):
+    label: int
+    image: Tensor
+
+
+@dataclass
+class Example:
+    pixel_values: Tensor
+    path: str
+    labels: int
+
+
+class HuggingFaceLike:
+    """No data set of torch: its items are dictionaries, its classes have names among its features."""
+
+    def __init__(self, images: str, labels: str) -> None:
+        self.keys = images, labels
+        self.features = {images: None, labels: SimpleNamespace(names=["a", "b", "c"])}
+
+    def __len__(self) -> int:
+        return len(LABELS)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return dict(zip(self.keys, (IMAGES[index], int(LABELS[index])), strict=True)) | {"id": str(index)}
+
+
+PAIRS = [*zip(IMAGES, LABELS.tolist(), strict=True)]
+NAMED: list[Callable[[], Any]] = [
+    lambda: Listed([{"image": image, "label": label} for image, label in PAIRS]),
+    lambda: Listed([{"labels": label, "pixel_values": image, "id": 7} for image, label in PAIRS]),
+    lambda: Listed([UserDict(Img=image, Target=label) for image, label in PAIRS]),
+    lambda: Listed([Sample(label, image) for image, label in PAIRS]),
+    lambda: Listed([Example(image, "x.png", label) for image, label in PAIRS]),
+    lambda: DataLoader(Listed([{"x": image, "y": label} for image, label in PAIRS]), batch_size=4),
+    lambda: DataLoader(Listed([Sample(label, image) for image, label in PAIRS]), batch_size=4),
+    lambda: HuggingFaceLike("img", "label"),
+    lambda: PAIRS,
+    lambda: [[image, torch.tensor(label)] for image, label in PAIRS],
+]
+
+
+@pytest.mark.parametrize("make", NAMED, ids=range(len(NAMED)))
+def test_items_whose_parts_have_names(make: Callable[[], Any]) -> None:
+    found = read(make())
+    assert torch.equal(found.images_BCHW, IMAGES)
+    assert torch.equal(found.labels_B, LABELS)
+
+
+def test_masks_may_be_arrays_and_classes_have_names() -> None:
+    masks = (torch.arange(20).view(4, 5) % 3).numpy().astype(np.uint8)
+    found = read(Listed([{"image": image, "mask": masks} for image in IMAGES]), "pixel")
+    assert found.labels_B.shape == (11, 4, 5)
+    assert class_names_of(HuggingFaceLike("image", "labels"), 3) == ("a", "b", "c")  # type: ignore[arg-type]
+
+
 REFUSED: list[tuple[Callable[[], Any], str]] = [
-    (lambda: 3, "val: must be a Dataset of (image, label), a DataLoader of them, or a pair of tensors"),
-    (lambda: (IMAGES, LABELS, LABELS), "val: must be a Dataset of (image, label)"),
+    (lambda: 3, "val: must be a data set of (image, label) or of {'image': ..., 'label': ...}, a DataLoader of them"),
+    (lambda: (IMAGES, LABELS, LABELS), "val: must be a data set of (image, label)"),
     (lambda: Listed([]), "val: it has no images"),
     (lambda: (IMAGES[:0], LABELS[:0]), "val: it has no images"),
-    (lambda: DataLoader(Listed([{"image": IMAGES[0]}])), "val: batch 0: must be a pair of image and label; got dict"),
-    (lambda: Listed([(IMAGES[0], 1, 2)]), "val: item 0: must be a pair of image and label; got 3 values"),
+    (
+        lambda: DataLoader(Listed([{"image": IMAGES[0]}])),
+        "val: batch 0: must have one label (label, labels, target, targets, ...) among its parts; got image; or let",
+    ),
+    (
+        lambda: Listed([{"img": IMAGES[0], "fine_label": 1, "coarse_label": 0}]),
+        "val: item 0: must have one label (label, labels, target, targets, ...) among its parts; got img, fine_label,",
+    ),
+    (
+        lambda: Listed([{"image": IMAGES[0], "x": IMAGES[0], "y": 1}]),
+        "val: item 0: must have one image (image, images,",
+    ),
+    (lambda: {"train": 1, "test": 2}, "got a mapping of train, test: give one of them"),
+    (lambda: Listed([3]), "val: item 0: must be a pair of image and label, or name them; got int"),
+    (lambda: Broken(), "val: item 2: the data set raises OSError: no such file: 2.png"),
+    (
+        lambda: Listed([(Image.new("P", (4, 4)), 1)]),
+        "val: the image of item 0 has palette pixels, whose numbers are no colours",
+    ),
+    (lambda: Listed([(IMAGES[0], 1, 2)]), "val: item 0: must be a pair of image and label, or name them; got 3 values"),
     (lambda: Listed([(IMAGES[0, 0], 1)]), "val: item 0: an image must be (C, H, W); got (4, 5)"),
     (
         lambda: Listed([(IMAGES[0], 1), (IMAGES[1, :, :3], 1)]),
@@ -156,10 +244,13 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
     (lambda: Listed([(IMAGES[0], "cat")]), "val: the label of item 0 must be a tensor, an image of PIL or an integer"),
     (lambda: (IMAGES[0], LABELS), "val: images must be (B, C, H, W)"),
     (lambda: (IMAGES.long(), LABELS), "uint8 (0 to 255) or float32 or float64 (normalised); got torch.int64"),
-    (lambda: (IMAGES / 0 * 0, LABELS), "val: images have values that are NaN or infinite"),
+    (lambda: (IMAGES / 0 * 0, LABELS), "val: item 0: its image has values that are NaN or infinite"),
     (lambda: (IMAGES, LABELS.float()), "val: labels must be integers, the number of a class; got torch.float32 (11,)"),
     (lambda: (IMAGES, LABELS[:, None]), "val: labels must be (B,), one an image, or (B, H, W), one a pixel"),
-    (lambda: (IMAGES, LABELS[:, None, None].expand(11, 4, 5) - 1), "labels are -1 to 1; classes count from 0"),
+    (
+        lambda: (IMAGES, LABELS[:, None, None].expand(11, 4, 5) - 1),
+        "val: item 0 has the label -1; classes count from 0",
+    ),
 ]
 
 

@@ -84,3 +84,14 @@ def test_by_sensitivity_prunes_the_smallest_filters_at_each_ratio() -> None:
     order: Order = ORDERS.build("by_sensitivity", {"pruning_ratios": [0.25, 0.75]})
     order.arrange([LayerView("a", norms[:, None] * torch.ones(4, 9))], scores)
     assert [mask.tolist() for _, mask in scores.asked] == [[True, False, True, True], [True, False, False, False]]
+
+
+def test_layers_of_equal_sensitivity_stay_in_the_order_of_the_network() -> None:
+    """Their mean is the same number, whichever of its parts comes first."""
+    of = {"a": [10.1, 10.2, 10.3], "b": [10.3, 10.2, 10.1], "c": [10.2, 10.3, 10.1]}
+    assert len({sum(parts) for parts in of.values()}) > 1
+    order: Order = ORDERS.build("by_sensitivity", {})
+    for names in (["a", "b", "c"], ["c", "b", "a"]):
+        asked = {layer: list(scores) for layer, scores in of.items()}
+        views = [LayerView(name, torch.rand(8, 9)) for name in names]
+        assert order.arrange(views, lambda layer, mask, asked=asked: asked[layer].pop(0)) == names

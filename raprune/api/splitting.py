@@ -1,0 +1,62 @@
+"""A program's own data sets as :class:`raprune.data.Splits`: for ``prune``, and for ``dataset: {import: ...}``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from raprune.api.reading import Images, class_names_of, read_split
+from raprune.data import VOID, Augment, Split, Splits, check_splits
+from raprune.errors import InputError
+
+
+def splits_of(
+    train: Images,
+    val: Images,
+    test: Images | None = None,
+    *,
+    num_classes: int,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    ignore_index: int = VOID,
+    labels_are: str | None = None,
+    augment: Augment | None = None,
+) -> Splits:
+    """What ``dataset: {import: my_package.data:load}`` of a study gives, from data sets, loaders or tensors.
+
+    Each is read once, in its order, as :func:`raprune.api.prune` reads it: items are (image, label), or name the two.
+    ``mean`` and ``std`` normalise uint8 images, of pixels scaled to [0, 1]; floats are taken as they are.
+    ``labels_are``: ``image`` (one class an image), ``pixel`` or ``target`` (an image), where their shape does not tell.
+    ``augment`` changes training batches. Raises :class:`InputError` that names the split and the item.
+    """
+    parts = {"train": train, "val": val} | ({} if test is None else {"test": test})
+    found = {name: read_split(of, name, ignore_index, labels_are) for name, of in parts.items()}
+    return replace(joined(found, num_classes, mean, std, class_names_of(train, num_classes)), augment=augment)
+
+
+def joined(
+    found: Mapping[str, Split],
+    num_classes: int,
+    mean: Sequence[float] | None,
+    std: Sequence[float] | None,
+    class_names: tuple[str, ...],
+) -> Splits:
+    """Splits that were read, together and checked."""
+    images = found["train"].images_BCHW
+    if images.is_floating_point():
+        if mean is not None or std is not None:
+            raise InputError("mean and std: are for uint8 images; these are floats, which are taken as they are")
+        mean, std = (), ()
+    elif mean is None or std is None:
+        if (mean is None) != (std is None):
+            raise InputError("mean and std: give both, or neither, and images are only scaled to [0, 1]")
+        mean, std = (0.0,) * images.shape[1], (1.0,) * images.shape[1]
+    splits = Splits(
+        found["train"], found["val"], found.get("test"), num_classes, tuple(map(float, mean)), tuple(map(float, std)),
+        class_names=class_names,
+    )  # fmt: skip
+    try:
+        check_splits(splits)
+    except InputError as error:
+        raise InputError(f"the data: {error}") from None
+    return splits
