@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from raprune.errors import InputError
+from raprune.study.wording import counted
 
 VOID = 255
 """A pixel without a label: it counts in no loss and in no score."""
@@ -116,8 +117,10 @@ def images_problem(images: object, like: Tensor) -> str | None:
     if images.dtype != like.dtype:
         return f"images are {images.dtype}, those of train {like.dtype}"
     starts = range(0, len(images) if images.is_floating_point() else 0, CHECKED_IMAGES)
-    if not all(images[start : start + CHECKED_IMAGES].isfinite().all() for start in starts):
-        return "images have values that are NaN or infinite"
+    for start in starts:
+        finite_B = images[start : start + CHECKED_IMAGES].flatten(1).isfinite().all(1)
+        if not finite_B.all():
+            return f"images have values that are NaN or infinite, first in item {start + int(finite_B.int().argmin())}"
     shape = like.shape[1:]
     return None if images.shape[1:] == shape else f"images are {tuple(images.shape[1:])}, those of train {tuple(shape)}"
 
@@ -128,13 +131,16 @@ def _labels_problem(images: Tensor, labels: object, num_classes: int) -> str | N
         what = f"{labels.dtype} {tuple(labels.shape)}" if isinstance(labels, Tensor) else type(labels).__name__
         return f"labels must be int64 (B,), uint8 (B, H, W) or uint8 (B, C, H, W); got {what}"
     if len(labels) != len(images):
-        return f"{len(labels)} labels for {len(images)} images"
+        return f"{counted(len(labels), 'label')} for {counted(len(images), 'image')}"
     if labels.dim() > 1 and labels.shape[-2:] != images.shape[-2:]:
         return f"labels are {tuple(labels.shape[-2:])} for images of {tuple(images.shape[-2:])}"
     if labels.dim() < 4:
         known = labels[labels != VOID] if labels.dim() == 3 else labels
         if len(known) and not 0 <= int(known.min()) <= int(known.max()) < num_classes:
-            return f"labels are {int(known.min())} to {int(known.max())}; there are {num_classes} classes, from 0"
+            outside = ((labels < 0) | (labels >= num_classes)) & ((labels != VOID) | (labels.dim() == 1))
+            first = int(outside.flatten(1).any(1).int().argmax() if labels.dim() > 1 else outside.int().argmax())
+            said = f"labels are {int(known.min())} to {int(known.max())}, first outside in item {first}"
+            return f"{said}; there are {num_classes} classes, from 0"
     return None
 
 

@@ -12,6 +12,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from raprune.study.wording import counted
+
 MAX_ROWS = 12
 """Running trials shown at a time."""
 ENDED = ("completed", "failed", "stopped")
@@ -150,7 +152,7 @@ class StudyProgress:
 
     def __rich__(self) -> RenderableType:
         ended = sum(t.status in ENDED for t in self.trials.values())
-        head = f"{self.clock()}  {ended} of {len(self.trials)} trials"
+        head = f"{self.clock()}  {ended} of {counted(len(self.trials), 'trial')}"
         if self.text:
             head += f"  {self.text}"
         else:

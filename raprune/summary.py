@@ -16,12 +16,13 @@ from raprune.preflight import Facts, expected_candidates, facts_key, num_layers
 from raprune.progress import StudyProgress, TrialProgress
 from raprune.results import Tables, read_study
 from raprune.study import StudyPlan, TrialSpec
+from raprune.study.wording import counted
 
 
 def plan_table(plan: StudyPlan) -> Table:
     """One row a trial: its id and its place on the sweep's axes."""
     axes = list(dict.fromkeys(axis for labels in plan.axes.values() for axis in labels))
-    table = Table(title=f"{len(plan.trials)} trials", title_justify="left", box=None, header_style="bold")
+    table = Table(title=counted(len(plan.trials), "trial"), title_justify="left", box=None, header_style="bold")
     for name in ("trial", *axes, "matched to"):
         table.add_column(name, no_wrap=True)
     for trial in plan.trials:
@@ -37,7 +38,7 @@ def facts_lines(plan: StudyPlan, facts: Mapping[str, Facts]) -> list[str]:
         test = f"{fact.num_test} test" if fact.num_test is not None else "no test split: test scores will be null"
         prunable, all_convs = fact.graph.prunable()
         lines += [
-            f"\n{fact.model} on {fact.dataset}: {len(fact.graph.groups)} layers can be pruned; "
+            f"\n{fact.model} on {fact.dataset}: {counted(len(fact.graph.groups), 'layer')} can be pruned; "
             f"{fact.params:,} parameters, {fact.macs:,} multiply-adds",
             f"{prunable} of {all_convs} convolutions can be pruned ({prunable / all_convs:.1%}; "
             "those that give the output are not counted)",
@@ -168,9 +169,9 @@ def budget_sentence(out: Path, budget: str) -> str:
     """What it means that ``budget`` ended the study in ``out``, and how to go on."""
     stopped = [row for row in read_study(out).trials.to_dict("records") if row["status"] == "stopped"]
     ended = sum(map(ended_by_budget, stopped))
-    said = [f"{_trials(ended)} ended with the best within the bound so far"] if ended else []
+    said = [f"{counted(ended, 'trial')} ended with the best within the bound so far"] if ended else []
     if begun := len(stopped) - ended:
-        said.append(f"{_trials(begun)} did not begin")
+        said.append(f"{counted(begun, 'trial')} did not begin")
     return (
         f"the budget of {budget} is spent: {', '.join(said)}; the same command with a larger budget or none goes on "
         "from the last committed layers"
@@ -186,10 +187,6 @@ def _gain_lines(rows: Sequence[Mapping[Any, Any]], bounds: Mapping[Any, float | 
             f"fine-tuning alone, nothing pruned, gains up to {max(gains):.1f} points on validation images, more than "
             "the bound: the baseline was not trained to its end, and drops against it say little"
         )
-
-
-def _trials(number: int) -> str:
-    return f"{number} trial{'' if number == 1 else 's'}"
 
 
 def _outcome(row: Mapping[Any, Any]) -> list[str]:

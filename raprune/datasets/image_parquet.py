@@ -17,6 +17,7 @@ from raprune.data import IMAGENET_MEAN, IMAGENET_STD, Split, Splits, shift_and_f
 from raprune.errors import InputError
 from raprune.imagefiles import check_apart, content, deal, decode, expand, for_each, once_and_more, refuse
 from raprune.registry import DATASETS, Settings
+from raprune.study.wording import counted
 
 
 class ImageParquetSettings(Settings):
@@ -70,7 +71,7 @@ def load(settings: ImageParquetSettings) -> Splits:
     num_dealt = settings.num_val + (settings.num_test or 0 if test_file is None else 0)
     if len(rows) <= num_dealt:
         keys = "num_val takes" if num_dealt == settings.num_val else "num_val and num_test take"
-        raise InputError(f"{settings.train} has {len(rows)} images; {keys} {num_dealt} of them")
+        raise InputError(f"{settings.train} has {counted(len(rows), 'image')}; {keys} {num_dealt} of them")
     if settings.num_test is not None and test_file is None:
         rows, test_rows = deal(rows, settings.num_test, settings.split_seed + 1)
     elif settings.num_test is not None:

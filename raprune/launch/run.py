@@ -27,6 +27,7 @@ from raprune.launch.spending import RunClock, left_to_run, open_account
 from raprune.results import SCHEMA_VERSION, FolderLock, TrialStore, write_json, write_text
 from raprune.rows import unfinished_row
 from raprune.study import StudyPlan, TrialSpec
+from raprune.study.wording import counted
 
 
 class Watch(Protocol):
@@ -138,7 +139,7 @@ def run_study(
         if not unfinished and not interrupted:
             gone = thin_out(list(stores.values()), plan.spec.keep_models)
             if gone:
-                networks = f"{len(gone)} network{'' if len(gone) == 1 else 's'}"
+                networks = counted(len(gone), "network")
                 watch.phase(f"keep_models {plan.spec.keep_models}: {networks} removed, all rows stay")
         return Outcome(statuses, interrupted, str(plan.spec.budget) if spent and not interrupted else None)
 

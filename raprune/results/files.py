@@ -115,10 +115,12 @@ def read_table(file: Path, table: str, trial_id: str, columns: list[str] | None 
     with naming(file, way_on):
         _check_regular(file)
         found = _read_parquet(file, way_on)
-        lacking, present = _lacking(found, SCHEMAS[table]), set(found.column_names)
+        present = set(found.column_names)
+        if (wrong := _wrong_columns(found, SCHEMAS[table])) is not None:
+            raise _damaged(file, wrong, way_on)
         found = _widen(found, SCHEMAS[table])
         found.validate(full=True)
-    if (wrong := lacking or what_is_wrong(found, table, trial_id, present)) is not None:
+    if (wrong := what_is_wrong(found, table, trial_id, present)) is not None:
         raise _damaged(file, wrong, way_on)
     return found if columns is None else found.select(columns)
 
@@ -151,9 +153,12 @@ def set_aside(file: Path) -> Path:
     return place
 
 
-def _lacking(found: pa.Table, schema: pa.Schema) -> str | None:
-    """Which columns a table of the present schema lacks; one of an older schema may lack some."""
+def _wrong_columns(found: pa.Table, schema: pa.Schema) -> str | None:
+    """Which column a table has twice, or lacks; one of an older schema may lack some."""
     version = (found.schema.metadata or {}).get(VERSION_KEY)
+    twice = next((name for name in found.column_names if found.column_names.count(name) > 1), None)
+    if twice is not None:
+        return f"it has column {twice} twice"
     lacking = [name for name in schema.names if name not in found.column_names]
     if not lacking or (version is not None and version != schema.metadata[VERSION_KEY] and "trial_id" not in lacking):
         return None

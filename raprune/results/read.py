@@ -14,6 +14,7 @@ import pyarrow as pa
 from raprune.errors import DamagedError, ResultsError
 from raprune.results.files import read_json, read_table
 from raprune.results.schemas import SCHEMA_VERSION, SCHEMAS
+from raprune.results.sound import names_a_folder
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 _UNSOUND: dict[str, Callable[[dict[str, Any]], bool]] = {
-    "trial_ids must name folders": lambda found: not all(_names_a_folder(one) for one in found["trial_ids"]),
+    "trial_ids must name folders": lambda found: not all(names_a_folder(one) for one in found["trial_ids"]),
     "trial_ids names a trial twice": lambda found: len(set(found["trial_ids"])) < len(found["trial_ids"]),
     "axes must hold texts by trial and axis": lambda found: not all(map(_are_texts, found["axes"].values())),
     "packages must hold texts": lambda found: not _are_texts(found.get("packages", {})),
@@ -95,10 +96,6 @@ _UNSOUND: dict[str, Callable[[dict[str, Any]], bool]] = {
         not isinstance(found.get(key), str | None) for key in ("description", "preset", "commit", "python", "raprune")
     ),
 }
-
-
-def _names_a_folder(name: object) -> bool:
-    return isinstance(name, str) and name not in ("", ".", "..") and not set(name) & {"/", "\0"}
 
 
 def _are_texts(found: object) -> bool:

@@ -185,7 +185,7 @@ REFUSED: list[tuple[Callable[[User], dict[str, Any]], str]] = [
         lambda u: {"train": (u.train[0].byte(), u.train[1]), "val": (u.val[0].byte(), u.val[1]), "mean": (0.5,)},
         "mean and std: give both, or neither",
     ),
-    (lambda u: {"val": (u.val[0], u.val[1] + 5)}, "its val split: labels are 5 to 14; there are 10 classes, from 0"),
+    (lambda u: {"val": (u.val[0], u.val[1] + 5)}, "its val split: labels are 5 to 14, first outside in item "),
     (
         lambda u: {"val": (u.val[0][:, :, :4], u.val[1])},
         "its val split: images are (1, 4, 8), those of train (1, 8, 8)",

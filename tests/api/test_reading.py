@@ -57,6 +57,24 @@ class Augmented(Dataset[Any]):
         return IMAGES[index] + noise, int(LABELS[index])
 
 
+class Broken(Dataset[Any]):
+    """Its fourth file is cut off."""
+
+    def __len__(self) -> int:
+        return 5
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        if index == 3:
+            raise OSError("image file is truncated")
+        return IMAGES[index], 0
+
+
+class BrokenStream(IterableDataset[Any]):
+    def __iter__(self) -> Iterator[Any]:
+        for row in ({"label": 0}, {"label": 1}, {}):
+            yield IMAGES[0], row["label"]
+
+
 @pytest.mark.parametrize(
     "given",
     [
@@ -146,6 +164,9 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
     (lambda: Listed([]), "val: it has no images"),
     (lambda: (IMAGES[:0], LABELS[:0]), "val: it has no images"),
     (lambda: DataLoader(Listed([{"image": IMAGES[0]}])), "val: batch 0: must be a pair of image and label; got dict"),
+    (Broken, "val: item 3 cannot be read: OSError: image file is truncated"),
+    (lambda: DataLoader(Broken(), batch_size=2), "val: batch 1 cannot be read: OSError: image file is truncated"),
+    (BrokenStream, "val: item 2 cannot be read: KeyError: 'label'"),
     (lambda: Listed([(IMAGES[0], 1, 2)]), "val: item 0: must be a pair of image and label; got 3 values"),
     (lambda: Listed([(IMAGES[0, 0], 1)]), "val: item 0: an image must be (C, H, W); got (4, 5)"),
     (
@@ -156,7 +177,7 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
     (lambda: Listed([(IMAGES[0], "cat")]), "val: the label of item 0 must be a tensor, an image of PIL or an integer"),
     (lambda: (IMAGES[0], LABELS), "val: images must be (B, C, H, W)"),
     (lambda: (IMAGES.long(), LABELS), "uint8 (0 to 255) or float32 or float64 (normalised); got torch.int64"),
-    (lambda: (IMAGES / 0 * 0, LABELS), "val: images have values that are NaN or infinite"),
+    (lambda: (IMAGES / 0 * 0, LABELS), "val: images have values that are NaN or infinite, first in item 0"),
     (lambda: (IMAGES, LABELS.float()), "val: labels must be integers, the number of a class; got torch.float32 (11,)"),
     (lambda: (IMAGES, LABELS[:, None]), "val: labels must be (B,), one an image, or (B, H, W), one a pixel"),
     (lambda: (IMAGES, LABELS[:, None, None].expand(11, 4, 5) - 1), "labels are -1 to 1; classes count from 0"),
