@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -25,7 +26,7 @@ class Snapshots:
     def order(self) -> list[str] | None:
         """The order of deciding found earlier, if any."""
         file = self.folder / "order.json"
-        if not file.exists():
+        if not os.path.lexists(file):
             return None
         return read_json_list(file, str, f"delete {self.folder.parent} to start its trial again")
 
@@ -60,7 +61,7 @@ class Snapshots:
         found = read_json(file, {"plan": dict, "version": str}, way_on)
         weights = self.folder / f"{step}.safetensors"
         with naming(weights, way_on):
-            arrays = to_arrays(load_safetensors(weights)) if weights.exists() else {}
+            arrays = to_arrays(load_safetensors(weights)) if os.path.lexists(weights) else {}
         try:
             plan = {layer: bytes(mask) for layer, mask in found["plan"].items()}
             factors = {layer: Factor(**factor) for layer, factor in found.get("factors", {}).items()}
@@ -81,7 +82,7 @@ class Snapshots:
     def shared_score(folder: str, name: str, compute: Callable[[], float]) -> float:
         """A score that all trials of a baseline share, computed by whoever needs it first."""
         file = Path(folder) / f"{name}.json"
-        if not file.exists():
+        if not os.path.lexists(file):
             write_json(file, {"val_score": compute()})
         way_on = "delete it to have it measured again"
         return float(read_json(file, {"val_score": (int, float)}, way_on)["val_score"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +39,7 @@ def read_study(folder: Path) -> Tables:
     :class:`ResultsError` where there is no study or its schema is newer than this raprune.
     """
     file = folder / "manifest.json"
-    if not file.exists():
+    if not os.path.lexists(file):
         raise ResultsError(f"{folder} holds no study (no manifest.json)")
     manifest = read_manifest(folder)
     ids: list[str] = manifest["trial_ids"]
