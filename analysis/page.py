@@ -104,9 +104,9 @@ def _cards(tables: Tables) -> str:
     cards = [(f"{len(done)} of {planned}", "trials completed")]
     for status in ("failed", "stopped"):
         if number := int((trials["status"] == status).sum()):
-            cards.append((str(number), f"trials {status}"))
+            cards.append((str(number), f"{'trial' if number == 1 else 'trials'} {status}"))
     if missing := planned - len(trials):
-        cards.append((str(missing), "trials not ended yet"))
+        cards.append((str(missing), f"{'trial' if missing == 1 else 'trials'} not ended yet"))
     if len(done):
         cards += _outcomes(done)
     return "".join(f"<div class='card'><b>{escape(big)}</b>{escape(small)}</div>" for big, small in cards)

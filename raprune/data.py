@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from raprune.errors import InputError
+from raprune.study.wording import counted
 
 VOID = 255
 """A pixel without a label: it counts in no loss and in no score."""
@@ -133,7 +134,7 @@ def _labels_problem(images: Tensor, labels: object, num_classes: int) -> str | N
         what = f"{labels.dtype} {tuple(labels.shape)}" if isinstance(labels, Tensor) else type(labels).__name__
         return f"labels must be int64 (B,), uint8 (B, H, W) or uint8 (B, C, H, W); got {what}"
     if len(labels) != len(images):
-        return f"{len(labels)} labels for {len(images)} images"
+        return f"{counted(len(labels), 'label')} for {counted(len(images), 'image')}"
     if labels.dim() > 1 and labels.shape[-2:] != images.shape[-2:]:
         return f"labels are {tuple(labels.shape[-2:])} for images of {tuple(images.shape[-2:])}"
     if labels.dim() < 4:

@@ -79,7 +79,7 @@ MEANINGS = {
     errno.EACCES: FORBIDDEN,
     errno.EPERM: FORBIDDEN,
     errno.EROFS: "its file system is read-only: name another place",
-    errno.ENOENT: "it does not exist, or was removed in the meantime",
+    errno.ENOENT: "no such file or folder (it may have been removed in the meantime)",
     errno.EISDIR: "it is a folder, where a file is needed",
     errno.ENOTDIR: "a part of its path is a file, where a folder is needed",
     errno.EEXIST: "it exists already, and is not what is needed here",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,7 @@ from PIL import Image, ImageOps
 from raprune.data import IMAGENET_MEAN, VOID, Split
 from raprune.errors import InputError, MissingDataError
 from raprune.paths import expanded
+from raprune.study.wording import shown
 
 T = TypeVar("T")
 Pair = tuple[Path, Path]
@@ -177,17 +179,29 @@ def for_each(number: int, fill: Callable[[int], None]) -> None:
             pass
 
 
-def read_list(file: Path) -> list[str]:
-    """The lines of a list file that are not blank."""
+def read_list(file: Path, root: Path, files_of: Callable[[str], Iterable[Path]]) -> list[str]:
+    """The lines of a list file that are not blank; ``files_of`` a line must all lie in ``root``.
+
+    Only what is written counts: a link in the folder may lead anywhere, for whoever owns the folder made it.
+    """
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise InputError(f"{file}: the list of images cannot be read: {reason}") from None
     found = [line.strip() for line in lines if line.strip()]
+    for number, line in enumerate(lines, start=1):
+        if line.strip() and not all(_lies_in(root, path) for path in files_of(line.strip())):
+            raise InputError(
+                f"{file}:{number}: {shown(line.strip())} leads out of {root}; a list names files inside it"
+            )
     if not found:
         raise InputError(f"{file}: the list of images is empty")
     return found
+
+
+def _lies_in(root: Path, path: Path) -> bool:
+    return Path(os.path.normpath(path)).is_relative_to(os.path.normpath(root)) and "\0" not in str(path)
 
 
 def check_listed_once(file: Path, names: Iterable[str]) -> None:

@@ -12,6 +12,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from raprune.study.wording import counted
+
 MAX_ROWS = 12
 """Running trials shown at a time."""
 ENDED = ("completed", "failed", "stopped")
@@ -181,11 +183,6 @@ def _factorised(row: dict[str, Any]) -> str:
     less = 1 - row["params_after"] / row["params_before"]
     pair = f"{row['layer']} by {row['scheme']} at rank {row['rank']}"
     return f"{pair}, {less:.0%} fewer parameters, drop {row['val_score_drop']:+.1f} points"
-
-
-def counted(number: int, noun: str) -> str:
-    """``1 trial``, ``2,000 trials``."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _duration(seconds: float) -> str:

@@ -240,7 +240,12 @@ def _imported(kind: str, name: str) -> Plugin:
     try:
         make: Any = importlib.import_module(module)
         for part in function.split("."):
+            if not hasattr(make, part):
+                public = [known for known in dir(make) if not known.startswith("_")]
+                raise InputError(f"{kind} {name!r} cannot be imported: {module} has no {part!r}{nearest(part, public)}")
             make = getattr(make, part)
+    except InputError:
+        raise
     except Exception as error:  # whatever the user's module raises when it is imported
         raise InputError(f"{kind} {name!r} cannot be imported: {type(error).__name__}: {error}") from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -41,7 +42,7 @@ class Snapshots:
 
     def _order(self) -> dict[str, Any] | None:
         file = self.folder / "order.json"
-        if not file.exists():
+        if not os.path.lexists(file):
             return None
         with contextlib.suppress(DamagedError):  # as earlier versions wrote it
             return {"order": read_json_list(file, str), "num_candidates": None}
@@ -73,7 +74,7 @@ class Snapshots:
         found = read_json(file, {"plan": dict, "version": str}, self._again())
         weights = self.folder / f"{step}.safetensors"
         with naming(weights, self._again()):
-            arrays = to_arrays(load_safetensors(weights)) if weights.exists() else {}
+            arrays = to_arrays(load_safetensors(weights)) if os.path.lexists(weights) else {}
         try:
             plan = {layer: bytes(mask) for layer, mask in found["plan"].items()}
             factors = {layer: Factor(**factor) for layer, factor in found.get("factors", {}).items()}
@@ -102,7 +103,7 @@ class Snapshots:
         ``None`` for none.
         """
         file = Path(folder) / f"{name}.json"
-        if not file.exists():
+        if not os.path.lexists(file):
             write_json(file, {"val_score": compute()})
         way_on = "delete it to have it measured again"
         found: float | None = read_json(file, {"val_score": (int, float, type(None))}, way_on)["val_score"]

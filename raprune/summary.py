@@ -15,10 +15,11 @@ from raprune.factorising import low_rank_line
 from raprune.graph import GIVES_OUTPUT, Graph
 from raprune.normalisation import STATISTICS
 from raprune.preflight import Facts, expected_candidates, facts_key, num_layers
-from raprune.progress import StudyProgress, TrialProgress, counted
+from raprune.progress import StudyProgress, TrialProgress
 from raprune.registry import is_given, is_imported
 from raprune.results import Tables, read_study
 from raprune.study import StudyPlan, TrialSpec
+from raprune.study.wording import counted
 
 MOST_NAMED = 3
 """Convolutions that a line names."""
@@ -245,9 +246,9 @@ def budget_sentence(out: Path, budget: str) -> str:
     """What it means that ``budget`` ended the study in ``out``, and how to go on."""
     stopped = [row for row in read_study(out).trials.to_dict("records") if row["status"] == "stopped"]
     ended = sum(map(ended_by_budget, stopped))
-    said = [f"{_trials(ended)} ended with the best within the bound so far"] if ended else []
+    said = [f"{counted(ended, 'trial')} ended with the best within the bound so far"] if ended else []
     if begun := len(stopped) - ended:
-        said.append(f"{_trials(begun)} did not begin")
+        said.append(f"{counted(begun, 'trial')} did not begin")
     return (
         f"the budget of {budget} is spent: {', '.join(said)}; the same command with a larger budget or none goes on "
         "from the last committed layers"
@@ -272,10 +273,6 @@ def diverged_line(number: int) -> str:
         f"{which} diverged (weights became NaN or infinite) and {'was' if number == 1 else 'were'} not kept: lower "
         "finetune.learning_rate"
     )
-
-
-def _trials(number: int) -> str:
-    return f"{number} trial{'' if number == 1 else 's'}"
 
 
 def _outcome(row: Mapping[Any, Any]) -> list[str]:

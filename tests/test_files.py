@@ -12,10 +12,8 @@ import pyarrow as pa
 import pytest
 from safetensors import SafetensorError
 
-from raprune import api
 from raprune.errors import DamagedError, FileError, InputError, RapruneError, in_words, naming
 from raprune.launch import run_study
-from raprune.paths import expanded, folder_for, given_path
 from raprune.results import SCHEMAS, TrialStore, read_json, read_study, write_text
 from raprune.results.files import read_table
 from raprune.study import load_study
@@ -23,6 +21,7 @@ from tests.fuzz.running import call
 from tests.launch.runs import Watch, assert_same_rows
 
 Study = tuple[Path, Path]
+Make = Callable[[Path], object]
 
 
 class Listening(Watch):
@@ -114,7 +113,7 @@ def test_json_that_is_not_what_was_written(tmp_path: Path, text: str, said: str)
 
 def test_no_pipe_is_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "time.json")
-    with pytest.raises(FileError, match="must be a file; it is a pipe"):
+    with pytest.raises(FileError, match="it is a pipe or a device, not a file"):
         read_json(tmp_path / "time.json", {})
     os.mkfifo(tmp_path / "study.yaml")
     with pytest.raises(InputError, match=r"study\.yaml: must be a file; it is a pipe"):
@@ -179,6 +178,16 @@ def _trials(out: Path) -> list[tuple[str, Path]]:
     return found
 
 
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, lambda file: file.symlink_to(file)])
+def test_what_is_no_file_is_moved_aside(done: Study, make: Make) -> None:
+    files = (trial_of(done[1], "agent") / "trial.parquet", done[1] / "time.json", done[1] / "manifest.json")
+    for file in files:
+        file.unlink()
+        make(file)
+    assert go_on(done)[0] == {"agent": "completed", "magnitude": "completed"}
+    assert all(os.path.lexists(file.with_name(f"{file.name}.damaged")) for file in files)
+
+
 @pytest.mark.parametrize("text", ["", "[]", '{"run_s": "x"}', '{"run_s": -5}'])
 def test_a_damaged_clock_starts_again(done: Study, text: str) -> None:
     (done[1] / "time.json").write_text(text)
@@ -230,64 +239,6 @@ def test_a_report_goes_where_it_is_told(done: Study, tmp_path: Path) -> None:
     assert call("report", done[1], "--out", tmp_path / "mine").code == 0
     assert (tmp_path / "mine" / "index.html").is_file()
     assert not (done[1] / "report").exists()
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [("", "must name a file or a folder; got ''"), (" ", "must name"), ("s3://bucket/x", "is an address, not a path"),
-     ("~nobody-at-all/x", "the home folder that ~ stands for is not known")],
-)  # fmt: skip
-def test_what_is_no_path(text: str, said: str, small_study: Study) -> None:
-    with pytest.raises(InputError, match=said.replace("(", r"\(")):
-        given_path(text)
-    for command in (("study", small_study[0], f"--out={text}"), ("report", text), ("schema", f"--out={text}")):
-        answer = call(*command)
-        assert (answer.code, said in answer.text) == (2, True), answer
-
-
-def test_the_home_folder_is_that_of_the_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("HERE", "x")
-    assert given_path("~/x") == expanded("~/$HERE") == tmp_path / "x"
-    assert folder_for("~/x/y", "out").samefile(tmp_path / "x" / "y")
-
-
-def test_a_name_with_a_colon_is_no_address(small_study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    shutil.copytree(small_study[1], "run:1")
-    os.rename("run:1", "a=1:x")
-    assert call("study", small_study[0], "--out", "a=1:x").code == 0
-    assert list(read_study(Path("a=1:x")).trials.columns) == SCHEMAS["trial"].names
-
-
-Make = Callable[[Path], object]
-STUDY_FILES: dict[str, tuple[Make, str]] = {
-    "folder": (lambda file: file.mkdir(), "it is a folder, where a file is needed"),
-    "pipe": (os.mkfifo, "must be a file; it is a pipe"),
-    "loop": (lambda file: file.symlink_to(file), "symbolic links lead in a circle"),
-    "binary": (lambda file: file.write_bytes(bytes(range(256))), "is not UTF-8 text"),
-    "null bytes": (lambda file: file.write_bytes(b"a: \0"), "holds a character that YAML forbids"),
-    "huge": (lambda file: file.write_bytes(b"#" * 2_000_000), "is longer than"),
-    "other encoding": (lambda file: file.write_bytes("name: x".encode("utf-16")), "is not UTF-8 text"),
-}
-
-
-@pytest.mark.parametrize("kind", STUDY_FILES)
-def test_a_study_file_that_is_none(kind: str, tmp_path: Path) -> None:
-    make, said = STUDY_FILES[kind]
-    file = tmp_path / "study.yaml"
-    make(file)
-    for command in (("check", file), ("study", file, "--out", tmp_path / "out")):
-        answer = call(*command)
-        assert (answer.code, answer.fault(str(file))) == (2, None)
-        assert said in answer.text
-    with pytest.raises(InputError, match=r"study\.yaml"):
-        api.load_study(file)
-
-
-def test_a_name_that_is_too_long(tmp_path: Path, small_study: Study) -> None:
-    assert "its name is too long" in call("check", tmp_path / ("x" * 300)).text
-    assert "its name is too long" in call("study", small_study[0], "--out", tmp_path / ("x" * 300)).text
 
 
 def test_a_fault_of_ours_is_told_as_such(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

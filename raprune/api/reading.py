@@ -6,6 +6,7 @@ Shapes: B images, C channels, H x W pixels.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -43,7 +44,7 @@ def read_split(given: Images, name: str, ignore_index: int, labels_are: str | No
         images, labels = _pair(given)
         return Split(_as_images(images), _as_labels(labels, ignore_index, labels_are))
     except InputError as error:
-        raise InputError(f"{name}: {error}") from None
+        raise InputError(f"{name}: {error}") from error.__cause__
 
 
 def what_it_is(given: Images) -> str:
@@ -68,7 +69,7 @@ def class_names_of(given: Images, number: int) -> tuple[str, ...]:
 def _pair(given: Images) -> tuple[Tensor, Tensor]:
     if isinstance(given, DataLoader):
         with _seeded(given):
-            return _joined(_of_batch(batch, number) for number, batch in enumerate(given))
+            return _joined(_of_batch(batch, number) for number, batch in enumerate(_told(given, "batch")))
     if isinstance(given, tuple | list) and len(given) == 2 and all(isinstance(part, Tensor) for part in given):
         return given[0].detach().cpu(), given[1].detach().cpu()
     if isinstance(given, Mapping):
@@ -109,15 +110,40 @@ def _items(dataset: Any) -> Iterator[Any]:
     """One pass over a data set; what is not iterable counts from 0 to its length."""
     if hasattr(dataset, "__len__") and not isinstance(dataset, IterableDataset):
         for index in range(len(dataset)):
-            try:
+            with _telling(f"item {index}"):
                 item = dataset[index]
-            except Exception as error:  # whatever a user's data set raises for one of its items
-                raise InputError(f"item {index}: the data set raises {type(error).__name__}: {error}") from error
             yield item
     elif isinstance(dataset, Iterable):
-        yield from dataset
+        yield from _told(dataset, "item")
     else:
         raise InputError("it has neither a length nor an order: it must have __len__ or __iter__")
+
+
+def _told(given: Iterable[Any], what: str) -> Iterator[Any]:
+    """One pass over ``given``; an error says at which ``what`` it was raised."""
+    with _telling(f"{what} 0"):
+        items = iter(given)
+    for index in itertools.count():
+        with _telling(f"{what} {index}"):
+            item = next(items, _END)
+        if item is _END:
+            return
+        yield item
+
+
+_END = object()
+
+
+@contextlib.contextmanager
+def _telling(what: str) -> Iterator[None]:
+    """What a data set's own code raises, as an error that names the item."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{what}: {error}") from error
+    except Exception as error:
+        first = (str(error).splitlines() or [""])[0]
+        raise InputError(f"{what} cannot be read: {type(error).__name__}: {first}") from error
 
 
 def _chunks(dataset: Any) -> Iterator[tuple[Tensor, Tensor]]:

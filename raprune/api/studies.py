@@ -18,6 +18,7 @@ from raprune.registry import nearest
 from raprune.results import SCHEMAS, Tables, read_study
 from raprune.shipped import find_study
 from raprune.study import StudyPlan
+from raprune.study.wording import counted
 from raprune.summary import facts_lines
 
 
@@ -45,8 +46,7 @@ class Study:
 
     def __str__(self) -> str:
         table = self.trials.fillna("").to_string(index=False)
-        number = len(self.plan.trials)
-        head = f"{self.name}: {number} trial{'' if number == 1 else 's'}"
+        head = f"{self.name}: {counted(len(self.plan.trials), 'trial')}"
         return "\n".join([head, table, *facts_lines(self.plan, self.facts)])
 
     __repr__ = __str__

@@ -17,6 +17,7 @@ from raprune.identity import alike, made_here, of_structure, of_tensors, probe
 from raprune.lowrank.schemes import SCHEMES, insert_factors
 from raprune.registry import AllowImport, check_imports
 from raprune.results import write_text
+from raprune.study.wording import counted
 from raprune.surgery import build, cut_tensors
 from raprune.weights import load_safetensors, save_safetensors
 from raprune.workload import WEIGHTS_FILE, build_network, trace_model
@@ -137,8 +138,8 @@ def _check_masks(plan: NetworkPlan, traced: Traced, masks: Mapping[str, Tensor],
         if group is None or group.num_filters != mask.numel():
             has = "no such layer" if group is None else f"{group.num_filters}"
             raise InputError(
-                f"{where}: its plan has {mask.numel()} filters for {layer}, but {has} in the network that model "
-                f"{plan.model.name} gives"
+                f"{where}: its plan has {counted(mask.numel(), 'filter')} for {layer}, but {has} in the network that "
+                f"model {plan.model.name} gives"
             )
 
 

@@ -12,6 +12,7 @@ from raprune.bench.gathers import Gathers
 from raprune.bench.measuring import Cell
 from raprune.bench.proposal import Proposal
 from raprune.bench.timing import Times
+from raprune.study.wording import counted
 
 BEHIND = 0.9
 """A speed-up under this share of what multiply-adds say is worth a word."""
@@ -78,8 +79,8 @@ def _rounding(trial: TrialNetworks) -> Iterator[str]:
         kept, decided = (sum(row[column] for row in layers) for column in ("num_kept", "num_decided"))
         more = [f"{row['layer']} {row['num_decided']} to {row['num_kept']}" for row in layers if _rounded(row)]
         yield (
-            f"round_to {round_to} kept {kept - decided} filters more than were decided ({kept} instead of {decided})"
-            + (f": {', '.join(more)}." if more else ".")
+            f"round_to {round_to} kept {counted(kept - decided, 'filter')} more than were decided ({kept} instead of "
+            f"{decided})" + (f": {', '.join(more)}." if more else ".")
         )
 
 

@@ -92,7 +92,8 @@ def _pairs(root: Path, name: str) -> list[Pair]:
     """Of the list file where there is one, else all images of the folder."""
     file = root / f"{name}.txt"
     if file.is_file():
-        found = [_listed(file, line) for line in read_list(file)]
+        lines = read_list(file, root, lambda line: _listed(file, line))
+        found = [_listed(file, line) for line in lines]
         check_listed_once(file, (f"{image.parent.name}/{image.name}" for image, _ in found))
         return found
     images = sorted(path for path in (root / name).iterdir() if path.is_file() and not path.name.startswith("."))

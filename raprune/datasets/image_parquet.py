@@ -18,6 +18,7 @@ from raprune.errors import InputError
 from raprune.imagefiles import check_apart, content, deal, decode_rgb, expand, for_each, once_and_more, refuse
 from raprune.normalisation import NormalisedSettings
 from raprune.registry import DATASETS
+from raprune.study.wording import counted
 
 
 class ImageParquetSettings(NormalisedSettings):
@@ -69,7 +70,7 @@ def load(settings: ImageParquetSettings) -> Splits:
     num_dealt = settings.num_val + (settings.num_test or 0 if test_file is None else 0)
     if len(rows) <= num_dealt:
         keys = "num_val takes" if num_dealt == settings.num_val else "num_val and num_test take"
-        raise InputError(f"{settings.train} has {len(rows)} images; {keys} {num_dealt} of them")
+        raise InputError(f"{settings.train} has {counted(len(rows), 'image')}; {keys} {num_dealt} of them")
     if settings.num_test is not None and test_file is None:
         rows, test_rows = deal(rows, settings.num_test, settings.split_seed + 1)
     elif settings.num_test is not None:

@@ -26,6 +26,7 @@ from raprune.imagefiles import (
     refuse,
 )
 from raprune.registry import DATASETS, Settings
+from raprune.study.wording import counted
 
 FOLDERS = {"2011": "TrainVal/VOCdevkit/VOC2011", "2012": "VOCdevkit/VOC2012"}
 """Under the root, as the archives unpack."""
@@ -83,13 +84,13 @@ def load(settings: VocSegmentationSettings) -> Splits:
         with fetching(f"Pascal VOC {settings.year}", expand(settings.root), download=True):
             VOCSegmentation(expand(settings.root), settings.year, "train", download=True)
     lists = {name: _list_file(settings.folder, name) for name in ("train", "val")}
-    named = {name: read_list(file) for name, file in lists.items()}
+    named = {name: _names(settings.folder, file) for name, file in lists.items()}
     for name, images in named.items():
         check_listed_once(lists[name], images)
     check_apart({name: [(image, f"{image} of {lists[name]}") for image in images] for name, images in named.items()})
     if len(named["train"]) <= settings.num_val:
         number = len(named["train"])
-        raise InputError(f"{lists['train']} names {number} images; num_val takes {settings.num_val} of them")
+        raise InputError(f"{lists['train']} names {counted(number, 'image')}; num_val takes {settings.num_val} of them")
     train, val = deal(named["train"], settings.num_val, settings.split_seed)
     test = named["val"]
     if settings.num_test is not None:
@@ -113,6 +114,10 @@ def _list_file(folder: Path, name: str) -> Path:
     return folder / "ImageSets" / "Segmentation" / f"{name}.txt"
 
 
+def _names(folder: Path, file: Path) -> list[str]:
+    return read_list(file, folder, lambda image: _pair(folder, image))
+
+
 def _pair(folder: Path, image: str) -> Pair:
     return folder / "JPEGImages" / f"{image}.jpg", folder / "SegmentationClass" / f"{image}.png"
 
@@ -121,7 +126,7 @@ def _is_complete(folder: Path) -> bool:
     """Whether all that the lists name is there; a download may have been cut off."""
     lists = [_list_file(folder, name) for name in ("train", "val")]
     return all(file.is_file() for file in lists) and all(
-        file.is_file() for listed in lists for image in read_list(listed) for file in _pair(folder, image)
+        file.is_file() for listed in lists for image in _names(folder, listed) for file in _pair(folder, image)
     )
 
 

@@ -27,6 +27,7 @@ from raprune.registry import METHODS, ORDERS
 from raprune.rows import Sizes
 from raprune.state import State
 from raprune.study import StudyPlan, TrialSpec
+from raprune.study.wording import counted
 from raprune.workload import load_data
 
 TIMING_S = 30.0
@@ -171,7 +172,7 @@ class _Estimation:
         orders = list(dict.fromkeys(self._order(t)[0] for t in trials))
         self.told(f"{what}: fine-tunes and the baseline's training")
         timer.time_training(deadline)
-        self.told(f"{what}: candidates of {min(5, len(decided))} layers, low to high")
+        self.told(f"{what}: candidates of {counted(min(5, len(decided)), 'layer')}, low to high")
         timer.time_masks([layer for layer in layers if layer in decided], [o for o in orders if len(o) > 1], deadline)
         self.told(f"{what}: what a trial does itself")
         for t in trials:
@@ -180,7 +181,7 @@ class _Estimation:
                 chosen = spread([layer for layer in layers if layer in decided], OWN_LAYERS)
                 sizes, number = self.sizes[facts_key(t)], fact.num_val
                 self.own[method] = {layer: own_costs(t, sizes, layer, number) for layer in chosen}
-        self.timed.append(f"{what}, {len(timer.costs.masks)} of {len(decided)} layers")
+        self.timed.append(f"{what}, {len(timer.costs.masks)} of {counted(len(decided), 'layer')}")
 
     def _look_at_network(self, trial: TrialSpec, timer: Timer) -> None:
         key, data = facts_key(trial), load_data(trial.dataset)

@@ -25,6 +25,7 @@ from raprune.export.unpooling import unpools
 from raprune.identity import contents
 from raprune.registry import SCORES
 from raprune.scoring import Score, score_batches
+from raprune.study.wording import counted
 from raprune.workload import load_data
 
 TOLERANCE = 1e-4
@@ -107,7 +108,9 @@ def parity(trial: TrialNetworks, run: Run, images: Images) -> dict[int, Differen
         batch_BCHW = images.few(size)
         expected, found = network(batch_BCHW), run(batch_BCHW)
         if found.shape != expected.shape:
-            raise ExportError(f"it gives {tuple(found.shape)} for {size} images, the network {tuple(expected.shape)}")
+            raise ExportError(
+                f"it gives {tuple(found.shape)} for {counted(size, 'image')}, the network {tuple(expected.shape)}"
+            )
         differs = (found - expected).abs() / expected.abs().max()
         differs = torch.nan_to_num(differs, torch.inf)  # a difference that is not a number is none that may pass
         differences[size] = Difference(float(differs.max()), float(differs.median()), ties)

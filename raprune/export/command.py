@@ -10,6 +10,7 @@ from rich.console import Console
 from raprune.export.checking import TOLERANCE
 from raprune.export.exporting import Exported, export_trial
 from raprune.registry import AllowImport
+from raprune.study.wording import counted
 
 
 def export_and_tell(
@@ -57,6 +58,7 @@ def said(exported: Exported) -> Iterator[str]:
         yield f"note: {exported.note}"
     size = f"{exported.num_bytes:,} bytes"
     if exported.quantised is not None:
-        size += f", {exported.quantised.float_bytes:,} in float; calibrated on {exported.quantised.num_images} images"
+        images = counted(exported.quantised.num_images, "image")
+        size += f", {exported.quantised.float_bytes:,} in float; calibrated on {images}"
     yield f"written: {exported.file} ({size})"
     yield f"load it with {exported.loaded_by}"

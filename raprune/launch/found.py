@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -17,7 +18,7 @@ def refuse_another(name: str, out: Path, tell: Tell) -> None:
     A damaged manifest, which every run writes anew, is moved aside; ``tell`` hears of it.
     """
     file = out / "manifest.json"
-    if not file.exists():
+    if not os.path.lexists(file):
         return
     try:
         other = read_manifest(out)["study"]

@@ -27,6 +27,7 @@ from raprune.results import SCHEMA_VERSION, FolderLock, TrialStore, write_json, 
 from raprune.resuming import check_results, check_trials
 from raprune.rows import unfinished_row
 from raprune.study import StudyPlan, TrialSpec
+from raprune.study.wording import counted
 from raprune.workload import forget_changed_data, forget_data
 
 
@@ -132,7 +133,7 @@ def _outcome(
     if not unfinished and not interrupted:
         gone = thin_out(list(stores.values()), plan.spec.keep_models)
         if gone:
-            networks = f"{len(gone)} network{'' if len(gone) == 1 else 's'}"
+            networks = counted(len(gone), "network")
             watch.phase(f"keep_models {plan.spec.keep_models}: {networks} removed, all rows stay")
     budget = str(plan.spec.budget) if spent and not interrupted else None
     return Outcome(statuses, interrupted, budget, None if interrupted else lost)

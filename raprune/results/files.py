@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raprune.errors import DamagedError, FileError, naming
+from raprune.errors import DamagedError, naming
 from raprune.results.schemas import SCHEMAS
 from raprune.results.sound import what_is_wrong
 
@@ -65,7 +65,7 @@ def write_json(file: Path, data: Any) -> None:
 def read_text(file: Path, way_on: str = "") -> str:
     """The text of a regular file. Raises :class:`FileError` that names it, with the ``way_on``."""
     with naming(file, way_on):
-        _check_regular(file)
+        _check_regular(file, way_on)
         if file.stat().st_size > MAX_JSON_BYTES:
             raise _damaged(file, f"it is longer than {MAX_JSON_BYTES:,} bytes", way_on)
         return file.read_bytes().decode("utf-8")
@@ -109,16 +109,18 @@ def read_table(file: Path, table: str, trial_id: str, columns: list[str] | None 
     Raises :class:`FileError` where the file cannot be read, :class:`DamagedError` where it is not what raprune writes
     for this trial.
     """
-    way_on = f"delete the folder {file.parent} to run its trial from the start"
+    way_on = f"delete the folder {file.parent} and run its study again: the trial starts anew"
     if table == "trial":
         way_on = "running its study again ends the trial anew, from the last layer that was committed"
     with naming(file, way_on):
-        _check_regular(file)
+        _check_regular(file, way_on)
         found = _read_parquet(file, way_on)
-        lacking, present = _lacking(found, SCHEMAS[table]), set(found.column_names)
+        present = set(found.column_names)
+        if (wrong := _wrong_columns(found, SCHEMAS[table])) is not None:
+            raise _damaged(file, wrong, way_on)
         found = _widen(found, SCHEMAS[table])
         found.validate(full=True)
-    if (wrong := lacking or what_is_wrong(found, table, trial_id, present)) is not None:
+    if (wrong := what_is_wrong(found, table, trial_id, present)) is not None:
         raise _damaged(file, wrong, way_on)
     return found if columns is None else found.select(columns)
 
@@ -151,9 +153,12 @@ def set_aside(file: Path) -> Path:
     return place
 
 
-def _lacking(found: pa.Table, schema: pa.Schema) -> str | None:
-    """Which columns a table of the present schema lacks; one of an older schema may lack some."""
+def _wrong_columns(found: pa.Table, schema: pa.Schema) -> str | None:
+    """Which column a table has twice, or lacks; one of an older schema may lack some."""
     version = (found.schema.metadata or {}).get(VERSION_KEY)
+    twice = next((name for name in found.column_names if found.column_names.count(name) > 1), None)
+    if twice is not None:
+        return f"it has column {twice} twice"
     lacking = [name for name in schema.names if name not in found.column_names]
     if not lacking or (version is not None and version != schema.metadata[VERSION_KEY] and "trial_id" not in lacking):
         return None
@@ -169,11 +174,13 @@ def _widen(found: pa.Table, schema: pa.Schema) -> pa.Table:
     return pa.table(columns, schema=schema)
 
 
-def _check_regular(file: Path) -> None:
+def _check_regular(file: Path, way_on: str) -> None:
     """A pipe would be waited for, a device read for ever."""
+    if file.is_symlink() and not file.exists():
+        raise _damaged(file, f"it is a link to {os.readlink(file)}, where no file is", way_on)
     mode = file.stat().st_mode
     if not stat.S_ISREG(mode):
-        raise FileError(f"{file} must be a file; it is {'a folder' if stat.S_ISDIR(mode) else 'a pipe or a device'}")
+        raise _damaged(file, f"it is {'a folder' if stat.S_ISDIR(mode) else 'a pipe or a device'}, not a file", way_on)
 
 
 def _damaged(file: Path, why: str, way_on: str) -> DamagedError:

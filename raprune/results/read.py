@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ import pyarrow as pa
 from raprune.errors import DamagedError, ResultsError
 from raprune.results.files import read_json, read_table
 from raprune.results.schemas import SCHEMA_VERSION, SCHEMAS
+from raprune.results.sound import names_a_folder
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ def read_study(folder: Path) -> Tables:
     :class:`ResultsError` where there is no study or its schema is newer than this raprune.
     """
     file = folder / "manifest.json"
-    if not file.exists():
+    if not os.path.lexists(file):
         raise ResultsError(f"{folder} holds no study (no manifest.json)")
     manifest = read_manifest(folder)
     ids: list[str] = manifest["trial_ids"]
@@ -86,7 +88,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 _UNSOUND: dict[str, Callable[[dict[str, Any]], bool]] = {
-    "trial_ids must name folders": lambda found: not all(_names_a_folder(one) for one in found["trial_ids"]),
+    "trial_ids must name folders": lambda found: not all(names_a_folder(one) for one in found["trial_ids"]),
     "trial_ids names a trial twice": lambda found: len(set(found["trial_ids"])) < len(found["trial_ids"]),
     "axes must hold texts by trial and axis": lambda found: not all(map(_are_texts, found["axes"].values())),
     "packages must hold texts": lambda found: not _are_texts(found.get("packages", {})),
@@ -95,10 +97,6 @@ _UNSOUND: dict[str, Callable[[dict[str, Any]], bool]] = {
         not isinstance(found.get(key), str | None) for key in ("description", "preset", "commit", "python", "raprune")
     ),
 }
-
-
-def _names_a_folder(name: object) -> bool:
-    return isinstance(name, str) and name not in ("", ".", "..") and not set(name) & {"/", "\0"}
 
 
 def _are_texts(found: object) -> bool:

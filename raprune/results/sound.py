@@ -75,9 +75,16 @@ def _wrong_trial(row: Mapping[str, Any], present: Collection[str]) -> Iterator[s
     if row["status"] == "completed" or row["val_score"] is not None:
         null = [name for name in MEASURED if name in present and row[name] is None]
         yield from (f"{name} is null, although the trial has scores" for name in null)
+    if (key := row["baseline_key"]) is not None and not names_a_folder(key):
+        yield "baseline_key is not the name of a folder"
     layers = row["layers"]
     if layers is not None and layers.startswith("[") and not _is_names(layers):
         yield "layers is not a JSON list of names"
+
+
+def names_a_folder(name: object) -> bool:
+    """Whether ``name`` is that of a folder, and leads nowhere else."""
+    return isinstance(name, str) and name not in ("", ".", "..") and not set(name) & {"/", "\0"}
 
 
 def _out_of_range(name: str, value: float) -> str:

@@ -153,7 +153,7 @@ class FolderLock:
         self.file = folder / ".lock"
 
     def __enter__(self) -> FolderLock:
-        with naming(self.file):
+        with naming(self.file, "delete it where no study runs in this folder"):
             self.file.parent.mkdir(parents=True, exist_ok=True)
             self._handle = self.file.open("a+")
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterable, Mapping
+from functools import partial, reduce
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -66,18 +67,25 @@ class SettingsProblems:
             return model.model_validate(data)
         except ValidationError as error:
             self.sound = False
-            wrong = list(complaints(model, data, error.errors(include_url=False)))
+            written = partial(self._written, under)
+            wrong = list(complaints(model, data, error.errors(include_url=False), written))
         for complaint in wrong:
             if complaint.unknown_key or not _unreadable(complaint.value):
-                path = under
-                for part in complaint.path:
-                    path = child(path, part)
-                self.complain(path, complaint.message, unknown_key=complaint.unknown_key)
+                self.complain(_inside(under, complaint.path), complaint.message, unknown_key=complaint.unknown_key)
         left = _without(data, [complaint.path for complaint in wrong])
         try:
             return model.model_validate(left)
         except ValidationError:
             return None
+
+    def _written(self, under: str, path: tuple[str | int, ...]) -> str | None:
+        """How the value at ``path`` is written, where that is a number, true or false of the document."""
+        return self.checker.document.texts.get(origin_path(self.origin, _inside(under, path)))
+
+
+def _inside(path: str, parts: Iterable[str | int]) -> str:
+    """The YAML path of keys and indices inside ``path``."""
+    return reduce(child, parts, path)
 
 
 def _without(data: dict[str, Any], paths: Iterable[tuple[str | int, ...]]) -> dict[str, Any]:

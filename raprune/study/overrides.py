@@ -71,14 +71,16 @@ def apply_overrides(document: Document, overrides: Iterable[str]) -> None:
             document.problems.append(Problem("--set", "", f"must be key=value, such as seed=1; got {shown(text)}"))
             continue
         try:
-            parsed = parse_scalar(value.strip(), key)
+            parsed, texts = parse_scalar(value.strip(), key)
         except StudyError as error:
             document.problems += [Problem("--set", key, problem.message) for problem in error.problems]
             continue
-        _override(document, key, parsed)
+        place = _override(document, key, parsed)
+        document.texts |= {place + inside: said for inside, said in texts.items()}
 
 
-def _override(document: Document, key: str, value: Any) -> None:
+def _override(document: Document, key: str, value: Any) -> str:
+    """Lay one value into ``document``; the path at which it then stands."""
     axis = key.removeprefix("sweep.")
     parts = key.split(".")
     inside: Any = document.data
@@ -99,6 +101,7 @@ def _override(document: Document, key: str, value: Any) -> None:
         parts = ["sweep", axis]
     forget(document, _path(parts))
     document.places[_path(parts)] = "--set"
+    return _path(parts)
 
 
 def _path(parts: Iterable[str]) -> str:
@@ -131,7 +134,8 @@ def _drop(document: Document, key: str) -> None:
 
 
 def forget(document: Document, path: str) -> None:
-    """Forget where ``path`` and what lies inside it were written."""
-    for place in list(document.places):
-        if place == path or place.startswith((f"{path}.", f"{path}[")):
-            del document.places[place]
+    """Forget where, and how, ``path`` and what lies inside it were written."""
+    for known in (document.places, document.texts):
+        for place in list(known):
+            if place == path or place.startswith((f"{path}.", f"{path}[")):
+                del known[place]

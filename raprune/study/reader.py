@@ -61,6 +61,8 @@ class Document:
     """YAML path -> ``file:line`` or ``--set``."""
     problems: list[Problem] = field(default_factory=list)
     """What is wrong with the file's form."""
+    texts: dict[str, str] = field(default_factory=dict)
+    """YAML path of a number, true or false -> how it is written, such as ``0.10``."""
 
     can_rehearse: bool = False
     rehearses: str | None = None
@@ -123,14 +125,14 @@ def parse_document(text: str, name: str) -> Document:
     return _Builder(name, loader.tagged).document(node)
 
 
-def parse_scalar(text: str, path: str) -> Any:
-    """The value of ``--set path=text``: a YAML scalar or flow sequence or mapping."""
+def parse_scalar(text: str, path: str) -> tuple[Any, dict[str, str]]:
+    """The value of ``--set path=text``, a YAML scalar or flow sequence or mapping, and its texts by path inside it."""
     document = parse_document(f"value: {text}" if text.strip() else "value: ''", "--set")
     if document.problems:
         raise StudyError(document.problems)
     if set(document.data) != {"value"}:
         raise StudyError([Problem("--set", path, f"must be one value; got {shown(text)}")])
-    return document.data["value"]
+    return document.data["value"], {place.removeprefix("value"): said for place, said in document.texts.items()}
 
 
 def dump(document: Document) -> str:
@@ -220,13 +222,14 @@ class _Builder:
         self.tagged = tagged
         self.problems: list[Problem] = []
         self.places: dict[str, str] = {}
+        self.texts: dict[str, str] = {}
         self.num_values = 0
 
     def document(self, node: yaml.MappingNode) -> Document:
         data = self._value(node, "", ())
         if not isinstance(data, dict):
             raise StudyError(self.problems)
-        return Document(self.name, data, self.places, self.problems)
+        return Document(self.name, data, self.places, self.problems, self.texts)
 
     def _refuse(self, node: yaml.Node, path: str, message: str) -> Unreadable:
         self.problems.append(Problem(_line(self.name, node), path, message))
@@ -287,6 +290,8 @@ class _Builder:
         if convert is None:
             kind = node.tag.replace(YAML_TAG, "")
             return self._refuse(node, path, f"must be text, a number, true or false; got {kind} {shown(node.value)}")
+        if node.tag != f"{YAML_TAG}str":
+            self.texts[path] = node.value
         try:
             return convert(node.value)
         except ValueError as error:

@@ -69,7 +69,8 @@ def _names_plugin(value: dict[str, Any]) -> bool:
 
 
 def _move_places(document: Document, old: str, new: str) -> None:
-    """What was written in the block is told where it is written."""
-    for place, where in list(document.places.items()):
-        if place == old or place.startswith((f"{old}.", f"{old}[")):
-            document.places[new + place[len(old) :]] = where
+    """What was written in the block is told where, and as, it is written."""
+    for known in (document.places, document.texts):
+        for place, said in list(known.items()):
+            if place == old or place.startswith((f"{old}.", f"{old}[")):
+                known[new + place[len(old) :]] = said

@@ -14,7 +14,7 @@ from raprune.study.check import Checker
 from raprune.study.overrides import alternative, holds
 from raprune.study.reader import UNREADABLE, Document, child
 from raprune.study.schema import PLUGIN_KEYS, TRIAL_KEYS, TrialSpec
-from raprune.study.wording import model_in, shown
+from raprune.study.wording import as_written, model_in, shown
 
 MAX_TRIALS = 10_000
 Point = dict[str, int]
@@ -131,7 +131,8 @@ def _values_fit(axis: str, values: Any, checker: Checker) -> bool:
     if values is UNREADABLE:
         return False
     if not isinstance(values, list) or not values:
-        hint = f"; did you mean [{shown(values)}]?" if isinstance(values, str | int | float) else ""
-        checker.complain(path, f"must be a list of at least one value{hint}; got {shown(values)}")
+        said = as_written(values, checker.document.texts.get(path))
+        hint = f"; did you mean [{said}]?" if isinstance(values, str | int | float) else ""
+        checker.complain(path, f"must be a list of at least one value{hint}; got {said}")
         return False
     return True

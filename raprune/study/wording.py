@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args, get_origin
 
@@ -43,10 +43,20 @@ class Complaint:
     unknown_key: bool = False
 
 
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """``1 trial``, ``1,200 trials``."""
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
 def shown(value: object, limit: int = 80) -> str:
     """``value`` as a short text, control characters escaped, true and false as YAML has them."""
     text = str(value).lower() if isinstance(value, bool) else repr(value)
     return text if len(text) <= limit else f"{text[:limit]}... ({len(text):,} characters)"
+
+
+def as_written(value: object, text: str | None) -> str:
+    """A number, true or false in the words of the file, where those are known; anything else as :func:`shown`."""
+    return text if text and isinstance(value, int | float) else shown(value)
 
 
 def closest(value: object, known: Sequence[str]) -> str:
@@ -55,22 +65,28 @@ def closest(value: object, known: Sequence[str]) -> str:
     return hint.partition(" (")[0]
 
 
-def complaints(model: type[BaseModel], data: Any, errors: Sequence[ErrorDetails]) -> Iterator[Complaint]:
-    """pydantic's errors in words; those of a union's alternatives become one."""
+Written = Callable[[tuple[str | int, ...]], str | None]
+"""Path inside the data -> how its value is written, where that is a number, true or false."""
+
+
+def complaints(
+    model: type[BaseModel], data: Any, errors: Sequence[ErrorDetails], written: Written = lambda path: None
+) -> Iterator[Complaint]:
+    """pydantic's errors in words; those of a union's alternatives become one. Values are told as they are written."""
     unions: dict[tuple[str | int, ...], list[ErrorDetails]] = {}
     inner: set[tuple[str | int, ...]] = set()
     for details in errors:
         place = _Place.of(model, details)
         if place.union is None:
-            yield _complaint(place, details)
+            yield _complaint(place, details, written(place.path))
         elif len(place.path) > len(place.union) and isinstance(_at(data, place.union), list):
             inner.add(place.union)
-            yield _complaint(place, details)
+            yield _complaint(place, details, written(place.path))
         else:
             unions.setdefault(place.union, []).append(details)
     for path, alternatives in unions.items():
         if path not in inner:
-            yield _alternatives(path, _at(data, path), alternatives)
+            yield _alternatives(path, _at(data, path), alternatives, written(path))
 
 
 @dataclass(frozen=True)
@@ -120,7 +136,7 @@ def _at(data: Any, path: tuple[str | int, ...]) -> Any:
     return data
 
 
-def _complaint(place: _Place, details: ErrorDetails) -> Complaint:
+def _complaint(place: _Place, details: ErrorDetails, text: str | None) -> Complaint:
     kind, value = details["type"], details["input"]
     unknown_key = kind == "extra_forbidden"
     if unknown_key:
@@ -133,21 +149,23 @@ def _complaint(place: _Place, details: ErrorDetails) -> Complaint:
     elif kind == "rule":
         message = details["msg"]
     elif kind == "value_error":
-        message = f"{details['ctx']['error']}; got {shown(value)}"
+        message = f"{details['ctx']['error']}; got {as_written(value, text)}"
     else:
         rule = f"a mapping of {', '.join(place.fields)}" if kind.startswith("model_") else _rule(details)
-        message = f"must be {rule}{_hint(details)}; got {shown(value)}"
+        message = f"must be {rule}{_hint(details, text)}; got {as_written(value, text)}"
     return Complaint(place.path, message, value, unknown_key)
 
 
-def _alternatives(path: tuple[str | int, ...], value: object, alternatives: list[ErrorDetails]) -> Complaint:
+def _alternatives(
+    path: tuple[str | int, ...], value: object, alternatives: list[ErrorDetails], text: str | None
+) -> Complaint:
     """One sentence for a value that is none of a union's alternatives."""
     same_kind = [a for a in alternatives if not a["type"].endswith(("_type", "literal_error"))]
     if same_kind and not isinstance(value, str):
-        return _complaint(_Place(path, None, ()), same_kind[0])
+        return _complaint(_Place(path, None, ()), same_kind[0], text)
     rules = list(dict.fromkeys(_rule(a) for a in alternatives))
-    hints = [hint for a in alternatives if (hint := _hint(a))]
-    message = f"must be {' or '.join(rules)}{hints[0] if hints else ''}; got {shown(value)}"
+    hints = [hint for a in alternatives if (hint := _hint(a, text))]
+    message = f"must be {' or '.join(rules)}{hints[0] if hints else ''}; got {as_written(value, text)}"
     return Complaint(path, message, value)
 
 
@@ -160,13 +178,13 @@ def _rule(details: ErrorDetails) -> str:
     return rule.format(**context) if rule else f"valid ({details['msg']})"
 
 
-def _hint(details: ErrorDetails) -> str:
+def _hint(details: ErrorDetails, text: str | None) -> str:
     """The nearest valid choice, where there is one to be seen."""
     kind, value = details["type"], details["input"]
     if kind == "literal_error":
         return closest(value, _literals(details))
     if kind == "string_type" and isinstance(value, bool | int | float):
-        return f"; did you mean '{shown(value)}', in quotes?"
+        return f"; did you mean '{as_written(value, text)}', in quotes?"
     if kind in ("int_type", "int_from_float") and isinstance(value, float) and value == int(value):
         return f"; did you mean {int(value)}?"
     if kind in ("int_type", "float_type") and isinstance(value, str):

@@ -60,6 +60,24 @@ class Augmented(Dataset[Any]):
         return IMAGES[index] + noise, int(LABELS[index])
 
 
+class Broken(Dataset[Any]):
+    """Its fourth file is cut off."""
+
+    def __len__(self) -> int:
+        return 5
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        if index == 3:
+            raise OSError("image file is truncated")
+        return IMAGES[index], 0
+
+
+class BrokenStream(IterableDataset[Any]):
+    def __iter__(self) -> Iterator[Any]:
+        for row in ({"label": 0}, {"label": 1}, {}):
+            yield IMAGES[0], row["label"]
+
+
 @pytest.mark.parametrize(
     "given",
     [
@@ -143,18 +161,6 @@ def test_class_names() -> None:
     assert class_names_of(data, 3) == ()
 
 
-class Broken(Listed):
-    """One of its files is gone."""
-
-    def __init__(self) -> None:
-        super().__init__([(IMAGES[index], 1) for index in range(4)])
-
-    def __getitem__(self, index: int) -> Any:
-        if index == 2:
-            raise OSError("no such file: 2.png")
-        return super().__getitem__(index)
-
-
 class Sample(NamedTuple):
     label: int
     image: Tensor
@@ -229,11 +235,13 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
     ),
     (lambda: {"train": 1, "test": 2}, "got a mapping of train, test: give one of them"),
     (lambda: Listed([3]), "val: item 0: must be a pair of image and label, or name them; got int"),
-    (lambda: Broken(), "val: item 2: the data set raises OSError: no such file: 2.png"),
     (
         lambda: Listed([(Image.new("P", (4, 4)), 1)]),
         "val: the image of item 0 has palette pixels, whose numbers are no colours",
     ),
+    (Broken, "val: item 3 cannot be read: OSError: image file is truncated"),
+    (lambda: DataLoader(Broken(), batch_size=2), "val: batch 1 cannot be read: OSError: image file is truncated"),
+    (BrokenStream, "val: item 2 cannot be read: KeyError: 'label'"),
     (lambda: Listed([(IMAGES[0], 1, 2)]), "val: item 0: must be a pair of image and label, or name them; got 3 values"),
     (lambda: Listed([(IMAGES[0, 0], 1)]), "val: item 0: an image must be (C, H, W); got (4, 5)"),
     (

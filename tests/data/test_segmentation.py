@@ -171,6 +171,22 @@ def spoil_voc_short_list(root: Path) -> str:
     return f"{root}/{LISTS}/train.txt names 3 images; num_val takes 3 of them"
 
 
+def spoil_voc_list_leads_out(root: Path) -> str:
+    with (root / LISTS / "val.txt").open("a") as file:
+        file.write("../../../../secret\n")
+    return f"{root}/{LISTS}/val.txt:5: '../../../../secret' leads out of {root}/{VOC}; a list names files inside it"
+
+
+def spoil_voc_list_is_absolute(root: Path) -> str:
+    (root / LISTS / "train.txt").write_text(f"2007_000001\n\n{root.parent}/secret\n")
+    return f"{root}/{LISTS}/train.txt:3: '{root.parent}/secret' leads out of {root}/{VOC}"
+
+
+def spoil_camvid_list_leads_out(root: Path) -> str:
+    (root / "val.txt").write_text("/SegNet/../secret.png /SegNet/../secret.png\n")
+    return f"{root}/val.txt:1: '/SegNet/../secret.png /SegNet/../secret.png' leads out of {root}"
+
+
 def spoil_camvid_label_outside(root: Path) -> str:
     labels = annotation(1, 32, 40, 11, 11)
     labels[3, 4] = 12

@@ -150,7 +150,7 @@ def test_files_that_are_no_text(tmp_path: Path, content: bytes, fragment: str) -
 
 @pytest.mark.parametrize("name", ["nothing.yaml", "."])
 def test_files_that_are_no_files(tmp_path: Path, name: str) -> None:
-    with pytest.raises(StudyError, match=r"cannot be read: (No such file|Is a directory)"):
+    with pytest.raises(StudyError, match=r"cannot be read: (no such file|it is a folder)"):
         read_document(tmp_path / name)
 
 
@@ -171,7 +171,7 @@ def test_dump_reads_back_as_the_same_document() -> None:
     ("text", "value"), [("3", 3), ("[1, 2]", [1, 2]), ("{a: b}", {"a": "b"}), ("1e-3", 1e-3), ("", ""), ("x y", "x y")]
 )
 def test_values_of_set(text: str, value: Any) -> None:
-    assert parse_scalar(text, "key") == value
+    assert parse_scalar(text, "key")[0] == value
 
 
 @pytest.mark.parametrize("text", ["null", ".nan", "{a: 1", "3\nb: 4", "!!int 3", "*a", "[1, ~]"])

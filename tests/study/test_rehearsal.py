@@ -87,6 +87,7 @@ def test_tracing_and_imports(tmp_path: Path) -> None:
     for wrong, said in (
         ("{import: nowhere}", "must be package.module:function"),
         ("{import: 'no.such:thing'}", "cannot be imported: ModuleNotFoundError"),
+        ("{import: 'torchvision.models:resnet81'}", "torchvision.models has no 'resnet81'; did you mean 'resnet18'?"),
         ("{name: vgg16, import: 'a.b:c'}", "must not stand beside name"),
         ("'a.b:c'", "must be a known name; for one of your own write {import: a.b:c}"),
     ):
