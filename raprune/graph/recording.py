@@ -22,6 +22,7 @@ from torch.overrides import TorchFunctionMode, is_tensor_method_or_property
 
 from raprune.graph.align import Align
 from raprune.graph.modes import DROPS, GRADIENTS, ByMode, WideDropout
+from raprune.graph.sameness import undisturbed
 from raprune.graph.values import CONSTANTS, Held, Shape, Size, Untraceable, Value, known, leaves, rebuilt
 from raprune.graph.walk import NORMS
 
@@ -34,9 +35,11 @@ SHAPES = frozenset((
     "has_names", "is_conj", "is_neg", "_is_view",
 ))  # fmt: skip
 """What is asked of a tensor and does not depend on its values."""
+CHANGES = frozenset(("__setitem__", "__iadd__", "__isub__", "__imul__", "__itruediv__", "__set__"))
+"""Methods that change a tensor, beside those that end in an underscore."""
 _TRACING = threading.Lock()
 """torch.fx changes classes while it traces."""
-LIBRARY = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]), "<")
+LIBRARY = (*(str(Path(of).parent) for of in (torch.__file__, contextlib.__file__)), str(Path(__file__).parents[1]), "<")
 """How the files begin that are not the user's."""
 
 
@@ -55,7 +58,9 @@ class Recorder(fx.Tracer):
     def record_run(self, network: nn.Module, images: Tensor, choose: Callable[[Any], Any]) -> fx.Graph:
         """The graph from ``images`` to what ``choose`` takes of the network's output."""
         self._images, self._choose = images, choose
-        with _TRACING, _functions_of_autograd(self), _Sizes(self), torch.enable_grad():
+        tensors = [*network.named_parameters(), *network.named_buffers()]
+        self._state = {tensor.untyped_storage().data_ptr(): name for name, tensor in tensors}
+        with _TRACING, _functions_of_autograd(self), _Calls(self), torch.enable_grad():
             graph = self.trace(network)
         graph._tracer_cls = fx.Tracer  # by which a pickled network is read again
         return graph
@@ -82,14 +87,19 @@ class Recorder(fx.Tracer):
         try:
             if m._backward_hooks or m._backward_pre_hooks:
                 raise Untraceable("it has backward hooks")
-            return super().call_module(m, forward, args, kwargs)
+            buffers = dict(m._buffers)
+            found = super().call_module(m, forward, args, kwargs)
+            if changed := [key for key, buffer in m._buffers.items() if buffer is not buffers.get(key)]:
+                raise Untraceable(f"its forward changes {', '.join(changed)}")
+            return found
         except Exception as error:  # whatever a user's forward raises while it is recorded
             if name == "":
                 raise
             while len(self.module_stack) > depth:
                 self.module_stack.popitem(last=True)
             self.left[name] = f"{type(m).__name__}: {said_of(error)}"
-            return super().call_module(m, forward, args, kwargs)
+            with undisturbed(m, [""]):
+                return super().call_module(m, forward, args, kwargs)
 
     def path_of_module(self, mod: nn.Module) -> str:
         """Of fx: the module's name."""
@@ -123,6 +133,7 @@ class Recorder(fx.Tracer):
         """Of fx: an operation, and what it gives."""
         if any(torch.is_autocast_enabled(device) for device in ("cpu", "cuda")):
             raise Untraceable("it runs under torch.autocast")
+        self._check_state_alone(target, args)
         node = self.create_node(kind, target, self.create_arg(args), self.create_arg(kwargs), name, None)
         if node.name == "self":  # which generated code has for the module
             node._rename("self_1")
@@ -145,7 +156,7 @@ class Recorder(fx.Tracer):
         if name == "__get__":
             return args[0].attribute(function.__self__.__name__)
         if name in ("__set__", "__delete__") or isinstance(function, torch._C.ScriptMethod):
-            raise Untraceable(f"it calls {name} of a tensor")
+            raise Untraceable(f"it calls .{name} of a tensor")
         if is_tensor_method_or_property(function):
             return self.create_proxy("call_method", name, args, kwargs)
         return self.create_proxy("call_function", function, args, kwargs, self.graph._target_to_str(name))
@@ -192,6 +203,13 @@ class Recorder(fx.Tracer):
         if name not in SHAPES and any(isinstance(part, Value) for part in leaves(given)):
             raise Untraceable(f"it takes a value out of a tensor ({name})")
 
+    def _check_state_alone(self, target: Any, args: Any) -> None:
+        """That no parameter or buffer is changed in place."""
+        name = target if isinstance(target, str) else getattr(target, "__name__", "")
+        changed = known(args[0]) if args and (name in CHANGES or (name.endswith("_") and name[-2:] != "__")) else None
+        if isinstance(changed, Tensor) and changed.untyped_storage().data_ptr() in self._state:
+            raise Untraceable(f"its forward changes {self._state[changed.untyped_storage().data_ptr()]} in place")
+
     def _elsewhere(self) -> bool:
         """Whether this is a run that is not to be recorded: a leaf's own, or another thread's."""
         return self._running or threading.get_ident() != self._thread
@@ -206,8 +224,8 @@ class Recorder(fx.Tracer):
             self._running = before
 
 
-class _Sizes(TorchFunctionMode):
-    """Records functions that are called with sizes alone: ``torch.zeros(x.shape[0], 4)``."""
+class _Calls(TorchFunctionMode):
+    """Sees every function of torch: those called with sizes alone, and those that change the network's own tensors."""
 
     def __init__(self, recorder: Recorder) -> None:
         super().__init__()
@@ -220,6 +238,7 @@ class _Sizes(TorchFunctionMode):
             parts = [*leaves((args, kwargs))]
             if any(isinstance(p, Size | Shape) for p in parts) and not any(isinstance(p, Value) for p in parts):
                 return self.recorder.recorded_call(func, args, kwargs)
+            self.recorder._check_state_alone(func, args)
         return func(*args, **kwargs)
 
 
@@ -250,7 +269,7 @@ def _parameters(network: nn.Module) -> list[str]:
 
 
 def _is_users(frame: traceback.FrameSummary) -> bool:
-    return not frame.filename.startswith(LIBRARY)
+    return not frame.filename.startswith(LIBRARY) or "site-packages" in frame.filename.removeprefix(LIBRARY[0])
 
 
 def said_of(error: Exception) -> str:

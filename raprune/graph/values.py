@@ -109,12 +109,17 @@ class _Known:
     value: Any
 
     def attribute(self, name: str) -> Any:
+        if name in HOOKS:
+            raise Untraceable(f"it calls .{name} of a tensor")
         found = getattr(self.value, name)
         if callable(found) and not isinstance(found, Tensor):
             return _Method(self, name)
         if isinstance(found, CONSTANTS) or (name == "ndim" and isinstance(self.value, Tensor)):
             return found
         return self.tracer.record("call_function", getattr, (self, name), {})
+
+
+HOOKS = ("register_hook", "register_post_accumulate_grad_hook", "retain_grad", "backward", "set_")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,6 +152,9 @@ class Value(_Known, fx.Proxy, Tensor):  # type: ignore[misc]
         if name in OWN or (name.startswith("__") and name.endswith("__")):
             return object.__getattribute__(self, name)
         return object.__getattribute__(self, "attribute")(name)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"'Tensor' object has no attribute {name!r}")
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise Untraceable(f"it sets .{name} of a tensor")
