@@ -83,11 +83,10 @@ class Recorder(fx.Tracer):
         name = self.path_of_module(m)
         if self.is_leaf_module(m, name):
             return super().call_module(m, forward, args, kwargs)
-        depth = len(self.module_stack)
+        depth, buffers = len(self.module_stack), dict(m._buffers)
         try:
             if m._backward_hooks or m._backward_pre_hooks:
                 raise Untraceable("it has backward hooks")
-            buffers = dict(m._buffers)
             found = super().call_module(m, forward, args, kwargs)
             if changed := [key for key, buffer in m._buffers.items() if buffer is not buffers.get(key)]:
                 raise Untraceable(f"its forward changes {', '.join(changed)}")
@@ -95,6 +94,7 @@ class Recorder(fx.Tracer):
         except Exception as error:  # whatever a user's forward raises while it is recorded
             if name == "":
                 raise
+            m._buffers.update(buffers)
             while len(self.module_stack) > depth:
                 self.module_stack.popitem(last=True)
             self.left[name] = f"{type(m).__name__}: {said_of(error)}"
