@@ -6,7 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from raprune.data import Splits, check_splits
 from raprune.errors import InputError
 from raprune.graph import Traced, trace
+from raprune.graph.checks import bare, on_cpu
 from raprune.registry import DATASETS, MODELS, SCORES, is_imported, source_of
 from raprune.scoring import Score
 from raprune.study.fidelity import FidelitySpec
@@ -199,10 +200,19 @@ def build_network(model: Choice, num_classes: int, input_shape: tuple[int, int, 
     if fresh and "pretrained" in settings and ":" not in model.name:
         settings = {**settings, "pretrained": "none"}
     try:
-        network: nn.Module = MODELS.build(model.name, settings, num_classes=num_classes, input_shape=input_shape)
+        made = MODELS.build(model.name, settings, num_classes=num_classes, input_shape=input_shape)
+        network: nn.Module = _bare(model, made)
     except ValueError as error:
         raise InputError(f"model {model.name}: {error}") from None
     return network
+
+
+def _bare(model: Choice, made: Any) -> nn.Module:
+    """What a model's function made, on the CPU and taken out of its wrappers."""
+    try:
+        return on_cpu(bare(made))
+    except InputError as error:
+        raise InputError(f"model {model.name}: {error}") from None
 
 
 def trace_model(
