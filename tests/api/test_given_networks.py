@@ -70,10 +70,17 @@ def test_networks_and_data_of_inference_mode(user: User, plain: Pruned) -> None:
     assert alike(prune(model, train, val, **ONE), plain)
 
 
-def test_two_threads(user: User, plain: Pruned) -> None:
-    with ThreadPoolExecutor(2) as pool:
-        found = list(pool.map(lambda _: prune(user.model, user.train, user.val, **ONE), range(2)))
-    assert all(alike(one, plain) for one in found)
+def test_threads(user: User, plain: Pruned) -> None:
+    """Dropout draws from torch's generator, which all threads share."""
+    torch.manual_seed(0)
+    other = nn.Sequential(copy.deepcopy(user.model.body), nn.Dropout(0.2), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    other.append(copy.deepcopy(user.model.head))
+    options = {**ONE, "layers": ["0.3"]}
+    alone = prune(other, user.train, user.val, **options)
+    calls = [(user.model, ONE), (other, options)] * 2
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda call: prune(call[0], user.train, user.val, **call[1]), calls))
+    assert all(alike(one, expected) for one, expected in zip(found, [plain, alone] * 2, strict=True))
 
 
 def test_the_network_comes_back_as_it_was(user: User) -> None:
