@@ -23,7 +23,8 @@ def undisturbed(network: nn.Module, opaque: Iterable[str] = ()) -> Iterator[None
 
     So it does parameters of ``opaque`` modules, whose forward may do anything.
     """
-    attributes = [(module, dict(module.__dict__)) for module in network.modules()]
+    own = [module for module in network.modules() if not isinstance(module, torch.jit.ScriptModule)]
+    attributes = [(module, dict(module.__dict__)) for module in own]
     tables = [(module.__dict__[of], dict(module.__dict__[of])) for module, _ in attributes for of in _TABLES]
     parts = [module for name, module in network.named_modules() if name in set(opaque)]
     tensors = [*network.buffers(), *(parameter for part in parts for parameter in part.parameters())]
@@ -120,10 +121,10 @@ def check_outputs(found: Outputs, expected: Outputs) -> None:
     for number, output in expected.items():
         ours = found[number]
         if output is not None and (ours is None or not _close(ours, output)):
+            how = "" if number == 2 else " for a single image"
             raise InputError(
-                "the traced network is not the network: its forward changes values in place that it uses again, or "
-                "draws at random, or depends on something that tracing does not see; write it without, or trace "
-                "another form"
+                f"the traced network is not the network{how}: its forward draws at random, depends on the number of "
+                "images, or on something else that tracing does not see; write it without, or trace another form"
             )
 
 

@@ -24,7 +24,8 @@ from raprune.graph.modes import EVAL_IMAGES, TRAINING_IMAGES, compare, follow_tw
 from raprune.graph.module import Network
 from raprune.graph.network import Traced
 from raprune.graph.outputs import choose_output
-from raprune.graph.recording import Recorder, said_of
+from raprune.graph.places import said_of
+from raprune.graph.recording import Recorder
 from raprune.graph.rules import rule_of
 from raprune.graph.sameness import (
     Outputs,
@@ -39,6 +40,8 @@ from raprune.graph.sameness import (
 )  # fmt: skip
 from raprune.graph.walk import Walk
 from raprune.registry import nearest
+
+ADVICE = "put what a trace cannot hold into a module of its own, which is then left whole"
 
 
 @plain_torch()
@@ -87,6 +90,8 @@ class Session:
     def __init__(self, network: nn.Module, images: Tensor, whole: frozenset[str], output: str | int | None) -> None:
         self.network = network
         self.images = images
+        self.others = images.flip(0).neg() + 0.5
+        """Not those on which the network is recorded: nothing of these can have become a part of it."""
         self.whole = whole
         self.output = output
         self.left: dict[str, str] = {}
@@ -106,12 +111,12 @@ class Session:
             module = self._record()
             step = step or self._step()
             self._mend(module)
-            found = train_step(module, self.images, lambda given: given, self._opaque())
+            found = train_step(module, self.others, lambda given: given, self._opaque())
             owners = {name.rpartition(".")[0] for name in differing_buffers(found, step)} - {"", *self.left}
             if not owners:
                 break
             self.left |= dict.fromkeys(owners, "its forward changes its buffers")
-        check_outputs(outputs(module, self.images, lambda given: given), expected)
+        check_outputs(outputs(module, self.others, lambda given: given), expected)
         check_step(found, step, self._step)
         return module, self.left
 
@@ -120,7 +125,7 @@ class Session:
 
     def _outputs(self) -> Outputs:
         try:
-            return outputs(self.network, self.images, self.choose)
+            return outputs(self.network, self.others, self.choose)
         except InputError:
             raise
         except Exception as error:  # nor what it raises on images that it cannot take
@@ -128,7 +133,7 @@ class Session:
             raise InputError(f"the network cannot take images of {shape}: {said_of(error)}") from error
 
     def _step(self) -> Step:
-        step = train_step(self.network, self.images, self.choose, self._opaque())
+        step = train_step(self.network, self.others, self.choose, self._opaque())
         check_state(self.network, step)
         return step
 
@@ -155,7 +160,7 @@ class Session:
                     follow_twins(module, training)
                     break
                 if "" in differ:
-                    raise InputError(f"the network runs differently in training: {differ['']}")
+                    raise InputError(f"the network runs differently in training: {differ['']}; {ADVICE}")
                 for name, why in differ.items():
                     self.left[name] = f"{type(self.network.get_submodule(name)).__name__}: {why}"
         for name in set(self.left) - {str(node.target) for node in graph.nodes}:
@@ -186,10 +191,9 @@ class Session:
             raise InputError(f"{error}, but only in training; if those are for training alone, {hint}") from error
         except Exception as error:  # what a user's forward may raise under tracing is not ours to list
             others = "".join(f"\n  {name}: {why}" for name, why in self.left.items())
-            mode = " in training" if training else ""
+            mode, so_far = " in training" if training else "", ". Left whole so far:" if others else ""
             raise InputError(
-                f"the network cannot be traced{mode}: {said_of(error)}\nput what a trace cannot hold into a module of "
-                f"its own, which is then left whole{others and '. Left whole so far:'}{others}"
+                f"the network cannot be traced{mode}: {said_of(error)}\n{ADVICE}{so_far}{others}"
             ) from error
 
 

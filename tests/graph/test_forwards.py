@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from raprune.errors import InputError
 from raprune.graph import trace
+from raprune.graph.modes import HIDDEN
 from raprune.proof import prove
 
 
@@ -139,6 +140,36 @@ def test_what_follows_from_shapes_is_traced(what: str) -> None:
         torch.testing.assert_close(traced.network(images), network.eval()(images))
     for seed in range(3):
         prove(traced, (3, 8, 8), seed)
+
+
+@torch.jit.script  # type: ignore[untyped-decorator]
+def swish(x: Tensor) -> Tensor:
+    return x * torch.sigmoid(x)
+
+
+class Unseen(nn.Module):
+    """Calls what torch does not show."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.conv, self.how = nn.Conv2d(6, 6, 3, padding=1), how
+        self.scripted = torch.jit.script(nn.Sequential(nn.Conv2d(6, 6, 1)))
+
+    def forward(self, x: Tensor) -> Any:
+        if self.how == "scripted module":
+            return self.scripted(x)
+        return swish(x) if self.how == "scripted function" else torch.vmap(F.relu)(x)
+
+
+@pytest.mark.parametrize("how", ["scripted module", "scripted function", "vmap"])
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*")
+def test_what_torch_does_not_show_never_becomes_a_constant(how: str) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 6, 3), Unseen(how), nn.Conv2d(6, 6, 3), nn.Conv2d(6, 6, 3))
+    traced = trace(network, (3, 12, 12))
+    assert list(traced.graph.groups) == ["2"]
+    assert how == "scripted module" or HIDDEN in traced.graph.whole["1.conv"]
+    images = torch.randn(4, 3, 12, 12)
+    torch.testing.assert_close(traced.network(images), network.eval()(images))
 
 
 class ByValue(nn.Module):

@@ -190,6 +190,21 @@ def test_hooks_that_no_copy_has_are_refused() -> None:
     assert traced.graph.whole["1.conv"].startswith("1 is left whole (Block: it has backward hooks")
 
 
+class Hooking(Block):
+    def forward(self, x: Tensor) -> Tensor:
+        x = super().forward(x)
+        if x.requires_grad:
+            x.register_hook(lambda gradient: gradient * 0)
+        return x
+
+
+def test_hooks_of_values_are_left_in_their_modules() -> None:
+    traced = trace(chain(nn.Conv2d(1, 4, 3), Hooking(), nn.Conv2d(4, 4, 1), nn.Conv2d(4, 2, 1)), (1, 8, 8))
+    assert "it calls .register_hook of a tensor" in traced.graph.whole["1.conv"]
+    traced.network.train()(torch.randn(2, 1, 8, 8)).sum().backward()
+    assert float(traced.network.get_parameter("1.conv.weight").grad.abs().sum()) == 0.0  # type: ignore[union-attr]
+
+
 class Called(nn.Module):
     """Does more when it is called than its forward."""
 
