@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from raprune.data import Splits, check_splits
 from raprune.errors import InputError
 from raprune.graph import Traced, trace
+from raprune.graph.ambient import plain_torch
 from raprune.graph.checks import bare, on_cpu
 from raprune.registry import DATASETS, MODELS, SCORES, is_imported, source_of
 from raprune.scoring import Score
@@ -191,6 +192,7 @@ def _open(dataset: Choice) -> Splits:
     return splits
 
 
+@plain_torch()
 def build_network(model: Choice, num_classes: int, input_shape: tuple[int, int, int], fresh: bool = False) -> nn.Module:
     """A network with initial weights from torch's global generator, or pretrained where its settings say so.
 

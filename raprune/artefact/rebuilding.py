@@ -12,6 +12,7 @@ from torch import Tensor, fx, nn
 from raprune.artefact.plan import PLAN_FILE, NetworkPlan, parse_plan
 from raprune.errors import InputError
 from raprune.graph import Traced
+from raprune.graph.module import held_in_eval, part_of
 from raprune.lowrank.schemes import SCHEMES, insert_factors
 from raprune.results import write_text
 from raprune.surgery import build, cut_tensors
@@ -111,8 +112,12 @@ def check_fit(where: str, found: Mapping[str, Tensor], expected: Mapping[str, Te
 
 
 def standalone(network: nn.Module) -> fx.GraphModule:
-    """``network`` with a graph that does not know who traced it: it can be stored whole and loaded elsewhere."""
+    """``network`` with a graph that does not know who traced it: it can be stored whole and loaded elsewhere.
+
+    It goes on to hold in eval mode what it held.
+    """
     assert isinstance(network, fx.GraphModule)
     graph = fx.Graph()
     graph.output(graph.graph_copy(network.graph, {}))
-    return fx.GraphModule(network, graph).eval()
+    made = part_of(network, graph) if held_in_eval(network) else fx.GraphModule(network, graph)
+    return made.eval()

@@ -86,6 +86,8 @@ class Recorder(fx.Tracer):
             return forward(*args, **kwargs)
         if isinstance(made_of := getattr(m, "_orig_mod", None), nn.Module):  # by torch.compile
             return made_of(*args, **kwargs)
+        if m not in (self.submodule_paths or {}) and not m._parameters and not m._buffers:
+            return forward(*args, **kwargs)  # made in a forward, such as self.body[1:]
         name = self.path_of_module(m)
         if isinstance(m, torch.jit.ScriptModule):
             self.left.setdefault(name, "it is scripted")

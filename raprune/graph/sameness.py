@@ -36,8 +36,8 @@ def undisturbed(network: nn.Module, opaque: Iterable[str] = ()) -> Iterator[None
             for held, before in [*((module.__dict__, of) for module, of in attributes), *tables]:
                 held.clear()
                 held.update(before)
-            with torch.no_grad(), torch._C.DisableTorchFunction():
-                for tensor, value in values:
+            for tensor, value in values:
+                with torch.inference_mode(tensor.is_inference()), torch.no_grad(), torch._C.DisableTorchFunction():
                     tensor.copy_(value)
 
 

@@ -116,6 +116,10 @@ def of_maxima(s: Any, a: Tensor, b: Tensor) -> Tensor:
     return b + found.values
 
 
+def of_new_modules(s: Any, a: Tensor, b: Tensor) -> Tensor:
+    return nn.Sequential(s.norm, nn.ReLU())(a) + nn.ModuleList([s.norm, s.last])[:1][0](b)
+
+
 FORWARDS: dict[str, tuple[Callable[..., Tensor], set[str]]] = {
     "shapes": (of_shapes, {"one"}),
     "sizes": (resized, {"one", "two"}),
@@ -124,6 +128,7 @@ FORWARDS: dict[str, tuple[Callable[..., Tensor], set[str]]] = {
     "isinstance": (by_kind, {"one", "two"}),
     "loops": (in_steps, {"one", "two"}),
     "new tensors": (of_new_tensors, {"one"}),
+    "new modules": (of_new_modules, {"one"}),
     "checkpoints": (checkpointed, {"one", "two"}),
     "list of chunks": (listed, set()),
 }  # fmt: skip
