@@ -10,6 +10,7 @@ import contextlib
 import copy
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -30,6 +31,8 @@ KNOWN = ("torch.", "raprune.")
 """Where layers are from that are known by their names."""
 _NETWORKS: dict[str, nn.Module] = {}
 """Digest -> network, of those given in this process."""
+_HOLDERS: Counter[str] = Counter()
+"""Digest -> how many blocks have given it and not ended."""
 
 
 def digest_of_network(traced: Traced) -> str:
@@ -109,11 +112,23 @@ def networks() -> Mapping[str, nn.Module]:
 def given_network(digest: str, network: nn.Module) -> Iterator[None]:
     """A network given inside the block, and taken back after it."""
     give_network(digest, network)
+    _HOLDERS[digest] += 1
     try:
         yield
     finally:
+        _let_go_of_network(digest)
+
+
+def _let_go_of_network(digest: str) -> None:
+    """Once nobody holds it: another thread may have given the same."""
+    if _nobody_holds(digest):
         take_back(MODELS.kind, digest)
         _NETWORKS.pop(digest, None)
+
+
+def _nobody_holds(digest: str) -> bool:
+    _HOLDERS[digest] -= 1
+    return _HOLDERS[digest] <= 0
 
 
 @dataclass(frozen=True)
@@ -128,9 +143,10 @@ class Given:
     def __enter__(self) -> None:
         give_network(self.network_digest, self.network)
         give_data(self.data_digest, self.splits)
+        _HOLDERS.update((self.network_digest, self.data_digest))
 
     def __exit__(self, *error: object) -> None:
-        take_back(MODELS.kind, self.network_digest)
-        _NETWORKS.pop(self.network_digest, None)
-        take_back(DATASETS.kind, self.data_digest)
-        forget_data(self.data_digest)
+        _let_go_of_network(self.network_digest)
+        if _nobody_holds(self.data_digest):
+            take_back(DATASETS.kind, self.data_digest)
+            forget_data(self.data_digest)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,8 @@ from torch.nn.parameter import is_lazy
 from raprune.data import Splits, check_splits
 from raprune.errors import DamagedError, InputError
 from raprune.graph import Traced, trace
+from raprune.graph.ambient import plain_torch
+from raprune.graph.checks import bare, on_cpu
 from raprune.identity import Signature, Sources, of_value, signature_of
 from raprune.registry import DATASETS, MODELS, SCORES, is_imported
 from raprune.results import read_json
@@ -247,6 +249,7 @@ def _open(dataset: Choice) -> Splits:
     return splits
 
 
+@plain_torch()
 def build_network(model: Choice, num_classes: int, input_shape: tuple[int, int, int], fresh: bool = False) -> nn.Module:
     """A network with initial weights from torch's global generator, or pretrained where its settings say so.
 
@@ -256,7 +259,8 @@ def build_network(model: Choice, num_classes: int, input_shape: tuple[int, int, 
     if fresh and "pretrained" in settings and ":" not in model.name:
         settings = {**settings, "pretrained": "none"}
     try:
-        network: nn.Module = MODELS.build(model.name, settings, num_classes=num_classes, input_shape=input_shape)
+        made = MODELS.build(model.name, settings, num_classes=num_classes, input_shape=input_shape)
+        network: nn.Module = _bare(model, made)
     except ValueError as error:
         raise InputError(f"model {model.name}: {error}") from None
     return fill_lazy(network, input_shape)
@@ -275,6 +279,14 @@ def fill_lazy(network: nn.Module, input_shape: tuple[int, int, int]) -> nn.Modul
             raise InputError(f"the network cannot take images of {tuple(input_shape)}: {first}") from error
         network.train(was_training)
     return network
+
+
+def _bare(model: Choice, made: Any) -> nn.Module:
+    """What a model's function made, on the CPU and taken out of its wrappers."""
+    try:
+        return on_cpu(bare(made))
+    except InputError as error:
+        raise InputError(f"model {model.name}: {error}") from None
 
 
 def trace_model(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -33,6 +35,7 @@ from raprune.study.plugins import plugin_name
 if TYPE_CHECKING:
     from raprune.export.exporting import Exported
 
+_ALONE = threading.RLock()
 CALLER = "prune()"
 """What messages call the study."""
 DEFAULT_SCORES = {"image": "top1_accuracy", "pixel": "mean_iou", "target": "psnr"}
@@ -88,7 +91,14 @@ class Pruned:
         return self.report._repr_html_()
 
 
-@plain_torch()
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Calls of several threads one after another: torch's generator and number of threads are the process's."""
+    with _ALONE, plain_torch():
+        yield
+
+
+@_alone()
 @translated()
 def prune(
     model: nn.Module,

@@ -13,6 +13,7 @@ from raprune.artefact.plan import PLAN_FILE, Fingerprints, NetworkPlan, parse_pl
 from raprune.errors import InputError, naming
 from raprune.graph import Traced
 from raprune.graph.ambient import plain_torch
+from raprune.graph.module import held_in_eval, part_of
 from raprune.identity import alike, made_here, of_structure, of_tensors, probe
 from raprune.lowrank.schemes import SCHEMES, insert_factors
 from raprune.registry import AllowImport, check_imports
@@ -152,8 +153,12 @@ def check_fit(where: str, found: Mapping[str, Tensor], expected: Mapping[str, Te
 
 
 def standalone(network: nn.Module) -> fx.GraphModule:
-    """``network`` with a graph that does not know who traced it: it can be stored whole and loaded elsewhere."""
+    """``network`` with a graph that does not know who traced it: it can be stored whole and loaded elsewhere.
+
+    It goes on to hold in eval mode what it held.
+    """
     assert isinstance(network, fx.GraphModule)
     graph = fx.Graph()
     graph.output(graph.graph_copy(network.graph, {}))
-    return fx.GraphModule(network, graph).eval()
+    made = part_of(network, graph) if held_in_eval(network) else fx.GraphModule(network, graph)
+    return made.eval()

@@ -16,6 +16,7 @@ from raprune.engine.convolutions import FusedConv
 from raprune.engine.program import Program, compile_module
 from raprune.engine.split import Crossing
 from raprune.graph import Graph, Group, Plan, present
+from raprune.graph.module import held_in_eval, part_of
 from raprune.graph.units import Ids
 
 
@@ -49,12 +50,17 @@ def below(network: fx.GraphModule, graph: Graph, layer: str, plan: Plan, convs: 
 
 def above(network: fx.GraphModule, graph: Graph, layer: str) -> fx.GraphModule:
     """What of ``network`` reads ``layer``, to the output: crossing values to logits, with the network's own modules."""
-    return fx.GraphModule(network, _divide(network, graph.group(layer))[1])
+    return part_of(network, _divide(network, graph.group(layer))[1])
 
 
 def recalibrate(network: nn.Module, batches: Iterable[Crossing]) -> None:
-    """Batch norms' running statistics become the plain average over ``batches``; the network is left in eval mode."""
-    norms = [m for m in network.eval().modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    """Batch norms' running statistics become the plain average over ``batches``; the network is left in eval mode.
+
+    Norms that are held in eval mode when the network trains keep theirs.
+    """
+    held = held_in_eval(network)
+    named = [(name, m) for name, m in network.eval().named_modules() if isinstance(m, _BatchNorm)]
+    norms = [norm for name, norm in named if norm.track_running_stats and name not in held]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()

@@ -38,6 +38,15 @@ def bare(model: Any) -> nn.Module:
     return model
 
 
+def on_cpu(network: nn.Module) -> nn.Module:
+    """``network`` on the CPU, in place; what has no values stays where it is."""
+    if any(
+        not tensor.is_meta and tensor.device.type != "cpu" for tensor in (*network.parameters(), *network.buffers())
+    ):
+        network.cpu()
+    return network
+
+
 def check_network(network: nn.Module) -> None:
     """Raise :class:`InputError` for a network that cannot be traced or pruned, whatever its forward does."""
     if next(network.parameters(), None) is None:

@@ -8,23 +8,22 @@ that are left: candidates of one state see the same noise (common random numbers
 from __future__ import annotations
 
 import operator
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import PurePath
+from itertools import zip_longest
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
 from raprune.graph.module import fresh_name
+from raprune.graph.places import place_of
+from raprune.graph.values import GRADIENTS
 
 EVAL_IMAGES, TRAINING_IMAGES = 2, 3
 """How many example images a network runs on in each mode: a number that differs alike is one of images."""
 DROPS = ("DropPath", "StochasticDepth")
 """Classes that every library has of its own: they leave out images of a branch, in training alone."""
-GRADIENTS = "gradients"
-"""In the meta of a node that gives a tensor: whether gradients were on."""
 
 
 class ByMode(nn.Module):
@@ -72,6 +71,11 @@ class WideDropout(nn.Module):
         return values_BC * (draws >= self.p).to(values_BC.dtype) / (1.0 - self.p)
 
 
+MADE_IN = "made_in"
+"""In the meta of a node that reads a constant: the module whose forward made it."""
+HIDDEN = "a function that torch does not show, such as a scripted or compiled one, computes a tensor from the images"
+
+
 @dataclass(frozen=True)
 class Twin:
     """What differs between two nodes that are one operation of one network."""
@@ -93,13 +97,20 @@ def compare(network: nn.Module, graph: fx.Graph, training: fx.Graph) -> dict[str
     here, there = _by_module(graph), _by_module(training)
     found = {}
     for name in {**here, **there}:
-        if list(map(_kind, here.get(name, []))) != list(map(_kind, there.get(name, []))):
-            found[name] = "it runs other operations in training than in eval mode"
+        both = zip_longest(here.get(name, []), there.get(name, []))
+        if (first := next((b or a for a, b in both if _kind(a) != _kind(b)), None)) is not None:
+            found[name] = f"it runs other operations in training than in eval mode{place_of(first)}"
     if found:
         return found
-    for node, twin in zip(graph.nodes, training.nodes, strict=True):
-        if node.op == twin.op == "get_attr" and _same_constant(network, str(node.target), str(twin.target)):
-            twin.target, twin.name = node.target, node.name
+    pairs = list(zip(graph.nodes, training.nodes, strict=True))
+    for node, twin in pairs:
+        if node.op == twin.op == "get_attr" and node.target != twin.target:
+            if _same_constant(network, str(node.target), str(twin.target)):
+                twin.target, twin.name = node.target, node.name
+            else:
+                reader = next(iter(node.users), node)
+                found.setdefault(node.meta.get(MADE_IN, module_of(reader)), f"{HIDDEN}{place_of(reader)}")
+    for node, twin in pairs if not found else ():
         how = _difference(node, twin)
         if how.other or (how.flags and (len(how.flags) > 1 or node.op != "call_function")):
             said = f"{node.name} is {_call(node)} in one run and {_call(twin)} in another{place_of(node)}"
@@ -155,12 +166,6 @@ def module_of(node: fx.Node) -> str:
     return stack[-1] if stack else ""
 
 
-def place_of(node: fx.Node) -> str:
-    """Where the user's code made a node: ``, nets.py:12``; nothing where that is not known."""
-    lines = re.findall(r'File "([^"]+)", line (\d+)', node.stack_trace or "")
-    return f", {PurePath(lines[-1][0]).name}:{lines[-1][1]}" if lines else ""
-
-
 def _by_module(graph: fx.Graph) -> dict[str, list[fx.Node]]:
     found: dict[str, list[fx.Node]] = {}
     for node in graph.nodes:
@@ -169,7 +174,9 @@ def _by_module(graph: fx.Graph) -> dict[str, list[fx.Node]]:
     return found
 
 
-def _kind(node: fx.Node) -> tuple[str, str]:
+def _kind(node: fx.Node | None) -> tuple[str, str]:
+    if node is None:
+        return "", ""
     return node.op, "" if node.op == "get_attr" else str(node.target)
 
 
@@ -203,6 +210,8 @@ def _difference(node: fx.Node, twin: fx.Node) -> Twin:
 
 def _follows_batch(one: Any, other: Any) -> bool:
     """Whether the arguments are equal but for numbers that are multiples of the numbers of images."""
+    if isinstance(one, slice) and isinstance(other, slice):
+        return _follows_batch(_parts(one), _parts(other))
     if isinstance(one, list | tuple) and isinstance(other, list | tuple) and len(one) == len(other):
         return all(_follows_batch(a, b) for a, b in zip(one, other, strict=True))
     if type(one) is int and type(other) is int and one != other:
@@ -210,10 +219,16 @@ def _follows_batch(one: Any, other: Any) -> bool:
     return str(one) == str(other)
 
 
+def _parts(of: slice) -> tuple[Any, Any, Any]:
+    return of.start, of.stop, of.step
+
+
 def _with_batch(one: Any, other: Any, images: fx.Node) -> Any:
     """``one`` with the numbers that differ from ``other`` as multiples of the number of images."""
     if isinstance(one, dict):
         return {key: _with_batch(value, other[key], images) for key, value in one.items()}
+    if isinstance(one, slice):
+        return slice(*_with_batch(_parts(one), _parts(other), images))
     if isinstance(one, list | tuple):
         return tuple(_with_batch(a, b, images) for a, b in zip(one, other, strict=True))
     if type(one) is not int or one == other:

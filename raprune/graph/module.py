@@ -66,6 +66,18 @@ def _rebuilt(make: Any, args: tuple[Any, ...], held: frozenset[str]) -> Network:
     return network
 
 
+def part_of(network: fx.GraphModule, graph: fx.Graph) -> fx.GraphModule:
+    """The part of ``network`` that ``graph`` is, with its own modules, which trains as it does there."""
+    part = Network(network, graph)
+    part._held_in_eval = held_in_eval(network)
+    return part
+
+
+def held_in_eval(network: nn.Module) -> frozenset[str]:
+    """Modules of ``network`` that stay in eval mode when it trains."""
+    return network._held_in_eval if isinstance(network, Network) else frozenset()
+
+
 def fresh_name(network: nn.Module, wanted: str) -> str:
     """``wanted``, or with a number behind it where the network has something of that name."""
     name, number = wanted, 1

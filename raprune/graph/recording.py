@@ -8,22 +8,25 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import linecache
 import operator
 import threading
 import traceback
+import weakref
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.overrides import TorchFunctionMode, is_tensor_method_or_property
+from torch.overrides import is_tensor_method_or_property
 
 from raprune.graph.align import Align
-from raprune.graph.modes import DROPS, GRADIENTS, ByMode, WideDropout
-from raprune.graph.values import CONSTANTS, Held, Shape, Size, Untraceable, Value, known, leaves, rebuilt
+from raprune.graph.modes import DROPS, MADE_IN, ByMode, WideDropout
+from raprune.graph.places import is_users, said_of
+from raprune.graph.sameness import undisturbed
+from raprune.graph.shapes import Shape, Size
+from raprune.graph.values import CONSTANTS, GRADIENTS, Held, Untraceable, Value, known, leaves, rebuilt
 from raprune.graph.walk import NORMS
+from raprune.graph.watching import Calls, functions_of_autograd
 
 LEAVES = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, *NORMS, Align, WideDropout, ByMode)
 """Never looked into, whatever a library made of them: a rule speaks for each."""
@@ -34,10 +37,12 @@ SHAPES = frozenset((
     "has_names", "is_conj", "is_neg", "_is_view",
 ))  # fmt: skip
 """What is asked of a tensor and does not depend on its values."""
+CHANGES = frozenset((
+    "__setitem__", "__set__", "__iadd__", "__isub__", "__imul__", "__itruediv__", "iadd", "isub", "imul", "itruediv",
+))  # fmt: skip
+"""What changes a tensor, beside all that ends in an underscore."""
 _TRACING = threading.Lock()
 """torch.fx changes classes while it traces."""
-LIBRARY = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]), "<")
-"""How the files begin that are not the user's."""
 
 
 class Recorder(fx.Tracer):
@@ -50,12 +55,16 @@ class Recorder(fx.Tracer):
         self.record_stack_traces = True
         self.traced_func_name = "__call__"
         self._thread = threading.get_ident()
-        self._running = False
+        self.running = False
 
     def record_run(self, network: nn.Module, images: Tensor, choose: Callable[[Any], Any]) -> fx.Graph:
         """The graph from ``images`` to what ``choose`` takes of the network's output."""
         self._images, self._choose = images, choose
-        with _TRACING, _functions_of_autograd(self), _Sizes(self), torch.enable_grad():
+        self._values: dict[int, list[weakref.ref[Value]]] = {}
+        self._made_in: dict[int, str] = {}
+        tensors = [*network.named_parameters(), *network.named_buffers()]
+        self._state = {tensor.untyped_storage().data_ptr(): name for name, tensor in tensors}
+        with _TRACING, functions_of_autograd(self), Calls(self), torch.enable_grad():
             graph = self.trace(network)
         graph._tracer_cls = fx.Tracer  # by which a pickled network is read again
         return graph
@@ -73,23 +82,41 @@ class Recorder(fx.Tracer):
 
     def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
         """Of fx: a module that cannot be looked into is noted and called as it is."""
-        if self._elsewhere():
+        if self.is_elsewhere():
             return forward(*args, **kwargs)
+        if isinstance(made_of := getattr(m, "_orig_mod", None), nn.Module):  # by torch.compile
+            return made_of(*args, **kwargs)
+        if m not in (self.submodule_paths or {}) and not m._parameters and not m._buffers:
+            return forward(*args, **kwargs)  # made in a forward, such as self.body[1:]
         name = self.path_of_module(m)
+        if isinstance(m, torch.jit.ScriptModule):
+            self.left.setdefault(name, "it is scripted")
         if self.is_leaf_module(m, name):
             return super().call_module(m, forward, args, kwargs)
-        depth = len(self.module_stack)
+        depth, buffers = len(self.module_stack), dict(m._buffers)
         try:
             if m._backward_hooks or m._backward_pre_hooks:
                 raise Untraceable("it has backward hooks")
-            return super().call_module(m, forward, args, kwargs)
+            found = super().call_module(m, forward, args, kwargs)
+            self._check_made(m, name, buffers, found)
+            return found
         except Exception as error:  # whatever a user's forward raises while it is recorded
             if name == "":
                 raise
+            m._buffers.update(buffers)
             while len(self.module_stack) > depth:
                 self.module_stack.popitem(last=True)
             self.left[name] = f"{type(m).__name__}: {said_of(error)}"
-            return super().call_module(m, forward, args, kwargs)
+            with undisturbed(m, [""]):
+                return super().call_module(m, forward, args, kwargs)
+
+    def _check_made(self, module: nn.Module, name: str, buffers: dict[str, Any], made: Any) -> None:
+        """That a forward has replaced no buffer; and note the tensors that it made of nothing that is recorded."""
+        if changed := [key for key, buffer in module._buffers.items() if buffer is not buffers.get(key)]:
+            raise Untraceable(f"its forward changes {', '.join(changed)}")
+        for part in leaves(made):
+            if isinstance(part, Tensor) and not isinstance(part, Value):
+                self._made_in.setdefault(id(part), name)
 
     def path_of_module(self, mod: nn.Module) -> str:
         """Of fx: the module's name."""
@@ -100,15 +127,20 @@ class Recorder(fx.Tracer):
 
     def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: Any) -> Any:
         """Of fx: parameters that a forward reads."""
-        if self._elsewhere():
+        if self.is_elsewhere():
             return attr_val
         return super().getattr(attr, attr_val, parameter_proxy_cache)
 
     def create_arg(self, a: Any) -> Any:
         """Of fx: what stands for a value as an argument of a node."""
+        if isinstance(a, Value) and not a.is_current():
+            raise Untraceable("it changes a tensor in place that it uses again under another name")
         if isinstance(a, Value | Held | Size | Shape):
             return a.node
-        return super().create_arg(a)
+        found: Any = super().create_arg(a)
+        if isinstance(a, Tensor) and id(a) in self._made_in:
+            found.meta[MADE_IN] = self._made_in[id(a)]
+        return found
 
     def create_proxy(
         self,
@@ -123,12 +155,14 @@ class Recorder(fx.Tracer):
         """Of fx: an operation, and what it gives."""
         if any(torch.is_autocast_enabled(device) for device in ("cpu", "cuda")):
             raise Untraceable("it runs under torch.autocast")
+        self.check_state_alone(target, args)
         node = self.create_node(kind, target, self.create_arg(args), self.create_arg(kwargs), name, None)
         if node.name == "self":  # which generated code has for the module
             node._rename("self_1")
         gradients = torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
         with self._plainly():
             value = self._run(kind, target, args, kwargs)
+        self._follow_changes(value, node, (args, kwargs))
         if isinstance(value, Tensor) and kind not in ("placeholder", "get_attr"):
             node.meta[GRADIENTS] = gradients
         return self._answer(value, node, (args, kwargs))
@@ -140,19 +174,19 @@ class Recorder(fx.Tracer):
     def recorded_call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A function of torch, or a method or attribute of a tensor, called with something that is recorded."""
         name = getattr(function, "__name__", type(function).__name__)
-        if self._running:
+        if self.running:
             raise Untraceable(f"it hides a tensor from {name} in an object of its own")
         if name == "__get__":
             return args[0].attribute(function.__self__.__name__)
         if name in ("__set__", "__delete__") or isinstance(function, torch._C.ScriptMethod):
-            raise Untraceable(f"it calls {name} of a tensor")
+            raise Untraceable(f"it calls .{name} of a tensor")
         if is_tensor_method_or_property(function):
             return self.create_proxy("call_method", name, args, kwargs)
         return self.create_proxy("call_function", function, args, kwargs, self.graph._target_to_str(name))
 
     def _filter_traceback_frames(self, user_stack_summary: traceback.StackSummary) -> traceback.StackSummary:
         """Of fx: the user's own lines."""
-        frames = [frame for frame in user_stack_summary if _is_users(frame)]
+        frames = [frame for frame in user_stack_summary if is_users(frame)]
         return traceback.StackSummary.from_list(frames)
 
     def _run(self, kind: str, target: Any, args: Any, kwargs: Any) -> Any:
@@ -168,7 +202,9 @@ class Recorder(fx.Tracer):
     def _answer(self, value: Any, node: fx.Node, given: Any) -> Any:
         """``value``, which ``node`` gives, as the forward sees it."""
         if isinstance(value, Tensor):
-            return Value.of(value, node, self)
+            made = Value.of(value, node, self)
+            self._values.setdefault(id(value), []).append(weakref.ref(made))
+            return made
         if isinstance(value, list | tuple | dict) and not isinstance(value, torch.Size):
             held = Held(value, node, self)
             parts = rebuilt(value, lambda key, _: self.record("call_function", operator.getitem, (held, key), {}))
@@ -184,6 +220,17 @@ class Recorder(fx.Tracer):
             return value
         return Size(value, node, self) if type(value) is int else Held(value, node, self)
 
+    def _follow_changes(self, value: Any, node: fx.Node, given: Any) -> None:
+        """What ``node`` changed in place is from now on what it gives; a module may change what it reads as it runs."""
+        for part in leaves(given):
+            if isinstance(part, Value) and not part.is_current():
+                if value is not part.value and node.op != "call_module":
+                    raise Untraceable("it changes a tensor in place and gives another")
+                for other in self._values.get(id(part.value), []):
+                    alias = other()
+                    if alias is not None and alias.value is part.value:
+                        alias.rebind(node if value is part.value else alias.node)
+
     def _check_shapes_alone(self, node: fx.Node, given: Any) -> None:
         """That no number depends on the values of tensors."""
         name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
@@ -192,54 +239,25 @@ class Recorder(fx.Tracer):
         if name not in SHAPES and any(isinstance(part, Value) for part in leaves(given)):
             raise Untraceable(f"it takes a value out of a tensor ({name})")
 
-    def _elsewhere(self) -> bool:
+    def check_state_alone(self, target: Any, args: Any) -> None:
+        """That no parameter or buffer is changed in place."""
+        name = target if isinstance(target, str) else getattr(target, "__name__", "")
+        changed = known(args[0]) if args and (name in CHANGES or (name.endswith("_") and name[-2:] != "__")) else None
+        if isinstance(changed, Tensor) and changed.untyped_storage().data_ptr() in self._state:
+            raise Untraceable(f"its forward changes {self._state[changed.untyped_storage().data_ptr()]} in place")
+
+    def is_elsewhere(self) -> bool:
         """Whether this is a run that is not to be recorded: a leaf's own, or another thread's."""
-        return self._running or threading.get_ident() != self._thread
+        return self.running or threading.get_ident() != self._thread
 
     @contextlib.contextmanager
     def _plainly(self) -> Iterator[None]:
-        before, self._running = self._running, True
+        before, self.running = self.running, True
         try:
             with torch.no_grad():
                 yield
         finally:
-            self._running = before
-
-
-class _Sizes(TorchFunctionMode):
-    """Records functions that are called with sizes alone: ``torch.zeros(x.shape[0], 4)``."""
-
-    def __init__(self, recorder: Recorder) -> None:
-        super().__init__()
-        self.recorder = recorder
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Of torch: every call."""
-        kwargs = kwargs or {}
-        if not self.recorder._running:
-            parts = [*leaves((args, kwargs))]
-            if any(isinstance(p, Size | Shape) for p in parts) and not any(isinstance(p, Value) for p in parts):
-                return self.recorder.recorded_call(func, args, kwargs)
-        return func(*args, **kwargs)
-
-
-@contextlib.contextmanager
-def _functions_of_autograd(recorder: Recorder) -> Iterator[None]:
-    """Functions with a backward of their own are not looked into; checkpoints are."""
-    own = torch.autograd.Function.__dict__["apply"]
-
-    def apply(cls: Any, *args: Any, **kwargs: Any) -> Any:
-        if recorder._elsewhere() or not any(isinstance(part, Value) for part in leaves((args, kwargs))):
-            return own.__get__(None, cls)(*args, **kwargs)
-        if cls is torch.utils.checkpoint.CheckpointFunction:
-            return args[0](*args[2:])
-        raise Untraceable(f"it calls {cls.__name__}, which has a backward of its own")
-
-    torch.autograd.Function.apply = classmethod(apply)
-    try:
-        yield
-    finally:
-        torch.autograd.Function.apply = own
+            self.running = before
 
 
 def _parameters(network: nn.Module) -> list[str]:
@@ -247,19 +265,3 @@ def _parameters(network: nn.Module) -> list[str]:
         return list(inspect.signature(network.forward).parameters)
     except (TypeError, ValueError):
         return []
-
-
-def _is_users(frame: traceback.FrameSummary) -> bool:
-    return not frame.filename.startswith(LIBRARY)
-
-
-def said_of(error: Exception) -> str:
-    """What went wrong, and the user's own line where it did."""
-    why = str(error).strip().splitlines()[0] if str(error).strip() else ""
-    if not isinstance(error, Untraceable):
-        why = f"{type(error).__name__}: {why}"
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_users(frame)]
-    if not frames:
-        return why
-    text = linecache.getline(frames[-1].filename, frames[-1].lineno or 0).strip()
-    return f"{why}: {Path(frames[-1].filename).name}:{frames[-1].lineno}" + (f": {text}" if text else "")

@@ -6,7 +6,8 @@ become calls that do not, and :class:`Align` modules stand where channels may ha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import inspect
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -23,13 +24,24 @@ from raprune.graph.modes import EVAL_IMAGES, TRAINING_IMAGES, compare, follow_tw
 from raprune.graph.module import Network
 from raprune.graph.network import Traced
 from raprune.graph.outputs import choose_output
-from raprune.graph.recording import Recorder, said_of
+from raprune.graph.places import said_of
+from raprune.graph.recording import Recorder
 from raprune.graph.rules import rule_of
-from raprune.graph.sameness import Behaviour, behaviour, check_same, check_state, differing_buffers, undisturbed
+from raprune.graph.sameness import (
+    Outputs,
+    Step,
+    check_outputs,
+    check_state,
+    check_step,
+    differing_buffers,
+    outputs,
+    train_step,
+    undisturbed,
+)  # fmt: skip
 from raprune.graph.walk import Walk
 from raprune.registry import nearest
 
-Choose = Callable[[Any], Tensor]
+ADVICE = "put what a trace cannot hold into a module of its own, which is then left whole"
 
 
 @plain_torch()
@@ -53,32 +65,10 @@ def trace(
     if residual not in ("independent", "coupled"):
         raise ValueError(f"residual must be independent or coupled; got {residual!r}")
     check_network(network)
-    left_whole = frozenset(whole)
-    images = _example(network, input_shape)
-    held, trainable = _training_mode(network)
-    try:
-        expected = _expected(network, images, input_shape, output)
-    except InputError:  # a forward may name the number of images, which is two wherever shapes are shown
-        images = images[:EVAL_IMAGES]
-        expected = _expected(network, images, input_shape, output)
-    check_state(network, expected)
-    left: dict[str, str] = {}
-    while True:
-        module = _record(network, images, left_whole, left, output)
-        _check_names(module, left_whole)
-        out_of_place(module)
-        _propagate(module, images[:EVAL_IMAGES])
-        follow_channels(module)
-        module.recompile()
-        module._held_in_eval = held
-        found = behaviour(module, images, lambda given: given)
-        owners = {name.rpartition(".")[0] for name in differing_buffers(found, expected)} - {"", *left}
-        if not owners:
-            break
-        left |= dict.fromkeys(owners, "its forward changes its buffers")
-    check_same(found, expected, lambda: _expected(network, images, input_shape, output))
-    _propagate(module, images[:EVAL_IMAGES])
-    walk = Walk(module, residual, left_whole | frozenset(left))
+    session = Session(network, _example(network, input_shape), frozenset(whole), output)
+    module, left = session.traced()
+    _propagate(module, session.images)
+    walk = Walk(module, residual, session.whole | frozenset(left))
     walk.run(rule_of)
     graph = collect(walk)
     graph.whole.update(_inside(network, left))
@@ -90,8 +80,121 @@ def trace(
     lay_out(module, graph, graph.kept({}))
     network.eval()
     for name, parameter in network.named_parameters():
-        parameter.requires_grad_(name in trainable)
+        parameter.requires_grad_(name in session.trainable)
     return Traced(module.eval(), graph)
+
+
+class Session:
+    """The runs of one network that tracing takes."""
+
+    def __init__(self, network: nn.Module, images: Tensor, whole: frozenset[str], output: str | int | None) -> None:
+        self.network = network
+        self.images = images
+        self.others = images.flip(0).neg() + 0.5
+        """Not those on which the network is recorded: nothing of these can have become a part of it."""
+        self.whole = whole
+        self.output = output
+        self.left: dict[str, str] = {}
+        """Modules that cannot be looked into, with why."""
+        self.held, self.trainable = _training_mode(network)
+
+    def choose(self, given: Any) -> Tensor:
+        """The output that is scored."""
+        chosen: Tensor = choose_output(given, self.output)
+        return chosen
+
+    def traced(self) -> tuple[Network, dict[str, str]]:
+        """The network as a graph that does what it does, and the modules that are left whole."""
+        expected = self._outputs()
+        step = None
+        while True:
+            module = self._record()
+            step = step or self._step()
+            self._mend(module)
+            found = train_step(module, self.others, lambda given: given, self._opaque())
+            owners = {name.rpartition(".")[0] for name in differing_buffers(found, step)} - {"", *self.left}
+            if not owners:
+                break
+            self.left |= dict.fromkeys(owners, "its forward changes its buffers")
+        check_outputs(outputs(module, self.others, lambda given: given), expected)
+        check_step(found, step, self._step)
+        return module, self.left
+
+    def _opaque(self) -> frozenset[str]:
+        return self.whole | frozenset(self.left)
+
+    def _outputs(self) -> Outputs:
+        try:
+            return outputs(self.network, self.others, self.choose)
+        except InputError:
+            raise
+        except Exception as error:  # nor what it raises on images that it cannot take
+            shape = tuple(self.images.shape[1:])
+            raise InputError(f"the network cannot take images of {shape}: {said_of(error)}") from error
+
+    def _step(self) -> Step:
+        step = train_step(self.network, self.others, self.choose, self._opaque())
+        check_state(self.network, step)
+        return step
+
+    def _mend(self, module: Network) -> None:
+        """Take out what surgery cannot keep."""
+        _check_names(module, self.whole)
+        out_of_place(module)
+        _propagate(module, self.images)
+        follow_channels(module)
+        module.recompile()
+        module._held_in_eval = self.held
+
+    def _record(self) -> Network:
+        """The network as a graph that follows the mode."""
+        while True:
+            before = len(self.left)
+            with undisturbed(self.network, self._opaque()):
+                graph, training = self._symbolic(False, EVAL_IMAGES), self._training()
+                if len(self.left) > before:
+                    continue
+                differ = compare(self.network, graph, training)
+                if not differ:
+                    module = Network(self.network, graph)
+                    follow_twins(module, training)
+                    break
+                if "" in differ:
+                    raise InputError(f"the network runs differently in training: {differ['']}; {ADVICE}")
+                for name, why in differ.items():
+                    self.left[name] = f"{type(self.network.get_submodule(name)).__name__}: {why}"
+        for name in set(self.left) - {str(node.target) for node in graph.nodes}:
+            del self.left[name]
+        module.graph.eliminate_dead_code()
+        module.delete_all_unused_submodules()
+        module.recompile()
+        return module
+
+    def _training(self) -> fx.Graph:
+        try:
+            return self._symbolic(True, TRAINING_IMAGES)
+        except InputError as error:  # a forward may name the number of images, which is two wherever shapes are shown
+            try:
+                return self._symbolic(True, EVAL_IMAGES)
+            except InputError:
+                raise error from None
+
+    def _symbolic(self, training: bool, number: int) -> fx.Graph:
+        network = self.network.train(training)
+        try:
+            return Recorder(self.whole, self.left).record_run(network, self.images[:number], self.choose)
+        except InputError as error:
+            if not training:
+                raise
+            known = inspect.signature(type(network).__init__).parameters
+            hint = "build it with aux_logits=False" if "aux_logits" in known else "build it without auxiliary heads"
+            raise InputError(f"{error}, but only in training; if those are for training alone, {hint}") from error
+        except Exception as error:  # what a user's forward may raise under tracing is not ours to list
+            others = "".join(f"\n  {name}: {why}" for name, why in self.left.items())
+            mode, so_far = " in training" if training else "", ". Left whole so far:" if others else ""
+            raise InputError(
+                f"the network cannot be traced{mode}: {said_of(error)}\n{ADVICE}{so_far}{others}"
+            ) from error
 
 
 def _training_mode(network: nn.Module) -> tuple[frozenset[str], frozenset[str]]:
@@ -104,75 +207,6 @@ def _training_mode(network: nn.Module) -> tuple[frozenset[str], frozenset[str]]:
     network.train()
     held = frozenset(name for name, module in network.named_modules() if not module.training)
     return held, frozenset(name for name, parameter in network.named_parameters() if parameter.requires_grad)
-
-
-def _expected(network: nn.Module, images: Tensor, input_shape: tuple[int, ...], output: str | int | None) -> Behaviour:
-    """What the network itself does."""
-    try:
-        return behaviour(network, images, lambda given: choose_output(given, output))
-    except InputError:
-        _check_same_outputs(network, images, output)
-        raise
-    except Exception as error:  # nor what it raises on images that it cannot take
-        mode = " in training" if network.training else ""
-        raise InputError(f"the network cannot take images of {tuple(input_shape)}{mode}: {said_of(error)}") from error
-
-
-def _check_same_outputs(network: nn.Module, images: Tensor, output: str | int | None) -> None:
-    """Raise :class:`InputError` for a network that gives more in training than in eval mode."""
-    import inspect
-
-    with undisturbed(network), torch.no_grad():
-        choose_output(network.eval()(images), output)
-    known = inspect.signature(type(network).__init__).parameters
-    hint = (
-        ": build it with aux_logits=False" if "aux_logits" in known else ", such as auxiliary heads: build it without"
-    )
-    raise InputError(f"the network gives other outputs in training than in eval mode{hint}")
-
-
-def _record(
-    network: nn.Module, images: Tensor, left_whole: frozenset[str], left: dict[str, str], output: str | int | None
-) -> Network:
-    """The network as a graph that follows the mode; ``left`` gets the modules that cannot be looked into."""
-    while True:
-        before = len(left)
-        with undisturbed(network):
-            runs = (False, EVAL_IMAGES), (True, len(images))
-            graph, training = (
-                _symbolic(network.train(mode), images[:number], left_whole, left, output) for mode, number in runs
-            )
-            if len(left) > before:
-                continue
-            differ = compare(network, graph, training)
-            if not differ:
-                module = Network(network, graph)
-                follow_twins(module, training)
-                break
-            if "" in differ:
-                raise InputError(f"the network runs differently in training: {differ['']}")
-            left |= {name: f"{type(network.get_submodule(name)).__name__}: {why}" for name, why in differ.items()}
-    for name in set(left) - {str(node.target) for node in graph.nodes}:
-        del left[name]
-    module.graph.eliminate_dead_code()
-    module.delete_all_unused_submodules()
-    module.recompile()
-    return module
-
-
-def _symbolic(
-    network: nn.Module, images: Tensor, whole: frozenset[str], left: dict[str, str], output: str | int | None
-) -> fx.Graph:
-    try:
-        return Recorder(whole, left).record_run(network, images, lambda given: choose_output(given, output))
-    except InputError:
-        raise
-    except Exception as error:  # what a user's forward may raise under tracing is not ours to list
-        others = "".join(f"\n  {name}: {why}" for name, why in left.items())
-        raise InputError(
-            f"the network cannot be traced: {said_of(error)}\nput what a trace cannot hold into a module of its own, "
-            f"which is then left whole{others and '. Left whole so far:'}{others}"
-        ) from error
 
 
 def _inside(network: nn.Module, left: dict[str, str]) -> dict[str, str]:
@@ -202,5 +236,5 @@ def _example(network: nn.Module, input_shape: tuple[int, ...]) -> Tensor:
 
 @torch.no_grad()
 def _propagate(module: fx.GraphModule, images: Tensor) -> None:
-    """Give every node the shape of its tensor for a batch of images."""
-    ShapeProp(module.eval()).propagate(images.clone())
+    """Give every node the shape of its tensor for a batch of two images."""
+    ShapeProp(module.eval()).propagate(images[:EVAL_IMAGES].clone())

@@ -10,95 +10,18 @@ import copy
 import dataclasses
 import operator
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, fx
+
+from raprune.graph.shapes import Shape, Size
 
 CONSTANTS = (bool, float, str, torch.dtype, torch.device, torch.layout, torch.memory_format, type(None))
 
 
 class Untraceable(Exception):
     """What a forward does that a trace cannot hold."""
-
-
-class Recorder(Protocol):
-    """Where operations are written down."""
-
-    def record(self, kind: str, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any: ...
-
-    def recorded_call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any: ...
-
-
-class Size(int):
-    """A number that follows from the shapes of tensors."""
-
-    node: fx.Node
-    tracer: Recorder
-
-    def __new__(cls, value: int, node: fx.Node, tracer: Recorder) -> Size:
-        size = super().__new__(cls, value)
-        size.node, size.tracer = node, tracer
-        return size
-
-    def __reduce__(self) -> Any:
-        return int, (int(self),)
-
-    def __deepcopy__(self, memo: Any) -> Size:
-        return self
-
-
-def _arithmetic(name: str) -> None:
-    function, plain = getattr(operator, name), getattr(int, f"__{name}__")
-
-    def forward(self: Size, other: Any) -> Any:
-        if plain(self, other) is NotImplemented:
-            return NotImplemented
-        return self.tracer.record("call_function", function, (self, other), {})
-
-    def reflected(self: Size, other: Any) -> Any:
-        if plain(self, other) is NotImplemented:
-            return NotImplemented
-        return self.tracer.record("call_function", function, (other, self), {})
-
-    setattr(Size, f"__{name}__", forward)
-    setattr(Size, f"__r{name}__", reflected)
-
-
-for _name in ("add", "sub", "mul", "floordiv", "mod"):
-    _arithmetic(_name)
-
-
-class Shape(tuple[int, ...]):
-    """The shape of a tensor; its parts are :class:`Size`."""
-
-    node: fx.Node
-    tracer: Recorder
-
-    def __new__(cls, sizes: Any, node: fx.Node, tracer: Recorder) -> Shape:
-        shape = super().__new__(cls, sizes)
-        shape.node, shape.tracer = node, tracer
-        return shape
-
-    def __getitem__(self, index: Any) -> Any:
-        super().__getitem__(index)
-        return self.tracer.record("call_function", operator.getitem, (self, index), {})
-
-    def __iter__(self) -> Iterator[Any]:
-        return (self[place] for place in range(len(self)))
-
-    def __add__(self, other: Any) -> Any:
-        return (*self, *other)
-
-    def __radd__(self, other: Any) -> Any:
-        return (*other, *self)
-
-    def numel(self) -> Any:
-        """As that of ``torch.Size``."""
-        product: Any = 1
-        for size in self:
-            product = product * size
-        return product
 
 
 class _Known:
@@ -109,12 +32,26 @@ class _Known:
     value: Any
 
     def attribute(self, name: str) -> Any:
+        if name in HOOKS:
+            raise Untraceable(f"it calls .{name} of a tensor")
+        if name in ("requires_grad", "grad_fn") and self.node.meta.get(GRADIENTS):
+            return self._of_gradients(name)
         found = getattr(self.value, name)
         if callable(found) and not isinstance(found, Tensor):
             return _Method(self, name)
         if isinstance(found, CONSTANTS) or (name == "ndim" and isinstance(self.value, Tensor)):
             return found
         return self.tracer.record("call_function", getattr, (self, name), {})
+
+    def _of_gradients(self, name: str) -> bool:
+        if name == "grad_fn":
+            raise Untraceable("it asks for .grad_fn of a tensor")
+        return True
+
+
+GRADIENTS = "gradients"
+"""In the meta of a node that gives a tensor: whether gradients were on."""
+HOOKS = ("register_hook", "register_post_accumulate_grad_hook", "retain_grad", "backward", "set_")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,7 +65,7 @@ class _Method:
         return self.of.tracer.record("call_method", self.name, (self.of, *args), kwargs)
 
 
-OWN = frozenset(("node", "tracer", "value", "attribute"))
+OWN = frozenset(("node", "tracer", "value", "version", "attribute", "_of_gradients", "rebind", "is_current"))
 VALUES = ("__bool__", "__int__", "__float__", "__index__", "__complex__", "__contains__", "__array__", "__format__")
 """What Python asks of a tensor that depends on its values."""
 
@@ -140,13 +77,24 @@ class Value(_Known, fx.Proxy, Tensor):  # type: ignore[misc]
     def of(value: Tensor, node: fx.Node, tracer: Any) -> Value:
         """The tensor that ``node`` gives, sharing memory with ``value``."""
         made: Value = torch.Tensor._make_subclass(Value, value.detach())
-        made.__dict__.update(node=node, tracer=tracer, value=value)
+        made.__dict__.update(node=node, tracer=tracer, value=value, version=version_of(value))
         return made
+
+    def rebind(self, node: fx.Node) -> None:
+        """After a change in place: from now on it is what ``node`` gives."""
+        self.__dict__.update(node=node, version=version_of(self.value))
+
+    def is_current(self) -> bool:
+        """Whether nothing has changed it, or what it is a view of, but under its own name."""
+        return bool(self.__dict__["version"] == version_of(self.value))
 
     def __getattribute__(self, name: str) -> Any:
         if name in OWN or (name.startswith("__") and name.endswith("__")):
             return object.__getattribute__(self, name)
         return object.__getattribute__(self, "attribute")(name)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"'Tensor' object has no attribute {name!r}")
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise Untraceable(f"it sets .{name} of a tensor")
@@ -157,17 +105,8 @@ class Value(_Known, fx.Proxy, Tensor):  # type: ignore[misc]
     def __repr__(self) -> str:  # type: ignore[override]
         return f"{type(self).__name__}({self.node.name})"
 
-    def __iadd__(self, other: Any) -> Any:  # type: ignore[misc]
-        return self + other
-
-    def __isub__(self, other: Any) -> Any:  # type: ignore[misc]
-        return self - other
-
-    def __imul__(self, other: Any) -> Any:  # type: ignore[misc]
-        return self * other
-
-    def __itruediv__(self, other: Any) -> Any:  # type: ignore[misc]
-        return self / other
+    def __copy__(self) -> Any:
+        raise Untraceable("it copies a tensor with copy.copy")
 
     def __len__(self) -> int:
         return len(self.value)
@@ -195,6 +134,15 @@ def _depends(name: str) -> Callable[..., Any]:
     return ask
 
 
+def _in_place(name: str) -> Callable[..., Any]:
+    function = getattr(operator, f"i{name}")
+
+    def change(self: Value, other: Any) -> Any:
+        return self.tracer.create_proxy("call_function", function, (self, other), {}, name)
+
+    return change
+
+
 for _name in VALUES:
     setattr(Value, _name, _depends(_name))
 
@@ -219,6 +167,15 @@ class Held(_Known, fx.Proxy):
 
     def __len__(self) -> int:
         raise Untraceable(f"it asks for the length of a {type(self.value).__name__} that a module gives")
+
+
+for _name in ("add", "sub", "mul", "truediv"):
+    setattr(Value, f"__i{_name}__", _in_place(_name))
+
+
+def version_of(tensor: Tensor) -> int:
+    """How often a tensor was changed in place; 0 where nobody counts."""
+    return 0 if tensor.is_inference() else tensor._version
 
 
 def leaves(value: Any) -> Iterator[Any]:

@@ -70,10 +70,17 @@ def test_networks_and_data_of_inference_mode(user: User, plain: Pruned) -> None:
     assert alike(prune(model, train, val, **ONE), plain)
 
 
-def test_two_threads(user: User, plain: Pruned) -> None:
-    with ThreadPoolExecutor(2) as pool:
-        found = list(pool.map(lambda _: prune(user.model, user.train, user.val, **ONE), range(2)))
-    assert all(alike(one, plain) for one in found)
+def test_threads(user: User, plain: Pruned) -> None:
+    """Dropout draws from torch's generator, which all threads share."""
+    torch.manual_seed(0)
+    other = nn.Sequential(copy.deepcopy(user.model.body), nn.Dropout(0.2), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    other.append(copy.deepcopy(user.model.head))
+    options = {**ONE, "layers": ["0.3"]}
+    alone = prune(other, user.train, user.val, **options)
+    calls = [(user.model, ONE), (other, options)] * 2
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda call: prune(call[0], user.train, user.val, **call[1]), calls))
+    assert all(alike(one, expected) for one, expected in zip(found, [plain, alone] * 2, strict=True))
 
 
 def test_the_network_comes_back_as_it_was(user: User) -> None:
@@ -147,3 +154,32 @@ class Residual(nn.Module):
         x = self.model.body(images) + self.drop(x + self.two(x))
         logits: Tensor = self.model.head(x.mean((2, 3)))
         return logits
+
+
+class Held(SmallNet):
+    """Keeps its norm's statistics, and its first weights, as they are."""
+
+    def train(self, mode: bool = True) -> Held:
+        super().train(mode)
+        self.body[1].eval()
+        return self
+
+    def forward(self, images: Tensor) -> Tensor:
+        with torch.no_grad():
+            images = self.body[0](images)
+        return self.head(self.body[1:](images).mean((2, 3)))
+
+
+@pytest.mark.parametrize("fidelity", [{}, {"finetune": "suffix"}, {"finetune": "recalibrate"}])
+def test_what_is_frozen_stays_so(user: User, fidelity: dict[str, Any]) -> None:
+    model = Held()
+    model.load_state_dict(user.model.state_dict())
+    options = {**FAST, "drop_bound": 20.0, "finetune": {"before_reward": {"steps": 3}, "after_layer": {"steps": 3}}}
+    found = prune(model, user.train, user.val, layers=["body.3"], fidelity=fidelity, **options)
+    small = found.network.state_dict()
+    for name in ("body.0.weight", "body.0.bias", "body.1.running_mean", "body.1.running_var"):
+        assert torch.equal(small[name], model.state_dict()[name])
+    assert not torch.equal(small["head.bias"], model.state_dict()["head.bias"])
+    for network in (found.network, load_pruned(found.trial_dir, model), copy.deepcopy(found.network)):
+        network.train()(user.val[0][:8])
+        assert torch.equal(network.state_dict()["body.1.running_mean"], model.body[1].running_mean)

@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from raprune.errors import InputError
 from raprune.graph import trace
+from raprune.graph.modes import HIDDEN
 from raprune.proof import prove
 
 
@@ -88,6 +89,7 @@ def in_records(s: Any, a: Tensor, b: Tensor) -> Tensor:
 def by_kind(s: Any, a: Any, b: Tensor) -> Tensor:
     if isinstance(a, Tensor):
         a = [a]
+    assert not hasattr(b, "tensors")
     if hasattr(b, "size") and torch.is_tensor(b) and b.dtype.is_floating_point and b.device.type == "cpu":
         a.append(b)
     return torch.stack(a, 0).sum(0) if not a else a[0] + a[-1]
@@ -114,6 +116,10 @@ def of_maxima(s: Any, a: Tensor, b: Tensor) -> Tensor:
     return b + found.values
 
 
+def of_new_modules(s: Any, a: Tensor, b: Tensor) -> Tensor:
+    return nn.Sequential(s.norm, nn.ReLU())(a) + nn.ModuleList([s.norm, s.last])[:1][0](b)
+
+
 FORWARDS: dict[str, tuple[Callable[..., Tensor], set[str]]] = {
     "shapes": (of_shapes, {"one"}),
     "sizes": (resized, {"one", "two"}),
@@ -122,6 +128,7 @@ FORWARDS: dict[str, tuple[Callable[..., Tensor], set[str]]] = {
     "isinstance": (by_kind, {"one", "two"}),
     "loops": (in_steps, {"one", "two"}),
     "new tensors": (of_new_tensors, {"one"}),
+    "new modules": (of_new_modules, {"one"}),
     "checkpoints": (checkpointed, {"one", "two"}),
     "list of chunks": (listed, set()),
 }  # fmt: skip
@@ -138,6 +145,36 @@ def test_what_follows_from_shapes_is_traced(what: str) -> None:
         torch.testing.assert_close(traced.network(images), network.eval()(images))
     for seed in range(3):
         prove(traced, (3, 8, 8), seed)
+
+
+@torch.jit.script  # type: ignore[untyped-decorator]
+def swish(x: Tensor) -> Tensor:
+    return x * torch.sigmoid(x)
+
+
+class Unseen(nn.Module):
+    """Calls what torch does not show."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.conv, self.how = nn.Conv2d(6, 6, 3, padding=1), how
+        self.scripted = torch.jit.script(nn.Sequential(nn.Conv2d(6, 6, 1)))
+
+    def forward(self, x: Tensor) -> Any:
+        if self.how == "scripted module":
+            return self.scripted(x)
+        return swish(x) if self.how == "scripted function" else torch.vmap(F.relu)(x)
+
+
+@pytest.mark.parametrize("how", ["scripted module", "scripted function", "vmap"])
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*")
+def test_what_torch_does_not_show_never_becomes_a_constant(how: str) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 6, 3), Unseen(how), nn.Conv2d(6, 6, 3), nn.Conv2d(6, 6, 3))
+    traced = trace(network, (3, 12, 12))
+    assert list(traced.graph.groups) == ["2"]
+    assert how == "scripted module" or HIDDEN in traced.graph.whole["1.conv"]
+    images = torch.randn(4, 3, 12, 12)
+    torch.testing.assert_close(traced.network(images), network.eval()(images))
 
 
 class ByValue(nn.Module):
@@ -251,8 +288,6 @@ def test_outputs_in_containers(wrap: Any, output: str | int) -> None:
 
 
 def test_outputs_in_training_alone() -> None:
-    with pytest.raises(
-        InputError, match=r"other outputs in training than in eval mode: build it with aux_logits=False"
-    ):
+    with pytest.raises(InputError, match=r"but only in training; .* build it with aux_logits=False"):
         trace(WithHead(), (3, 8, 8))
     assert trace(WithHead(aux_logits=False), (3, 8, 8)).graph.groups

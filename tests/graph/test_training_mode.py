@@ -120,29 +120,44 @@ def test_extra_state_is_carried_along_or_refused() -> None:
 
 
 class Counting(nn.Module):
-    """Changes a buffer in its forward."""
+    """Changes a buffer or a parameter in its forward."""
 
-    def __init__(self) -> None:
+    def __init__(self, how: str) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(4, 4, 1)
+        self.conv, self.how = nn.Conv2d(4, 4, 1), how
+        self.factor = nn.Parameter(torch.full((1,), 0.9))
         self.register_buffer("mean", torch.zeros(4))
         self.mean: Tensor
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.conv(x)
         if self.training:
-            self.mean = 0.9 * self.mean + 0.1 * x.detach().mean((0, 2, 3))
-        return x - self.mean[:, None, None]
+            mean = x.detach().mean((0, 2, 3))
+            if self.how == "replaced":
+                self.mean = 0.9 * self.mean + 0.1 * mean
+            elif self.how == "in place":
+                self.mean.add_(mean)
+            elif self.how == "in part":
+                self.mean[1:] = 1.0
+            elif self.how == "copied":
+                self.mean.copy_(mean)
+            else:
+                self.factor.data.clamp_(max=0.1)
+        return (x - self.mean[:, None, None]) * self.factor
 
 
-def test_a_forward_that_changes_its_buffers_is_left_whole() -> None:
-    network = chain(nn.Conv2d(1, 4, 3), nn.ReLU(), Counting(), nn.Conv2d(4, 4, 1), nn.Conv2d(4, 2, 1))
+@pytest.mark.parametrize("how", ["replaced", "in place", "in part", "copied", "parameter"])
+def test_a_forward_that_changes_its_tensors_is_left_whole(how: str) -> None:
+    network = chain(nn.Conv2d(1, 4, 3), nn.ReLU(), Counting(how), nn.Conv2d(4, 4, 1), nn.Conv2d(4, 2, 1))
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     traced = trace(network, (1, 8, 8))
     assert list(traced.graph.groups) == ["3"]
-    assert "2.conv" in traced.graph.whole
-    assert float(network[2].mean.abs().sum()) == 0.0  # type: ignore[union-attr, operator]
-    fine_tune(traced.network)
-    assert float(traced.network.get_buffer("2.mean").abs().sum()) > 0.0
+    assert "its forward changes" in traced.graph.whole["2.conv"]
+    after = traced.network.state_dict()
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+    name = "2.factor" if how == "parameter" else "2.mean"
+    traced.network.train()(torch.randn(2, 1, 8, 8))
+    assert not torch.equal(traced.network.state_dict()[name], before[name])
 
 
 class Block(nn.Module):
@@ -173,6 +188,21 @@ def test_hooks_that_no_copy_has_are_refused() -> None:
     network.get_submodule("1").register_full_backward_hook(lambda m, into, out: (into[0] * 0,))
     traced = trace(network, (1, 8, 8))
     assert traced.graph.whole["1.conv"].startswith("1 is left whole (Block: it has backward hooks")
+
+
+class Hooking(Block):
+    def forward(self, x: Tensor) -> Tensor:
+        x = super().forward(x)
+        if x.requires_grad:
+            x.register_hook(lambda gradient: gradient * 0)
+        return x
+
+
+def test_hooks_of_values_are_left_in_their_modules() -> None:
+    traced = trace(chain(nn.Conv2d(1, 4, 3), Hooking(), nn.Conv2d(4, 4, 1), nn.Conv2d(4, 2, 1)), (1, 8, 8))
+    assert "it calls .register_hook of a tensor" in traced.graph.whole["1.conv"]
+    traced.network.train()(torch.randn(2, 1, 8, 8)).sum().backward()
+    assert float(traced.network.get_parameter("1.conv.weight").grad.abs().sum()) == 0.0  # type: ignore[union-attr]
 
 
 class Called(nn.Module):
