@@ -40,6 +40,7 @@ class _Collector:
             if isinstance(value, tuple) and isinstance(value[0], np.ndarray):
                 values[node] = self.final(value[0])
         sites = self._sites(values)
+        walk.module.graph.eliminate_dead_code()
         consumed = [(node.name, self.final(ids)) for node, ids in walk.consumed]
         consumed += [(node, site.source) for node, site in sites]
         groups = self._groups(consumed)
@@ -72,6 +73,13 @@ class _Collector:
             for own in roots.values():
                 if len(np.unique(own)) < len(every) and not np.isin(own, pinned).any():
                     pinned.append(int(own.min()))
+        for node, (source, places) in self.walk.picks.items():  # nor a value that is a part of another
+            if len(places) == self.walk.values[source].shape[1]:
+                continue
+            ids = self.walk.units.find(self.walk.values[node])
+            units = ids[ids >= RESERVED]
+            if len(units) and not (ids == FIXED).any() and not np.isin(units, pinned).any():
+                pinned.append(int(units.min()))
         return np.asarray(pinned, dtype=np.int64)
 
     def _groups(self, consumed: Iterable[tuple[str, Ids]]) -> dict[str, Group]:
@@ -111,6 +119,13 @@ class _Collector:
     def _sites(self, values: dict[fx.Node, Ids]) -> list[tuple[str, Site]]:
         """Insert the :class:`Align` modules and say where each puts channels; by the name of its node."""
         sites: list[tuple[str, Site]] = []
+        now: dict[fx.Node, fx.Node] = {}
+        for node, (before, picked) in self.walk.picks.items():
+            source = now.get(before, before)
+            ids = values.get(source)
+            if ids is not None and (ids >= RESERVED).any():
+                now[node] = self._insert(node, source, ids, values[node], picked, sites, replace=True)
+                values[now[node]] = values.pop(node)
         for node, before, behind in self.walk.pads:
             source = node.all_input_nodes[0]
             ids = values.get(source)
@@ -137,12 +152,18 @@ class _Collector:
         target: Ids,
         places: npt.NDArray[np.int64],
         sites: list[tuple[str, Site]],
+        replace: bool = False,
     ) -> fx.Node:
+        """An :class:`Align` between two nodes, or in the place of the later one (``replace``)."""
         name = f"align_{len(sites)}"
         self.walk.module.add_submodule(name, Align())
         with self.walk.module.graph.inserting_before(node):
             align = self.walk.module.graph.call_module(name, (source,))
-        node.replace_input_with(source, align)
+        if replace:
+            node.replace_all_uses_with(align)
+            self.walk.sums = [align if known is node else known for known in self.walk.sums]
+        else:
+            node.replace_input_with(source, align)
         sites.append((align.name, Site(name, ids, target, places)))
         return align
 

@@ -19,6 +19,7 @@ from raprune.graph.layout import lay_out
 from raprune.graph.mending import follow_channels, out_of_place
 from raprune.graph.modes import follow_mode
 from raprune.graph.network import Traced
+from raprune.graph.picking import look_ahead
 from raprune.graph.rules import rule_of
 from raprune.graph.walk import NORMS, Walk
 from raprune.registry import nearest
@@ -62,7 +63,7 @@ def trace(
     module.recompile()
     _check_function(_propagate(module, images), expected, output)
     walk = Walk(module, residual, left_whole)
-    walk.run(rule_of)
+    walk.run(rule_of, look_ahead)
     found = collect(walk)
     module.delete_all_unused_submodules()
     module.graph.lint()

@@ -107,8 +107,25 @@ def whole(number: int) -> Ids:
 
 
 def either(one: Ids, other: Ids) -> Ids:
-    """Channels that are present while one of the two values has them: those of a sum."""
-    return np.concatenate([one, other])
+    """Channels that are present while one of the two values has them: those of a sum.
+
+    Units that a channel has from both are written once: a chain of sums has as many rows as a channel has units.
+    """
+    return _once(np.concatenate([one, other]))
+
+
+def _once(ids: Ids) -> Ids:
+    """The same sets of units without repeats, each unit where it was first."""
+    order = np.argsort(ids, axis=0, kind="stable")
+    ranked = np.take_along_axis(ids, order, 0)
+    again = np.zeros(ids.shape, dtype=bool)
+    again[1:] = ranked[1:] == ranked[:-1]
+    repeated = np.zeros(ids.shape, dtype=bool)
+    np.put_along_axis(repeated, order, again, 0)
+    if not repeated.any():
+        return ids
+    first = np.take_along_axis(np.where(repeated, ids[:1], ids), np.argsort(repeated, axis=0, kind="stable"), 0)
+    return first[: int((~repeated).sum(0).max())]
 
 
 def beside(values: list[Ids]) -> Ids:

@@ -95,12 +95,6 @@ def test_a_mask_of_a_sum_scatters_what_is_left() -> None:
     assert [int(m.weight.shape[0]) for m in (small.get_submodule("one"), small.get_submodule("two"))] == [2, 2]
 
 
-def test_slices_of_channels_stay_whole() -> None:
-    graph = trace(net(lambda s, a, b: a[:, 1:3] + b[:, :2]), (3, 8, 8)).graph
-    assert graph.groups == {}
-    assert "takes some of its channels by their place" in graph.whole["one"]
-
-
 class Constant(nn.Module):
     def __init__(self) -> None:
         super().__init__()
