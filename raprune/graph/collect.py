@@ -73,7 +73,7 @@ class _Collector:
             for own in roots.values():
                 if len(np.unique(own)) < len(every) and not np.isin(own, pinned).any():
                     pinned.append(int(own.min()))
-        for node, (source, places) in self.walk.picks.items():  # nor a value that is a part of another
+        for node, (source, places) in reversed(self.walk.picks.items()):  # nor a part of a value
             if len(places) == self.walk.values[source].shape[1]:
                 continue
             ids = self.walk.units.find(self.walk.values[node])
@@ -120,8 +120,8 @@ class _Collector:
         """Insert the :class:`Align` modules and say where each puts channels; by the name of its node."""
         sites: list[tuple[str, Site]] = []
         now: dict[fx.Node, fx.Node] = {}
-        for node, (before, picked) in self.walk.picks.items():
-            source = now.get(before, before)
+        for node, (taken, picked) in self.walk.picks.items():
+            source = now.get(taken, taken)
             ids = values.get(source)
             if ids is not None and (ids >= RESERVED).any():
                 now[node] = self._insert(node, source, ids, values[node], picked, sites, replace=True)
