@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import fx, nn
 
 from raprune.graph.align import Align
 from raprune.graph.modes import WideDropout
 from raprune.graph.network import Axis, Graph, Group, Member, Site
-from raprune.graph.units import FIXED, PINNED, RESERVED, Ids, simplest
-from raprune.graph.walk import Walk
+from raprune.graph.units import FIXED, PINNED, RESERVED, Ids, simplest, whole
+from raprune.graph.walk import Walk, shape
 
 
 def collect(walk: Walk) -> Graph:
@@ -126,6 +127,12 @@ class _Collector:
             if ids is not None and (ids >= RESERVED).any():
                 now[node] = self._insert(node, source, ids, values[node], picked, sites, replace=True)
                 values[now[node]] = values.pop(node)
+        for node, factor in self.walk.factors:
+            if (values[node] >= RESERVED).any():
+                factor = self._of_rank(node, now.get(factor, factor), len(shape(node)))
+                every = whole(values[node].shape[1])
+                align = self._insert(node, factor, every, values[node], np.arange(every.shape[1]), sites)
+                values[align] = values[node]
         for node, before, behind in self.walk.pads:
             source = node.all_input_nodes[0]
             ids = values.get(source)
@@ -143,6 +150,15 @@ class _Collector:
                 align = self._insert(node, operand, ids, values[node], np.arange(ids.shape[1]), sites)
                 values[align] = values[node]
         return sites
+
+    def _of_rank(self, node: fx.Node, source: fx.Node, rank: int) -> fx.Node:
+        """What ``node`` reads, with a dimension of images in front if it has none."""
+        if len(shape(source)) == rank:
+            return source
+        with self.walk.module.graph.inserting_before(node):
+            wider = self.walk.module.graph.call_function(torch.unsqueeze, (source, 0))
+        node.replace_input_with(source, wider)
+        return wider
 
     def _insert(
         self,

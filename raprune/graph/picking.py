@@ -41,7 +41,7 @@ def split(walk: Walk, node: fx.Node, ids: Ids) -> Value:
 
 
 def _taken_out(user: fx.Node) -> bool:
-    return function_name(user.target) == "getitem" and isinstance(user.args[1], int) and user.args[1] >= 0
+    return function_name(user.target) == "getitem" and isinstance(user.args[1], int)
 
 
 def take(walk: Walk, node: fx.Node, index: Any, ids: Ids) -> Value:

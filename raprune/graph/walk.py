@@ -63,6 +63,8 @@ class Walk:
         """Modules that stay as they are, and why."""
         self.picks: dict[fx.Node, tuple[fx.Node, npt.NDArray[np.int64]]] = {}
         """Nodes that take channels by their places: the value that they take them of, and the places."""
+        self.factors: list[tuple[fx.Node, fx.Node]] = []
+        """Products, and the factor of each whose channels all stay."""
         self.ahead: dict[fx.Node, Value] = {}
         """What is known of nodes before it is their turn."""
         self.counts = Counts()
