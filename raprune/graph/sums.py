@@ -54,9 +54,8 @@ def _operands(walk: Walk, node: fx.Node, multiplies: bool = False) -> tuple[tupl
             raise walk.refuse(node, f"it joins values of {len(own)} and {rank} dimensions")
         widths.append(((1,) * (rank - len(own)) + own)[1])
     if widths[0] == widths[1]:
-        if len(shape(nodes[0])) != len(shape(nodes[1])) and not (
-            multiplies and rank - 1 in map(len, map(shape, nodes))
-        ):
+        ranks = {len(shape(operand)) for operand in nodes}
+        if len(ranks) > 1 and not (multiplies and ranks == {rank - 1, rank}):
             return None, _gate_by_parameter(walk, node, nodes)
         return (nodes[0], nodes[1]), None
     single, many = nodes if widths[0] == 1 else nodes[::-1]

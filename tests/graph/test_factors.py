@@ -1,4 +1,4 @@
-"""Factors all of whose channels stay: of a layer's scale, of attention that mixes channels, those that are left count."""
+"""Factors all of whose channels stay (a layer's scale, attention over channels): the product takes those it has."""
 
 from __future__ import annotations
 
