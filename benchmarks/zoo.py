@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
 import resource
 import subprocess
@@ -133,8 +132,8 @@ def smallest(network: Any) -> tuple[int, int, int]:
 def disagreement(traced: Any, shape: tuple[int, ...]) -> str | None:
     """What raprune's engine and the plain network differ in, whole and with every layer cut."""
     import torch
-
     from raprune.engine.agreement import check_agreement
+
     from raprune.errors import InputError
 
     images = torch.randn(2, *shape, generator=torch.Generator().manual_seed(1))
@@ -181,7 +180,6 @@ def in_its_own_process(name: str, peer: bool, seconds: int = SECONDS) -> dict[st
     start = time.perf_counter()
 
     def limit() -> None:
-        os.nice(10)
         resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_GIB << 30, MEMORY_GIB << 30))
 
     try:
