@@ -19,7 +19,7 @@ KINDS: dict[str, tuple[str, dict[str, Any], tuple[int, int], str | None]] = {
     "a 1-D convolution over channels": ("resnet10t", {"block_args": {"attn_layer": "eca"}}, (10, 14), "eca.py"),
     "selective kernels": ("skresnet18", {}, (20, 44), "selective_kernel.py"),
     "split attention": ("resnest14d", {}, (19, 27), "split_attn.py"),
-    "weights that are standardised": ("nf_regnet_b0", {}, (17, 86), "its weight is computed"),
+    "weights that are standardised": ("nf_regnet_b0", {}, (17, 86), "it computes with all channels"),
     "splits of channels": ("ghostnet_050", {}, (95, 95), None),
 }
 """Network of timm, its settings, what can be pruned of how many convolutions, and a part of why not."""
