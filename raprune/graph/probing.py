@@ -44,7 +44,7 @@ def obeys(
     try:
         whole = whole.double()
         images = torch.randn(input_shape, generator=generator, dtype=torch.float64)
-        images = images.to(next((t.device for t in whole.state_dict().values()), images.device))
+        images = images.to(next(iter(whole.state_dict().values()), images).device)
         _enliven(whole, generator)
         small = copy.deepcopy(whole)
         for (name, dim), runs in cuts.items():
