@@ -166,7 +166,7 @@ class SideBySide(fx.Interpreter):
         except RuntimeError as error:
             first = (str(error).splitlines() or [""])[0]
             raise Fails(f"with {self.number} images, node {n.name} gives an error: {first}") from error
-        if keep is not None and any(len(value) != self.number for value in _tensors(out)):
+        if keep is not None and any(len(value) not in (1, self.number) for value in _tensors(out)):
             raise Fails(f"with {self.number} images, node {n.name} gives values of another number: it names theirs")
         try:
             other = getattr(self.small, n.op)(twin.target, args, kwargs)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import fx, nn
 
 from raprune.graph.align import Align
@@ -15,8 +16,8 @@ from raprune.graph.module import fresh_name
 from raprune.graph.network import Axis, Graph, Group, Member, Site
 from raprune.graph.plain import is_altered
 from raprune.graph.roles import roles_of
-from raprune.graph.units import FIXED, PINNED, RESERVED, Ids, simplest
-from raprune.graph.walk import Walk
+from raprune.graph.units import FIXED, PINNED, RESERVED, Ids, simplest, whole
+from raprune.graph.walk import Walk, shape
 
 DROPOUTS = (nn.Dropout, nn.Dropout2d, WideDropout)
 
@@ -44,6 +45,7 @@ class _Collector:
             if isinstance(value, tuple) and isinstance(value[0], np.ndarray):
                 values[node] = self.final(value[0])
         sites = self._sites(values)
+        walk.module.graph.eliminate_dead_code()
         consumed = [(node.name, self.final(ids)) for node, ids in walk.consumed]
         consumed += [(node, site.source) for node, site in sites]
         groups = self._groups(consumed)
@@ -76,6 +78,13 @@ class _Collector:
             for own in roots.values():
                 if len(np.unique(own)) < len(every) and not np.isin(own, pinned).any():
                     pinned.append(int(own.min()))
+        for node, (source, places) in reversed(self.walk.picks.items()):  # nor a part of a value
+            if len(places) == self.walk.values[source].shape[1]:
+                continue
+            ids = self.walk.units.find(self.walk.values[node])
+            units = ids[ids >= RESERVED]
+            if len(units) and not (ids == FIXED).any() and not np.isin(units, pinned).any():
+                pinned.append(int(units.min()))
         return np.asarray(pinned, dtype=np.int64)
 
     def _groups(self, consumed: Iterable[tuple[str, Ids]]) -> dict[str, Group]:
@@ -121,6 +130,19 @@ class _Collector:
         for node, places in self.walk.moves:
             moved = values[node.all_input_nodes[0]]
             sites.append((node.name, Site(str(node.target), moved, values[node], places)))
+        now: dict[fx.Node, fx.Node] = {}
+        for node, (taken, picked) in self.walk.picks.items():
+            source = now.get(taken, taken)
+            ids = values.get(source)
+            if ids is not None and (ids >= RESERVED).any():
+                now[node] = self._insert(node, source, ids, values[node], picked, sites, replace=True)
+                values[now[node]] = values.pop(node)
+        for node, factor in self.walk.factors:
+            if (values[node] >= RESERVED).any():
+                factor = self._of_rank(node, now.get(factor, factor), len(shape(node)))
+                every = whole(values[node].shape[1])
+                align = self._insert(node, factor, every, values[node], np.arange(every.shape[1]), sites)
+                values[align] = values[node]
         for node, before, behind in self.walk.pads:
             source = node.all_input_nodes[0]
             ids = values.get(source)
@@ -139,6 +161,15 @@ class _Collector:
                 values[align] = values[node]
         return sites
 
+    def _of_rank(self, node: fx.Node, source: fx.Node, rank: int) -> fx.Node:
+        """What ``node`` reads, with a dimension of images in front if it has none."""
+        if len(shape(source)) == rank:
+            return source
+        with self.walk.module.graph.inserting_before(node):
+            wider = self.walk.module.graph.call_function(torch.unsqueeze, (source, 0))
+        node.replace_input_with(source, wider)
+        return wider
+
     def _insert(
         self,
         node: fx.Node,
@@ -147,12 +178,18 @@ class _Collector:
         target: Ids,
         places: npt.NDArray[np.int64],
         sites: list[tuple[str, Site]],
+        replace: bool = False,
     ) -> fx.Node:
+        """An :class:`Align` between two nodes, or in the place of the later one (``replace``)."""
         name = fresh_name(self.walk.module, f"align_{len(sites)}")
         self.walk.module.add_submodule(name, Align())
         with self.walk.module.graph.inserting_before(node):
             align = self.walk.module.graph.call_module(name, (source,))
-        node.replace_input_with(source, align)
+        if replace:
+            node.replace_all_uses_with(align)
+            self.walk.sums = [align if known is node else known for known in self.walk.sums]
+        else:
+            node.replace_input_with(source, align)
         sites.append((align.name, Site(name, ids, target, places)))
         return align
 

@@ -29,7 +29,9 @@ def convolution(walk: Walk, node: fx.Node, ids: Ids | None) -> Value:
         return _depthwise(walk, node, ids, conv.out_channels // conv.groups)
     reads, gives = _obeyed(walk, node, conv)
     if ids is not None and not reads:
-        walk.fix(node.all_input_nodes[0], walk.say(node, "its weight is computed, from all channels that it reads"))
+        walk.fix(
+            node.all_input_nodes[0], walk.say(node, "it computes with all channels that it reads" if gives else UNKNOWN)
+        )
         ids = None
     if ids is not None and conv.groups > 1:
         walk.units.tie_columns(np.split(ids, conv.groups, 1), f"{name} is grouped")

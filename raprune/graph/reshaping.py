@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from torch import fx, nn
 
+from raprune.graph.picking import take
 from raprune.graph.units import ZERO, Ids, beside
 from raprune.graph.walk import Value, Walk, function_name, shape
 
@@ -76,8 +77,10 @@ def item(walk: Walk, node: fx.Node, ids: Value) -> Value:
         reaches = index[1].stop is None or (isinstance(index[1].stop, int) and index[1].stop >= ids.shape[1])
         if from_first and reaches and shape(node)[:2] == shape(node.all_input_nodes[0])[:2]:
             return ids
-    walk.fix(node.all_input_nodes[0], f"{node.name} takes some of its channels by their place")
-    return None
+    taken = take(walk, node, index, ids)
+    if taken is None:
+        walk.fix(node.all_input_nodes[0], f"{node.name} takes some of its channels by their place")
+    return taken
 
 
 def _spelled_out(index: Any, rank: int) -> Any:

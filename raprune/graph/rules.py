@@ -13,6 +13,7 @@ from torch import fx, nn
 from raprune.graph.align import Align
 from raprune.graph.convolutions import convolution, linear, transposed
 from raprune.graph.modes import DROPS, ByMode, WideDropout
+from raprune.graph.picking import shuffle, split
 from raprune.graph.probing import is_plain, obeys
 from raprune.graph.reshaping import cat, item, pad, pixel_shuffle, pixel_unshuffle, pool_away, reshape
 from raprune.graph.sums import gate, move, total
@@ -108,6 +109,7 @@ MODULES: tuple[tuple[tuple[type[nn.Module], ...], Rule], ...] = (
     ((nn.Flatten,), reshape),
     ((Align,), move),
     ((WideDropout,), channelwise),
+    ((nn.ChannelShuffle,), shuffle),
     ((nn.Softmax, nn.LogSoftmax), softmax),
     (
         (
@@ -144,11 +146,12 @@ FUNCTIONS: dict[str, Rule] = {
     **dict.fromkeys(("cat", "concat", "concatenate"), cat),
     **dict.fromkeys(("max_pool2d", "max_pool2d_with_indices"), max_pool),
     "max_unpool2d": unpool,
+    **dict.fromkeys(("channel_shuffle", "native_channel_shuffle"), shuffle),
     "pixel_shuffle": pixel_shuffle,
     "pixel_unshuffle": pixel_unshuffle,
     "pad": pad,
     "getitem": item,
-    **dict.fromkeys(("chunk", "split", "unbind", "tensor_split"), item),
+    **dict.fromkeys(("chunk", "split", "split_with_sizes", "tensor_split", "unsafe_chunk", "unsafe_split"), split),
 }
 """Functions and methods by name."""
 

@@ -26,16 +26,23 @@ def total(walk: Walk, node: fx.Node, ids: Ids) -> Value:
 
 
 def gate(walk: Walk, node: fx.Node, ids: Ids) -> Value:
-    """A product: a channel is there only with both factors, so they have the same channels."""
-    pair, wide = _operands(walk, node)
+    """A product: a channel is there only with both factors, so they have the same channels.
+
+    Of a factor all of whose channels stay, those are taken that the other has.
+    """
+    pair, wide = _operands(walk, node, multiplies=True)
     if pair is None:
         return wide
     one, other = pair
+    if walk.ids(one) is None or walk.ids(other) is None:
+        stays, goes = (one, other) if walk.ids(one) is None else (other, one)
+        walk.factors.append((node, stays))
+        return walk.ids(goes)
     walk.units.tie(walk.ids(one), walk.ids(other), f"{node.name} multiplies it with channels that stay")
     return walk.ids(one)
 
 
-def _operands(walk: Walk, node: fx.Node) -> tuple[tuple[fx.Node, fx.Node] | None, Ids | None]:
+def _operands(walk: Walk, node: fx.Node, multiplies: bool = False) -> tuple[tuple[fx.Node, fx.Node] | None, Ids | None]:
     """Two operands of as many channels; where one is a number or the same for all channels, the other's channels."""
     operands: list[Any] = [*node.args, *(node.kwargs[k] for k in ("input", "other") if k in node.kwargs)]
     nodes = [operand for operand in operands[:2] if isinstance(operand, fx.Node) and "tensor_meta" in operand.meta]
@@ -49,7 +56,8 @@ def _operands(walk: Walk, node: fx.Node) -> tuple[tuple[fx.Node, fx.Node] | None
             raise walk.refuse(node, f"it joins values of {len(own)} and {rank} dimensions")
         widths.append(((1,) * (rank - len(own)) + own)[1])
     if widths[0] == widths[1]:
-        if len(shape(nodes[0])) != len(shape(nodes[1])):
+        ranks = {len(shape(operand)) for operand in nodes}
+        if len(ranks) > 1 and not (multiplies and ranks == {rank - 1, rank}):
             return None, _gate_by_parameter(walk, node, nodes)
         return (nodes[0], nodes[1]), None
     single, many = nodes if widths[0] == 1 else nodes[::-1]

@@ -24,6 +24,7 @@ from raprune.graph.modes import EVAL_IMAGES, TRAINING_IMAGES, compare, follow_tw
 from raprune.graph.module import Network
 from raprune.graph.network import Traced
 from raprune.graph.outputs import choose_output
+from raprune.graph.picking import look_ahead
 from raprune.graph.places import said_of
 from raprune.graph.recording import Recorder
 from raprune.graph.rules import rule_of
@@ -69,7 +70,7 @@ def trace(
     module, left = session.traced()
     _propagate(module, session.images)
     walk = Walk(module, residual, session.whole | frozenset(left))
-    walk.run(rule_of)
+    walk.run(rule_of, look_ahead)
     graph = collect(walk)
     graph.whole.update(_inside(network, left))
     if left and not graph.groups:

@@ -8,6 +8,7 @@ from pathlib import PurePath
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import fx, nn
 
@@ -63,9 +64,15 @@ class Walk:
         """Depthwise convolution -> its filters a channel."""
         self.opaque: dict[str, str] = {}
         """Modules that stay as they are, and why."""
+        self.picks: dict[fx.Node, tuple[fx.Node, npt.NDArray[np.int64]]] = {}
+        """Nodes that take channels by their places: the value that they take them of, and the places."""
+        self.factors: list[tuple[fx.Node, fx.Node]] = []
+        """Products, and the factor of each whose channels all stay."""
+        self.ahead: dict[fx.Node, Value] = {}
+        """What is known of nodes before it is their turn."""
         self.counts = Counts()
 
-    def run(self, rules: Callable[[Walk, fx.Node], Rule | None]) -> None:
+    def run(self, rules: Callable[[Walk, fx.Node], Rule | None], look_ahead: Callable[[Walk, fx.Node], None]) -> None:
         """Give every node its value. What a node that cannot be followed reads stays whole, for the reason it gives."""
         read: list[str] = []
         for node in self.module.graph.nodes:
@@ -74,6 +81,7 @@ class Walk:
                 continue
             if node.op == "get_attr":
                 read.append(str(node.target))
+            look_ahead(self, node)
             try:
                 self.values[node] = self._value(node, rules(self, node))
             except Refusal as refusal:
@@ -92,6 +100,8 @@ class Walk:
         if node.name in self.left_whole or str(node.target) in self.left_whole:
             self._leave(node, f"{node.name} reads it, which is left whole")
             return None
+        if node in self.ahead:
+            return self.ahead[node]
         if not _gives_tensors(node):
             self.counts.note(node, self.values)
             return None

@@ -27,8 +27,8 @@ COUNTING: dict[str, tuple[Any, set[str], str]] = {
     "new zeros": (lambda s, a, b: a + torch.zeros(1, b.size(1), 1, 1), {"one"}, "number of channels"),
     "a shape of several": (lambda s, a, b: a.new_ones(b.shape) + a, set(), "number of channels"),
     "repeated": (lambda s, a, b: a.mean(1, True).repeat(1, b.shape[1], 1, 1) * a, set(), "it goes over channels"),
-    "one channel spread": (lambda s, a, b: s.gate(a).expand(-1, b.size(1), -1, -1) * a, set(), "number of channels"),
-    "a number of its own": (lambda s, a, b: b[:, : s.width - 1], set(), "by their place"),
+    "one channel spread": (lambda s, a, b: s.gate(a).expand(-1, b.size(1), -1, -1) * a, {"one"}, "number of channels"),
+    "channels by a list": (lambda s, a, b: b[:, [0, s.width - 1]], set(), "by their place"),
     "regrouped": (lambda s, a, b: b.view(-1, 2, b.shape[1] // 2, 8, 8).sum(1), set(), "number of channels"),
 }
 
