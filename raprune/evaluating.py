@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 Purpose = Literal["commit", "final"]
 MASKS_A_LAUNCH = 8
-"""Masks of a request that go together where several are stacked into one launch (on a GPU), by their place in it.
+"""Masks that a launch holds where several are stacked into one (on a GPU).
 
-What shares a launch can change the last bits of a score, so it follows from the request alone: never from the number
-of evaluators, a timing, or what is known already.
+A launch always holds as many, so a score follows from its mask alone: never from the other masks of the request, the
+number of evaluators, a timing, or what is known already.
 """
 
 

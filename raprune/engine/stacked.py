@@ -15,7 +15,8 @@ from torch import Tensor
 
 from raprune.engine.exact import ExactEngine
 from raprune.engine.split import Halves
-from raprune.engine.stacking import MAX_SLOTS, num_slots, stacked
+from raprune.engine.stacking import num_slots, stacked
+from raprune.evaluating import MASKS_A_LAUNCH
 from raprune.masks import check_keep_mask
 from raprune.scoring import Scored, Tally, advance
 from raprune.state import State
@@ -24,7 +25,7 @@ from raprune.state import State
 class StackedEngine(ExactEngine):
     """Stacks masks wherever that may be done, a request of a single mask too; elsewhere the exact engine."""
 
-    slots = MAX_SLOTS
+    slots = MASKS_A_LAUNCH
     launches = 0
     """Launches of several masks so far."""
 

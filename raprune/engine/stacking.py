@@ -14,9 +14,9 @@ from torch import Tensor
 
 from raprune.engine.program import is_tensor
 from raprune.engine.split import Crossing, Halves, nbytes
+from raprune.evaluating import MASKS_A_LAUNCH
 from raprune.graph import present
 
-MAX_SLOTS = 8
 MAX_BYTES = 2**24
 """Of the values that go into one launch: with more a GPU is busy, and smaller tensors save more than fewer launches."""
 
@@ -34,7 +34,7 @@ def num_slots(halves: Halves, image_1CHW: Tensor, batch_size: int) -> int:
     one, two = (halves.prefix(image_1CHW.repeat(number, 1, 1, 1)) for number in (1, 2))
     if not all(map(_follows_images, one, two)):
         return 1
-    return MAX_SLOTS if MAX_SLOTS * nbytes(one) * batch_size <= MAX_BYTES else 1
+    return MASKS_A_LAUNCH if MASKS_A_LAUNCH * nbytes(one) * batch_size <= MAX_BYTES else 1
 
 
 def _follows_images(of_one: Any, of_two: Any) -> bool:

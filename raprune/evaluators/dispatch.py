@@ -11,7 +11,7 @@ import json
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from raprune.errors import EvaluatorError, RapruneError
@@ -37,8 +37,6 @@ class Call:
     attempts: int = 0
     actor: int | None = None
     """The one that it is for, where it is not for any."""
-    together: bool = False
-    """Made again as a whole where its actor is lost; else item by item, so that one that kills actors fails alone."""
 
 
 Submit = Callable[[Any, list[Any]], Any]
@@ -159,8 +157,6 @@ class Dispatcher:
         if attempts >= MAX_ATTEMPTS:
             reason = f"{what}: its evaluator died {attempts} times; the last time {self._reason(lost, actor)}. {WAY_ON}"
             raise EvaluatorError(f"{reason}{_for_replay(call.items)}")
-        if call.together:
-            return [replace(call, attempts=attempts)]
         return [Call([item], [i], attempts, call.actor) for item, i in zip(call.items, call.indices, strict=True)]
 
     def _reason(self, lost: Exception, actor: int) -> str:

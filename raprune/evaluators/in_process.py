@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from raprune.engine import Engine, open_engine
-from raprune.evaluating import MASKS_A_LAUNCH, EvaluatedMask, PoolAddress, Purpose
+from raprune.evaluating import EvaluatedMask, PoolAddress, Purpose
 from raprune.lowrank.factor import Factor
 from raprune.registry import EVALUATORS
 from raprune.scoring import Tally
@@ -43,14 +43,7 @@ class InProcess:
         lowest: float | None,
         starts: Sequence[Tally | None] | None = None,
     ) -> list[EvaluatedMask]:
-        begun = starts or [None] * len(masks)
-        found = [
-            scored
-            for at in range(0, len(masks), MASKS_A_LAUNCH)
-            for scored in self.engine.evaluate_many(
-                state, layer, masks[at : at + MASKS_A_LAUNCH], lowest, begun[at : at + MASKS_A_LAUNCH]
-            )
-        ]
+        found = self.engine.evaluate_many(state, layer, masks, lowest, starts or [None] * len(masks))
         return [EvaluatedMask(scored, self.name) for scored in found]
 
     def candidate(self, state: State, layer: str, mask: Tensor) -> State:

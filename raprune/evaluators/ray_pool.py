@@ -202,7 +202,7 @@ class RayPool:
         pairs = list(zip(map(pack, masks), starts or [None] * len(masks), strict=True))
         places = list(range(len(masks)))
         parts = [slice(at, at + size) for at in range(0, len(masks), size)]
-        calls = [Call(pairs[part], places[part], together=self._by_launch) for part in parts]
+        calls = [Call(pairs[part], places[part]) for part in parts]
 
         def submit(actor: Any, items: list[Any]) -> Any:
             return actor.evaluate.remote(self.workload, state.version, ref, layer, lowest, items)
@@ -258,7 +258,7 @@ class RayPool:
         return [self._refs[state.version]]
 
     def _masks_per_call(self, num_masks: int) -> int:
-        """Always as many where masks share launches; else by what a mask takes, on which no number depends."""
+        """As many as share a launch; else by what a mask takes. No number depends on it."""
         if self._by_launch:
             return MASKS_A_LAUNCH
         share = -(-num_masks // len(self.dispatcher.actors))

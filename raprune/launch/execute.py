@@ -10,7 +10,7 @@ from typing import Any
 
 from raprune.budget import Budget, BudgetSpent, Unlimited
 from raprune.errors import RapruneError, ResultsError
-from raprune.evaluating import Evaluator, PoolAddress, shares_launches
+from raprune.evaluating import Evaluator, PoolAddress
 from raprune.evaluators.in_process import local_device
 from raprune.evaluators.sharing import Given
 from raprune.launch.spending import asked_by
@@ -132,8 +132,7 @@ def _context(
     evaluator: Evaluator = EVALUATORS.build(kind, place.evaluators.model_dump(), workload, place.pool)
     if place.evaluators.engine == "exact":  # the naive one is the reference: it scores whatever it is asked for
         conditions = Conditions.of(workload, baseline, place.device_type)
-        by_launch = shares_launches(workload, place.device_type)
-        evaluator = Memoised(evaluator, Memo(Path(place.out) / "memo"), conditions, by_launch=by_launch)
+        evaluator = Memoised(evaluator, Memo(Path(place.out) / "memo"), conditions)
     return TrialContext(
         evaluator,
         workload,

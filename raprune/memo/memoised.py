@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from raprune.evaluating import MASKS_A_LAUNCH, EvaluatedMask, Evaluator, Purpose
+from raprune.evaluating import EvaluatedMask, Evaluator, Purpose
 from raprune.lowrank.factor import Factor
 from raprune.masks import pack
 from raprune.memo.conditions import Conditions, key_of
@@ -21,12 +21,10 @@ NAME = "memo"
 class Memoised:
     """``evaluator``, asked only for what the memo does not decide; a mask it has seen in part is gone on with."""
 
-    def __init__(self, evaluator: Evaluator, memo: Memo, conditions: Conditions, *, by_launch: bool = False) -> None:
-        """``by_launch``: the masks of a launch are scored together or not at all, and known as a whole."""
+    def __init__(self, evaluator: Evaluator, memo: Memo, conditions: Conditions) -> None:
         self.evaluator = evaluator
         self.memo = memo
         self.conditions = conditions
-        self.by_launch = by_launch
 
     def evaluate(
         self,
@@ -36,30 +34,19 @@ class Memoised:
         lowest: float | None,
         starts: Sequence[Tally | None] | None = None,
     ) -> list[EvaluatedMask]:
-        keys = self._keys(self.conditions.scope(state.version, layer), [pack(mask) for mask in masks])
+        scope = self.conditions.scope(state.version, layer)
+        keys = [key_of(scope, pack(mask)) for mask in masks]
         self.memo.add({key: start for key, start in zip(keys, starts or [], strict=False) if start})
         known = self.memo.find(keys, lowest)
-        distinct = dict(zip(keys, masks, strict=True))
-        asked = {key: mask for key, mask in distinct.items() if not _decides(known.get(key), lowest)}
-        if self.by_launch:
-            together = [part for part in _launches(list(distinct)) if not asked.keys().isdisjoint(part)]
-            asked = {key: distinct[key] for part in together for key in part}
+        asked = {key: mask for key, mask in zip(keys, masks, strict=True) if not _decides(known.get(key), lowest)}
         scored: dict[str, EvaluatedMask] = {}
         if asked:
-            unfinished = [None if self.by_launch else known.get(key) for key in asked]
+            unfinished = [known.get(key) for key in asked]
             found = self.evaluator.evaluate(state, layer, list(asked.values()), lowest, unfinished)
             scored = dict(zip(asked, found, strict=True))
             known |= {key: evaluated.scored.tally for key, evaluated in scored.items()}
             self.memo.add({key: known[key] for key in scored})
         return [scored.pop(key) if key in scored else _remembered(known[key], lowest) for key in keys]
-
-    def _keys(self, scope: str, packed: Sequence[bytes]) -> list[str]:
-        """The key of each mask; of one that shares a launch, with those that it shares it with."""
-        if not self.by_launch:
-            return [key_of(scope, mask) for mask in packed]
-        parts = _launches(list(dict.fromkeys(packed)))
-        of_mask = {mask: key_of(scope, b"".join((mask, *part))) for part in parts for mask in part}
-        return [of_mask[mask] for mask in packed]
 
     def candidate(self, state: State, layer: str, mask: Tensor) -> State:
         return self.evaluator.candidate(state, layer, mask)
@@ -81,11 +68,6 @@ class Memoised:
 
     def describe(self) -> list[dict[str, object]]:
         return self.evaluator.describe()
-
-
-def _launches(distinct: list[Any]) -> list[list[Any]]:
-    """What is asked for at once, in the order of the request, by the launches that it shares."""
-    return [distinct[at : at + MASKS_A_LAUNCH] for at in range(0, len(distinct), MASKS_A_LAUNCH)]
 
 
 def _decides(tally: Tally | None, lowest: float | None) -> bool:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from raprune.engine.stacked import StackedEngine
-from raprune.engine.stacking import MAX_SLOTS, num_slots
+from raprune.engine.stacking import num_slots
+from raprune.evaluating import MASKS_A_LAUNCH
 from raprune.state import State
 from tests.tiny import engine_of, lively_vgg, own_labels
 
@@ -33,7 +34,7 @@ def masks(engine: StackedEngine, number: int, seed: int = 0) -> list[Tensor]:
 
 @pytest.mark.parametrize("lowest", [None, 40.0])
 def test_a_tally_does_not_depend_on_the_other_masks_of_the_request(engine: StackedEngine, lowest: float | None) -> None:
-    asked = masks(engine, 2 * MAX_SLOTS + 3)
+    asked = masks(engine, 2 * MASKS_A_LAUNCH + 3)
     alone = [engine.evaluate(STATE, LAYER, mask, lowest).tally for mask in asked]
     for order in (range(len(asked)), reversed(range(len(asked))), range(0, len(asked), 3)):
         some = list(order)
@@ -98,7 +99,7 @@ def test_the_number_of_slots_follows_from_shapes(engine: StackedEngine) -> None:
     halves = engine._halves(STATE, LAYER)
     assert halves is not None
     image = torch.rand(1, 3, 32, 32, dtype=torch.float64)
-    assert num_slots(halves, image, 1) == MAX_SLOTS
+    assert num_slots(halves, image, 1) == MASKS_A_LAUNCH
     assert num_slots(halves, image, 10**9) == 1
     knows = replace(halves, sites={"part": object()})  # type: ignore[dict-item]
     assert num_slots(knows, image, 1) == 1

@@ -16,7 +16,8 @@ from raprune.api import prune
 from raprune.engine import Engine
 from raprune.engine.agreement import check_agreement
 from raprune.engine.stacked import StackedEngine
-from raprune.engine.stacking import MAX_SLOTS, stacked
+from raprune.engine.stacking import stacked
+from raprune.evaluating import MASKS_A_LAUNCH
 from raprune.graph import trace
 from raprune.proof import prove
 from raprune.state import State
@@ -58,7 +59,7 @@ def test_smaller_is_masked_on_the_gpu(name: str, residual: str) -> None:
     traced = trace(net.cuda(), splits.input_shape, residual=residual)
     assert all(parameter.is_cuda for parameter in traced.network.parameters())
     prove(traced, splits.input_shape)
-    check_agreement(traced, torch.randn(2, *splits.input_shape, dtype=torch.float64, device="cuda"), MAX_SLOTS)
+    check_agreement(traced, torch.randn(2, *splits.input_shape, dtype=torch.float64, device="cuda"), MASKS_A_LAUNCH)
 
 
 def test_float32_is_full_float32() -> None:
@@ -81,12 +82,12 @@ def test_logits_do_not_depend_on_the_slot_or_the_other_masks() -> None:
     for layer in list(several.graph.groups)[:6]:
         halves = several._halves(STATE, layer)
         assert halves is not None
-        asked = masks(several, layer, MAX_SLOTS)
+        asked = masks(several, layer, MASKS_A_LAUNCH)
         with torch.inference_mode():
             values = halves.prefix(several._input(several.splits.val.images_BCHW[:40]))
-            together = stacked(halves, asked, MAX_SLOTS)(values)
-            reverse = stacked(halves, asked[::-1], MAX_SLOTS)(values)[::-1]
-            alone = [stacked(halves, [mask], MAX_SLOTS)(values)[0] for mask in asked]
+            together = stacked(halves, asked, MASKS_A_LAUNCH)(values)
+            reverse = stacked(halves, asked[::-1], MASKS_A_LAUNCH)(values)[::-1]
+            alone = [stacked(halves, [mask], MASKS_A_LAUNCH)(values)[0] for mask in asked]
         for one, two, three in zip(together, reverse, alone, strict=True):
             assert torch.equal(one, two)
             assert torch.equal(one, three)
@@ -113,7 +114,7 @@ def test_hooks_run_on_the_gpu(change: Any) -> None:
     change(net)
     traced = trace(net.cuda(), (3, 32, 32))
     images = torch.randn(4, 3, 32, 32, device="cuda")
-    check_agreement(traced, images, MAX_SLOTS)
+    check_agreement(traced, images, MASKS_A_LAUNCH)
     small = shrink(traced, {"0": torch.arange(8) < 5})
     assert small(images).isfinite().all()
 

@@ -139,8 +139,8 @@ def test_a_long_call_does_not_hang(monkeypatch: pytest.MonkeyPatch, ray_cluster:
     beat.stop()
 
 
-def test_a_lost_call_of_a_launch_is_made_again_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a GPU the masks of a launch share it; they do so the second time too."""
+def test_a_lost_call_is_made_again_item_by_item(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that kills actors fails alone."""
     import ray
 
     def died(ref: object) -> None:
@@ -152,12 +152,10 @@ def test_a_lost_call_of_a_launch_is_made_again_as_a_whole(monkeypatch: pytest.Mo
         class ping:
             remote = staticmethod(lambda: None)
 
-    for together, sizes in ((True, [3]), (False, [1, 1, 1])):
-        call = Call([1, 2, 3], [0, 1, 2], together=together)
-        again = Dispatcher([Actor()])._collect("ref", call, 0, {}, "scoring")
-        assert [len(part.items) for part in again] == sizes
-        assert [index for part in again for index in part.indices] == [0, 1, 2]
-        assert {part.attempts for part in again} == {1}
+    again = Dispatcher([Actor()])._collect("ref", Call([1, 2, 3], [0, 1, 2]), 0, {}, "scoring")
+    assert [len(part.items) for part in again] == [1, 1, 1]
+    assert [index for part in again for index in part.indices] == [0, 1, 2]
+    assert {part.attempts for part in again} == {1}
 
 
 def test_why_a_process_was_lost() -> None:
