@@ -20,7 +20,7 @@ from torch import Tensor, fx, nn
 
 from raprune.data import Splits, shift_and_flip
 from raprune.graph import Traced
-from raprune.identity import Fingerprint, contents, of_value
+from raprune.identity import Fingerprint, contents, of_training, of_value
 from raprune.identity.code import own_modules
 from raprune.identity.values import HOOKS, OF_MODULES
 from raprune.registry import DATASETS, MODELS, give, take_back
@@ -52,6 +52,8 @@ def digest_of_network(traced: Traced) -> str:
 def _unsaid(network: fx.GraphModule) -> Iterator[str]:
     """Fingerprints of what neither a network's code nor the text of its modules says; of torch's own layers nothing."""
     is_own = own_modules()
+    if trains := of_training(network):
+        yield trains
     for node in network.graph.nodes:
         if node.op == "call_function" and is_own(str(getattr(node.target, "__module__", None) or "builtins")):
             yield of_value(node.target)

@@ -20,6 +20,7 @@ from raprune.identity import (
     made_here,
     of_structure,
     of_tensors,
+    of_training,
     of_value,
 )
 from raprune.registry import is_imported
@@ -50,7 +51,7 @@ def sources_of(trial: TrialSpec, splits: Splits, score: Score, network: fx.Graph
     code: list[Any] = [score, what_it_gives(score, splits)] if is_imported(trial.score.name) else []
     code += [splits.augment, what_it_does(splits)] if is_imported(trial.dataset.name) else []
     return Sources(
-        network=of_structure(network, own) if is_imported(model.name) else "",
+        network=of_structure(network, own) + of_training(network) if is_imported(model.name) else "",
         weights=of_tensors(network.state_dict()) if (is_imported(model.name) or from_file) else "",
         code=of_value(*code, own=own) if code else "",
         data=contents.of_data(splits),

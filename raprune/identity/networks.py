@@ -47,6 +47,13 @@ def of_structure(network: fx.GraphModule, own: frozenset[str] = frozenset()) -> 
     return fingerprint.hexdigest()
 
 
+def of_training(network: nn.Module) -> str:
+    """Of what training leaves alone: frozen parameters, and modules held in eval mode; empty where there is neither."""
+    frozen = sorted(name for name, parameter in network.named_parameters() if not parameter.requires_grad)
+    held = sorted(getattr(network, "_held_in_eval", ()))
+    return of_value(frozen, held) if frozen or held else ""
+
+
 def of_tensors(tensors: Mapping[str, Any]) -> str:
     """Of the names and values of a state dict, extra state included; in whatever order they stand."""
     fingerprint = Fingerprint(DIGEST_BYTES)

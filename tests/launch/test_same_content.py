@@ -145,6 +145,12 @@ OTHERS = {
         "network[0].register_forward_hook(print); return network",
         "another",
     ),
+    "a frozen layer": (
+        "mine_blocks.py",
+        "return network",
+        "network[3].requires_grad_(False); return network",
+        "another",
+    ),
     "weights": (
         "mine_blocks.py",
         "return network",
