@@ -38,10 +38,11 @@ def finish(aside: Path, file: Path) -> None:
 def written(file: Path) -> Iterator[Path]:
     """A place beside ``file`` to write to. It gets the file's name at the end of the block, or is removed.
 
-    The folder must exist: one that was removed while raprune ran does not come back with half of its files.
+    A folder is made in one that exists, no more: one removed while raprune ran does not come back with half its files.
     """
     aside = file.with_name(f".{file.name}.{os.getpid()}")
     with naming(file):
+        file.parent.mkdir(exist_ok=True)
         try:
             yield aside
             finish(aside, file)

@@ -135,7 +135,7 @@ def test_trials_to_come_and_stopped_ones_are_listed() -> None:
 def test_a_trial_that_a_budget_stopped_shows_its_numbers_and_is_marked() -> None:
     rows = [trial_row("good"), trial_row("cut", status="stopped", num_layers_decided=2)]
     page = render_page(make_tables(rows), [])
-    assert "<b>1</b>trials stopped" in page
+    assert "<b>1</b>trial stopped" in page
     (row,) = re.findall(r"<tr class='stopped'>(.*?)</tr>", page)
     shown = re.findall(r"<td[^>]*>(.*?)</td>", row)
     assert shown[0] == "agent (stopped: 2 of 3 layers decided)"
