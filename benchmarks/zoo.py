@@ -81,8 +81,8 @@ def make(name: str) -> Any:
     return get_model(own, weights=None, **options).eval()
 
 
-def run_one(name: str, peer: bool = True) -> dict[str, Any]:
-    """What came of one network, in this process."""
+def run_one(name: str, peer: bool = True, device: str = "cpu") -> dict[str, Any]:
+    """What came of one network, in this process, on ``device``."""
     import torch
 
     from raprune.errors import InputError
@@ -91,7 +91,7 @@ def run_one(name: str, peer: bool = True) -> dict[str, Any]:
 
     start = time.perf_counter()
     row: dict[str, Any] = {"network": name}
-    network = make(name)
+    network = make(name).to(device)
     shape = smallest(network)
     row |= {"parameters": sum(p.numel() for p in network.parameters()), "size": shape[-1]}
     row["convolutions"] = sum(isinstance(m, torch.nn.Conv2d) for m in network.modules())
@@ -122,7 +122,7 @@ def smallest(network: Any) -> tuple[int, int, int]:
     for size in (fixed,) if fixed else SIZES:
         try:
             with torch.no_grad():
-                network(torch.randn(2, 3, size, size))
+                network(torch.randn(2, 3, size, size, device=next(network.parameters()).device))
         except (RuntimeError, AssertionError, ValueError):
             continue
         return (3, size, size)
@@ -174,13 +174,14 @@ def peer_result(name: str, shape: tuple[int, ...]) -> str:
     return PASSED if count_params(network) < whole else "removed nothing"
 
 
-def in_its_own_process(name: str, peer: bool, seconds: int = SECONDS) -> dict[str, Any]:
+def in_its_own_process(name: str, peer: bool, seconds: int = SECONDS, device: str = "cpu") -> dict[str, Any]:
     """:func:`run_one` with limits of time and memory."""
-    command = [sys.executable, __file__, "--one", name, *([] if peer else ["--no-peer"])]
+    command = [sys.executable, __file__, "--one", name, "--device", device, *([] if peer else ["--no-peer"])]
     start = time.perf_counter()
 
     def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_GIB << 30, MEMORY_GIB << 30))
+        if device == "cpu":  # CUDA reserves far more than it uses
+            resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_GIB << 30, MEMORY_GIB << 30))
 
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, preexec_fn=limit, check=False)
@@ -204,11 +205,12 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="print the table of --out and stop")
     parser.add_argument("--no-peer", action="store_true", help="without Torch-Pruning")
     parser.add_argument("--seconds", type=int, default=SECONDS, help="limit of one network")
+    parser.add_argument("--device", default="cpu", help="where networks are traced, proved and compared, such as cuda")
     parser.add_argument("--jobs", type=int, default=1, help="processes at a time")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.one:
-        print(json.dumps(run_one(given.one, not given.no_peer)))
+        print(json.dumps(run_one(given.one, not given.no_peer, given.device)))
         return
     rows = [json.loads(line) for line in given.out.read_text().splitlines()] if given.out.exists() else []
     if not given.table:
@@ -218,7 +220,7 @@ def main() -> None:
         done = {row["network"] for row in rows}
         with ThreadPoolExecutor(given.jobs) as pool:
             waiting = [
-                pool.submit(in_its_own_process, name, not given.no_peer, given.seconds)
+                pool.submit(in_its_own_process, name, not given.no_peer, given.seconds, given.device)
                 for name in chosen
                 if name not in done
             ]
