@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from raprune.engine.arithmetic import exact_arithmetic, same_arithmetic
 from raprune.errors import InputError
 from raprune.graph import Graph, Plan, Traced, present
 from raprune.surgery import cut_tensors, refill, refillable, shrink
@@ -64,6 +65,12 @@ def prove(traced: Traced, input_shape: tuple[int, ...], seed: int = 0) -> None:
     that cut some layers only in its own. Raises :class:`InputError` with the node at which they differ first, and the
     layers whose masks do it.
     """
+    with same_arithmetic():
+        exact_arithmetic(next(traced.network.parameters()).device)
+        _prove(traced, input_shape, seed)
+
+
+def _prove(traced: Traced, input_shape: tuple[int, ...], seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     own = next(traced.network.parameters()).dtype
     exact: _Pair | None = _Pair(traced, torch.float64, generator)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from raprune.data import Splits, normalise
+from raprune.engine.arithmetic import exact_arithmetic, same_arithmetic
 from raprune.engine.convolutions import FusedConv
 from raprune.engine.program import Program, compile_module, is_tensor
 from raprune.engine.split import Halves, channels_last, narrowed, split
@@ -39,6 +40,7 @@ def example(splits: Splits, network: nn.Module) -> Tensor:
     return normalise(splits.val.images_BCHW[:NUM_IMAGES], splits, dtype)
 
 
+@same_arithmetic()
 @torch.no_grad()
 def check_agreement(traced: Traced, images_BCHW: Tensor, slots: int = 1) -> None:
     """Compare the engine with the plain network on ``images_BCHW``, as the network takes them, on their device.
@@ -47,6 +49,7 @@ def check_agreement(traced: Traced, images_BCHW: Tensor, slots: int = 1) -> None
     which the engine differs, and the layer that was cut.
     """
     images = images_BCHW[:NUM_IMAGES]
+    exact_arithmetic(images.device)
     try:
         network = copy.deepcopy(traced.network).to(torch.float64)
         network(images.to(torch.float64))

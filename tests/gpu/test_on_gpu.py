@@ -62,6 +62,14 @@ def test_smaller_is_masked_on_the_gpu(name: str, residual: str) -> None:
     check_agreement(traced, torch.randn(2, *splits.input_shape, dtype=torch.float64, device="cuda"), MASKS_A_LAUNCH)
 
 
+@pytest.mark.parametrize("name", ["vgg16", "resnet18"])
+def test_the_proof_is_in_full_float32_too(name: str) -> None:
+    """It cuts some layers in the network's own precision; TF32 would be off by a thousandth."""
+    net, splits = network_and_splits(name)
+    prove(trace(net.float().cuda(), splits.input_shape), splits.input_shape)
+    assert torch.backends.cudnn.allow_tf32
+
+
 def test_float32_is_full_float32() -> None:
     """Rule 1: within 1e-5 of the largest logit, with TF32 off, which torch has on for convolutions by default."""
     net = lively_vgg(0.5)
