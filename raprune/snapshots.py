@@ -103,11 +103,14 @@ class Snapshots:
         ``None`` for none.
         """
         file = Path(folder) / f"{name}.json"
-        if not os.path.lexists(file):
-            write_json(file, {"val_score": compute()})
-        way_on = "delete it to have it measured again"
-        found: float | None = read_json(file, {"val_score": (int, float, type(None))}, way_on)["val_score"]
-        return found
+        kinds = {"val_score": (int, float, type(None))}
+        with contextlib.suppress(DamagedError):
+            if os.path.lexists(file):
+                found: float | None = read_json(file, kinds)["val_score"]
+                return found
+        score = compute()
+        write_json(file, {"val_score": score})
+        return score
 
 
 def num_asked(store: TrialStore) -> int:

@@ -109,6 +109,7 @@ def execute(
 
 def write_failed(trial: TrialSpec, place: Place, text: str) -> str:
     """The row of a trial that failed, and ``text``, its error, beside it; returns its status."""
+    check_folder(Path(place.out))
     store = place.store(trial)
     store.write_trial(unfinished_row(trial, place.preset, "failed", text))
     write_text(store.folder / "error.txt", text)

@@ -93,10 +93,10 @@ def run_study(
     interruption, lost = Interruption(), None
     with interruption.guard(), FolderLock(out), _loaded_for_this_run(), RunClock(out, watch.phase) as clock:
         refuse_another(plan.spec.name, out, watch.phase)
-        check_results(plan.trials, out)
-        _write_manifest(plan, out)
         stores = {trial.trial_id: TrialStore(out, plan.spec.name, trial.trial_id) for trial in plan.trials}
         set_damaged_rows_aside(stores.values(), watch.phase)
+        check_results(plan.trials, out)
+        _write_manifest(plan, out)
         todo = left_to_run(plan, stores, open_account(plan, stores, clock))
         for trial in todo:
             stores[trial.trial_id].forget_row()

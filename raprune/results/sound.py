@@ -26,7 +26,7 @@ NEEDED: dict[str, tuple[str, ...]] = {
 }
 """Columns that are never null."""
 MEASURED = (
-    "val_score", "val_score_drop", "baseline_val_score", "baseline_finetuned_val_score", "num_val_images",
+    "val_score", "val_score_drop", "baseline_val_score", "num_val_images",
     "num_layers", "num_layers_whole", "num_filters", "num_kept", "pruning_ratio", "baseline_params", "params",
     "baseline_macs", "macs", "baseline_model_bytes", "model_bytes", "num_candidates", "num_scored",
 )  # fmt: skip

@@ -97,7 +97,7 @@ def test_a_file_is_replaced_only_by_force(own_trial: OwnTrial, tmp_path: Path) -
     [
         (lambda logits: logits + 2e-4 * logits.abs().max(), "differ from those of the network by 2.0e-04 of"),
         (lambda logits: logits * float("nan"), "by inf of the largest, more than 1e-04"),
-        (lambda logits: logits[:, :2], r"it gives \(1, 2\) for 1 images, the network \(1, 3\)"),
+        (lambda logits: logits[:, :2], r"it gives \(1, 2\) for 1 image, the network \(1, 3\)"),
         (lambda logits: logits if len(logits) < 6 else logits.flip(1), "times otherwise than the network on the val"),
     ],
 )  # fmt: skip

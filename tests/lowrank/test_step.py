@@ -36,6 +36,7 @@ class Step:
         self.engine = engine_of(trained.network, trained.splits)
         self.start = State.baseline("baseline")
         self.score = self.engine.measure(self.start, "val")
+        folder.mkdir(exist_ok=True)
         self.store = TrialStore(folder, "s", "t")
         traced = trace(trained.network, (1, 32, 32))
         sizes = Sizes(traced, traced.network.state_dict(), (1, 32, 32))

@@ -159,7 +159,7 @@ def test_an_engine_factorises_a_pruned_network(trained: Trained, tmp_path: Path)
     assert snapshots.load(3).version == tuned.version
     text = (tmp_path / "3.json").read_text()
     (tmp_path / "3.json").write_text(text.replace('"rank": 4', '"rank": 5'))
-    with pytest.raises(ResultsError, match="was changed"):
+    with pytest.raises(ResultsError, match="has changed since it was written"):
         snapshots.load(3)
     with pytest.raises(ValueError, match="before layers are factorised"):
         tuned.cut(engine.graph, "features.0", torch.ones(4, dtype=torch.bool))
