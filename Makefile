@@ -1,7 +1,7 @@
 # raprune: `make study` and `make test` are all a fresh machine needs (Python 3.11 or newer, make).
 #
 #   make study      set up .venv, then run studies/quickstart.yaml
-#   make test       set up .venv, then the test suite (under ten minutes on two cores)
+#   make test       set up .venv, then the test suite in two processes (under ten minutes on two cores)
 #   make test-all   also the long tests
 #   make gpu        the tests and the benchmark of a GPU (a few minutes on one card)
 #   make fuzz       300 mutated study files and 150 mutated result files, through every command (half an hour)
@@ -22,10 +22,10 @@ study: .venv/.installed
 	$(BIN)/raprune study studies/quickstart.yaml
 
 test: .venv/.installed-dev
-	PYTHONHASHSEED=0 $(BIN)/python -m pytest
+	PYTHONHASHSEED=0 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-all: .venv/.installed-dev
-	PYTHONHASHSEED=0 $(BIN)/python -m pytest -m ""
+	PYTHONHASHSEED=0 $(BIN)/python -m pytest -m "" -n 2 --dist loadfile
 
 gpu: .venv/.installed-dev
 	$(BIN)/python -m pytest tests/gpu

@@ -130,4 +130,4 @@ def test_a_schema_that_cannot_be_written(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert raprune(monkeypatch, "schema", "--out", "nowhere/there/s.json") == 2
-    assert "nowhere/there/s.json: it does not exist" in capsys.readouterr().err
+    assert "nowhere/there/s.json: no such file or folder" in capsys.readouterr().err
