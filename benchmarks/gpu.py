@@ -33,7 +33,7 @@ from tests.tiny import engine_of, lively_vgg, own_labels
 STATE = State.baseline("baseline")
 NUM_MASKS, REPEATS = 8, 2
 PAPER = {"layers": 13, "updates": 100, "masks": 5, "steps": 391}
-"""The paper's VGG-16 at most: updates a layer, masks an update, and steps of an epoch of CIFAR-10 at batch 128."""
+"""The paper's VGG-16, at most: updates a layer, masks an update, and steps of an epoch of CIFAR-10 at batch 128."""
 
 
 def seconds(call: Callable[[], Any], device: torch.device) -> float:
@@ -104,7 +104,7 @@ def finetunes(width: float, device: torch.device, num_images: int) -> None:
     batch = engine.workload.finetune.batch_size
     print(f"fine-tune: {1000 * step:.2f} ms a step of {batch} images, scoring spread over its steps")
     print(
-        f"the paper's VGG-16 at one bound, at most, computed from that step: {hours:,.1f} h on 1 card, "
+        f"the paper's schedule for this width, one bound, at most, computed from that step: {hours:,.1f} h on 1 card, "
         f"{hours / 8:,.1f} h on 8, {hours / 64:,.1f} h on 64"
     )
 
