@@ -23,8 +23,8 @@ TOLERANCE = 1e-9
 """In float64, of the largest value."""
 
 
-def is_plain(module: nn.Module) -> bool:
-    """Whether a layer is torch's own and nothing is hooked to it."""
+def is_stock(module: nn.Module) -> bool:
+    """Whether a layer is one of torch's own with a rule, and nothing was added to it."""
     return type(module) in PLAIN and not is_altered(module)
 
 

@@ -14,7 +14,7 @@ from raprune.graph.align import Align
 from raprune.graph.convolutions import convolution, linear, transposed
 from raprune.graph.modes import DROPS, ByMode, WideDropout
 from raprune.graph.picking import shuffle, split
-from raprune.graph.probing import is_plain, obeys
+from raprune.graph.probing import is_stock, obeys
 from raprune.graph.reshaping import cat, item, pad, pixel_shuffle, pixel_unshuffle, pool_away, reshape
 from raprune.graph.sums import gate, move, total
 from raprune.graph.units import Ids
@@ -28,7 +28,7 @@ def norm(walk: Walk, node: fx.Node, ids: Ids | None) -> Value:
     for name in names:
         walk.axis(f"{node.target}.{name}", 0, ids)
     cuts = {(name, 0): 1 for name in names}
-    if ids is not None and called is not None and not is_plain(called):
+    if ids is not None and called is not None and not is_stock(called):
         _check(walk, node, cuts)
     if ids is not None and not names:
         walk.bare_norms.append((str(node.target), ids))
@@ -41,7 +41,7 @@ def prelu(walk: Walk, node: fx.Node, ids: Ids | None) -> Value:
     assert isinstance(called, nn.PReLU)
     if called.num_parameters > 1:
         walk.axis(f"{node.target}.weight", 0, ids)
-    if ids is not None and not is_plain(called):
+    if ids is not None and not is_stock(called):
         _check(walk, node, {("weight", 0): 1} if called.num_parameters > 1 else {})
     return ids
 
