@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from torch import fx, nn
 
-from raprune.graph.probing import is_plain, obeys
+from raprune.graph.probing import is_stock, obeys
 from raprune.graph.units import Ids
 from raprune.graph.walk import UNKNOWN, Value, Walk, shape
 
@@ -53,7 +53,7 @@ def transposed(walk: Walk, node: fx.Node, ids: Ids | None) -> Value:
         return _depthwise(walk, node, ids, 1)
     walk.consume(node, ids)
     cuts = {("weight", 0): 1, ("weight", 1): 1, **dict.fromkeys(_of_filters(conv), 1)}
-    if conv.groups > 1 or not (is_plain(conv) or obeys(conv, shape(node.all_input_nodes[0]), cuts, 1, 1)):
+    if conv.groups > 1 or not (is_stock(conv) or obeys(conv, shape(node.all_input_nodes[0]), cuts, 1, 1)):
         reason = f"{name} is a grouped transposed convolution" if conv.groups > 1 else walk.say(node, UNKNOWN)
         walk.units.fix(ids, reason)
         filters = walk.units.new(conv.out_channels)
@@ -72,7 +72,7 @@ def linear(walk: Walk, node: fx.Node, ids: Ids | None) -> Value:
     if ids is not None and len(shape(node.all_input_nodes[0])) != 2:
         raise walk.refuse(node, "it reads channels that are not in dimension 1 of (batch, features)")
     cuts = {("weight", 1): 1}
-    if ids is not None and not is_plain(called) and not obeys(called, shape(node.all_input_nodes[0]), cuts, 1, 0):
+    if ids is not None and not is_stock(called) and not obeys(called, shape(node.all_input_nodes[0]), cuts, 1, 0):
         raise walk.refuse(node, UNKNOWN)
     walk.consume(node, ids)
     return None
@@ -80,7 +80,7 @@ def linear(walk: Walk, node: fx.Node, ids: Ids | None) -> Value:
 
 def _obeyed(walk: Walk, node: fx.Node, conv: nn.Conv2d) -> tuple[bool, bool]:
     """Whether channels that a convolution reads, and filters, can go without a change to what stays."""
-    if is_plain(conv):
+    if is_stock(conv):
         return True, True
     seen, groups = shape(node.all_input_nodes[0]), conv.groups
     filters = {("weight", 0): groups, **dict.fromkeys(_of_filters(conv), groups)}
@@ -121,7 +121,7 @@ def _depthwise(walk: Walk, node: fx.Node, ids: Ids | None, multiplier: int) -> V
     walk.depthwise[name] = multiplier
     tensors = [("weight", 0), *_of_filters(conv)]
     reason = "it is a depthwise convolution of channels that stay"
-    if ids is not None and not is_plain(conv):
+    if ids is not None and not is_stock(conv):
         seen = shape(node.all_input_nodes[0])
         if multiplier > 1 or not obeys(conv, seen, dict.fromkeys(tensors, 1), 1, 1, depthwise=1):
             reason = walk.say(node, UNKNOWN)
