@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import linecache
+import os
 import re
 import traceback
 from pathlib import Path, PurePath
@@ -13,13 +14,25 @@ from torch import fx
 
 from raprune.graph.values import Untraceable
 
-LIBRARY = (*(str(Path(of).parent) for of in (torch.__file__, contextlib.__file__)), str(Path(__file__).parents[1]), "<")
-"""How the files begin that are not the user's."""
+TORCH, PYTHON = (f"{Path(of).parent}{os.sep}" for of in (torch.__file__, contextlib.__file__))
+RAPRUNE = f"{Path(__file__).parents[1]}{os.sep}"
+INSTALLED = ("site-packages", "dist-packages")
+"""Folders of Python's own in which others lie."""
 
 
-def is_users(frame: traceback.FrameSummary) -> bool:
-    """Whether a line is neither of a library's core nor of raprune."""
-    return not frame.filename.startswith(LIBRARY) or "site-packages" in frame.filename.removeprefix(LIBRARY[0])
+def is_users(file: str) -> bool:
+    """Whether a file is neither Python's, nor torch's, nor raprune's: a library's network is the user's, too."""
+    if file.startswith(("<", TORCH, RAPRUNE)):
+        return False
+    return not file.startswith(PYTHON) or any(folder in file for folder in INSTALLED)
+
+
+def here() -> str | None:
+    """The innermost line of the user's that runs now, in the form of a traceback; ``None`` where there is none."""
+    for frame, line in traceback.walk_stack(None):
+        if is_users(frame.f_code.co_filename):
+            return f'File "{frame.f_code.co_filename}", line {line}'
+    return None
 
 
 def said_of(error: Exception) -> str:
@@ -27,7 +40,7 @@ def said_of(error: Exception) -> str:
     why = str(error).strip().splitlines()[0] if str(error).strip() else ""
     if not isinstance(error, Untraceable):
         why = f"{type(error).__name__}: {why}"
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if is_users(frame)]
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if is_users(frame.filename)]
     if not frames:
         return why
     text = linecache.getline(frames[-1].filename, frames[-1].lineno or 0).strip()

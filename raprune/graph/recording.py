@@ -10,7 +10,6 @@ import contextlib
 import inspect
 import operator
 import threading
-import traceback
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -21,7 +20,7 @@ from torch.overrides import is_tensor_method_or_property
 
 from raprune.graph.align import Align
 from raprune.graph.modes import DROPS, MADE_IN, ByMode, WideDropout
-from raprune.graph.places import is_users, said_of
+from raprune.graph.places import here, said_of
 from raprune.graph.sameness import undisturbed
 from raprune.graph.shapes import Shape, Size
 from raprune.graph.values import CONSTANTS, GRADIENTS, Held, Untraceable, Value, known, leaves, rebuilt
@@ -52,7 +51,6 @@ class Recorder(fx.Tracer):
         super().__init__()
         self.opaque = opaque
         self.left = left
-        self.record_stack_traces = True
         self.traced_func_name = "__call__"
         self._thread = threading.get_ident()
         self.running = False
@@ -157,6 +155,7 @@ class Recorder(fx.Tracer):
             raise Untraceable("it runs under torch.autocast")
         self.check_state_alone(target, args)
         node = self.create_node(kind, target, self.create_arg(args), self.create_arg(kwargs), name, None)
+        node.stack_trace = here()
         if node.name == "self":  # which generated code has for the module
             node._rename("self_1")
         gradients = torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
@@ -183,11 +182,6 @@ class Recorder(fx.Tracer):
         if is_tensor_method_or_property(function):
             return self.create_proxy("call_method", name, args, kwargs)
         return self.create_proxy("call_function", function, args, kwargs, self.graph._target_to_str(name))
-
-    def _filter_traceback_frames(self, user_stack_summary: traceback.StackSummary) -> traceback.StackSummary:
-        """Of fx: the user's own lines."""
-        frames = [frame for frame in user_stack_summary if is_users(frame)]
-        return traceback.StackSummary.from_list(frames)
 
     def _run(self, kind: str, target: Any, args: Any, kwargs: Any) -> Any:
         args, kwargs = known(args), known(kwargs)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -15,6 +13,7 @@ from torch import fx, nn
 from raprune.graph.counting import Counts
 from raprune.graph.module import Network
 from raprune.graph.network import GIVES_OUTPUT
+from raprune.graph.places import place_of
 from raprune.graph.probing import obeys
 from raprune.graph.units import Ids, Units, whole
 
@@ -191,10 +190,7 @@ class Walk:
         called = self.called(node)
         name = str(node.target) if called is not None else node.name
         what = type(called).__name__ if called is not None else _function(node)
-        lines = re.findall(r'File "([^"]+)", line (\d+)', node.stack_trace or "")
-        lines = [line for line in lines if "torch" not in PurePath(line[0]).parts]
-        where = f", {PurePath(lines[-1][0]).name}:{lines[-1][1]}" if lines else ""
-        return f"{name} ({what}{where}): {why}"
+        return f"{name} ({what}{place_of(node)}): {why}"
 
 
 def shape(node: fx.Node) -> tuple[int, ...]:

@@ -150,3 +150,12 @@ def test_tied_weights_are_refused() -> None:
 def test_images_that_do_not_fit_are_a_sentence() -> None:
     with pytest.raises(InputError, match=r"cannot take images of \(1, 8, 8\)"):
         trace(chain(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 2, 1)), (1, 8, 8))
+
+
+def test_a_librarys_network_is_named_by_its_own_file() -> None:
+    """Also where the library's name begins as torch's does, and wherever the call came from."""
+    torchvision = pytest.importorskip("torchvision")
+    graph = trace(torchvision.models.convnext_tiny().eval(), (3, 32, 32)).graph
+    places = ("misc.py:", "convnext.py:")
+    assert all(any(place in reason for place in places) for reason in graph.reasons() if "permute" in reason)
+    assert any("permute" in reason for reason in graph.reasons())
