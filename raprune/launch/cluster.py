@@ -6,6 +6,7 @@ import logging
 import os
 import secrets
 import socket
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -125,8 +126,11 @@ def _check_reachable(address: str) -> None:
 
 
 def _authenticate(*, local: bool) -> None:
-    """Ray 2.59 and later want a token; an explicit address finds it only in token mode. Ours is for this study."""
-    if "RAY_AUTH_MODE" in os.environ:
+    """Ray 2.59 and later want a token; an explicit address finds it only in token mode. Ours is for this study.
+
+    Ray reads the mode when it is imported: where a program did that before, its own Ray stays without a token.
+    """
+    if "RAY_AUTH_MODE" in os.environ or (local and "ray" in sys.modules):
         return
     if local and not _has_token():
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
