@@ -37,9 +37,14 @@ class Case:
 
 
 CASES = [(name, residual) for name in NETWORKS for residual in ("independent", "coupled")]
+LONG = {
+    ("torchvision resnext50_32x4d", "independent"), ("torchvision resnext50_32x4d", "coupled"),
+    ("torchvision fcn_resnet50", "coupled"), ("torchvision mobilenet_v2", "coupled"),
+}  # fmt: skip
+PARAMS = [pytest.param(case, id=" ".join(case), marks=[pytest.mark.slow] if case in LONG else []) for case in CASES]
 
 
-@pytest.fixture(scope="module", params=CASES, ids=[f"{name} {residual}" for name, residual in CASES])
+@pytest.fixture(scope="module", params=PARAMS)
 def case(request: pytest.FixtureRequest) -> Iterator[Case]:
     name, residual = request.param
     entry = NETWORKS[name]
