@@ -20,13 +20,17 @@ ENDED = ("completed", "failed", "stopped")
 """Statuses of trials that nothing more will come of in this run."""
 
 
+COMMIT_WORK = 10
+"""What committing a layer takes, in candidates: matched trials do nothing else."""
+
+
 @dataclass
 class TrialProgress:
     """What is known of one trial."""
 
     label: str
     expected: int
-    """Candidates it will ask for, at most."""
+    """Its work, in candidates: those that it will ask for, at most, and :data:`COMMIT_WORK` for each layer."""
     num_layers: int
     layers_done: int = 0
     layer: str = ""

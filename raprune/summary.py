@@ -15,7 +15,7 @@ from raprune.factorising import low_rank_line
 from raprune.graph import GIVES_OUTPUT, Graph
 from raprune.normalisation import STATISTICS
 from raprune.preflight import Facts, expected_candidates, facts_key, num_layers
-from raprune.progress import StudyProgress, TrialProgress
+from raprune.progress import COMMIT_WORK, StudyProgress, TrialProgress
 from raprune.registry import is_given, is_imported
 from raprune.results import Tables, read_study
 from raprune.study import StudyPlan, TrialSpec
@@ -169,7 +169,9 @@ def study_progress(plan: StudyPlan, facts: Mapping[str, Facts], console: Console
     for trial in plan.trials:
         fact = facts[facts_key(trial)]
         label = trial_label(plan.axes[trial.trial_id])
-        trials[trial.trial_id] = TrialProgress(label, expected_candidates(trial, fact), num_layers(trial, fact))
+        layers = num_layers(trial, fact)
+        work = expected_candidates(trial, fact) + COMMIT_WORK * layers
+        trials[trial.trial_id] = TrialProgress(label, work, layers)
     return StudyProgress(console, trials, has_budget=plan.spec.budget is not None)
 
 
