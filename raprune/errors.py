@@ -107,7 +107,7 @@ def in_words(error: BaseException, file: str | PathLike[str] | None = None) -> s
         path = error.filename if file is None else file
         return meaning(error) if path is None else f"{_text(path)}: {meaning(error)}"
     place = "a file" if file is None else _text(file)
-    if (number := re.search(r"os error (\d+)", _first_line(error))) and int(number[1]) in MEANINGS:
+    if (number := re.search(r"os error (\d+)", first_line(error))) and int(number[1]) in MEANINGS:
         return f"{place}: {MEANINGS[int(number[1])]}"  # as safetensors reports the file system
     if isinstance(error, UnicodeDecodeError):
         return f"{place} is damaged: it is not UTF-8 text (byte {error.start})"
@@ -115,12 +115,12 @@ def in_words(error: BaseException, file: str | PathLike[str] | None = None) -> s
         return "the memory of this machine does not suffice: take smaller batches or images, or fewer evaluators"
     modules = (kind.__module__.partition(".")[0] for kind in type(error).__mro__)
     form = next((READERS[module] for module in modules if module in READERS), None)
-    return None if form is None else f"{place} is damaged: it cannot be read as {form} ({_first_line(error)})"
+    return None if form is None else f"{place} is damaged: it cannot be read as {form} ({first_line(error)})"
 
 
 def meaning(error: OSError) -> str:
     """What an error of the file system means, without the file's name."""
-    return MEANINGS.get(error.errno or 0) or error.strerror or _first_line(error)
+    return MEANINGS.get(error.errno or 0) or error.strerror or first_line(error)
 
 
 @contextlib.contextmanager
@@ -154,6 +154,6 @@ def _text(path: object) -> str:
     return str(fspath(path)) if isinstance(path, PathLike) else str(path)
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     """The first line of what an error says, and no more of it than a sentence can hold."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -14,7 +14,7 @@ from raprune.baseline import check_sane, spread
 from raprune.data import Splits
 from raprune.engine.agreement import check_agreement, example
 from raprune.engine.split import channels_last
-from raprune.errors import InputError, MissingDataError, Problem, StudyError
+from raprune.errors import InputError, MissingDataError, Problem, StudyError, first_line
 from raprune.factorising import low_rank_problems
 from raprune.graph import Graph, Traced
 from raprune.lowrank import Ranks, Reasons, full_ranks, reasons_of
@@ -160,7 +160,7 @@ class _Unusable(InputError):
 
     def __init__(self, key: str, error: Exception) -> None:
         ours = isinstance(error, InputError)
-        first = (str(error).splitlines() or [""])[0]
+        first = first_line(error)
         super().__init__(str(error) if ours else f"cannot be used: {type(error).__name__}: {first}")
         self.key = key
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from raprune.engine.arithmetic import exact_arithmetic, same_arithmetic
-from raprune.errors import InputError
+from raprune.errors import InputError, first_line
 from raprune.graph import Graph, Plan, Traced, present
 from raprune.surgery import cut_tensors, refill, refillable, shrink
 
@@ -171,14 +171,14 @@ class SideBySide(fx.Interpreter):
         try:
             out = _each(super().run_node(n), lambda value: value if keep is None else _masked(value, keep))
         except RuntimeError as error:
-            first = (str(error).splitlines() or [""])[0]
+            first = first_line(error)
             raise Fails(f"with {self.number} images, node {n.name} gives an error: {first}") from error
         if keep is not None and any(len(value) not in (1, self.number) for value in _tensors(out)):
             raise Fails(f"with {self.number} images, node {n.name} gives values of another number: it names theirs")
         try:
             other = getattr(self.small, n.op)(twin.target, args, kwargs)
         except (RuntimeError, ValueError, IndexError) as error:
-            raise self._differs(n, f"an error: {(str(error).splitlines() or [''])[0]}") from error
+            raise self._differs(n, f"an error: {first_line(error)}") from error
         if not _tensors(other):
             self.numbers[n.name] = other
         self._compare(n, out, other, keep)

@@ -78,8 +78,3 @@ def load_whole(network: nn.Module, tensors: Mapping[str, Tensor], what: str) -> 
     the network's. Raises :class:`InputError` that lists what does not fit.
     """
     Fit.of(network, tensors).load(network, what)
-
-
-def read_state_dict(file: Path) -> dict[str, Tensor]:
-    """The tensors of a file, of its usual dictionary where it has several. Raises :class:`InputError`."""
-    return read_checkpoint(file)[0].tensors

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from raprune.data import Splits, check_splits
-from raprune.errors import DamagedError, InputError
+from raprune.errors import DamagedError, InputError, first_line
 from raprune.graph import Traced, trace
 from raprune.graph.ambient import plain_torch
 from raprune.graph.checks import bare, on_cpu
@@ -275,7 +275,7 @@ def fill_lazy(network: nn.Module, input_shape: tuple[int, int, int]) -> nn.Modul
             with torch.no_grad():
                 network.eval()(torch.zeros(2, *input_shape, dtype=dtype))
         except Exception as error:  # whatever a user's forward raises for images that it cannot take
-            first = (str(error).splitlines() or [""])[0]
+            first = first_line(error)
             raise InputError(f"the network cannot take images of {tuple(input_shape)}: {first}") from error
         network.train(was_training)
     return network

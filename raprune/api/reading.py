@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from raprune.api.items import LABEL_KEYS, two
 from raprune.data import VOID, Split, images_problem
-from raprune.errors import InputError
+from raprune.errors import InputError, first_line
 
 Images = Dataset[Any] | DataLoader[Any] | Sequence[Any] | tuple[Tensor, Tensor] | list[Tensor]
 """Image and label by image and label (:mod:`raprune.api.items`), or all of them as a pair of tensors."""
@@ -142,7 +142,7 @@ def _telling(what: str) -> Iterator[None]:
     except InputError as error:
         raise InputError(f"{what}: {error}") from error
     except Exception as error:
-        first = (str(error).splitlines() or [""])[0]
+        first = first_line(error)
         raise InputError(f"{what} cannot be read: {type(error).__name__}: {first}") from error
 
 

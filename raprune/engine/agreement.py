@@ -20,7 +20,7 @@ from raprune.engine.convolutions import FusedConv
 from raprune.engine.program import Program, compile_module, is_tensor
 from raprune.engine.split import Halves, channels_last, narrowed, split
 from raprune.engine.stacking import num_slots, stacked
-from raprune.errors import InputError
+from raprune.errors import InputError, first_line
 from raprune.graph import Plan, Traced
 from raprune.surgery import build, cut_tensors, refill, refillable
 
@@ -131,7 +131,7 @@ class _Comparison:
             try:
                 differs = self._difference(expected, way())
             except Exception as error:  # whatever the engine trips over, the plain network ran
-                differs = f"fails: {(str(error).splitlines() or [''])[0]}"
+                differs = f"fails: {first_line(error)}"
             if differs is None:
                 continue
             name, how = self._first_difference(plain, steps)
@@ -154,7 +154,7 @@ class _Comparison:
                 if how is not None:
                     return name, how
         except Exception as error:
-            return name, f"or the one after it fails: {(str(error).splitlines() or [''])[0]}"
+            return name, f"or the one after it fails: {first_line(error)}"
         return "", ""
 
     def _difference(self, expected: Tensor, found: Any) -> str | None:
