@@ -19,12 +19,12 @@ from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from raprune.data import Splits, normalise
-from raprune.engine.convolutions import fuse
-from raprune.engine.program import compile_module
-from raprune.graph import trace
+from raprune.engine.kernels.convolutions import fuse
+from raprune.engine.kernels.program import compile_module
+from raprune.network.graph import trace
+from raprune.network.weights import load_checkpoint
+from raprune.plugins.datasets.base import Splits, normalise
 from raprune.registry import DATASETS, MODELS
-from raprune.weights import load_checkpoint
 
 SHAPES = (
     (64, 64, 32),

@@ -25,13 +25,13 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from raprune.baseline import prepare_baseline
+from raprune.baseline.prepare import prepare_baseline
 from raprune.engine import Engine, open_engine
+from raprune.engine.workload import Baseline, Workload
 from raprune.launch.execute import Place, execute
-from raprune.state import State
+from raprune.network.state import State
 from raprune.study import TrialSpec, load_study
 from raprune.study.parts import EvaluatorsSpec, FinetuneLength
-from raprune.workload import Baseline, Workload
 
 STUDY = Path(__file__).with_suffix(".yaml")
 SIDES: dict[str, list[str]] = {

@@ -27,9 +27,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.recorded import Layer, Recorded, load
 from raprune.engine import ExactEngine, NaiveEngine, open_engine
-from raprune.measure import count_macs
-from raprune.scoring import score_batches
-from raprune.state import State
+from raprune.network.measure import count_macs
+from raprune.network.state import State
+from raprune.plugins.scores.base import score_batches
 from raprune.study.fidelity import FidelitySpec
 from raprune.study.parts import EvaluatorsSpec, FinetuneLength
 

@@ -20,8 +20,8 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from raprune.estimate import clock, estimate_study
-from raprune.preflight import load_and_inspect
+from raprune.preflight.checks import load_and_inspect
+from raprune.preflight.estimate import clock, estimate_study
 
 STUDIES = Path(__file__).resolve().parents[1] / "studies"
 

@@ -25,16 +25,16 @@ import torch
 from scipy.stats import kendalltau
 from torch import Tensor
 
-from raprune.candidates import Scale
 from raprune.engine import Engine, open_engine
-from raprune.masks import pruning_ratio
+from raprune.engine.workload import Baseline, Workload
+from raprune.network.masks import pruning_ratio
+from raprune.network.state import State
 from raprune.registry import REWARDS
 from raprune.results import TrialStore
-from raprune.state import State
 from raprune.study import load_study
 from raprune.study.fidelity import FidelitySpec
 from raprune.study.parts import EvaluatorsSpec, FinetuneLength
-from raprune.workload import Baseline, Workload
+from raprune.trial.candidates import Scale
 
 STUDY = Path(__file__).with_name("fidelities.yaml")
 FIDELITIES: Sequence[dict[str, Any] | None] = (

@@ -26,8 +26,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from raprune.engine import Engine, ExactEngine, NaiveEngine
 from raprune.engine.base import device_name
 from raprune.engine.stacked import StackedEngine
-from raprune.measure import count_macs
-from raprune.state import State
+from raprune.network.measure import count_macs
+from raprune.network.state import State
 from tests.tiny import engine_of, lively_vgg, own_labels
 
 STATE = State.baseline("baseline")

@@ -18,11 +18,11 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from raprune.engine import Engine, open_engine
-from raprune.state import State
+from raprune.engine.workload import WEIGHTS_FILE, Workload, build_network
+from raprune.network.state import State
+from raprune.network.weights import save_safetensors
 from raprune.study import load_study
 from raprune.study.parts import EvaluatorsSpec
-from raprune.weights import save_safetensors
-from raprune.workload import WEIGHTS_FILE, Workload, build_network
 
 STUDY = """
 name: growth

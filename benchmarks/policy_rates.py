@@ -14,8 +14,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from raprune.deciding import LayerView
-from raprune.methods.agent import Agent, AgentSettings
+from raprune.plugins.methods.agent import Agent, AgentSettings
+from raprune.plugins.methods.base import LayerView
 from tests.tiny import Trained, candidates_of, engine_of, train_small, with_dead_filters
 
 RATES = ((0.01, 0.01), (0.01, 0.1), (0.001, 0.01), (0.001, 0.1), (0.001, 0.2))

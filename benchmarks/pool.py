@@ -28,14 +28,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.simulated_pool import few, many
 from raprune.engine import open_engine
-from raprune.evaluating import PoolAddress
+from raprune.engine.workload import Workload
+from raprune.evaluators.base import PoolAddress
 from raprune.evaluators.ray_pool import RayPool
 from raprune.launch.on_ray import RayRunner, ray_runner
-from raprune.methods.agent import sample_masks
-from raprune.state import State
+from raprune.network.state import State
+from raprune.plugins.methods.agent import sample_masks
 from raprune.study import load_study
 from raprune.study.parts import EvaluatorsSpec, ScoringSpec
-from raprune.workload import Workload
 
 STUDY = """
 name: pool

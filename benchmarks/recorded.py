@@ -13,10 +13,10 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from raprune.engine import ExactEngine
+from raprune.engine.workload import Baseline, Workload
+from raprune.network.state import State
 from raprune.results import TrialStore
-from raprune.state import State
 from raprune.study import load_study
-from raprune.workload import Baseline, Workload
 
 STUDY = Path(__file__).with_name("recorded_trial.yaml")
 

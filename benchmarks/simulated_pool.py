@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from benchmarks.sleeper import Sleeper
-from raprune.deciding import Evaluation, LayerView
 from raprune.evaluators.dispatch import Call, Dispatcher
 from raprune.launch.cluster import connect
-from raprune.methods.agent import Agent, AgentSettings
+from raprune.plugins.methods.agent import Agent, AgentSettings
+from raprune.plugins.methods.base import Evaluation, LayerView
 from raprune.study.parts import EvaluatorsSpec
 
 AT_ONCE = 8

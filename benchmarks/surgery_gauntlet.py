@@ -20,10 +20,10 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from raprune.graph import Traced, trace
-from raprune.measure import count_params
-from raprune.proof import prove, random_plan
-from raprune.surgery import shrink
+from raprune.network.graph import Traced, trace
+from raprune.network.measure import count_params
+from raprune.network.surgery import shrink
+from raprune.preflight.equivalence import prove, random_plan
 from tests.graph.networks import NETWORKS, make_lively
 
 PASSED = "passed"

@@ -19,10 +19,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from raprune.engine import ExactEngine, NaiveEngine
 from raprune.engine.naive import mask_channels
-from raprune.state import State
+from raprune.engine.workload import Workload
+from raprune.network.state import State
 from raprune.study import load_study
 from raprune.study.fidelity import FidelitySpec
-from raprune.workload import Workload
 
 
 def distinct(folders: Sequence[Path], at_most: int) -> list[tuple[str, torch.Tensor]]:

@@ -86,8 +86,8 @@ def run_one(name: str, peer: bool = True, device: str = "cpu") -> dict[str, Any]
     import torch
 
     from raprune.errors import InputError
-    from raprune.graph import trace
-    from raprune.proof import prove
+    from raprune.network.graph import trace
+    from raprune.preflight.equivalence import prove
 
     start = time.perf_counter()
     row: dict[str, Any] = {"network": name}
@@ -149,10 +149,10 @@ def peer_result(name: str, shape: tuple[int, ...]) -> str:
     import torch
 
     from benchmarks.surgery_gauntlet import PASSED, _prune_with_peer
-    from raprune.graph import trace
-    from raprune.measure import count_params
-    from raprune.proof import random_plan
-    from raprune.surgery import shrink
+    from raprune.network.graph import trace
+    from raprune.network.measure import count_params
+    from raprune.network.surgery import shrink
+    from raprune.preflight.equivalence import random_plan
 
     traced = trace(make(name).double(), shape, residual="coupled")
     plan = random_plan(traced.graph, torch.Generator().manual_seed(0))

@@ -1,3 +1,7 @@
 """raprune: how far can a convolutional network be pruned?"""
 
+from raprune.system.moved import keep_moved_names
+
 __version__ = "0.1.0"
+
+keep_moved_names()

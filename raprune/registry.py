@@ -263,12 +263,12 @@ def _imported(kind: str, name: str) -> Plugin:
     return Plugin(kind, name, ImportedSettings, build)
 
 
-MODELS = Registry("model", "raprune.models")
-DATASETS = Registry("dataset", "raprune.datasets")
-SCORES = Registry("score", "raprune.scores")
-METHODS = Registry("method", "raprune.methods")
-ORDERS = Registry("order", "raprune.orders")
-REWARDS = Registry("reward", "raprune.rewards")
+MODELS = Registry("model", "raprune.plugins.models")
+DATASETS = Registry("dataset", "raprune.plugins.datasets")
+SCORES = Registry("score", "raprune.plugins.scores")
+METHODS = Registry("method", "raprune.plugins.methods")
+ORDERS = Registry("order", "raprune.plugins.orders")
+REWARDS = Registry("reward", "raprune.plugins.rewards")
 EVALUATORS = Registry("evaluator", "raprune.evaluators")
 
 KINDS = {r.kind: r for r in (MODELS, DATASETS, SCORES, METHODS, ORDERS, REWARDS, EVALUATORS)}

@@ -60,7 +60,7 @@ def test_links_lead_somewhere(page: Path) -> None:
     named = re.findall(
         r"\b(?:studies|benchmarks|scripts|analysis|raprune|tests)/[\w/]+\.(?:py|yaml|sh)\b", page.read_text()
     )
-    gone = [n for n in named if not (ROOT / n).is_file() and n != "raprune/methods/l2.py"]
+    gone = [n for n in named if not (ROOT / n).is_file() and n != "raprune/plugins/methods/l2.py"]
     assert gone == []
 
 
@@ -93,7 +93,7 @@ def test_the_plugin_page_names_every_kind_and_its_example_works(reference: Path)
     assert all(f"| {kind} | `raprune/" in page for kind in KINDS)
     import torch
 
-    from raprune.deciding import Evaluation, LayerView
+    from raprune.plugins.methods.base import Evaluation, LayerView
 
     names: dict[str, object] = {}
     try:

@@ -8,16 +8,16 @@ import pytest
 import torch
 from torch import nn
 
-from raprune.baseline import check_sane
-from raprune.data import Splits, normalise
+from raprune.baseline.prepare import check_sane
 from raprune.engine.split import channels_last
 from raprune.errors import InputError
-from raprune.graph import trace
-from raprune.measure import count_macs, count_params
+from raprune.network.graph import trace
+from raprune.network.measure import count_macs, count_params
+from raprune.network.surgery import shrink
+from raprune.network.weights import load_checkpoint
+from raprune.plugins.datasets.base import Splits, normalise
 from raprune.registry import DATASETS, MODELS, SCORES
-from raprune.surgery import shrink
-from raprune.weights import load_checkpoint
-from tests.core.test_masked_is_removed import agree, masked_after_norm, random_mask
+from tests.engine.test_masked_is_removed import agree, masked_after_norm, random_mask
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -13,21 +14,14 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 MAX_LINES = 300
 
-LAYERS = {
-    0: ["errors", "output", "paths", "quitting", "seeds", "registry", "study", "results", "shipped"],
-    1: [
-        "data", "scoring", "chance", "deciding", "rewarding", "ordering", "evaluating", "masks", "search", "graph",
-        "surgery", "proof", "measure", "train", "weights", "pretrained", "state", "workload", "engine", "baseline",
-        "checkpoints", "fitting", "dense", "pictures", "imagefiles", "normalisation", "rounding", "memo", "lowrank",
-        "budget", "given", "identity", "origins", "resuming", "val_order",
-    ],
-    2: ["models", "datasets", "scores", "methods", "orders", "rewards", "evaluators"],
-    3: ["artefact", "candidates", "commit", "snapshots", "rows", "factorising", "trial", "preflight", "unimported"],
-    4: ["launch", "estimate"],
-    5: ["cli", "progress", "summary", "bench", "export", "api"],
-}  # fmt: skip
-LAYER_OF = {name: layer for layer, names in LAYERS.items() for name in names}
-PLUGIN_KINDS = LAYERS[2]
+HOUSE = [
+    "errors", "registry", "system", "study", "results", "identity", "network", "plugins", "engine", "baseline",
+    "evaluators", "artefact", "trial", "launch", "preflight", "export", "bench", "console", "api", "cli",
+]  # fmt: skip
+"""The modules and folders of ``raprune/``: each imports only itself and those before it."""
+PLUGINS = ["datasets", "scores", "rewards", "methods", "orders", "models"]
+"""The folders of ``raprune/plugins/``, in the same sense; of another kind only its contract is imported."""
+WITHOUT_TORCH = HOUSE[: HOUSE.index("identity")]
 RAY_IMPORTERS = {"launch", "evaluators"}
 
 
@@ -35,48 +29,108 @@ def python_files(*folders: str) -> list[Path]:
     return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
 
 
-def imports(path: Path, *, type_checking: bool = False) -> Iterator[tuple[str, int]]:
-    """Absolute module names that a file imports, with their lines; those for type checkers only on request."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    skipped: set[ast.AST] = set()
-    if not type_checking:
-        for node in ast.walk(tree):
-            if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
-                skipped.update(inner for part in node.body for inner in ast.walk(part))
-    for node in ast.walk(tree):
-        if node in skipped:
-            continue
+def name_of(path: Path) -> str:
+    """``raprune.engine.train`` for ``raprune/engine/train.py``; a package for its ``__init__.py``."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {name_of(path): path for path in python_files("raprune")}
+PACKAGES = [name for name, path in MODULES.items() if path.name == "__init__.py"]
+
+
+def imports(path: Path) -> Iterator[tuple[str, int]]:
+    """What a file imports, wherever in it: for type checkers and inside functions, too."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from ((alias.name, node.lineno) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            yield node.module, node.lineno
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield (inner if inner in MODULES else node.module), node.lineno
+
+
+def edges() -> Iterator[tuple[str, str, str]]:
+    """Importing module, imported module, place: of all imports of ``raprune`` inside ``raprune/``."""
+    for name, path in MODULES.items():
+        for target, line in imports(path):
+            if target in MODULES and target != name:
+                yield name, target, f"{path.relative_to(ROOT)}:{line}"
+
+
+EDGES = list(edges())
 
 
 def part_of(path: Path) -> str:
     """The module or folder directly under raprune/ that a file belongs to."""
-    relative = path.relative_to(ROOT / "raprune")
-    return relative.parts[0].removesuffix(".py")
+    return path.relative_to(ROOT / "raprune").parts[0].removesuffix(".py")
 
 
-def test_every_module_has_a_layer() -> None:
-    parts = {part_of(path) for path in python_files("raprune")} - {"__init__"}
-    assert parts == set(LAYER_OF)
+def test_imports_are_absolute() -> None:
+    relative = [
+        f"{path}:{node.lineno}"
+        for path in MODULES.values()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.level
+    ]
+    assert not relative
 
 
-@pytest.mark.parametrize("path", python_files("raprune"), ids=lambda p: str(p.relative_to(ROOT)))
-def test_imports_point_down(path: Path) -> None:
-    part = part_of(path)
-    if part == "__init__":
-        return
-    for module, line in imports(path):
-        if not module.startswith("raprune."):
-            continue
-        target = module.split(".")[1]
-        if target == part or target == "analysis":
-            continue
-        assert LAYER_OF[target] <= LAYER_OF[part], f"{path}:{line}: {part} imports {target}, which is above it"
-        both_plugins = part in PLUGIN_KINDS and target in PLUGIN_KINDS
-        assert not both_plugins, f"{path}:{line}: plug-ins of {part} and {target} never import each other"
+def test_the_root_tells_the_story() -> None:
+    assert set(HOUSE) == {part_of(path) for path in python_files("raprune")} - {"__init__"}
+    assert len(HOUSE) <= 20
+    assert sum((ROOT / "raprune" / f"{name}.py").is_file() for name in HOUSE) <= 4
+
+
+@pytest.mark.parametrize("package", sorted(set(PACKAGES) - {"raprune"}))
+def test_each_folder_answers_a_question_in_its_first_line(package: str) -> None:
+    said = ast.get_docstring(ast.parse(MODULES[package].read_text(encoding="utf-8")))
+    assert said, f"{MODULES[package]} says nothing"
+
+
+@pytest.mark.parametrize(("package", "order"), [("raprune", HOUSE), ("raprune.plugins", PLUGINS)])
+def test_folders_import_only_those_before_them(package: str, order: list[str]) -> None:
+    depth = package.count(".") + 1
+    place = {name: number for number, name in enumerate(order)}
+    up = [
+        f"{where}: {name} imports {target}"
+        for name, target, where in EDGES
+        if name.startswith(f"{package}.") and target.startswith(f"{package}.")
+        if place[name.split(".")[depth]] < place[target.split(".")[depth]]
+    ]
+    assert not up
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_cycle(package: str) -> None:
+    """Neither among the modules of a folder nor among its folders."""
+    depth = package.count(".") + 1
+    graph: dict[str, set[str]] = {}
+    for name, target, _ in EDGES:
+        if name.startswith(f"{package}.") and target.startswith(f"{package}."):
+            ours, theirs = name.split(".")[depth], target.split(".")[depth]
+            if ours != theirs:
+                graph.setdefault(ours, set()).add(theirs)
+    assert list(TopologicalSorter(graph).static_order()) is not None
+
+
+def test_no_module_imports_a_package_that_imports_it() -> None:
+    graph: dict[str, set[str]] = {}
+    for name, target, _ in EDGES:
+        graph.setdefault(name, set()).add(target)
+    assert list(TopologicalSorter(graph).static_order())
+
+
+def test_plugins_import_of_other_kinds_only_the_contract() -> None:
+    def kind(name: str) -> str:
+        return name.split(".")[2] if name.startswith("raprune.plugins.") else ""
+
+    crossing = [
+        where
+        for name, target, where in EDGES
+        if kind(name) and kind(target) and kind(name) != kind(target) and not target.endswith(".base")
+    ]
+    assert not crossing
 
 
 def test_only_launch_and_the_ray_evaluator_import_ray() -> None:
@@ -100,7 +154,7 @@ def test_plain_data_imports_neither_torch_nor_ray() -> None:
     heavy = {
         (str(path), name)
         for path in python_files("raprune")
-        if LAYER_OF.get(part_of(path)) == 0
+        if part_of(path) in WITHOUT_TORCH
         for name, _ in imports(path)
         if name.split(".")[0] in ("torch", "ray", "torchvision")
     }

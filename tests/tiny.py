@@ -11,22 +11,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from raprune.candidates import Candidates, Scale
-from raprune.data import Split, Splits, normalise
 from raprune.engine import Engine, ExactEngine, NaiveEngine
+from raprune.engine.launches import Purpose
 from raprune.engine.stacked import StackedEngine
-from raprune.evaluating import EvaluatedMask, Purpose
-from raprune.graph import Traced, trace
-from raprune.lowrank import Factor
-from raprune.models.vgg16 import Vgg16
+from raprune.engine.train import Recipe, steps_per_epoch, train
+from raprune.engine.val_order import fragile_first
+from raprune.engine.workload import Workload
+from raprune.evaluators.base import EvaluatedMask
+from raprune.network.graph import Traced, trace
+from raprune.network.lowrank import Factor
+from raprune.network.state import State
+from raprune.plugins.datasets.base import Split, Splits, normalise
+from raprune.plugins.models.vgg16 import Vgg16
+from raprune.plugins.scores.base import Score, Tally
 from raprune.registry import DATASETS, REWARDS, SCORES
-from raprune.scoring import Score, Tally
-from raprune.state import State
 from raprune.study.parts import FinetuneLength, FinetuneSpec, ScoringSpec
 from raprune.study.schema import Choice, ModelChoice
-from raprune.train import Recipe, steps_per_epoch, train
-from raprune.val_order import fragile_first
-from raprune.workload import Workload
+from raprune.trial.candidates import Candidates, Scale
 
 STUDY = """
 name: tiny

@@ -7,8 +7,8 @@ import copy
 from torch import nn
 
 from raprune.errors import InputError
-from raprune.graph.ambient import plain_torch
-from raprune.graph.checks import bare, check_hooks, check_values
+from raprune.network.graph.ambient import plain_torch
+from raprune.network.graph.checks import bare, check_hooks, check_values
 
 
 @plain_torch()

@@ -19,18 +19,18 @@ from raprune.api.report import Report
 from raprune.api.running import evaluators_for, folder_for, run, same_threads
 from raprune.api.splitting import joined
 from raprune.artefact.trials import open_trial
-from raprune.data import VOID, Split
+from raprune.engine.given import Given, digest_of_data, digest_of_network
 from raprune.errors import InputError, RapruneError, translated
-from raprune.given import Given, digest_of_data, digest_of_network
-from raprune.graph import Traced, trace
-from raprune.graph.ambient import plain_torch
-from raprune.paths import given_path
-from raprune.preflight import expand_and_inspect
+from raprune.network.graph import Traced, trace
+from raprune.network.graph.ambient import plain_torch
+from raprune.plugins.datasets.base import VOID, Split
+from raprune.preflight.checks import expand_and_inspect
 from raprune.registry import SCORES, given_name
 from raprune.results import TrialStore, read_study
 from raprune.study import Document, StudyPlan, TrialSpec, document_of, expand
 from raprune.study.overrides import merge
 from raprune.study.plugins import plugin_name
+from raprune.system.paths import given_path
 
 if TYPE_CHECKING:
     from raprune.export.exporting import Exported

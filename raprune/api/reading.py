@@ -1,4 +1,4 @@
-"""What a program has as data to :class:`raprune.data.Split`: data sets, loaders and tensors, read once.
+"""Data sets, loaders and tensors of a program, each read once to a :class:`raprune.plugins.datasets.base.Split`.
 
 Shapes: B images, C channels, H x W pixels.
 """
@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from raprune.api.items import LABEL_KEYS, two
-from raprune.data import VOID, Split, images_problem
 from raprune.errors import InputError, first_line
+from raprune.plugins.datasets.base import VOID, Split, images_problem
 
 Images = Dataset[Any] | DataLoader[Any] | Sequence[Any] | tuple[Tensor, Tensor] | list[Tensor]
 """Image and label by image and label (:mod:`raprune.api.items`), or all of them as a pair of tensors."""

@@ -11,14 +11,14 @@ from torch import nn
 from raprune.api.network import own_copy
 from raprune.artefact.plan import PLAN_FILE, NetworkPlan, parse_plan
 from raprune.artefact.rebuilding import open_network, plan_in, rebuild, standalone, trace_plan
+from raprune.engine.given import given_network
+from raprune.engine.workload import WEIGHTS_FILE
 from raprune.errors import InputError, translated
-from raprune.given import given_network
-from raprune.graph.ambient import plain_torch
-from raprune.paths import given_path
+from raprune.network.graph.ambient import plain_torch
+from raprune.network.weights import load_safetensors
 from raprune.registry import is_given
 from raprune.results import read_text
-from raprune.weights import load_safetensors
-from raprune.workload import WEIGHTS_FILE
+from raprune.system.paths import given_path
 
 
 @plain_torch()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from raprune.summary import diverged_line, finetune_gain
+from raprune.console.tables import diverged_line, finetune_gain
 
 SHOWN = {
     "layer": "layer",

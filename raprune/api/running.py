@@ -11,15 +11,15 @@ from typing import Any
 
 import torch
 
-from raprune import paths
 from raprune.engine.arithmetic import same_arithmetic
 from raprune.errors import EvaluatorError, InputError
 from raprune.evaluators.in_process import forget_engines
 from raprune.launch import Outcome
 from raprune.launch import run_study as launch
-from raprune.output import lenient
-from raprune.preflight import Facts
+from raprune.preflight.checks import Facts
 from raprune.study import StudyPlan
+from raprune.system import paths
+from raprune.system.output import lenient
 
 
 class Unwatched:
@@ -75,7 +75,7 @@ def _watched(
 ) -> Outcome:
     from rich.console import Console
 
-    from raprune.summary import study_progress
+    from raprune.console.tables import study_progress
 
     console = Console(stderr=True, file=lenient(sys.stderr))
     console.print(f"{plan.spec.name}: rows and networks in {out}", highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""A program's own data sets as :class:`raprune.data.Splits`: for ``prune``, and for ``dataset: {import: ...}``."""
+"""A program's own data sets as ``Splits``: for ``prune``, and for ``dataset: {import: ...}``."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from raprune.api.reading import Images, class_names_of, read_split
-from raprune.data import VOID, Augment, Split, Splits, check_splits
 from raprune.errors import InputError
+from raprune.plugins.datasets.base import VOID, Augment, Split, Splits, check_splits
 
 
 def splits_of(

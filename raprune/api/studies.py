@@ -11,15 +11,15 @@ from pathlib import Path
 import pandas as pd
 
 from raprune.api.running import evaluators_for, folder_for, run
+from raprune.console.tables import facts_lines
 from raprune.errors import InputError, translated
-from raprune.paths import given_path
-from raprune.preflight import Facts, load_and_inspect
+from raprune.preflight.checks import Facts, load_and_inspect
 from raprune.registry import nearest
 from raprune.results import SCHEMAS, Tables, read_study
-from raprune.shipped import find_study
 from raprune.study import StudyPlan
+from raprune.study.bundled import find_study
 from raprune.study.wording import counted
-from raprune.summary import facts_lines
+from raprune.system.paths import given_path
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -129,6 +129,6 @@ def run_study(
 
 
 def _drawn(folder: Path) -> Path:
-    from raprune.cli.plots import write_report
+    from raprune.console.plots import write_report
 
     return write_report(folder)

@@ -10,13 +10,13 @@ import torch
 from pydantic import Field, ValidationError
 from torch import Tensor
 
+from raprune.engine.workload import Baseline
 from raprune.errors import InputError
-from raprune.graph import Graph
-from raprune.lowrank.factor import Factor
+from raprune.network.graph import Graph
+from raprune.network.lowrank.factor import Factor
+from raprune.network.state import State
 from raprune.registry import Settings
-from raprune.state import State
 from raprune.study.schema import Choice, ModelChoice
-from raprune.workload import Baseline
 
 FORMAT_VERSION = 3
 """Of ``plan.json``. The first had no number; such files are completed from the trial's row and its baseline. The second

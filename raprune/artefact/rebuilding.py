@@ -10,18 +10,18 @@ from safetensors import safe_open
 from torch import Tensor, fx, nn
 
 from raprune.artefact.plan import PLAN_FILE, Fingerprints, NetworkPlan, parse_plan
+from raprune.engine.workload import WEIGHTS_FILE, build_network, trace_model
 from raprune.errors import InputError, naming
-from raprune.graph import Traced
-from raprune.graph.ambient import plain_torch
-from raprune.graph.module import held_in_eval, part_of
 from raprune.identity import alike, made_here, of_structure, of_tensors, probe
-from raprune.lowrank.schemes import SCHEMES, insert_factors
+from raprune.network.graph import Traced
+from raprune.network.graph.ambient import plain_torch
+from raprune.network.graph.module import held_in_eval, part_of
+from raprune.network.lowrank.schemes import SCHEMES, insert_factors
+from raprune.network.surgery import build, cut_tensors
+from raprune.network.weights import load_safetensors, save_safetensors
 from raprune.registry import AllowImport, check_imports
 from raprune.results import write_text
 from raprune.study.wording import counted
-from raprune.surgery import build, cut_tensors
-from raprune.weights import load_safetensors, save_safetensors
-from raprune.workload import WEIGHTS_FILE, build_network, trace_model
 
 HEADER_KEY = "raprune_plan"
 """Of a safetensors file's metadata: the plan as JSON."""

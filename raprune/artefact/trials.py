@@ -13,16 +13,16 @@ from torch import Tensor, fx
 from raprune.artefact.keeping import removed_by
 from raprune.artefact.plan import PLAN_FILE, NetworkPlan, read_plan
 from raprune.artefact.rebuilding import check_fit, rebuild, standalone, trace_plan
+from raprune.baseline.origins import origin_of
+from raprune.engine.workload import WEIGHTS_FILE, Baseline, baseline_weights
 from raprune.errors import InputError
-from raprune.graph import Traced
-from raprune.graph.ambient import plain_torch
-from raprune.measure import count_macs
-from raprune.origins import origin_of
+from raprune.network.graph import Traced
+from raprune.network.graph.ambient import plain_torch
+from raprune.network.measure import count_macs
+from raprune.network.weights import load_safetensors
 from raprune.registry import AllowImport, check_imports
 from raprune.results import TrialStore, read_manifest, read_text
 from raprune.study.parts import ScoringSpec
-from raprune.weights import load_safetensors
-from raprune.workload import WEIGHTS_FILE, Baseline, baseline_weights
 
 NETWORKS = ("baseline", "pruned")
 

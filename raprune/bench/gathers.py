@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from raprune.bench.backends import images
-from raprune.graph import Plan, Traced
+from raprune.network.graph import Plan, Traced
 
 WARM_UP, RUNS = 3, 10
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
@@ -19,7 +19,7 @@ CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 
 @dataclass(frozen=True)
 class Gathers:
-    """The :class:`raprune.graph.Align` modules of a network that move channels."""
+    """The :class:`raprune.network.graph.Align` modules of a network that move channels."""
 
     layers: Mapping[str, str]
     """Module -> the convolution, or the sum, whose channels it moves."""

@@ -94,7 +94,7 @@ def _on_gpu(request: dict[str, Any]) -> int | None:
 
 def _import_libraries(backend: str) -> None:
     """What the backend needs whatever the network."""
-    importlib.import_module("onnxruntime" if backend == "onnxruntime" else "raprune.graph")
+    importlib.import_module("onnxruntime" if backend == "onnxruntime" else "raprune.network.graph")
     if backend == "compiled":
         importlib.import_module("torch._inductor.compile_fx")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from raprune.shipped import shipped_studies
+from raprune.study.bundled import shipped_studies
 
 KINDS_LISTED = ("model", "dataset", "score", "method", "order", "reward", "evaluator", "preset", "study")
 """What ``raprune list`` takes."""

@@ -65,7 +65,7 @@ def _print_presets(console: Console) -> None:
 
 def _print_studies(console: Console) -> None:
     """Each by the name with which it is run, what it is about, and its file."""
-    from raprune.shipped import shipped_studies
+    from raprune.study.bundled import shipped_studies
     from raprune.study.reader import read_document
 
     for name, file in shipped_studies().items():

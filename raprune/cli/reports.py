@@ -9,10 +9,10 @@ import typer
 
 from raprune.cli.completion import complete_results
 from raprune.cli.console import open_console
-from raprune.cli.plots import write_report
 from raprune.cli.root import app
+from raprune.console.plots import write_report
 from raprune.errors import InputError
-from raprune.paths import given_path
+from raprune.system.paths import given_path
 
 
 @app.command()

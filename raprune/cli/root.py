@@ -15,8 +15,8 @@ import typer.core
 from raprune import __version__
 from raprune.cli.console import open_console
 from raprune.errors import EvaluatorError, RapruneError, in_words
-from raprune.output import forgiving
-from raprune.quitting import (
+from raprune.system.output import forgiving
+from raprune.system.quitting import (
     STOP,
     Interrupted,
     ignore_signals_at_last,

@@ -9,18 +9,18 @@ import typer
 
 from raprune.cli.completion import complete_study
 from raprune.cli.console import open_console, print_whole
-from raprune.cli.plots import write_report
 from raprune.cli.root import app
+from raprune.console.plots import write_report
 from raprune.errors import InputError
-from raprune.paths import folder_for, given_path
-from raprune.shipped import find_study
+from raprune.study.bundled import find_study
+from raprune.system.paths import folder_for, given_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from rich.console import Console
 
-    from raprune.preflight import Facts
+    from raprune.preflight.checks import Facts
     from raprune.study import StudyPlan
 
 StudyFile = Annotated[
@@ -64,10 +64,10 @@ def study(
     rehearse: Rehearse = False,
 ) -> None:
     """Run a study, or go on with it. The same command again skips what is complete."""
+    from raprune.console.tables import budget_sentence, left_out_lines, results_table, study_progress
     from raprune.launch import run_study
-    from raprune.preflight import load_and_inspect
+    from raprune.preflight.checks import load_and_inspect
     from raprune.results import read_study
-    from raprune.summary import budget_sentence, left_out_lines, results_table, study_progress
 
     console = open_console()
     plan, facts = load_and_inspect(file, overrides or (), rehearse)
@@ -107,8 +107,8 @@ def check(
     ] = False,
 ) -> None:
     """Check a study without running it. Prints its trials, its data, what its drop bounds are in images."""
-    from raprune.preflight import load_and_inspect
-    from raprune.summary import facts_lines, plan_table
+    from raprune.console.tables import facts_lines, plan_table
+    from raprune.preflight.checks import load_and_inspect
 
     console = open_console()
     if no_import:
@@ -125,8 +125,8 @@ def check(
 
 
 def _check_without_imports(file: Path, overrides: Sequence[str], rehearse: bool, console: Console) -> None:
-    from raprune.summary import facts_lines, plan_table
-    from raprune.unimported import load_without_imports
+    from raprune.console.tables import facts_lines, plan_table
+    from raprune.preflight.without_import import load_without_imports
 
     found = load_without_imports(file, overrides, rehearse)
     print_whole(plan_table(found.plan), console)
@@ -143,8 +143,8 @@ def _check_without_imports(file: Path, overrides: Sequence[str], rehearse: bool,
 
 
 def _print_estimate(plan: StudyPlan, facts: Mapping[str, Facts], evaluators: int | None, console: Console) -> None:
-    from raprune.estimate import NUM_EVALUATORS, estimate_study
-    from raprune.estimate.lines import facts_of, heading, hours_table, limits, uncertain
+    from raprune.preflight.estimate import NUM_EVALUATORS, estimate_study
+    from raprune.preflight.estimate.lines import facts_of, heading, hours_table, limits, uncertain
 
     def told(text: str) -> None:
         console.print(text, style="dim", highlight=False, soft_wrap=True)

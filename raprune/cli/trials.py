@@ -10,7 +10,7 @@ import typer
 from raprune.cli.completion import complete_trial
 from raprune.cli.console import open_console
 from raprune.cli.root import app
-from raprune.paths import given_path
+from raprune.system.paths import given_path
 
 TrialDir = Annotated[
     Path,

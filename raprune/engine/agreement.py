@@ -14,15 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from raprune.data import Splits, normalise
 from raprune.engine.arithmetic import exact_arithmetic, same_arithmetic
-from raprune.engine.convolutions import FusedConv
-from raprune.engine.program import Program, compile_module, is_tensor
+from raprune.engine.kernels.convolutions import FusedConv
+from raprune.engine.kernels.program import Program, compile_module, is_tensor
 from raprune.engine.split import Halves, channels_last, narrowed, split
 from raprune.engine.stacking import num_slots, stacked
 from raprune.errors import InputError, first_line
-from raprune.graph import Plan, Traced
-from raprune.surgery import build, cut_tensors, refill, refillable
+from raprune.network.graph import Plan, Traced
+from raprune.network.surgery import build, cut_tensors, refill, refillable
+from raprune.plugins.datasets.base import Splits, normalise
 
 NUM_IMAGES = 2
 TOLERANCE = 1e-8

@@ -19,20 +19,20 @@ from itertools import islice
 import torch
 from torch import Tensor, fx, nn
 
+from raprune.engine.cache.prefix import Store
 from raprune.engine.exact import Batches, ExactEngine
-from raprune.engine.prefix import Store
-from raprune.engine.program import compile_module
+from raprune.engine.kernels.program import compile_module
 from raprune.engine.racing import Race, image_scores
 from raprune.engine.split import Crossing, narrowed
 from raprune.engine.suffix import Below, above, below, recalibrate
+from raprune.engine.train import train_batches, train_on
+from raprune.engine.workload import Workload
 from raprune.errors import InputError
-from raprune.graph.plain import written_inputs
-from raprune.masks import check_keep_mask
-from raprune.scoring import Scored, Tally, advance
-from raprune.seeds import seed_for
-from raprune.state import State
-from raprune.train import train_batches, train_on
-from raprune.workload import Workload
+from raprune.network.graph.plain import written_inputs
+from raprune.network.masks import check_keep_mask
+from raprune.network.state import State
+from raprune.plugins.scores.base import Scored, Tally, advance
+from raprune.study.seeds import seed_for
 
 MAX_PARENTS = 8
 """States whose scores an engine remembers."""

@@ -12,22 +12,22 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from raprune.data import Split, Splits, normalise
 from raprune.engine.arithmetic import exact_arithmetic
-from raprune.engine.convolutions import FusedConv
-from raprune.engine.program import Program, compile_module
+from raprune.engine.kernels.convolutions import FusedConv
+from raprune.engine.kernels.program import Program, compile_module
+from raprune.engine.launches import Purpose
+from raprune.engine.pictures import Batch as PictureBatch
+from raprune.engine.pictures import choose_pictures
 from raprune.engine.split import channels_last
-from raprune.evaluating import Purpose
-from raprune.lowrank import SCHEMES, Decomposition, Factor, collect, layer_of
-from raprune.pictures import Batch as PictureBatch
-from raprune.pictures import choose_pictures
-from raprune.scoring import Scored, Tally, score_batches
-from raprune.seeds import seed_for
-from raprune.state import State
+from raprune.engine.train import steps_per_epoch, train
+from raprune.engine.workload import Workload
+from raprune.network.lowrank import SCHEMES, Decomposition, Factor, collect, layer_of
+from raprune.network.state import State
+from raprune.network.surgery import build, refill, refillable
+from raprune.plugins.datasets.base import Split, Splits, normalise
+from raprune.plugins.scores.base import Scored, Tally, score_batches
 from raprune.study.parts import FinetuneLength
-from raprune.surgery import build, refill, refillable
-from raprune.train import steps_per_epoch, train
-from raprune.workload import Workload
+from raprune.study.seeds import seed_for
 
 Forward = Callable[[Tensor], Tensor]
 

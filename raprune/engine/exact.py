@@ -16,13 +16,13 @@ from torch import Tensor, fx, nn
 
 from raprune.engine.agreement import check_agreement, example
 from raprune.engine.base import Engine, Forward
-from raprune.engine.prefix import LocalStore, Store
-from raprune.engine.program import Program, compile_module
+from raprune.engine.cache.prefix import LocalStore, Store
+from raprune.engine.kernels.program import Program, compile_module
 from raprune.engine.split import Crossing, Halves, split
-from raprune.masks import check_keep_mask
-from raprune.scoring import Scored, Tally, score_batches
-from raprune.state import State
-from raprune.workload import Workload
+from raprune.engine.workload import Workload
+from raprune.network.masks import check_keep_mask
+from raprune.network.state import State
+from raprune.plugins.scores.base import Scored, Tally, score_batches
 
 Batches = Iterator[tuple[Callable[[], Tensor], Tensor]]
 

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, fx, nn
 
 from raprune.engine.base import Engine, Forward
-from raprune.graph import Graph, Plan, present
-from raprune.masks import check_keep_mask
-from raprune.scoring import Scored, Tally, score_batches
-from raprune.state import State
-from raprune.workload import Workload
+from raprune.engine.workload import Workload
+from raprune.network.graph import Graph, Plan, present
+from raprune.network.masks import check_keep_mask
+from raprune.network.state import State
+from raprune.plugins.scores.base import Scored, Tally, score_batches
 
 
 class NaiveEngine(Engine):

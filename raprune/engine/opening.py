@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from raprune.engine.approximate import ApproximateEngine
 from raprune.engine.base import Engine
+from raprune.engine.cache.prefix import Store
 from raprune.engine.exact import ExactEngine
 from raprune.engine.naive import NaiveEngine
-from raprune.engine.prefix import Store
 from raprune.engine.stacked import StackedEngine
+from raprune.engine.workload import Workload
 from raprune.errors import InputError
 from raprune.study.parts import EvaluatorsSpec
-from raprune.workload import Workload
 
 
 def open_engine(workload: Workload, device: str, spec: EvaluatorsSpec, store: Store | None = None) -> Engine:

@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor
 
-from raprune.scoring import Score
+from raprune.plugins.scores.base import Score
 
 MIN_SEEN = 30
 """Images before which a standard error says too little to stop."""

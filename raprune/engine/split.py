@@ -17,12 +17,12 @@ import torch
 from torch import Tensor, fx, nn
 from torch.func import functional_call
 
-from raprune.engine.convolutions import FusedConv
-from raprune.engine.program import Program, compile_module, is_tensor
-from raprune.graph import Axis, Graph, Group, Plan, Site, present
-from raprune.graph.align import align
-from raprune.graph.plain import written_inputs
-from raprune.graph.units import Ids, Kept
+from raprune.engine.kernels.convolutions import FusedConv
+from raprune.engine.kernels.program import Program, compile_module, is_tensor
+from raprune.network.graph import Axis, Graph, Group, Plan, Site, present
+from raprune.network.graph.align import align
+from raprune.network.graph.plain import written_inputs
+from raprune.network.graph.units import Ids, Kept
 
 Crossing = tuple[Any, ...]
 """Values (tensors, or sizes) that the prefix gives to the suffix for one batch."""

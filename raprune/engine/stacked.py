@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 
 from raprune.engine.exact import ExactEngine
+from raprune.engine.launches import MASKS_A_LAUNCH
 from raprune.engine.split import Halves
 from raprune.engine.stacking import num_slots, stacked
-from raprune.evaluating import MASKS_A_LAUNCH
-from raprune.masks import check_keep_mask
-from raprune.scoring import Scored, Tally, advance
-from raprune.state import State
+from raprune.network.masks import check_keep_mask
+from raprune.network.state import State
+from raprune.plugins.scores.base import Scored, Tally, advance
 
 
 class StackedEngine(ExactEngine):

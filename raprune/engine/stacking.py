@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from raprune.engine.program import is_tensor
+from raprune.engine.kernels.program import is_tensor
+from raprune.engine.launches import MASKS_A_LAUNCH
 from raprune.engine.split import Crossing, Halves, nbytes
-from raprune.evaluating import MASKS_A_LAUNCH
-from raprune.graph import present
+from raprune.network.graph import present
 
 MAX_BYTES = 2**24
 """Of the values that go into one launch: with more a GPU is busy, and smaller tensors save more than fewer launches."""

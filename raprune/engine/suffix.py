@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from raprune.engine.convolutions import FusedConv
-from raprune.engine.program import Program, compile_module
+from raprune.engine.kernels.convolutions import FusedConv
+from raprune.engine.kernels.program import Program, compile_module
 from raprune.engine.split import Crossing
-from raprune.graph import Graph, Group, Plan, present
-from raprune.graph.module import held_in_eval, part_of
-from raprune.graph.units import Ids
+from raprune.network.graph import Graph, Group, Plan, present
+from raprune.network.graph.module import held_in_eval, part_of
+from raprune.network.graph.units import Ids
 
 
 @dataclass(frozen=True)

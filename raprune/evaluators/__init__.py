@@ -1,1 +1,1 @@
-"""Evaluators. Contract: ``make(settings, workload, pool) -> Evaluator`` (:mod:`raprune.evaluating`), one file each."""
+"""Who computes a candidate: this process or a pool of Ray actors. Contract: ``base.py``; one file each."""

@@ -8,13 +8,14 @@ from typing import Any
 from torch import Tensor
 
 from raprune.engine import Engine, open_engine
-from raprune.evaluating import EvaluatedMask, PoolAddress, Purpose
-from raprune.lowrank.factor import Factor
+from raprune.engine.launches import Purpose
+from raprune.engine.workload import Workload
+from raprune.evaluators.base import EvaluatedMask, PoolAddress
+from raprune.network.lowrank.factor import Factor
+from raprune.network.state import State
+from raprune.plugins.scores.base import Tally
 from raprune.registry import EVALUATORS
-from raprune.scoring import Tally
-from raprune.state import State
 from raprune.study.parts import EvaluatorsSpec
-from raprune.workload import Workload
 
 _ENGINES: dict[tuple[str, str], Engine] = {}
 """Engines of this process by workload and device: trials that follow one another share what is loaded."""

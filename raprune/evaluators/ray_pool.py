@@ -17,21 +17,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
-from raprune.evaluating import MASKS_A_LAUNCH, EvaluatedMask, PoolAddress, Purpose, shares_launches
+from raprune.engine.launches import MASKS_A_LAUNCH, Purpose, shares_launches
+from raprune.engine.workload import Workload
+from raprune.evaluators.base import EvaluatedMask, PoolAddress
 from raprune.evaluators.dispatch import Call, Dispatcher
 from raprune.evaluators.pulse import Pulse, Pulses
-from raprune.lowrank.factor import Factor
-from raprune.masks import pack, unpack
-from raprune.quitting import quitting_is_a_fault
+from raprune.network.lowrank.factor import Factor
+from raprune.network.masks import pack, unpack
+from raprune.network.state import State
+from raprune.plugins.scores.base import Tally
 from raprune.registry import EVALUATORS, add_import_path
-from raprune.scoring import Tally
-from raprune.state import State
 from raprune.study.parts import EvaluatorsSpec
 from raprune.study.schema import TrialSpec
-from raprune.workload import Workload
+from raprune.system.quitting import quitting_is_a_fault
 
 if TYPE_CHECKING:
-    from raprune.engine.shared import HostStore
+    from raprune.engine.cache.shared import HostStore
     from raprune.evaluators.sharing import Given, Refs
 
 BATCH_BELOW_S = 0.02
@@ -50,7 +51,7 @@ class EvaluatorProcess:
         self, name: str, settings: EvaluatorsSpec, device: str, import_path: tuple[str, ...] = (), namespace: str = ""
     ) -> None:
         """``namespace`` is the study's: evaluators of one host and study share what they keep."""
-        from raprune.engine.shared import HostStore  # torch is loaded before the first call
+        from raprune.engine.cache.shared import HostStore  # torch is loaded before the first call
 
         add_import_path(import_path)
         self.name = name
@@ -79,7 +80,7 @@ class EvaluatorProcess:
 
     def prepare(self, baselines: list[tuple[TrialSpec, Path]], given: Given | None = None) -> list[str]:
         """Have baselines on disk, of what a program has ``given`` if it has; gives back their folders."""
-        from raprune.baseline import prepare_baseline
+        from raprune.baseline.prepare import prepare_baseline
 
         with self._call("prepare"):
             if given is not None:

@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 
-from raprune.data import Split, Splits
+from raprune.engine.given import give_network, networks
+from raprune.engine.workload import forget_data, load_data, provide_data
 from raprune.errors import InputError
-from raprune.given import give_network, networks
+from raprune.plugins.datasets.base import Split, Splits
 from raprune.registry import is_given
 from raprune.study import TrialSpec
-from raprune.workload import forget_data, load_data, provide_data
 
 Refs = dict[str, list[Any]]
 """Data set (JSON) -> its reference, in a list so that Ray does not fetch it before it is wanted."""

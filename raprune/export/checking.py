@@ -18,15 +18,15 @@ import torch
 from torch import Tensor
 
 from raprune.artefact.trials import TrialNetworks
-from raprune.data import Split, Splits, normalise
+from raprune.engine.workload import load_data
 from raprune.errors import InputError, RapruneError
 from raprune.export.running import Run
 from raprune.export.unpooling import unpools
-from raprune.identity import contents
+from raprune.plugins.datasets import contents
+from raprune.plugins.datasets.base import Split, Splits, normalise
+from raprune.plugins.scores.base import Score, score_batches
 from raprune.registry import SCORES
-from raprune.scoring import Score, score_batches
 from raprune.study.wording import counted
-from raprune.workload import load_data
 
 TOLERANCE = 1e-4
 """Of the largest logit: what an exported network's may differ by."""

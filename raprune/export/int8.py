@@ -15,11 +15,11 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 
-from raprune.data import Splits
 from raprune.export.checking import Images
 from raprune.export.onnx import INPUT
 from raprune.export.refusals import Refused, first_line, require
-from raprune.seeds import seed_for
+from raprune.plugins.datasets.base import Splits
+from raprune.study.seeds import seed_for
 
 CALIBRATION_IMAGES = 256
 """Training images whose activations give the ranges: a seeded choice, not augmented."""

@@ -11,13 +11,15 @@ from torch import Tensor, fx
 
 from raprune.export.refusals import Refused
 from raprune.export.unpooling import rewritten
-from raprune.graph import Align
-from raprune.graph.modes import WideDropout
+from raprune.network.graph import Align
+from raprune.network.graph.modes import WideDropout
 
 
 class ChannelsFirst(torch.nn.Module):
-    """What an :class:`raprune.graph.Align` gives, without its detour through channels-last, which ONNX Runtime would
-    take literally: two transposes of every value."""
+    """What an :class:`raprune.network.graph.Align` returns, without its detour through channels-last.
+
+    ONNX Runtime would take that detour literally: two transposes of every value.
+    """
 
     index: Tensor
 

@@ -10,7 +10,7 @@ from torch import Tensor, fx
 from raprune.artefact.plan import NetworkPlan
 from raprune.artefact.rebuilding import HEADER_KEY, open_network
 from raprune.export.running import Run
-from raprune.weights import save_safetensors
+from raprune.network.weights import save_safetensors
 
 
 def write(network: fx.GraphModule, example_BCHW: Tensor, plan: NetworkPlan, file: Path) -> None:

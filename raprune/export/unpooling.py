@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from raprune.graph.walk import function_name
+from raprune.network.graph.walk import function_name
 
 MODULE = ("input", "indices", "output_size")
 FUNCTION = ("input", "indices", "kernel_size", "stride", "padding", "output_size")

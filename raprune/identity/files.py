@@ -1,12 +1,14 @@
-"""Whether files that settings name have changed since they were read, by looking at the folder alone."""
+"""Files by their content, and whether those that settings name have changed: by looking at the folder alone."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+DIGEST_BYTES = 16
 Signature = tuple[tuple[str, int, int, int], ...]
 
 
@@ -45,3 +47,9 @@ def _entries(path: Path) -> Iterator[tuple[str, int, int, int]]:
 def _entry(file: str) -> tuple[str, int, int, int]:
     found = os.stat(file)
     return file, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def of_file(file: Path) -> str:
+    """Digest of a file's bytes."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, lambda: hashlib.blake2b(digest_size=DIGEST_BYTES)).hexdigest()

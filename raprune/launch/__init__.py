@@ -1,5 +1,6 @@
 """Where trials run: in process, or on Ray. Imports ray only when a study runs on it."""
 
-from raprune.launch.run import Outcome, Watch, run_study
+from raprune.launch.base import Watch
+from raprune.launch.run import Outcome, run_study
 
 __all__ = ["Outcome", "Watch", "run_study"]

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from raprune.budget import Account, Budget, Unlimited
-from raprune.evaluating import PoolAddress
+from raprune.evaluators.base import PoolAddress
 from raprune.evaluators.dispatch import Call, Dispatcher, Submit
 from raprune.evaluators.pulse import Pulse, Pulses
+from raprune.trial.budget import Account, Budget, Unlimited
 
 NAME = "budget"
 
@@ -50,7 +50,7 @@ class Counter:
         self._pulse = Pulse(namespace, NAME)
 
     def spent(self, trial_id: str, num_candidates: int) -> list[bool]:
-        """As :class:`raprune.budget.Account`."""
+        """As :class:`raprune.trial.budget.Account`."""
         return [self._account.spent(trial_id, num_candidates)]
 
     def ping(self) -> str:

@@ -8,21 +8,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from raprune.budget import Budget, BudgetSpent, Unlimited
+from raprune.engine.workload import Baseline, Workload
 from raprune.errors import RapruneError, ResultsError
-from raprune.evaluating import Evaluator, PoolAddress
+from raprune.evaluators.base import Evaluator, PoolAddress
 from raprune.evaluators.in_process import local_device
+from raprune.evaluators.memo import Conditions, Memo, Memoised
 from raprune.evaluators.sharing import Given
 from raprune.launch.spending import asked_by
-from raprune.memo import Conditions, Memo, Memoised
-from raprune.quitting import fault_of
 from raprune.registry import EVALUATORS, add_import_path
 from raprune.results import TrialStore, write_text
-from raprune.rows import describe_error, unfinished_row
 from raprune.study import TrialSpec
 from raprune.study.parts import EvaluatorsSpec
-from raprune.trial import TrialContext, run_trial
-from raprune.workload import Baseline, Workload
+from raprune.system.quitting import fault_of
+from raprune.trial.budget import Budget, BudgetSpent, Unlimited
+from raprune.trial.context import TrialContext
+from raprune.trial.rows import describe_error, unfinished_row
+from raprune.trial.run import run_trial
 
 MANIFEST = "manifest.json"
 """Written when a run begins, so its folder has it until somebody takes it away."""

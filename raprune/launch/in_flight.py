@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from raprune.evaluating import MASKS_A_LAUNCH, shares_launches
+from raprune.engine.launches import MASKS_A_LAUNCH, shares_launches
 from raprune.study import TrialSpec
 
 

@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
-from raprune.baseline import prepare_baseline
-from raprune.budget import Account, Unlimited
+from raprune.baseline.prepare import prepare_baseline
 from raprune.engine import device_name
 from raprune.evaluators.in_process import local_device
+from raprune.launch.base import Watch
 from raprune.launch.execute import Place, check_folder, execute
 from raprune.study import StudyPlan, TrialSpec
-
-if TYPE_CHECKING:
-    from raprune.launch.run import Watch
+from raprune.trial.budget import Account, Unlimited
 
 
 class InProcessRunner:

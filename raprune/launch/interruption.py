@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-from raprune.quitting import SIGNALS, STOP, Interrupted, signals_handled_by
+from raprune.system.quitting import SIGNALS, STOP, Interrupted, signals_handled_by
 
 
 class Interruption:

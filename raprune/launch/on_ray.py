@@ -14,13 +14,13 @@ import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from raprune.budget import Account
-from raprune.evaluating import PoolAddress
+from raprune.evaluators.base import PoolAddress
 from raprune.evaluators.dispatch import Call, Dispatcher
 from raprune.evaluators.pulse import Pulses, forget_beats
 from raprune.evaluators.sharing import data_bytes, share_data, share_given
+from raprune.launch.base import Watch
 from raprune.launch.cluster import connect
 from raprune.launch.counter import start_counter
 from raprune.launch.execute import Place, check_folder
@@ -30,9 +30,7 @@ from raprune.launch.resources import Resources, evaluators, resources_for
 from raprune.launch.tuning import run_tune
 from raprune.launch.watching import ClusterWatch
 from raprune.study import StudyPlan, TrialSpec
-
-if TYPE_CHECKING:
-    from raprune.launch.run import Watch
+from raprune.trial.budget import Account
 
 READY_S = 600.0
 LOSS_SHOWS_S = 5.0
@@ -191,7 +189,7 @@ class RayRunner:
 
         if not self.actors or (self._cluster is not None and self._cluster.lost is not None):
             return
-        from raprune.engine.shared import remove_folder
+        from raprune.engine.cache.shared import remove_folder
 
         asked = [actor.let_go.remote() for actor in self.actors]
         ray.wait(asked, num_returns=len(asked), timeout=LET_GO_S)

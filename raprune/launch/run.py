@@ -11,49 +11,24 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
 
 from raprune import __version__
 from raprune.artefact.keeping import thin_out
-from raprune.budget import Account
+from raprune.baseline.resuming import check_results, check_trials
+from raprune.engine.workload import forget_changed_data, forget_data
 from raprune.evaluators.in_process import forget_engines
-from raprune.launch.execute import MANIFEST, Place, check_folder
+from raprune.launch.base import Runner, Watch
+from raprune.launch.execute import MANIFEST, check_folder
 from raprune.launch.found import refuse_another, set_damaged_rows_aside
 from raprune.launch.in_process import InProcessRunner
 from raprune.launch.interruption import Interruption
 from raprune.launch.spending import RunClock, left_to_run, open_account
 from raprune.launch.watching import ClusterLostError
 from raprune.results import SCHEMA_VERSION, FolderLock, TrialStore, write_json, write_text
-from raprune.resuming import check_results, check_trials
-from raprune.rows import unfinished_row
 from raprune.study import StudyPlan, TrialSpec
 from raprune.study.wording import counted
-from raprune.workload import forget_changed_data, forget_data
-
-
-class Watch(Protocol):
-    """Sees a study run."""
-
-    def phase(self, text: str) -> None:
-        """What the study is doing now."""
-
-    def told(self, trial_id: str, progress: dict[str, Any]) -> None:
-        """What a trial reported."""
-
-    def ended(self, trial_id: str, status: str, folder: Path) -> None:
-        """A trial ended, with its status and the folder of its files."""
-
-
-class Runner(Protocol):
-    """Runs trials somewhere."""
-
-    place: Place
-
-    def prepare(self, trials: Sequence[TrialSpec]) -> None:
-        """Have the baselines of ``trials`` on disk. Raises :class:`InputError` for one that is no good."""
-
-    def run(self, trials: Sequence[TrialSpec], plan: StudyPlan, watch: Watch) -> Any:
-        """Run trials to their rows; returns early when the study is interrupted."""
+from raprune.trial.budget import Account
+from raprune.trial.rows import unfinished_row
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from raprune.budget import Account
 from raprune.errors import DamagedError, FileError
 from raprune.results import TrialStore, read_json, set_aside, write_json
-from raprune.snapshots import num_asked
 from raprune.study import StudyPlan, TrialSpec
+from raprune.trial.budget import Account
+from raprune.trial.snapshots import num_asked
 
 WRITE_EVERY_S = 10.0
 """A run that is killed forgets at most this much of its time."""

@@ -7,17 +7,15 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from raprune.evaluators.dispatch import WAY_ON, why_lost
 from raprune.evaluators.pulse import Pulse, Pulses
+from raprune.launch.base import Watch
 from raprune.launch.counter import find_budget
 from raprune.launch.execute import Place, execute, write_failed
 from raprune.launch.resources import TRIAL_CPUS
 from raprune.study import StudyPlan, TrialSpec
-
-if TYPE_CHECKING:
-    from raprune.launch.run import Watch
 
 REPORT_EVERY_S = 0.5
 MAX_LOSSES = 3

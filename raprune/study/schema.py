@@ -9,11 +9,11 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from raprune.registry import Settings
-from raprune.seeds import NUMERICS_VERSION, digest
 from raprune.study.budget import BudgetSpec
 from raprune.study.fidelity import FidelitySpec
 from raprune.study.parts import BaselineSpec, EvaluatorsSpec, FinetuneSpec, ScoringSpec
 from raprune.study.postprocess import PostprocessSpec
+from raprune.study.seeds import NUMERICS_VERSION, digest
 from raprune.study.wording import closest, shown
 
 MIN_DROP_BOUND = 0.1

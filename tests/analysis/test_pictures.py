@@ -75,7 +75,7 @@ def test_the_legend_names_the_classes_that_are_shown() -> None:
 
 def test_maps_are_read_as_raprune_writes_them() -> None:
     torch = pytest.importorskip("torch")
-    from raprune.pictures import PALETTE, choose_pictures
+    from raprune.engine.pictures import PALETTE, choose_pictures
 
     labels = torch.tensor([[[0, 1, 255]]], dtype=torch.uint8)
     logits = torch.zeros(1, 2, 1, 3)

@@ -15,10 +15,10 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from raprune.api import prune
 from raprune.api.network import own_copy
-from raprune.data import VOID, Split, Splits, normalise, shift_and_flip
+from raprune.engine.train import train_batches
 from raprune.errors import InputError, RapruneError
+from raprune.plugins.datasets.base import VOID, Split, Splits, normalise, shift_and_flip
 from raprune.registry import DATASETS
-from raprune.train import train_batches
 from tests.api.networks import FAST, SmallNet, User
 
 ONE = {**FAST, "layers": ["body.3"], "drop_bound": 20.0}
@@ -220,6 +220,6 @@ def test_a_trial_that_fails_tells_why(user: User, monkeypatch: pytest.MonkeyPatc
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("no more memory")
 
-    monkeypatch.setattr("raprune.trial.commit_within_bound", fail)
+    monkeypatch.setattr("raprune.trial.run.commit_within_bound", fail)
     with pytest.raises(RapruneError, match=r"prune\(\): RuntimeError: no more memory \(all of it: .*error.txt\)"):
         prune(user.model, user.train, user.val, **FAST)

@@ -17,11 +17,11 @@ from raprune.api import Pruned, load_pruned, prune, running
 from raprune.api.report import Report
 from raprune.api.running import Unwatched
 from raprune.artefact.trials import open_trial
-from raprune.cli.plots import write_report
+from raprune.console.plots import write_report
+from raprune.engine.given import digest_of_network
 from raprune.errors import InputError
-from raprune.given import digest_of_network
-from raprune.graph import trace
-from raprune.measure import count_macs, count_params
+from raprune.network.graph import trace
+from raprune.network.measure import count_macs, count_params
 from raprune.results import read_study
 from tests.api.networks import FAST, SmallNet, User
 

@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, SubsetRandomSampler, TensorDataset
 
 from raprune.api.reading import class_names_of, read_split
-from raprune.data import VOID, Split
 from raprune.errors import InputError
+from raprune.plugins.datasets.base import VOID, Split
 
 IMAGES = torch.randn(11, 3, 4, 5, generator=torch.Generator().manual_seed(1))
 LABELS = torch.arange(11) % 3

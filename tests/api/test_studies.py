@@ -77,7 +77,7 @@ def test_failed_trials_are_rows_with_their_errors(
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("no more memory")
 
-    monkeypatch.setattr("raprune.trial.commit_within_bound", fail)
+    monkeypatch.setattr("raprune.trial.run.commit_within_bound", fail)
     found = run_study(write_study(tmp_path), tmp_path / "out", 0, overrides=SHORT, progress=False, report=False)
     assert not found.completed
     assert all("RuntimeError: no more memory" in error for error in found.errors.values())

@@ -12,9 +12,9 @@ from raprune.artefact import TrialNetworks, open_trial, write_model
 from raprune.artefact.plan import FROM_PIXELS, parse_plan
 from raprune.artefact.rebuilding import rebuild, trace_plan
 from raprune.errors import InputError
-from raprune.lowrank.factor import Factor
+from raprune.network.lowrank.factor import Factor
+from raprune.network.weights import load_safetensors
 from raprune.results import read_study, write_json
-from raprune.weights import load_safetensors
 
 
 def test_a_studys_plan_tells_all(reference: Path) -> None:

@@ -12,9 +12,9 @@ import torch
 
 from raprune.artefact.trials import TrialNetworks, open_trial
 from raprune.errors import InputError
+from raprune.network.surgery import shrink
+from raprune.network.weights import load_safetensors, save_safetensors
 from raprune.results import TrialStore
-from raprune.surgery import shrink
-from raprune.weights import load_safetensors, save_safetensors
 from tests.analysis.make_tables import STUDY, unfinished_row
 from tests.bench.trials import SHAPE, own
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 
-from raprune.measure import count_macs, count_params
+from raprune.engine.workload import Baseline, build_network, trace_model
+from raprune.network.measure import count_macs, count_params
+from raprune.network.surgery import shrink
+from raprune.network.weights import save_safetensors
 from raprune.results import TrialStore, write_json
 from raprune.study.schema import ModelChoice
-from raprune.surgery import shrink
-from raprune.weights import save_safetensors
-from raprune.workload import Baseline, build_network, trace_model
 from tests.analysis.make_tables import STUDY, layer_row, manifest, trial_row, unfinished_row
 
 MODEL = ModelChoice(name="resnet18", settings={"width": 0.0625})

@@ -14,8 +14,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from raprune.data import VOID, Split, Splits, normalise
 from raprune.errors import InputError
+from raprune.plugins.datasets.base import VOID, Split, Splits, normalise
 from raprune.registry import DATASETS, Plugin
 from tests.data.files import MISSING, TINY
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from raprune.data import VOID
 from raprune.errors import InputError
+from raprune.plugins.datasets.base import VOID
+from raprune.plugins.scores.base import Score
 from raprune.registry import SCORES
-from raprune.scoring import Score
 
 LABELS = torch.tensor([[[0, 0, 0], [0, 1, VOID]], [[VOID, 1, 0], [0, VOID, VOID]]], dtype=torch.uint8)
 """Two images of 2 x 3 pixels: six pixels of class 0, two of class 1, four void; classes 2 and 3 have none."""

@@ -8,18 +8,18 @@ from unittest.mock import MagicMock
 import pytest
 import torch
 
-from raprune.baseline import prepare_baseline
+from raprune.baseline.prepare import prepare_baseline
+from raprune.engine.workload import Workload
 from raprune.errors import EvaluatorError
-from raprune.evaluating import Evaluator, PoolAddress
+from raprune.evaluators.base import Evaluator, PoolAddress
 from raprune.evaluators.dispatch import MAX_ATTEMPTS, Call, Dispatcher
 from raprune.launch.on_ray import RayRunner, ray_runner
-from raprune.lowrank import Factor
+from raprune.network.lowrank import Factor
+from raprune.network.state import State
+from raprune.plugins.scores.base import Tally
 from raprune.registry import EVALUATORS
-from raprune.scoring import Tally
-from raprune.state import State
 from raprune.study import load_study
 from raprune.study.parts import EvaluatorsSpec
-from raprune.workload import Workload
 from tests.launch.runs import Watch
 from tests.tiny import write_study
 

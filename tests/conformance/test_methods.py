@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from raprune.deciding import Decision, Evaluation, LayerView, Method
+from raprune.plugins.methods.base import Decision, Evaluation, LayerView, Method
 from raprune.registry import METHODS, Plugin
 
 NUM_FILTERS, BOUND = 12, 2.0

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from raprune.graph import trace
-from raprune.measure import count_macs, count_params
+from raprune.network.graph import trace
+from raprune.network.measure import count_macs, count_params
 from raprune.registry import MODELS, Plugin
 
 SMALL: dict[str, dict[str, Any]] = {}

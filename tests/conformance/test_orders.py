@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from raprune.deciding import LayerView
-from raprune.ordering import Order
+from raprune.plugins.methods.base import LayerView
+from raprune.plugins.orders.base import Order
 from raprune.registry import ORDERS, Plugin
 
 every = pytest.mark.parametrize("plugin", [pytest.param(plugin, id=plugin.name) for plugin in ORDERS])

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from raprune.plugins.rewards.base import Reward
 from raprune.registry import REWARDS, Plugin
-from raprune.rewarding import Reward
 
 SETTINGS: dict[str, list[dict[str, Any]]] = {"bounded_log": [{}, {"floor": "none"}, {"floor": -0.25}]}
 """Reward -> settings to test beside the defaults."""

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from raprune.data import VOID
 from raprune.errors import InputError
+from raprune.plugins.datasets.base import VOID
+from raprune.plugins.scores.base import Score, Tally, score_batches
 from raprune.registry import SCORES, Plugin
-from raprune.scoring import Score, Tally, score_batches
 
 NUM_IMAGES, NUM_CLASSES, BATCH = 60, 5, 7
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from raprune.data import Splits
 from raprune.errors import MissingDataError
+from raprune.plugins.datasets.base import Splits
 from raprune.registry import DATASETS
 from tests.data.files import cifar10, voc_segmentation, write_voc
 

@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import nn
 
-from raprune.baseline import score_split
-from raprune.data import VOID, Splits
+from raprune.baseline.prepare import score_split
+from raprune.engine.train import Recipe, train
 from raprune.errors import InputError
+from raprune.plugins.datasets.base import VOID, Splits
+from raprune.plugins.scores.base import Score
 from raprune.registry import DATASETS, SCORES
-from raprune.scoring import Score
-from raprune.train import Recipe, train
 
 
 def load(name: str, settings: dict[str, Any]) -> Splits:
@@ -58,7 +58,7 @@ def test_digits_of_a_scene(digits: int, size: int, monkeypatch: pytest.MonkeyPat
     """Fake digits, all ink, each with a class of its own, show which digit is where."""
     images, target = np.full((200, 8, 8), 16.0), np.arange(200)
     monkeypatch.setattr(
-        "raprune.datasets.digit_scenes.load_digits", lambda: SimpleNamespace(images=images, target=target)
+        "raprune.plugins.datasets.digit_scenes.load_digits", lambda: SimpleNamespace(images=images, target=target)
     )
     splits = load("digit_scenes", {"digits": digits, "size": size, "num_train": 40, "num_val": 30, "num_test": 20})
     assert splits.test is not None

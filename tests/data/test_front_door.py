@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 from pydantic import ValidationError
 
-from raprune.data import Splits, normalise
 from raprune.errors import InputError
-from raprune.imagefiles import decode_rgb, upright_size
+from raprune.plugins.datasets.base import Splits, normalise
+from raprune.plugins.datasets.image_files import decode_rgb, upright_size
 from raprune.registry import DATASETS
 from tests.data.files import image_parquet, photo
 

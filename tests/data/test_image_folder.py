@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from raprune.data import Splits
 from raprune.errors import InputError
+from raprune.plugins.datasets.base import Splits
 from raprune.registry import DATASETS
 from tests.data.files import class_folders, cut, image_folder, photo
 

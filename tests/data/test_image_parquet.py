@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from raprune.data import Splits
 from raprune.errors import InputError
+from raprune.plugins.datasets.base import Splits
 from raprune.registry import DATASETS
 from tests.data.files import image_parquet, pixels, png, write_parquet
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from raprune.api import splits_of
-from raprune.data import VOID, Split, Splits, check_splits
 from raprune.errors import InputError, StudyError
-from raprune.preflight import load_and_inspect
+from raprune.plugins.datasets.base import VOID, Split, Splits, check_splits
+from raprune.preflight.checks import load_and_inspect
 from tests.test_docs import blocks
 from tests.test_shape import ROOT
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from raprune.baseline import prepare_baseline
+from raprune.baseline.prepare import prepare_baseline
 from raprune.errors import InputError
 from raprune.launch import run_study
-from raprune.preflight import load_and_inspect
+from raprune.preflight.checks import load_and_inspect
 from tests.launch.runs import Watch
 
 ON_DISK = """

@@ -10,8 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from raprune.data import VOID, Splits
 from raprune.errors import InputError
+from raprune.plugins.datasets.base import VOID, Splits
 from raprune.registry import DATASETS
 from tests.data.files import annotation, camvid, cut, photo, save_palette, voc_segmentation, write_voc
 

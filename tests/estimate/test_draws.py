@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from raprune.deciding import Asked
-from raprune.estimate.clock import Drift
-from raprune.estimate.draws import KNOWN, PRUNED, SEEN_WHOLE, draws, middle, share_when_hopeless
-from raprune.estimate.own import Own
-from raprune.estimate.reduced import Steps
-from raprune.estimate.timing import Costs, MaskCost, spread
-from raprune.estimate.trials import Shape, results_bytes, work_of
-from raprune.preflight import Facts, facts_key, load_and_inspect
+from raprune.plugins.methods.base import Asked
+from raprune.preflight.checks import Facts, facts_key, load_and_inspect
+from raprune.preflight.estimate.clock import Drift
+from raprune.preflight.estimate.draws import KNOWN, PRUNED, SEEN_WHOLE, draws, middle, share_when_hopeless
+from raprune.preflight.estimate.own import Own
+from raprune.preflight.estimate.reduced import Steps
+from raprune.preflight.estimate.timing import Costs, MaskCost, spread
+from raprune.preflight.estimate.trials import Shape, results_bytes, work_of
 from raprune.study import TrialSpec
 from tests.tiny import write_study
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from raprune.estimate.schedule import Work, makespan_s, serial_s, spread_s
+from raprune.preflight.estimate.schedule import Work, makespan_s, serial_s, spread_s
 
 
 def work(update: float = 100.0, search: float = 20.0, commit: float = 10.0, own: float = 5.0, masks: int = 5) -> Work:

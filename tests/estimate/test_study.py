@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from raprune import cli
-from raprune.deciding import Evaluation, LayerView, asked_by
-from raprune.estimate import Estimate, estimate_study
-from raprune.estimate import study as module
-from raprune.estimate.lines import facts_of, heading, hours_table, limits, uncertain
-from raprune.estimate.memory import Libraries, measure_libraries
-from raprune.estimate.reduced import cost_key
-from raprune.preflight import load_and_inspect
+from raprune.plugins.methods.base import Evaluation, LayerView, asked_by
+from raprune.preflight.checks import load_and_inspect
+from raprune.preflight.estimate import Estimate, estimate_study
+from raprune.preflight.estimate import study as module
+from raprune.preflight.estimate.lines import facts_of, heading, hours_table, limits, uncertain
+from raprune.preflight.estimate.memory import Libraries, measure_libraries
+from raprune.preflight.estimate.reduced import cost_key
 from raprune.registry import METHODS, Plugin
 from raprune.results import read_study
 from tests.tiny import write_study
@@ -70,7 +70,7 @@ def test_the_command_prints_it(
         asked.append(numbers)
         return found
 
-    monkeypatch.setattr("raprune.estimate.estimate_study", estimate)
+    monkeypatch.setattr("raprune.preflight.estimate.estimate_study", estimate)
     arguments = ["check", str(write_study(tmp_path)), "--estimate", "--evaluators", "2", "--set", "evaluators.count=0"]
     monkeypatch.setattr(sys, "argv", ["raprune", *arguments])
     cli.main()

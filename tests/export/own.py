@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from raprune.data import Split, Splits
+from raprune.plugins.datasets.base import Split, Splits
 
 
 class Counted(nn.Module):

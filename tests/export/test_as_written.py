@@ -18,9 +18,9 @@ from raprune.artefact.rebuilding import HEADER_KEY
 from raprune.errors import InputError
 from raprune.export.checking import Images
 from raprune.export.exporting import export_trial
-from raprune.identity import contents
+from raprune.identity import of_file
+from raprune.network.weights import load_safetensors, save_safetensors
 from raprune.results import TrialStore, write_json
-from raprune.weights import load_safetensors, save_safetensors
 from tests.bench.trials import own as bare
 from tests.export import own
 from tests.export.conftest import OwnTrial
@@ -45,9 +45,7 @@ def spoil(file: Path) -> None:
 def test_weights_are_compared_before_they_are_used(folder: Path, own_trial: OwnTrial, tmp_path: Path) -> None:
     baseline = folder.parent.parent / "baselines" / "b0"
     noted = json.loads((baseline / "baseline.json").read_text())
-    write_json(
-        baseline / "baseline.json", noted | {"weights_fingerprint": contents.of_file(baseline / "model.safetensors")}
-    )
+    write_json(baseline / "baseline.json", noted | {"weights_fingerprint": of_file(baseline / "model.safetensors")})
     open_trial(folder, allow_import=True)
     for file in (folder / "model" / "model.safetensors", baseline / "model.safetensors"):
         kept = file.read_bytes()

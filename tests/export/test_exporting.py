@@ -13,13 +13,13 @@ from torch import Tensor, fx, nn
 
 from raprune.artefact import open_trial
 from raprune.artefact.rebuilding import standalone
+from raprune.engine.workload import forget_data
 from raprune.errors import InputError, MissingDataError
 from raprune.export import checking, exporting, formats, safetensors
 from raprune.export.checking import Difference, ExportError, Images, compare, parity
 from raprune.export.command import said
 from raprune.export.exporting import Exported, Quantised, export_trial
 from raprune.export.running import Run
-from raprune.workload import forget_data
 from tests.export.conftest import OwnTrial
 from tests.export.trials import OWN, make_trial
 

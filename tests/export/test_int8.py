@@ -9,13 +9,13 @@ import onnxruntime.quantization
 import pytest
 import torch
 
+from raprune.engine.workload import load_data
 from raprune.export import int8
 from raprune.export import onnx as our_onnx
 from raprune.export.checking import Images, scores_of
 from raprune.export.exporting import export_trial
 from raprune.export.int8 import Calibration
 from raprune.export.refusals import Refused
-from raprune.workload import load_data
 from tests.export.conftest import OwnTrial
 
 

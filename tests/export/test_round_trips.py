@@ -14,7 +14,7 @@ from raprune.artefact import TrialNetworks, open_network, open_trial
 from raprune.artefact.plan import parse_plan
 from raprune.errors import InputError
 from raprune.export.exporting import export_trial
-from raprune.lowrank.factor import Factor
+from raprune.network.lowrank.factor import Factor
 from raprune.study.schema import Choice, ModelChoice
 from tests.export.conftest import OwnTrial
 from tests.export.isolated import given, run_isolated

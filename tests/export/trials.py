@@ -10,16 +10,16 @@ import torch
 from torch import nn
 
 from raprune.artefact import plan_of, write_model
-from raprune.baseline import score_split
-from raprune.lowrank.factor import Factor
-from raprune.measure import count_macs, count_params
+from raprune.baseline.prepare import score_split
+from raprune.engine.workload import Baseline, build_network, load_data, trace_model
+from raprune.network.lowrank.factor import Factor
+from raprune.network.measure import count_macs, count_params
+from raprune.network.state import State, to_arrays
+from raprune.network.surgery import build, shrink
+from raprune.network.weights import save_safetensors
 from raprune.registry import SCORES
 from raprune.results import TrialStore, write_json
-from raprune.state import State, to_arrays
 from raprune.study.schema import Choice, ModelChoice
-from raprune.surgery import build, shrink
-from raprune.weights import save_safetensors
-from raprune.workload import Baseline, build_network, load_data, trace_model
 from tests.analysis.make_tables import STUDY, manifest, trial_row
 from tests.bench.trials import own
 

@@ -15,16 +15,16 @@ from torch import Tensor, nn
 from raprune.api import prune
 from raprune.engine import Engine
 from raprune.engine.agreement import check_agreement
+from raprune.engine.launches import MASKS_A_LAUNCH
 from raprune.engine.stacked import StackedEngine
 from raprune.engine.stacking import stacked
-from raprune.evaluating import MASKS_A_LAUNCH
-from raprune.graph import trace
-from raprune.proof import prove
-from raprune.state import State
-from raprune.surgery import shrink
+from raprune.network.graph import trace
+from raprune.network.state import State
+from raprune.network.surgery import shrink
+from raprune.preflight.equivalence import prove
 from tests.api.networks import FAST, User
-from tests.core.test_agreement import CHANGES, network
-from tests.core.test_naive_is_exact import RESIDUAL, a_state, masks, network_and_splits
+from tests.engine.test_agreement import CHANGES, network
+from tests.engine.test_naive_is_exact import RESIDUAL, a_state, masks, network_and_splits
 from tests.tiny import engine_of, lively_vgg, own_labels
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that torch can use")

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from raprune.graph import Align, trace
-from raprune.proof import prove, random_plan
-from raprune.surgery import shrink
+from raprune.network.graph import Align, trace
+from raprune.network.surgery import shrink
+from raprune.preflight.equivalence import prove, random_plan
 
 
 class Rounds(nn.Module):

@@ -7,10 +7,10 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
+from raprune.engine.workload import build_network, trace_model
 from raprune.errors import InputError
-from raprune.graph import trace
+from raprune.network.graph import trace
 from raprune.study.schema import ModelChoice
-from raprune.workload import build_network, trace_model
 from tests.graph.small import chain
 
 SHAPE = (1, 8, 8)

@@ -13,10 +13,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from raprune.graph import Traced, trace
-from raprune.measure import count_macs, count_params
-from raprune.proof import random_plan
-from raprune.surgery import shrink
+from raprune.network.graph import Traced, trace
+from raprune.network.measure import count_macs, count_params
+from raprune.network.surgery import shrink
+from raprune.preflight.equivalence import random_plan
 from tests.graph.networks import NETWORKS, make_lively
 
 Masks = dict[str, Tensor]

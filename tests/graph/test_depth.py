@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from torch import Tensor, nn
 
-from raprune.graph import trace
-from raprune.graph.units import either
-from raprune.proof import prove
+from raprune.network.graph import trace
+from raprune.network.graph.units import either
+from raprune.preflight.equivalence import prove
 
 
 class Block(nn.Module):

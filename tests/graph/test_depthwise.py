@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from raprune.engine.program import compile_module
-from raprune.graph import Traced, trace
-from raprune.measure import count_macs
-from raprune.proof import prove, random_plan
-from raprune.surgery import cut_tensors, refill, shrink
+from raprune.engine.kernels.program import compile_module
+from raprune.network.graph import Traced, trace
+from raprune.network.measure import count_macs
+from raprune.network.surgery import cut_tensors, refill, shrink
+from raprune.preflight.equivalence import prove, random_plan
 from tests.graph.small import chain
 
 SHAPE = (3, 9, 9)

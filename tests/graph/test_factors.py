@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from raprune.engine.split import split
-from raprune.graph import trace
-from raprune.proof import prove, random_plan
-from raprune.surgery import shrink
+from raprune.network.graph import trace
+from raprune.network.surgery import shrink
+from raprune.preflight.equivalence import prove, random_plan
 from tests.graph.small import Net
 
 SHAPE = (3, 8, 8)

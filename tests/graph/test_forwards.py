@@ -15,9 +15,9 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from raprune.errors import InputError
-from raprune.graph import trace
-from raprune.graph.modes import HIDDEN
-from raprune.proof import prove
+from raprune.network.graph import trace
+from raprune.network.graph.modes import HIDDEN
+from raprune.preflight.equivalence import prove
 
 
 class Pair(NamedTuple):

@@ -15,9 +15,9 @@ import torch
 from torch import nn
 
 from raprune.engine.split import split
-from raprune.graph import Traced, trace
-from raprune.proof import prove, random_plan
-from raprune.surgery import cut_tensors, shrink
+from raprune.network.graph import Traced, trace
+from raprune.network.surgery import cut_tensors, shrink
+from raprune.preflight.equivalence import prove, random_plan
 from tests.graph.networks import NETWORKS, Entry, make_lively
 
 

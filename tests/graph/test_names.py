@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from raprune.errors import InputError
-from raprune.graph import trace
-from raprune.proof import prove
+from raprune.network.graph import trace
+from raprune.preflight.equivalence import prove
 
 
 class Named(nn.Module):

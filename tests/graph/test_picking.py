@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from raprune.engine.program import compile_module
-from raprune.graph import trace
-from raprune.proof import prove, random_plan
-from raprune.surgery import shrink
+from raprune.engine.kernels.program import compile_module
+from raprune.network.graph import trace
+from raprune.network.surgery import shrink
+from raprune.preflight.equivalence import prove, random_plan
 from tests.graph.small import net
 
 SHAPE = (3, 8, 8)

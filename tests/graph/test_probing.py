@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from raprune.graph import trace
-from raprune.proof import prove
+from raprune.network.graph import trace
+from raprune.preflight.equivalence import prove
 from tests.graph.small import chain
 
 SHAPE = (3, 8, 8)

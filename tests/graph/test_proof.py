@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from raprune.errors import InputError
-from raprune.graph import Traced, trace
-from raprune.proof import plans, prove
+from raprune.network.graph import Traced, trace
+from raprune.preflight.equivalence import plans, prove
 from tests.graph.small import chain, net
 
 SHAPE = (3, 8, 8)
@@ -124,8 +124,8 @@ def test_the_tolerance_is_that_of_one_node_however_deep_the_network_is() -> None
 @pytest.mark.parametrize("size", [1e-8, 1e-10])
 def test_a_small_real_difference_is_found_where_it_is(size: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Smaller than what depth made of rounding, and than the tolerance for it."""
-    import raprune.proof as proof
-    from raprune.surgery import refill
+    import raprune.preflight.equivalence as proof
+    from raprune.network.surgery import refill
 
     def wrong(network: nn.Module, *args: Any) -> nn.Module:
         small = refill(network, *args)

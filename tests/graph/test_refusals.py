@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from raprune.errors import InputError
-from raprune.graph import trace
-from raprune.proof import prove
+from raprune.network.graph import trace
+from raprune.preflight.equivalence import prove
 from tests.graph.small import chain, net
 
 

@@ -9,8 +9,8 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from raprune.graph import trace
-from raprune.models.cifar_resnet import CifarResNet
+from raprune.network.graph import trace
+from raprune.plugins.models.cifar_resnet import CifarResNet
 from tests.graph.small import chain
 
 

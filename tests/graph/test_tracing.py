@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from raprune.errors import InputError
-from raprune.graph import Graph, trace
-from raprune.proof import prove, random_plan
-from raprune.surgery import shrink
+from raprune.network.graph import Graph, trace
+from raprune.network.surgery import shrink
+from raprune.preflight.equivalence import prove, random_plan
 from tests.graph.small import chain, net
 
 

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from raprune.errors import InputError
-from raprune.graph import trace
-from raprune.proof import random_plan
-from raprune.surgery import shrink
+from raprune.network.graph import trace
+from raprune.network.surgery import shrink
+from raprune.preflight.equivalence import random_plan
 from tests.graph.small import chain
 
 

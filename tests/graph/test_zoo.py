@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from benchmarks.zoo_table import sums, table
-from raprune.graph import trace
-from raprune.proof import prove
+from raprune.network.graph import trace
+from raprune.preflight.equivalence import prove
 
 SHAPE = (3, 32, 32)
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from raprune.budget import Account, BudgetSpent, Purse, Unlimited
+from raprune.console.tables import budget_sentence
 from raprune.launch.spending import RunClock
 from raprune.results import read_study
 from raprune.study.budget import BudgetSpec
-from raprune.summary import budget_sentence
+from raprune.trial.budget import Account, BudgetSpent, Purse, Unlimited
 from tests.launch.runs import Watch, assert_same_rows, comparable, run_tiny
 
 NULLS = ("error", "score_floor", "matched_trial_id")
@@ -33,7 +33,7 @@ def test_an_account_counts_totals_and_time(monkeypatch: pytest.MonkeyPatch) -> N
     assert not account.spent("b", 6)
     assert account.spent("b", 7)
     now = [1000.0]
-    monkeypatch.setattr("raprune.budget.time.time", lambda: now[0])
+    monkeypatch.setattr("raprune.trial.budget.time.time", lambda: now[0])
     account = Account(BudgetSpec(hours=1.0), 600.0, {})
     assert not account.is_spent
     now[0] += 2999

@@ -9,16 +9,16 @@ import pytest
 import torch
 from rich.console import Console
 
+from raprune.console.progress import StudyProgress, TrialProgress
+from raprune.console.tables import results_table
 from raprune.engine import ExactEngine
+from raprune.engine.train import Recipe, train
+from raprune.engine.workload import Baseline, Workload
 from raprune.errors import InputError
-from raprune.progress import StudyProgress, TrialProgress
+from raprune.network.state import State
 from raprune.results import Tables, TrialStore, read_study
-from raprune.snapshots import Snapshots, num_asked
-from raprune.state import State
 from raprune.study import load_study
-from raprune.summary import results_table
-from raprune.train import Recipe, train
-from raprune.workload import Baseline, Workload
+from raprune.trial.snapshots import Snapshots, num_asked
 from tests.launch.runs import run_tiny
 from tests.tiny import Trained, engine_of
 

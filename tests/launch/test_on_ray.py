@@ -180,7 +180,7 @@ def test_state_in_the_object_store_is_not_written_to(ray_cluster: None) -> None:
     import numpy as np
     import ray
 
-    from raprune.state import State, to_tensors
+    from raprune.network.state import State, to_tensors
 
     state = State("b", {}, {"w": np.ones(100_000, dtype=np.float32)})
     ref = ray.put(state)

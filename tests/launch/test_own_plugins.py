@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from raprune.launch import run_study
-from raprune.preflight import load_and_inspect
+from raprune.network.weights import save_safetensors
+from raprune.preflight.checks import load_and_inspect
 from raprune.results import read_study
-from raprune.weights import save_safetensors
 from tests.launch.runs import Watch, assert_same_rows
 
 NETS = """
@@ -39,7 +39,7 @@ def build(filters, num_classes):
 """
 DATA = """
 from dataclasses import replace
-from raprune.datasets.digits import DigitsSettings, load
+from raprune.plugins.datasets.digits import DigitsSettings, load
 
 def inverted(num_val):
     splits = load(DigitsSettings(num_val=num_val, num_test=200))
@@ -48,7 +48,7 @@ def inverted(num_val):
 """
 SCORE = """
 from raprune.registry import Settings
-from raprune.scores.top1_accuracy import Top1Accuracy
+from raprune.plugins.scores.top1_accuracy import Top1Accuracy
 
 class Strict(Top1Accuracy):
     def __init__(self):

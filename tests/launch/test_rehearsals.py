@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from raprune.launch import run_study
-from raprune.preflight import load_and_inspect
+from raprune.preflight.checks import load_and_inspect
 from raprune.results import read_study
 from tests.launch.runs import Watch
 

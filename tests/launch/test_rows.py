@@ -9,17 +9,17 @@ import pandas as pd
 import pytest
 import torch
 
-from raprune.baseline import score_split
+from raprune.baseline.prepare import score_split
 from raprune.engine import Engine
 from raprune.engine.split import channels_last
-from raprune.graph import trace
-from raprune.measure import count_macs, count_params
+from raprune.engine.workload import build_network, load_data
+from raprune.network.graph import trace
+from raprune.network.measure import count_macs, count_params
+from raprune.network.surgery import load_tensors
+from raprune.network.weights import load_safetensors
 from raprune.registry import SCORES
 from raprune.results import read_study
 from raprune.study.schema import Choice, ModelChoice
-from raprune.surgery import load_tensors
-from raprune.weights import load_safetensors
-from raprune.workload import build_network, load_data
 from tests.launch.runs import assert_same_rows, run_tiny
 from tests.tiny import STUDY
 
@@ -145,7 +145,7 @@ def test_another_seed_gives_other_masks(tables, tmp_path: Path) -> None:  # type
 
 def test_each_decides_every_layer_alone(tmp_path: Path) -> None:
     from raprune.launch import run_study
-    from raprune.preflight import layer_names
+    from raprune.preflight.checks import layer_names
     from raprune.study import load_study
     from tests.launch.runs import Watch
     from tests.tiny import write_study

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from raprune.engine.workload import BASELINE_FILE, WEIGHTS_FILE
 from raprune.errors import InputError
 from raprune.launch import Outcome, run_study
+from raprune.network.weights import load_safetensors, save_safetensors
 from raprune.study import load_study
-from raprune.weights import load_safetensors, save_safetensors
-from raprune.workload import BASELINE_FILE, WEIGHTS_FILE
 from tests.launch.runs import Watch
 
 FILES = {
@@ -39,7 +39,7 @@ def build(num_classes):
 """,
     "mine_data.py": """
 from dataclasses import replace
-from raprune.datasets.digits import DigitsSettings, load
+from raprune.plugins.datasets.digits import DigitsSettings, load
 import mine_changes
 
 def digits():
@@ -57,7 +57,7 @@ def made(splits):
 """,
     "mine_score.py": """
 from raprune.registry import Settings
-from raprune.scores.top1_accuracy import Top1Accuracy
+from raprune.plugins.scores.top1_accuracy import Top1Accuracy
 from mine_score_parts import safety
 
 class Mine(Top1Accuracy):

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 
+from raprune.engine.workload import forget_data, load_data
 from raprune.evaluators.sharing import data_bytes, share_data, use_shared
 from raprune.study import load_study
-from raprune.workload import forget_data, load_data
 from tests.tiny import write_study
 
 

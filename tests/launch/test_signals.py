@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from raprune.output import lenient
-from raprune.quitting import STOP, Interrupted, quitting_is_a_fault
 from raprune.results import read_study
+from raprune.system.output import lenient
+from raprune.system.quitting import STOP, Interrupted, quitting_is_a_fault
 from tests.launch.runs import assert_same_rows, run_tiny
 from tests.launch.test_stop_and_go import ROOT, finish, start, wait_for_layers
 from tests.tiny import write_study

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.single_layer import matched_scores, means
 from raprune.launch import run_study
-from raprune.preflight import layer_names
+from raprune.preflight.checks import layer_names
 from raprune.results import read_study
 from raprune.study import load_study
 from tests.launch.runs import Watch

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from raprune.graph import Traced, trace
-from raprune.lowrank import SCHEMES, Decomposition, collect
+from raprune.network.graph import Traced, trace
+from raprune.network.lowrank import SCHEMES, Decomposition, collect
 
 CONVS = {
     "1x1": nn.Conv2d(6, 9, 1),

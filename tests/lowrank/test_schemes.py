@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from raprune.graph import Traced
-from raprune.lowrank import SCHEMES, Factor, collect
-from raprune.state import State
-from raprune.surgery import build
+from raprune.network.graph import Traced
+from raprune.network.lowrank import SCHEMES, Factor, collect
+from raprune.network.state import State
+from raprune.network.surgery import build
 from tests.lowrank.networks import CONVS, LINEARS, around, decompose
 
 CASES = [

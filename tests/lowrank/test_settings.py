@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from raprune.console.tables import facts_lines
 from raprune.errors import StudyError
-from raprune.preflight import load_and_inspect
+from raprune.preflight.checks import load_and_inspect
 from raprune.registry import METHODS
 from raprune.study import load_study
-from raprune.summary import facts_lines
 from tests.tiny import write_study
 
 

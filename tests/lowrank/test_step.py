@@ -12,17 +12,17 @@ import pytest
 import torch
 
 from raprune.artefact.trials import open_trial
-from raprune.candidates import Scale
-from raprune.factorising import LowRankStep, last_snapshot
-from raprune.graph import trace
-from raprune.lowrank import Factor, energy_kept, rank_for_energy
-from raprune.measure import count_bytes, count_macs, count_params
+from raprune.network.graph import trace
+from raprune.network.lowrank import Factor, energy_kept, rank_for_energy
+from raprune.network.measure import count_bytes, count_macs, count_params
+from raprune.network.state import State
 from raprune.registry import REWARDS
 from raprune.results import Tables, TrialStore, read_study
-from raprune.rows import Sizes
-from raprune.snapshots import Snapshots
-from raprune.state import State
 from raprune.study.postprocess import LowRankSpec
+from raprune.trial.candidates import Scale
+from raprune.trial.low_rank import LowRankStep, last_snapshot
+from raprune.trial.rows import Sizes
+from raprune.trial.snapshots import Snapshots
 from tests.launch.runs import comparable, run_tiny
 from tests.tiny import STUDY, EngineEvaluator, Trained, engine_of
 

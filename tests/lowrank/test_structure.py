@@ -11,15 +11,15 @@ import pytest
 import torch
 from torch import Tensor, fx, nn
 
-from raprune.engine.program import compile_module
+from raprune.engine.kernels.program import compile_module
 from raprune.errors import ResultsError
-from raprune.graph import trace
-from raprune.lowrank import SCHEMES, Factor, reasons_of, survey
-from raprune.measure import count_bytes, count_macs, count_params
-from raprune.snapshots import Snapshots
-from raprune.state import State
+from raprune.network.graph import trace
+from raprune.network.lowrank import SCHEMES, Factor, reasons_of, survey
+from raprune.network.measure import count_bytes, count_macs, count_params
+from raprune.network.state import State
+from raprune.network.surgery import build
 from raprune.study.postprocess import SchemeName
-from raprune.surgery import build
+from raprune.trial.snapshots import Snapshots
 from tests.lowrank.networks import CONVS, LINEARS, around
 from tests.tiny import Trained, engine_of, lively_vgg, own_labels
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from raprune.baseline import check_sane
+from raprune.baseline.prepare import check_sane
 from raprune.engine.split import channels_last
-from raprune.models.cifar_resnet import Shortcut
+from raprune.network.weights import load_checkpoint
+from raprune.plugins.models.cifar_resnet import Shortcut
 from raprune.registry import DATASETS, SCORES
-from raprune.weights import load_checkpoint
 from tests.models.published import build
 
 

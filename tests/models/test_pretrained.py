@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from raprune.errors import InputError
-from raprune.models.fcn32s import bilinear_kernel
-from raprune.pretrained import adapt, load_pretrained
-from raprune.weights import load_checkpoint, save_safetensors
+from raprune.network.weights import load_checkpoint, save_safetensors
+from raprune.plugins.models.fcn32s import bilinear_kernel
+from raprune.plugins.models.pretrained import adapt, load_pretrained
 from tests.models.published import FCN32S, build, torchvision_vgg16
 
 SLIM = 1 / 16

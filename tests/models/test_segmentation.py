@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx import symbolic_trace
 
-from raprune.models.fcn32s import bilinear_kernel
+from raprune.plugins.models.fcn32s import bilinear_kernel
 from tests.models.published import build, torchvision_vgg16
 
 NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {

@@ -6,7 +6,7 @@ import pytest
 from torch import nn
 from torchvision import models as torchvision_models
 
-from raprune.measure import count_macs, count_params
+from raprune.network.measure import count_macs, count_params
 from raprune.registry import MODELS, Plugin
 from tests.models.published import FCN32S, SEGNET_DECODER, VGG16, build, sizes_only, stage
 

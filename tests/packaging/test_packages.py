@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from raprune import __version__
-from raprune.shipped import shipped_studies
+from raprune.study.bundled import shipped_studies
 from tests.packaging.builds import FreshEnvironment, build_sdist, build_wheel, files_under, members
 from tests.test_shape import ROOT
 

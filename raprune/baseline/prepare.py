@@ -1,0 +1,292 @@
+"""The baseline: trained here or loaded from a checkpoint, checked, measured once, and kept on disk for every trial."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, fx, nn
+
+from raprune.baseline.chance import Answers
+from raprune.baseline.origins import before_sources, other_content, sources_of
+from raprune.engine.arithmetic import exact_arithmetic
+from raprune.engine.split import channels_last
+from raprune.engine.train import Recipe, steps_per_epoch, train
+from raprune.engine.val_order import ORDER_FILE, fragile_first, save_order
+from raprune.engine.workload import (
+    BASELINE_FILE,
+    WEIGHTS_FILE,
+    Baseline,
+    baseline_weights,
+    build_network,
+    load_data,
+    trace_model,
+)
+from raprune.errors import InputError
+from raprune.identity import Sources, differing, extra_state_of, of_file, of_tensors
+from raprune.network.measure import count_bytes, count_macs, count_params, latency_s
+from raprune.network.weights import load_checkpoint, save_safetensors, shapes_of
+from raprune.plugins.datasets.base import Split, Splits, normalise
+from raprune.plugins.scores.base import Score, score_batches
+from raprune.registry import SCORES, is_given
+from raprune.results import write_json
+from raprune.study.parts import BaselineSpec
+from raprune.study.schema import TrialSpec
+from raprune.study.seeds import seed_for
+from raprune.system.paths import expanded
+
+FEW_IMAGES, MORE_IMAGES = 100, 500
+"""Fewer validation images than this are too few to tell a network from chance; then so many training images must."""
+MAX_PAIRS = 10
+"""Classes that a message names."""
+
+
+def prepare_baseline(trial: TrialSpec, folder: Path, device: str = "cpu") -> Baseline:
+    """The baseline of ``trial`` in ``folder``: read if it is there, else trained or loaded, measured and written.
+
+    Raises :class:`InputError` for a checkpoint that does not fit, for a baseline that is at chance level or whose
+    classes look permuted (nothing that is pruned from it would mean anything), and for one that lies there and was made
+    of other content than ``trial`` has now.
+    """
+    exact_arithmetic(torch.device(device))
+    splits = load_data(trial.dataset)
+    score: Score = SCORES.build(trial.score.name, trial.score.settings)
+    network = initial_network(trial, splits)
+    sources = sources_of(trial, splits, score, network)
+    found = Baseline.read(folder)
+    if found is not None:
+        return _checked(found, folder, trial, splits, score, network, sources)
+    network = _finished(network, trial, splits, score, device)
+    size, threads = trial.scoring.batch_size, trial.scoring.threads
+    check_sane(network, splits, splits.val, score, size)
+    torch.set_num_threads(threads)
+    val_score = score_split(network, splits, splits.val, score, size)
+    test_score = score_split(network, splits, splits.test, score, size) if splits.test is not None else None
+    baseline = Baseline(
+        key=trial.baseline_key,
+        folder=str(folder),
+        val_score=val_score,
+        test_score=test_score,
+        num_val_images=len(splits.val),
+        params=count_params(network),
+        macs=count_macs(network, splits.input_shape),
+        model_bytes=count_bytes(network),
+        latency_s=latency_s(network, splits.input_shape),
+        standard_error=score.standard_error(val_score, len(splits.val)),
+        quantum=score.quantum(score.whole(splits.val.labels_B)),
+        score_unit=score.unit,
+        num_classes=splits.num_classes,
+        input_shape=splits.input_shape,
+        sources=sources,
+        data_fingerprint=sources.data,
+        **_input_of(splits),
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    save_safetensors(network.state_dict(), folder / WEIGHTS_FILE)
+    _save_order(network, splits, score, size, folder)
+    return _written(baseline, folder)
+
+
+def _save_order(network: nn.Module, splits: Splits, score: Score, batch_size: int, folder: Path) -> None:
+    save_order(fragile_first(score, _logits(network, splits, splits.val, batch_size)), folder)
+
+
+def _checked(
+    found: Baseline,
+    folder: Path,
+    trial: TrialSpec,
+    splits: Splits,
+    score: Score,
+    network: fx.GraphModule,
+    sources: Sources,
+) -> Baseline:
+    """A baseline that lies there, if it is still of the content that it was made of."""
+    weights = baseline_weights(folder, found)
+    certain, perhaps = differing(found.sources or before_sources(found.data_fingerprint, sources), sources)
+    if perhaps and not certain and not _is_that_of(found, weights, trial, splits, score, network, sources):
+        certain = perhaps
+    if certain:
+        raise InputError(other_content(f"the baseline in {folder}", trial, certain))
+    if not (folder / ORDER_FILE).is_file():
+        network.load_state_dict(weights)
+        _save_order(network.eval(), splits, score, trial.scoring.batch_size, folder)
+    known = replace(found, data_fingerprint=sources.data, **_input_of(splits))
+    if found.sources is None or perhaps:
+        known = replace(known, sources=sources)
+    complete = found.weights_fingerprint and found.val_order_fingerprint
+    return found if known == found and complete else _written(known, folder)
+
+
+def _is_that_of(
+    found: Baseline,
+    weights: Mapping[str, Tensor],
+    trial: TrialSpec,
+    splits: Splits,
+    score: Score,
+    network: fx.GraphModule,
+    sources: Sources,
+) -> bool:
+    """Whether a baseline whose fingerprints cannot be compared is the network of today, by what it scores."""
+    if trial.baseline.checkpoint is not None and of_tensors(weights) != sources.weights:
+        return False
+    if shapes_of(weights) != shapes_of(network.state_dict()):
+        return False
+    network.load_state_dict(weights)
+    score_now = score_split(network.eval(), splits, splits.val, score, trial.scoring.batch_size)
+    return abs(score_now - found.val_score) <= found.quantum + 1e-9
+
+
+def _input_of(splits: Splits) -> dict[str, Any]:
+    """What the network's user has to know of its input and its outputs."""
+    return {
+        "pixels": "float" if splits.normalised else "uint8",
+        "mean": tuple(map(float, splits.mean)),
+        "std": tuple(map(float, splits.std)),
+        "class_names": tuple(map(str, splits.class_names)),
+    }
+
+
+def _written(baseline: Baseline, folder: Path) -> Baseline:
+    """``baseline`` with the fingerprint of its weights, which lie in ``folder``, as it then lies there too."""
+    complete = replace(
+        baseline,
+        weights_fingerprint=of_file(folder / WEIGHTS_FILE),
+        val_order_fingerprint=of_file(folder / ORDER_FILE),
+    )
+    write_json(folder / BASELINE_FILE, asdict(complete))
+    return complete
+
+
+def initial_network(trial: TrialSpec, splits: Splits) -> fx.GraphModule:
+    """The network that a baseline begins with, on the CPU: from its checkpoint, or with weights as they are drawn."""
+    spec = trial.baseline
+    with drawn_from(seed_for(spec.seed, "initial weights")):
+        network = build_network(trial.model, splits.num_classes, splits.input_shape, spec.checkpoint is not None)
+    if spec.checkpoint is not None:
+        load_checkpoint(network, expanded(spec.checkpoint))
+    return trace_model(network, trial.model, splits.input_shape).network
+
+
+def _finished(network: fx.GraphModule, trial: TrialSpec, splits: Splits, score: Score, device: str) -> fx.GraphModule:
+    """The baseline network on ``device``: trained, where neither a checkpoint nor a program gave its weights."""
+    channels_last(network.to(device))
+    if trial.baseline.checkpoint is None and not is_given(trial.model.name):
+        before = extra_state_of(network)
+        _train(network, splits, score, trial.baseline)
+        if changed := [name for name, state in extra_state_of(network).items() if state != before[name]]:
+            raise InputError(
+                f"model {trial.model.name}: training changes the extra state of {changed[0]!r} (its get_extra_state), "
+                "and raprune keeps parameters and buffers: make it a buffer"
+            )
+    return network.eval()
+
+
+@contextlib.contextmanager
+def drawn_from(seed: int) -> Iterator[None]:
+    """Whatever is drawn inside the block comes from ``seed``, and outside of it nothing has been drawn."""
+    python, numpy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)
+
+
+def _train(network: nn.Module, splits: Splits, score: Score, spec: BaselineSpec) -> None:
+    torch.set_num_threads(spec.threads)
+    recipe = Recipe(spec.learning_rate, spec.momentum, spec.weight_decay, spec.batch_size, "one_cycle")
+    num_steps = spec.epochs * steps_per_epoch(len(splits.train), spec.batch_size)
+    if not train(network, splits, score, recipe, num_steps, seed_for(spec.seed, "baseline")):
+        raise InputError(
+            "the baseline's training diverged: its loss or weights became NaN or infinite; give it a lower "
+            f"baseline.learning_rate (it is {spec.learning_rate:g}), and check the images' normalisation"
+        )
+
+
+@torch.inference_mode()
+def _logits(network: nn.Module, splits: Splits, split: Split, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Logits and labels on the CPU, batch by batch."""
+    parameter = next(network.parameters())
+    for start in range(0, len(split), batch_size):
+        images = normalise(split.images_BCHW[start : start + batch_size].to(parameter.device), splits, parameter.dtype)
+        logits = network(images.contiguous(memory_format=torch.channels_last))
+        yield logits.cpu(), split.labels_B[start : start + batch_size]
+
+
+def score_split(network: nn.Module, splits: Splits, split: Split, score: Score, batch_size: int) -> float:
+    """The score of ``network`` on all of ``split``, in the score's unit."""
+    return _value(_logits(network, splits, split, batch_size), score, split)
+
+
+def _value(batches: Iterable[tuple[Tensor, Tensor]], score: Score, split: Split) -> float:
+    on_demand = ((partial(_same, logits), labels) for logits, labels in batches)
+    return score_batches(score, on_demand, score.whole(split.labels_B)).highest
+
+
+def _same(logits: Tensor) -> Tensor:
+    return logits
+
+
+def check_sane(network: nn.Module, splits: Splits, split: Split, score: Score, batch_size: int) -> float:
+    """The score on ``split``; raises :class:`InputError` at chance level or where the classes look permuted.
+
+    Answers that do not depend on the label are chance (``chance.py``): those of a network that always gives the most
+    frequent class, too. Few images, or images of one class, do not tell: there training images are looked at
+    instead. An image-to-image network must beat the mean grey of all targets, unless they are all one grey.
+    """
+    answers = Answers(splits.num_classes)
+    classifies = split.labels_B.dim() < 4
+
+    def batches() -> Iterator[tuple[Tensor, Tensor]]:
+        for logits, labels in _logits(network, splits, split, batch_size):
+            if classifies:
+                answers.add(logits, labels)
+            yield logits, labels
+
+    value = _value(batches(), score, split)
+    if split.labels_B.dim() == 1:
+        _check_permutation(answers, value)
+    chance = score.chance(split.labels_B, splits.num_classes)
+    if classifies:
+        learned = answers.tell()
+        if not learned and (len(split) < FEW_IMAGES or answers.num_label_classes < 2):
+            more, some = Answers(splits.num_classes), splits.train.take(spread(len(splits.train), MORE_IMAGES))
+            for logits, labels in _logits(network, splits, some, batch_size):
+                more.add(logits, labels)
+            learned = more.tell()
+    else:
+        learned = value > chance or bool(split.labels_B.min() == split.labels_B.max())
+    if not learned:
+        sign = "%" if score.unit == "percent" else f" {score.unit}"
+        raise InputError(
+            f"the baseline scores {value:.1f}{sign} on {len(split)} validation images, no better than chance "
+            f"(one answer for all images scores {chance:.1f}{sign}): train it longer, or check its checkpoint, "
+            "normalisation and labels"
+        )
+    return value
+
+
+def spread(number: int, most: int) -> Tensor:
+    """Indices of at most ``most`` of so many images, evenly spread: images may lie class by class."""
+    return torch.arange(min(number, most)) * number // min(number, most)
+
+
+def _check_permutation(answers: Answers, value: float) -> None:
+    pairs, best = answers.permutation()
+    if pairs and best > 60.0 and best > 2 * value:
+        swapped = ", ".join(f"{label}->{answer}" for label, answer in pairs[:MAX_PAIRS])
+        more = f" and {len(pairs) - MAX_PAIRS} more" if len(pairs) > MAX_PAIRS else ""
+        raise InputError(
+            f"the baseline's classes look permuted: {value:.1f}% as they are, {best:.1f}% with labels {swapped}{more}"
+        )

@@ -1,0 +1,294 @@
+"""Tables for a person: the trials of a study before it runs, and what came of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from raprune.console.progress import COMMIT_WORK, StudyProgress, TrialProgress
+from raprune.network.graph import GIVES_OUTPUT, Graph
+from raprune.plugins.datasets.normalisation import STATISTICS
+from raprune.preflight.checks import Facts, expected_candidates, facts_key, num_layers
+from raprune.registry import is_given, is_imported
+from raprune.results import Tables, read_study
+from raprune.study import StudyPlan, TrialSpec
+from raprune.study.wording import counted
+from raprune.trial.low_rank import low_rank_line
+
+MOST_NAMED = 3
+"""Convolutions that a line names."""
+
+
+def plan_table(plan: StudyPlan) -> Table:
+    """One row a trial: its id and its place on the sweep's axes."""
+    axes = list(dict.fromkeys(axis for labels in plan.axes.values() for axis in labels))
+    table = Table(title=counted(len(plan.trials), "trial"), title_justify="left", box=None, header_style="bold")
+    for name in ("trial", *axes, "matched to"):
+        table.add_column(name, no_wrap=True)
+    for trial in plan.trials:
+        labels = plan.axes[trial.trial_id]
+        table.add_row(trial.trial_id, *(labels.get(axis, "") for axis in axes), trial.matched_trial_id or "")
+    return table
+
+
+def facts_lines(plan: StudyPlan, facts: Mapping[str, Facts]) -> list[str]:
+    """What a study's networks, data and bounds come to, each once."""
+    lines = []
+    for fact in facts.values():
+        test = f"{fact.num_test} test" if fact.num_test is not None else "no test split: test scores will be null"
+        prunable, all_convs = fact.graph.prunable()
+        lines += [
+            f"\n{fact.model} on {fact.dataset}: {counted(len(fact.graph.groups), 'layer')} can be pruned; "
+            f"{fact.params:,} parameters, {fact.macs:,} multiply-adds",
+            f"{prunable} of {all_convs} convolutions can be pruned ({prunable / all_convs:.1%}; "
+            "those that give the output are not counted)",
+            *_whole_lines(fact.graph, all_convs),
+            *_decided_lines([trial for trial in plan.trials if facts[facts_key(trial)] is fact]),
+            f"{fact.num_train} training images, {fact.num_val} for validation, {test}",
+            _images_line(fact),
+        ]
+        if fact.checkpoint_score is not None:
+            value = with_unit(fact.checkpoint_score, fact.score_unit)
+            lines.append(f"the checkpoint scores {value} on validation images")
+        lines += left_out_lines(fact)
+    lines += [*_baseline_lines(plan.trials), *_seed_lines(plan.trials)]
+    for trial in sorted(plan.trials, key=lambda t: (t.drop_bound or 0, t.score_floor or 0)):
+        lines.append(_bound_line(trial, facts[facts_key(trial)]))
+    for trial in plan.trials:
+        if (step := trial.postprocess.low_rank) is not None:
+            lines.append(low_rank_line(step, facts[facts_key(trial)].low_rank))
+    return list(dict.fromkeys(lines))
+
+
+def _whole_lines(graph: Graph, all_convs: int) -> Iterator[str]:
+    """Why convolutions stay whole, the reason for most of them first."""
+    for reason, convs in graph.reasons().items():
+        share = "" if reason == GIVES_OUTPUT else f" ({len(convs) / all_convs:.1%})"
+        more = f" and {len(convs) - MOST_NAMED} more" if len(convs) > MOST_NAMED else ""
+        yield f"  left whole{share}: {', '.join(convs[:MOST_NAMED])}{more}: {reason}"
+
+
+def left_out_lines(fact: Facts) -> list[str]:
+    """What a checkpoint holds that is not loaded."""
+    return [f"not loaded from the checkpoint, for the network has no place for it: {what}" for what in fact.left_out]
+
+
+def _images_line(fact: Facts) -> str:
+    """How large images are, and what becomes of their pixels."""
+    channels, height, width = fact.input_shape
+    said = f"images of {width}x{height} pixels (width x height), {channels} channel{'' if channels == 1 else 's'}"
+    if fact.statistics is None:
+        return f"{said}, floats that are taken as they are"
+    name = next((f" ({name})" for name, known in STATISTICS.items() if known == fact.statistics), "")
+    mean, std = ("(" + ", ".join(f"{value:.4g}" for value in of) + ")" for of in fact.statistics)
+    return f"{said}, normalised{name}: scaled to [0, 1], mean {mean}, std {std}"
+
+
+def _baseline_lines(trials: Sequence[TrialSpec]) -> Iterator[str]:
+    """Where baselines come from; of those that differ in seeds alone one line."""
+    pairs = {(trial.model.name, trial.dataset.name) for trial in trials}
+    origins: dict[tuple[str, str], set[str]] = {}
+    for trial in trials:
+        of = f"baseline of {trial.model.name} on {trial.dataset.name}" if len(pairs) > 1 else "baseline"
+        origins.setdefault((of, _baseline_origin(trial)), set()).add(trial.baseline_key)
+    for (of, origin), keys in origins.items():
+        yield f"{of}: {origin}" + (
+            f" ({len(keys)} of them, which differ in seeds or settings)" if len(keys) > 1 else ""
+        )
+
+
+def _seed_lines(trials: Sequence[TrialSpec]) -> Iterator[str]:
+    """What trials of several seeds differ in, and what is the same for all of them."""
+    if len({trial.seed for trial in trials}) < 2:
+        return
+    values: dict[str, set[Any]] = {
+        "the method's draws": {trial.seed for trial in trials},
+        "the baseline's training": {trial.baseline.seed for trial in trials},
+        "the split of the data": {trial.dataset.settings.get("split_seed") for trial in trials},
+        "the batches of fine-tunes": {trial.data_seed for trial in trials},
+    }
+    varied = [name for name, of in values.items() if len(of) > 1]
+    same = [name for name in values if name not in varied]
+    yield f"seeds vary {', '.join(varied)}" + (f"; {', '.join(same)} stay the same" if same else "")
+
+
+def _baseline_origin(trial: TrialSpec) -> str:
+    spec, pretrained = trial.baseline, trial.model.settings.get("pretrained", "none")
+    if spec.checkpoint is not None:
+        return f"the checkpoint {spec.checkpoint}, not trained any further"
+    if is_given(trial.model.name):
+        return "the network as it was given, not trained any further"
+    begin = "random weights" if pretrained in ("none", None, False) else f"pretrained weights ({pretrained})"
+    if is_imported(trial.model.name):
+        begin = f"the weights that {trial.model.name} gives"
+    return f"trained here, {spec.epochs} epoch{'' if spec.epochs == 1 else 's'}, from {begin}"
+
+
+def _decided_lines(trials: Sequence[TrialSpec]) -> Iterator[str]:
+    """Which layers are decided, where a study does not decide all."""
+    chosen = {tuple(trial.layers) for trial in trials if trial.layers != "all"}
+    for layers in sorted(chosen)[:1] if len(chosen) == 1 else []:
+        yield f"{len(layers)} of them {'is' if len(layers) == 1 else 'are'} decided: {', '.join(layers)}"
+    if len(chosen) > 1:
+        sizes = sorted({len(layers) for layers in chosen})
+        number = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
+        yield f"{number} of them {'is' if number == '1' else 'are'} decided by a trial, {len(chosen)} choices in all"
+
+
+def _bound_line(trial: TrialSpec, fact: Facts) -> str:
+    """A bound in what it is worth."""
+    sign = "%" if fact.score_unit == "percent" else f" {fact.score_unit}"
+    if trial.score_floor is not None:
+        what, points = f"score floor {trial.score_floor:g}{sign}", trial.score_floor
+    else:
+        points = trial.drop_bound or 0.0
+        unit = fact.score_unit if fact.score_unit != "percent" else "point" if points == 1 else "points"
+        what = f"drop bound {points:g} {unit}"
+    if fact.standard_error is None:
+        return f"{what} of {trial.score.name} on {fact.num_val} validation images"
+    return (
+        f"{what} = {points * fact.num_val / 100:.1f} of {fact.num_val} validation images "
+        f"(standard error of one score: {fact.standard_error:.2f} points)"
+    )
+
+
+def with_unit(score: float, unit: str) -> str:
+    """``91.2%``, or ``30.1 dB``."""
+    return f"{score:.1f}%" if unit == "percent" else f"{score:.1f} {unit}"
+
+
+def study_progress(plan: StudyPlan, facts: Mapping[str, Facts], console: Console) -> StudyProgress:
+    """What a person sees of ``plan`` while it runs."""
+    trials = {}
+    for trial in plan.trials:
+        fact = facts[facts_key(trial)]
+        label = trial_label(plan.axes[trial.trial_id])
+        layers = num_layers(trial, fact)
+        work = expected_candidates(trial, fact) + COMMIT_WORK * layers
+        trials[trial.trial_id] = TrialProgress(label, work, layers)
+    return StudyProgress(console, trials, has_budget=plan.spec.budget is not None)
+
+
+def trial_label(labels: Mapping[str, str]) -> str:
+    """A trial in a few words: ``agent, drop_bound 4.0, low_to_high``."""
+    words = [labels["method"]]
+    for axis, value in labels.items():
+        if axis != "method":
+            words.append(value if axis == "order" else f"{axis} {value}")
+    return ", ".join(words)
+
+
+def results_table(tables: Tables) -> Table:
+    """The end of a study, one row a trial; it fits a terminal of 80 columns, unless many things were swept."""
+    bounds = dict(zip(tables.trials["trial_id"], tables.trials["drop_bound"], strict=True))
+    axes: dict[str, dict[str, str]] = tables.manifest["axes"]
+    own = [
+        a for a in dict.fromkeys(a for of in axes.values() for a in of) if a not in ("method", "drop_bound", "order")
+    ]
+    short = {axis: short_labels([of.get(axis, "") for of in axes.values()]) for axis in own}
+    said = [f"{axis} {name}: {label}" for axis in own for label, name in short[axis].items() if name.isdigit()]
+    caption = [line for line in said if line.count("{")]
+    if any(ended_by_budget(row) for row in tables.trials.to_dict("records")):
+        caption.append("* a budget ended the trial: layers that were not decided are whole")
+    caption += _gain_lines(tables.trials.to_dict("records"), bounds)
+    if number := int(tables.trials["num_order_candidates"].sum()):
+        caption.append(f"{number:,} masks were scored to find the order of the layers, beside the candidates")
+    if number := int(tables.trials["num_diverged"].sum()):
+        caption.append(diverged_line(number))
+    table = Table(
+        box=None, header_style="bold", padding=(0, 1, 0, 0), pad_edge=False, caption="\n".join(caption) or None,
+        caption_justify="left",
+    )  # fmt: skip
+    table.add_column("method")
+    for name in ("order", *own):
+        table.add_column(name, no_wrap=True)
+    for name in ("bound", "pruned", "params\nless", "MACs\nless", "val\ndrop", "test\ndrop", "whole"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in tables.trials.to_dict("records"):
+        matched = isinstance(row["matched_trial_id"], str)
+        bound = bounds.get(row["matched_trial_id"]) if matched else row["drop_bound"]
+        extra = [short[axis][axes.get(str(row["trial_id"]), {}).get(axis, "")] for axis in own]
+        method = axes.get(str(row["trial_id"]), {}).get("method", row["method"])
+        table.add_row(method, row["order"], *extra, _number(bound, "{:g}"), *_outcome(row))
+    return table
+
+
+def short_labels(labels: Sequence[str]) -> dict[str, str]:
+    """Label -> what a table shows: of a mapping its name, or, where that does not tell them apart, its number."""
+    distinct = list(dict.fromkeys(labels))
+    names = {}
+    for label in distinct:
+        found = json.loads(label) if label.startswith("{") else label
+        names[label] = str(found.get("name", "")) if isinstance(found, dict) else label
+    told = {label: name for label, name in names.items() if name and list(names.values()).count(name) == 1}
+    return {label: told.get(label, str(number)) for number, label in enumerate(distinct, start=1)}
+
+
+def ended_by_budget(row: Mapping[Any, Any]) -> bool:
+    """Whether a trial was stopped with the best that it had so far, and has its numbers."""
+    return row["status"] == "stopped" and not pd.isna(row["val_score"])
+
+
+def finetune_gain(row: Mapping[Any, Any], bound: float | None) -> float | None:
+    """Points that fine-tuning alone gains, nothing pruned, where that is more than ``bound``: drops say little then."""
+    values = row["baseline_finetuned_val_score"], row["baseline_val_score"], bound
+    if any(value is None or pd.isna(value) for value in values):
+        return None
+    gain = float(row["baseline_finetuned_val_score"] - row["baseline_val_score"])
+    return gain if gain > float(bound or 0.0) else None
+
+
+def budget_sentence(out: Path, budget: str) -> str:
+    """What it means that ``budget`` ended the study in ``out``, and how to go on."""
+    stopped = [row for row in read_study(out).trials.to_dict("records") if row["status"] == "stopped"]
+    ended = sum(map(ended_by_budget, stopped))
+    said = [f"{counted(ended, 'trial')} ended with the best within the bound so far"] if ended else []
+    if begun := len(stopped) - ended:
+        said.append(f"{counted(begun, 'trial')} did not begin")
+    return (
+        f"the budget of {budget} is spent: {', '.join(said)}; the same command with a larger budget or none goes on "
+        "from the last committed layers"
+    )
+
+
+def _gain_lines(rows: Sequence[Mapping[Any, Any]], bounds: Mapping[Any, float | None]) -> Iterator[str]:
+    """A warning where baselines were not trained to their end."""
+    asked = ((row, bounds.get(row["matched_trial_id"], row["drop_bound"])) for row in rows)
+    gains = [gain for row, bound in asked if (gain := finetune_gain(row, bound)) is not None]
+    if gains:
+        yield (
+            f"fine-tuning alone, nothing pruned, gains up to {max(gains):.1f} points on validation images, more than "
+            "the bound: the baseline was not trained to its end, and drops against it say little"
+        )
+
+
+def diverged_line(number: int) -> str:
+    """What it means that so many fine-tunes diverged, and the way on."""
+    which = "a fine-tune" if number == 1 else f"{number} fine-tunes"
+    return (
+        f"{which} diverged (weights became NaN or infinite) and {'was' if number == 1 else 'were'} not kept: lower "
+        "finetune.learning_rate"
+    )
+
+
+def _outcome(row: Mapping[Any, Any]) -> list[str]:
+    if row["status"] != "completed" and not ended_by_budget(row):
+        return [str(row["status"])] + [""] * 5
+    return [
+        f"{row['pruning_ratio']:.1%}{'*' if ended_by_budget(row) else ''}",
+        f"{1 - row['params'] / row['baseline_params']:.1%}",
+        f"{1 - row['macs'] / row['baseline_macs']:.1%}",
+        _number(row["val_score_drop"], "{:+.1f}"),
+        _number(row["test_score_drop"], "{:+.1f}"),
+        f"{row['num_layers_whole']:.0f}/{row['num_layers']:.0f}",
+    ]
+
+
+def _number(value: float | None, form: str) -> str:
+    return "" if value is None or pd.isna(value) else form.format(value)

@@ -1,0 +1,1 @@
+"""What an engine computes once: activations before the layer being decided, shared by processes and files."""

@@ -1,0 +1,116 @@
+"""SGD on a training split, every draw from an explicit generator."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from raprune.plugins.datasets.base import Splits, normalise
+from raprune.plugins.scores.base import Score
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train: SGD with Nesterov momentum and a schedule over a fixed number of steps."""
+
+    learning_rate: float
+    momentum: float
+    weight_decay: float
+    batch_size: int
+    schedule: Literal["one_cycle", "linear"]
+
+
+def steps_per_epoch(num_images: int, batch_size: int) -> int:
+    """Batches a pass; a last batch of a single image is left out, for batch norm cannot train on it."""
+    full, rest = divmod(num_images, batch_size)
+    return full + (1 if rest > 1 else 0)
+
+
+def train(network: nn.Module, splits: Splits, score: Score, recipe: Recipe, num_steps: int, seed: int) -> bool:
+    """Train ``network`` in place for ``num_steps`` optimiser steps and leave it in eval mode.
+
+    Batches, augmentations and dropout depend on ``seed`` alone. Returns whether the training stayed finite: ``False``
+    where a loss or a trained weight became NaN or infinite.
+    """
+    dtype = next(network.parameters()).dtype
+    batches = train_batches(splits, recipe.batch_size, num_steps, seed, dtype)
+    return train_on(network, (((images,), labels) for images, labels in batches), score, recipe, num_steps, seed)
+
+
+def train_on(
+    network: nn.Module,
+    batches: Iterable[tuple[tuple[Any, ...], Tensor]],
+    score: Score,
+    recipe: Recipe,
+    num_steps: int,
+    seed: int,
+) -> bool:
+    """:func:`train` on ``num_steps`` given batches: what the network takes, and the labels.
+
+    The optimiser is made here, on the network's present parameters, so it never points at filters that are gone.
+    """
+    if num_steps == 0:
+        network.eval()
+        return True
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    optimiser = torch.optim.SGD(
+        trained,
+        lr=recipe.learning_rate,
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
+        nesterov=recipe.momentum > 0,
+    )
+    factor = _schedule(recipe, num_steps)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
+    network.train()
+    device = next(network.parameters()).device
+    finite = torch.ones((), dtype=torch.bool, device=device)  # asked once, at the end: a GPU would wait each time
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)  # of dropout
+        for inputs, labels_B in batches:
+            loss = score.loss(network(*inputs), labels_B)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            scheduler.step()
+            finite = finite & loss.detach().isfinite()
+    network.eval()
+    return bool(finite) and all(bool(parameter.isfinite().all()) for parameter in trained)
+
+
+def _schedule(recipe: Recipe, num_steps: int) -> Callable[[int], float]:
+    """Factor on the learning rate: linear from 1 to 0.01; one_cycle rises over 30% and falls as a cosine."""
+    if recipe.schedule == "linear":
+        return lambda step: 1.0 - 0.99 * min(step, num_steps) / num_steps
+    rise = max(1, round(0.3 * num_steps))
+
+    def one_cycle(step: int) -> float:
+        if step < rise:
+            return 0.04 + 0.96 * 0.5 * (1 - math.cos(math.pi * step / rise))
+        return max(1e-4, 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, num_steps - rise))))
+
+    return one_cycle
+
+
+def train_batches(
+    splits: Splits, batch_size: int, num_steps: int, seed: int, dtype: torch.dtype
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Images as a network takes them, and labels, of each step; the first steps are the same whatever their number."""
+    generator = torch.Generator().manual_seed(seed)
+    images, labels = splits.train.images_BCHW, splits.train.labels_B
+    each_epoch = steps_per_epoch(len(labels), batch_size)
+    for step in range(num_steps):
+        if step % each_epoch == 0:
+            order = torch.randperm(len(labels), generator=generator).to(images.device)
+        start = step % each_epoch * batch_size
+        index = order[start : start + batch_size]
+        batch_BCHW, labels_B = images[index], labels[index]
+        if splits.augment is not None:
+            batch_BCHW, labels_B = splits.augment(batch_BCHW, labels_B, generator)
+        input_BCHW = normalise(batch_BCHW, splits, dtype)
+        yield input_BCHW.contiguous(memory_format=torch.channels_last), labels_B

@@ -1,0 +1,7 @@
+"""The study's memo: what candidates scored, kept across updates, bounds, orders, methods, runs and processes."""
+
+from raprune.evaluators.memo.conditions import Conditions
+from raprune.evaluators.memo.memoised import Memoised
+from raprune.evaluators.memo.store import Memo
+
+__all__ = ["Conditions", "Memo", "Memoised"]

@@ -1,0 +1,177 @@
+"""The memo on disk: append-only JSON Lines in one folder, a file for each process that writes.
+
+A line is whole or it is not there: a process that is killed in the middle of one leaves a last line without its end,
+which nobody reads, and the next process writes another file. Processes on all hosts that share the folder read what
+the others add. Only the entries of the layers being decided are held in memory; for those of another one the files are
+read once from their beginning. Deleting the folder, even in the middle of a study, loses nothing but time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import re
+import socket
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+from raprune.errors import naming
+from raprune.evaluators.memo.conditions import SCOPE_DIGITS
+from raprune.plugins.scores.base import Tally
+
+SUFFIX = ".jsonl"
+FIELDS = {"key", *(f.name for f in fields(Tally))}
+"""Of a line."""
+KINDS = {"key": str, "counts": list, "seen": list, "num_images": int, "highest": int | float, "complete": bool}
+"""What each field of a line must be."""
+MAX_SCOPES = 4
+"""Scopes held in memory: a trial asks for one layer after another."""
+MAX_PAUSE_S = 1.0
+SHARE = 0.05
+"""Of the time at most, looking for what others added may take."""
+
+
+@dataclass
+class _Scope:
+    """The entries of one layer of one state, as far as the files have been read."""
+
+    entries: dict[str, Tally] = field(default_factory=dict)
+    read: dict[str, int] = field(default_factory=dict)
+    """File name -> bytes read."""
+    next_look: float = 0.0
+    """Time (monotonic) before which the folder is not looked at again."""
+
+
+class Memo:
+    """Tallies by key, of this and all other processes. A key starts with its scope, whose keys are held together."""
+
+    def __init__(self, folder: Path, writer: str | None = None) -> None:
+        self.folder = folder
+        self._writer = writer
+        self._scopes: OrderedDict[str, _Scope] = OrderedDict()
+
+    def find(self, keys: Iterable[str], lowest: float | None) -> dict[str, Tally]:
+        """What is known of ``keys``, all of one scope; others' files are read where that does not decide ``lowest``."""
+        wanted = list(keys)
+        if not wanted:
+            return {}
+        scope = wanted[0][:SCOPE_DIGITS]
+        held = self._hold(scope)
+        known = held.entries
+        if time.monotonic() >= held.next_look and any(k not in known or not known[k].decides(lowest) for k in wanted):
+            self.look(scope)
+        return {key: known[key] for key in wanted if key in known}
+
+    def look(self, scope: str) -> None:
+        """Read what was added to the scope since the last look."""
+        held = self._hold(scope)
+        start = time.monotonic()
+        with contextlib.suppress(OSError):  # somebody deletes the memo, as anybody may, or it cannot be read
+            for entry in list(os.scandir(self.folder)):
+                if entry.name.endswith(SUFFIX) and entry.is_file():
+                    self._read_new(entry, scope, held)
+        took = time.monotonic() - start
+        held.next_look = start + took + min(MAX_PAUSE_S, took / SHARE)
+
+    def add(self, entries: Mapping[str, Tally]) -> None:
+        """Keep tallies that say more than what is known, here and for the other processes."""
+        lines = []
+        for key, tally in entries.items():
+            if _keep(self._hold(key[:SCOPE_DIGITS]).entries, key, tally):
+                lines.append(json.dumps({"key": key, **asdict(tally)}, separators=(",", ":")) + "\n")
+        if lines:
+            self._append("".join(lines).encode())
+
+    def _hold(self, scope: str) -> _Scope:
+        held = self._scopes.setdefault(scope, _Scope())
+        self._scopes.move_to_end(scope)
+        while len(self._scopes) > MAX_SCOPES:
+            self._scopes.popitem(last=False)
+        return held
+
+    def _read_new(self, entry: os.DirEntry[str], scope: str, held: _Scope) -> None:
+        """What one file has that was not read; of one that cannot be read, nothing: it is measured again."""
+        with contextlib.suppress(OSError):
+            if entry.stat().st_size > held.read.get(entry.name, 0):
+                self._read(entry.name, scope, held)
+
+    def _read(self, name: str, scope: str, held: _Scope) -> None:
+        """The whole lines from where the last reading ended."""
+        start = f'{{"key":"{scope}'.encode()
+        position = held.read.get(name, 0)
+        with (self.folder / name).open("rb") as file:
+            file.seek(position)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break
+                position += len(line)
+                if line.startswith(start) and (entry := _parse(line)):
+                    _keep(held.entries, *entry)
+        held.read[name] = position
+
+    def _append(self, data: bytes) -> None:
+        """Opened anew each time: on a network file system, closing is what shows the others what was written."""
+        name = self._writer or _writer_of_this_process()
+        place = self.folder / f"{name}{SUFFIX}"
+        with naming(place):
+            self.folder.mkdir(exist_ok=True)
+            file = os.open(place, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+            try:
+                written = os.write(file, data)
+            finally:
+                os.close(file)
+            if written != len(data):
+                _NAMES.pop(os.getpid(), None)  # the torn line must stay the last one of its file
+                raise OSError(errno.ENOSPC, f"only {written} of {len(data)} bytes could be written")
+
+
+_NAMES: dict[int, str] = {}
+"""Process id -> name of its file; a forked process is another writer."""
+
+
+def _writer_of_this_process() -> str:
+    host = re.sub(r"[^A-Za-z0-9.-]+", "-", socket.gethostname())
+    return _NAMES.setdefault(os.getpid(), f"{host}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
+
+
+def _keep(entries: dict[str, Tally], key: str, tally: Tally) -> bool:
+    """Whether ``tally`` says more than what is known, and so replaces it."""
+    known = entries.get(key)
+    if known is not None and (tally.num_images, tally.complete) <= (known.num_images, known.complete):
+        return False
+    entries[key] = tally
+    return True
+
+
+def _parse(line: bytes) -> tuple[str, Tally] | None:
+    """Key and tally; ``None`` for what is no entry: a disk that lost power can leave anything in a file's place."""
+    try:
+        entry = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(entry, dict) or set(entry) != FIELDS:
+        return None
+    if any(not isinstance(entry[name], kind) for name, kind in KINDS.items()):
+        return None
+    key: str = entry.pop("key")
+    return (key, Tally(**entry)) if _is_sound(entry) else None
+
+
+def _is_sound(entry: Mapping[str, object]) -> bool:
+    """Whether an entry's values are of a tally's types."""
+    images, highest = entry["num_images"], entry["highest"]
+    counts = all(isinstance(entry[key], list) and _are_numbers(entry[key]) for key in ("counts", "seen"))
+    numbers = isinstance(images, int) and images >= 0 and isinstance(highest, int | float)
+    return counts and numbers and isinstance(entry["complete"], bool)
+
+
+def _are_numbers(found: object) -> bool:
+    if isinstance(found, list):
+        return all(map(_are_numbers, found))
+    return isinstance(found, int | float) and not isinstance(found, bool)

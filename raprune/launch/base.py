@@ -1,0 +1,35 @@
+"""What runs trials, and what sees them run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from raprune.launch.execute import Place
+from raprune.study import StudyPlan, TrialSpec
+
+
+class Watch(Protocol):
+    """Sees a study run."""
+
+    def phase(self, text: str) -> None:
+        """What the study is doing now."""
+
+    def told(self, trial_id: str, progress: dict[str, Any]) -> None:
+        """What a trial reported."""
+
+    def ended(self, trial_id: str, status: str, folder: Path) -> None:
+        """A trial ended, with its status and the folder of its files."""
+
+
+class Runner(Protocol):
+    """Runs trials somewhere."""
+
+    place: Place
+
+    def prepare(self, trials: Sequence[TrialSpec]) -> None:
+        """Have the baselines of ``trials`` on disk. Raises :class:`InputError` for one that is no good."""
+
+    def run(self, trials: Sequence[TrialSpec], plan: StudyPlan, watch: Watch) -> Any:
+        """Run trials to their rows; returns early when the study is interrupted."""

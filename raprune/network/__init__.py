@@ -1,0 +1,1 @@
+"""What is pruned, and what it costs: graph, weights, surgery, low rank, sizes."""

@@ -1,0 +1,173 @@
+"""What hangs together in a network: its prunable groups, and every tensor and value that changes with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, fx
+
+from raprune.errors import InputError
+from raprune.network.graph.units import ZERO, Ids, Kept, present
+from raprune.registry import nearest
+
+Plan = Mapping[str, Tensor]
+"""layer -> keep mask over its original filters; layers that are not in it are whole."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A dimension of a tensor of the state dict whose entries come and go with channels."""
+
+    tensor: str
+    dim: int
+    ids: Ids
+    """(K, entries)."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """An :class:`Align` module: where the channels of a value are put into another layout."""
+
+    module: str
+    source: Ids
+    """Of the value that comes in."""
+    target: Ids
+    """Of the value that goes out."""
+    places: npt.NDArray[np.int64]
+    """For every outgoing channel the incoming one it takes; -1 for zeros."""
+
+    def index(self, kept: Kept) -> Tensor:
+        """The module's index under a mask; empty where nothing moves."""
+        here, there = present(self.source, kept), present(self.target, kept)
+        rank = np.where(here, np.cumsum(here) - 1, here.sum())
+        wanted = self.places[there]
+        index = np.where(wanted < 0, here.sum(), rank[wanted])
+        if np.array_equal(index, np.arange(here.sum())):
+            index = index[:0]
+        return torch.from_numpy(index.astype(np.int64))
+
+
+@dataclass(frozen=True)
+class Member:
+    """A convolution of a group."""
+
+    layer: str
+    dim: int
+    """Dimension of its weight that counts its filters: 0, or 1 for a transposed convolution."""
+    entries_N: npt.NDArray[np.int64]
+    """For each of its filters the entry of the group's keep mask; -1 for one that always stays."""
+
+    def weights_NM(self, weight: Tensor, num_entries: int) -> Tensor:
+        """The weight by entries of the mask, (num_entries, M); zeros for entries of which the member has no filter."""
+        rows = weight.transpose(0, self.dim).flatten(1)
+        out = rows.new_zeros(num_entries, rows.shape[1])
+        has = torch.from_numpy(self.entries_N >= 0)
+        out[torch.from_numpy(self.entries_N)[has]] = rows[has]
+        return out
+
+
+@dataclass(frozen=True)
+class Group:
+    """Convolutions that share one keep mask; ``layer`` is the first of them."""
+
+    layer: str
+    num_filters: int
+    """Entries of the keep mask; each stands for one filter in every member that has it."""
+    members: tuple[Member, ...]
+    consumers: tuple[str, ...]
+    """Nodes that mix the channels: the keep mask acts at their input."""
+    units: npt.NDArray[np.int64]
+    """(num_filters,) unit of each entry."""
+    role: str = "conv"
+    """What the layer is in its block: ``conv1``, ``conv2``, ..., ``shortcut``, or ``conv``."""
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The prunable groups of one network, in the order in which they run."""
+
+    groups: dict[str, Group]
+    axes: tuple[Axis, ...]
+    sites: tuple[Site, ...]
+    values: dict[str, Ids]
+    """Node -> the channels it gives; nodes whose channels always stay are not in it."""
+    num_units: int
+    dropouts: tuple[Axis, ...] = ()
+    """Dropout modules and the channels that they see."""
+    bare_norms: tuple[Axis, ...] = ()
+    """Norms without a tensor that tells their size, and the channels that they see."""
+    followers: tuple[str, ...] = ()
+    """Depthwise convolutions of a sum, which lose filters with several groups and belong to none."""
+    whole: dict[str, str] = field(default_factory=dict)
+    """Convolution that cannot be pruned -> why."""
+    depthwise: dict[str, int] = field(default_factory=dict)
+    """Depthwise convolution -> its filters a channel: its groups follow its filters, even where one is left."""
+
+    def group(self, layer: str) -> Group:
+        """The group called ``layer``; an unknown name raises :class:`InputError` with the nearest known one."""
+        if layer not in self.groups:
+            why = f": {self.whole[layer]}" if layer in self.whole else nearest(layer, list(self.groups))
+            raise InputError(f"no prunable layer is called {layer!r}{why}")
+        return self.groups[layer]
+
+    def arrange(self, layers: Iterable[str]) -> list[str]:
+        """The named layers from low to high."""
+        wanted = {self.group(layer).layer for layer in layers}
+        return [layer for layer in self.groups if layer in wanted]
+
+    def kept(self, plan: Plan) -> Kept:
+        """(num_units,): which units a plan keeps."""
+        kept = np.ones(self.num_units, dtype=bool)
+        kept[ZERO] = False
+        for layer, mask in plan.items():
+            kept[self.group(layer).units] = mask.cpu().numpy()
+        return kept
+
+    def num_kept(self, plan: Plan, layers: Iterable[str]) -> tuple[int, int]:
+        """Filters, and filters that stay, of all members of ``layers``."""
+        kept = self.kept(plan)
+        num_filters = num_kept = 0
+        for layer in layers:
+            group = self.group(layer)
+            entries = kept[group.units]
+            for member in group.members:
+                num_filters += len(member.entries_N)
+                num_kept += int((entries[member.entries_N] | (member.entries_N < 0)).sum())
+        return num_filters, num_kept
+
+    def prunable(self) -> tuple[int, int]:
+        """Convolutions that can be pruned, and all of them but those that give the output."""
+        prunable = len(self.followers) + sum(len(group.members) for group in self.groups.values())
+        return prunable, prunable + sum(reason != GIVES_OUTPUT for reason in self.whole.values())
+
+    def reasons(self) -> dict[str, list[str]]:
+        """Why convolutions stay whole -> those that do; the one that concerns most of them first."""
+        found: dict[str, list[str]] = {}
+        for conv, reason in self.whole.items():
+            found.setdefault(reason, []).append(conv)
+        return dict(sorted(found.items(), key=lambda item: -len(item[1])))
+
+    def nothing(self) -> str:
+        """What to say of a network in which nothing can be pruned."""
+        why = [f"{', '.join(convs[:3])}{' ...' if convs[3:] else ''}: {why}" for why, convs in self.reasons().items()]
+        return "\n  ".join(["it has no layer that can be pruned", *why[:8]])
+
+    def touches(self, ids: Ids, group: Group) -> bool:
+        """Whether channels depend on the mask of ``group``."""
+        return bool(np.isin(ids, group.units).any())
+
+
+GIVES_OUTPUT = "its filters are the network's output"
+
+
+@dataclass(frozen=True)
+class Traced:
+    """A network as raprune runs it, and its groups."""
+
+    network: fx.GraphModule
+    """The traced network: the same function, parameters and names, plus :class:`Align` modules."""
+    graph: Graph

@@ -1,0 +1,100 @@
+"""Whether a module does what its class says and nothing else, and whether a node may write into what it reads."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+from torch import fx, nn
+from torch.nn.modules import module as torch_module
+
+WRITERS: tuple[Any, ...] = (
+    operator.setitem, operator.delitem, operator.iadd, operator.isub, operator.imul, operator.imatmul,
+    operator.itruediv, operator.ifloordiv, operator.imod, operator.ipow, operator.iand, operator.ior, operator.ixor,
+    operator.ilshift, operator.irshift, operator.iconcat,
+)  # fmt: skip
+KNOWN_MODULES = ("torch.nn.modules.", "raprune.network.graph.")
+KNOWN_FUNCTIONS = {"torch", "_operator", "builtins", "math", "raprune"}
+"""Packages of functions that leave their arguments alone, unless their name or ``inplace`` says otherwise."""
+NEW_RESULT = (
+    nn.modules.conv._ConvNd, nn.Linear, nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.ReLU, nn.ReLU6,
+    nn.LeakyReLU, nn.PReLU, nn.SiLU, nn.GELU, nn.Sigmoid, nn.Hardswish, nn.Hardsigmoid, nn.MaxPool2d, nn.AvgPool2d,
+)  # fmt: skip
+"""Modules of these types never give a view of what they read."""
+NEW_FUNCTIONS = {
+    "add", "sub", "mul", "truediv", "div", "neg", "relu", "sigmoid", "tanh", "silu", "gelu", "conv2d", "linear", "cat",
+    "batch_norm", "max_pool2d", "avg_pool2d", "mean", "sum", "softmax", "exp", "sqrt", "pow", "clamp", "interpolate",
+}  # fmt: skip
+"""Functions and methods of these names never give a view of what they read."""
+
+
+def is_altered(module: nn.Module) -> bool:
+    """Whether a call of ``module`` does more than the ``forward`` of its class: hooks, or methods of its own.
+
+    Hooks on the backward pass alone do not count; hooks that torch runs for all modules of the process do.
+    """
+    hooks = (
+        module._forward_hooks, module._forward_pre_hooks,
+        torch_module._global_forward_hooks, torch_module._global_forward_pre_hooks,
+    )  # fmt: skip
+    own = (name for name, value in vars(module).items() if value is not None and hasattr(type(module), name))
+    return any(hooks) or any(callable(getattr(type(module), name)) or name == "_compiled_call_impl" for name in own)
+
+
+def is_plain(module: nn.Module, kind: type[nn.Module]) -> bool:
+    """Whether ``module`` is a ``kind``, no subclass of it, and nothing was added to this one module."""
+    return type(module) is kind and not is_altered(module)
+
+
+def may_write(root: nn.Module, node: fx.Node) -> bool:
+    """Whether a node may change its inputs in place: it does, or nobody knows what it does."""
+    if node.op == "call_module":
+        return not all(map(_leaves_inputs, root.get_submodule(str(node.target)).modules()))
+    if node.op == "call_method":
+        name = str(node.target)
+        return (name.endswith("_") and not name.endswith("__")) or name in ("__setitem__", "__delitem__")
+    if node.op == "call_function":
+        return node.target in WRITERS or "out" in node.kwargs or not _is_known_function(node)
+    return False
+
+
+def written_inputs(root: nn.Module, graph: fx.Graph) -> set[str]:
+    """Placeholders of ``graph`` that may be changed in place when it runs, directly or through a view of them."""
+    return {node.name for node in graph.nodes if node.op == "placeholder" and _reaches_writer(root, node)}
+
+
+def _reaches_writer(root: nn.Module, value: fx.Node) -> bool:
+    """Whether anything that shares memory with ``value`` may be written into."""
+    pending, seen = [value], {value}
+    while pending:
+        for user in pending.pop().users:
+            if may_write(root, user):
+                return True
+            if user not in seen and not _gives_new(root, user):
+                seen.add(user)
+                pending.append(user)
+    return False
+
+
+def _gives_new(root: nn.Module, node: fx.Node) -> bool:
+    if node.op == "call_module":
+        return isinstance(root.get_submodule(str(node.target)), NEW_RESULT)
+    return _name(node) in NEW_FUNCTIONS
+
+
+def _leaves_inputs(module: nn.Module) -> bool:
+    """Whether a module, its children aside, is one of torch's or ours that gives a result of its own."""
+    known = type(module).__module__.startswith(KNOWN_MODULES)
+    return known and not is_altered(module) and not getattr(module, "inplace", False)
+
+
+def _is_known_function(node: fx.Node) -> bool:
+    target: Any = node.target
+    owner = getattr(target, "__objclass__", None) or getattr(target, "__self__", None)
+    places = (getattr(target, "__module__", None), getattr(owner, "__module__", None), getattr(owner, "__name__", None))
+    known = any(str(place).split(".")[0] in KNOWN_FUNCTIONS for place in places)
+    return known and not node.kwargs.get("inplace") and not _name(node).endswith("_")
+
+
+def _name(node: fx.Node) -> str:
+    return node.target if isinstance(node.target, str) else getattr(node.target, "__name__", str(node.target))

@@ -1,0 +1,228 @@
+"""From a traced network to its prunable groups: the channels of every value, node by node in the order of running."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import fx, nn
+
+from raprune.network.graph.counting import Counts
+from raprune.network.graph.module import Network
+from raprune.network.graph.network import GIVES_OUTPUT
+from raprune.network.graph.places import place_of
+from raprune.network.graph.probing import obeys
+from raprune.network.graph.units import Ids, Units, whole
+
+Value = Any
+"""Ids, ``None`` (channels that always stay, or no tensor), or a tuple of these."""
+Rule = Callable[["Walk", fx.Node, Any], Value]
+"""What a node makes of the channels of its first prunable input (``None``, for :data:`WITH_TENSORS`, without one)."""
+
+
+NORMS = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)
+WITH_TENSORS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, nn.PReLU, *NORMS)
+"""Their rules are asked also for channels that stay: a module may run on others as well, and its tensors serve both."""
+JOINS = (
+    "add", "add_", "iadd", "sub", "sub_", "isub", "mul", "mul_", "imul", "multiply", "div", "truediv", "div_",
+    "maximum", "minimum", "cat", "concat", "concatenate", "max_unpool2d", "expand_as",
+)  # fmt: skip
+"""Functions of several values that have a rule."""
+UNKNOWN = "it is not known how its output channels follow from its input channels"
+
+
+class Refusal(Exception):
+    """A node that cannot be followed, and why: what it reads stays whole."""
+
+
+class Walk:
+    """One pass over a network; collects what surgery needs to know."""
+
+    def __init__(self, module: Network, residual: str, left_whole: frozenset[str]) -> None:
+        self.module = module
+        self.coupled = residual == "coupled"
+        self.left_whole = left_whole
+        self.units = Units()
+        self.values: dict[fx.Node, Value] = {}
+        self.axes: dict[tuple[str, int], Ids] = {}
+        self.filters: dict[str, tuple[int, Ids]] = {}
+        """Convolution -> the dimension of its weight that counts filters, and their units."""
+        self.consumed: list[tuple[fx.Node, Ids]] = []
+        """Nodes that mix channels, and the channels."""
+        self.sums: list[fx.Node] = []
+        self.bare_norms: list[tuple[str, Ids]] = []
+        """Norms without a tensor that tells their size, and the channels they see."""
+        self.moves: list[tuple[fx.Node, Ids]] = []
+        """:class:`Align` modules that the network came with, and for each of their channels the one that it takes."""
+        self.pads: list[tuple[fx.Node, int, int]] = []
+        """Nodes that pad channels with zeros: how many before and behind."""
+        self.depthwise: dict[str, int] = {}
+        """Depthwise convolution -> its filters a channel."""
+        self.opaque: dict[str, str] = {}
+        """Modules that stay as they are, and why."""
+        self.picks: dict[fx.Node, tuple[fx.Node, npt.NDArray[np.int64]]] = {}
+        """Nodes that take channels by their places: the value that they take them of, and the places."""
+        self.factors: list[tuple[fx.Node, fx.Node]] = []
+        """Products, and the factor of each whose channels all stay."""
+        self.ahead: dict[fx.Node, Value] = {}
+        """What is known of nodes before it is their turn."""
+        self.counts = Counts()
+
+    def run(self, rules: Callable[[Walk, fx.Node], Rule | None], look_ahead: Callable[[Walk, fx.Node], None]) -> None:
+        """Give every node its value. What a node that cannot be followed reads stays whole, for the reason it gives."""
+        read: list[str] = []
+        for node in self.module.graph.nodes:
+            if node.op == "output":
+                self._fix_sources(node, GIVES_OUTPUT)
+                continue
+            if node.op == "get_attr":
+                read.append(str(node.target))
+            look_ahead(self, node)
+            try:
+                self.values[node] = self._value(node, rules(self, node))
+            except Refusal as refusal:
+                self._leave(node, str(refusal))
+                self.values[node] = None
+        for (tensor, _), ids in self.axes.items():
+            if tensor in read:
+                self.units.fix(ids, f"{tensor} is also read by itself")
+            for module, reason in self.opaque.items():
+                if tensor.startswith(f"{module}."):
+                    self.units.fix(ids, reason)
+
+    def _value(self, node: fx.Node, rule: Rule | None) -> Value:
+        if node.op in ("placeholder", "get_attr"):
+            return None
+        if node.name in self.left_whole or str(node.target) in self.left_whole:
+            self._leave(node, f"{node.name} reads it, which is left whole")
+            return None
+        if node in self.ahead:
+            return self.ahead[node]
+        if not _gives_tensors(node):
+            self.counts.note(node, self.values)
+            return None
+        for source in self.counts.used_by(node, self.called(node)):
+            self.fix(source, self.say(node, "it computes with the number of channels"))
+        prunable = [ids for source in node.all_input_nodes if (ids := self.values[source]) is not None]
+        if isinstance(self.called(node), WITH_TENSORS):
+            assert rule is not None
+            value = rule(self, node, prunable[0] if prunable else None)
+        elif not prunable:
+            self._leave(node, self.say(node, UNKNOWN))  # convolutions inside it are still to be told
+            return None
+        elif rule is None:
+            raise self.refuse(node, UNKNOWN)
+        else:
+            self._check_alone(node)
+            value = rule(self, node, prunable[0])
+        if isinstance(value, np.ndarray) and value.shape[1:] != _width(node):
+            raise self.refuse(node, "the number of channels that it gives is not the one that follows")
+        return value
+
+    def _check_alone(self, node: fx.Node) -> None:
+        """Most rules are for operations on one value, by modules to which nothing is hooked."""
+        called = self.called(node)
+        hooked = called is not None and (called._forward_hooks or called._forward_pre_hooks)
+        if called is not None and hooked and not obeys(called, shape(node.all_input_nodes[0]), {}, 1, 1):
+            raise self.refuse(node, "a hook changes what it does")
+        others = [other for other in node.all_input_nodes[1:] if _gives_tensors(other) and not _is_scalar(other)]
+        if others and function_name(node.target) not in JOINS and not isinstance(called, nn.MaxUnpool2d):
+            raise self.refuse(node, "it is not known how it joins several values")
+
+    def _leave(self, node: fx.Node, reason: str) -> None:
+        """What a node reads, and the module that it calls, stay whole."""
+        self._fix_sources(node, reason)
+        for source in self.counts.used_by(node, self.called(node)):
+            self.fix(source, reason)
+        if node.op == "call_module":
+            self.opaque.setdefault(str(node.target), reason)
+
+    def called(self, node: fx.Node) -> nn.Module | None:
+        """The module that a node calls."""
+        return self.module.get_submodule(str(node.target)) if node.op == "call_module" else None
+
+    def ids(self, value: Any) -> Ids | None:
+        """The channels of an argument."""
+        found: Ids | None = self.values[value] if isinstance(value, fx.Node) else None
+        return found
+
+    def ids_or_whole(self, node: fx.Node) -> Ids:
+        """The channels of a value; all its channels if they always stay."""
+        ids = self.ids(node)
+        return whole(shape(node)[1]) if ids is None else ids
+
+    def axis(self, tensor: str, dim: int, ids: Ids | None) -> None:
+        """A dimension that follows channels; a module that runs twice ties what it runs on."""
+        known = self.axes.get((tensor, dim))
+        if known is not None:
+            self.units.tie(known, ids, f"{tensor} is also used where channels stay")
+        elif ids is not None:
+            self.axes[tensor, dim] = ids
+        else:
+            owner, _, last = tensor.rpartition(".")
+            width = getattr(self.module.get_submodule(owner), last).shape[dim]
+            self.axes[tensor, dim] = whole(width)
+
+    def consume(self, node: fx.Node, ids: Ids | None) -> None:
+        """A node that mixes these channels."""
+        if ids is not None:
+            self.consumed.append((node, ids))
+
+    def _fix_sources(self, node: fx.Node, reason: str) -> None:
+        for source in node.all_input_nodes:
+            self.fix(source, reason)
+
+    def fix(self, source: fx.Node, reason: str) -> None:
+        """The channels of a value, or of its parts, must stay."""
+        value = self.values.get(source)
+        for ids in value if isinstance(value, tuple) else (value,):
+            self.units.fix(ids, reason)
+
+    def refuse(self, node: fx.Node, why: str) -> Refusal:
+        """What to raise for a node that cannot be followed; names it, and where its code stands."""
+        return Refusal(self.say(node, why))
+
+    def say(self, node: fx.Node, why: str) -> str:
+        """What is wrong with a node, with its name and place."""
+        called = self.called(node)
+        name = str(node.target) if called is not None else node.name
+        what = type(called).__name__ if called is not None else _function(node)
+        return f"{name} ({what}{place_of(node)}): {why}"
+
+
+def shape(node: fx.Node) -> tuple[int, ...]:
+    """Of the tensor that a node gives for the example batch."""
+    return tuple(node.meta["tensor_meta"].shape)
+
+
+def _width(node: fx.Node) -> tuple[int, ...]:
+    """Of the one tensor that a node gives: (its size in dimension 1,)."""
+    meta = node.meta["tensor_meta"]
+    return tuple(meta.shape[1:2]) if hasattr(meta, "shape") else ()
+
+
+def _is_scalar(node: fx.Node) -> bool:
+    return getattr(node.meta["tensor_meta"], "shape", None) == ()
+
+
+def _gives_tensors(node: fx.Node) -> bool:
+    """Whether a node gives a tensor or several, and not a size or a number."""
+    kind = node.meta.get("type")
+    if isinstance(kind, type) and issubclass(kind, torch.Size | int | float | bool):
+        return False
+    return "tensor_meta" in node.meta
+
+
+def _function(node: fx.Node) -> str:
+    """What a node calls: ``torch.softmax``, or ``.view`` of a tensor."""
+    if isinstance(node.target, str):
+        return f".{node.target}"
+    return f"{getattr(node.target, '__module__', None) or 'torch'}.{getattr(node.target, '__name__', node.target)}"
+
+
+def function_name(target: Any) -> str:
+    """``relu`` for ``torch.relu``, ``F.relu`` and ``x.relu()``."""
+    return str(target if isinstance(target, str) else getattr(target, "__name__", ""))

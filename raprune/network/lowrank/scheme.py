@@ -1,0 +1,59 @@
+"""The contract of a scheme: how one layer becomes two, and what the two hold at every rank.
+
+Shapes: N filters (or features) of the layer, R components, largest first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from raprune.network.lowrank.responses import Responses
+
+Layer = nn.Conv2d | nn.Linear
+
+
+@dataclass(frozen=True)
+class Decomposition:
+    """A layer in components; the first r of them are the layer at rank r."""
+
+    energies_R: Tensor
+    """What each component holds, in double precision."""
+    first_R: Tensor
+    """(R, ...): the weight of the first layer, a filter a component."""
+    second_NR: Tensor
+    """(N, R, ...): the weight of the second."""
+    bias_N: Tensor | None
+    """Of the second."""
+    means_NR: Tensor | None = None
+    """What each component adds to the responses on average: it stays, in the bias, where the component goes."""
+
+    def tensors(self, rank: int) -> dict[str, Tensor]:
+        """The state dict of the pair at ``rank``."""
+        out = {"first.weight": self.first_R[:rank], "second.weight": self.second_NR[:, :rank]}
+        bias_N = self.bias_N
+        if bias_N is not None and self.means_NR is not None:
+            bias_N = bias_N + self.means_NR[:, rank:].sum(1)
+        return out if bias_N is None else out | {"second.bias": bias_N}
+
+
+class Scheme(Protocol):
+    """One way to factorise a layer."""
+
+    needs_responses: bool
+    """Whether it looks at what the layer gives for training images."""
+
+    def problem(self, layer: Layer) -> str | None:
+        """Why it cannot factorise a layer that :func:`raprune.network.lowrank.structure.problem` lets pass, if so."""
+
+    def full_rank(self, layer: Layer) -> int:
+        """R."""
+
+    def pair(self, layer: Layer, rank: int, device: torch.device) -> nn.Sequential:
+        """``first`` and ``second`` with weights that are to be loaded."""
+
+    def decompose(self, layer: Layer, responses: Responses | None) -> Decomposition:
+        """The layer's components; ``responses`` where they are needed."""

@@ -1,0 +1,102 @@
+"""The network at one moment of a trial: which filters are kept, and its weights where they were trained on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from raprune.network.graph import Graph
+from raprune.network.lowrank.factor import Factor
+from raprune.network.lowrank.schemes import factorised
+from raprune.network.masks import pack, unpack
+from raprune.network.surgery import cut_tensors
+
+Arrays = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """A plan plus the tensors that changed. Picklable; two states of equal content have equal versions."""
+
+    baseline_key: str
+    plan: Mapping[str, bytes]
+    """layer -> packed keep mask over its original filters."""
+    arrays: Arrays
+    """The complete, already smaller state dict after a fine-tune; empty while the weights are the baseline's."""
+    factors: Mapping[str, Factor] = field(default_factory=dict)
+    """layer -> what low rank put in its place; ``arrays`` hold its weights. Nothing is cut after the first of them."""
+
+    @classmethod
+    def baseline(cls, baseline_key: str) -> State:
+        """The untouched network."""
+        return cls(baseline_key, {}, {})
+
+    @cached_property
+    def version(self) -> str:
+        """Content hash: baseline, plan and tensors, never how it came about."""
+        sha = hashlib.sha256(self.baseline_key.encode())
+        for layer in sorted(self.plan):
+            sha.update(layer.encode() + b"\0" + self.plan[layer])
+        for layer in sorted(self.factors):
+            factor = self.factors[layer]
+            sha.update(f"\0{layer}\0{factor.scheme}\0{factor.rank}".encode())
+        for name in sorted(self.arrays):
+            array = np.ascontiguousarray(self.arrays[name])
+            sha.update(f"\0{name}{array.dtype}{array.shape}".encode())
+            sha.update(array.data if array.size else b"")
+        return sha.hexdigest()[:16]
+
+    def keep_masks(self) -> dict[str, Tensor]:
+        """The plan as bool tensors."""
+        return {layer: unpack(mask) for layer, mask in self.plan.items()}
+
+    def cut(self, graph: Graph, layer: str, mask: Tensor) -> State:
+        """The state after ``layer`` is cut to ``mask``; the layer must be whole in this one."""
+        if layer in self.plan:
+            raise ValueError(f"{layer} is cut already")
+        if self.factors:
+            raise ValueError(f"{layer} cannot be cut: filters are pruned before layers are factorised")
+        arrays: Arrays = {}
+        if self.arrays:
+            plan = self.keep_masks()
+            arrays = to_arrays(cut_tensors(graph, to_tensors(self.arrays), plan, {**plan, layer: mask}))
+        return State(self.baseline_key, {**self.plan, layer: pack(mask)}, arrays)
+
+    def trained(self, tensors: Mapping[str, Tensor]) -> State:
+        """The same structure with new weights."""
+        return replace(self, arrays=to_arrays(tensors))
+
+    def factorised(
+        self, graph: Graph, baseline: Mapping[str, Tensor], layer: str, factor: Factor, pair: Mapping[str, Tensor]
+    ) -> State:
+        """The state with ``factor`` in the place of ``layer``; ``pair`` is the state dict of the two layers."""
+        if layer in self.factors:
+            raise ValueError(f"{layer} is factorised already")
+        tensors = factorised(self.tensors(graph, baseline), layer, pair)
+        return replace(self, arrays=to_arrays(tensors), factors={**self.factors, layer: factor})
+
+    def unfactorised(self) -> State:
+        """The same plan as it was before the first factor, with the baseline's weights: what tells its sizes."""
+        return State(self.baseline_key, self.plan, {})
+
+    def tensors(self, graph: Graph, baseline: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The complete state dict, on the CPU, never sharing memory with ``arrays``."""
+        if self.arrays:
+            return {name: tensor.clone() for name, tensor in to_tensors(self.arrays).items()}
+        return cut_tensors(graph, baseline, {}, self.keep_masks())
+
+
+def to_arrays(tensors: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+    """numpy copies: what travels between processes and is hashed."""
+    return {name: np.array(t.detach().cpu().contiguous().numpy()) for name, t in tensors.items()}
+
+
+def to_tensors(arrays: Arrays) -> dict[str, Tensor]:
+    """Tensors with memory of their own: writing to them leaves ``arrays`` (perhaps shared by many processes) alone."""
+    return {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}

@@ -1,0 +1,90 @@
+"""Physical removal of filters: tensors sliced by a plan, and the smaller network that takes them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from raprune.network.graph import Graph, Plan, Traced, lay_out, present
+from raprune.network.graph.plain import is_altered
+from raprune.network.graph.sizes import follow_tensors
+from raprune.network.lowrank.factor import Factor
+from raprune.network.lowrank.schemes import insert_factors
+
+Tensors = Mapping[str, Tensor]
+INDEXED = "raprune.network.graph."
+"""Where the modules are from whose hidden tensors are the indices that :func:`lay_out` sets."""
+
+
+def cut_tensors(graph: Graph, tensors: Tensors, old: Plan, new: Plan) -> dict[str, Tensor]:
+    """State-dict ``tensors`` of a network cut to ``old``, after it is cut on to ``new``, which keeps no more.
+
+    The tensors that change are copies.
+    """
+    before, after = graph.kept(old), graph.kept(new)
+    out = dict(tensors)
+    for axis in graph.axes:
+        had, has = present(axis.ids, before), present(axis.ids, after)
+        if not (had == has).all():
+            index = torch.from_numpy(has[had].nonzero()[0]).to(out[axis.tensor].device)
+            out[axis.tensor] = out[axis.tensor].index_select(axis.dim, index)
+    return out
+
+
+def shrink(traced: Traced, plan: Plan) -> nn.Module:
+    """A smaller copy of the whole network, with the filters that ``plan`` prunes removed and its weights sliced."""
+    return build(traced, plan, cut_tensors(traced.graph, traced.network.state_dict(), {}, plan))
+
+
+def build(traced: Traced, plan: Plan, tensors: Tensors, factors: Mapping[str, Factor] | None = None) -> nn.Module:
+    """The network of ``plan`` and ``factors``, with ``tensors``, its complete and already smaller state dict."""
+    return refill(insert_factors(copy.deepcopy(traced.network), factors or {}), traced.graph, plan, tensors)
+
+
+def refill(network: nn.Module, graph: Graph, plan: Plan, tensors: Tensors) -> nn.Module:
+    """Make ``network`` that of ``plan``, with ``tensors``, in place; it may have been that of any other plan."""
+    return lay_out(load_tensors(network, tensors, graph.depthwise), graph, graph.kept(plan))
+
+
+def refillable(network: nn.Module) -> bool:
+    """Whether :func:`refill` leaves nothing of what ran before: its modules are torch's or ours, without hooks."""
+    shown, parts = set(network.state_dict()), [module for module in network.modules() if module is not network]
+    ours = all(type(m).__module__.startswith(("torch.nn.", "torch.fx.", INDEXED)) for m in network.modules())
+    ours = ours and not any(map(is_altered, parts))
+    hidden = {name for name, _ in network.named_buffers() if name not in shown}
+    return ours and all(
+        type(network.get_submodule(of.rpartition(".")[0])).__module__.startswith(INDEXED) for of in hidden
+    )
+
+
+def load_tensors(network: nn.Module, tensors: Tensors, depthwise: Mapping[str, int] | None = None) -> nn.Module:
+    """Put ``tensors`` (a complete state dict, perhaps smaller) into ``network``, copied and resized to fit, in place.
+
+    ``depthwise``: its depthwise convolutions, each with its filters a channel.
+
+    Parameters that change their size become new ones: an optimiser made before points at dead tensors.
+    """
+    if missing := set(network.state_dict()) ^ set(tensors):
+        raise ValueError(f"state dict and network differ in {sorted(missing)}")
+    for name, module in network.named_modules():
+        prefix = f"{name}." if name else ""
+        for key, parameter in list(module._parameters.items()):
+            if parameter is not None:
+                _load_parameter(module, key, parameter, tensors[prefix + key])
+        for key, buffer in list(module._buffers.items()):
+            if buffer is not None and prefix + key in tensors:
+                module._buffers[key] = tensors[prefix + key].to(buffer.device, copy=True)
+        follow_tensors(module, (depthwise or {}).get(name))
+    return network
+
+
+def _load_parameter(module: nn.Module, key: str, parameter: nn.Parameter, value: Tensor) -> None:
+    value = value.to(parameter.device)
+    if parameter.shape == value.shape:
+        with torch.no_grad():
+            parameter.copy_(value)
+    else:
+        module._parameters[key] = nn.Parameter(value.clone(), requires_grad=parameter.requires_grad)

@@ -1,1 +1,0 @@
-"""Layer orders. Contract: :class:`raprune.ordering.Order`, one file an order."""

@@ -1,0 +1,196 @@
+"""What a data set gives: images, labels, splits, and how they become a network's input.
+
+Shapes: B images a batch, C channels, H x W pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from raprune.errors import InputError
+from raprune.study.wording import counted
+
+VOID = 255
+"""A pixel without a label: it counts in no loss and in no score."""
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+Augment = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
+"""Images (B, C, H, W), their labels and a generator to both after augmentation, in the same shapes and types; labels
+that lie on pixels move with them."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images and their labels, in a fixed order."""
+
+    images_BCHW: Tensor
+    """uint8, 0 to 255; or float32 or float64, as the network takes them."""
+    labels_B: Tensor
+    """(B,) int64, one class an image; or (B, H, W) uint8, one class a pixel, ``VOID`` where there is none; or
+    (B, C, H, W) uint8, the image that an image-to-image network should give."""
+
+    def __len__(self) -> int:
+        return len(self.labels_B)
+
+    @property
+    def kind(self) -> str:
+        """What the labels are: ``image``, ``pixel`` or ``target``."""
+        return {1: "image", 3: "pixel", 4: "target"}[self.labels_B.dim()]
+
+    def take(self, index: Tensor) -> Split:
+        return Split(self.images_BCHW[index], self.labels_B[index])
+
+
+@dataclass(frozen=True)
+class Splits:
+    """A data set: ``val`` gives the rewards, ``test`` is scored for the baseline and each finished network alone.
+
+    Its tensors may lie in memory that several processes share: nobody writes to them, an ``augment`` or score neither.
+    """
+
+    train: Split
+    val: Split
+    test: Split | None
+    """``None`` where there is no labelled test split; test scores are null then."""
+    num_classes: int
+    mean: tuple[float, ...] = ()
+    """Of each channel, of uint8 images scaled to [0, 1]; none for float images, which are not normalised again."""
+    std: tuple[float, ...] = ()
+    augment: Augment | None = None
+    """Applied to training batches only."""
+    class_names: tuple[str, ...] = ()
+    """In the order of the labels, where the data set has names."""
+
+    @property
+    def normalised(self) -> bool:
+        """Whether the images are floats, which a network takes as they are."""
+        return self.train.images_BCHW.is_floating_point()
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
+        c, h, w = self.train.images_BCHW.shape[1:]
+        return int(c), int(h), int(w)
+
+    def split(self, name: str) -> Split:
+        """``train``, ``val`` or ``test`` by name; ``test`` may be missing (LookupError)."""
+        found: Split | None = getattr(self, name)
+        if found is None:
+            raise LookupError(f"this data set has no {name} split")
+        return found
+
+
+def check_splits(splits: Splits) -> None:
+    """Whether a data set is what :class:`Splits` says; raises :class:`InputError` that names the split."""
+    if not isinstance(splits, Splits):
+        got = type(splits).__name__
+        raise InputError(f"it must return a Splits object, which raprune.api.splits_of makes of data sets; got {got}")
+    like = splits.train.images_BCHW
+    for name in ("train", "val", "test"):
+        split: Split | None = getattr(splits, name)
+        if split is None:
+            continue
+        images, labels = split.images_BCHW, split.labels_B
+        problem = images_problem(images, like) or _labels_problem(images, labels, splits.num_classes)
+        if problem:
+            raise InputError(f"its {name} split: {problem}")
+    channels = 0 if splits.normalised else like.shape[1]
+    if not len(splits.mean) == len(splits.std) == channels:
+        of = "float images, which are normalised already" if splits.normalised else f"{channels} channels"
+        raise InputError(f"its mean and std have {len(splits.mean)} and {len(splits.std)} values for {of}")
+
+
+IMAGE_TYPES = (torch.uint8, torch.float32, torch.float64)
+CHECKED_IMAGES = 512
+"""Float images looked at at once."""
+
+
+def images_problem(images: object, like: Tensor) -> str | None:
+    """Why ``images`` cannot be those of a split of a data set whose training images are ``like``."""
+    if not isinstance(images, Tensor) or images.dtype not in IMAGE_TYPES or images.dim() != 4:
+        what = f"{images.dtype} {tuple(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
+        return f"images must be (B, C, H, W), uint8 (0 to 255) or float32 or float64 (normalised); got {what}"
+    if len(images) == 0:
+        return "it has no images"
+    if images.dtype != like.dtype:
+        return f"images are {images.dtype}, those of train {like.dtype}"
+    starts = range(0, len(images) if images.is_floating_point() else 0, CHECKED_IMAGES)
+    for start in starts:
+        is_finite_B = images[start : start + CHECKED_IMAGES].isfinite().flatten(1).all(1)
+        if not is_finite_B.all():
+            return f"item {start + _first(~is_finite_B)}: its image has values that are NaN or infinite"
+    shape = like.shape[1:]
+    return None if images.shape[1:] == shape else f"images are {tuple(images.shape[1:])}, those of train {tuple(shape)}"
+
+
+def _labels_problem(images: Tensor, labels: object, num_classes: int) -> str | None:
+    kinds = {1: torch.int64, 3: torch.uint8, 4: torch.uint8}
+    if not isinstance(labels, Tensor) or kinds.get(labels.dim()) != labels.dtype:
+        what = f"{labels.dtype} {tuple(labels.shape)}" if isinstance(labels, Tensor) else type(labels).__name__
+        return f"labels must be int64 (B,), uint8 (B, H, W) or uint8 (B, C, H, W); got {what}"
+    if len(labels) != len(images):
+        return f"{counted(len(labels), 'label')} for {counted(len(images), 'image')}"
+    if labels.dim() > 1 and labels.shape[-2:] != images.shape[-2:]:
+        return f"labels are {tuple(labels.shape[-2:])} for images of {tuple(images.shape[-2:])}"
+    if labels.dim() < 4:
+        is_wrong = (labels < 0) | (labels >= num_classes)
+        if labels.dim() == 3:
+            is_wrong &= labels != VOID
+        if is_wrong.any():
+            item = _first(is_wrong.flatten(1).any(1) if labels.dim() == 3 else is_wrong)
+            value = int(labels[item][is_wrong[item]].flatten()[0])
+            return f"item {item} has the label {value}; there are {num_classes} classes, from 0 to {num_classes - 1}"
+    return None
+
+
+def _first(is_true_B: Tensor) -> int:
+    """Place of the first that is true."""
+    return int(is_true_B.nonzero()[0, 0])
+
+
+def normalise(images_BCHW: Tensor, splits: Splits, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Images to network input: uint8 ones scaled to [0, 1], then mean and standard deviation by channel.
+
+    Float images are input already. The result is a tensor of its own: a network may write into it.
+    """
+    if images_BCHW.is_floating_point():
+        return images_BCHW.to(dtype, copy=True)
+    shape = (1, -1, 1, 1)
+    mean = torch.tensor(splits.mean, dtype=dtype, device=images_BCHW.device).view(shape)
+    std = torch.tensor(splits.std, dtype=dtype, device=images_BCHW.device).view(shape)
+    return (images_BCHW.to(dtype) / 255 - mean) / std
+
+
+def split_train_val(images: Split, num_val: int, seed: int) -> tuple[Split, Split]:
+    """A seeded split of the training images into train and val."""
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(images), generator=generator)
+    return images.take(order[num_val:]), images.take(order[:num_val])
+
+
+def shift_and_flip(pixels: int, flip: bool) -> Augment:
+    """Each image shifted by up to ``pixels`` in both directions (edges repeated) and, half the time, mirrored."""
+
+    def augment(images_BCHW: Tensor, labels_B: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        b, _, h, w = images_BCHW.shape
+        device = images_BCHW.device
+        shift_2B = torch.randint(0, 2 * pixels + 1, (2, b), generator=generator).to(device) - pixels
+        rows_BH = (shift_2B[0][:, None] + torch.arange(h, device=device)).clamp(0, h - 1)
+        columns_BW = (shift_2B[1][:, None] + torch.arange(w, device=device)).clamp(0, w - 1)
+        if flip:
+            mirrored_B = torch.rand(b, generator=generator).to(device) < 0.5
+            columns_BW = torch.where(mirrored_B[:, None], columns_BW.flip(1), columns_BW)
+        index = (torch.arange(b, device=device)[:, None, None], rows_BH[:, :, None], columns_BW[:, None, :])
+        moved_BCHW = images_BCHW.permute(0, 2, 3, 1)[index].permute(0, 3, 1, 2)
+        if labels_B.dim() == 3:
+            labels_B = labels_B[index]
+        elif labels_B.dim() == 4:
+            labels_B = labels_B.permute(0, 2, 3, 1)[index].permute(0, 3, 1, 2)
+        return moved_BCHW, labels_B
+
+    return augment

@@ -1,0 +1,43 @@
+"""scikit-learn's 1,797 real handwritten digits (8x8, 16 grey levels), enlarged to 32x32. Needs no download."""
+
+from __future__ import annotations
+
+import torch
+from pydantic import Field
+from sklearn.datasets import load_digits
+from torch.nn import functional as F
+
+from raprune.plugins.datasets.base import Split, Splits, shift_and_flip, split_train_val
+from raprune.registry import DATASETS, Settings
+
+CLASS_NAMES = tuple("0123456789")
+MEAN, STD = (0.305,), (0.350,)
+"""Of the enlarged digits."""
+
+
+class DigitsSettings(Settings):
+    num_val: int = Field(default=500, ge=1, le=1000)
+    """Validation images, from the training side."""
+    num_test: int = Field(default=400, ge=1, le=600)
+    """Test images."""
+    split_seed: int = Field(default=0, ge=0)
+    """Of the split into train, val and test."""
+    shift: int = Field(default=2, ge=0, le=8)
+    """Training images are shifted by up to this many pixels."""
+
+
+def enlarged_digits() -> Split:
+    """All digits at 32x32, (1797, 1, 32, 32)."""
+    digits = load_digits()
+    grey = torch.tensor(digits.images, dtype=torch.float32)[:, None] / 16
+    large = F.interpolate(grey, size=(32, 32), mode="bilinear", align_corners=False)
+    return Split((large * 255).round().to(torch.uint8), torch.tensor(digits.target, dtype=torch.int64))
+
+
+@DATASETS.register("digits", DigitsSettings)
+def load(settings: DigitsSettings) -> Splits:
+    """1,797 real handwritten digits at 32x32, from scikit-learn; no download."""
+    rest, test = split_train_val(enlarged_digits(), settings.num_test, settings.split_seed)
+    train, val = split_train_val(rest, settings.num_val, settings.split_seed + 1)
+    augment = shift_and_flip(settings.shift, flip=False) if settings.shift else None
+    return Splits(train, val, test, 10, MEAN, STD, augment, CLASS_NAMES)

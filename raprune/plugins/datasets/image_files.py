@@ -1,0 +1,250 @@
+"""Images and annotations in files as uint8 tensors; what is not as it should be is refused by the name of its file.
+
+Shapes: B images a batch, C channels, H x W pixels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from http.client import HTTPException
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+
+from raprune.errors import InputError, MissingDataError
+from raprune.plugins.datasets.base import IMAGENET_MEAN, VOID, Split
+from raprune.study.wording import shown
+from raprune.system.paths import expanded
+
+T = TypeVar("T")
+Pair = tuple[Path, Path]
+"""The files of an image and of its annotation, which has one class a pixel."""
+Fit = Callable[[Image.Image, Image.Image, Pair], tuple[Image.Image, Image.Image]]
+"""An image and its annotation to what is kept of them; the files are for messages."""
+MEAN_COLOUR = tuple(round(255 * channel) for channel in IMAGENET_MEAN)
+
+
+def expand(path: str) -> Path:
+    """A path of the settings; ``$VARIABLES`` and ``~`` are expanded."""
+    return expanded(path)
+
+
+def refuse(problems: Iterable[tuple[str, str]]) -> None:
+    """Raise :class:`InputError` for the first of a data set's ``problems()``, if there is one."""
+    for key, message in problems:
+        raise InputError(f"{key}: {message}")
+
+
+@contextmanager
+def fetching(what: str, root: Path, download: bool) -> Iterator[None]:
+    """Around torchvision's loader: files that it cannot get, or that are not its own, are missing data."""
+    try:
+        yield
+    except (OSError, HTTPException, RuntimeError) as error:  # no network, half a file, a file of another hash
+        how = "cannot be downloaded" if download else "cannot be used"
+        raise MissingDataError(f"{what} in {str(root)!r} {how}: {error}") from None
+
+
+def decode(source: Path | bytes, name: str) -> Image.Image:
+    """An image, decoded to its last pixel; :class:`InputError` calls it ``name``."""
+    try:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+            image.load()
+            return image
+    except FileNotFoundError:
+        raise InputError(f"{name}: no such file") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError(f"{name} cannot be decoded: {error}") from None
+
+
+WIDE_GREY = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+"""Pillow's modes of 16-bit grey images; ``I`` has more in other formats than these."""
+SIXTEEN_BITS = ("PNG", "PPM", "JPEG2000")
+ORIENTATION = 0x0112
+"""The EXIF tag that says how an image is to be turned; 1 is not at all."""
+
+
+def decode_rgb(source: Path | bytes, name: str) -> Image.Image:
+    """A decoded image in RGB, 8 bits a channel, as a viewer shows it; :class:`InputError` calls it ``name``.
+
+    16-bit grey is scaled by its full range, transparent pixels lie on white, and the turn that EXIF asks for is made.
+    Images of floats and of 32-bit integers are refused: nothing says what is white in them.
+    """
+    return _rgb(decode(source, name), name)
+
+
+def upright_size(file: Path) -> tuple[int, int]:
+    """Width and height that :func:`decode_rgb` gives; nothing is decoded."""
+    try:
+        with Image.open(file) as image:
+            width, height = image.size
+            turned = image.format != "TIFF" and image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError(f"{file} cannot be decoded: {error}") from None
+    return (height, width) if turned else (width, height)
+
+
+def _rgb(image: Image.Image, name: str) -> Image.Image:
+    image = ImageOps.exif_transpose(_eight_bit(image, name))
+    try:
+        if image.mode in ("LA", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+            white = Image.new("RGBA", image.size, "white")
+            return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+        return image.convert("RGB")
+    except ValueError as error:
+        raise InputError(f"{name} has pixels of mode {image.mode}, which cannot be converted to RGB: {error}") from None
+
+
+def _eight_bit(image: Image.Image, name: str) -> Image.Image:
+    """Grey images of 16 bits in 8; the metadata stay."""
+    if image.mode not in (*WIDE_GREY, "F"):
+        return image
+    if image.mode == "F" or (image.mode == "I" and image.format not in SIXTEEN_BITS):
+        raise InputError(f"{name} has pixels of mode {image.mode}, of no known range: convert it to 8 or 16 bits")
+    grey = Image.fromarray(((np.asarray(image).astype(np.int64) * 255 + 32767) // 65535).astype(np.uint8))
+    grey.info = {key: value for key, value in image.info.items() if key != "transparency"}
+    return grey
+
+
+def decode_annotation(file: Path, num_classes: int, void: int) -> Image.Image:
+    """The classes of an image's pixels (palette indices or grey levels), ``void`` as ``VOID``, in mode L."""
+    image = decode(file, str(file))
+    if image.mode not in ("P", "L"):
+        raise InputError(f"{file}: an annotation must have palette or 8-bit grey pixels; got mode {image.mode}")
+    _check_upright(image, file)
+    labels_HW = np.asarray(image)
+    outside = np.argwhere((labels_HW >= num_classes) & (labels_HW != void))
+    if len(outside):
+        row, column = outside[0]
+        raise InputError(
+            f"{file}: row {row}, column {column} has label {labels_HW[row, column]}; "
+            f"labels are 0 to {num_classes - 1}, and {void} for void"
+        )
+    return Image.fromarray(np.where(labels_HW == void, np.uint8(VOID), labels_HW))
+
+
+def decode_pairs(pairs: Sequence[Pair], size: tuple[int, int], num_classes: int, void: int, fit: Fit) -> Split:
+    """Images and annotations of ``size`` (H, W); smaller ones are padded right and bottom, larger ones refused.
+
+    Padding has the mean colour and no label.
+    """
+    h, w = size
+    images_BCHW = torch.empty((len(pairs), 3, h, w), dtype=torch.uint8)
+    images_BCHW[:] = torch.tensor(MEAN_COLOUR, dtype=torch.uint8).view(3, 1, 1)
+    labels_BHW = torch.full((len(pairs), h, w), VOID, dtype=torch.uint8)
+
+    def fill(index: int) -> None:
+        pair = pairs[index]
+        image, annotation = fit(*decode_pair(pair, num_classes, void), pair)
+        if image.height > h or image.width > w:
+            raise InputError(f"{pair[0]} has {image.width}x{image.height} pixels, more than {w}x{h}")
+        labels_BHW.numpy()[index, : image.height, : image.width] = annotation
+        images_BCHW.numpy()[index, :, : image.height, : image.width] = np.asarray(image).transpose(2, 0, 1)
+
+    for_each(len(pairs), fill)
+    return Split(images_BCHW, labels_BHW)
+
+
+def decode_pair(pair: Pair, num_classes: int, void: int) -> tuple[Image.Image, Image.Image]:
+    """An image in RGB and its annotation, of one size."""
+    decoded = decode(pair[0], str(pair[0]))
+    _check_upright(decoded, pair[0])
+    image = _rgb(decoded, str(pair[0]))
+    annotation = decode_annotation(pair[1], num_classes, void)
+    if annotation.size != image.size:
+        ours, theirs = (f"{one.width}x{one.height}" for one in (annotation, image))
+        raise InputError(f"{pair[1]} has {ours} pixels, its image {pair[0].name} {theirs}")
+    return image, annotation
+
+
+def _check_upright(image: Image.Image, file: Path) -> None:
+    """Refuse a turn that EXIF asks for: an image and its annotation would not lie on each other any more."""
+    if (turn := image.getexif().get(ORIENTATION, 1)) != 1:
+        raise InputError(f"{file} has the EXIF orientation {turn}: turn the pixels of the image and of its annotation")
+
+
+def for_each(number: int, fill: Callable[[int], None]) -> None:
+    """``fill(0)`` to ``fill(number - 1)`` on all cores; the error of the lowest index is raised."""
+    with ThreadPoolExecutor() as pool:
+        for _ in pool.map(fill, range(number)):
+            pass
+
+
+def read_list(file: Path, root: Path, files_of: Callable[[str], Iterable[Path]]) -> list[str]:
+    """The lines of a list file that are not blank; ``files_of`` a line must all lie in ``root``.
+
+    Only what is written counts: a link in the folder may lead anywhere, for whoever owns the folder made it.
+    """
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise InputError(f"{file}: the list of images cannot be read: {reason}") from None
+    found = [line.strip() for line in lines if line.strip()]
+    for number, line in enumerate(lines, start=1):
+        if line.strip() and not all(_lies_in(root, path) for path in files_of(line.strip())):
+            raise InputError(
+                f"{file}:{number}: {shown(line.strip())} leads out of {root}; a list names files inside it"
+            )
+    if not found:
+        raise InputError(f"{file}: the list of images is empty")
+    return found
+
+
+def _lies_in(root: Path, path: Path) -> bool:
+    return Path(os.path.normpath(path)).is_relative_to(os.path.normpath(root)) and "\0" not in str(path)
+
+
+def check_listed_once(file: Path, names: Iterable[str]) -> None:
+    """Refuse a list that names an image twice."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise InputError(f"{file} names {name} twice")
+        seen.add(name)
+
+
+def check_annotated(pairs: Iterable[Pair]) -> None:
+    """Refuse pairs of which a file is missing."""
+    for image, annotation in pairs:
+        if not image.is_file():
+            raise InputError(f"{image}: no such file")
+        if not annotation.is_file():
+            raise InputError(f"{image} has no annotation; no such file: {annotation}")
+
+
+def content(source: Path | bytes) -> bytes:
+    """What two files, or encoded images, of the same bytes have in common."""
+    return hashlib.sha256(source if isinstance(source, bytes) else source.read_bytes()).digest()
+
+
+def check_apart(splits: Mapping[str, Iterable[tuple[bytes | str, str]]]) -> None:
+    """Refuse an image that is in two splits; each is given by what identifies it and by how messages call it."""
+    seen: dict[bytes | str, tuple[str, str]] = {}
+    for split, images in splits.items():
+        for identity, name in images:
+            other, first = seen.setdefault(identity, (split, name))
+            if other != split:
+                raise InputError(f"splits overlap: {name} ({split}) is the same image as {first} ({other})")
+
+
+def once_and_more(contents: Sequence[bytes]) -> tuple[list[int], list[int]]:
+    """Places of what is there once, and of what is there several times: that is trained on, whatever is dealt."""
+    times = Counter(contents)
+    places = range(len(contents))
+    return [i for i in places if times[contents[i]] == 1], [i for i in places if times[contents[i]] > 1]
+
+
+def deal(items: Sequence[T], count: int, seed: int) -> tuple[list[T], list[T]]:
+    """A seeded split of what is not decoded yet: the rest, and ``count`` of them, both in random order."""
+    order = torch.randperm(len(items), generator=torch.Generator().manual_seed(seed)).tolist()
+    return [items[i] for i in order[count:]], [items[i] for i in order[:count]]

@@ -1,0 +1,70 @@
+"""How a data set of image files says what becomes of its pixels before a network reads them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
+
+from raprune.plugins.datasets.base import IMAGENET_MEAN, IMAGENET_STD
+from raprune.registry import Settings
+
+Name = Literal["imagenet", "cifar10", "half", "unit", "none"]
+Statistics = tuple[tuple[float, ...], tuple[float, ...]]
+STATISTICS: dict[str, Statistics] = {
+    "imagenet": (IMAGENET_MEAN, IMAGENET_STD),
+    "cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
+    "half": ((0.5,) * 3, (0.5,) * 3),
+    "unit": ((0.0,) * 3, (1.0,) * 3),
+    "none": ((0.0,) * 3, (1 / 255,) * 3),
+}
+"""Name -> mean and standard deviation of each channel, of pixels scaled to [0, 1]."""
+assert set(STATISTICS) == set(get_args(Name))
+
+Channels = Annotated[list[float], Field(min_length=3, max_length=3)]
+
+
+class NormalisedSettings(Settings):
+    """Settings of a data set of colour images. What is not set is not in their dump: ids are as before it could be."""
+
+    normalisation: Name = "imagenet"
+    """Mean and standard deviation of the channels: ``imagenet`` and ``cifar10`` those of these images; ``half`` gives
+    -1 to 1, ``unit`` 0 to 1, and ``none`` the pixels as they are, 0 to 255."""
+    mean: Channels | None = None
+    """Of red, green and blue, of pixels scaled to [0, 1], in the place of those of ``normalisation``; with ``std``."""
+    std: Channels | None = None
+    """Standard deviations, with ``mean``."""
+
+    @field_validator("mean", "std")
+    @classmethod
+    def _of_unit_pixels(cls, values: list[float] | None) -> list[float] | None:
+        if values is not None and max(values) > 1:
+            hint = f"; did you mean [{', '.join(f'{value / 255:.4g}' for value in values)}]?"
+            raise ValueError(f"is of pixels scaled to [0, 1], not of 0 to 255{hint}")
+        return values
+
+    @field_validator("std")
+    @classmethod
+    def _positive(cls, values: list[float] | None) -> list[float] | None:
+        if values is not None and min(values) <= 0:
+            raise ValueError("must be above 0")
+        return values
+
+    @model_validator(mode="after")
+    def _both(self) -> NormalisedSettings:
+        if (self.mean is None) != (self.std is None):
+            absent, given = ("mean", "std") if self.mean is None else ("std", "mean")
+            raise ValueError(f"{absent} is required where {given} is given")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_set(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        dump: dict[str, Any] = handler(self)
+        return {key: value for key, value in dump.items() if key not in ("mean", "std") or value is not None}
+
+    @property
+    def statistics(self) -> Statistics:
+        """Mean and standard deviation of each channel."""
+        if self.mean is None or self.std is None:
+            return STATISTICS[self.normalisation]
+        return tuple(self.mean), tuple(self.std)

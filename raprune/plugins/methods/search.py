@@ -1,0 +1,56 @@
+"""Searches along one ranking of the filters: what methods share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from raprune.network.masks import keep_first
+from raprune.plugins.methods.base import Evaluate
+
+
+def smallest_feasible(ranking: Sequence[int], evaluate: Evaluate) -> Tensor:
+    """The prefix of ``ranking`` (most important filter first) with the fewest filters that is within the bound.
+
+    Bisects over the integer num_kept; what it returns was scored and found feasible, keep-all excepted, which needs no
+    search. Where feasibility is not monotone along the ranking this is *a* boundary: a feasible prefix whose next
+    shorter one is not.
+    """
+    infeasible, kept = 0, len(ranking)
+    while kept - infeasible > 1:
+        middle = (kept + infeasible) // 2
+        if evaluate([keep_first(ranking, middle)])[0].feasible:
+            kept = middle
+        else:
+            infeasible = middle
+    return keep_first(ranking, kept)
+
+
+def trim(mask: Tensor, ranking: Sequence[int], evaluate: Evaluate) -> Tensor:
+    """``mask`` without each kept filter, least important first, whose removal stays within the bound; one pass."""
+    mask = mask.clone()
+    for filter_index in reversed(ranking):
+        if mask[filter_index] and mask.sum() > 1:
+            mask[filter_index] = False
+            if not evaluate([mask.clone()])[0].feasible:
+                mask[filter_index] = True
+    return mask
+
+
+def geometric(num_filters: int) -> list[int]:
+    """Numbers of filters to keep, each about 1.4 times fewer than the one before, down to one."""
+    number = round(2 * math.log2(num_filters))
+    numbers = [round(num_filters * 2 ** (-step / 2)) for step in range(1, number + 1)]
+    return sorted(set(numbers) - {num_filters}, reverse=True)
+
+
+def bisection_steps(num_filters: int) -> int:
+    """Masks that :func:`smallest_feasible` scores, at most."""
+    return max(1, (num_filters - 1).bit_length())
+
+
+def fewest_bisection_steps(num_filters: int) -> int:
+    """Masks that :func:`smallest_feasible` scores, at least."""
+    return num_filters.bit_length() - 1

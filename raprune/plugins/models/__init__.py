@@ -1,0 +1,1 @@
+"""Networks, one file each. Contract: :mod:`raprune.plugins.models.base`."""

@@ -1,0 +1,105 @@
+"""Weights that others trained: torchvision's ImageNet networks by path or download, and published names made ours."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from http.client import HTTPException
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from raprune.errors import InputError
+from raprune.network.checkpoints import is_counter, read_checkpoint, unwrapped
+from raprune.network.weights import load_whole
+
+
+def source_problem(source: str) -> str | None:
+    """What can be seen to be wrong with ``none``, ``download`` or a path (``$VARIABLES`` are expanded) by looking."""
+    file = Path(os.path.expandvars(source))
+    if source in ("none", "download") or file.is_file():
+        return None
+    return f"must be none, download or the path of a state dict; no such file: {str(file)!r}"
+
+
+def load_pretrained(network: nn.Module, source: str, published: str, layers: Mapping[str, str]) -> None:
+    """Load those ``layers`` of a torchvision network into ``network``, in place; the other layers stay as they are.
+
+    ``source`` is ``none``, ``download`` or a path, ``published`` torchvision's name of the network (``vgg16_bn``), and
+    ``layers`` gives torchvision's name of a layer the name of its counterpart here. Raises :class:`InputError` where
+    the weights cannot be had or do not fit.
+    """
+    if source == "none":
+        return
+    if (problem := source_problem(source)) is not None:
+        raise InputError(f"pretrained: {problem}")
+    expected = network.state_dict()
+    ours = set(layers.values())
+    theirs = {
+        f"{layer}.{name.rpartition('.')[2]}": tensor
+        for layer, our in layers.items()
+        for name, tensor in expected.items()
+        if _layer(name) == our
+    }
+    given = _download(published) if source == "download" else _read(Path(os.path.expandvars(source)), theirs)
+    loaded = {name: t for name, t in adapt(given, expected, layers).items() if _layer(name) in ours}
+    others = {name: t for name, t in expected.items() if _layer(name) not in ours}
+    load_whole(network, {**others, **loaded}, f"the pretrained {published} {source!r}")
+
+
+def _read(file: Path, published: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a file, of the dictionary in it that has most of the ``published`` names, less their wrappers."""
+    found = [unwrapped(of.tensors, published) for of in read_checkpoint(file)]
+    tensors: dict[str, Tensor] = max(found, key=lambda names: len(published.keys() & names.keys()))
+    return {name: tensor for name, tensor in tensors.items() if not is_counter(name, tensor)}
+
+
+def adapt(
+    tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], layers: Mapping[str, str]
+) -> dict[str, Tensor]:
+    """A published state dict in the names and shapes of ``expected``, as far as they are known.
+
+    A prefix that all names share goes (``model.``), layers are renamed by ``layers`` (theirs -> ours), and the matrix
+    of a linear layer becomes the convolution that computes the same. What is not known stays as it is.
+    """
+    known = {*layers, *layers.values(), *map(_layer, expected)}
+    while _shares_prefix(tensors) and not any(_layer(name) in known for name in tensors):
+        tensors = {name.partition(".")[2]: tensor for name, tensor in tensors.items()}
+    adapted = {}
+    for name, tensor in tensors.items():
+        layer, _, last = name.rpartition(".")
+        new_name = f"{layers[layer]}.{last}" if layer in layers else name
+        adapted[new_name] = _as_convolution(tensor, expected.get(new_name))
+    return adapted
+
+
+def _layer(name: str) -> str:
+    """``features.0`` of ``features.0.weight``."""
+    return name.rpartition(".")[0]
+
+
+def _shares_prefix(tensors: Mapping[str, Tensor]) -> bool:
+    """Whether all names are in one module."""
+    return len({name.partition(".")[0] for name in tensors}) == 1 and all("." in name for name in tensors)
+
+
+def _as_convolution(tensor: Tensor, expected: Tensor | None) -> Tensor:
+    """(N, C*K*K) as (N, C, K, K) where a convolution of that size is expected."""
+    if expected is None or (tensor.dim(), expected.dim()) != (2, 4) or tensor.numel() != expected.numel():
+        return tensor
+    return tensor.view(expected.shape)
+
+
+def _download(published: str) -> dict[str, Tensor]:
+    """torchvision's default weights, from its cache where they are there."""
+    from torchvision.models import get_model_weights
+
+    try:
+        tensors: dict[str, Tensor] = get_model_weights(published).DEFAULT.get_state_dict(
+            progress=False, check_hash=True, weights_only=True
+        )
+    except (OSError, HTTPException, RuntimeError) as error:  # no network, half a file, a file of another hash
+        raise InputError(
+            f"pretrained: {published} cannot be downloaded: {error}; give a path: --set model.pretrained=PATH"
+        ) from None
+    return tensors

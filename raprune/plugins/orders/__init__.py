@@ -1,0 +1,1 @@
+"""Layer orders. Contract: :class:`raprune.plugins.orders.base.Order`, one file an order."""

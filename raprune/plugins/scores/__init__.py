@@ -1,0 +1,1 @@
+"""Scores, in percent or dB, higher is better. Contract: :mod:`raprune.plugins.scores.base`; one file a score."""

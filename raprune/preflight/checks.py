@@ -1,0 +1,299 @@
+"""What can be known to be wrong before any work is paid for: data, network, layers, bounds, checkpoint."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+
+from raprune.baseline.prepare import check_sane, spread
+from raprune.engine.agreement import check_agreement, example
+from raprune.engine.split import channels_last
+from raprune.engine.workload import build_network, forget_changed_data, load_data, time_of_reading, trace_model
+from raprune.errors import InputError, MissingDataError, Problem, StudyError, first_line
+from raprune.network.graph import Graph, Traced
+from raprune.network.lowrank import Ranks, Reasons, full_ranks, reasons_of
+from raprune.network.measure import count_macs, count_params
+from raprune.network.weights import load_checkpoint
+from raprune.plugins.datasets.base import Splits
+from raprune.plugins.datasets.normalisation import Statistics
+from raprune.plugins.scores.base import Score
+from raprune.preflight.equivalence import prove
+from raprune.registry import DATASETS, METHODS, SCORES, is_given, is_imported
+from raprune.study import Choice, Document, ModelChoice, StudyPlan, TrialSpec, UnsoundStudy, by_line, expand, load_study
+from raprune.system.paths import expanded
+from raprune.trial.low_rank import low_rank_problems
+
+SANITY_IMAGES = 500
+"""Validation images on which a checkpoint is scored before a study."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a model on a data set comes to."""
+
+    model: str
+    dataset: str
+    num_train: int
+    num_val: int
+    num_test: int | None
+    graph: Graph
+    low_rank: Reasons
+    """Why schemes cannot factorise layers."""
+    full_ranks: Ranks
+    """The largest ranks where they can."""
+    params: int
+    macs: int
+    checkpoint_score: float | None
+    """Percent, on at most ``SANITY_IMAGES`` validation images; ``None`` where the baseline is trained."""
+    standard_error: float | None
+    """Of a score of 90% (or the checkpoint's) on all validation images, points."""
+    quantum: float
+    """The smallest step of the score on the validation images, points."""
+    score_unit: str
+    input_shape: tuple[int, int, int]
+    """(C, H, W) of the images as the network reads them."""
+    statistics: Statistics | None
+    """Mean and standard deviation of each channel, of pixels scaled to [0, 1]; ``None`` for floats."""
+    left_out: tuple[str, ...] = ()
+    """What of the checkpoint is not loaded."""
+
+
+_looks = 0
+"""Studies loaded by this process: what a user's own code gives is looked at anew each time."""
+
+
+def layer_names(trial: TrialSpec) -> list[str]:
+    """The prunable layers of a trial's network, low to high."""
+    return list(_facts(*_key(trial)).graph.groups)
+
+
+def load_and_inspect(
+    file: Path, overrides: Iterable[str] = (), rehearse: bool = False
+) -> tuple[StudyPlan, dict[str, Facts]]:
+    """A study and its facts. Raises :class:`StudyError` with everything that is wrong, in the file and beyond it."""
+    return _with_facts(lambda: load_study(file, overrides, layer_names, rehearse))
+
+
+def expand_and_inspect(document: Document) -> tuple[StudyPlan, dict[str, Facts]]:
+    """As :func:`load_and_inspect`, of a study that is no file."""
+    return _with_facts(lambda: expand(document, layer_names))
+
+
+def _with_facts(load: Callable[[], StudyPlan]) -> tuple[StudyPlan, dict[str, Facts]]:
+    global _looks
+    _looks += 1
+    forget_changed_data(own=True)
+    try:
+        plan = load()
+    except UnsoundStudy as error:
+        _, more, ways_on = _inspect(error.plan)
+        raise StudyError(by_line([*error.problems, *more]), [*error.ways_on, *ways_on]) from None
+    return plan, inspect(plan)
+
+
+def inspect(plan: StudyPlan) -> dict[str, Facts]:
+    """Facts by :func:`facts_key`. Raises :class:`StudyError` with everything that is wrong."""
+    facts, problems, ways_on = _inspect(plan)
+    if problems:
+        raise StudyError(by_line(problems), ways_on)
+    return facts
+
+
+def _inspect(plan: StudyPlan) -> tuple[dict[str, Facts], list[Problem], list[str]]:
+    """Facts, what is wrong, and the commands that get on where data are missing."""
+    problems: list[Problem] = []
+    ways_on: list[str] = []
+    facts: dict[str, Facts] = {}
+    seen: set[str] = set()
+    for trial in plan.trials:
+        if facts_key(trial) not in seen:
+            seen.add(facts_key(trial))
+            try:
+                facts[facts_key(trial)] = _facts(*_key(trial))
+            except _Unusable as error:
+                problems.append(plan.problem(trial, error.key, str(error)))
+                if isinstance(error.__cause__, MissingDataError):
+                    settings = DATASETS.get(trial.dataset.name).settings.model_validate(trial.dataset.settings)
+                    ways_on += plan.document.commands(getattr(settings, "remedies", lambda: [])())
+                continue
+            problems += _baseline_problems(plan, trial, facts)
+        if facts_key(trial) in facts:
+            problems += _trial_problems(plan, trial, facts[facts_key(trial)])
+    return facts, problems, ways_on
+
+
+def num_layers(trial: TrialSpec, facts: Facts) -> int:
+    """Layers that a trial decides."""
+    return len(facts.graph.groups) if trial.layers == "all" else len(trial.layers)
+
+
+def expected_candidates(trial: TrialSpec, facts: Facts) -> int:
+    """About how many candidates a trial asks for, at most; a layer's commit counts as one."""
+    layers: Iterable[str] = facts.graph.groups if trial.layers == "all" else trial.layers
+    method = METHODS.build(trial.method.name, trial.method.settings)
+    number = 0
+    for layer in layers:
+        num_filters = facts.graph.group(layer).num_filters
+        number += 1 + (0 if trial.matched_trial_id else method.expected_candidates(num_filters))
+    return number
+
+
+def facts_key(trial: TrialSpec) -> str:
+    """Trials of one key have the same facts."""
+    return f"{trial.baseline_key} {trial.residual}"
+
+
+def _key(trial: TrialSpec) -> tuple[str, str, str, str, tuple[int, int]]:
+    parts = (trial.model, trial.dataset, trial.score)
+    model, dataset, score = (part.model_dump_json() for part in parts)
+    own_code = any(is_imported(part.name) for part in parts)
+    return model, dataset, score, trial.residual, (_time_of_reading(dataset), _looks if own_code else 0)
+
+
+class _Unusable(InputError):
+    """A data set or a model that fails; ``key`` is the study's key that names it."""
+
+    def __init__(self, key: str, error: Exception) -> None:
+        ours = isinstance(error, InputError)
+        first = first_line(error)
+        super().__init__(str(error) if ours else f"cannot be used: {type(error).__name__}: {first}")
+        self.key = key
+
+
+def _time_of_reading(dataset: str) -> int:
+    """Of the data that a trial's facts are of: facts of data that were read again are found again."""
+    try:
+        return time_of_reading(Choice.model_validate_json(dataset))
+    except Exception as error:  # as below
+        raise _Unusable("dataset", error) from error
+
+
+def _data(dataset: str) -> Splits:
+    try:
+        return load_data(Choice.model_validate_json(dataset))
+    except Exception as error:  # what a reader may raise for a file that is not what it should be is not ours to list
+        raise _Unusable("dataset", error) from error
+
+
+@lru_cache(maxsize=64)
+def _facts(model: str, dataset: str, score: str, residual: str, read: tuple[int, int]) -> Facts:
+    del read
+    choice, data_choice = ModelChoice.model_validate_json(model), Choice.model_validate_json(dataset)
+    splits = _data(dataset)
+    score_choice = Choice.model_validate_json(score)
+    chosen: Score = SCORES.build(score_choice.name, score_choice.settings)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            network = build_network(choice, splits.num_classes, splits.input_shape, fresh=True)
+        traced = trace_model(network, choice, splits.input_shape, residual)
+        if ":" in choice.name:
+            prove(traced, splits.input_shape)
+            check_agreement(traced, example(splits, traced.network))
+    except Exception as error:  # nor what a network's forward may raise on images of a size that it cannot take
+        raise _Unusable("model", error) from error
+    if score_problem := _score_problem(traced, splits, score_choice, chosen):
+        raise _Unusable(*score_problem)
+    if not traced.graph.groups:
+        raise _Unusable("model", InputError(f"model {choice.name}: {traced.graph.nothing()}"))
+    return Facts(
+        model=choice.name,
+        dataset=data_choice.name,
+        num_train=len(splits.train),
+        num_val=len(splits.val),
+        num_test=len(splits.test) if splits.test is not None else None,
+        graph=traced.graph,
+        low_rank=reasons_of(traced.network),
+        full_ranks=full_ranks(traced.network),
+        params=count_params(traced.network),
+        macs=count_macs(traced.network, splits.input_shape),
+        checkpoint_score=None,
+        standard_error=chosen.standard_error(90.0, len(splits.val)),
+        quantum=chosen.quantum(chosen.whole(splits.val.labels_B)),
+        score_unit=chosen.unit,
+        input_shape=splits.input_shape,
+        statistics=None if splits.normalised else (splits.mean, splits.std),
+    )
+
+
+LABELS = {"image": "one class an image", "pixel": "one class a pixel", "target": "an image to give back"}
+
+
+def _score_problem(traced: Traced, splits: Splits, choice: Choice, score: Score) -> tuple[str, InputError] | None:
+    """Whether network, data and score fit one another; else the key that is to blame, and why."""
+    kind, labels = splits.val.kind, splits.val.labels_B
+    if score.labels != kind:
+        return "score", InputError(f"{choice.name} takes {LABELS[score.labels]}; the data set gives {LABELS[kind]}")
+    last = next(node for node in traced.network.graph.nodes if node.op == "output")
+    shape = tuple(last.all_input_nodes[0].meta["tensor_meta"].shape)
+    wanted = (splits.num_classes, *labels.shape[1:]) if kind != "target" else tuple(labels.shape[1:])
+    if shape[1:] != wanted:
+        return "model", InputError(f"gives {shape[1:]} for an image; the data set's labels need {wanted}")
+    return None
+
+
+def _baseline_problems(plan: StudyPlan, trial: TrialSpec, facts: dict[str, Facts]) -> list[Problem]:
+    """What is wrong with a checkpoint; its score goes into ``facts``."""
+    if trial.baseline.checkpoint is None:
+        return []
+    file = expanded(trial.baseline.checkpoint)
+    if not file.is_file():
+        return [plan.problem(trial, "baseline.checkpoint", _missing(file))]
+    splits = _data(trial.dataset.model_dump_json())
+    with torch.random.fork_rng(devices=[]):
+        network = build_network(trial.model, splits.num_classes, splits.input_shape, fresh=True)
+    score: Score = SCORES.build(trial.score.name, trial.score.settings)
+    try:
+        left_out = load_checkpoint(network, file)
+        network = trace_model(network, trial.model, splits.input_shape).network
+        some = splits.val.take(spread(len(splits.val), SANITY_IMAGES))
+        value = check_sane(channels_last(network).eval(), splits, some, score, trial.scoring.batch_size)
+    except InputError as error:
+        return [plan.problem(trial, "baseline.checkpoint", str(error))]
+    known = facts[facts_key(trial)]
+    error_points = score.standard_error(value, known.num_val)
+    facts[facts_key(trial)] = replace(
+        known, checkpoint_score=value, standard_error=error_points, left_out=tuple(left_out)
+    )
+    return []
+
+
+def _trial_problems(plan: StudyPlan, trial: TrialSpec, facts: Facts) -> list[Problem]:
+    problems = []
+    if isinstance(trial.layers, list):
+        for index, layer in enumerate(trial.layers):
+            try:
+                facts.graph.group(layer)
+            except InputError as error:
+                problems.append(plan.problem(trial, f"layers[{index}]", str(error)))
+    if trial.drop_bound is not None and trial.drop_bound < facts.quantum:
+        message = f"is worth less than one of {facts.num_val} validation images, {facts.quantum:.2g} points"
+        problems.append(plan.problem(trial, "drop_bound", f"{message}; got {trial.drop_bound:g}"))
+    if (step := trial.postprocess.low_rank) is not None:
+        for path, message in low_rank_problems(step, facts.low_rank, facts.full_ranks):
+            problems.append(plan.problem(trial, f"postprocess.low_rank.{path}", message))
+    sizes = {"finetune.batch_size": trial.finetune.batch_size}
+    if trial.baseline.checkpoint is None and not is_given(trial.model.name):
+        sizes["baseline.batch_size"] = trial.baseline.batch_size
+    for path, size in sizes.items():
+        if size > facts.num_train:
+            message = f"must be at most {facts.num_train}, the number of training images; got {size}"
+            problems.append(plan.problem(trial, path, message))
+    return problems
+
+
+def _missing(file: Path) -> str:
+    """What to say of a file that is not there, with the name nearest to it in its folder."""
+    if file.is_dir():
+        return f"must be a file; got the folder {str(file)!r}"
+    if file.exists():
+        return f"must be a regular file; got {str(file)!r}, a pipe or a device"
+    if "$" in str(file):
+        return f"no such file: {str(file)!r} (is the environment variable set?)"
+    others = [f.name for f in file.parent.iterdir() if f.is_file()] if file.parent.is_dir() else []
+    close = difflib.get_close_matches(file.name, others, n=1)
+    return f"no such file: {str(file)!r}" + (f"; did you mean {close[0]!r}?" if close else "")

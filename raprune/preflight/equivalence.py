@@ -1,0 +1,265 @@
+"""Is the smaller network the masked one? Both run node by node side by side, and the first that differs is named.
+
+The definition: a channel is zero at every node wherever the keep masks take it away, after norms and activations.
+
+Each node of the smaller network gets the masked network's values, without the absent channels, and has to give what the
+masked node gives. What all nodes do for equal values the networks do, so nothing adds up along the depth: the tolerance
+is that of one node's sums in the precision at hand, however deep the network is.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from raprune.engine.arithmetic import exact_arithmetic, same_arithmetic
+from raprune.errors import InputError, first_line
+from raprune.network.graph import Graph, Plan, Traced, present
+from raprune.network.surgery import cut_tensors, refill, refillable, shrink
+
+ROUNDING = 64
+"""How often the rounding error that is expected of a sum may show: differences of many sums, the largest counts."""
+LEAST_OF_LESS = 1e-4
+"""Least tolerance where the network computes in less than float64: there an algorithm may transform what it sums."""
+BATCHES = (2, 3, 1)
+"""Images of the runs in turn: a number of images that a forward takes for granted shows."""
+
+Masks = dict[str, Tensor]
+
+
+def random_plan(graph: Graph, generator: torch.Generator, keep: float = 0.6) -> Masks:
+    """Random keep masks for every layer, each with at least one filter."""
+    plan = {}
+    for layer, group in graph.groups.items():
+        mask = torch.rand(group.num_filters, generator=generator) < keep
+        mask[torch.randint(group.num_filters, (1,), generator=generator)] = True
+        plan[layer] = mask
+    return plan
+
+
+def plans(graph: Graph, generator: torch.Generator) -> Iterator[Masks]:
+    """Keep masks that differ in kind: random ones, one filter a layer, the first half of each.
+
+    Then some layers alone: of any two, one is cut without the other. 2 log2(layers) plans do.
+    """
+    yield random_plan(graph, generator)
+    yield random_plan(graph, generator, keep=0.0)
+    yield {layer: torch.arange(g.num_filters) < max(1, g.num_filters // 2) for layer, g in graph.groups.items()}
+    for bit in range(max(1, (len(graph.groups) - 1).bit_length())):
+        masks = random_plan(graph, generator)
+        for value in (0, 1):
+            some = {layer: mask for place, (layer, mask) in enumerate(masks.items()) if place >> bit & 1 == value}
+            if some:
+                yield some
+
+
+def prove(traced: Traced, input_shape: tuple[int, ...], seed: int = 0) -> None:
+    """Compare masked and smaller network under masks of many kinds, with random norms so that constants show.
+
+    The masks that cut every layer in float64, in the network's own precision where its forward insists on that; those
+    that cut some layers only in its own. Raises :class:`InputError` with the node at which they differ first, and the
+    layers whose masks do it.
+    """
+    with same_arithmetic():
+        exact_arithmetic(next(traced.network.parameters()).device)
+        _prove(traced, input_shape, seed)
+
+
+def _prove(traced: Traced, input_shape: tuple[int, ...], seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    own = next(traced.network.parameters()).dtype
+    exact: _Pair | None = _Pair(traced, torch.float64, generator)
+    single: _Pair | None = None
+    for place, plan in enumerate(plans(traced.graph, generator)):
+        images = torch.randn(BATCHES[place % 3], *input_shape, generator=generator) * (1.0, 3.0)[place % 2]
+        if exact is not None and len(plan) == len(traced.graph.groups):
+            try:
+                exact.compare(plan, images)
+                continue
+            except Fails:
+                if place > 0:
+                    raise
+                exact = None  # in float64 it does not run
+        single = single or _Pair(traced, own, torch.Generator().manual_seed(seed))
+        single.compare(plan, images)
+
+
+class _Pair:
+    """A copy of a network with random norms, and one to make smaller."""
+
+    def __init__(self, traced: Traced, dtype: torch.dtype, generator: torch.Generator) -> None:
+        network = copy.deepcopy(traced.network).to(dtype).eval()
+        for module in network.modules():
+            if isinstance(module, nn.modules.batchnorm._NormBase):
+                _enliven(module, generator)
+        self.whole = Traced(network, traced.graph)
+        self._scratch = copy.deepcopy(network) if refillable(network) else None
+
+    def compare(self, plan: Plan, images: Tensor) -> None:
+        """Run both; where they differ, say which layers do it."""
+        found = self._difference(plan, images)
+        if found is None:
+            return
+        groups = self.whole.graph.groups
+        near = [layer for layer in plan if any(self.whole.graph.touches(ids, groups[layer]) for ids in found.seen)]
+        alone = [layer for layer in near if self._difference({layer: plan[layer]}, images)]
+        raise InputError(_told(found, alone or near))
+
+    @torch.no_grad()
+    def _difference(self, plan: Plan, images: Tensor) -> Differs | None:
+        first = next(self.whole.network.parameters())
+        try:
+            SideBySide(self.whole, self._smaller(plan), plan).run(images.to(first.device, first.dtype))
+        except Differs as differs:
+            return differs
+        return None
+
+    def _smaller(self, plan: Plan) -> nn.Module:
+        if self._scratch is None:
+            return shrink(self.whole, plan)
+        graph = self.whole.graph
+        return refill(self._scratch, graph, plan, cut_tensors(graph, self.whole.network.state_dict(), {}, plan))
+
+
+class Fails(InputError):
+    """A network that cannot take some number of images, or values in some precision."""
+
+
+class Differs(Exception):
+    """A node of the smaller network that does not give what the masked one gives."""
+
+    def __init__(self, node: fx.Node, how: str, seen: list[Any]) -> None:
+        super().__init__(how)
+        self.node = node
+        self.seen = seen
+        """The channels that the node reads and gives."""
+
+
+class SideBySide(fx.Interpreter):
+    """Runs the masked network, and every node of the smaller one on the masked network's values."""
+
+    def __init__(self, traced: Traced, small: nn.Module, plan: Plan) -> None:
+        super().__init__(traced.network)
+        self.extra_traceback = False  # our error says what there is to say
+        assert isinstance(small, fx.GraphModule)
+        self.channels = traced.graph.values
+        kept = traced.graph.kept(plan)
+        self.keep = {name: torch.from_numpy(present(ids, kept)) for name, ids in self.channels.items()}
+        self.small = fx.Interpreter(small)
+        self.twins = {node.name: node for node in small.graph.nodes}
+        self.nodes = {node.name: node for node in traced.network.graph.nodes}
+        self.number = 0
+        """Images."""
+        self.numbers: dict[str, Any] = {}
+        """What nodes of the smaller network give that are no tensors: its own sizes."""
+
+    def run_node(self, n: fx.Node) -> Any:
+        """The masked value of a node, after it is compared with the smaller network's."""
+        keep = self.keep.get(n.name)
+        if n.op == "placeholder":
+            images: Tensor = super().run_node(n)
+            self.number = len(images)
+            return images
+        twin = self.twins[n.name]
+        pure = n.op == "call_module" and type(self.fetch_attr(str(n.target))).__module__.startswith("torch.nn.")
+        args, kwargs = (fx.map_arg(given, lambda of: self._given(of, pure)) for given in (twin.args, twin.kwargs))
+        try:
+            out = _each(super().run_node(n), lambda value: value if keep is None else _masked(value, keep))
+        except RuntimeError as error:
+            first = first_line(error)
+            raise Fails(f"with {self.number} images, node {n.name} gives an error: {first}") from error
+        if keep is not None and any(len(value) not in (1, self.number) for value in _tensors(out)):
+            raise Fails(f"with {self.number} images, node {n.name} gives values of another number: it names theirs")
+        try:
+            other = getattr(self.small, n.op)(twin.target, args, kwargs)
+        except (RuntimeError, ValueError, IndexError) as error:
+            raise self._differs(n, f"an error: {first_line(error)}") from error
+        if not _tensors(other):
+            self.numbers[n.name] = other
+        self._compare(n, out, other, keep)
+        return out
+
+    def _given(self, node: fx.Node, pure: bool) -> Any:
+        """What a node of the smaller network reads; copies, where it might write into them."""
+        if node.name in self.numbers:
+            return self.numbers[node.name]
+        keep = self.keep.get(node.name)
+        value = self.env[self.nodes[node.name]]
+        return value if keep is None and pure else _each(value, lambda tensor: _without(tensor, keep))
+
+    def _compare(self, node: fx.Node, out: Any, other: Any, keep: Tensor | None) -> None:
+        values, others = _tensors(out), _tensors(other)
+        if len(values) != len(others):
+            raise self._differs(node, f"{len(others)} values instead of {len(values)}")
+        for value, small in zip(values, others, strict=True):
+            expected = value if keep is None else value[:, keep.to(value.device)]
+            if expected.shape != small.shape:
+                raise self._differs(node, f"shape {tuple(small.shape)} instead of {tuple(expected.shape)}")
+            if expected.is_floating_point() and expected.numel():
+                worst = (expected - small).abs().max()
+                if not worst <= self._tolerance(node, expected) * expected.abs().max().clamp(min=1e-30):
+                    raise self._differs(node, f"values that differ by up to {float(worst):.2g}")
+
+    def _tolerance(self, node: fx.Node, value: Tensor) -> float:
+        """By how much a node's values may differ, of the largest: what rounding makes of a sum of as many terms."""
+        terms = [1]
+        for source in node.all_input_nodes:
+            terms += [math.prod(t.shape[2:]) for t in _tensors(self.env.get(source))]
+        if node.op == "call_module":
+            weight = getattr(self.fetch_attr(str(node.target)), "weight", None)
+            if isinstance(weight, Tensor) and weight.dim() > 1:
+                terms.append(weight.numel() // max(1, min(weight.shape[:2])))
+        rounding = ROUNDING * math.sqrt(max(terms)) * torch.finfo(value.dtype).eps
+        return rounding if value.dtype is torch.float64 else max(rounding, LEAST_OF_LESS)
+
+    def _differs(self, node: fx.Node, how: str) -> Differs:
+        ids = [self.channels.get(near.name) for near in (node, *node.all_input_nodes)]
+        return Differs(node, how, [of for of in ids if of is not None])
+
+
+def _told(found: Differs, layers: list[str]) -> str:
+    node = found.node
+    target = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", node.target)
+    cut = f" where {', '.join(layers)} {'is' if len(layers) == 1 else 'are'} cut" if layers else ""
+    return (
+        f"the smaller network is not the masked one: node {node.name} ({target}) gives {found}{cut}; to leave whole "
+        f"what it reads: model: {{..., whole: [{node.name}]}}"
+    )
+
+
+def _enliven(norm: Any, generator: torch.Generator) -> None:
+    """Random factors, shifts and statistics."""
+    for tensor, low, high in (
+        (norm.weight, 0.5, 1.5), (norm.bias, -0.5, 0.5), (norm.running_mean, -0.5, 0.5), (norm.running_var, 0.5, 1.5),
+    ):  # fmt: skip
+        if tensor is not None:
+            draws = torch.rand(tensor.shape, dtype=torch.float64, generator=generator)
+            with torch.no_grad():
+                tensor.copy_(low + (high - low) * draws)
+
+
+def _masked(value: Tensor, keep: Tensor) -> Tensor:
+    """``value`` with zeros for channels that are not kept, whatever they were."""
+    return torch.where(keep.to(value.device).view(1, -1, *[1] * (value.dim() - 2)), value, torch.zeros_like(value))
+
+
+def _without(value: Tensor, keep: Tensor | None) -> Tensor:
+    """A copy of ``value`` with the kept channels alone."""
+    return value.clone() if keep is None else value[:, keep.to(value.device)]
+
+
+def _each(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, list | tuple) and any(isinstance(v, Tensor) for v in value):
+        return tuple(change(v) if isinstance(v, Tensor) else v for v in value)
+    return value
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    return [v for v in (value if isinstance(value, list | tuple) else (value,)) if isinstance(v, Tensor)]

@@ -1,0 +1,139 @@
+"""An estimate in words, for the console."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.table import Table
+
+from raprune.launch.in_flight import masks_per_update, trials_in_flight
+from raprune.preflight.estimate.clock import LATER_SIGMA
+from raprune.preflight.estimate.study import CALL_S, Estimate
+
+ENOUGH = 1.05
+"""More evaluators hardly help where without any limit it would take at most this much less."""
+NO_LIMIT = 2**20
+ALONE = 0.95
+"""With a larger share of the processors' time than this there is nobody else to speak of."""
+MIB, GIB = 2**20, 2**30
+
+
+def heading(estimate: Estimate) -> str:
+    """What was timed, and where."""
+    what = "; ".join(estimate.timed)
+    return f"timed here on {estimate.device} in {estimate.timed_s:.0f} s: {what}"
+
+
+def facts_of(estimate: Estimate) -> Iterator[str]:
+    """Candidates, memory and results."""
+    trials = estimate.plan.trials
+    searched = sum(trial.matched_trial_id is None for trial in trials)
+    low, _, high = estimate.candidates
+    matched = f"; {len(trials) - searched} more prune to another's numbers" if len(trials) > searched else ""
+    number = f"{low:,.0f}" if f"{low:,.0f}" == f"{high:,.0f}" else f"{low:,.0f} to {high:,.0f}"
+    yield f"candidates: {number}, of {_several(searched, 'trial')}{matched}"
+    yield _memory(estimate)
+    yield f"results: {_size(estimate.results_bytes)}, the report not counted"
+
+
+def hours_table(estimate: Estimate) -> Table:
+    """One row a number of evaluators."""
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("evaluators", "hours, 80% interval", "h:mm:ss", "middle", "busy"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for number, (low, mid, high) in estimate.hours.items():
+        busy = "" if number == 0 else f"{_busy(estimate, number):.0%}"
+        hours, clock = f"{_hours(low)} to {_hours(high)}", f"{_clock(low)} to {_clock(high)}"
+        table.add_row(str(number or "in process"), hours, clock, _hours(mid), busy)
+    return table
+
+
+def limits(estimate: Estimate) -> Iterator[str]:
+    """From which number of evaluators on more do not help, and why."""
+    course, trials = estimate.course, estimate.plan.trials
+    best = course.hours(NO_LIMIT, trials_in_flight(trials, NO_LIMIT))
+    enough = 1
+    while course.hours(enough, trials_in_flight(trials, enough)) > ENOUGH * best:
+        enough += 1 if enough < 16 else enough // 8
+    searched = [trial for trial in trials if trial.matched_trial_id is None]
+    most = sum(masks_per_update(trial) for trial in searched)
+    several = max(map(masks_per_update, searched), default=1)
+    yield (
+        f"more than {_several(enough, 'evaluator')} hardly help: with any number it takes {_hours(best)} hours. "
+        f"At most {_several(most, 'mask')} are in work at once, of {_several(len(searched), 'trial')} and M = {several}"
+        f" masks an update; what is left is one call after another: {_path(estimate)}"
+    )
+
+
+def uncertain(estimate: Estimate) -> str:
+    """What makes the interval as wide as it is."""
+    crowd, later = "", f", ±{LATER_SIGMA:.0%} from one hour to another" if estimate.device == "cpu" else ""
+    if estimate.share < ALONE:
+        crowd = f"; of its time others took {1 - estimate.share:.0%}, and may take more or leave"
+    return (
+        "uncertain: how soon agents converge and how much is trimmed, how early hopeless candidates are given up, how "
+        "much is known before, how far the network is pruned on the way, and this machine's speed "
+        f"(±{estimate.sigma:.0%} while timing{later}{crowd}). Other machines are taken to be as fast. docs/cost.md "
+        "says how all of it is combined"
+    )
+
+
+def _path(estimate: Estimate) -> str:
+    """The parts of the longest trial of each wave, and of what comes before."""
+    course = estimate.course
+    longest = [max(wave, key=lambda work: work.path_s(NO_LIMIT, CALL_S)) for wave in course.waves if wave]
+    parts = {
+        "start": course.start_s + course.open_s,
+        "baseline": max(course.baselines_s, default=0.0),
+        "updates": sum(work.rounds_s(NO_LIMIT) for work in longest),
+        "masks one by one": sum(work.search_s for work in longest),
+        "fine-tunes and scores of states": sum(work.commit_s for work in longest),
+        "trials' own work and calls": sum(work.own_s + work.num_calls * CALL_S for work in longest),
+    }
+    total = sum(parts.values())
+    by_size = sorted(parts.items(), key=lambda part: -part[1])
+    return ", ".join(f"{name} {seconds / total:.0%}" for name, seconds in by_size if seconds >= 0.01 * total)
+
+
+def _busy(estimate: Estimate, number: int) -> float:
+    """Share of the evaluators' time in which they work."""
+    course = estimate.course
+    asked_s = sum(work.evaluator_s for wave in course.waves for work in wave) + sum(course.baselines_s)
+    total_s = 3600 * course.hours(number, trials_in_flight(estimate.plan.trials, number))
+    return min(1.0, asked_s / number / total_s)
+
+
+def _memory(estimate: Estimate) -> str:
+    held = max(estimate.held.values(), key=lambda h: h.networks + h.working)
+    data, prefixes = max(h.data for h in estimate.held.values()), max(h.prefixes for h in estimate.held.values())
+    own = {"networks": held.networks, "a batch in training or scoring": held.working}
+    if estimate.libraries.num_bytes is not None:
+        own = {"libraries": estimate.libraries.num_bytes, **own}
+    if estimate.gpu_bytes is not None:
+        said = ", ".join(f"{name} {_size(size)}" for name, size in own.items() if name == "libraries")
+        return f"memory: an evaluator {_size(estimate.gpu_bytes)} of its GPU, as measured, and of its host {said}"
+    parts = ", ".join(f"{name} {_size(size)}" for name, size in own.items())
+    shared = f"images {_size(data)}, prefixes at most {_size(prefixes)}"
+    return f"memory: an evaluator {_size(sum(own.values()))} ({parts}); all of a host together {shared}"
+
+
+def _size(number: float) -> str:
+    return (
+        f"{number / GIB:.1f} GiB" if number >= GIB else f"{number / MIB:,.0f} MiB" if number >= MIB else "under 1 MiB"
+    )
+
+
+def _several(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _hours(hours: float) -> str:
+    """Two or three digits of them."""
+    if hours >= 10:
+        return f"{hours:,.0f}" if hours >= 100 else f"{hours:.1f}"
+    return f"{hours:.2f}" if hours >= 1 else f"{hours:.2g}"
+
+
+def _clock(hours: float) -> str:
+    minutes, seconds = divmod(round(hours * 3600), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"

@@ -1,0 +1,44 @@
+"""A stranger's study, checked without running any code that it names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from raprune.preflight.checks import Facts, inspect, layer_names
+from raprune.registry import is_imported, no_imports
+from raprune.study import StudyPlan, TrialSpec, load_study
+
+
+@dataclass(frozen=True)
+class Unimported:
+    """A study of which nothing was imported."""
+
+    plan: StudyPlan
+    known: StudyPlan
+    """Its trials without import paths."""
+    facts: dict[str, Facts]
+    """Of those."""
+    imports: tuple[str, ...]
+    """``file:line: model would import package.module:function``, each once."""
+
+
+def load_without_imports(file: Path, overrides: Iterable[str] = (), rehearse: bool = False) -> Unimported:
+    """A study, checked as far as that goes without the user's own code; raises :class:`StudyError`."""
+    with no_imports():
+        plan = load_study(file, overrides, lambda t: ["each"] if _imports_of(t) else layer_names(t), rehearse)
+        known = replace(plan, trials=tuple(trial for trial in plan.trials if not _imports_of(trial)))
+        facts = inspect(known)
+    said = [
+        str(plan.problem(trial, f"{kind}.import", f"would import {name}"))
+        for trial in plan.trials
+        for kind, name in _imports_of(trial).items()
+    ]
+    return Unimported(plan, known, facts, tuple(dict.fromkeys(said)))
+
+
+def _imports_of(trial: TrialSpec) -> dict[str, str]:
+    """Kind -> import path."""
+    names = {kind: getattr(trial, kind).name for kind in ("model", "dataset", "score")}
+    return {kind: name for kind, name in names.items() if is_imported(name)}

@@ -1,0 +1,1 @@
+"""What the machine around raprune does: paths, files, standard output, signals."""

@@ -1,0 +1,172 @@
+"""One layer's candidates: has them scored, turns scores into rewards, and keeps their record and rows."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from raprune.errors import RapruneError
+from raprune.evaluators.base import EvaluatedMask, Evaluator
+from raprune.network.masks import check_keep_mask, pack, pruning_ratio, unpack
+from raprune.network.state import State
+from raprune.plugins.methods.base import Evaluation
+from raprune.plugins.rewards.base import Reward
+from raprune.trial.budget import Purse, Unlimited
+
+TOLERANCE = 1e-9
+"""Points by which a drop may exceed the bound: rounding of differences of percentages."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What turns a score into a reward: the trial's baseline, bound and reward."""
+
+    baseline_score: float
+    drop_bound: float
+    reward: Reward
+
+    @property
+    def lowest(self) -> float | None:
+        """Scores below this, in percent, all give the same reward."""
+        largest = self.reward.largest_drop(self.drop_bound)
+        return None if largest is None else self.baseline_score - largest - TOLERANCE
+
+    def feasible(self, score: float | None) -> bool:
+        """Whether a score is within the drop bound."""
+        return score is not None and self.baseline_score - score <= self.drop_bound + TOLERANCE
+
+    def keeps(self, before: float, after: float) -> bool:
+        """Whether a fine-tune is kept: within the bound, or no worse than the score ``before`` it."""
+        return self.feasible(after) or after >= before
+
+    def evaluation(self, score: float | None, mask: Tensor) -> Evaluation:
+        """What a mask with this score is worth."""
+        drop = None if score is None else self.baseline_score - score
+        reward = self.reward.reward(drop, self.drop_bound, mask.numel(), int(mask.sum()))
+        if not math.isfinite(reward):
+            raise RapruneError(f"the reward {type(self.reward).__name__} gives {reward} for a score drop of {drop}")
+        return Evaluation(reward, score, drop, self.feasible(score))
+
+
+Progress = Callable[[dict[str, Any]], None]
+
+
+class Candidates:
+    """``evaluate`` of a method: callable with masks.
+
+    Every mask goes to the evaluator each time it is asked for. The memo in front of it answers for what is known, in
+    this layer or anywhere in the study; without the memo (``engine: naive``) it is scored again. Once the study's
+    budget is spent nothing is asked any more (:class:`raprune.trial.budget.BudgetSpent`).
+    """
+
+    def __init__(
+        self,
+        evaluator: Evaluator,
+        state: State,
+        layer: str,
+        num_filters: int,
+        scale: Scale,
+        progress: Progress,
+        purse: Purse | None = None,
+    ) -> None:
+        self.evaluator = evaluator
+        self.state = state
+        self.layer = layer
+        self.num_filters = num_filters
+        self.scale = scale
+        self.progress = progress
+        self.purse = purse or Purse(Unlimited(), "", 0)
+        self.rows: list[dict[str, Any]] = []
+        self.update_rows: list[dict[str, Any]] = []
+        self._scores: dict[bytes, float | None] = {}
+        self._num_searched = 0
+
+    def __call__(self, masks: Sequence[Tensor], *, policy_entropy: float | None = None) -> list[Evaluation]:
+        self.purse.require()
+        packed = [pack(check_keep_mask(mask, self.num_filters)) for mask in masks]
+        found = self.evaluator.evaluate(self.state, self.layer, masks, self.scale.lowest)
+        self.purse.take(len(masks))
+        self._scores.update((mask, e.scored.score) for mask, e in zip(packed, found, strict=True))
+        evaluations = [self.scale.evaluation(e.scored.score, mask) for mask, e in zip(masks, found, strict=True)]
+        update = len(self.update_rows) if policy_entropy is not None else None
+        self._record(packed, evaluations, found, update)
+        if policy_entropy is not None:
+            self._record_update(masks, evaluations, policy_entropy)
+        learning = policy_entropy is not None or not self.update_rows
+        self._tell(masks, evaluations if learning else [], sum(not e.from_memo for e in found))
+        return evaluations
+
+    def feasible_masks(self) -> list[Tensor]:
+        """Every mask found within the bound, the one that prunes most first; equal ones by score, then as scored."""
+        found = [
+            (sum(mask), -(score or 0.0), number, mask)
+            for number, (mask, score) in enumerate(self._scores.items())
+            if self.scale.feasible(score) and sum(mask) < len(mask)
+        ]
+        return [unpack(mask) for *_, mask in sorted(found)]
+
+    def best_so_far(self) -> Tensor:
+        """The mask within the bound that prunes most, of those scored so far; all filters where there is none."""
+        return next(iter(self.feasible_masks()), torch.ones(self.num_filters, dtype=torch.bool))
+
+    def score_of(self, mask: Tensor) -> float | None:
+        """The score a mask was found to have in this layer, if any."""
+        return self._scores.get(pack(mask))
+
+    def _record(
+        self, packed: list[bytes], evaluations: list[Evaluation], found: list[EvaluatedMask], update: int | None
+    ) -> None:
+        for number, (mask, evaluation, evaluated) in enumerate(zip(packed, evaluations, found, strict=True)):
+            self.rows.append(
+                {
+                    "layer": self.layer,
+                    "update": update,
+                    "sample": number if update is not None else self._num_searched + number,
+                    "keep_mask": [bool(m) for m in mask],
+                    "score": evaluation.score,
+                    "reward": evaluation.reward,
+                    "from_memo": evaluated.from_memo,
+                    "images_scored": evaluated.scored.images_scored,
+                    "evaluator": evaluated.evaluator,
+                    "score_s": evaluated.scored.seconds,
+                }
+            )
+        if update is None:
+            self._num_searched += len(packed)
+
+    def _record_update(self, masks: Sequence[Tensor], evaluations: list[Evaluation], policy_entropy: float) -> None:
+        rewards = [e.reward for e in evaluations]
+        scores = [e.score for e in evaluations if e.score is not None]
+        self.update_rows.append(
+            {
+                "layer": self.layer,
+                "update": len(self.update_rows),
+                "reward_mean": statistics.fmean(rewards),
+                "reward_std": statistics.pstdev(rewards),
+                "reward_max": max(rewards),
+                "score_mean": statistics.fmean(scores) if scores else None,
+                "pruning_ratio_mean": statistics.fmean(pruning_ratio(mask) for mask in masks),
+                "policy_entropy": policy_entropy,
+            }
+        )
+
+    def _tell(self, masks: Sequence[Tensor], evaluations: list[Evaluation], num_new: int) -> None:
+        """Progress; the reward shown is that of the learning, not of the searches after it."""
+        rewards = {"reward": statistics.fmean(e.reward for e in evaluations)} if evaluations else {}
+        self.progress(
+            rewards
+            | {
+                "layer": self.layer,
+                "num_updates": len(self.update_rows),
+                "num_candidates": len(self.rows),
+                "new_candidates": len(masks),
+                "new_scored": num_new,
+                "layer_pruning_ratio": statistics.fmean(pruning_ratio(mask) for mask in masks),
+            }
+        )

@@ -1,0 +1,32 @@
+"""Where a trial runs and where its rows go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from raprune.engine.workload import Baseline, Workload
+from raprune.evaluators.base import Evaluator
+from raprune.results import TrialStore
+from raprune.trial.budget import Budget, Unlimited
+
+Progress = Callable[[dict[str, Any]], None]
+
+
+@dataclass
+class TrialContext:
+    """Where a trial runs and where its rows go; nothing in it changes a number."""
+
+    evaluator: Evaluator
+    workload: Workload
+    baseline: Baseline
+    store: TrialStore
+    matched: TrialStore | None
+    """The trial whose num_kept a matched trial takes over."""
+    preset: str
+    num_evaluators: int
+    device: str
+    progress: Progress = lambda _: None
+    budget: Budget = field(default_factory=Unlimited)
+    """Of the study: it says when the trial ends with what it has."""

@@ -1,0 +1,63 @@
+"""Where masks share launches, calls to the pool are as long as a launch: neither the pool nor the clock matters."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from raprune.engine.launches import MASKS_A_LAUNCH, shares_launches
+from raprune.evaluators.base import EvaluatedMask
+from raprune.evaluators.ray_pool import RayPool
+from raprune.network.state import State
+from raprune.plugins.scores.base import Scored, Tally
+from raprune.study import load_study
+from tests.tiny import write_study
+
+LAYER = "features.14"
+STATE = State.baseline("baseline")
+
+
+def masks(number: int) -> list[Tensor]:
+    """The first of some that all differ."""
+    found = torch.rand(64, 16, generator=torch.Generator().manual_seed(3)) < 0.7
+    found[:, 0] = True
+    return list({bytes(mask.tolist()): mask for mask in found}.values())[:number]
+
+
+class Pool:
+    """Notes the calls in which masks go to a pool."""
+
+    def __init__(self, num_actors: int) -> None:
+        self.actors = [None] * num_actors
+        self.calls: list[list[int]] = []
+
+    def run(self, calls: Sequence[Any], submit: Any, what: str) -> list[EvaluatedMask]:
+        self.calls.append([len(call.items) for call in calls])
+        places = itertools.chain.from_iterable(call.indices for call in calls)
+        tally = Tally([1], [1], 1, 50.0, True)
+        return [EvaluatedMask(Scored(50.0, 1, 1e-4, tally), "x") for _ in places]
+
+
+@pytest.mark.parametrize("num_actors", [1, 3, 16])
+def test_calls_depend_on_neither_the_pool_nor_the_clock(num_actors: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = object.__new__(RayPool)
+    dispatcher: Any = Pool(num_actors)
+    pool.dispatcher, pool._by_launch, pool._mask_s, pool.workload = dispatcher, True, 1.0, None  # type: ignore[assignment]
+    monkeypatch.setattr(RayPool, "_ref", lambda self, state: [])
+    for _ in range(2):  # the second time it knows how long a mask takes
+        pool.evaluate(STATE, LAYER, masks(2 * MASKS_A_LAUNCH + 3), None)
+    assert dispatcher.calls == [[MASKS_A_LAUNCH, MASKS_A_LAUNCH, 3]] * 2
+
+
+def test_what_shares_launches(tmp_path: Path) -> None:
+    (trial, *_) = load_study(write_study(tmp_path)).trials
+    (tuned, *_) = load_study(write_study(tmp_path), ["finetune.before_reward={steps: 2}"]).trials
+    assert shares_launches(trial, "cuda")
+    assert not shares_launches(trial, "cpu")
+    assert not shares_launches(tuned, "cuda")

@@ -1,0 +1,106 @@
+"""The exact engine agrees with the naive one, candidate for candidate, in float64, on every network of ours."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor
+
+from raprune.engine import Engine
+from raprune.network.state import State
+from raprune.plugins.datasets.base import Split, Splits
+from raprune.preflight.equivalence import random_plan
+from raprune.registry import MODELS
+from tests.tiny import engine_of
+
+NETWORKS = {
+    "vgg16": ({"width": 0.0625}, 32),
+    "resnet18": ({"width": 0.0625}, 16),
+    "cifar_resnet": ({"width": 0.25}, 16),
+    "fcn32s": ({"width": 0.03125, "padding": "same"}, 32),
+    "segnet": ({"width": 0.0625}, 32),
+    "vgg16_imagenet": ({"width": 0.03125}, 32),
+}
+CLASSES, IMAGES = 5, 40
+
+
+def network_and_splits(name: str) -> tuple[torch.nn.Module, Splits]:
+    """The network in float64 with lively norms, and images with random labels, which many changes turn wrong."""
+    settings, size = NETWORKS[name]
+    torch.manual_seed(1)
+    network = MODELS.build(name, settings, num_classes=CLASSES, input_shape=(3, size, size)).double()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+            torch.nn.init.normal_(module.bias, std=0.5)
+        elif isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
+            torch.nn.init.kaiming_normal_(module.weight)
+    network.eval()
+
+    def split(number: int) -> Split:
+        images = torch.randint(0, 256, (number, 3, size, size), dtype=torch.uint8)
+        with torch.no_grad():
+            labels = network(images.double() / 255).argmax(1)
+        return Split(images, torch.randint_like(labels, CLASSES))
+
+    return network, Splits(split(IMAGES), split(IMAGES), None, CLASSES, (0.5,) * 3, (0.25,) * 3)
+
+
+def engines(name: str, steps: int, residual: str) -> tuple[Engine, Engine]:
+    network, splits = network_and_splits(name)
+    score = "top1_accuracy" if splits.val.labels_B.dim() == 1 else "global_accuracy"
+    exact = engine_of(copy.deepcopy(network), splits, steps, residual, score=score)
+    return exact, engine_of(network, splits, steps, residual, score=score, naive=True)
+
+
+def a_state(engine: Engine) -> State:
+    """Every third layer cut already."""
+    state = State.baseline("baseline")
+    plan = random_plan(engine.graph, torch.Generator().manual_seed(2))
+    for layer in list(plan)[::3]:
+        state = state.cut(engine.graph, layer, plan[layer])
+    return state
+
+
+def masks(engine: Engine, layer: str, number: int) -> list[Tensor]:
+    plans = [random_plan(engine.graph, torch.Generator().manual_seed(seed)) for seed in range(number)]
+    return [plan[layer] for plan in plans]
+
+
+RESIDUAL = [(name, "independent") for name in NETWORKS] + [("resnet18", "coupled"), ("cifar_resnet", "coupled")]
+
+
+QUICK = [("resnet18", "independent", 5), ("segnet", "independent", 5)] + [(*of, 0) for of in RESIDUAL]
+SLOW = [(*of, 5) for of in RESIDUAL if (*of, 5) not in QUICK]
+
+
+@pytest.mark.parametrize(
+    ("name", "residual", "steps"), QUICK + [pytest.param(*of, marks=pytest.mark.slow) for of in SLOW]
+)
+def test_counts_are_identical_in_float64(name: str, residual: str, steps: int) -> None:
+    exact, naive = engines(name, steps, residual)
+    seen = set()
+    for state in (State.baseline("baseline"), a_state(exact)):
+        whole = [layer for layer in exact.graph.groups if layer not in state.plan]
+        for layer in whole if steps == 0 else whole[:: max(1, len(whole) // 3)]:
+            for mask in masks(exact, layer, 2 if steps == 0 else 1):
+                fast, slow = (engine.evaluate(state, layer, mask, None).tally for engine in (exact, naive))
+                assert fast == slow, layer
+                seen.add(str(fast.counts))
+    assert len(seen) > 2
+
+
+@pytest.mark.parametrize(("name", "residual"), RESIDUAL)
+def test_masks_in_one_launch_give_the_same_counts(name: str, residual: str) -> None:
+    network, splits = network_and_splits(name)
+    score = "top1_accuracy" if splits.val.labels_B.dim() == 1 else "global_accuracy"
+    one, several = (engine_of(network, splits, 0, residual, score=score, stacked=stacked) for stacked in (False, True))
+    state = State.baseline("baseline")
+    for layer in list(one.graph.groups)[:5]:
+        asked = masks(one, layer, 3)
+        for lowest in (None, 20.0):
+            found = [scored.tally for scored in several.evaluate_many(state, layer, asked, lowest, [None] * 3)]
+            assert found == [one.evaluate(state, layer, mask, lowest).tally for mask in asked]
+    assert several.launches > 0

@@ -1,0 +1,148 @@
+"""What is found before any work: data, network, layers, bounds and checkpoint, each at its line of the study."""
+
+# ruff: noqa: E501  (tables: one case a line)
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from raprune.errors import StudyError
+from raprune.network.weights import save_safetensors
+from raprune.plugins.models.vgg16 import Vgg16
+from raprune.preflight.checks import expected_candidates, load_and_inspect, num_layers
+
+from .tiny import train_small
+
+HEAD = "name: x\nmodel: {name: vgg16, width: 0.0625}\ndataset: {name: digits, num_val: 200}\nmethod: magnitude\n"
+"""Four lines."""
+GOOD = f"{HEAD}drop_bound: 2.0\n"
+
+
+def study(folder: Path, text: str) -> Path:
+    file = folder / "s.yaml"
+    file.write_text(text)
+    return file
+
+
+def told(folder: Path, text: str) -> list[str]:
+    with pytest.raises(StudyError) as caught:
+        load_and_inspect(study(folder, text))
+    return [str(problem).replace(f"{folder}/", "") for problem in caught.value.problems]
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Checkpoints of the small network: trained, untrained, of another width, with its classes permuted."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    trained = train_small().network
+    torch.manual_seed(1)
+    save_safetensors(trained.state_dict(), folder / "trained.safetensors")
+    save_safetensors(Vgg16(0.0625, 10, 1).state_dict(), folder / "untrained.safetensors")
+    save_safetensors(Vgg16(0.125, 10, 1).state_dict(), folder / "wide.safetensors")
+    torch.save(trained, folder / "pickled.pt")
+    with torch.no_grad():
+        for tensor in (trained.classifier[2].weight, trained.classifier[2].bias):
+            tensor.copy_(tensor.roll(1, 0))
+    save_safetensors(trained.state_dict(), folder / "permuted.safetensors")
+    return folder
+
+
+def test_facts_of_a_good_study(tmp_path: Path) -> None:
+    text = f"{HEAD}layers: [features.0, features.40]\nsweep: {{drop_bound: [1.0, 2.0]}}\n"
+    plan, facts = load_and_inspect(study(tmp_path, text))
+    (fact,) = facts.values()
+    assert (fact.num_train, fact.num_val, fact.num_test) == (1197, 200, 400)
+    assert len(fact.graph.groups) == 13
+    assert fact.params == sum(p.numel() for p in Vgg16(0.0625, 10, 1).parameters())
+    assert fact.checkpoint_score is None
+    assert fact.standard_error == pytest.approx(100 * (0.9 * 0.1 / 200) ** 0.5)
+    assert [num_layers(trial, fact) for trial in plan.trials] == [2, 2]
+    assert all(expected_candidates(trial, fact) >= 4 for trial in plan.trials)
+
+
+def test_layers_each_asks_the_network(tmp_path: Path) -> None:
+    plan, _ = load_and_inspect(study(tmp_path, f"{GOOD}layers: each\n"))
+    assert [trial.layers for trial in plan.trials][:3] == [["features.0"], ["features.3"], ["features.7"]]
+    assert len(plan.trials) == 13
+
+
+def test_a_bound_worth_less_than_one_image_is_refused_at_its_value(tmp_path: Path) -> None:
+    found = told(tmp_path, f"{HEAD}sweep:\n  drop_bound:\n    - 0.5\n    - 0.3\n    - 0.49\n")
+    rule = "is worth less than one of 200 validation images, 0.5 points; got"
+    assert found == [f"s.yaml:8: sweep.drop_bound[1]: {rule} 0.3", f"s.yaml:9: sweep.drop_bound[2]: {rule} 0.49"]
+
+
+def test_unknown_layers_are_refused_with_the_nearest(tmp_path: Path) -> None:
+    found = told(tmp_path, f"{GOOD}layers:\n  - features.0\n  - feature.3\n  - classifier.0\n")
+    assert [line.partition(" (known")[0] for line in found] == [
+        "s.yaml:8: layers[1]: no prunable layer is called 'feature.3'; did you mean 'features.3'?",
+        "s.yaml:9: layers[2]: no prunable layer is called 'classifier.0'",
+    ]
+
+
+def test_swept_layers_are_told_at_their_item(tmp_path: Path) -> None:
+    (found,) = told(tmp_path, f"{GOOD}sweep:\n  layers:\n    - [features.0]\n    - [features.3, features.1]\n")
+    assert found.startswith("s.yaml:9: sweep.layers[1][1]: no prunable layer is called 'features.1'")
+
+
+def test_batches_of_more_than_all_images_are_refused(tmp_path: Path) -> None:
+    found = told(tmp_path, f"{GOOD}finetune: {{batch_size: 2000}}\nbaseline: {{batch_size: 3000}}\n")
+    rule = "must be at most 1197, the number of training images; got"
+    assert found == [f"s.yaml:6: finetune.batch_size: {rule} 2000", f"s.yaml:7: baseline.batch_size: {rule} 3000"]
+
+
+def test_a_missing_checkpoint_is_told_with_the_nearest_name(tmp_path: Path, checkpoints: Path) -> None:
+    text = f"{GOOD}sweep:\n  baseline.checkpoint:\n    - {checkpoints}/traind.safetensors\n    - $NOWHERE_AT_ALL/a.pt\n"
+    near, unset = told(tmp_path, text)
+    assert near.startswith("s.yaml:8: sweep.baseline.checkpoint[0]: no such file")
+    assert near.endswith("; did you mean 'trained.safetensors'?")
+    assert unset.startswith("s.yaml:9: sweep.baseline.checkpoint[1]: no such file")
+    assert unset.endswith("(is the environment variable set?)")
+
+
+@pytest.mark.parametrize(
+    ("name", "fragments"),
+    [
+        ("untrained.safetensors", ["the baseline scores", "no better than chance", "check its checkpoint"]),
+        ("permuted.safetensors", ["classes look permuted"]),
+        ("wide.safetensors", ["does not fit the network", "features.0.weight: the checkpoint has (8, 1, 3, 3), the network (4,"]),
+        ("pickled.pt", ["more than tensors"]),
+        (".", ["must be a file; got the folder"]),
+    ],
+)  # fmt: skip
+def test_a_checkpoint_that_is_no_good(tmp_path: Path, checkpoints: Path, name: str, fragments: list[str]) -> None:
+    (found,) = told(tmp_path, f"{GOOD}baseline:\n  checkpoint: {checkpoints}/{name}\n")
+    assert found.startswith("s.yaml:7: baseline.checkpoint: ")
+    for fragment in fragments:
+        assert fragment in found
+
+
+def test_a_good_checkpoint_is_scored(tmp_path: Path, checkpoints: Path) -> None:
+    _, facts = load_and_inspect(study(tmp_path, f"{GOOD}baseline: {{checkpoint: {checkpoints}/trained.safetensors}}\n"))
+    (fact,) = facts.values()
+    assert fact.checkpoint_score is not None
+    assert fact.checkpoint_score > 60
+
+
+@pytest.mark.parametrize("content", [b"not a Parquet file", b""])
+def test_a_data_file_that_cannot_be_read(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "train.parquet").write_bytes(content)
+    text = GOOD.replace("{name: digits, num_val: 200}", f"{{name: image_parquet, train: {tmp_path}/train.parquet}}")
+    for layers in ("all", "each"):
+        (found,) = told(tmp_path, f"{text}layers: {layers}\n")
+        assert found.startswith("s.yaml:3: dataset: cannot be used")
+
+
+def test_what_is_wrong_in_the_file_and_beyond_is_told_at_once(tmp_path: Path) -> None:
+    text = f"{HEAD}drop_bound: 0.2\nseed: true\nlayers: [features.1]\nbaseline: {{checkpoint: no.pt, epoch: 3}}\n"
+    found = told(
+        tmp_path, f"{text}finetune: {{batch_size: 9999, momentum: ~}}\nsweep: {{order: [low_to_high, typo]}}\n"
+    )
+    assert [line.split(": ")[:2] for line in found] == [
+        ["s.yaml:5", "drop_bound"], ["s.yaml:6", "seed"], ["s.yaml:7", "layers[0]"], ["s.yaml:8", "baseline.epoch"],
+        ["s.yaml:8", "baseline.checkpoint"], ["s.yaml:9", "finetune.momentum"], ["s.yaml:9", "finetune.batch_size"],
+        ["s.yaml:10", "sweep.order[1]"],
+    ]  # fmt: skip

@@ -1,0 +1,133 @@
+"""The drop-bound contract: what may be committed, in which order it is tried, and what stays whole."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from raprune.evaluators.memo import Memo, Memoised
+from raprune.network.state import State
+from raprune.plugins.methods.base import LayerView
+from raprune.plugins.methods.magnitude import Magnitude, MagnitudeSettings
+from raprune.plugins.methods.random_order import RandomOrder, RandomSettings
+from raprune.plugins.methods.search import smallest_feasible
+from raprune.trial.candidates import Candidates
+from raprune.trial.commit import commit_as_given, commit_within_bound
+from tests.evaluators.test_memo import CONDITIONS
+from tests.tiny import EngineEvaluator, Trained, candidates_of, engine_of
+
+LAYER = "features.24"
+
+
+class Harmful(EngineEvaluator):
+    """A real evaluator whose committed fine-tune ruins the network: its weights are shuffled."""
+
+    def finetune(self, state: State, purpose: str, seeded_by: str) -> State:
+        if purpose != "commit":
+            return super().finetune(state, purpose, seeded_by)
+        generator = torch.Generator().manual_seed(0)
+        tensors = state.tensors(self.engine.graph, self.engine.weights)
+        name = "classifier.2.weight"
+        order = torch.randperm(tensors[name].shape[0], generator=generator)
+        return state.trained({**tensors, name: tensors[name][order]})
+
+
+def commit(candidates: Candidates, decided: torch.Tensor):  # type: ignore[no-untyped-def]
+    evaluator = candidates.evaluator
+    graph = evaluator.engine.graph
+    return commit_within_bound(evaluator, graph, candidates, decided, candidates.scale, 12.5)
+
+
+def searched(trained: Trained, drop_bound: float = 5.0) -> tuple[Candidates, torch.Tensor]:
+    engine = engine_of(trained.network, trained.splits)
+    candidates = candidates_of(engine, LAYER, drop_bound)
+    view = LayerView(LAYER, engine.weights[f"{LAYER}.weight"].flatten(1))
+    mask = Magnitude(MagnitudeSettings()).decide(view, candidates, torch.Generator().manual_seed(0)).keep_mask
+    return candidates, mask
+
+
+def test_what_is_within_the_bound_is_committed_finetuned(trained: Trained) -> None:
+    candidates, mask = searched(trained)
+    found = commit(candidates, mask)
+    assert torch.equal(found.keep_mask, mask)
+    assert found.state.arrays
+    assert candidates.scale.feasible(found.finetuned_val_score)
+    assert found.pruned_val_score == candidates.score_of(mask)
+
+
+def test_a_harmful_finetune_falls_back_to_the_measured_weights(trained: Trained) -> None:
+    candidates, mask = searched(trained)
+    candidates.evaluator = Harmful(candidates.evaluator.engine)
+    found = commit(candidates, mask)
+    assert torch.equal(found.keep_mask, mask)
+    assert not found.state.arrays
+    assert found.finetuned_val_score == found.pruned_val_score == candidates.score_of(mask)
+
+
+def test_an_infeasible_decision_falls_back_to_the_next_best_mask(trained: Trained) -> None:
+    candidates, mask = searched(trained)
+    candidates.evaluator = Harmful(candidates.evaluator.engine)
+    hopeless = torch.zeros_like(mask)
+    hopeless[0] = True
+    found = commit(candidates, hopeless)
+    assert torch.equal(found.keep_mask, candidates.feasible_masks()[0])
+    assert candidates.scale.feasible(found.finetuned_val_score)
+
+
+def test_with_nothing_within_the_bound_the_layer_stays_whole(trained: Trained) -> None:
+    candidates, mask = searched(trained)
+    candidates.evaluator = Harmful(candidates.evaluator.engine)
+    candidates.scale = replace(candidates.scale, baseline_score=300.0)
+    found = commit(candidates, mask)
+    assert found.keep_mask.all()
+    assert found.state is candidates.state
+    assert found.finetuned_val_score == 12.5
+
+
+def test_matched_layers_are_committed_whatever_they_score(trained: Trained) -> None:
+    engine = engine_of(trained.network, trained.splits)
+    mask = torch.zeros(32, dtype=torch.bool)
+    mask[3] = True
+    scale = candidates_of(engine, LAYER, drop_bound=5.0).scale
+    found = commit_as_given(EngineEvaluator(engine), engine.graph, State.baseline("baseline"), LAYER, mask, scale)
+    assert torch.equal(found.keep_mask, mask)
+    assert found.pruned_val_score < 80
+    assert found.state.arrays
+
+
+def test_bisection_scores_the_boundary(trained: Trained) -> None:
+    """What is kept was scored feasible, and one filter fewer was scored infeasible."""
+    engine = engine_of(trained.network, trained.splits)
+    candidates = candidates_of(engine, LAYER, drop_bound=3.0)
+    view = LayerView(LAYER, engine.weights[f"{LAYER}.weight"].flatten(1))
+    ranking = RandomOrder(RandomSettings()).rank(view, torch.Generator().manual_seed(2))
+    assert sorted(ranking) == list(range(32))
+    mask = smallest_feasible(ranking, candidates)
+    num_kept = int(mask.sum())
+    scored = {sum(row["keep_mask"]): row for row in candidates.rows}
+    assert set(mask.nonzero()[:, 0].tolist()) == set(ranking[:num_kept])
+    assert candidates.scale.feasible(scored[num_kept]["score"]) or num_kept == 32
+    assert num_kept == 1 or not candidates.scale.feasible(scored[num_kept - 1]["score"])
+    assert len(candidates.rows) <= 5
+
+
+def test_candidates_remember_and_count(trained: Trained, tmp_path: Path) -> None:
+    engine = engine_of(trained.network, trained.splits)
+    candidates = candidates_of(engine, LAYER, drop_bound=3.0)
+    candidates.evaluator = Memoised(candidates.evaluator, Memo(tmp_path), CONDITIONS)
+    mask = torch.ones(32, dtype=torch.bool)
+    mask[5] = False
+    first = candidates([mask, mask], policy_entropy=0.5)
+    again = candidates([mask])
+    assert first[0] == first[1] == again[0]
+    assert [row["from_memo"] for row in candidates.rows] == [False, True, True]
+    assert [(row["update"], row["sample"]) for row in candidates.rows] == [(0, 0), (0, 1), (None, 0)]
+    assert candidates.rows[1]["images_scored"] == 0
+    assert len(candidates.update_rows) == 1
+    with pytest.raises(ValueError, match="keep at least one"):
+        candidates([torch.zeros(32, dtype=torch.bool)])
+    with pytest.raises(ValueError, match="must be bool of shape"):
+        candidates([torch.ones(31, dtype=torch.bool)])
