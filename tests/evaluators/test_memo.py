@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 import torch
-from raprune.identity.contents import of_data
 
 from raprune.engine.workload import Baseline, Workload
 from raprune.evaluators.memo import Conditions, Memo
 from raprune.evaluators.memo.conditions import key_of
 from raprune.plugins.datasets.base import Split, Splits
+from raprune.plugins.datasets.contents import of_data
 from raprune.plugins.scores.base import Tally
 from raprune.study.fidelity import FidelitySpec
 from raprune.study.parts import FinetuneLength, FinetuneSpec, ScoringSpec
