@@ -1,7 +1,7 @@
 """raprune: how far can a convolutional network be pruned?"""
 
-from raprune.system.moved import keep_moved_names
+from raprune.system.moved import keep_earlier_names
 
 __version__ = "0.1.0"
 
-keep_moved_names()
+keep_earlier_names()

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from raprune.identity.code import instructions, own_modules, read_by
+from raprune.system.moved import earlier_name
 
 DIGEST_BYTES = 16
 PLAIN = (types.NoneType, bool, int, float, complex, str, bytes, types.EllipsisType, range)
@@ -133,7 +134,7 @@ class Fingerprint:
         if isinstance(value, type):
             self._class(value)
         elif isinstance(value, types.ModuleType):
-            self.say("module", value.__name__)
+            self.say("module", earlier_name(value.__name__))
         elif isinstance(value, functools.partial):
             self._many("partial", (value.func, value.args, value.keywords))
         elif isinstance(value, types.MethodType):
@@ -161,7 +162,7 @@ class Fingerprint:
         """Its class and attributes, of a library's the public ones; of a built-in function the name."""
         name, wrapped = getattr(value, "__qualname__", None), getattr(value, "__wrapped__", None)
         if isinstance(name, str):
-            self.say(str(getattr(value, "__module__", "")), name)
+            self.say(earlier_name(str(getattr(value, "__module__", ""))), name)
             self.add(wrapped if callable(wrapped) else None)
             return
         self._class(type(value))
@@ -176,7 +177,7 @@ class Fingerprint:
     def _class(self, cls: type) -> None:
         """Of an own class all that it and its own bases define; of others the name."""
         if not self._is_own(cls.__module__):
-            self.say(cls.__module__, cls.__qualname__)
+            self.say(earlier_name(cls.__module__), cls.__qualname__)
             return
         self.say("class", cls.__qualname__)
         if cls in self._classes:
@@ -193,7 +194,7 @@ class Fingerprint:
     def _function(self, function: types.FunctionType) -> None:
         own = self._is_own(function.__module__ or "builtins")
         if not own:
-            self.say(str(function.__module__), function.__qualname__)
+            self.say(earlier_name(str(function.__module__)), function.__qualname__)
         self._many("function", (function.__defaults__, function.__kwdefaults__))
         for cell in function.__closure__ or ():
             try:
