@@ -9,14 +9,14 @@ INTRODUCTIONS = {
     "trial": "One row per trial.",
     "layers": "One row per trial and decided layer.",
     "updates": "One row per update of a layer's agent.",
-    "candidates": "One row per mask that a method asked to have scored. Masks of the agent's updates have `update` set; "
-    "those of its search after learning do not.",
+    "candidates": "One row per mask that a method asked to have scored. Masks of the agent's updates have `update` "
+    "set; those of its search after learning do not.",
     "low_rank": "One row per convolution or linear layer of a trial with a low-rank step "
     "([low_rank.md](low_rank.md)), whether it was factorised or not. Other trials have no file.",
-    "speed": "One row per device, backend, batch size and network (baseline or pruned). `raprune bench` writes them and "
-    "replaces those of an earlier run ([speed.md](speed.md)). No file before it ran.",
-    "pictures": "If labels are per pixel: the validation images that pruning changed most and least, `image` in colours and "
-    "the other three as maps of classes. Other trials have no file.",
+    "speed": "One row per device, backend, batch size and network (baseline or pruned). `raprune bench` writes them "
+    "and replaces those of an earlier run ([speed.md](speed.md)). No file before it ran.",
+    "pictures": "If labels are per pixel: the validation images that pruning changed most and least, `image` in "
+    "colours and the other three as maps of classes. Other trials have no file.",
 }
 
 
