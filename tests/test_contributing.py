@@ -141,18 +141,19 @@ def test_the_example_of_an_evaluator_scores_like_the_serial_twin(copy: Path) -> 
     code = """
 import torch
 from raprune.evaluators import in_process, timed
-from raprune.network.state import State
 from raprune.registry import EVALUATORS
 from raprune.study.parts import EvaluatorsSpec
-from tests.tiny import engine_of, lively_vgg, own_labels
+from tests import tiny
 
-network = lively_vgg()
-engine = engine_of(network, own_labels(network, 40))
+network = tiny.lively_vgg()
+engine = tiny.engine_of(network, tiny.own_labels(network, 40))
 in_process.open_engine = lambda *_: engine
-state, masks = State.baseline("baseline"), [torch.arange(8) < kept for kept in (3, 5)]
-ours, twin = (EVALUATORS.build(n, EvaluatorsSpec().model_dump(), engine.workload) for n in ("timed", "in_process"))
-scores = [[e.scored.score for e in one.evaluate(state, "features.10", masks, None)] for one in (ours, twin)]
-assert scores[0] == scores[1] and ours.seconds > 0 and timed.__file__.startswith(FOLDER)
+masks = [torch.arange(8) < kept for kept in (3, 5)]
+twin = tiny.candidates_of(engine, "features.10", 2.0)(masks)
+ours = EVALUATORS.build("timed", EvaluatorsSpec().model_dump(), engine.workload)
+tiny.EngineEvaluator = lambda _: ours
+assert tiny.candidates_of(engine, "features.10", 2.0)(masks) == twin and ours.seconds > 0
+assert timed.__file__.startswith(FOLDER)
 """.replace("FOLDER", repr(str(copy)))
     assert run(copy, "-c", code) == ""
 
