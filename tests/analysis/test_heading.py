@@ -1,4 +1,4 @@
-"""What the page says of itself: a rehearsal is no study, and whiskers are over what was repeated."""
+"""What the page says about itself: a rehearsal is not the study, and whiskers cover what was repeated."""
 
 from __future__ import annotations
 
