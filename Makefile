@@ -2,14 +2,14 @@
 #
 #   make study      set up .venv, then run studies/quickstart.yaml
 #   make test       set up .venv, then the test suite in two processes (under ten minutes on two cores)
-#   make test-all   also the long tests
-#   make gpu        the tests and the benchmark of a GPU (a few minutes on one card)
+#   make test-all   also runs the long tests
+#   make gpu        GPU tests and benchmark (a few minutes on one card)
 #   make fuzz       300 mutated study files and 150 mutated result files, through every command (half an hour)
-#   make check      lint, format, types and shape; checks, never rewrites
+#   make check      lint, format, types and the code's shape; changes no file
 #
 #   PYTHON=python3.12          another interpreter
-#   TORCH="torch torchvision"  what to install as torch, such as one version or --index-url for a CPU-only build;
-#                              not used where the interpreter has torch and torchvision already: those are kept
+#   TORCH="torch torchvision"  what to install as torch, such as one version, or --index-url for a CPU-only build;
+#                              ignored if the interpreter already has torch and torchvision: those are kept
 
 PYTHON ?= python3
 TORCH ?= torch torchvision

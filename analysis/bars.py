@@ -16,9 +16,9 @@ from .style import SOFT, legend_names, tidy
 def grouped_bars(
     axes: Axes, frame: pd.DataFrame, group: str, series: str, colours: Mapping[str, str], upright: bool = True
 ) -> None:
-    """Bars of ``value``, a cluster for each of ``group``, a colour for each of ``series``, ``text`` on every bar.
+    """Bars of ``value``: one cluster per ``group``, one colour per ``series``, ``text`` on every bar.
 
-    Where several trials are behind a bar, a whisker from ``lowest`` to ``highest``.
+    A bar of several trials has a whisker from ``lowest`` to ``highest``.
     """
     groups = in_order(frame[group])
     names = [name for name in colours if name in set(frame[series])]

@@ -1,4 +1,4 @@
-"""What the figures share: completed trials, their rows in the finer tables, means over seeds."""
+"""What figures share: completed trials, their rows in the finer tables, means over seeds."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Texts of a study as a page and its pictures can show them: without control characters, of bounded length.
+"""Texts of a study made safe to show in a page and its pictures: no control characters, bounded length.
 
-What HTML has characters for is escaped where the page is put together; Matplotlib escapes what it writes into an SVG.
+The page escapes HTML; Matplotlib escapes what it writes into an SVG.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import pandas as pd
 from raprune.results import Tables
 
 UNSEEN = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
-"""Control characters, what turns the direction of writing, half characters: none may stand in an SVG's text."""
+"""Control characters, marks that change the direction of writing, half characters: no SVG text may hold them."""
 LINES = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 LONGEST = 300
 """Characters of a name, a method or a layer."""
 WHOLE = ("layers", "error")
-"""Columns, beside those of settings, that are not cut: what they hold is read, or shown in lines."""
+"""Columns that, like those of settings, are not cut: they are parsed, or shown over several lines."""
 
 
 def harmless(tables: Tables) -> Tables:
@@ -30,7 +30,7 @@ def harmless(tables: Tables) -> Tables:
 
 
 def shown(text: str, longest: int | None = LONGEST) -> str:
-    """A text in one line, control characters escaped, cut where it is too long."""
+    """A text in one line, with control characters escaped, cut if it is too long."""
     text = UNSEEN.sub(_escaped, text)
     return text if longest is None or len(text) <= longest else f"{text[:longest]}…"
 

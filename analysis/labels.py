@@ -1,4 +1,4 @@
-"""What tells the trials of a study apart, in words: nothing is averaged but repetitions with other seeds."""
+"""Labels that tell the trials of a study apart; only repetitions with other seeds are averaged."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pandas as pd
 NO_BOUND = "none"
 """The bound of a trial that has none and is matched to none."""
 ALONE = "each layer alone"
-"""The context of trials that decide one layer each, in a study that has others too."""
+"""The context of trials that decide one layer each, in a study that also has others."""
 _PLUGINS = ("model", "dataset", "reward")
 _PLAIN = ("residual", "fidelity", "score_name")
 _SETTINGS = ("baseline_settings", "finetune_settings", "scoring_settings")
@@ -26,18 +26,18 @@ _NOT_SHOWN = {
 
 
 def text(value: Any) -> str | None:
-    """A cell of a text column; ``None`` where it is null, however pandas spells that."""
+    """A cell of a text column; ``None`` if it is null, however pandas spells that."""
     return None if value is None or pd.isna(value) else str(value)
 
 
 def describe(trials: pd.DataFrame) -> pd.DataFrame:
     """Trials with ``matched`` and, as text, ``bound``, ``method``, ``order``, ``context`` and ``scope``.
 
-    ``bound`` of a matched trial is its partner's. Plug-ins of one name and different settings get the settings that
-    differ into their label. ``context`` is what else differs over the study (networks, data, fidelity); ``scope`` the
-    decided layers where they differ. Both are empty in a study that sweeps neither. Settings that go with the network
-    are not told beside it. ``single`` marks the trials of a study that decides several layers one by one;
-    ``score_name`` and ``unit`` say what a drop is.
+    ``bound`` of a matched trial is its partner's. If plug-ins of one name have different settings, those that differ
+    are part of the label. ``context`` says what else differs within the study (networks, data, fidelity), ``scope``
+    which layers were decided if that differs. Both are empty in a study that sweeps neither. Settings that change
+    only together with the network are left out. ``single`` marks the trials of a study that decides several layers
+    one by one; ``score_name`` and ``unit`` say what a drop is.
     """
     own = trials.set_index("trial_id")["drop_bound"]
     matched = trials["matched_trial_id"].notna()
@@ -46,7 +46,7 @@ def describe(trials: pd.DataFrame) -> pd.DataFrame:
     parts += [_varying([text(value) or "" for value in trials[column]]) for column in _PLAIN]
     parts.append(_varying([f"rounded to {number:g}" if number > 1 else "" for number in trials["round_to"].fillna(1)]))
     settings = [_differences(trials[column], _NOT_SHOWN.get(column, ())) for column in _SETTINGS]
-    parts += [of for of in settings if not _follows(of, parts[0])]
+    parts += [labels for labels in settings if not _follows(labels, parts[0])]
     parts.append(_varying(_low_rank_labels(trials["postprocess_settings"])))
     scopes = _scopes(trials["layers"])
     parts.append(_varying([ALONE if single else "" for _, single in scopes]))
@@ -56,7 +56,7 @@ def describe(trials: pd.DataFrame) -> pd.DataFrame:
         bound=[NO_BOUND if pd.isna(bound) else f"{bound:g}" for bound in bounds],
         method=plugin_labels(trials, "method"),
         order=plugin_labels(trials, "order"),
-        context=[", ".join(filter(None, of)) for of in zip(*parts, strict=True)],
+        context=[", ".join(filter(None, words)) for words in zip(*parts, strict=True)],
         scope=[scope for scope, _ in scopes],
         single=pd.Series([single for _, single in scopes], index=trials.index, dtype=bool),
         score_name=[text(name) or "score" for name in trials["score_name"]],
@@ -65,14 +65,14 @@ def describe(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def rehearsed_study(manifest: Mapping[str, Any]) -> str | None:
-    """The study of which this is the rehearsal; ``None`` of a study."""
+    """The study of which this is the rehearsal; ``None`` for a study itself."""
     name, suffix = str(manifest["study"]), "-rehearsal"
     found = manifest.get("rehearses") or (name.removesuffix(suffix) if name.endswith(suffix) else None)
     return None if found is None else str(found)
 
 
 def seeds_line(trials: pd.DataFrame) -> str:
-    """What the repetitions with other seeds vary, and what they leave alone; nothing where there are none."""
+    """What repetitions with other seeds vary, and what they leave alone; empty without repetitions."""
     dealt = [json.loads(text(value) or "{}").get("split_seed") for value in trials["dataset_settings"]]
     seeds = trials[["seed", "baseline_seed", "data_seed"]].assign(split_seed=dealt)
     names = {
@@ -85,7 +85,7 @@ def seeds_line(trials: pd.DataFrame) -> str:
     same = [name for name in names.values() if name not in varied]
     if not varied:
         return ""
-    less = f"; {', '.join(same)} stay the same, so their part is not in the whiskers" if same else ""
+    less = f"; {', '.join(same)} stay the same, so the whiskers leave them out" if same else ""
     return f"Means and whiskers are over seeds of {', '.join(varied)}{less}."
 
 
@@ -110,12 +110,12 @@ def joined(*parts: str) -> str:
 
 
 def drop_text(drop: float) -> str:
-    """A score drop in points with its sign; what rounds to nothing has none."""
+    """A score drop in points with its sign; one that rounds to zero has none."""
     return f"{drop:+.1f}".replace("-", "−") if abs(drop) >= 0.05 else "0.0"
 
 
 def trial_words(row: Mapping[Any, Any]) -> str:
-    """A described trial under a cluster of bars: method and bound, order, context, scope, a line each."""
+    """A trial's label below a cluster of bars: method and bound, order, context, scope, one per line."""
     bound = "" if row["bound"] == NO_BOUND else f"bound {row['bound']}"
     method = f"{row['method']} (matched)" if row["matched"] else str(row["method"])
     lines = (joined(method, bound), str(row["order"]), *textwrap.wrap(str(row["context"]), 28), str(row["scope"]))
@@ -123,7 +123,7 @@ def trial_words(row: Mapping[Any, Any]) -> str:
 
 
 def score_drop_label(frame: pd.DataFrame) -> str:
-    """An axis of score drops: ``mean_iou drop (points)``; of several scores, ``score drop``."""
+    """Label of an axis of score drops: ``mean_iou drop (points)``; ``score drop`` for several scores."""
     names = in_order(frame["score_name"])
     return f"{names[0] if len(names) == 1 else 'score'} drop ({units_of(frame)})"
 
@@ -134,17 +134,17 @@ def bounds_label(frame: pd.DataFrame) -> str:
 
 
 def units_of(frame: pd.DataFrame) -> str:
-    """The unit of drops and bounds: points of a percentage, or another; of several scores perhaps both."""
+    """The unit of drops and bounds: points of a percentage, or another; perhaps both for several scores."""
     return " or ".join(in_order(frame["unit"]))
 
 
 def short_name(layer: str, longest: int) -> str:
-    """A layer's name, of a long one its end."""
+    """A layer's name; only its end if it is long."""
     return layer if len(layer) <= longest else f"…{layer[1 - longest :]}"
 
 
 def wrapped(title: str, width_in: float) -> str:
-    """A title of a panel so many inches wide, in lines that fit."""
+    """A panel's title in lines that fit into ``width_in`` inches."""
     return textwrap.fill(title, max(24, int(13 * width_in)), break_long_words=False)
 
 
@@ -175,31 +175,34 @@ def _varying(values: list[str]) -> list[str]:
 
 
 def _follows(values: list[str], other: list[str]) -> bool:
-    """Does ``other`` differ, and tell the value?"""
+    """Does ``other`` differ, and determine the value?"""
     pairs = set(zip(other, values, strict=True))
     return len(pairs) == len(set(other)) > 1
 
 
 def _scopes(column: pd.Series) -> list[tuple[str, bool]]:
-    """For each trial its decided layers, where those differ, and whether it is one of several that decide one each."""
+    """For each trial its decided layers, if those differ, and whether it is one of several that decide one each."""
     decided = [text(value) or "" for value in column]
     layers = [list(json.loads(value)) if value.startswith("[") else [] for value in decided]
-    several = len({of[0] for of in layers if len(of) == 1}) > 1
-    single = [several and len(of) == 1 for of in layers]
-    names = [", ".join(of) or value for of, value in zip(layers, decided, strict=True)]
+    several = len({names[0] for names in layers if len(names) == 1}) > 1
+    single = [several and len(names) == 1 for names in layers]
+    names = [", ".join(listed) or value for listed, value in zip(layers, decided, strict=True)]
     differ = len({name for name, one in zip(names, single, strict=True) if not one}) > 1
     return [(name if one or differ else "", one) for name, one in zip(names, single, strict=True)]
 
 
 def _differences(column: pd.Series, leave_out: tuple[str, ...] = ()) -> list[str]:
-    """For each JSON text the keys and values in which it differs from the others."""
+    """For each JSON text, the keys and values in which it differs from the others."""
     flat = [dict(_flatten(json.loads(text(value) or "{}"))) for value in column]
-    keys = [key for key in in_order(k for of in flat for k in of) if key.split(" ")[0] not in leave_out]
-    differ = [key for key in keys if len({json.dumps(of.get(key)) for of in flat}) > 1]
-    return [", ".join(f"{key} {_said(of[key])}" for key in differ if of.get(key) is not None) for of in flat]
+    keys = [key for key in in_order(key for settings in flat for key in settings) if key.split(" ")[0] not in leave_out]
+    differ = [key for key in keys if len({json.dumps(settings.get(key)) for settings in flat}) > 1]
+    return [
+        ", ".join(f"{key} {_in_words(settings[key])}" for key in differ if settings.get(key) is not None)
+        for settings in flat
+    ]
 
 
-def _said(value: Any) -> str:
+def _in_words(value: Any) -> str:
     return " + ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 

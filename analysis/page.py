@@ -47,7 +47,7 @@ class Drawn:
     title: str
     caption: str
     width: int | None
-    """In pixels of the page; ``None`` where the study has no data for it."""
+    """In pixels of the page; ``None`` if the study has no data for it."""
 
 
 def render_page(tables: Tables, figures: Sequence[Drawn]) -> str:
@@ -70,9 +70,9 @@ def render_page(tables: Tables, figures: Sequence[Drawn]) -> str:
 {shown}
 {nothing}
 <section id="trials"><h2>All trials</h2>
-<p class="soft">Scores in {escape(_units(tables))}, drops and bounds in points of it (positive is worse, red is over
+<p class="soft">Scores are in {escape(_units(tables))}, drops and bounds in points of it (positive is worse, red is over
 the bound). A matched trial shows its partner's bound and has none itself.
-Rows: <code>trials/*/trial.parquet</code>, those of the study as it now stands.</p>
+The rows are in <code>trials/*/trial.parquet</code>; only trials of the present study are shown.</p>
 <div class="scroll">{trials_table(tables)}</div></section>
 <p class="soft">{_provenance(tables)}</p>
 </body></html>
@@ -80,13 +80,13 @@ Rows: <code>trials/*/trial.parquet</code>, those of the study as it now stands.<
 
 
 def _rehearsal(tables: Tables, rehearsed: str | None) -> str:
-    """What the numbers of a rehearsal are, so that nobody takes them for the study's."""
+    """A warning that the numbers are those of a rehearsal, not the study's."""
     if rehearsed is None:
         return ""
-    pairs = in_order(f"{text(of['model'])} on {text(of['dataset'])}" for of in tables.trials.to_dict("records"))
+    pairs = in_order(f"{text(row['model'])} on {text(row['dataset'])}" for row in tables.trials.to_dict("records"))
     what = f" ({', '.join(pairs)})" if pairs else ""
-    said = f"The settings of the study's rehearsal block{what}. No number here is a result of {rehearsed}."
-    return f"<p><b>{escape(said)}</b></p>"
+    warning = f"The settings are those of the study's rehearsal block{what}. No number here is a result of {rehearsed}."
+    return f"<p><b>{escape(warning)}</b></p>"
 
 
 def _figure(figure: Drawn) -> str:
@@ -119,15 +119,15 @@ def _outcomes(done: pd.DataFrame) -> list[tuple[str, str]]:
     bounded = bounded[bounded["drop_bound"].notna()]
     if len(bounded):
         best = bounded.loc[bounded["pruning_ratio"].idxmax()]
-        cards.append((f"{best['pruning_ratio']:.1%}", f"filters pruned at most ({trial_name(best.to_dict())})"))
+        cards.append((f"{best['pruning_ratio']:.1%}", f"of the filters pruned at most ({trial_name(best.to_dict())})"))
     asked, scored = int(done["num_candidates"].sum()), int(done["num_scored"].sum())
-    cards.append((f"{asked:,}", f"candidates, {scored:,} of them scored and the rest known from before"))
-    for column, said in (
-        ("num_order_candidates", "masks more, scored to find the order of the layers"),
+    cards.append((f"{asked:,}", f"candidates, {scored:,} of them scored, the rest already known"))
+    for column, words in (
+        ("num_order_candidates", "further masks scored to find the order of the layers"),
         ("num_diverged", "fine-tunes diverged (NaN or infinite weights) and were not kept"),
     ):
         if number := int(done[column].sum()):
-            cards.append((f"{number:,}", said))
+            cards.append((f"{number:,}", words))
     return cards
 
 
@@ -136,7 +136,7 @@ def _baselines(done: pd.DataFrame, score: str) -> tuple[str, str]:
     unit = text(done["score_unit"].iloc[0]) or "percent"
     images = " / ".join(f"{number:,.0f}" for number in sorted(set(done["num_val_images"].dropna())))
     finetuned = _span(done["baseline_finetuned_val_score"], unit)
-    alone = f"; {finetuned} when fine-tuned alike and nothing pruned" if finetuned else ""
+    alone = f"; {finetuned} after the same fine-tuning without pruning" if finetuned else ""
     return _span(done["baseline_val_score"], unit), f"baseline {score} on {images} validation images{alone}"
 
 
@@ -148,12 +148,12 @@ def _span(scores: pd.Series, unit: str) -> str:
 
 
 def _units(tables: Tables) -> str:
-    """Of the scores: percent, or another; of several scores perhaps both."""
+    """Unit of the scores: percent, or another; perhaps both for several scores."""
     return " or ".join(in_order(text(unit) or "percent" for unit in tables.trials["score_unit"])) or "percent"
 
 
 def _failures(tables: Tables) -> str:
-    """What failed and what broke its contract, with the whole error; nothing where all went well."""
+    """What failed and what broke its contract, with the whole error; empty if all went well."""
     rows = describe(tables.trials).to_dict("records")
     failed = [row for row in rows if row["status"] == "failed"]
     over = [row for row in rows if has_numbers(row) and over_bound(row)]
@@ -178,8 +178,8 @@ def _failure(row: dict[str, Any]) -> str:
 
 
 def _over(row: dict[str, Any]) -> str:
-    said = f"lost {row['val_score_drop']:.2f} points of validation score, over its bound"
-    return f"<p><b>{escape(trial_name(row))}</b> <code>{escape(row['trial_id'])}</code>: {said}</p>"
+    words = f"lost {row['val_score_drop']:.2f} points of validation score, over its bound"
+    return f"<p><b>{escape(trial_name(row))}</b> <code>{escape(row['trial_id'])}</code>: {words}</p>"
 
 
 def _provenance(tables: Tables) -> str:
@@ -190,10 +190,10 @@ def _provenance(tables: Tables) -> str:
     python = f"Python {manifest['python']}" if manifest.get("python") else ""
     command = shlex.join(["raprune", *manifest.get("command", [])[1:]])
     version = f"raprune {manifest.get('raprune', 'of unknown version')}{commit}"
-    said = [
+    facts = [
         version,
         f"preset {manifest.get('preset') or 'unknown'}",
         f"device {devices}",
         ", ".join(filter(None, [python, *packages])),
     ]
-    return f"{escape('; '.join(said))}; <code>{escape(command)}</code>"
+    return f"{escape('; '.join(facts))}; <code>{escape(command)}</code>"

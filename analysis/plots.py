@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-if not __package__:  # run as a script, perhaps from a checkout where raprune is not installed
+if not __package__:  # run as a script, perhaps in a checkout without an installed raprune
     sys.path[0] = str(Path(__file__).resolve().parents[1])
     __package__ = "analysis"
     importlib.import_module(__package__)
@@ -32,7 +32,7 @@ from .page import Drawn, render_page
 from .style import RC
 
 PIXELS_AN_INCH = 96
-"""Of the page: one size of letters in all figures."""
+"""On the page; keeps one size of letters in all figures."""
 
 
 def figure_modules() -> list[ModuleType]:
@@ -47,7 +47,7 @@ class _Files:
     folder: Path
 
     def save(self, module: ModuleType, tables: Tables) -> Drawn:
-        """Compute and draw one figure; one without data is told as such, and its older files are taken away."""
+        """Compute and draw one figure. If it has no data, remove its older files."""
         name = module.__name__.rpartition(".")[2]
         frame = module.select(tables)
         if frame.empty:
@@ -72,7 +72,7 @@ class _Files:
 def write_report(folder: Path, out: Path | None = None) -> Path:
     """Write the report of the study in ``folder`` into ``out`` (``report`` inside it by default); its page's path.
 
-    Raises :class:`raprune.errors.RapruneError` where the folder holds no study, a table of it is damaged, or ``out``
+    Raises :class:`raprune.errors.RapruneError` if the folder holds no study, one of its tables is damaged, or ``out``
     cannot be written to.
     """
     tables = harmless(read_study(folder))
@@ -93,7 +93,7 @@ def _writable(out: Path, way_on: str = "name another place") -> Path:
 
 
 def main() -> int:
-    """Exit code 2 where the folder holds no study, or files cannot be read or written."""
+    """Exit code 2 if the folder holds no study, or files cannot be read or written."""
     if len(sys.argv) not in (2, 3):
         print("usage: python analysis/plots.py RESULTS_FOLDER [REPORT_FOLDER]", file=sys.stderr)
         return 2

@@ -21,7 +21,7 @@ def pixels(png: bytes) -> np.ndarray:
 
 
 def classes(maps: Iterable[bytes]) -> dict[str, Colour]:
-    """The classes of some maps with their colours, in the classes' order, void last; their number where no name is."""
+    """Class names in some maps with their colours, in order, void last; a class without a name goes by its number."""
     found: dict[int, tuple[str, Colour]] = {}
     for png in maps:
         with Image.open(io.BytesIO(png)) as image:

@@ -31,14 +31,14 @@ _BOUNDS = LinearSegmentedColormap.from_list("bounds", ["#2fae9e", "#3d7fc1", "#5
 
 
 def method_colours(methods: Sequence[str]) -> dict[str, str]:
-    """Our methods have the same colour in every figure, others one by their place."""
+    """Our methods have the same colour in every figure; others are coloured in order of appearance."""
     others = [method for method in methods if method not in METHOD_COLOURS]
     own = {method: OTHER_COLOURS[i % len(OTHER_COLOURS)] for i, method in enumerate(others)}
     return {method: METHOD_COLOURS.get(method) or own[method] for method in methods}
 
 
 def order_colours(orders: Sequence[str]) -> dict[str, str]:
-    """Colours that stand for no method and no bound."""
+    """Colours that no method and no bound has."""
     return {order: ORDER_COLOURS[i % len(ORDER_COLOURS)] for i, order in enumerate(orders)}
 
 
@@ -50,7 +50,7 @@ def bound_colours(bounds: Sequence[str]) -> dict[str, str]:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """A figure of the report, in inches, without a screen."""
+    """An empty figure of the report, in inches; needs no screen."""
     return Figure(figsize=(width, height), layout="constrained")
 
 
@@ -62,7 +62,7 @@ def tidy(axes: Axes) -> None:
 
 
 def grouped_legend(figure: Figure, groups: Mapping[str, Mapping[str, Artist]]) -> None:
-    """A legend under the figure with a column for each group: its name, then its entries; one group is a row."""
+    """A legend below the figure with one column per group: its name, then its entries. A single group is a row."""
     if len(groups) == 1:
         ((title, only),) = groups.items()
         columns = min(6, len(only))

@@ -1,4 +1,4 @@
-"""The table of all trials at the end of the report: completed, failed, stopped and still to come."""
+"""The table of all trials at the end of the report: completed, failed, stopped and not yet ended."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from .labels import NO_BOUND, describe, drop_text, joined, text
 
 Row = Mapping[Any, Any]
 WITHIN = 1e-9
-"""Rounding forgiven when a drop is held against its bound, points."""
+"""Rounding allowed when a drop is compared with its bound, points."""
 
 
 def _ended_early(row: Row) -> str:
-    """What marks a trial that a budget stopped: how many of its layers were decided."""
+    """The mark of a trial that a budget stopped: how many of its layers were decided."""
     if row["status"] != "stopped" or not has_numbers(row):
         return ""
     return f" (stopped: {row['num_layers_decided']:.0f} of {row['num_layers']:.0f} layers decided)"
@@ -39,7 +39,7 @@ def _drop(column: str) -> Callable[[Row], str]:
 _WHO: dict[str, Callable[[Row], str]] = {
     "method": lambda row: row["method"] + (" (matched)" if row["matched"] else "") + _ended_early(row),
     "order": lambda row: row["order"],
-    "else": lambda row: joined(row["context"], row["scope"]),
+    "other settings": lambda row: joined(row["context"], row["scope"]),
     "bound": lambda row: "" if row["bound"] == NO_BOUND else row["bound"],
     "seed": lambda row: str(row["seed"]),
 }
@@ -55,16 +55,16 @@ _OUTCOME: dict[str, Callable[[Row], str]] = {
     "candidates": _number("num_candidates", "{:,.0f}"),
     "time (s)": _number("wall_time_s", "{:,.0f}"),
 }
-_TEXT = ("method", "order", "else")
+_TEXT = ("method", "order", "other settings")
 
 
 def trials_table(tables: Tables) -> str:
-    """One row a trial, in the study's order, as HTML."""
+    """One row per trial, in the study's order, as HTML."""
     rows = {row["trial_id"]: row for row in describe(tables.trials).to_dict("records")}
     done = [row for row in rows.values() if has_numbers(row)]
     who = dict(_WHO)
-    if not any(who["else"](row) for row in rows.values()):
-        del who["else"]
+    if not any(who["other settings"](row) for row in rows.values()):
+        del who["other settings"]
     outcome = dict(_OUTCOME)
     if all(pd.isna(row["test_score"]) for row in done):
         del outcome["test"], outcome["test drop"]
@@ -84,7 +84,7 @@ def trial_name(row: Row) -> str:
     return joined(
         _WHO["method"](row),
         row["order"],
-        _WHO["else"](row),
+        _WHO["other settings"](row),
         f"bound {bound}" if bound else "",
         f"seed {row['seed']}",
     )
@@ -96,14 +96,14 @@ def over_bound(row: Row) -> bool:
 
 
 def has_numbers(row: Row) -> bool:
-    """Did the trial end with scores: completed, or stopped by a budget with the best that it had?"""
+    """Did the trial end with scores: completed, or stopped by a budget with its best so far?"""
     return row["status"] == "completed" or (row["status"] == "stopped" and not pd.isna(row["val_score"]))
 
 
 def _planned(tables: Tables, trial_id: str) -> str:
     axes = tables.manifest.get("axes", {}).get(trial_id, {})
-    said = joined(*(f"{axis} {value}" for axis, value in axes.items()))
-    return f"{said or trial_id}: not ended yet"
+    name = joined(*(f"{axis} {value}" for axis, value in axes.items()))
+    return f"{name or trial_id}: not ended yet"
 
 
 def _trial(row: Row, who: Mapping[str, Callable[[Row], str]], outcome: Mapping[str, Callable[[Row], str]]) -> str:
@@ -123,12 +123,12 @@ def _why(row: Row) -> str:
     return joined(row["status"], *first[:1])
 
 
-def _note(said: str, width: int, kind: str) -> str:
-    return f"<tr>{_cell(said, width, kind)}</tr>"
+def _note(words: str, width: int, kind: str) -> str:
+    return f"<tr>{_cell(words, width, kind)}</tr>"
 
 
-def _cell(said: str, width: int, kind: str) -> str:
-    return f"<td class='text {kind}' colspan='{width}'>{escape(said)}</td>"
+def _cell(words: str, width: int, kind: str) -> str:
+    return f"<td class='text {kind}' colspan='{width}'>{escape(words)}</td>"
 
 
 def _class(column: str) -> str:

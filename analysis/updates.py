@@ -1,4 +1,4 @@
-"""A quantity of the agents' updates, one small panel a layer."""
+"""A quantity of the agents' updates, one small panel per layer."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ COLUMNS = 5
 LINES = ("-", "--", ":", "-.", (0, (6, 1)), (0, (3, 1, 1, 1, 1, 1)))
 KEYS = ["layer_index", "layer", "bound", "series", "unit"]
 LONGEST_NAME = 26
-"""Letters of a layer's name that fit above a panel."""
-NOTE = "Mean over seeds; an agent that stopped early is held at its last update."
+"""Characters of a layer's name that fit above a panel."""
+NOTE = "Mean over seeds; an agent that stopped early counts with its last update."
 
 
 def by_update(tables: Tables, quantity: str) -> pd.DataFrame:
@@ -51,7 +51,7 @@ def _mean_line(part: pd.DataFrame, quantity: str) -> pd.DataFrame:
 
 
 def draw_updates(frame: pd.DataFrame, ylabel: str) -> Figure:
-    """A grid of layers; colours tell the bound, line styles the order."""
+    """A grid of layers; colours show the bound, line styles the order."""
     panels_of = list(frame.groupby(["layer_index", "layer"], sort=False))
     names = in_order(frame["series"])
     styles = {name: LINES[i % len(LINES)] for i, name in enumerate(names)}

@@ -1,4 +1,4 @@
-"""The library's direct convolution against ours, and what ours does to logits: ``python benchmarks/convolutions.py``.
+"""The library's direct convolution beside ours, and how ours changes logits: ``python benchmarks/convolutions.py``.
 
 Rates count multiply-adds as a direct convolution needs them. The second part needs RAPRUNE_DATA: 1,000 CIFAR-10 images
 through a full-width VGG-16, logits against float64's.

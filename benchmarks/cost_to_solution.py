@@ -1,12 +1,12 @@
 """Row 11, cost to solution: ``python benchmarks/cost_to_solution.py run paper|default|fast``, ``compare``, ``factors``.
 
-``run paper`` runs ``preset: paper`` on the naive engine, the other two the defaults and ``preset: fast`` on ours: seeds
-0, 1 and 2 of ``benchmarks/cost_to_solution.yaml`` (``--seed`` for one of them). The processor seconds at which each
-layer was committed are written beside the rows; started again, it goes on from the last committed layer. ``compare
-SIDE`` prints, for every seed that both completed, the processor seconds of the published setting, those after which
-ours had pruned as large a share of the filters, their ratio, the candidates that both asked for, and the two test
-drops. ``factors`` times engine and fidelity, one by one, on candidates that the published setting sampled; what is left
-is that fewer candidates are asked for.
+``run paper`` runs ``preset: paper`` on the naive engine; the other two run the defaults and ``preset: fast`` on ours.
+All use seeds 0, 1 and 2 of ``benchmarks/cost_to_solution.yaml`` (``--seed`` picks one). The processor seconds at which
+each layer was committed are written beside the rows; a second start continues from the last committed layer.
+``compare SIDE`` prints, for every seed that both completed, the processor seconds of the published setting, those after
+which ours had pruned as large a share of the filters, their ratio, the candidates that both asked for, and the two test
+drops. ``factors`` times engine and fidelity one by one, on candidates that the published setting sampled; the third
+factor is that ours asks for fewer candidates.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 Rows: ``rate`` (1), ``alone`` (2), ``recorded`` (3 and 4), ``peer`` (5), ``finetune`` (6), ``savings``. First record a
 trial: ``raprune study benchmarks/recorded_trial.yaml --out results/recorded_trial`` (real CIFAR-10 images and a trained
 VGG-16, found through RAPRUNE_DATA). Both sides run in one process, one after the other, layer by layer. The naive
-engine's time does not depend on the mask, so it is taken on ``--naive`` candidates a layer (median) and counted for all
-of them; it gets the better of its two memory layouts, layer by layer.
+engine's time does not depend on the mask, so it is measured on ``--naive`` candidates per layer (median) and counted
+for all of them; each layer runs in the better of its two memory layouts.
 """
 
 from __future__ import annotations

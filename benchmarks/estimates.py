@@ -1,12 +1,12 @@
-"""Whether `raprune check --estimate` keeps its word: its 80% interval of hours, and how long the study then took.
+"""Is `raprune check --estimate` right? Its 80% interval of hours beside the time that the study then took.
 
     python -m benchmarks.estimates [--processor] [NAME ...]        # default: all five
 
-Each study is estimated, then run from its begin in a fresh folder with as many evaluators; the true time is what its
-run counts itself (time.json). One line a study, at the end how many of the true times lie in their interval.
+Each study is estimated, then run from the start in a fresh folder with as many evaluators; the true time is what the
+run itself counts (time.json). Prints one line per study, and how many of the true times lie in their interval.
 
-``--processor`` estimates and measures processor seconds of a run in process instead of wall time: what is left is the
-estimate's own error, whoever else uses the machine. Neither counts the report and loading the libraries.
+``--processor`` estimates and measures processor seconds of a run in process instead of wall time, which leaves the
+estimate's own error, whoever else uses the machine. Neither includes the report or loading the libraries.
 """
 
 from __future__ import annotations

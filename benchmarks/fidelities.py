@@ -1,12 +1,12 @@
 """What each named fidelity saves, and what it does to the ranking: ``python benchmarks/fidelities.py [--masks N]``.
 
-First record the masks: ``raprune study benchmarks/fidelities.yaml --out results/fidelities``. They are replayed, layer
-by layer in the untouched network, with 20 steps of fine-tuning before the reward: once in full, once at each fidelity.
+First record the masks: ``raprune study benchmarks/fidelities.yaml --out results/fidelities``. They are replayed layer
+by layer in the untouched network, with 20 fine-tune steps before the reward: once in full, once at each fidelity.
 
 - tau: Kendall's rank correlation of the rewards with the full ones, over the masks of a layer; mean over the layers.
-- score regret: points of full score by which the mask of the highest reward is behind that of the highest full reward.
-- ratio regret: pruning ratio by which a layer is behind what full scores would commit, where, as in a trial, masks that
-  the fidelity finds within the bound are tried from the smallest on until one is so in full; else all is kept.
+- score regret: points of full score that the mask of highest reward loses to the one of highest full reward.
+- ratio regret: pruning ratio that a layer loses to what full scores would commit. As in a trial, the masks that are
+  within the bound at the fidelity are tried from the smallest on until one is within it in full; else all is kept.
 - time: processor seconds of all candidates in full over those at the fidelity, both with early exit at psi -1.
 """
 

@@ -1,9 +1,10 @@
-"""What a GPU makes of candidates: ``python benchmarks/gpu.py [--width W] [--batch B]``; torch is enough, no Ray.
+"""How fast a GPU scores candidates: ``python benchmarks/gpu.py [--width W] [--batch B]``; needs torch, not Ray.
 
 VGG-16 with random weights on random 32x32 images. A candidate is a random cut of one layer, scored on all images
-without early exit; what is kept for all candidates of a layer is there already. ``naive`` is the masked network in
-plain PyTorch, ``compact`` the exact engine a mask at a time, ``stacked`` the same with several masks a launch, which is
-what a study on a GPU uses. All in float32 without TF32, in one process, one after the other; times are medians.
+without early exit; whatever all candidates of a layer share was computed before. ``naive`` is the masked network in
+plain PyTorch, ``compact`` the exact engine with one mask at a time, ``stacked`` the same with several masks per launch,
+which is what a study on a GPU uses. All run in float32 without TF32, in one process, one after the other; times are
+medians.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """How the cost of a candidate grows: ``OMP_NUM_THREADS=1 python benchmarks/growth.py``, a minute or two.
 
-A VGG-16 with its initial weights on scikit-learn's digits, forward only, no early exit: what is measured depends on
-shapes alone. Half of the filters of one layer are kept; medians of ``--repeats`` candidates, the prefix kept before.
+A VGG-16 with its initial weights on scikit-learn's digits, without fine-tuning or early exit, so the result depends on
+shapes alone. Half of the filters of one layer are kept, and everything below it was computed before; medians of
+``--repeats`` candidates.
 """
 
 from __future__ import annotations

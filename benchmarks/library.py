@@ -1,7 +1,7 @@
 """``raprune.api.prune`` on networks that we did not write: ``python benchmarks/library.py [NETWORK ...]``.
 
 Each is trained briefly on CIFAR-10 as a user would (float images, normalised by their transform), then pruned
-within two points of validation accuracy. Needs ``RAPRUNE_DATA``. The rows are printed as they are ready.
+within two points of validation accuracy. Needs ``RAPRUNE_DATA``. Rows are printed as they get ready.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """How well the agent learns, by the two learning rates of its policy: ``python benchmarks/policy_rates.py``.
 
-A layer of a trained VGG-16 (digits) gets 16 filters more that nobody reads, larger than its own 16. Without magnitude's
-hint and without any search after the learning, the agent must prune the dead ones. Printed for each pair of rates and
-number of updates, for four seeds: dead filters found (of 16), and the highest reward it saw.
+A layer of a trained VGG-16 (digits) gets 16 additional filters that nothing reads, larger than its own 16. Without the
+magnitude prior and without a search after learning, the agent must prune these dead filters. For each pair of rates and
+number of updates, and for four seeds, prints the dead filters that it found (of 16) and the highest reward it saw.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The pool of evaluators, on two cores: one row of the table in benchmarks/README.md a command.
+"""The pool of evaluators, on two cores: one row of the table in benchmarks/README.md per command.
 
     python benchmarks/pool.py two          # row 7: two evaluators against one, one thread each
     python benchmarks/pool.py dispatch     # row 8: dispatch per candidate, network and data resident

@@ -1,7 +1,7 @@
-"""One network refilled for every candidate against one copied anew: ``OMP_NUM_THREADS=1 python benchmarks/refill.py``.
+"""One network refilled for every candidate, beside a new copy: ``OMP_NUM_THREADS=1 python benchmarks/refill.py``.
 
 Untrained networks of two shipped studies, candidates recalibrated over two batches (``preset: fast``), no early exit:
-processor milliseconds a candidate, both ways by turns on the same masks; medians.
+processor milliseconds per candidate, both ways in turn on the same masks; medians.
 """
 
 from __future__ import annotations

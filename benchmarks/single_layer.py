@@ -1,10 +1,10 @@
-"""The agent's masks against magnitude's and random ones at the same ratios, without fine-tuning.
+"""The agent's masks beside magnitude's and random ones at the same ratios, without fine-tuning.
 
     raprune study studies/digits_single_layer.yaml
     python benchmarks/single_layer.py [results/digits_single_layer]
 
-Prints, for every baseline seed and over all, the mean validation and test score of the layers of which the agent pruned
-at least a tenth, each layer pruned alone.
+Prints, for every baseline seed and over all, the mean validation and test score over the layers of which the agent
+pruned at least a tenth, each layer pruned alone.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     python benchmarks/surgery_gauntlet.py
 
-A network is passed where all convolutions but the output's lose random filters (one mask for what shares channels), the
-smaller network runs, and it gives in float64 what the masked one gives. Torch-Pruning decides by itself which
-convolutions go together; it gets the same filters to remove, and is held against the same masked network.
+All convolutions but the output's lose random filters (one mask for those that share channels). A network passes if the
+smaller network runs and returns in float64 what the masked one returns. Torch-Pruning decides by itself which
+convolutions go together; it gets the same filters to remove, and is compared with the same masked network.
 """
 
 from __future__ import annotations

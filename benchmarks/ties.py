@@ -1,8 +1,8 @@
-"""How often float32 makes a smaller network answer otherwise than the masked one: ``python benchmarks/ties.py``.
+"""How often float32 makes the smaller network and the masked one answer differently: ``python benchmarks/ties.py``.
 
-The distinct candidates that the trials of studies of ``studies/quickstart.yaml`` recorded (``--results``, one or more
-folders), each in the untouched baseline, on the ``--images`` validation images that the baseline is least sure of:
-predictions of the exact engine's forward against the naive engine's.
+Takes the distinct candidates that trials of ``studies/quickstart.yaml`` recorded (``--results``, one or more folders),
+each in the untouched baseline, and the ``--images`` validation images of which the baseline is least sure. Compares
+the predictions of the exact engine's forward with the naive engine's.
 """
 
 from __future__ import annotations

@@ -5,9 +5,9 @@
     python benchmarks/zoo.py --family timm --out zoo.jsonl --table docs/networks.md
 
 Random weights, small images, nothing is downloaded. Each network runs in a process of its own with limits of time and
-memory. It is traced, proved (the smaller network is the masked one), and held against the engine (its baseline and one
-random cut of every layer). ``wrong`` is a network for which they differ; ``refused`` one that raprune says it cannot
-prune. Torch-Pruning gets the same filters to remove where the network's groups are coupled, and is held against the
+memory. It is traced, proved (the smaller network equals the masked one), and compared with the engine (its baseline and
+one random cut of every layer). ``wrong`` means that they differ; ``refused``, that raprune says it cannot prune the
+network. If the network's groups are coupled, Torch-Pruning gets the same filters to remove, and is compared with the
 same masked network.
 """
 

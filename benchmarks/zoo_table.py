@@ -1,4 +1,4 @@
-"""The rows of the zoo as a table: what came of each network, and the sums."""
+"""The rows of the zoo as a table: the result of each network, and the sums."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Make .venv and install raprune into it. Says first how much that is; keeps the torch that the interpreter has.
+# Make .venv and install raprune into it. Say first how much will be installed; keep the torch that the interpreter has.
 set -eu
 python=${PYTHON:-python3}
 
@@ -9,7 +9,7 @@ python=${PYTHON:-python3}
 }
 
 if "$python" -c 'import torch, torchvision' 2>/dev/null; then
-    echo "torch $("$python" -c 'import torch; print(torch.__version__)') is there and is kept; the rest is about 1 GB on disk"
+    echo "keeping torch $("$python" -c 'import torch; print(torch.__version__)'); the rest takes about 1 GB on disk"
     site=--system-site-packages
 else
     echo "installing torch and the rest: about 1.7 GB on disk with a CPU build of torch, 6.5 GB with CUDA (the default on Linux)"
@@ -18,7 +18,7 @@ fi
 
 if [ ! -x .venv/bin/python ]; then
     "$python" -m venv $site .venv || {
-        echo "no virtual environment could be made: install the venv module (on Debian and Ubuntu: python3-venv)" >&2
+        echo "cannot make a virtual environment: install the venv module (on Debian and Ubuntu: python3-venv)" >&2
         exit 2
     }
 fi

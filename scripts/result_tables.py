@@ -6,17 +6,17 @@ from raprune.results.schemas import COST_COLUMNS, TABLES
 
 TYPES = {"string": "text", "int64": "integer", "double": "float", "bool": "bool", "binary": "bytes"}
 INTRODUCTIONS = {
-    "trial": "One row a trial.",
-    "layers": "One row a trial and decided layer.",
-    "updates": "One row an update of a layer's agent.",
-    "candidates": "One row a mask that a method asked to have scored. Masks of the agent's updates have `update` set; "
-    "those of its search after the learning do not.",
-    "low_rank": "One row a convolution or linear layer of a trial with a low-rank step "
-    "([low_rank.md](low_rank.md)), whether it was factorised or not. No file where a trial has none.",
-    "speed": "One row a device, backend, batch size and network (baseline or pruned), written by `raprune bench`, "
-    "which replaces what it wrote before; [speed.md](speed.md) says how. No file where a trial has none.",
-    "pictures": "Of a network with a label a pixel: the validation images that pruning changed the most and the least, "
-    "`image` in colours and the other three as maps of classes. No file where a trial has none.",
+    "trial": "One row per trial.",
+    "layers": "One row per trial and decided layer.",
+    "updates": "One row per update of a layer's agent.",
+    "candidates": "One row per mask that a method asked to have scored. Masks of the agent's updates have `update` "
+    "set; those of its search after learning do not.",
+    "low_rank": "One row per convolution or linear layer of a trial with a low-rank step "
+    "([low_rank.md](low_rank.md)), whether it was factorised or not. Other trials have no file.",
+    "speed": "One row per device, backend, batch size and network (baseline or pruned). `raprune bench` writes them "
+    "and replaces those of an earlier run ([speed.md](speed.md)). No file before it ran.",
+    "pictures": "If labels are per pixel: the validation images that pruning changed most and least, `image` in "
+    "colours and the other three as maps of classes. Other trials have no file.",
 }
 
 

@@ -16,13 +16,13 @@ from ..style import bound_colours, grouped_legend, new_figure, tidy
 PLACE = 2
 TITLE = "Which layers are redundant"
 CAPTION = (
-    "Share of each layer's filters pruned, layers from the input (left) to the output, one line a drop bound. "
-    "Mean over seeds. Matched trials are left out: they have their partner's ratios."
+    "Share of each layer's filters pruned, with layers from the input (left) to the output and one line per drop "
+    "bound. Mean over seeds. Matched trials are left out, because they have their partner's ratios."
 )
 SIDE_BY_SIDE = 24
-"""Up to so many layers the methods stand side by side; panels of more layers are wide, one below the other."""
+"""Up to this many layers, methods stand side by side; with more layers their panels are wide, one below the other."""
 NAMED = 64
-"""Up to so many layers the axis names them; more are numbered."""
+"""Up to this many layers, the axis names them; more are numbered."""
 LONGEST_NAME = 26
 
 

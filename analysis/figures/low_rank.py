@@ -1,4 +1,4 @@
-"""What factorising layers saves beyond what pruning has saved."""
+"""What factorising layers saves beyond pruning."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ..style import new_figure
 PLACE = 11
 TITLE = "What low rank saves after pruning"
 CAPTION = (
-    "Parameters and multiply-adds that are left, in percent of the baseline's: as pruned, and after layers were "
-    "factorised into two smaller ones within the same drop bound. Of trials with a low-rank step; with keep_all "
-    "nothing is pruned before it. Mean over seeds, whiskers from the lowest to the highest."
+    "Parameters and multiply-adds left, in percent of the baseline's: as pruned, and after layers were factorised into "
+    "two smaller ones within the same drop bound. Only trials with a low-rank step are shown; keep_all prunes nothing "
+    "before it. Mean over seeds, whiskers from the lowest to the highest."
 )
 STAGES = {"as pruned": "#8fb8c9", "and factorised": "#1f6feb"}
 PARTS = {"params": "parameters", "macs": "multiply-adds"}
@@ -38,7 +38,7 @@ def select(tables: Tables) -> pd.DataFrame:
 
 
 def draw(frame: pd.DataFrame) -> Figure:
-    """A row of panels for parameters, one for multiply-adds, so many trials a panel; two bars a trial."""
+    """One row of panels for parameters and one for multiply-adds; two bars per trial."""
     percent = frame[["share_left", "lowest", "highest"]].mul(100)
     texts = percent["share_left"].map("{:.0f}".format)
     frame = frame.assign(value=percent["share_left"], lowest=percent["lowest"], highest=percent["highest"], text=texts)

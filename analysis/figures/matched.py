@@ -16,11 +16,11 @@ PLACE = 6
 TITLE = "The same ratios, chosen differently"
 CAPTION = (
     "Score lost when other methods prune as many filters of every layer as their partner did, with the same committed "
-    "fine-tunes; lower is better. On each bar the score lost and, under them, the share of filters pruned. Mean over "
+    "fine-tunes; lower is better. Each bar shows the score lost and, below it, the share of filters pruned. Mean over "
     "seeds, whiskers from the lowest to the highest."
 )
 BARS_A_ROW = 14
-"""More bars a split than this and the splits are drawn one below the other."""
+"""With more bars per split than this, the splits are drawn one below the other."""
 
 
 def select(tables: Tables) -> pd.DataFrame:
@@ -30,7 +30,7 @@ def select(tables: Tables) -> pd.DataFrame:
     trials = trials.assign(partner=partner)
     trials = trials[trials["partner"].isin(trials.loc[trials["matched"], "partner"])]
     names = trials.loc[~trials["matched"]].set_index("trial_id")["method"].to_dict()
-    trials = trials.assign(like=[names.get(of, "unknown") for of in trials["partner"]])
+    trials = trials.assign(like=[names.get(trial_id, "unknown") for trial_id in trials["partner"]])
     several = trials["like"].nunique() > 1
     trials = trials.assign(
         setting=[

@@ -13,10 +13,10 @@ from ..labels import bound_text, drop_text, in_bound_order, in_order, joined, wr
 from ..style import new_figure, order_colours
 
 PLACE = 4
-TITLE = "Does the order of the layers matter"
+TITLE = "How much the order of the layers matters"
 CAPTION = (
-    "Share of filters pruned within the drop bound, by the order in which the layers were decided. On each bar the "
-    "test score lost, in points of its unit (of validation score where there is no test split); a minus is a gain. "
+    "Share of filters pruned within the drop bound, by the order in which the layers were decided. Each bar shows the "
+    "test score lost, in points of its unit (the validation score if there is no test split); a minus is a gain. "
     "Mean over seeds, whiskers from the lowest to the highest."
 )
 PANELS_A_ROW = 3

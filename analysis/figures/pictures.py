@@ -1,4 +1,4 @@
-"""Segmented images that pruning improved, left as they were and made worse the most."""
+"""Segmented images that pruning improved most, changed least and made worse most."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from ..style import GRID, legend_names, new_figure
 PLACE = 7
 TITLE = "What the pruned network sees"
 CAPTION = (
-    "Validation images whose global accuracy (share of labelled pixels that are right) pruning improved the most, "
-    "changed the least and made worse the most: the image, its labels, what the baseline and what the pruned network "
-    "says. Under each row its global accuracy before and after, in percent, and the change in points. Of each drop "
-    "bound the first trial, of three bounds at most."
+    "Validation images whose global accuracy (share of labelled pixels that are right) pruning improved most, changed "
+    "least and made worse most: the image, its labels, and what the baseline and the pruned network predict. Below "
+    "each row stand its global accuracy before and after, in percent, and the change in points. Shown is the first "
+    "trial of each drop bound, for at most three bounds."
 )
 MAPS = ("label", "baseline", "pruned")
 COLUMNS = ("image", *MAPS)
 MAX_TRIALS = 3
 MAX_ROWS = 9
-"""More pictures of each kind are shown where fewer trials are."""
+"""With fewer trials, more pictures of each kind are shown."""
 WIDTH_IN = 2.3
 
 
@@ -38,11 +38,11 @@ def select(tables: Tables) -> pd.DataFrame:
     most = MAX_ROWS // (3 * max(1, len(trials)))
     places = {trial_id: place for place, trial_id in enumerate(trials["trial_id"])}
     frame = frame[frame["place"] < most]
-    return frame.sort_values("trial_id", key=lambda of: of.map(places), kind="stable", ignore_index=True)
+    return frame.sort_values("trial_id", key=lambda ids: ids.map(places), kind="stable", ignore_index=True)
 
 
 def _chosen(trials: pd.DataFrame) -> pd.DataFrame:
-    """The first trial of each context and bound, the agent's where it has one; the outer and the middle of many."""
+    """The first trial of each context and bound, the agent's if there is one; of many, the outer and middle ones."""
     last = [
         (bool(matched), not method.startswith("agent"))
         for matched, method in zip(trials["matched"], trials["method"], strict=True)
@@ -55,7 +55,7 @@ def _chosen(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw(frame: pd.DataFrame) -> Figure:
-    """A block of rows for each trial, a row for each picture, a column for image, label, baseline and pruned."""
+    """One block of rows per trial, one row per picture, and columns for image, label, baseline and pruned."""
     height = max(pixels(png).shape[0] / pixels(png).shape[1] for png in frame["image"])
     trials = list(frame.groupby("trial_id", sort=False))
     rows = [len(part) for _, part in trials]

@@ -12,9 +12,9 @@ from ..updates import NOTE, by_update, draw_updates
 PLACE = 8
 TITLE = "What the agents learned: reward"
 CAPTION = (
-    "Mean reward (no unit) of the masks sampled for each update, one panel a layer, layers from the input to the "
-    "output. A mask earns more than zero where it prunes and stays within the drop bound. Where a line is "
-    f"flat the agent samples one and the same mask. {NOTE}"
+    "Mean reward (no unit) of the masks sampled for each update; one panel per layer, from the input to the output. A "
+    "mask earns more than zero if it prunes and stays within the drop bound. If a line is flat, the agent samples the "
+    f"same mask every time. {NOTE}"
 )
 
 
@@ -24,5 +24,5 @@ def select(tables: Tables) -> pd.DataFrame:
 
 
 def draw(frame: pd.DataFrame) -> Figure:
-    """A small panel a layer."""
+    """One small panel per layer."""
     return draw_updates(frame, "mean reward")

@@ -17,10 +17,10 @@ from ..style import bound_colours, new_figure
 PLACE = 3
 TITLE = "Which roles in a residual block are redundant"
 CAPTION = (
-    "Share of a layer's filters pruned, mean over the layers of one role in their residual block: first and second "
-    "convolution, shortcut, and conv for all that is in no block. How many layers there are is under the role. Mean "
-    "over seeds, whiskers from the lowest to the highest. Matched trials are left out: they have their partner's "
-    "ratios."
+    "Share of filters pruned, averaged over the layers with the same role in their residual block: first and second "
+    "convolution, shortcut, and conv for layers outside blocks. The number of layers stands below the role. Mean "
+    "over seeds, whiskers from the lowest to the highest. Matched trials are left out, because they have their "
+    "partner's ratios."
 )
 ROLES = ("conv1", "conv2", "conv3", "shortcut", "conv")
 
@@ -41,7 +41,7 @@ def select(tables: Tables) -> pd.DataFrame:
 
 
 def _trials(tables: Tables) -> pd.DataFrame:
-    """Bounded trials, described among those of their own network alone: networks stand side by side in one panel."""
+    """Trials with a bound, labelled among those of their own network: networks stand side by side in one panel."""
     networks = pd.Series(plugin_labels(tables.trials, "model"), index=tables.trials.index, dtype=object)
     parts = [completed_trials(dataclasses.replace(tables, trials=tables.trials.iloc[0:0])).assign(network="")]
     for network in in_order(networks):
@@ -53,7 +53,7 @@ def _trials(tables: Tables) -> pd.DataFrame:
 
 
 def draw(frame: pd.DataFrame) -> Figure:
-    """A panel for each method, order and context, a cluster for each network and role."""
+    """One panel per method, order and context, one cluster per network and role."""
     several = frame["network"].nunique() > 1
     known = {role: place for place, role in enumerate(ROLES)}
     place = frame["role"].map(lambda role: known.get(role, -1))

@@ -12,8 +12,8 @@ from ..updates import NOTE, by_update, draw_updates
 PLACE = 9
 TITLE = "What the agents learned: pruning ratio"
 CAPTION = (
-    "Mean share of the layer's filters pruned by the masks sampled for each update, one panel a layer. The committed "
-    f"mask may prune more: it is decided after the last update. {NOTE}"
+    "Mean share of the layer's filters pruned by the masks sampled for each update; one panel per layer. The committed "
+    f"mask may prune more, because it is decided after the last update. {NOTE}"
 )
 
 

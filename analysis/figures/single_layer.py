@@ -16,10 +16,11 @@ from ..style import SOFT, method_colours, new_figure
 PLACE = 5
 TITLE = "One layer at a time"
 CAPTION = (
-    "Score lost when one layer alone is decided in the untouched network, layers from the input (left) to the output; "
-    "lower is better. Over the bars the share of the layer's filters pruned: once where the methods agree on it, else "
-    "on each bar. Test score, or validation score where there is no test split; the dotted line is the drop bound. "
-    "Mean over seeds and random draws, whiskers from the lowest to the highest. Each panel has its own scale."
+    "Score lost when each layer is decided alone in the untouched network, with layers from the input (left) to the "
+    "output; lower is better. Above the bars stands the share of the layer's filters pruned: once if the methods agree "
+    "on it, else on each bar. It is the test score, or the validation score if there is no test split; the dotted line "
+    "is the drop bound. Mean over seeds and random draws, whiskers from the lowest to the highest. Each panel has its "
+    "own scale."
 )
 LAYERS_A_ROW = 20
 LONGEST_NAME = 26

@@ -1,4 +1,4 @@
-"""What the multiply-adds saved are worth in time, by device, backend and batch size."""
+"""How much time the saved multiply-adds save, by device, backend and batch size."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ..labels import in_order, joined, trial_words, wrapped
 from ..style import INK, OTHER_COLOURS, SOFT, new_figure
 
 PLACE = 10
-TITLE = "Is it faster as well"
+TITLE = "How much faster it is"
 CAPTION = (
-    "How many times faster the pruned network is than the baseline, of the trials that raprune bench has measured: the "
-    "median of the baseline's runs over that of the pruned network's, which took turns. A bar below the line at 1 is "
-    "slower. The black dashes are what the multiply-adds say; they leave out memory traffic, what each call costs and, "
-    "under residual: independent, the channels that are gathered into place before a sum. Mean over seeds, whiskers "
-    "from the lowest to the highest."
+    "How many times faster the pruned network is than the baseline, for the trials that raprune bench has measured: "
+    "the median time of the baseline's runs over that of the pruned network's, which took turns. A bar below the line "
+    "at 1 is slower. The black dashes show what the multiply-adds suggest; they ignore memory traffic, the cost of "
+    "each call and, under residual: independent, the channels gathered into place before a sum. Mean over seeds, "
+    "whiskers from the lowest to the highest."
 )
 CLUSTERS_A_ROW = 4
 COLOURS = tuple(colour for strong in ("#1f6feb", "#e8833a", *OTHER_COLOURS) for colour in (strong, strong + "80"))
@@ -46,12 +46,12 @@ def select(tables: Tables) -> pd.DataFrame:
     )
     order = {trial_id: place for place, trial_id in enumerate(trials["trial_id"])}
     frame = with_trial(pairs, trials, ["trial"])
-    frame = frame.sort_values("trial_id", key=lambda of: of.map(order), kind="stable")
+    frame = frame.sort_values("trial_id", key=lambda ids: ids.map(order), kind="stable")
     return over_seeds(frame, ["machine", "trial", "backend", "batch_size"], "measured", "theoretical")
 
 
 def draw(frame: pd.DataFrame) -> Figure:
-    """A row of panels for each machine, so many trials a panel; a cluster for each trial, a dash for its theory."""
+    """One row of panels per machine, one cluster of bars per trial, one dash for what its multiply-adds suggest."""
     series = [
         f"{backend}, batch size {size}" for backend, size in zip(frame["backend"], frame["batch_size"], strict=True)
     ]
@@ -77,7 +77,7 @@ def draw(frame: pd.DataFrame) -> Figure:
 
 
 def _colours(frame: pd.DataFrame) -> dict[str, str]:
-    """Series -> colour: a colour for each backend, lighter for every second batch size."""
+    """Series -> colour: one colour per backend, lighter for every second batch size."""
     backends, names = in_order(frame["backend"]), {}
     sizes = sorted(set(frame["batch_size"]))
     for backend in backends:

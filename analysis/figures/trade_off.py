@@ -15,13 +15,13 @@ from ..labels import NO_BOUND, bounds_label, in_bound_order, in_order, joined, s
 from ..style import INK, MARKERS, SOFT, grouped_legend, method_colours, new_figure, tidy
 
 PLACE = 1
-TITLE = "How much can go, and what it costs"
+TITLE = "How much can be pruned, and what it costs"
 CAPTION = (
-    "Each point is a trial: the share of filters pruned against the score it lost; further right and "
-    "lower is better. Dotted lines are the drop bounds, which hold on validation; the test score was never looked "
-    "at while pruning. A hollow point is matched: it prunes as many filters of every layer as its partner, whose "
-    "bound its shape tells, and has no bound itself. The line is the Pareto front: all that lies above it and to "
-    "its left is beaten. Trials that decide one layer each are not shown here."
+    "Each point is a trial: the share of filters pruned against the score lost; further right and lower is better. "
+    "Dotted lines are the drop bounds, which hold on validation; the test score was never used while pruning. A hollow "
+    "point is matched: it prunes as many filters of every layer as its partner, whose bound its shape shows, and has "
+    "no bound itself. The line is the Pareto front: some point on it beats every point above it and to its left. "
+    "Trials that decide one layer each are not shown here."
 )
 LOGARITHMIC_FROM = 3
 """Drops of more than so many times the largest bound would flatten the rest: they get a logarithmic scale."""

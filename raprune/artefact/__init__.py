@@ -1,4 +1,7 @@
-"""What a trial leaves: its network, as weights and the plan that rebuilds it; and which networks a study keeps."""
+"""What a trial leaves: its network, as weights and the plan that rebuilds it.
+
+``keeping`` decides which networks a study keeps.
+"""
 
 from raprune.artefact.plan import NetworkPlan, plan_of
 from raprune.artefact.rebuilding import Opened, open_network, write_model

@@ -1,1 +1,1 @@
-"""What everything is compared with: the trained, untouched network, and what it was made of."""
+"""What every result is compared with: the trained, unpruned network and all it was built from."""

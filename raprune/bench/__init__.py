@@ -1,1 +1,4 @@
-"""How fast a trial's network is beside its baseline: ``raprune bench``. Nothing here changes a number of a trial."""
+"""How fast a trial's network is: measured beside its baseline.
+
+``raprune bench``. Nothing here changes a number of a trial.
+"""

@@ -1,5 +1,8 @@
-"""The command line, a file for what belongs together. Nothing heavy is imported before it is needed: ``--help`` starts
-in a blink. The order of the imports is the order of the commands in the help."""
+"""What a person types: the commands, one file for those that belong together.
+
+Nothing heavy is imported before it is needed: ``--help`` starts in a blink. The order of the imports is the order of the
+commands in the help.
+"""
 
 from raprune.cli import studies, trials, listing, reports, schema  # noqa: F401, I001
 from raprune.cli.root import main

@@ -1,4 +1,4 @@
-"""Scoring candidates and fine-tuning states on one device: the exact engine, and the naive one that it agrees with."""
+"""How a candidate is computed on one device: by the exact engine, or the naive one it agrees with."""
 
 from raprune.engine.base import Engine, device_name
 from raprune.engine.exact import ExactEngine

@@ -1,1 +1,4 @@
-"""Who computes a candidate: this process or a pool of Ray actors. Contract: ``base.py``; one file each."""
+"""Who computes a candidate: this process, or a pool of Ray actors; nobody where the memo knows it.
+
+Contract: ``base.py``; one file per evaluator.
+"""

@@ -1,1 +1,4 @@
-"""A trial's network for those who do not have raprune: ``raprune export``. A format is a file here."""
+"""How others load a trial's network: files that need no raprune.
+
+``raprune export``; one file per format.
+"""

@@ -1,4 +1,4 @@
-"""What something is by its content: networks, code and values of a user's own, and what a baseline is made of."""
+"""What something is by its content: networks, files, and a user's own code and values."""
 
 from raprune.identity.files import Signature, files_in, of_file, signature_of
 from raprune.identity.networks import alike, extra_state_of, of_structure, of_tensors, of_training, probe

@@ -1,1 +1,1 @@
-"""What is pruned, and what it costs: graph, weights, surgery, low rank, sizes."""
+"""What is pruned, and its size: the traced network, weights, surgery, low rank, costs."""

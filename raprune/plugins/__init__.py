@@ -1,1 +1,1 @@
-"""What you may add: each folder is one kind of plug-in, its contract is base.py, and each plug-in is one file."""
+"""What you may add: each folder is a kind of plug-in with its contract in base.py; each plug-in is one file."""

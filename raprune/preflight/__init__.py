@@ -1,1 +1,1 @@
-"""What can be known before any work is paid for: what is wrong, and what it will cost."""
+"""What is known before a study runs: what is wrong with it, and what it will cost."""

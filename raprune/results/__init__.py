@@ -1,4 +1,7 @@
-"""The result tables: their schemas, writing one trial's, reading a study's. Imports neither torch nor ray."""
+"""What came out: the tables of a study, their schemas, and how they are written and read.
+
+Imports neither torch nor ray.
+"""
 
 from raprune.results.files import (
     finish,

@@ -1,4 +1,7 @@
-"""The study file: reading it, checking it, and expanding it into trials. The only place that parses YAML."""
+"""What was asked: the study file, read, checked and expanded into trials.
+
+The only place that parses YAML.
+"""
 
 from raprune.study.check import by_line
 from raprune.study.expand import StudyPlan, UnsoundStudy, expand, load_study

@@ -1,1 +1,1 @@
-"""What the machine around raprune does: paths, files, standard output, signals."""
+"""What the machine around raprune gives: paths, standard output, signals."""

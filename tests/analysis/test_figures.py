@@ -14,6 +14,11 @@ from analysis.plots import figure_modules
 from analysis.style import RC
 from tests.analysis.make_tables import CASES
 
+
+def name_of(module: ModuleType) -> str:
+    return module.__name__.rpartition(".")[2]
+
+
 MODULES = figure_modules()
 COLUMNS = {
     "trade_off": {"trial_id", "split", "method", "bound", "matched", "pruning_ratio", "score_drop", "pareto", "unit"},
@@ -32,18 +37,14 @@ ONLY_SOME = {"roles", "single_layer", "pictures", "speed", "low_rank"}
 """Figures of studies over residual networks, single layers and labels a pixel, and of trials that were benched or have
 a low-rank step."""
 NOTHING_TO_SHOW = {
-    "empty": set(COLUMNS),
-    "failed only": set(COLUMNS),
+    "empty": {name_of(module) for module in MODULES},
+    "failed only": {name_of(module) for module in MODULES},
     "normal": ONLY_SOME,
     "one trial": {"orders", "matched"} | ONLY_SOME,
     "one order": {"orders"} | ONLY_SOME,
     "layers one by one": {"trade_off", "orders", "matched", "roles", "pictures", "speed", "low_rank"},
     "everything": set(),
 }
-
-
-def name_of(module: ModuleType) -> str:
-    return module.__name__.rpartition(".")[2]
 
 
 every_module = pytest.mark.parametrize("module", MODULES, ids=name_of)

@@ -1,4 +1,4 @@
-"""What the page says of itself: a rehearsal is no study, and whiskers are over what was repeated."""
+"""What the page says about itself: a rehearsal is not the study, and whiskers cover what was repeated."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_the_page_says_what_whiskers_are_over() -> None:
     assert said.startswith(
         "Means and whiskers are over seeds of the method's draws; the baseline's training, the split"
     )
-    assert said.endswith("so their part is not in the whiskers.")
+    assert said.endswith("so the whiskers leave them out.")
     assert said.replace("'", "&#x27;") in render_page(make_tables(rows("seed")), [])
     everything = seeds_line(make_tables(rows("seed", "baseline_seed", "split_seed", "data_seed")).trials)
     assert "the same" not in everything
@@ -58,6 +58,6 @@ def test_trials_of_other_splits_are_repetitions() -> None:
 
 def test_masks_of_the_order_and_diverged_finetunes_are_on_the_page() -> None:
     page = render_page(make_tables([trial_row("t", num_order_candidates=39, num_diverged=2), trial_row("u")]), [])
-    assert "<b>39</b>masks more, scored to find the order of the layers" in page
+    assert "<b>39</b>further masks scored to find the order of the layers" in page
     assert "<b>2</b>fine-tunes diverged" in page
     assert "diverged" not in render_page(make_tables([trial_row("u")]), [])

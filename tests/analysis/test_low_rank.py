@@ -1,4 +1,4 @@
-"""The figure of the low-rank step: what is left before and after it, and how such trials are told apart."""
+"""The figure of the low-rank step: what is left before and after it, and the labels of such trials."""
 
 from __future__ import annotations
 

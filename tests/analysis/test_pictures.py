@@ -1,4 +1,4 @@
-"""Which segmented images the report shows, and what it says of them."""
+"""Which segmented images the report shows, and what it says about them."""
 
 from __future__ import annotations
 

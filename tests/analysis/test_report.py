@@ -105,11 +105,11 @@ def test_a_name_or_a_description_cannot_break_the_page() -> None:
 
 def test_scores_have_their_unit() -> None:
     page = render_page(make_tables([trial_row("t", score_name="psnr", score_unit="dB")]), [])
-    assert "<b>99.0 dB</b>baseline psnr on 500 validation images; 99.2 dB when" in page
-    assert "Scores in dB, drops" in page
+    assert "<b>99.0 dB</b>baseline psnr on 500 validation images; 99.2 dB after the same" in page
+    assert "Scores are in dB, drops" in page
     old = render_page(make_tables([trial_row("t", score_unit=None)]), [])
     assert "<b>99.0%</b>baseline top1_accuracy on" in old
-    assert "Scores in percent, drops" in old
+    assert "Scores are in percent, drops" in old
 
 
 def test_failures_are_shown_with_all_that_is_known() -> None:

@@ -1,4 +1,4 @@
-"""Trials that decide one layer each: their own figure, and none that takes them for whole networks."""
+"""Trials that decide one layer each have their own figure; no other takes them for whole networks."""
 
 from __future__ import annotations
 

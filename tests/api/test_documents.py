@@ -1,4 +1,4 @@
-"""docs/library.md and the notebook run from top to bottom, and say what they print."""
+"""docs/library.md and the notebook run from top to bottom and print what they promise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Networks and data of every kind: pixels and floats alike, one class a pixel, wrapped, strange and unusable ones."""
+"""Networks and data of every kind: pixels and floats alike, one class per pixel, wrapped, strange and unusable ones."""
 
 from __future__ import annotations
 

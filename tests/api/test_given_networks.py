@@ -1,4 +1,4 @@
-"""What networks come in, and what is switched on around the call: wrapped, pruned before, frozen, in threads."""
+"""Networks in unusual forms (wrapped, pruned before, frozen), and calls from threads or under global switches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``prune`` on a user's own network: what it gives back, what it leaves alone, what it leaves on disk."""
+"""``prune`` on a user's own network: what it returns, what it leaves alone, what it leaves on disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a program has as data: the same images whichever way they come, in a fixed order, nothing drawn outside."""
+"""Data that a program holds: the same images in whatever form, in a fixed order, with no random state changed."""
 
 from __future__ import annotations
 

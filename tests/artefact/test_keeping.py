@@ -1,4 +1,4 @@
-"""Whose network a study keeps."""
+"""Which trials of a study keep their network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""plan.json: complete, of every version, and refused in words where it is not what it should be."""
+"""plan.json: complete, readable in every version, and refused with a message if it is wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a trial's folder to its two networks, and every folder that is none."""
+"""From a trial's folder to its two networks, and every folder that is not a trial's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is no better than chance is refused and nothing else, whatever the balance and number of classes and images."""
+"""A network no better than chance is refused, and no other, whatever the number and balance of classes and images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a baseline begins with comes from its seed alone: lazy layers too, and whatever a network draws from."""
+"""A baseline's initial weights come from its seed alone, also with lazy layers and unusual generators."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a trial was made of, noted in its folder: a matched trial goes with what its partner decided."""
+"""What a trial was built from stands in its folder: a matched trial follows what its partner decided."""
 
 from __future__ import annotations
 

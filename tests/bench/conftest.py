@@ -1,4 +1,4 @@
-"""The made trials, once for all tests; nobody changes their files."""
+"""The made trials, once for all tests; no test changes their files."""
 
 from __future__ import annotations
 

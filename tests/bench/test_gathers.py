@@ -1,4 +1,4 @@
-"""What sums cost: the modules that gather, and the share of the time that goes into them."""
+"""What sums cost: the modules that gather, and their share of the time."""
 
 from __future__ import annotations
 

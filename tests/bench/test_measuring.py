@@ -1,4 +1,4 @@
-"""Times in turn, backends that agree or say why they are left out, memory, rows."""
+"""Runs that take turns, backends that agree or say why they are left out, memory, rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person reads, and the command from end to end."""
+"""What a person reads, and the command from start to end."""
 
 from __future__ import annotations
 

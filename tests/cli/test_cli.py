@@ -1,4 +1,4 @@
-"""The command line: exit codes, sentences instead of tracebacks, what `check` and `list` print, what is imported."""
+"""The command line: exit codes, messages instead of tracebacks, what `check` and `list` print, what is imported."""
 
 # ruff: noqa: E501  (tables: one case a line)
 

@@ -1,4 +1,4 @@
-"""Texts from files on a terminal and in a report: shown as they are, they steer neither."""
+"""Texts from files are shown as they are on a terminal and in a report, and control neither."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is typed at a shell: names of studies that come along, what Tab offers, the schema command."""
+"""What is typed at a shell: names of shipped studies, what Tab offers, the schema command."""
 
 from __future__ import annotations
 

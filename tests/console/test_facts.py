@@ -1,4 +1,4 @@
-"""What ``raprune check`` says of images, their normalisation, the baseline and seeds."""
+"""What ``raprune check`` says about images, their normalisation, the baseline and seeds."""
 
 from __future__ import annotations
 

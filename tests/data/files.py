@@ -1,4 +1,4 @@
-"""Tiny data sets in files, in the layouts of the large ones; each function gives the settings that read it."""
+"""Tiny data sets in files, in the layouts of the large ones; each function returns the settings that read it."""
 
 from __future__ import annotations
 

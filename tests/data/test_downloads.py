@@ -1,4 +1,4 @@
-"""Downloads through torchvision: without a network they are a sentence; what is there is not fetched again."""
+"""Downloads through torchvision: an error message without a network; nothing is downloaded twice."""
 
 from __future__ import annotations
 

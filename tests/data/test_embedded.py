@@ -1,4 +1,4 @@
-"""Data sets made of scikit-learn's digits: what their labels mean, and that a small network learns from them."""
+"""Data sets built from scikit-learn's digits: what their labels mean, and that a small network learns from them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Image folders: as torchvision crops, one label a folder, splits by folder or seed; bad ones refused by name."""
+"""Image folders: cropped as by torchvision, one label per folder, splits by folder or seed; bad ones are refused."""
 
 from __future__ import annotations
 

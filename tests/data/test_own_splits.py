@@ -1,4 +1,4 @@
-"""A data set of one's own, as docs/data.md has it, and what is said of one that is not right."""
+"""A data set of one's own, as in docs/data.md, and the errors of a wrong one."""
 
 from __future__ import annotations
 

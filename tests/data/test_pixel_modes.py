@@ -1,4 +1,4 @@
-"""Pixels mean what a viewer shows, whatever the mode they are stored in; what means nothing is refused by its file."""
+"""Pixels mean what a viewer shows, in whatever mode they are stored; ambiguous ones are refused by file name."""
 
 from __future__ import annotations
 

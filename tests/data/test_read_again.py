@@ -1,4 +1,4 @@
-"""Data that changed on disk between two looks at them in one process."""
+"""Data that changed on disk while one process read them twice."""
 
 from __future__ import annotations
 

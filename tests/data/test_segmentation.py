@@ -1,4 +1,4 @@
-"""Pascal VOC and CamVid: the labels that were written, padding, void, resizing; bad files are refused by name."""
+"""Pascal VOC and CamVid: labels as written, padding, void, resizing; bad files are refused by name."""
 
 from __future__ import annotations
 

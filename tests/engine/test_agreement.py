@@ -1,4 +1,4 @@
-"""The fast engine is the network: hooks run, opaque modules write into nothing of ours, and what differs is named."""
+"""The fast engine computes the network: hooks run, opaque modules write into nothing of ours, differences are named."""
 
 from __future__ import annotations
 

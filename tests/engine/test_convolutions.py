@@ -1,4 +1,4 @@
-"""Every algorithm gives the convolution that torch gives; which one runs follows from the shapes."""
+"""Every algorithm computes torch's convolution; shapes alone decide which one runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The named fidelities: what each computes, how a trial says it, and that what is committed is measured in full."""
+"""The named fidelities: what each computes, how a trial names it, and that committed states are measured in full."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where masks share launches, calls to the pool are as long as a launch: neither the pool nor the clock matters."""
+"""Masks that share launches: a call to the pool holds one launch, so neither the pool nor the clock matters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The exact engine agrees with the naive one, candidate for candidate, in float64, on every network of ours."""
+"""The exact engine agrees with the naive one, candidate for candidate, in float64, on every shipped network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Racing: which candidates are stopped, and that what a race finds does not depend on the floors asked for before."""
+"""Racing: which candidates are stopped, and that a race's result does not depend on floors asked for before."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What evaluators of a host share: the same bits as each alone, one computes, nobody waits for the dead."""
+"""What evaluators of a host share: the same bits as alone, computed once, and nobody waits for a dead process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Masks in one launch: what is computed for a mask follows from the mask, and from nothing that was asked with it."""
+"""Masks in one launch: a mask's result depends on that mask, never on those beside it."""
 
 from __future__ import annotations
 

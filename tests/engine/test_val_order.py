@@ -1,4 +1,4 @@
-"""The order of val is found once and kept: evaluators on other machines go on in it, whatever their own margins are."""
+"""The order of val is computed once and kept: other machines follow it, whatever margins they would compute."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is uncertain: its ranges, and how it becomes a trial's work."""
+"""Uncertain quantities: their ranges, and how they become a trial's work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trials on a pool, with answers found by hand."""
+"""Trials on a pool, against answers worked out by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Estimates of a real study: what is timed, what comes out, what is printed."""
+"""Estimates of a real study: what is timed, what results, what is printed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The memo's keys and files: what gives a miss, what two writers and a torn line give, what is gone on with."""
+"""The memo's keys and files: misses, two writers, a torn line, and what a later run uses again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A trial's files are opened as they were written, with the code of then, and they import nothing unasked."""
+"""A trial's files open as they were written, with the code of that time, and import nothing unasked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is asked for wrongly, what does not agree, what is not there: a sentence, and no file."""
+"""Wrong requests, networks that do not agree, missing files: an error message, and no file."""
 
 from __future__ import annotations
 

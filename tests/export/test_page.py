@@ -1,4 +1,4 @@
-"""What docs/export.md says works."""
+"""The blocks of docs/export.md work."""
 
 from __future__ import annotations
 

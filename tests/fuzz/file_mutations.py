@@ -1,4 +1,4 @@
-"""A finished study's folder with one file that crashed, rotted, was swapped, or comes from somebody hostile."""
+"""A finished study's folder with one file torn, rotten, swapped, or from a hostile author."""
 
 from __future__ import annotations
 

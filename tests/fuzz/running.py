@@ -1,4 +1,4 @@
-"""The command line in this process, with a time limit, and what an answer must be."""
+"""The command line in this process, with a time limit, and what its answer must be."""
 
 from __future__ import annotations
 

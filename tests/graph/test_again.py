@@ -1,4 +1,4 @@
-"""What pruning puts into a network can be traced, pruned and trained again."""
+"""A pruned network can be traced, pruned and trained again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model's function may return: wrapped networks are taken out, what cannot be used is a sentence."""
+"""What a model's function may return: wrapped networks are unwrapped, unusable ones cause an error message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Depthwise and grouped convolutions that lose all channels but one, and get them back; paddings told by a word."""
+"""Depthwise and grouped convolutions that lose all channels but one and regain them; paddings given by a word."""
 
 from __future__ import annotations
 

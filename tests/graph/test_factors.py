@@ -1,4 +1,4 @@
-"""Factors all of whose channels stay (a layer's scale, attention over channels): the product takes those it has."""
+"""Factors whose channels all stay (a layer's scale, attention over channels): the product takes those it still has."""
 
 from __future__ import annotations
 

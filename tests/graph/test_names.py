@@ -1,4 +1,4 @@
-"""A user's modules called as raprune's or torch.fx's are: both are what they were, or refused by name."""
+"""A user's modules with the names of raprune's or torch.fx's: both keep their meaning, or are refused by name."""
 
 from __future__ import annotations
 

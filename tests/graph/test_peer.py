@@ -1,4 +1,4 @@
-"""The same gauntlet run by Torch-Pruning, the best pruning library there is: where it stands, and that ours passes."""
+"""The same gauntlet run by Torch-Pruning, a peer: where it fails, and that ours passes."""
 
 from __future__ import annotations
 

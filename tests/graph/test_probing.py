@@ -1,4 +1,4 @@
-"""Layers of one's own and layers with hooks: cut by themselves first, and followed as far as they keep to the rule."""
+"""Layers of one's own and layers with hooks: first cut alone, and followed as far as they obey the rule."""
 
 from __future__ import annotations
 

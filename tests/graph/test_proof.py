@@ -1,4 +1,4 @@
-"""The proof: what it draws, what it finds, how little may differ, and whom it names."""
+"""The proof: what it draws, what it detects, how small a difference, and what it names."""
 
 from __future__ import annotations
 

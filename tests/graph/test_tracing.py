@@ -1,4 +1,4 @@
-"""Tracing: what hangs together, what is refused by name, what is left whole."""
+"""Tracing: which layers belong together, what is refused by name, what is left whole."""
 
 from __future__ import annotations
 

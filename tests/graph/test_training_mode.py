@@ -1,4 +1,4 @@
-"""What a trace does not hold although its outputs agree: modes, gradients, hooks, state."""
+"""What a trace misses although its outputs agree: modes, gradients, hooks, state."""
 
 from __future__ import annotations
 

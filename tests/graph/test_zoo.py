@@ -1,4 +1,4 @@
-"""Small networks of kinds that were refused: proved, with what cannot be followed left whole; the zoo has them all."""
+"""Small networks of kinds that were once refused: proved, with unknown parts left whole; the zoo lists all kinds."""
 
 from __future__ import annotations
 

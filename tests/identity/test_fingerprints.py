@@ -1,4 +1,4 @@
-"""Fingerprints of values and networks: equal for what does the same, other for what does not."""
+"""Fingerprints of values and networks: equal for what computes the same, different for what does not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Running the tiny study in tests, and comparing what came out of two runs."""
+"""Running the tiny study in tests, and comparing the results of two runs."""
 
 from __future__ import annotations
 

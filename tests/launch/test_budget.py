@@ -1,4 +1,4 @@
-"""A budget ends a study with the best within the bound so far; going on gives the rows of one that never had any."""
+"""A budget ends a study with its best so far within the bound; continued, it has the rows of one without a budget."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A cluster that runs already: joined by address with its token, left running."""
+"""A cluster that already runs: joined by address with its token, and left running."""
 
 from __future__ import annotations
 

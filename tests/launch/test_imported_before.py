@@ -1,4 +1,4 @@
-"""A program that imported Ray before it calls raprune: Ray reads how it authenticates when it is imported."""
+"""A program that imported Ray before it calls raprune: Ray reads how to authenticate when it is imported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A real study loses what it runs on: an evaluator at its edges, a trial's process for good, the cluster."""
+"""A real study loses parts of its machine: an evaluator, a trial's process for good, the cluster."""
 
 from __future__ import annotations
 

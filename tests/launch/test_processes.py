@@ -1,4 +1,4 @@
-"""Processes that others wait for: they die in every place, hang, and are lost for good."""
+"""Processes that others wait for: they die at any point, hang, or are lost for good."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The shipped segmentation studies, rehearsed on real Ray: the same code path and layers, cut down further."""
+"""The shipped segmentation studies, rehearsed on real Ray: the same code path and layers, reduced further."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a pool takes of a cluster, node by node: what cannot be had is refused at once, not waited for."""
+"""What a pool takes of a cluster, node by node: impossible requests are refused at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A study goes on in its folder with what it was made of, and with nothing else, whatever the files are called."""
+"""A study continues in its folder only with what it was built from, whatever the files are called."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The life of the process: signals, streams that nobody reads, and code of the user's that ends it."""
+"""The life of the process: signals, streams that nobody reads, and a user's code that ends the process."""
 
 from __future__ import annotations
 

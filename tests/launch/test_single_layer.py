@@ -1,4 +1,4 @@
-"""The agent's filters beat magnitude's and random ones at the same ratios: three baselines, without fine-tuning."""
+"""The agent's filters beat magnitude's and random ones at equal ratios: three baselines, without fine-tuning."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Layers of every geometry a scheme meets, and a network around them."""
+"""Layers of every geometry that a scheme meets, and a network around them."""
 
 from __future__ import annotations
 

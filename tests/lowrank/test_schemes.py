@@ -1,4 +1,4 @@
-"""Every scheme on every geometry: the same function at full rank, the discarded energy as its error below."""
+"""Every scheme on every geometry: the same function at full rank; below, the discarded energy is its error."""
 
 from __future__ import annotations
 

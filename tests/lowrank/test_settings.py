@@ -1,4 +1,4 @@
-"""The study's keys of a low-rank step: ids, mistakes at their place, what ``check`` tells."""
+"""The study's keys of a low-rank step: ids, errors at their place, what ``check`` says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The low-rank step of a trial: ranks by rule and by search, the drop bound, rows, and going on after a stop."""
+"""The low-rank step of a trial: ranks by rule and by search, the drop bound, rows, continuing after a stop."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What an engine computes once: activations before the layer being decided, shared by processes and files."""
+"""What is computed only once: activations before the layer being decided, shared by processes and files."""

@@ -1,1 +1,1 @@
-"""How a convolution of masked networks is computed: the arithmetic, and who picks the fastest."""
+"""How a convolution is computed: the arithmetic, and who picks the fastest."""

@@ -1,4 +1,4 @@
-"""The study's memo: what candidates scored, kept across updates, bounds, orders, methods, runs and processes."""
+"""What candidates scored before: kept across updates, bounds, orders, methods, runs and processes."""
 
 from raprune.evaluators.memo.conditions import Conditions
 from raprune.evaluators.memo.memoised import Memoised

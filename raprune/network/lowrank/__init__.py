@@ -1,4 +1,4 @@
-"""Layers factorised into two smaller ones: which can be, by which scheme, at which rank, and what that saves."""
+"""How a layer becomes two smaller ones: which can, by which scheme, at which rank, and what that saves."""
 
 from raprune.network.lowrank.costs import Cost, LayerCosts, Surveyed, energy_kept, rank_for_energy, survey
 from raprune.network.lowrank.factor import Factor

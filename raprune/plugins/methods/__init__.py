@@ -1,1 +1,4 @@
-"""Methods: each decides one layer's keep mask. Contract: :mod:`raprune.plugins.methods.base`; one file a method."""
+"""Which filters a layer keeps.
+
+Contract: :mod:`raprune.plugins.methods.base`; one file per method.
+"""

@@ -1,1 +1,4 @@
-"""Networks, one file each. Contract: :mod:`raprune.plugins.models.base`."""
+"""Which network is pruned.
+
+Contract: :mod:`raprune.plugins.models.base`; one file per network.
+"""

@@ -1,1 +1,4 @@
-"""Layer orders. Contract: :class:`raprune.plugins.orders.base.Order`, one file an order."""
+"""Which layer is decided next.
+
+Contract: :class:`raprune.plugins.orders.base.Order`; one file per order.
+"""

@@ -1,1 +1,4 @@
-"""Rewards: plain numbers in, a number out. Contract: :mod:`raprune.plugins.rewards.base`; one file a reward."""
+"""What a candidate is worth: plain numbers in, a number out.
+
+Contract: :mod:`raprune.plugins.rewards.base`; one file per reward.
+"""

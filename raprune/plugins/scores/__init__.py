@@ -1,1 +1,4 @@
-"""Scores, in percent or dB, higher is better. Contract: :mod:`raprune.plugins.scores.base`; one file a score."""
+"""How good a network is: in percent or dB, higher is better.
+
+Contract: :mod:`raprune.plugins.scores.base`; one file per score.
+"""
