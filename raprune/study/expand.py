@@ -191,7 +191,7 @@ class _Expansion:
     def _can_match(self, given: dict[str, Any], match: Any, methods: list[str], place: SettingsProblems) -> bool:
         """Whether a method can be matched to the trials of the method called ``match``."""
         name = plugin_name(given)
-        rankers = [plugin.name for plugin in METHODS if hasattr(plugin.make, "rank")]
+        rankers = [plugin.name for plugin in METHODS if plugin.declared["ranks"]]
         if name in METHODS.names() and name not in rankers:
             message = f"needs a method that ranks the filters ({', '.join(rankers)}); {name} does not"
             place.complain("method.match", message)
