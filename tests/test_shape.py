@@ -121,6 +121,17 @@ def test_no_module_imports_a_package_that_imports_it() -> None:
     assert list(TopologicalSorter(graph).static_order())
 
 
+def test_no_module_asks_for_its_own_path() -> None:
+    """It changes when the module moves; ``raprune.system.package`` knows where raprune lies."""
+    asking = [
+        f"{path}:{node.lineno}"
+        for path in MODULES.values()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Name) and node.id == "__file__"
+    ]
+    assert not asking
+
+
 def test_plugins_import_of_other_kinds_only_the_contract() -> None:
     def kind(name: str) -> str:
         return name.split(".")[2] if name.startswith("raprune.plugins.") else ""

@@ -27,6 +27,7 @@ from raprune.launch.watching import ClusterLostError
 from raprune.results import SCHEMA_VERSION, FolderLock, TrialStore, write_json, write_text
 from raprune.study import StudyPlan, TrialSpec
 from raprune.study.wording import counted
+from raprune.system.package import FOLDER
 from raprune.trial.budget import Account
 from raprune.trial.rows import unfinished_row
 
@@ -207,10 +208,9 @@ def _versions() -> dict[str, str]:
 
 def _commit() -> str | None:
     """The commit of the source checkout, if this is one."""
-    here = Path(__file__).parent
     try:
         found = subprocess.run(
-            ["git", "-C", str(here), "rev-parse", "HEAD"],
+            ["git", "-C", str(FOLDER), "rev-parse", "HEAD"],
             capture_output=True,
             text=True,
             timeout=5,
