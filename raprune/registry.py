@@ -93,7 +93,7 @@ class Registry:
 
     def __init__(self, kind: str, package: str, **declares: type) -> None:
         self.kind = kind
-        self._package = package
+        self.package = package
         self._declares = declares
         self._plugins: dict[str, Plugin] = {}
         self._loaded = False
@@ -115,9 +115,9 @@ class Registry:
 
     def _load(self) -> dict[str, Plugin]:
         if not self._loaded:
-            package = importlib.import_module(self._package)
+            package = importlib.import_module(self.package)
             for module in pkgutil.iter_modules(package.__path__):
-                importlib.import_module(f"{self._package}.{module.name}")
+                importlib.import_module(f"{self.package}.{module.name}")
             self._loaded = True
         return self._plugins
 
@@ -288,7 +288,8 @@ SCORES = Registry("score", "raprune.plugins.scores", unit=str, labels=str)
 METHODS = Registry("method", "raprune.plugins.methods", ranks=bool)
 ORDERS = Registry("order", "raprune.plugins.orders")
 REWARDS = Registry("reward", "raprune.plugins.rewards")
+ENGINES = Registry("engine", "raprune.engine.engines", has_fidelities=bool, gives_up=bool, reuses=bool)
 EVALUATORS = Registry("evaluator", "raprune.evaluators")
 
-KINDS = {r.kind: r for r in (MODELS, DATASETS, SCORES, METHODS, ORDERS, REWARDS, EVALUATORS)}
+KINDS = {r.kind: r for r in (MODELS, DATASETS, SCORES, METHODS, ORDERS, REWARDS, EVALUATORS, ENGINES)}
 """Every kind by its name in a study file; ``evaluator`` is chosen by ``--evaluators``."""

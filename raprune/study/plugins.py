@@ -73,7 +73,8 @@ def _form_problem(kind: str, given: Any, name: str) -> tuple[str, str] | None:
     if imports and "name" in given:
         return child(kind, "import"), "must not stand beside name: one of the two says what it is"
     if imports and kind not in IMPORTABLE:
-        return child(kind, "import"), f"a {kind} is named, not imported; a file in raprune/{kind}s/ registers a new one"
+        folder = KINDS[kind].package.replace(".", "/")
+        return child(kind, "import"), f"a {kind} is named, not imported; a file in {folder}/ registers a new one"
     if imports and name.count(":") != 1:
         return child(kind, "import"), f"must be package.module:function; got {shown(name)}"
     if not imports and ":" in name:
