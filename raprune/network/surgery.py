@@ -12,7 +12,7 @@ from raprune.network.graph import Graph, Plan, Traced, lay_out, present
 from raprune.network.graph.plain import is_altered, is_ours
 from raprune.network.graph.sizes import follow_tensors
 from raprune.network.lowrank.factor import Factor
-from raprune.network.lowrank.schemes import insert_factors
+from raprune.network.lowrank.factorising import insert_factors
 
 Tensors = Mapping[str, Tensor]
 
