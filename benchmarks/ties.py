@@ -18,7 +18,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from raprune.engine import ExactEngine, NaiveEngine
-from raprune.engine.naive import mask_channels
+from raprune.engine.engines.naive import mask_channels
 from raprune.engine.workload import Workload
 from raprune.network.state import State
 from raprune.study import load_study

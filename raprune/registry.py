@@ -22,7 +22,7 @@ import pkgutil
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict
@@ -45,6 +45,14 @@ class Settings(BaseModel):
         validate_default=True,
     )
 
+    def problems(self) -> list[tuple[str, str]]:
+        """What is wrong beyond the fields' own rules, such as a missing file: (setting, message)."""
+        return []
+
+    def remedies(self) -> list[str]:
+        """Command lines that mend :meth:`problems`."""
+        return []
+
 
 @dataclass(frozen=True)
 class Plugin:
@@ -52,8 +60,10 @@ class Plugin:
 
     kind: str
     name: str
-    settings: type[BaseModel]
+    settings: type[Settings]
     make: Callable[..., Any]
+    declared: Mapping[str, Any] = field(default_factory=dict)
+    """What the contract of its kind has it declare; empty for a user's own."""
 
     @property
     def summary(self) -> str:
@@ -75,11 +85,16 @@ def nearest(name: str, known: list[str]) -> str:
 
 
 class Registry:
-    """All plug-ins of one kind, found in one folder."""
+    """All plug-ins of one kind, found in one folder.
 
-    def __init__(self, kind: str, package: str) -> None:
+    ``declares``: class attributes that every plug-in of the kind has, with their types. They say what it can before
+    it is built.
+    """
+
+    def __init__(self, kind: str, package: str, **declares: type) -> None:
         self.kind = kind
-        self._package = package
+        self.package = package
+        self._declares = declares
         self._plugins: dict[str, Plugin] = {}
         self._loaded = False
 
@@ -89,16 +104,20 @@ class Registry:
         def decorate(make: T) -> T:
             if name in self._plugins:
                 raise AssertionError(f"two {self.kind} plug-ins are called {name!r}")
-            self._plugins[name] = Plugin(self.kind, name, settings, make)
+            declared = {key: getattr(make, key, None) for key in self._declares}
+            for key, kind in self._declares.items():
+                if not isinstance(declared[key], kind):
+                    raise AssertionError(f"the {self.kind} plug-in {name!r} must declare {key} ({kind.__name__})")
+            self._plugins[name] = Plugin(self.kind, name, settings, make, declared)
             return make
 
         return decorate
 
     def _load(self) -> dict[str, Plugin]:
         if not self._loaded:
-            package = importlib.import_module(self._package)
+            package = importlib.import_module(self.package)
             for module in pkgutil.iter_modules(package.__path__):
-                importlib.import_module(f"{self._package}.{module.name}")
+                importlib.import_module(f"{self.package}.{module.name}")
             self._loaded = True
         return self._plugins
 
@@ -128,16 +147,16 @@ class Registry:
         return plugin.make(plugin.settings.model_validate(settings), *args, **context)
 
 
-class ImportedSettings(BaseModel):
+class ImportedSettings(Settings):
     """Settings of a user's own plug-in: the keyword arguments of its function."""
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+    model_config = ConfigDict(extra="allow", allow_inf_nan=True)
 
 
-class GivenSettings(BaseModel):
+class GivenSettings(Settings):
     """Settings of a network or of data that a program gave; further ones go to what it gave."""
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+    model_config = ConfigDict(extra="allow", allow_inf_nan=True)
 
     digest: str
     """Of its content: the same name with another digest is another one."""
@@ -265,11 +284,13 @@ def _imported(kind: str, name: str) -> Plugin:
 
 MODELS = Registry("model", "raprune.plugins.models")
 DATASETS = Registry("dataset", "raprune.plugins.datasets")
-SCORES = Registry("score", "raprune.plugins.scores")
-METHODS = Registry("method", "raprune.plugins.methods")
+SCORES = Registry("score", "raprune.plugins.scores", unit=str, labels=str)
+METHODS = Registry("method", "raprune.plugins.methods", ranks=bool)
 ORDERS = Registry("order", "raprune.plugins.orders")
 REWARDS = Registry("reward", "raprune.plugins.rewards")
+ENGINES = Registry("engine", "raprune.engine.engines", has_fidelities=bool, gives_up=bool, reuses=bool)
+SCHEMES = Registry("scheme", "raprune.network.lowrank.schemes", needs_responses=bool)
 EVALUATORS = Registry("evaluator", "raprune.evaluators")
 
-KINDS = {r.kind: r for r in (MODELS, DATASETS, SCORES, METHODS, ORDERS, REWARDS, EVALUATORS)}
+KINDS = {r.kind: r for r in (MODELS, DATASETS, SCORES, METHODS, ORDERS, REWARDS, EVALUATORS, ENGINES, SCHEMES)}
 """Every kind by its name in a study file; ``evaluator`` is chosen by ``--evaluators``."""

@@ -194,8 +194,7 @@ def _checked(settings: Mapping[str, Any] | None) -> dict[str, Any]:
 def _labels_of(score: Any) -> str | None:
     """What labels a score takes, where its name tells."""
     name = plugin_name(score)
-    known = name if name in SCORES.names() else None
-    return None if known is None else getattr(SCORES.get(known).make, "labels", None)
+    return SCORES.get(name).declared["labels"] if name in SCORES.names() else None
 
 
 def _trace(network: nn.Module, train: Split, whole: Sequence[str], output: str | int | None) -> Traced:

@@ -16,10 +16,10 @@ from raprune.identity import alike, made_here, of_structure, of_tensors, probe
 from raprune.network.graph import Traced
 from raprune.network.graph.ambient import plain_torch
 from raprune.network.graph.module import held_in_eval, part_of
-from raprune.network.lowrank.schemes import SCHEMES, insert_factors
+from raprune.network.lowrank.factorising import insert_factors
 from raprune.network.surgery import build, cut_tensors
 from raprune.network.weights import load_safetensors, save_safetensors
-from raprune.registry import AllowImport, check_imports
+from raprune.registry import SCHEMES, AllowImport, check_imports
 from raprune.results import write_text
 from raprune.study.wording import counted
 
@@ -124,7 +124,7 @@ def _with_factors(plan: NetworkPlan, network: nn.Module, where: str) -> dict[str
     modules = dict(network.named_modules())
     for layer, factor in plan.factors.items():
         module = modules.get(layer)
-        if factor.scheme not in SCHEMES or not isinstance(module, nn.Conv2d | nn.Linear):
+        if factor.scheme not in SCHEMES.names() or not isinstance(module, nn.Conv2d | nn.Linear):
             raise InputError(
                 f"{where}: its plan has {layer} factorised by {factor.scheme}, which the network that model "
                 f"{plan.model.name} gives does not allow"

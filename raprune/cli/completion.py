@@ -10,7 +10,9 @@ from pathlib import Path
 
 from raprune.study.bundled import shipped_studies
 
-KINDS_LISTED = ("model", "dataset", "score", "method", "order", "reward", "evaluator", "preset", "study")
+KINDS_LISTED = (
+    "model", "dataset", "score", "method", "order", "reward", "evaluator", "engine", "scheme", "preset", "study",
+)  # fmt: skip
 """What ``raprune list`` takes."""
 
 

@@ -93,6 +93,6 @@ def _settings_lines(plugin: Plugin) -> list[str]:
         others = [shown(other) for other in forms[key].get("enum", []) if other != value]
         choice = f" (or {', '.join(others)})" if others else ""
         lines.append(f"{key} {default}{choice}  {forms[key].get('description', '').replace('`', '')}")
-    if hasattr(plugin.make, "rank"):
+    if plugin.declared.get("ranks"):
         lines.append("match not set  Another method of the study: prunes every layer to its num_kept, without search.")
     return [line.rstrip() for line in lines]

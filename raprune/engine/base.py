@@ -21,7 +21,7 @@ from raprune.engine.pictures import choose_pictures
 from raprune.engine.split import channels_last
 from raprune.engine.train import steps_per_epoch, train
 from raprune.engine.workload import Workload
-from raprune.network.lowrank import SCHEMES, Decomposition, Factor, collect, layer_of
+from raprune.network.lowrank import Decomposition, Factor, collect, layer_of, scheme_of
 from raprune.network.state import State
 from raprune.network.surgery import build, refill, refillable
 from raprune.plugins.datasets.base import Split, Splits, normalise
@@ -147,7 +147,7 @@ class Engine(ABC):
         train(network, self.splits, self.score, self.workload.recipe, num_steps, seed)
 
     def energies(self, state: State, layer: str, scheme: str, num_images: int) -> list[float]:
-        """What each component of a layer of ``state`` holds, largest first, by a scheme of :data:`SCHEMES`.
+        """What each component of a layer of ``state`` holds, largest first, by the scheme of that name.
 
         ``num_images``: seeded training images for schemes that look at responses.
         """
@@ -163,10 +163,10 @@ class Engine(ABC):
         """The last one is kept: ranks are asked for one after another."""
         key = (state.version, layer, scheme, num_images)
         if self._decomposed is None or self._decomposed[0] != key:
-            network, of = self.built(state).network, SCHEMES[scheme]
-            responses = collect(network, layer, self._train_images(num_images)) if of.needs_responses else None
+            network, by = self.built(state).network, scheme_of(scheme)
+            responses = collect(network, layer, self._train_images(num_images)) if by.needs_responses else None
             with torch.no_grad():
-                self._decomposed = key, of.decompose(layer_of(network, layer), responses)
+                self._decomposed = key, by.decompose(layer_of(network, layer), responses)
         return self._decomposed[1]
 
     def _train_images(self, number: int) -> Iterator[Tensor]:

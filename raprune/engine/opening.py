@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from raprune.engine.approximate import ApproximateEngine
 from raprune.engine.base import Engine
 from raprune.engine.cache.prefix import Store
-from raprune.engine.exact import ExactEngine
-from raprune.engine.naive import NaiveEngine
-from raprune.engine.stacked import StackedEngine
+from raprune.engine.contract import EngineKind
 from raprune.engine.workload import Workload
 from raprune.errors import InputError
+from raprune.registry import ENGINES
 from raprune.study.parts import EvaluatorsSpec
 
 
+def engine_kind(spec: EvaluatorsSpec) -> EngineKind:
+    """What ``spec.engine`` names: it says what the engine can do, and opens it."""
+    kind: EngineKind = ENGINES.build(spec.engine, {})
+    return kind
+
+
 def open_engine(workload: Workload, device: str, spec: EvaluatorsSpec, store: Store | None = None) -> Engine:
-    """An engine for ``workload`` on ``device``; ``store`` keeps prefixes in the place of this process's own memory."""
-    if spec.engine == "naive":
-        if not workload.fidelity.is_full:
-            raise InputError("engine naive has no fidelities: leave fidelity out, or take engine exact")
-        return NaiveEngine(workload, device)
-    if not workload.fidelity.is_full:
-        return ApproximateEngine(workload, device, spec.cache_gib, store)
-    kind = StackedEngine if device.startswith("cuda") else ExactEngine
-    return kind(workload, device, spec.cache_gib, store)
+    """An engine for ``workload`` on ``device``; ``store`` holds activations in place of this process's own memory.
+
+    Raises :class:`InputError` where ``workload`` has a fidelity that the engine does not have.
+    """
+    kind = engine_kind(spec)
+    if not workload.fidelity.is_full and not kind.has_fidelities:
+        raise InputError(f"engine {spec.engine} has no fidelities: leave fidelity out, or take another engine")
+    return kind.open(workload, device, spec, store)

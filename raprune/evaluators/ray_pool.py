@@ -51,6 +51,7 @@ class EvaluatorProcess:
         self, name: str, settings: EvaluatorsSpec, device: str, import_path: tuple[str, ...] = (), namespace: str = ""
     ) -> None:
         """``namespace`` is the study's: evaluators of one host and study share what they keep."""
+        from raprune.engine import engine_kind
         from raprune.engine.cache.shared import HostStore  # torch is loaded before the first call
 
         add_import_path(import_path)
@@ -61,7 +62,7 @@ class EvaluatorProcess:
         self._states: dict[str, State] = {}
         self._store: HostStore | None = None
         self._pulse = Pulse(namespace, name) if namespace else None
-        if namespace and device == "cpu" and settings.engine == "exact" and settings.cache_gib > 0:
+        if namespace and device == "cpu" and engine_kind(settings).reuses and settings.cache_gib > 0:
             self._store = HostStore(namespace, int(settings.cache_gib * 2**30))
 
     @contextlib.contextmanager

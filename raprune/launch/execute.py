@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from raprune.engine import engine_kind
 from raprune.engine.workload import Baseline, Workload
 from raprune.errors import RapruneError, ResultsError
 from raprune.evaluators.base import Evaluator, PoolAddress
@@ -132,7 +133,7 @@ def _context(
     workload = place.workload(trial)
     kind = "in_process" if place.pool is None else "ray_pool"
     evaluator: Evaluator = EVALUATORS.build(kind, place.evaluators.model_dump(), workload, place.pool)
-    if place.evaluators.engine == "exact":  # the naive one is the reference: it scores whatever it is asked for
+    if engine_kind(place.evaluators).reuses:
         conditions = Conditions.of(workload, baseline, place.device_type)
         evaluator = Memoised(evaluator, Memo(Path(place.out) / "memo"), conditions)
     return TrialContext(

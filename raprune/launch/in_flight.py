@@ -6,12 +6,15 @@ import math
 from collections.abc import Iterable
 
 from raprune.engine.launches import MASKS_A_LAUNCH, shares_launches
+from raprune.plugins.methods.base import Method
+from raprune.registry import METHODS
 from raprune.study import TrialSpec
 
 
 def masks_per_update(trial: TrialSpec) -> int:
     """M: masks that a trial's method asks for at once; 1 for one that asks for them one by one."""
-    return int(trial.method.settings.get("masks_per_update", 1))
+    method: Method = METHODS.build(trial.method.name, trial.method.settings)
+    return method.masks_per_update
 
 
 def trials_in_flight(trials: Iterable[TrialSpec], num_evaluators: int, device_type: str = "cpu") -> int:

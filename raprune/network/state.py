@@ -13,7 +13,7 @@ from torch import Tensor
 
 from raprune.network.graph import Graph
 from raprune.network.lowrank.factor import Factor
-from raprune.network.lowrank.schemes import factorised
+from raprune.network.lowrank.factorising import factorised
 from raprune.network.masks import pack, unpack
 from raprune.network.surgery import cut_tensors
 

@@ -9,14 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from raprune.network.graph import Graph, Plan, Traced, lay_out, present
-from raprune.network.graph.plain import is_altered
+from raprune.network.graph.plain import is_altered, is_ours
 from raprune.network.graph.sizes import follow_tensors
 from raprune.network.lowrank.factor import Factor
-from raprune.network.lowrank.schemes import insert_factors
+from raprune.network.lowrank.factorising import insert_factors
 
 Tensors = Mapping[str, Tensor]
-INDEXED = "raprune.network.graph."
-"""Where the modules are from whose hidden tensors are the indices that :func:`lay_out` sets."""
 
 
 def cut_tensors(graph: Graph, tensors: Tensors, old: Plan, new: Plan) -> dict[str, Tensor]:
@@ -52,12 +50,10 @@ def refill(network: nn.Module, graph: Graph, plan: Plan, tensors: Tensors) -> nn
 def refillable(network: nn.Module) -> bool:
     """Whether :func:`refill` leaves nothing of what ran before: its modules are torch's or ours, without hooks."""
     shown, parts = set(network.state_dict()), [module for module in network.modules() if module is not network]
-    ours = all(type(m).__module__.startswith(("torch.nn.", "torch.fx.", INDEXED)) for m in network.modules())
-    ours = ours and not any(map(is_altered, parts))
-    hidden = {name for name, _ in network.named_buffers() if name not in shown}
-    return ours and all(
-        type(network.get_submodule(of.rpartition(".")[0])).__module__.startswith(INDEXED) for of in hidden
-    )
+    known = all(is_ours(m) or type(m).__module__.startswith(("torch.nn.", "torch.fx.")) for m in network.modules())
+    hidden = {name.rpartition(".")[0] for name, _ in network.named_buffers() if name not in shown}
+    indexed = all(is_ours(network.get_submodule(name)) for name in hidden)
+    return known and indexed and not any(map(is_altered, parts))
 
 
 def load_tensors(network: nn.Module, tensors: Tensors, depthwise: Mapping[str, int] | None = None) -> nn.Module:

@@ -119,7 +119,7 @@ def _inspect(plan: StudyPlan) -> tuple[dict[str, Facts], list[Problem], list[str
                 problems.append(plan.problem(trial, error.key, str(error)))
                 if isinstance(error.__cause__, MissingDataError):
                     settings = DATASETS.get(trial.dataset.name).settings.model_validate(trial.dataset.settings)
-                    ways_on += plan.document.commands(getattr(settings, "remedies", lambda: [])())
+                    ways_on += plan.document.commands(settings.remedies())
                 continue
             problems += _baseline_problems(plan, trial, facts)
         if facts_key(trial) in facts:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from raprune.errors import InputError, Problem, StudyError
-from raprune.registry import METHODS, nearest
+from raprune.registry import ENGINES, METHODS, nearest
 from raprune.study.check import Checker, SettingsProblems, origin_path
 from raprune.study.overrides import apply_overrides, merge, set_path
 from raprune.study.plugins import choose, plugin_name
@@ -83,12 +83,18 @@ def expand(document: Document, layer_names: LayerNames | None = None) -> StudyPl
     expansion = _Expansion(document, checker, preset if preset in list(PRESETS) else "default", layer_names)
     expansion.run()
     trials, spec = tuple(expansion.trials.values()), spec or StudySpec(name="unnamed")
-    if spec.evaluators.engine == "naive" and not all(trial.fidelity.is_full for trial in trials):
-        checker.complain("evaluators.engine", "must be exact where fidelity is set: engine naive has no fidelities")
+    _check_fidelities(spec.evaluators.engine, trials, checker)
     plan = StudyPlan(spec, trials, expansion.axes, document, expansion.origins)
     if checker.problems:
         raise UnsoundStudy(checker.problems, plan, checker.ways_on)
     return plan
+
+
+def _check_fidelities(engine: str, trials: Iterable[TrialSpec], checker: Checker) -> None:
+    able = [plugin.name for plugin in ENGINES if plugin.declared["has_fidelities"]]
+    if engine not in able and not all(trial.fidelity.is_full for trial in trials):
+        message = f"must be {' or '.join(able)} where fidelity is set: engine {engine} has no fidelities"
+        checker.complain("evaluators.engine", message)
 
 
 class _Expansion:
@@ -191,7 +197,7 @@ class _Expansion:
     def _can_match(self, given: dict[str, Any], match: Any, methods: list[str], place: SettingsProblems) -> bool:
         """Whether a method can be matched to the trials of the method called ``match``."""
         name = plugin_name(given)
-        rankers = [plugin.name for plugin in METHODS if hasattr(plugin.make, "rank")]
+        rankers = [plugin.name for plugin in METHODS if plugin.declared["ranks"]]
         if name in METHODS.names() and name not in rankers:
             message = f"needs a method that ranks the filters ({', '.join(rankers)}); {name} does not"
             place.complain("method.match", message)

@@ -56,7 +56,7 @@ def plugin_schema(kind: str, *, swept: bool = False) -> Schema:
 def _named(plugin: Plugin, swept: bool) -> Schema:
     properties: Schema = {"name": {"const": plugin.name, "description": text(plugin.summary)}}
     properties |= settings_of(plugin)["properties"]
-    if swept and hasattr(plugin.make, "rank"):
+    if swept and plugin.declared["ranks"]:
         described = "Another method of the study: prunes every layer to its num_kept, without search."
         properties["match"] = {"enum": KINDS[plugin.kind].names(), "description": described}
     return {"type": "object", "properties": properties, "required": ["name"], "additionalProperties": False}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from raprune.registry import Settings
+from raprune.registry import ENGINES, Settings
+from raprune.study.names import NameOf
 
 MAX_THREADS = 1024
 
@@ -94,7 +95,7 @@ class EvaluatorsSpec(Settings):
     """Share of a GPU one evaluator holds, where there are GPUs."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """``auto`` takes GPUs where the cluster has them. ``mps`` (Apple) is scored in process."""
-    engine: Literal["exact", "naive"] = "exact"
+    engine: Annotated[str, NameOf(ENGINES)] = "exact"
     """``naive`` is plain PyTorch, the reference: the whole network, masked, for every candidate."""
     cache_gib: float = Field(default=2.0, ge=0)
     """Memory of a host (on a GPU: of an evaluator) to keep activations of the layers below the decided one in, GiB."""

@@ -46,12 +46,12 @@ def choose(kind: str, given: Any, preset: str, place: SettingsProblems) -> Choic
     tracing = {key: own.pop(key) for key in TRACING if key in own and kind == "model"}
     under = PLUGIN_PRESETS[preset].get((kind, name), {})
     settings = place.validate(plugin.settings, {**under, **own}, kind)
-    problems: list[tuple[str, str]] = getattr(settings, "problems", lambda: [])()
-    for key, message_of in problems:
-        place.complain(child(kind, key), message_of)
-    if problems:
-        place.checker.missing(getattr(settings, "remedies", lambda: [])())
-    if settings is None or problems:
+    if settings is None:
+        return None
+    if problems := settings.problems():
+        for key, problem in problems:
+            place.complain(child(kind, key), problem)
+        place.checker.missing(settings.remedies())
         return None
     fields = {"name": name, "settings": settings.model_dump(mode="json"), **tracing}
     return place.validate(ModelChoice if kind == "model" else Choice, fields, kind)
@@ -73,7 +73,8 @@ def _form_problem(kind: str, given: Any, name: str) -> tuple[str, str] | None:
     if imports and "name" in given:
         return child(kind, "import"), "must not stand beside name: one of the two says what it is"
     if imports and kind not in IMPORTABLE:
-        return child(kind, "import"), f"a {kind} is named, not imported; a file in raprune/{kind}s/ registers a new one"
+        folder = KINDS[kind].package.replace(".", "/")
+        return child(kind, "import"), f"a {kind} is named, not imported; a file in {folder}/ registers a new one"
     if imports and name.count(":") != 1:
         return child(kind, "import"), f"must be package.module:function; got {shown(name)}"
     if not imports and ":" in name:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from raprune.registry import Settings
+from raprune.registry import SCHEMES, Settings
+from raprune.study.names import NameOf
 from raprune.study.wording import closest, shown
 
-SchemeName = Literal["svd", "filter_basis", "response_svd", "separable"]
+SchemeName = Annotated[str, NameOf(SCHEMES)]
 LAYERS_AS_JSON: dict[str, Any] = {
     "anyOf": [
         {"enum": ["whole", "all"]},

@@ -176,7 +176,7 @@ class StudySpec(Settings):
     """Shown in the report."""
     preset: Literal["default", "fast", "paper"] = "default"
     """``paper`` pins the published setting; ``fast`` scores candidates approximately and asks for fewer of them."""
-    evaluators: EvaluatorsSpec = EvaluatorsSpec()
+    evaluators: EvaluatorsSpec = Field(default_factory=EvaluatorsSpec)
     keep_models: Literal["best", "front", "all"] = "all"
     """Whose network stays on disk when the study has ended, by model and data set: of the trial with the fewest
     multiply-adds within its bound, of all that none beats in multiply-adds and drop, or of every trial."""

@@ -217,7 +217,7 @@ def _blank(trial: TrialSpec, preset: str) -> dict[str, Any]:
         "scoring_settings": trial.scoring.model_dump_json(),
         "baseline_key": trial.baseline_key,
         "score_name": trial.score.name,
-        "score_unit": getattr(SCORES.get(trial.score.name).make, "unit", None),
+        "score_unit": SCORES.get(trial.score.name).declared.get("unit"),
     }
 
 

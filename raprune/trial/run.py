@@ -212,8 +212,9 @@ class _Trial:
     ) -> tuple[Decision, Committed]:
         """The matched trial's num_kept along this method's ranking."""
         assert self.context.matched is not None
+        assert isinstance(self.method, RankedMethod)
         num_kept = self.context.matched.layer_rows()[step]["num_kept"]
-        mask = keep_first(cast(RankedMethod, self.method).rank(view, rng), num_kept)
+        mask = keep_first(self.method.rank(view, rng), num_kept)
         if mask.all():
             return Decision(mask), left_whole(state, mask, val_score, num_kept)
         committed = commit_as_given(

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from raprune.plugins.methods.base import Decision, Evaluation, LayerView, Method
+from raprune.plugins.methods.base import Decision, Evaluation, LayerView, Method, RankedMethod
 from raprune.registry import METHODS, Plugin
 
 NUM_FILTERS, BOUND = 12, 2.0
@@ -17,7 +17,7 @@ QUICK: dict[str, dict[str, int]] = {"agent": {"min_updates": 3, "max_updates": 6
 
 every = pytest.mark.parametrize("plugin", [pytest.param(plugin, id=plugin.name) for plugin in METHODS])
 rankers = pytest.mark.parametrize(
-    "plugin", [pytest.param(plugin, id=plugin.name) for plugin in METHODS if hasattr(plugin.make, "rank")]
+    "plugin", [pytest.param(plugin, id=plugin.name) for plugin in METHODS if plugin.declared["ranks"]]
 )
 
 
@@ -93,6 +93,13 @@ def test_it_asks_for_no_more_than_it_announces(plugin: Plugin) -> None:
     mask = decide(plugin, evaluate).keep_mask
     assert len(evaluate.masks) <= build(plugin).expected_candidates(NUM_FILTERS)
     assert evaluate.masks or mask.all()
+
+
+@every
+def test_it_declares_what_it_can(plugin: Plugin) -> None:
+    method = build(plugin)
+    assert plugin.declared["ranks"] == isinstance(method, RankedMethod) == hasattr(method, "rank")
+    assert method.masks_per_update == method.asked(NUM_FILTERS).masks_per_update
 
 
 @rankers

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import fx
 
 from raprune.engine import Engine
+from raprune.network.graph import Align
+from raprune.network.graph.modes import WideDropout
+from raprune.network.graph.plain import may_write
 from raprune.network.state import State
 from raprune.network.surgery import refillable, shrink
 from raprune.registry import MODELS
@@ -168,3 +172,14 @@ def test_only_networks_without_hidden_memory_are_used_again(trained: Trained) ->
         network = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 1), stranger)
         assert not refillable(network)
     assert not refillable(torch.nn.Sequential(Counts()))
+
+
+def test_what_ours_is_does_not_hang_on_a_module_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Moving a folder changes nothing; a user's subclass of ours is a stranger wherever it is."""
+    users = type("Users", (Align,), {"__module__": Align.__module__})
+    monkeypatch.setattr(Align, "__module__", "elsewhere")
+    for module, is_ours in ((Align(), True), (WideDropout(0.5, 4, False), True), (users(), False)):
+        assert refillable(torch.nn.Sequential(module)) is is_ours
+        graph = fx.Graph()
+        called = graph.call_module("0", (graph.placeholder("values"),))
+        assert may_write(torch.nn.Sequential(module), called) is not is_ours

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from raprune import cli
-from raprune.plugins.methods.base import Evaluation, LayerView, asked_by
+from raprune.plugins.methods.base import Evaluation, LayerView
 from raprune.preflight.checks import load_and_inspect
 from raprune.preflight.estimate import Estimate, estimate_study
 from raprune.preflight.estimate import study as module
@@ -101,7 +101,7 @@ def test_methods_ask_for_as_much_as_they_say(plugin: Plugin, fragile: bool) -> N
         return [Evaluation(0.1 * int(m.sum()), 90.0, 0.0, not fragile) for m in masks]
 
     method.decide(view, evaluate, torch.Generator().manual_seed(0))
-    asked = asked_by(method, 12)
+    asked = method.asked(12)
     rounds = [number for number in calls if number == asked.masks_per_update > 1]
     assert asked.updates[0] <= len(rounds) <= asked.updates[1]
     assert asked.searched[0] <= sum(calls) - sum(rounds) <= asked.searched[1]

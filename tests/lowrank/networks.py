@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from raprune.network.graph import Traced, trace
-from raprune.network.lowrank import SCHEMES, Decomposition, collect
+from raprune.network.lowrank import Decomposition, collect, scheme_of
 
 CONVS = {
     "1x1": nn.Conv2d(6, 9, 1),
@@ -61,7 +61,7 @@ def around(layer: nn.Conv2d | nn.Linear) -> tuple[Traced, Tensor]:
 
 def decompose(traced: Traced, scheme: str, images: Tensor) -> Decomposition:
     """The layer's components; of the responses to ``images`` where the scheme wants them."""
-    of, layer = SCHEMES[scheme], traced.network.get_submodule("layer")
+    by, layer = scheme_of(scheme), traced.network.get_submodule("layer")
     assert isinstance(layer, nn.Conv2d | nn.Linear)
-    responses = collect(traced.network, "layer", images.split(4)) if of.needs_responses else None
-    return of.decompose(layer, responses)
+    responses = collect(traced.network, "layer", images.split(4)) if by.needs_responses else None
+    return by.decompose(layer, responses)

@@ -9,16 +9,17 @@ import torch
 from torch import Tensor, nn
 
 from raprune.network.graph import Traced
-from raprune.network.lowrank import SCHEMES, Factor, collect
+from raprune.network.lowrank import Factor, collect, scheme_of
 from raprune.network.state import State
 from raprune.network.surgery import build
+from raprune.registry import SCHEMES
 from tests.lowrank.networks import CONVS, LINEARS, around, decompose
 
 CASES = [
     pytest.param(scheme, layer, id=f"{scheme}: {name}")
-    for scheme, of in SCHEMES.items()
+    for scheme in SCHEMES.names()
     for name, layer in {**CONVS, **LINEARS}.items()
-    if of.problem(layer) is None
+    if scheme_of(scheme).problem(layer) is None
 ]
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
 every = pytest.mark.parametrize(("scheme", "layer"), CASES)
@@ -36,7 +37,7 @@ def at_rank(traced: Traced, scheme: str, rank: int, images: Tensor) -> nn.Module
 @torch.no_grad()
 def test_full_rank_is_the_same_function(scheme: str, layer: nn.Conv2d | nn.Linear) -> None:
     traced, images = around(copy.deepcopy(layer))
-    network = at_rank(traced, scheme, SCHEMES[scheme].full_rank(layer), images)
+    network = at_rank(traced, scheme, scheme_of(scheme).full_rank(layer), images)
     expected, found = traced.network(images), network(images)
     assert expected.abs().max() > 0.1
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-10 * float(expected.abs().max()))
@@ -49,8 +50,8 @@ def test_the_error_is_the_energy_left_out(scheme: str, layer: nn.Conv2d | nn.Lin
     found = decompose(traced, scheme, images)
     energies = found.energies_R
     assert (energies.diff() <= 1e-9).all()
-    assert len(energies) == SCHEMES[scheme].full_rank(layer)
-    if SCHEMES[scheme].needs_responses:
+    assert len(energies) == scheme_of(scheme).full_rank(layer)
+    if scheme_of(scheme).needs_responses:
         return  # test_responses: its error is that of the responses
     weight = traced.network.get_submodule("layer").weight
     for rank in {1, len(energies) // 2, len(energies)} - {0}:
@@ -101,8 +102,8 @@ def test_responses_decide_where_inputs_are_not_white() -> None:
     network, expected = nn.Sequential(nn.Identity(), layer), layer(images)
     network.layer = layer
     for scheme, right in (("svd", False), ("response_svd", True)):
-        responses = collect(network, "layer", [images]) if SCHEMES[scheme].needs_responses else None
-        pair = SCHEMES[scheme].decompose(layer, responses).tensors(1)
+        responses = collect(network, "layer", [images]) if scheme_of(scheme).needs_responses else None
+        pair = scheme_of(scheme).decompose(layer, responses).tensors(1)
         first = nn.functional.conv2d(images, pair["first.weight"])
         given = nn.functional.conv2d(first, pair["second.weight"], pair.get("second.bias"))
         assert torch.allclose(given, expected, atol=1e-9) is right

@@ -14,11 +14,11 @@ from torch import Tensor, fx, nn
 from raprune.engine.kernels.program import compile_module
 from raprune.errors import ResultsError
 from raprune.network.graph import trace
-from raprune.network.lowrank import SCHEMES, Factor, reasons_of, survey
+from raprune.network.lowrank import Factor, reasons_of, scheme_of, survey
 from raprune.network.measure import count_bytes, count_macs, count_params
 from raprune.network.state import State
 from raprune.network.surgery import build
-from raprune.study.postprocess import SchemeName
+from raprune.registry import SCHEMES
 from raprune.trial.snapshots import Snapshots
 from tests.lowrank.networks import CONVS, LINEARS, around
 from tests.tiny import Trained, engine_of, lively_vgg, own_labels
@@ -70,10 +70,6 @@ def test_what_cannot_be_factorised_is_told_by_name() -> None:
     assert reasons["plain"]["response_svd"] is None
 
 
-def test_schemes_are_those_that_a_study_can_name() -> None:
-    assert list(SCHEMES) == list(SchemeName.__args__)  # type: ignore[attr-defined]
-
-
 def whole(network: nn.Module) -> State:
     """The state of a network's own weights."""
     return State.baseline("b").trained(network.state_dict())
@@ -83,7 +79,7 @@ def whole(network: nn.Module) -> State:
 def test_a_layer_that_runs_twice_runs_as_a_pair_twice() -> None:
     traced = trace(Odd().double(), (3, 9, 9))
     images = torch.randn(2, 3, 9, 9, dtype=torch.float64)
-    pair = SCHEMES["filter_basis"].decompose(traced.network.get_submodule("twice"), None).tensors(8)  # type: ignore[arg-type]
+    pair = scheme_of("filter_basis").decompose(traced.network.get_submodule("twice"), None).tensors(8)  # type: ignore[arg-type]
     state = whole(traced.network).factorised(traced.graph, {}, "twice", Factor("filter_basis", 8), pair)
     network = build(traced, {}, state.tensors(traced.graph, {}), state.factors)
     assert isinstance(network, fx.GraphModule)
@@ -99,13 +95,13 @@ def test_a_layer_that_runs_twice_runs_as_a_pair_twice() -> None:
 def test_costs_are_those_of_the_network(name: str) -> None:
     layer = copy.deepcopy({**CONVS, **LINEARS}[name])
     traced, _ = around(layer)
-    schemes = [scheme for scheme, of in SCHEMES.items() if of.problem(layer) is None]
+    schemes = [scheme for scheme in SCHEMES.names() if scheme_of(scheme).problem(layer) is None]
     for scheme in schemes:
         found = {one.layer: one for one in survey(traced.network, [scheme], (3, 11, 11))}["layer"]
         assert found.costs is not None
         sizes = [_sizes(traced.network, (3, 11, 11))]
         for rank in {1, found.costs.full_rank}:
-            pair = SCHEMES[scheme].pair(layer, rank, torch.device("cpu"))
+            pair = scheme_of(scheme).pair(layer, rank, torch.device("cpu"))
             network = copy.deepcopy(traced.network)
             network.add_submodule("layer", pair)
             sizes.append(_sizes(network, (3, 11, 11)))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from raprune.network.graph.plain import Ours
 
-class Align(nn.Module):
+
+class Align(Ours, nn.Module):
     """Gathers channels by ``index``; an entry equal to the number of channels gives zeros. Without index: identity.
 
     The index is not part of the state dict: it follows from the keep masks.

@@ -18,6 +18,7 @@ from torch import Tensor, fx, nn
 
 from raprune.network.graph.module import fresh_name
 from raprune.network.graph.places import place_of
+from raprune.network.graph.plain import Ours
 from raprune.network.graph.values import GRADIENTS
 
 EVAL_IMAGES, TRAINING_IMAGES = 2, 3
@@ -26,7 +27,7 @@ DROPS = ("DropPath", "StochasticDepth")
 """Classes that every library has of its own: they leave out images of a branch, in training alone."""
 
 
-class ByMode(nn.Module):
+class ByMode(Ours, nn.Module):
     """Calls ``function`` with its argument at ``place`` (a position, or a name) saying whether the network trains."""
 
     def __init__(self, function: Callable[..., Any], place: int | str) -> None:
@@ -42,7 +43,7 @@ class ByMode(nn.Module):
         return self.function(*args, **kwargs)
 
 
-class WideDropout(nn.Module):
+class WideDropout(Ours, nn.Module):
     """Dropout of values, or (``channels``) of whole channels, whose draws do not depend on what is pruned.
 
     ``index`` holds the places of the present channels among all; empty where all are present. It follows from the keep

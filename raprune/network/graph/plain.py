@@ -13,7 +13,8 @@ WRITERS: tuple[Any, ...] = (
     operator.itruediv, operator.ifloordiv, operator.imod, operator.ipow, operator.iand, operator.ior, operator.ixor,
     operator.ilshift, operator.irshift, operator.iconcat,
 )  # fmt: skip
-KNOWN_MODULES = ("torch.nn.modules.", "raprune.network.graph.")
+TORCH_MODULES = "torch.nn.modules."
+"""Where torch's own modules are defined."""
 KNOWN_FUNCTIONS = {"torch", "_operator", "builtins", "math", "raprune"}
 """Packages of functions that leave their arguments alone, unless their name or ``inplace`` says otherwise."""
 NEW_RESULT = (
@@ -26,6 +27,19 @@ NEW_FUNCTIONS = {
     "batch_norm", "max_pool2d", "avg_pool2d", "mean", "sum", "softmax", "exp", "sqrt", "pow", "clamp", "interpolate",
 }  # fmt: skip
 """Functions and methods of these names never give a view of what they read."""
+
+
+class Ours:
+    """Marks the modules that raprune puts into networks.
+
+    They write into nothing that they read, and a hidden tensor of theirs is the index that
+    :func:`raprune.network.graph.lay_out` sets.
+    """
+
+
+def is_ours(module: nn.Module) -> bool:
+    """Whether the class of ``module`` is marked as :class:`Ours` itself; a user's subclass of one is the user's."""
+    return Ours in type(module).__bases__
 
 
 def is_altered(module: nn.Module) -> bool:
@@ -84,7 +98,7 @@ def _gives_new(root: nn.Module, node: fx.Node) -> bool:
 
 def _leaves_inputs(module: nn.Module) -> bool:
     """Whether a module, its children aside, is one of torch's or ours that gives a result of its own."""
-    known = type(module).__module__.startswith(KNOWN_MODULES)
+    known = is_ours(module) or type(module).__module__.startswith(TORCH_MODULES)
     return known and not is_altered(module) and not getattr(module, "inplace", False)
 
 

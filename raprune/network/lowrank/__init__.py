@@ -2,10 +2,7 @@
 
 from raprune.network.lowrank.costs import Cost, LayerCosts, Surveyed, energy_kept, rank_for_energy, survey
 from raprune.network.lowrank.factor import Factor
-from raprune.network.lowrank.responses import Responses, collect
-from raprune.network.lowrank.scheme import Decomposition
-from raprune.network.lowrank.schemes import (
-    SCHEMES,
+from raprune.network.lowrank.factorising import (
     Ranks,
     Reasons,
     choose,
@@ -15,10 +12,12 @@ from raprune.network.lowrank.schemes import (
     layer_of,
     reasons_of,
 )
+from raprune.network.lowrank.responses import Responses, collect
+from raprune.network.lowrank.scheme import Decomposition, scheme_of
 from raprune.network.lowrank.structure import layers_of
 
 __all__ = [
-    "SCHEMES", "Cost", "Decomposition", "Factor", "LayerCosts", "Ranks", "Reasons", "Responses", "Surveyed", "choose",
+    "Cost", "Decomposition", "Factor", "LayerCosts", "Ranks", "Reasons", "Responses", "Surveyed", "choose",
     "collect", "energy_kept", "factorised", "full_ranks", "insert_factors", "layer_of", "layers_of", "rank_for_energy",
-    "reasons_of", "survey",
+    "reasons_of", "scheme_of", "survey",
 ]  # fmt: skip

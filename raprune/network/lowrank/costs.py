@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from raprune.network.lowrank.scheme import Layer
-from raprune.network.lowrank.schemes import SCHEMES, choose, layer_of, reasons_of
+from raprune.network.lowrank.factorising import choose, layer_of, reasons_of
+from raprune.network.lowrank.scheme import Layer, scheme_of
 from raprune.network.lowrank.structure import layers_of
 from raprune.network.measure import count_bytes, count_macs, count_params
 
@@ -130,12 +130,12 @@ def _watch(network: fx.GraphModule, input_shape: Shape) -> dict[str, _Seen]:
 def _costs(layer: Layer, name: str, scheme: str, before: Cost, inputs: Sequence[Shape]) -> LayerCosts:
     one, two = (_pair_cost(layer, scheme, rank, inputs) for rank in (1, 2))
     each = Cost(two.params - one.params, two.macs - one.macs, two.model_bytes - one.model_bytes)
-    return LayerCosts(name, scheme, SCHEMES[scheme].full_rank(layer), before, one, each)
+    return LayerCosts(name, scheme, scheme_of(scheme).full_rank(layer), before, one, each)
 
 
 def _pair_cost(layer: Layer, scheme: str, rank: int, inputs: Sequence[Shape]) -> Cost:
     """Counted on a pair without memory, as any network is counted."""
-    pair = SCHEMES[scheme].pair(layer, rank, torch.device("meta"))
+    pair = scheme_of(scheme).pair(layer, rank, torch.device("meta"))
     return Cost(count_params(pair), sum(count_macs(pair, shape) for shape in inputs), count_bytes(pair))
 
 

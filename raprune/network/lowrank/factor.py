@@ -13,6 +13,6 @@ class Factor:
     """
 
     scheme: str
-    """Of :data:`raprune.network.lowrank.schemes.SCHEMES`."""
+    """Its name in :data:`raprune.registry.SCHEMES`."""
     rank: int
     """Filters of the first layer."""

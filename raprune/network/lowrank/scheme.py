@@ -5,13 +5,15 @@ Shapes: N filters (or features) of the layer, R components, largest first.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from raprune.network.lowrank.responses import Responses
+from raprune.registry import SCHEMES, Settings
 
 Layer = nn.Conv2d | nn.Linear
 
@@ -40,20 +42,33 @@ class Decomposition:
         return out if bias_N is None else out | {"second.bias": bias_N}
 
 
-class Scheme(Protocol):
+class Scheme(ABC):
     """One way to factorise a layer."""
 
-    needs_responses: bool
+    needs_responses: ClassVar[bool]
     """Whether it looks at what the layer gives for training images."""
 
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    @abstractmethod
     def problem(self, layer: Layer) -> str | None:
         """Why it cannot factorise a layer that :func:`raprune.network.lowrank.structure.problem` lets pass, if so."""
 
+    @abstractmethod
     def full_rank(self, layer: Layer) -> int:
         """R."""
 
+    @abstractmethod
     def pair(self, layer: Layer, rank: int, device: torch.device) -> nn.Sequential:
         """``first`` and ``second`` with weights that are to be loaded."""
 
+    @abstractmethod
     def decompose(self, layer: Layer, responses: Responses | None) -> Decomposition:
         """The layer's components; ``responses`` where they are needed."""
+
+
+def scheme_of(name: str) -> Scheme:
+    """The scheme that a study names."""
+    scheme: Scheme = SCHEMES.build(name, {})
+    return scheme

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from raprune.network.masks import keep_first, pruning_ratio
-from raprune.plugins.methods.base import Asked, Decision, Evaluate, Evaluation, LayerView
+from raprune.plugins.methods.base import Asked, Decision, Evaluate, Evaluation, LayerView, Method
 from raprune.plugins.methods.search import bisection_steps, fewest_bisection_steps, geometric, smallest_feasible, trim
 from raprune.registry import METHODS, Settings
 
@@ -171,11 +171,16 @@ def sample_masks(logits_N: Tensor, number: int, rng: torch.Generator) -> list[Te
 
 
 @METHODS.register("agent", AgentSettings)
-class Agent:
+class Agent(Method):
     """The paper's reinforcement-learned pruning agent (REINFORCE on a policy network)."""
 
     def __init__(self, settings: AgentSettings) -> None:
         self.settings = settings
+
+    @property
+    def masks_per_update(self) -> int:
+        """M."""
+        return self.settings.masks_per_update
 
     def expected_candidates(self, num_filters: int) -> int:
         asked = self.asked(num_filters)

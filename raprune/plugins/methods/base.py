@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -66,31 +67,36 @@ class Asked:
     """Fewest and most masks after the updates, each of which waits for the score of the one before."""
 
 
-class Method(Protocol):
-    """Decides one layer. Methods with ``rank`` can also be matched to another trial's num_kept.
+class Method(ABC):
+    """Decides one layer."""
 
-    One whose number of masks is not fixed may tell its range by ``asked(num_filters) -> Asked``, for better estimates.
-    """
+    ranks: ClassVar[bool] = False
+    """Whether it is a :class:`RankedMethod`, which can be matched to another trial's num_kept."""
 
+    @property
+    def masks_per_update(self) -> int:
+        """Masks that it asks for at once; 1 where each mask waits for the score of the one before."""
+        return 1
+
+    @abstractmethod
     def decide(self, layer: LayerView, evaluate: Evaluate, rng: torch.Generator) -> Decision:
         """The keep mask for ``layer``; every draw comes from ``rng``."""
 
+    @abstractmethod
     def expected_candidates(self, num_filters: int) -> int:
         """About how many masks it will ask for, at most; for progress and estimates."""
 
+    def asked(self, num_filters: int) -> Asked:
+        """What it asks for in a layer; a method whose number of masks is not fixed states the range of it here."""
+        number = self.expected_candidates(num_filters)
+        return Asked(1, (0, 0), (number, number))
 
-class RankedMethod(Method, Protocol):
+
+class RankedMethod(Method):
     """A method that is one ranking of the filters."""
 
+    ranks = True
+
+    @abstractmethod
     def rank(self, layer: LayerView, rng: torch.Generator) -> list[int]:
         """All filters, most important first."""
-
-
-def asked_by(method: Method, num_filters: int) -> Asked:
-    """What ``method`` asks for in a layer: its own word, else the masks that it expects, one by one."""
-    tell = getattr(method, "asked", None)
-    if tell is None:
-        number = method.expected_candidates(num_filters)
-        return Asked(1, (0, 0), (number, number))
-    asked: Asked = tell(num_filters)
-    return asked

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import torch
 
-from raprune.plugins.methods.base import Decision, Evaluate, LayerView
+from raprune.plugins.methods.base import Decision, Evaluate, LayerView, Method
 from raprune.registry import METHODS, Settings
 
 
 @METHODS.register("keep_all")
-class KeepAll:
+class KeepAll(Method):
     """Keeps every filter and scores no candidate."""
 
     def __init__(self, settings: Settings) -> None:

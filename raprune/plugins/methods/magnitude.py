@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 
-from raprune.plugins.methods.base import Asked, Decision, Evaluate, LayerView
+from raprune.plugins.methods.base import Asked, Decision, Evaluate, LayerView, RankedMethod
 from raprune.plugins.methods.search import bisection_steps, fewest_bisection_steps, smallest_feasible, trim
 from raprune.registry import METHODS, Settings
 
@@ -19,7 +19,7 @@ class MagnitudeSettings(Settings):
 
 
 @METHODS.register("magnitude", MagnitudeSettings)
-class Magnitude:
+class Magnitude(RankedMethod):
     """L1 norm of the filters, num_kept bisected to the drop bound."""
 
     def __init__(self, settings: MagnitudeSettings) -> None:

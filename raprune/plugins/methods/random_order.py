@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from pydantic import Field
 
-from raprune.plugins.methods.base import Asked, Decision, Evaluate, LayerView
+from raprune.plugins.methods.base import Asked, Decision, Evaluate, LayerView, RankedMethod
 from raprune.plugins.methods.search import bisection_steps, fewest_bisection_steps, smallest_feasible
 from raprune.registry import METHODS, Settings
 from raprune.study.seeds import seed_for
@@ -17,7 +17,7 @@ class RandomSettings(Settings):
 
 
 @METHODS.register("random", RandomSettings)
-class RandomOrder:
+class RandomOrder(RankedMethod):
     """One seeded permutation, num_kept bisected to the drop bound."""
 
     def __init__(self, settings: RandomSettings) -> None:

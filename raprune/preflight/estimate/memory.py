@@ -22,8 +22,8 @@ from raprune.network.measure import count_bytes
 from raprune.plugins.datasets.base import Split, Splits, normalise
 
 LOADED = (
-    "import ray, raprune.evaluators.ray_pool, raprune.engine.cache.shared, raprune.engine.opening, "
-    "raprune.baseline.prepare"
+    "import ray, raprune.evaluators.ray_pool, raprune.engine.cache.shared, raprune.baseline.prepare; "
+    "from raprune.registry import ENGINES; ENGINES.names()"
 )
 RESIDENT = f"""{LOADED}
 with open("/proc/self/status") as file:

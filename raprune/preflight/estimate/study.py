@@ -14,7 +14,7 @@ from raprune.evaluators.in_process import local_device
 from raprune.launch.in_flight import trials_in_flight
 from raprune.network.measure import count_bytes
 from raprune.network.state import State
-from raprune.plugins.methods.base import Method, asked_by
+from raprune.plugins.methods.base import Method
 from raprune.preflight.checks import Facts, facts_key
 from raprune.preflight.estimate.clock import Deadline, Drift, seconds
 from raprune.preflight.estimate.draws import Draw, draws, middle, share_when_hopeless
@@ -228,7 +228,7 @@ class _Estimation:
             order, num_ordered = self._order(trial)
             kind = (cost_key(trial), len(order), trial.baseline.seed)
             method: Method = METHODS.build(trial.method.name, trial.method.settings)
-            asked = {layer: asked_by(method, fact.graph.group(layer).num_filters) for layer in order}
+            asked = {layer: method.asked(fact.graph.group(layer).num_filters) for layer in order}
             own = self.own.get((facts_key(trial), trial.method.model_dump_json()))
             shape = Shape(
                 self.costs[cost_key(trial)], tuple(fact.graph.groups), order, {} if trial.matched_trial_id else asked,

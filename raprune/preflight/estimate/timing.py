@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from raprune.engine import Engine, open_engine
+from raprune.engine import Engine, engine_kind, open_engine
 from raprune.engine.split import channels_last
 from raprune.engine.train import Recipe, train
 from raprune.engine.workload import load_data, trace_model
@@ -135,7 +135,7 @@ class Timer:
         self.network = untrained(trial)
         batch = trial.scoring.batch_size
         number = math.ceil(scored_images(trial) / batch)
-        self.costs = Costs(Steps.of(trial, len(self.data.train)), number, gives_up=spec.engine == "exact")
+        self.costs = Costs(Steps.of(trial, len(self.data.train)), number, gives_up=engine_kind(spec).gives_up)
         timed_steps = min(self.costs.steps.reward, MORE_STEPS)
         if timed_steps == MORE_STEPS:
             timed_steps = FEW_STEPS

@@ -13,14 +13,16 @@ from torch import nn
 
 from raprune.network.lowrank.matrix import exact, least_squares
 from raprune.network.lowrank.responses import Responses
-from raprune.network.lowrank.scheme import Decomposition, Layer
+from raprune.network.lowrank.scheme import Decomposition, Layer, Scheme
 from raprune.network.lowrank.structure import basis_pair, shape_of
+from raprune.registry import SCHEMES
 
 LARGE_KERNEL = 5
 """Kernels of this size and more are like a fully connected layer; smaller ones have a scheme of their own."""
 
 
-class Svd:
+@SCHEMES.register("svd")
+class Svd(Scheme):
     """Least squared error of the weight."""
 
     needs_responses = False

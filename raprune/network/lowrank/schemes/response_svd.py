@@ -16,14 +16,16 @@ from torch import nn
 
 from raprune.network.lowrank.matrix import balanced, exact, principal
 from raprune.network.lowrank.responses import Responses
-from raprune.network.lowrank.scheme import Decomposition, Layer
+from raprune.network.lowrank.scheme import Decomposition, Layer, Scheme
 from raprune.network.lowrank.structure import basis_pair, shape_of
+from raprune.registry import SCHEMES
 
 WHITE = 1e-3
 """Variance of white inputs' responses that is mixed in, a share of the responses' own."""
 
 
-class ResponseSvd:
+@SCHEMES.register("response_svd")
+class ResponseSvd(Scheme):
     """Least squared error of the responses to training images."""
 
     needs_responses = True

@@ -1,4 +1,4 @@
-"""The schemes by name, and a network with some of its layers factorised by them."""
+"""Which layers of a network the schemes can factorise, and the network with some of its layers factorised."""
 
 from __future__ import annotations
 
@@ -7,20 +7,9 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor, fx, nn
 
 from raprune.network.lowrank.factor import Factor
-from raprune.network.lowrank.filter_basis import FilterBasis
-from raprune.network.lowrank.response_svd import ResponseSvd
-from raprune.network.lowrank.scheme import Layer, Scheme
-from raprune.network.lowrank.separable import Separable
+from raprune.network.lowrank.scheme import Layer, scheme_of
 from raprune.network.lowrank.structure import insert_pair, layers_of, problem
-from raprune.network.lowrank.svd import Svd
-
-SCHEMES: dict[str, Scheme] = {
-    "svd": Svd(),
-    "filter_basis": FilterBasis(),
-    "response_svd": ResponseSvd(),
-    "separable": Separable(),
-}
-"""To add one: a file like theirs, a line here, its name in :data:`raprune.study.postprocess.SchemeName`."""
+from raprune.registry import SCHEMES
 
 
 def layer_of(network: nn.Module, name: str) -> Layer:
@@ -34,7 +23,7 @@ def insert_factors(network: fx.GraphModule, factors: Mapping[str, Factor]) -> fx
     """``network`` with its layers as ``factors`` say, in place; their weights are yet to be loaded."""
     for name, factor in factors.items():
         layer = layer_of(network, name)
-        insert_pair(network, name, SCHEMES[factor.scheme].pair(layer, factor.rank, layer.weight.device))
+        insert_pair(network, name, scheme_of(factor.scheme).pair(layer, factor.rank, layer.weight.device))
     return network
 
 
@@ -56,8 +45,8 @@ def reasons_of(network: fx.GraphModule) -> Reasons:
 
 def _reasons(network: fx.GraphModule, name: str) -> dict[str, str | None]:
     if (reason := problem(network, name)) is not None:
-        return dict.fromkeys(SCHEMES, reason)
-    return {scheme: of.problem(layer_of(network, name)) for scheme, of in SCHEMES.items()}
+        return dict.fromkeys(SCHEMES.names(), reason)
+    return {scheme: scheme_of(scheme).problem(layer_of(network, name)) for scheme in SCHEMES.names()}
 
 
 Ranks = Mapping[str, Mapping[str, int]]
@@ -67,8 +56,8 @@ Ranks = Mapping[str, Mapping[str, int]]
 def full_ranks(network: fx.GraphModule) -> Ranks:
     """For all layers, in the order in which they run."""
     return {
-        name: {scheme: SCHEMES[scheme].full_rank(layer_of(network, name)) for scheme, why in of.items() if why is None}
-        for name, of in reasons_of(network).items()
+        name: {s: scheme_of(s).full_rank(layer_of(network, name)) for s, reason in reasons.items() if reason is None}
+        for name, reasons in reasons_of(network).items()
     }
 
 

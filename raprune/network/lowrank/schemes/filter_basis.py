@@ -10,9 +10,11 @@ from __future__ import annotations
 from torch import nn
 
 from raprune.network.lowrank.scheme import Layer
-from raprune.network.lowrank.svd import Svd
+from raprune.network.lowrank.schemes.svd import Svd
+from raprune.registry import SCHEMES
 
 
+@SCHEMES.register("filter_basis")
 class FilterBasis(Svd):
     """Least squared error of the filters: the same decomposition, for the kernels that ``svd`` leaves to it."""
 

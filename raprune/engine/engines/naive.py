@@ -12,11 +12,28 @@ import torch
 from torch import Tensor, fx, nn
 
 from raprune.engine.base import Engine, Forward
+from raprune.engine.cache.prefix import Store
+from raprune.engine.contract import EngineKind
 from raprune.engine.workload import Workload
 from raprune.network.graph import Graph, Plan, present
 from raprune.network.masks import check_keep_mask
 from raprune.network.state import State
 from raprune.plugins.scores.base import Scored, Tally, score_batches
+from raprune.registry import ENGINES
+from raprune.study.parts import EvaluatorsSpec
+
+
+@ENGINES.register("naive")
+class Naive(EngineKind):
+    """Plain PyTorch, the reference: the whole network, masked, on every image, for every candidate."""
+
+    has_fidelities = False
+    gives_up = False
+    reuses = False
+
+    def open(self, workload: Workload, device: str, spec: EvaluatorsSpec, store: Store | None) -> Engine:
+        del spec, store
+        return NaiveEngine(workload, device)
 
 
 class NaiveEngine(Engine):

@@ -13,11 +13,13 @@ from torch import nn
 
 from raprune.network.lowrank.matrix import exact, least_squares
 from raprune.network.lowrank.responses import Responses
-from raprune.network.lowrank.scheme import Decomposition, Layer
+from raprune.network.lowrank.scheme import Decomposition, Layer, Scheme
 from raprune.network.lowrank.structure import separable_pair
+from raprune.registry import SCHEMES
 
 
-class Separable:
+@SCHEMES.register("separable")
+class Separable(Scheme):
     """Least squared error of the filters."""
 
     needs_responses = False

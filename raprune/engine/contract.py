@@ -1,0 +1,33 @@
+"""The contract of an engine: what a study, the scheduler and the memo may expect of it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from raprune.engine.base import Engine
+from raprune.engine.cache.prefix import Store
+from raprune.engine.workload import Workload
+from raprune.registry import Settings
+from raprune.study.parts import EvaluatorsSpec
+
+
+class EngineKind(ABC):
+    """A way to compute scores, under the name that a study gives it."""
+
+    has_fidelities: ClassVar[bool]
+    """Whether it scores at fidelities other than the full one."""
+    gives_up: ClassVar[bool]
+    """Whether it stops scoring a candidate as soon as the rest of the images cannot lift its score to the floor."""
+    reuses: ClassVar[bool]
+    """Whether what is known may be used again: activations kept for the host, scores in the study's memo."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    @abstractmethod
+    def open(self, workload: Workload, device: str, spec: EvaluatorsSpec, store: Store | None) -> Engine:
+        """An engine for ``workload`` on ``device``.
+
+        ``store`` holds activations in place of this process's own memory; only an engine that ``reuses`` gets one.
+        """

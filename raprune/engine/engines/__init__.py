@@ -1,0 +1,1 @@
+"""The engines that a study can name: one file each, found by :data:`raprune.registry.ENGINES`."""
