@@ -78,8 +78,8 @@ def candidates(engines: dict[str, Engine], device: torch.device) -> None:
 def rates(engine: Engine, device: torch.device) -> None:
     """Images a second of the whole network, against the card's best convolution."""
     size = engine.workload.scoring.batch_size
-    images = engine._input(engine.splits.val.images_BCHW[:size])
-    forward = engine._forward(STATE)
+    images = engine.as_input(engine.splits.val.images_BCHW[:size])
+    forward = engine.forward(STATE)
     with torch.inference_mode():
         whole = seconds(lambda: forward(images), device)
         best = 0.0

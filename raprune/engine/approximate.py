@@ -204,11 +204,11 @@ class ApproximateEngine(ExactEngine):
     def _measured(self, state: State) -> Parent:
         if self.fidelity.val_images is None and self.fidelity.racing is None:
             return Parent(0.0, 0.0, None)
-        val, forward = self.splits.val, self._forward(state)
+        val, forward = self.splits.val, self.forward(state)
         counts, images = [], []
         with self._precision():
             for _, some in self._val_batches(0):
-                logits = _at_least_single(forward(self._input(val.images_BCHW[some])))
+                logits = _at_least_single(forward(self.as_input(val.images_BCHW[some])))
                 labels = val.labels_B[some]
                 counts.append(self.score.counts(logits, labels).cpu())
                 if self.fidelity.racing is not None:

@@ -16,12 +16,10 @@ from raprune.engine.arithmetic import exact_arithmetic
 from raprune.engine.kernels.convolutions import FusedConv
 from raprune.engine.kernels.program import Program, compile_module
 from raprune.engine.launches import Purpose
-from raprune.engine.pictures import Batch as PictureBatch
-from raprune.engine.pictures import choose_pictures
 from raprune.engine.split import channels_last
 from raprune.engine.train import steps_per_epoch, train
 from raprune.engine.workload import Workload
-from raprune.network.lowrank import SCHEMES, Decomposition, Factor, collect, layer_of
+from raprune.network.lowrank import SCHEMES, Decomposition, collect, layer_of
 from raprune.network.state import State
 from raprune.network.surgery import build, refill, refillable
 from raprune.plugins.datasets.base import Split, Splits, normalise
@@ -146,21 +144,12 @@ class Engine(ABC):
         seed = seed_for(self.workload.data_seed, seeded_by, purpose)
         train(network, self.splits, self.score, self.workload.recipe, num_steps, seed)
 
-    def energies(self, state: State, layer: str, scheme: str, num_images: int) -> list[float]:
-        """What each component of a layer of ``state`` holds, largest first, by a scheme of :data:`SCHEMES`.
+    def decomposed(self, state: State, layer: str, scheme: str, num_images: int) -> Decomposition:
+        """A layer of ``state`` by a scheme of :data:`SCHEMES`; the same arguments give the same bits.
 
-        ``num_images``: seeded training images for schemes that look at responses.
+        ``num_images``: seeded training images for schemes that look at responses. The last one is kept, because ranks
+        are asked for one after another.
         """
-        found: list[float] = self._decompose(state, layer, scheme, num_images).energies_R.tolist()
-        return found
-
-    def factorise(self, state: State, layer: str, factor: Factor, num_images: int) -> State:
-        """``state`` with ``factor`` in the place of ``layer``; the same arguments give the same bits."""
-        pair = self._decompose(state, layer, factor.scheme, num_images).tensors(factor.rank)
-        return state.factorised(self.graph, self.weights, layer, factor, pair)
-
-    def _decompose(self, state: State, layer: str, scheme: str, num_images: int) -> Decomposition:
-        """The last one is kept: ranks are asked for one after another."""
         key = (state.version, layer, scheme, num_images)
         if self._decomposed is None or self._decomposed[0] != key:
             network, of = self.built(state).network, SCHEMES[scheme]
@@ -175,33 +164,17 @@ class Engine(ABC):
         generator = torch.Generator().manual_seed(seed_for(self.workload.data_seed, "responses"))
         chosen = torch.randperm(len(train), generator=generator)[:number].to(train.images_BCHW.device)
         for start in range(0, len(chosen), size):
-            yield self._input(train.images_BCHW[chosen[start : start + size]])
+            yield self.as_input(train.images_BCHW[chosen[start : start + size]])
 
     @torch.inference_mode()
     def measure(self, state: State, split_name: str) -> float:
         """The score of ``state`` on a whole split, percent; the only way to the test split."""
         split = self.splits.split(split_name)
-        return score_batches(self.score, self._batches(self._forward(state), split), self._whole(split)).highest
+        return score_batches(self.score, self._batches(self.forward(state), split), self._whole(split)).highest
 
-    def _forward(self, state: State) -> Forward:
+    def forward(self, state: State) -> Forward:
         """The forward of ``state``, images to logits."""
         return self.built(state).program()
-
-    @torch.inference_mode()
-    def pictures(self, state: State) -> list[dict[str, Any]]:
-        """Rows of ``pictures``: val images that ``state`` does better, alike and worse; none without labels a pixel."""
-        val = self.splits.val
-        if val.labels_B.dim() != 3:
-            return []
-        baseline, pruned = self._forward(State.baseline(self.workload.baseline_key)), self._forward(state)
-        size = self.workload.scoring.batch_size
-
-        def batches() -> Iterator[PictureBatch]:
-            for start in range(0, len(val), size):
-                raw, labels = val.images_BCHW[start : start + size], val.labels_B[start : start + size]
-                yield raw, labels, baseline(self._input(raw)), pruned(self._input(raw)), start
-
-        return choose_pictures(batches(), class_names=self.splits.class_names)
 
     def _num_steps(self, length: FinetuneLength) -> int:
         batch = self.workload.finetune.batch_size
@@ -211,26 +184,16 @@ class Engine(ABC):
         """Logits on demand and labels, batch by batch, in the order in which the images lie."""
         size = self.workload.scoring.batch_size
         for start in range(0, len(split), size):
-            images = self._input(split.images_BCHW[start : start + size])
+            images = self.as_input(split.images_BCHW[start : start + size])
             yield partial(forward, images), split.labels_B[start : start + size]
 
     def _whole(self, split: Split) -> Tensor:
         return self.score.whole(split.labels_B).cpu()
 
-    def _input(self, images_BCHW: Tensor) -> Tensor:
+    def as_input(self, images_BCHW: Tensor) -> Tensor:
         """Images as the network takes them."""
         dtype = next(self.traced.network.parameters()).dtype
         return normalise(images_BCHW, self.splits, dtype).contiguous(memory_format=torch.channels_last)
-
-    def describe(self) -> dict[str, object]:
-        """What is loaded, and how large it is."""
-        held = [
-            *self.traced.network.state_dict().values(),
-            self.splits.train.images_BCHW,
-            self.splits.val.images_BCHW,
-        ]
-        size = sum(t.numel() * t.element_size() for t in held)
-        return {"baseline": self.workload.baseline_key, "device": device_name(self.device), "bytes": size}
 
 
 def device_name(device: torch.device) -> str:

@@ -47,12 +47,12 @@ class NaiveEngine(Engine):
             tally = score_batches(self.score, batches, self._whole(self.splits.val))
         return Scored(tally.score(lowest), tally.num_images, time.perf_counter() - began, tally)
 
-    def _forward(self, state: State) -> Forward:
+    def forward(self, state: State) -> Forward:
         forward: Forward = self.built(state).network
         return forward
 
-    def _input(self, images_BCHW: Tensor) -> Tensor:
-        return super()._input(images_BCHW).contiguous(memory_format=self.memory_format)
+    def as_input(self, images_BCHW: Tensor) -> Tensor:
+        return super().as_input(images_BCHW).contiguous(memory_format=self.memory_format)
 
 
 def mask_channels(network: fx.GraphModule, graph: Graph, plan: Plan, layer: str, mask: Tensor) -> fx.GraphModule:

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,6 +37,11 @@ class State:
     def baseline(cls, baseline_key: str) -> State:
         """The untouched network."""
         return cls(baseline_key, {}, {})
+
+    def __setstate__(self, content: dict[str, Any]) -> None:
+        """In memory of its own: arrays that come out of Ray's object store are shared and read-only."""
+        own = {name: np.array(array) for name, array in content["arrays"].items()}
+        self.__dict__.update(content, arrays=own)
 
     @cached_property
     def version(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from raprune.network.state import State
 from raprune.plugins.methods.base import Evaluation
 from raprune.plugins.rewards.base import Reward
 from raprune.trial.budget import Purse, Unlimited
+from raprune.trial.context import Progress
 
 TOLERANCE = 1e-9
 """Points by which a drop may exceed the bound: rounding of differences of percentages."""
@@ -52,9 +53,6 @@ class Scale:
         if not math.isfinite(reward):
             raise RapruneError(f"the reward {type(self.reward).__name__} gives {reward} for a score drop of {drop}")
         return Evaluation(reward, score, drop, self.feasible(score))
-
-
-Progress = Callable[[dict[str, Any]], None]
 
 
 class Candidates:

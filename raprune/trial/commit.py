@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from raprune.engine.tasks import Candidate, Finetune, Measure
 from raprune.evaluators.base import Evaluator
 from raprune.network.graph import Graph
 from raprune.network.masks import pack
@@ -119,7 +120,7 @@ def commit_as_given(
     found = cutting.best(mask)
     if found is None:
         cut = state.cut(graph, layer, mask)
-        found = _Weights(cut, evaluator.measure(cut, "val"))
+        found = _Weights(cut, evaluator.run(Measure("val"), cut))
     return cutting.committed(mask, found, int(mask.sum()), None)
 
 
@@ -164,7 +165,7 @@ class _Cutting:
             if diverged(state, self.weights):
                 self.num_diverged += 1
                 continue
-            found.append(_Weights(state, self.evaluator.measure(state, "val"), as_scored))
+            found.append(_Weights(state, self.evaluator.run(Measure("val"), state), as_scored))
             if self.scale.feasible(found[-1].score):
                 return found[-1]
         return max(found, key=lambda one: one.score, default=None)
@@ -174,9 +175,9 @@ class _Cutting:
         cut = self.parent.cut(self.graph, self.layer, mask)
         known = found.score if known is None and found.as_scored else known
         if known is None and self.fidelity.recalibrates:
-            known = self.evaluator.measure(self._start(cut, mask), "val")
+            known = self.evaluator.run(Measure("val"), self._start(cut, mask))
         as_cut = not self.trains and not self.fidelity.recalibrates
-        score = known if as_cut and known is not None else self.evaluator.measure(cut, "val")
+        score = known if as_cut and known is not None else self.evaluator.run(Measure("val"), cut)
         known = score if as_cut else known
         return Committed(found.state, mask, score, known, found.score, num_decided, self.num_diverged)
 
@@ -184,10 +185,10 @@ class _Cutting:
         """After the committed fine-tune; then as the candidate is, in full, or exactly as it was recalibrated."""
         cut = self.parent.cut(self.graph, self.layer, mask)
         start = self._start(cut, mask)
-        finetuned = self.evaluator.finetune(start, "commit", cut.version)
+        finetuned = self.evaluator.run(Finetune("commit", cut.version), start)
         if finetuned.version != start.version:
             yield finetuned, False
-        scored = start if self.fidelity.recalibrates else self.evaluator.candidate(self.parent, self.layer, mask)
+        scored = start if self.fidelity.recalibrates else self.evaluator.run(Candidate(self.layer, mask), self.parent)
         yield scored, True
 
     def _start(self, cut: State, mask: Tensor) -> State:
@@ -196,7 +197,7 @@ class _Cutting:
         A cut network whose norms are those of the whole one is far from what was scored: recalibrated candidates are
         fine-tuned as they were scored.
         """
-        return self.evaluator.candidate(self.parent, self.layer, mask) if self.fidelity.recalibrates else cut
+        return self.evaluator.run(Candidate(self.layer, mask), self.parent) if self.fidelity.recalibrates else cut
 
 
 Try = Callable[[Tensor, int], Committed | None]

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from raprune.artefact import plan_of, write_model
 from raprune.baseline.origins import note_origin
+from raprune.engine.tasks import Finetune, Measure, Pictures
 from raprune.engine.workload import Baseline
 from raprune.errors import RapruneError, ResultsError
 from raprune.network.masks import keep_first, pruning_ratio
@@ -114,7 +115,7 @@ class _Trial:
         said = row | {"study": self.trial.study, "trial_id": self.trial.trial_id}
         plan = plan_of(said, self.trial.model, self.context.baseline, self.graph, state)
         write_model(store.folder / "model", plan, self.sizes.network(state))
-        if pictures := self.evaluator.pictures(state):
+        if pictures := self.evaluator.run(Pictures(), state):
             store.write_pictures(pictures)
         store.write_trial(row)
         return row
@@ -245,18 +246,18 @@ class _Trial:
 
     def _finish(self, state: State, val_score: float) -> tuple[State, float]:
         """The final fine-tune, kept only if it is within the bound or, in a matched trial, no worse."""
-        final = self.evaluator.finetune(state, "final", state.version)
+        final = self.evaluator.run(Finetune("final", state.version), state)
         if final.version == state.version:
             return state, val_score
         if diverged(final, self.weights):
             self.num_diverged += 1
             return state, val_score
-        score = self.evaluator.measure(final, "val")
+        score = self.evaluator.run(Measure("val"), final)
         return (final, score) if self.scale.keeps(val_score, score) else (state, val_score)
 
     def _measure_test(self, state: State) -> float | None:
         """The one time that this trial opens the test split."""
-        return None if self.context.baseline.test_score is None else self.evaluator.measure(state, "test")
+        return None if self.context.baseline.test_score is None else self.evaluator.run(Measure("test"), state)
 
     def _baseline_finetuned(self, num_layers: int, stopped: bool) -> float | None:
         """What the same fine-tuning alone gives: one committed fine-tune a layer and the final one, nothing pruned.
@@ -267,9 +268,9 @@ class _Trial:
         def compute() -> float | None:
             state = State.baseline(self.context.baseline.key)
             for _ in range(num_layers):
-                state = self.evaluator.finetune(state, "commit", state.version)
-            final = state if stopped else self.evaluator.finetune(state, "final", state.version)
-            return None if diverged(final, self.weights) else self.evaluator.measure(final, "val")
+                state = self.evaluator.run(Finetune("commit", state.version), state)
+            final = state if stopped else self.evaluator.run(Finetune("final", state.version), state)
+            return None if diverged(final, self.weights) else self.evaluator.run(Measure("val"), final)
 
         name = f"finetuned-{self.context.workload.key}-{num_layers}{'-stopped' if stopped else ''}"
         return self.snapshots.shared_score(self.context.baseline.folder, name, compute)

@@ -78,7 +78,7 @@ def test_the_most_fragile_images_come_first(trained: Trained) -> None:
     engine = engine_of(trained.network, trained.splits)
     val = engine.splits.val
     with torch.no_grad():
-        margins = engine.score.margins(engine.traced.network(engine._input(val.images_BCHW)), val.labels_B)[
+        margins = engine.score.margins(engine.traced.network(engine.as_input(val.images_BCHW)), val.labels_B)[
             engine._order
         ]
     assert float(margins.diff().min()) >= -1e-4

@@ -133,7 +133,7 @@ def test_the_score_on_a_part_is_the_parents_less_the_paired_difference() -> None
     candidate = parent.cut(full.graph, layer, mask)
 
     def right(state: State) -> Tensor:
-        logits = full.build(state)(full._input(full.splits.val.images_BCHW))
+        logits = full.build(state)(full.as_input(full.splits.val.images_BCHW))
         return (logits.argmax(1) == full.splits.val.labels_B).double() * 100
 
     expected = right(parent).mean() - (right(parent)[chosen].mean() - right(candidate)[chosen].mean())
@@ -182,7 +182,7 @@ def train_above(engine: Engine, network: nn.Module, upper: set[str], state: Stat
         engine.score.loss(network(images), labels).backward()
         optimiser.step()
     with torch.no_grad():
-        return network.eval()(engine._input(engine.splits.val.images_BCHW))
+        return network.eval()(engine.as_input(engine.splits.val.images_BCHW))
 
 
 def test_suffix_is_a_finetune_with_all_below_frozen() -> None:
@@ -194,7 +194,7 @@ def test_suffix_is_a_finetune_with_all_below_frozen() -> None:
     upper = set(names[names.index(layer) + 2 :])  # the layer's norm is below
     assert "features.11" not in upper
     expected = train_above(full, network, upper, BASE, 3)
-    untrained = full.build(BASE.cut(full.graph, layer, mask))(full._input(full.splits.val.images_BCHW))
+    untrained = full.build(BASE.cut(full.graph, layer, mask))(full.as_input(full.splits.val.images_BCHW))
     for _ in range(2):  # the second time from what is kept
         found = logits_of(engine, BASE, layer, mask)
         assert torch.allclose(found, expected, atol=1e-9)
@@ -245,7 +245,7 @@ def test_recalibrate_averages_the_statistics_of_each_batch() -> None:
             hook.remove()
             norm.running_mean.copy_(torch.stack([mean for mean, _ in found[name]]).mean(0))
             norm.running_var.copy_(torch.stack([variance for _, variance in found[name]]).mean(0))
-        expected = network(full._input(full.splits.val.images_BCHW))
+        expected = network(full.as_input(full.splits.val.images_BCHW))
     assert len(above_layer) > 5
     assert torch.allclose(logits_of(engine, BASE, layer, mask), expected, atol=1e-9)
 

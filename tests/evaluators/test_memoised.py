@@ -43,9 +43,7 @@ class Counting(EngineEvaluator):
         starts: Sequence[Tally | None] | None = None,
     ) -> list[EvaluatedMask]:
         self.asked += len(masks)
-        tallies = starts or [None] * len(masks)
-        found = [self.engine.evaluate(state, layer, m, lowest, t) for m, t in zip(masks, tallies, strict=True)]
-        return [EvaluatedMask(scored, "here") for scored in found]
+        return super().evaluate(state, layer, masks, lowest, starts)
 
 
 def masks(number: int) -> list[Tensor]:

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from raprune.artefact.trials import open_trial
+from raprune.engine.tasks import Energies, Factorise
 from raprune.network.graph import trace
 from raprune.network.lowrank import Factor, energy_kept, rank_for_energy
 from raprune.network.measure import count_bytes, count_macs, count_params
@@ -77,10 +78,10 @@ def test_ranks_are_the_smallest_within_the_bound(trained: Trained, tmp_path: Pat
         assert row["macs_after"] < row["macs_before"]
         assert 1 <= row["num_scored"] <= row["full_rank"].bit_length()
     first = applied[0]
-    energies = step.engine.energies(step.start, first["layer"], first["scheme"], 1)
+    energies = Energies(first["layer"], first["scheme"], 1).run(step.engine, step.start)
     assert first["energy"] == pytest.approx(energy_kept(energies, first["rank"]))
     if first["rank"] > 1:
-        smaller = step.engine.factorise(step.start, first["layer"], Factor(first["scheme"], first["rank"] - 1), 1)
+        smaller = Factorise(first["layer"], Factor(first["scheme"], first["rank"] - 1), 1).run(step.engine, step.start)
         assert step.engine.measure(smaller, "val") < step.score - 5.0
     network = step.sizes.network(state)
     saved = sum(row["params_before"] - row["params_after"] for row in applied)

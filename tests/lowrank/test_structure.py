@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from raprune.engine.kernels.program import compile_module
+from raprune.engine.tasks import Energies, Factorise
 from raprune.errors import ResultsError
 from raprune.network.graph import trace
 from raprune.network.lowrank import SCHEMES, Factor, reasons_of, survey
@@ -138,13 +139,13 @@ def test_an_engine_factorises_a_pruned_network(trained: Trained, tmp_path: Path)
     mask = torch.arange(8) < 5
     state = State.baseline("baseline").cut(engine.graph, "features.10", mask)
     score = engine.measure(state, "val")
-    energies = engine.energies(state, "features.14", "filter_basis", 1)
+    energies = Energies("features.14", "filter_basis", 1).run(engine, state)
     assert len(energies) == min(16, 5 * 9)
-    exact = engine.factorise(state, "features.14", Factor("filter_basis", 16), 1)
+    exact = Factorise("features.14", Factor("filter_basis", 16), 1).run(engine, state)
     assert engine.measure(exact, "val") == score
-    small = engine.factorise(exact, "classifier.0", Factor("response_svd", 4), 100)
-    assert small.version == engine.factorise(exact, "classifier.0", Factor("response_svd", 4), 100).version
-    assert small.version != engine.factorise(exact, "classifier.0", Factor("response_svd", 4), 101).version
+    small = Factorise("classifier.0", Factor("response_svd", 4), 100).run(engine, exact)
+    assert small.version == Factorise("classifier.0", Factor("response_svd", 4), 100).run(engine, exact).version
+    assert small.version != Factorise("classifier.0", Factor("response_svd", 4), 101).run(engine, exact).version
     assert list(small.factors) == ["features.14", "classifier.0"]
     network = engine.build(small)
     assert network.get_submodule("classifier.0.first").out_features == 4
@@ -173,6 +174,6 @@ def test_engines_agree_on_factors_in_double_precision() -> None:
     exact, naive = engine_of(network, splits), engine_of(network, splits, naive=True)
     state = State.baseline("baseline")
     for layer, factor in (("features.24", Factor("separable", 12)), ("classifier.0", Factor("svd", 8))):
-        state = exact.factorise(state, layer, factor, 1)
+        state = Factorise(layer, factor, 1).run(exact, state)
     scores = [engine.measure(state, "val") for engine in (exact, naive)]
     assert scores[0] == scores[1] < 100

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from raprune.engine.tasks import Task
 from raprune.evaluators.memo import Memo, Memoised
 from raprune.network.state import State
 from raprune.plugins.methods.base import LayerView
@@ -25,9 +27,9 @@ LAYER = "features.24"
 class Harmful(EngineEvaluator):
     """A real evaluator whose committed fine-tune ruins the network: its weights are shuffled."""
 
-    def finetune(self, state: State, purpose: str, seeded_by: str) -> State:
-        if purpose != "commit":
-            return super().finetune(state, purpose, seeded_by)
+    def run(self, task: Task[Any], state: State) -> Any:
+        if task.name != "finetune commit":
+            return super().run(task, state)
         generator = torch.Generator().manual_seed(0)
         tensors = state.tensors(self.engine.graph, self.engine.weights)
         name = "classifier.2.weight"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
 from raprune.engine.approximate import ApproximateEngine
-from raprune.engine.launches import Purpose
+from raprune.engine.tasks import Finetune, Task
 from raprune.launch import run_study
 from raprune.network.state import State
 from raprune.registry import REWARDS
@@ -75,7 +76,9 @@ def test_a_matched_layer_starts_from_recalibrated_norms_too(trained: Trained) ->
 class Ruinous(EngineEvaluator):
     """Its fine-tunes lose everything, from what they were given: it notes that."""
 
-    def finetune(self, state: State, purpose: Purpose, seeded_by: str) -> State:
+    def run(self, task: Task[Any], state: State) -> Any:
+        if not isinstance(task, Finetune):
+            return super().run(task, state)
         assert state.arrays, "a fine-tune starts from the recalibrated candidate"
         return state.trained({name: torch.zeros_like(t) for name, t in self.engine.build(state).state_dict().items()})
 
