@@ -20,6 +20,7 @@ from raprune.engine.split import channels_last
 from raprune.engine.train import steps_per_epoch, train
 from raprune.engine.workload import Workload
 from raprune.network.lowrank import SCHEMES, Decomposition, collect, layer_of
+from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.network.surgery import build, refill, refillable
 from raprune.plugins.datasets.base import Split, Splits, normalise
@@ -71,7 +72,7 @@ class Engine(ABC):
 
     @abstractmethod
     def evaluate(
-        self, state: State, layer: str, mask: Tensor, lowest: float | None, start: Tally | None = None
+        self, state: State, layer: str, mask: KeepMask, lowest: float | None, start: Tally | None = None
     ) -> Scored:
         """Score ``state`` with ``layer`` cut to ``mask`` on val, after the fine-tune that the study asks for.
 
@@ -80,7 +81,7 @@ class Engine(ABC):
         """
 
     def evaluate_many(
-        self, state: State, layer: str, masks: Sequence[Tensor], lowest: float | None, starts: Sequence[Tally | None]
+        self, state: State, layer: str, masks: Sequence[KeepMask], lowest: float | None, starts: Sequence[Tally | None]
     ) -> list[Scored]:
         """:meth:`evaluate` for each mask."""
         if state.factors:
@@ -115,7 +116,7 @@ class Engine(ABC):
         refill(self._scratch, self.graph, state.keep_masks(), state.tensors(self.graph, self.weights))
         return channels_last(self._scratch).eval()
 
-    def candidate(self, state: State, layer: str, mask: Tensor) -> State:
+    def candidate(self, state: State, layer: str, mask: KeepMask) -> State:
         """``state`` with ``layer`` cut to ``mask`` after the fine-tune before the reward.
 
         Candidates are seeded by the state they were cut from, all alike (common random numbers).

@@ -14,7 +14,7 @@ from torch import Tensor, fx, nn
 from raprune.engine.base import Engine, Forward
 from raprune.engine.workload import Workload
 from raprune.network.graph import Graph, Plan, present
-from raprune.network.masks import check_keep_mask
+from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.plugins.scores.base import Scored, Tally, score_batches
 
@@ -29,15 +29,14 @@ class NaiveEngine(Engine):
         self.memory_format = memory_format
 
     def evaluate(
-        self, state: State, layer: str, mask: Tensor, lowest: float | None, start: Tally | None = None
+        self, state: State, layer: str, mask: KeepMask, lowest: float | None, start: Tally | None = None
     ) -> Scored:
         """As the contract says; ``start`` is not used."""
         del start
         began = time.perf_counter()
-        check_keep_mask(mask, self.graph.group(layer).num_filters)
         network = self.build(state)
         assert isinstance(network, fx.GraphModule)
-        masked = mask_channels(network, self.graph, state.keep_masks(), layer, mask).to(self.device)
+        masked = mask_channels(network, self.graph, state.keep_masks(), layer, mask.tensor).to(self.device)
         num_steps = self._num_steps(self.workload.finetune.before_reward)
         if num_steps:
             self._train(masked, num_steps, state.version, "reward")

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import torch
-from torch import Tensor
 
 from raprune.engine.base import Engine
 from raprune.engine.launches import Purpose
 from raprune.engine.pictures import Batch, choose_pictures
 from raprune.network.lowrank.factor import Factor
+from raprune.network.masks import KeepMask
 from raprune.network.state import State
 
 T_co = TypeVar("T_co", covariant=True)
@@ -41,7 +41,7 @@ class Candidate(Task[State]):
     """The state with ``layer`` cut to ``mask``, fine-tuned before the reward or recalibrated as candidates are."""
 
     layer: str
-    mask: Tensor
+    mask: KeepMask
 
     def run(self, engine: Engine, state: State) -> State:
         return engine.candidate(state, self.layer, self.mask)

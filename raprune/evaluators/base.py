@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from torch import Tensor
-
 from raprune.engine.base import Engine
 from raprune.engine.tasks import Task
+from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.plugins.scores.base import Scored, Tally
 
@@ -41,7 +40,7 @@ class Evaluator(Protocol):
         self,
         state: State,
         layer: str,
-        masks: Sequence[Tensor],
+        masks: Sequence[KeepMask],
         lowest: float | None,
         starts: Sequence[Tally | None] | None = None,
     ) -> list[EvaluatedMask]:
@@ -65,7 +64,7 @@ class OnEngine:
         self,
         state: State,
         layer: str,
-        masks: Sequence[Tensor],
+        masks: Sequence[KeepMask],
         lowest: float | None,
         starts: Sequence[Tally | None] | None = None,
     ) -> list[EvaluatedMask]:

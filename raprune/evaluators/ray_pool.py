@@ -13,15 +13,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from torch import Tensor
-
 from raprune.engine.launches import MASKS_A_LAUNCH, shares_launches
 from raprune.engine.tasks import Task
 from raprune.engine.workload import Workload
 from raprune.evaluators.base import EvaluatedMask, OnEngine, PoolAddress
 from raprune.evaluators.dispatch import Call, Dispatcher
 from raprune.evaluators.pulse import Pulse, Pulses
-from raprune.network.masks import pack, unpack
+from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.plugins.scores.base import Tally
 from raprune.registry import EVALUATORS, add_import_path
@@ -123,10 +121,10 @@ class EvaluatorProcess:
         ref: list[Any],
         layer: str,
         lowest: float | None,
-        items: list[tuple[bytes, Tally | None]],
+        items: list[tuple[KeepMask, Tally | None]],
     ) -> list[EvaluatedMask]:
         with self._call("evaluate"):
-            masks, starts = [unpack(mask) for mask, _ in items], [start for _, start in items]
+            masks, starts = [mask for mask, _ in items], [start for _, start in items]
             return self._local(workload).evaluate(self._state(version, ref), layer, masks, lowest, starts)
 
     def run(self, workload: Workload, version: str, ref: list[Any], task: Task[Any]) -> list[Any]:
@@ -169,13 +167,13 @@ class RayPool:
         self,
         state: State,
         layer: str,
-        masks: Sequence[Tensor],
+        masks: Sequence[KeepMask],
         lowest: float | None,
         starts: Sequence[Tally | None] | None = None,
     ) -> list[EvaluatedMask]:
         ref = self._ref(state)
         size = self._masks_per_call(len(masks))
-        pairs = list(zip(map(pack, masks), starts or [None] * len(masks), strict=True))
+        pairs = list(zip(masks, starts or [None] * len(masks), strict=True))
         places = list(range(len(masks)))
         parts = [slice(at, at + size) for at in range(0, len(masks), size)]
         calls = [Call(pairs[part], places[part]) for part in parts]

@@ -21,6 +21,7 @@ from raprune.evaluators.in_process import InProcess
 from raprune.evaluators.memo import Memo, Memoised
 from raprune.launch.on_ray import RayRunner, ray_runner
 from raprune.network.lowrank import Factor
+from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.plugins.scores.base import Tally
 from raprune.registry import EVALUATORS
@@ -49,11 +50,11 @@ def place(tmp_path_factory: pytest.TempPathFactory, ray_cluster: None) -> Iterat
         yield Workload.of(trial, where), runner.place.pool
 
 
-def masks(number: int = 6) -> list[torch.Tensor]:
+def masks(number: int = 6) -> list[KeepMask]:
     generator = torch.Generator().manual_seed(0)
     found = torch.rand(number, 8, generator=generator) < 0.6
     found[:, 0] = True
-    return list(found)
+    return [KeepMask.of(mask) for mask in found]
 
 
 def build(name: str, place: tuple[Workload, PoolAddress]) -> Evaluator:
@@ -145,7 +146,7 @@ def test_runs_a_task_of_its_own_kind(name: str, place: tuple[Workload, PoolAddre
 def test_a_mistake_in_a_call_is_raised_not_retried(place: tuple[Workload, PoolAddress]) -> None:
     evaluator = build("ray_pool", place)
     with pytest.raises(EvaluatorError, match=r"(?s)scoring masks of features\.10 failed on an evaluator"):
-        evaluator.evaluate(State.baseline(place[0].baseline_key), LAYER, [torch.ones(7, dtype=torch.bool)], None)
+        evaluator.evaluate(State.baseline(place[0].baseline_key), LAYER, [KeepMask.whole(7)], None)
 
 
 def test_the_masks_of_a_call_that_kills_its_evaluators_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,7 +156,11 @@ def test_the_masks_of_a_call_that_kills_its_evaluators_are_told(monkeypatch: pyt
         raise ray.exceptions.RayActorError
 
     monkeypatch.setattr(ray, "get", died)
-    call = Call([(b"\1\0\1", None), (b"\0\1\1", Tally([1], [4], 4, 70.0, False))], [0, 1], attempts=MAX_ATTEMPTS - 1)
+    call = Call(
+        [(KeepMask(b"\1\0\1"), None), (KeepMask(b"\0\1\1"), Tally([1], [4], 4, 70.0, False))],
+        [0, 1],
+        attempts=MAX_ATTEMPTS - 1,
+    )
     with pytest.raises(EvaluatorError, match=r"masks, for replay: \[\[1, 0, 1\], \[0, 1, 1\]\]"):
         Dispatcher([MagicMock()])._collect("ref", call, 0, {}, "scoring")
 

@@ -90,7 +90,7 @@ def test_logits_do_not_depend_on_the_slot_or_the_other_masks() -> None:
     for layer in list(several.graph.groups)[:6]:
         halves = several._halves(STATE, layer)
         assert halves is not None
-        asked = masks(several, layer, MASKS_A_LAUNCH)
+        asked = [mask.tensor for mask in masks(several, layer, MASKS_A_LAUNCH)]
         with torch.inference_mode():
             values = halves.prefix(several.as_input(several.splits.val.images_BCHW[:40]))
             together = stacked(halves, asked, MASKS_A_LAUNCH)(values)

@@ -15,6 +15,7 @@ from raprune.artefact.trials import open_trial
 from raprune.engine.tasks import Energies, Factorise
 from raprune.network.graph import trace
 from raprune.network.lowrank import Factor, energy_kept, rank_for_energy
+from raprune.network.masks import KeepMask
 from raprune.network.measure import count_bytes, count_macs, count_params
 from raprune.network.state import State
 from raprune.registry import REWARDS
@@ -151,7 +152,7 @@ def test_a_finetune_is_kept_within_the_bound(trained: Trained, tmp_path: Path) -
 
 def test_layers_that_lost_filters_stay_where_whole_ones_are_wanted(trained: Trained, tmp_path: Path) -> None:
     step = Step(trained, tmp_path, layers="whole", schemes=["separable"])
-    state = step.start.cut(step.engine.graph, "features.24", torch.arange(32) < 30)
+    state = step.start.cut(step.engine.graph, "features.24", KeepMask.of(torch.arange(32) < 30))
     found = {one.layer: one for one in step.step._arranged(state)}
     assert len(found) == 15
     assert list(found)[:2] == ["features.30", "features.34"]  # 27 has lost channels that it reads, and is tried later

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
-from torch import Tensor
-
 from raprune.engine.tasks import Task
 from raprune.evaluators.base import EvaluatedMask, Evaluator
 from raprune.evaluators.memo.conditions import Conditions, key_of
 from raprune.evaluators.memo.store import Memo
-from raprune.network.masks import pack
+from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.plugins.scores.base import Scored, Tally
 
@@ -32,12 +30,12 @@ class Memoised:
         self,
         state: State,
         layer: str,
-        masks: Sequence[Tensor],
+        masks: Sequence[KeepMask],
         lowest: float | None,
         starts: Sequence[Tally | None] | None = None,
     ) -> list[EvaluatedMask]:
         scope = self.conditions.scope(state.version, layer)
-        keys = [key_of(scope, pack(mask)) for mask in masks]
+        keys = [key_of(scope, mask.key) for mask in masks]
         self.memo.add({key: start for key, start in zip(keys, starts or [], strict=False) if start})
         known = self.memo.find(keys, lowest)
         asked = {key: mask for key, mask in zip(keys, masks, strict=True) if not _decides(known.get(key), lowest)}
