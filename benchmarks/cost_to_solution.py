@@ -29,6 +29,7 @@ from raprune.baseline.prepare import prepare_baseline
 from raprune.engine import Engine, open_engine
 from raprune.engine.workload import Baseline, Workload
 from raprune.launch.execute import Place, execute
+from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.study import TrialSpec, load_study
 from raprune.study.parts import EvaluatorsSpec, FinetuneLength
@@ -152,10 +153,10 @@ def factors(out: Path, number: int) -> None:
             for name, (engine, lowest) in engines.items():
                 began = time.process_time()
                 for place in places:
-                    engine.evaluate(state, layer["layer"], torch.tensor(asked[place]), lowest)
+                    engine.evaluate(state, layer["layer"], KeepMask(bytes(asked[place])), lowest)
                 total[name] += time.process_time() - began
             engine = engines["exact"][0]
-            state = state.cut(engine.graph, layer["layer"], torch.tensor(layer["keep_mask"]))
+            state = state.cut(engine.graph, layer["layer"], KeepMask(bytes(layer["keep_mask"])))
             state = engine.finetune(state, "commit", state.version)
     for name, seconds in total.items():
         print(f"{name:28s}{seconds:9.1f} s{total['naive'] / seconds:9.2f}x")

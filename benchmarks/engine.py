@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.recorded import Layer, Recorded, load
 from raprune.engine import ExactEngine, NaiveEngine, open_engine
+from raprune.network.masks import KeepMask
 from raprune.network.measure import count_macs
 from raprune.network.state import State
 from raprune.plugins.scores.base import score_batches
@@ -124,7 +125,7 @@ class Bench:
                 seconds += took
         print(f"scoring: {macs / seconds / 1e9:.1f} G multiply-adds/s, {macs / seconds / best:.0%} of the best")
 
-    def _suffix_macs(self, layer: Layer, mask: torch.Tensor) -> int:
+    def _suffix_macs(self, layer: Layer, mask: KeepMask) -> int:
         cut = self.exact.build(self.baseline(layer).cut(self.exact.graph, layer.layer, mask))
         names = [name for name, module in cut.named_modules() if isinstance(module, torch.nn.Conv2d)]
         shape = self.exact.splits.input_shape
@@ -146,12 +147,12 @@ class Bench:
         shape = (1, *self.exact.splits.input_shape)
         naive = self.naive["channels_last"]
 
-        def score(layer: str, mask: torch.Tensor) -> float:
+        def score(layer: str, mask: KeepMask) -> float:
             small = copy.deepcopy(network)
             graph = torch_pruning.DependencyGraph().build_dependency(small, example_inputs=torch.randn(shape))
             conv = small.get_submodule(layer)
             graph.get_pruning_group(
-                conv, torch_pruning.prune_conv_out_channels, (~mask).nonzero()[:, 0].tolist()
+                conv, torch_pruning.prune_conv_out_channels, (~mask.tensor).nonzero()[:, 0].tolist()
             ).prune()
             with torch.inference_mode():
                 batches = naive._batches(small, naive.splits.val)

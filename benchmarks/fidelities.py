@@ -23,11 +23,10 @@ from typing import Any
 import pyarrow.parquet as pq
 import torch
 from scipy.stats import kendalltau
-from torch import Tensor
 
 from raprune.engine import Engine, open_engine
 from raprune.engine.workload import Baseline, Workload
-from raprune.network.masks import pruning_ratio
+from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.registry import REWARDS
 from raprune.results import TrialStore
@@ -106,18 +105,18 @@ def engine_of(workload: Workload, fidelity: dict[str, Any] | None) -> Engine:
     return open_engine(replace(workload, fidelity=FidelitySpec(**fidelity)), "cpu", EvaluatorsSpec())
 
 
-def recorded(store: TrialStore, number: int) -> dict[str, list[Tensor]]:
+def recorded(store: TrialStore, number: int) -> dict[str, list[KeepMask]]:
     """``number`` distinct masks of each layer."""
     found = {}
     for step, row in enumerate(store.layer_rows()):
         asked = pq.read_table(store.folder / f"candidates-{step}.parquet")["keep_mask"].to_pylist()
         distinct = list(dict.fromkeys(tuple(mask) for mask in asked if not all(mask)))
         places = torch.linspace(0, len(distinct) - 1, min(number, len(distinct))).round().int().tolist()
-        found[row["layer"]] = [torch.tensor(distinct[place]) for place in places]
+        found[row["layer"]] = [KeepMask(bytes(distinct[place])) for place in places]
     return found
 
 
-def replay(engine: Engine, layer: str, masks: list[Tensor], scale: Scale) -> Replayed:
+def replay(engine: Engine, layer: str, masks: list[KeepMask], scale: Scale) -> Replayed:
     """Scores as a trial would get them; what is done once for a state counts."""
     state, began = State.baseline(engine.workload.baseline_key), time.process_time()
     scores = [engine.evaluate(state, layer, mask, scale.lowest).score for mask in masks]
@@ -125,7 +124,7 @@ def replay(engine: Engine, layer: str, masks: list[Tensor], scale: Scale) -> Rep
     return Replayed(scores, [scale.evaluation(s, m).reward for s, m in zip(scores, masks, strict=True)], seconds)
 
 
-def score_regret(engine: Engine, layer: str, masks: list[Tensor], full: Replayed, found: Replayed) -> float:
+def score_regret(engine: Engine, layer: str, masks: list[KeepMask], full: Replayed, found: Replayed) -> float:
     """Points, in full, between the masks of the highest reward."""
     best, chosen = (max(range(len(masks)), key=of.rewards.__getitem__) for of in (full, found))
     state = State.baseline(engine.workload.baseline_key)
@@ -135,11 +134,11 @@ def score_regret(engine: Engine, layer: str, masks: list[Tensor], full: Replayed
     return (scores[0] or 0.0) - (scores[1] or 0.0)
 
 
-def committed(masks: list[Tensor], found: Replayed, full: Replayed, scale: Scale) -> float:
+def committed(masks: list[KeepMask], found: Replayed, full: Replayed, scale: Scale) -> float:
     """The pruning ratio of the smallest mask within the bound by ``found`` that is so in full; 0 for none."""
     pairs = zip(found.scores, full.scores, strict=True)
     within = [scale.feasible(mine) and scale.feasible(real) for mine, real in pairs]
-    return max((pruning_ratio(mask) for mask, good in zip(masks, within, strict=True) if good), default=0.0)
+    return max((mask.pruning_ratio for mask, good in zip(masks, within, strict=True) if good), default=0.0)
 
 
 if __name__ == "__main__":

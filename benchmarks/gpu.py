@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -27,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from raprune.engine import Engine, ExactEngine, NaiveEngine
 from raprune.engine.base import device_name
 from raprune.engine.stacked import StackedEngine
+from raprune.network.masks import KeepMask
 from raprune.network.measure import count_macs
 from raprune.network.state import State
 from tests.tiny import engine_of, lively_vgg, own_labels
@@ -54,10 +54,10 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize()
 
 
-def masks_of(engine: Engine, layer: str) -> list[Tensor]:
+def masks_of(engine: Engine, layer: str) -> list[KeepMask]:
     generator = torch.Generator().manual_seed(0)
     size = engine.graph.group(layer).num_filters
-    return [torch.rand(size, generator=generator) < 0.6 for _ in range(NUM_MASKS)]
+    return [KeepMask.of(torch.rand(size, generator=generator) < 0.6) for _ in range(NUM_MASKS)]
 
 
 def candidates(engines: dict[str, Engine], device: torch.device) -> None:
@@ -79,8 +79,8 @@ def candidates(engines: dict[str, Engine], device: torch.device) -> None:
 def rates(engine: Engine, device: torch.device) -> None:
     """Images a second of the whole network, against the card's best convolution."""
     size = engine.workload.scoring.batch_size
-    images = engine._input(engine.splits.val.images_BCHW[:size])
-    forward = engine._forward(STATE)
+    images = engine.as_input(engine.splits.val.images_BCHW[:size])
+    forward = engine.forward(STATE)
     with torch.inference_mode():
         whole = seconds(lambda: forward(images), device)
         best = 0.0

@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from raprune.engine import Engine, open_engine
 from raprune.engine.workload import WEIGHTS_FILE, Workload, build_network
+from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.network.weights import save_safetensors
 from raprune.study import load_study
@@ -50,7 +51,7 @@ def seconds(engine: Engine, layer: str, repeats: int) -> float:
     num_filters, found = engine.graph.group(layer).num_filters, []
     for repeat in range(repeats + 1):
         kept = torch.randperm(num_filters, generator=torch.Generator().manual_seed(repeat))[: num_filters // 2]
-        mask = torch.zeros(num_filters, dtype=torch.bool).index_fill_(0, kept, True)
+        mask = KeepMask.of(torch.zeros(num_filters, dtype=torch.bool).index_fill_(0, kept, True))
         began = time.perf_counter()
         engine.evaluate(state, layer, mask, None)
         found.append(time.perf_counter() - began)

@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -32,6 +31,7 @@ from raprune.engine.workload import Workload
 from raprune.evaluators.base import PoolAddress
 from raprune.evaluators.ray_pool import RayPool
 from raprune.launch.on_ray import RayRunner, ray_runner
+from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.plugins.methods.agent import sample_masks
 from raprune.study import load_study
@@ -71,8 +71,9 @@ def real_pool(count: int) -> Iterator[tuple[Workload, PoolAddress]]:
             yield Workload.of(plan.trials[0], runner.place.baseline_folder(plan.trials[0])), runner.place.pool
 
 
-def some_masks(number: int, num_filters: int) -> list[Tensor]:
-    return sample_masks(torch.full((num_filters,), 1.4), number, torch.Generator().manual_seed(0))
+def some_masks(number: int, num_filters: int) -> list[KeepMask]:
+    logits_N = torch.full((num_filters,), 1.4)
+    return [KeepMask.of(mask) for mask in sample_masks(logits_N, number, torch.Generator().manual_seed(0))]
 
 
 def two(layer: str = "features.7", num_filters: int = 32, number: int = 20) -> None:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import torch
-from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from raprune.engine import ExactEngine
 from raprune.engine.workload import Baseline, Workload
+from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.results import TrialStore
 from raprune.study import load_study
@@ -28,7 +28,7 @@ class Layer:
     layer: str
     state: State
     """Before the layer was cut."""
-    masks: list[Tensor]
+    masks: list[KeepMask]
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def load(folder: Path, num_masks: int, states: bool = True) -> Recorded:
         asked = pq.read_table(store.folder / f"candidates-{step}.parquet")["keep_mask"].to_pylist()
         distinct = list(dict.fromkeys(tuple(mask) for mask in asked if not all(mask)))
         places = torch.linspace(0, len(distinct) - 1, min(num_masks, len(distinct))).round().int().tolist()
-        layers.append(Layer(layer["layer"], state, [torch.tensor(distinct[place]) for place in places]))
+        layers.append(Layer(layer["layer"], state, [KeepMask(bytes(distinct[place])) for place in places]))
         if states:
             print(f"{layer['layer']} as recorded", file=sys.stderr, flush=True)
             state = _committed(engine, state, layer)
@@ -72,8 +72,8 @@ def load(folder: Path, num_masks: int, states: bool = True) -> Recorded:
 
 def _committed(engine: ExactEngine, state: State, row: dict[str, object]) -> State:
     """The state that the trial went on with: fine-tuned, or as it was cut."""
-    mask = torch.tensor(row["keep_mask"])
-    if mask.all():
+    mask = KeepMask(bytes(row["keep_mask"]))
+    if mask.keeps_all:
         return state
     cut = state.cut(engine.graph, str(row["layer"]), mask)
     tuned = engine.finetune(cut, "commit", cut.version)

@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from raprune.engine import Engine, open_engine
 from raprune.engine.workload import WEIGHTS_FILE, Workload, build_network
+from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.network.weights import save_safetensors
 from raprune.study import load_study
@@ -63,7 +64,7 @@ def main() -> None:
                 for way, network_of in ways.items():
                     engine.scratch = MethodType(network_of, engine)  # type: ignore[method-assign]
                     began = time.process_time()
-                    engine.evaluate(state, layer, mask, None)
+                    engine.evaluate(state, layer, KeepMask.of(mask), None)
                     if number:  # the first one fills the cache
                         found[way].append(1000 * (time.process_time() - began))
         refilled, copied = (statistics.median(found[way]) for way in ways)

@@ -58,7 +58,7 @@ def main() -> None:
         halves = exact._halves(state, layer)
         assert halves is not None
         with torch.inference_mode():
-            for images in map(exact._input, val.split(workload.scoring.batch_size)):
+            for images in map(exact.as_input, val.split(workload.scoring.batch_size)):
                 slow, fast = masked(images), halves.candidate(mask)(halves.prefix(images))
                 largest = slow.abs().max()
                 best = slow.topk(2, 1).values

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,18 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from raprune.engine import Engine, ExactEngine, NaiveEngine
-from raprune.engine.launches import Purpose
 from raprune.engine.stacked import StackedEngine
 from raprune.engine.train import Recipe, steps_per_epoch, train
 from raprune.engine.val_order import fragile_first
 from raprune.engine.workload import Workload
-from raprune.evaluators.base import EvaluatedMask
+from raprune.evaluators.base import OnEngine
 from raprune.network.graph import Traced, trace
-from raprune.network.lowrank import Factor
 from raprune.network.state import State
 from raprune.plugins.datasets.base import Split, Splits, normalise
 from raprune.plugins.models.vgg16 import Vgg16
-from raprune.plugins.scores.base import Score, Tally
+from raprune.plugins.scores.base import Score
 from raprune.registry import DATASETS, REWARDS, SCORES
 from raprune.study.parts import FinetuneLength, FinetuneSpec, ScoringSpec
 from raprune.study.schema import Choice, ModelChoice
@@ -130,43 +127,11 @@ def engine_of(
     return (StackedEngine if stacked else ExactEngine)(workload, device, **options)
 
 
-class EngineEvaluator:
+class EngineEvaluator(OnEngine):
     """An evaluator around one engine."""
 
     def __init__(self, engine: Engine) -> None:
-        self.engine = engine
-
-    def evaluate(
-        self,
-        state: State,
-        layer: str,
-        masks: list[Tensor],
-        lowest: float | None,
-        starts: Sequence[Tally | None] | None = None,
-    ) -> list[EvaluatedMask]:
-        pairs = zip(masks, starts or [None] * len(masks), strict=True)
-        return [EvaluatedMask(self.engine.evaluate(state, layer, mask, lowest, s), "here") for mask, s in pairs]
-
-    def candidate(self, state: State, layer: str, mask: Tensor) -> State:
-        return self.engine.candidate(state, layer, mask)
-
-    def finetune(self, state: State, purpose: Purpose, seeded_by: str) -> State:
-        return self.engine.finetune(state, purpose, seeded_by)
-
-    def energies(self, state: State, layer: str, scheme: str, num_images: int) -> list[float]:
-        return self.engine.energies(state, layer, scheme, num_images)
-
-    def factorise(self, state: State, layer: str, factor: Factor, num_images: int) -> State:
-        return self.engine.factorise(state, layer, factor, num_images)
-
-    def measure(self, state: State, split: str) -> float:
-        return self.engine.measure(state, split)
-
-    def pictures(self, state: State) -> list[dict[str, Any]]:
-        return self.engine.pictures(state)
-
-    def describe(self) -> list[dict[str, object]]:
-        return [self.engine.describe()]
+        super().__init__(engine, "here")
 
 
 def candidates_of(engine: Engine, layer: str, drop_bound: float, floor: float | str = -1.0) -> Candidates:

@@ -1,6 +1,6 @@
 """What a person types: the commands, one file for those that belong together.
 
-Nothing heavy is imported before it is needed: ``--help`` starts in a blink. The order of the imports is the order of the
+Nothing heavy is imported before it is needed: ``--help`` starts in a blink. The order of imports is the order of the
 commands in the help.
 """
 

@@ -29,7 +29,7 @@ from raprune.engine.train import train_batches, train_on
 from raprune.engine.workload import Workload
 from raprune.errors import InputError
 from raprune.network.graph.plain import written_inputs
-from raprune.network.masks import check_keep_mask
+from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.plugins.scores.base import Scored, Tally, advance
 from raprune.study.seeds import seed_for
@@ -64,11 +64,10 @@ class ApproximateEngine(ExactEngine):
         self._parents: OrderedDict[str, Parent] = OrderedDict()
 
     def evaluate(
-        self, state: State, layer: str, mask: Tensor, lowest: float | None, start: Tally | None = None
+        self, state: State, layer: str, mask: KeepMask, lowest: float | None, start: Tally | None = None
     ) -> Scored:
         """As the contract says, at the workload's fidelity; with racing ``start`` is not used."""
         began = time.perf_counter()
-        check_keep_mask(mask, self.graph.group(layer).num_filters)
         tally = None if self.fidelity.racing is not None else start
         first = 0 if tally is None else tally.num_images
         batches = self._candidate(state, layer, mask, first)
@@ -76,7 +75,7 @@ class ApproximateEngine(ExactEngine):
             tally = self._tally(state, batches, lowest, tally)
         return Scored(tally.score(lowest), tally.num_images - first, time.perf_counter() - began, tally)
 
-    def candidate(self, state: State, layer: str, mask: Tensor) -> State:
+    def candidate(self, state: State, layer: str, mask: KeepMask) -> State:
         """As the contract says: recalibrated exactly as it was scored, fine-tuned in full."""
         if not self.fidelity.recalibrates:
             return super().candidate(state, layer, mask)
@@ -106,7 +105,7 @@ class ApproximateEngine(ExactEngine):
             return nullcontext()
         return torch.autocast(self.device.type, torch.bfloat16)
 
-    def _candidate(self, state: State, layer: str, mask: Tensor, first: int) -> Batches:
+    def _candidate(self, state: State, layer: str, mask: KeepMask, first: int) -> Batches:
         kind, steps = self.fidelity.finetune, self._reward_steps()
         if kind == "recalibrate" or (kind == "suffix" and steps):
             return self._above(state, layer, mask, first)
@@ -116,10 +115,10 @@ class ApproximateEngine(ExactEngine):
         steps = self.fidelity.finetune_steps
         return super()._reward_steps() if steps is None else steps
 
-    def _above(self, state: State, layer: str, mask: Tensor, first: int) -> Batches:
+    def _above(self, state: State, layer: str, mask: KeepMask, first: int) -> Batches:
         """With the part above the layer trained or recalibrated, on what the part below gives, which stays."""
         of_state = self._below(state, layer)
-        indices = of_state.indices(mask)
+        indices = of_state.indices(mask.tensor)
         if self.fidelity.recalibrates:
             _, part = self._recalibrated(state, layer, mask)
         else:
@@ -131,17 +130,17 @@ class ApproximateEngine(ExactEngine):
             train_on(part, batches, self.score, self.workload.recipe, steps, seed)
         return self._scored_above(part, state, of_state, indices, first)
 
-    def _recalibrated(self, state: State, layer: str, mask: Tensor) -> tuple[nn.Module, fx.GraphModule]:
+    def _recalibrated(self, state: State, layer: str, mask: KeepMask) -> tuple[nn.Module, fx.GraphModule]:
         """A candidate's network, the norms above the layer measured anew, and its part above."""
         network, part = self._part(state, layer, mask)
         of_state, number = self._below(state, layer), self.fidelity.recalibration_batches
         some = self._train_values(state, of_state, self._reward_seed(state), number)
-        indices = of_state.indices(mask)
+        indices = of_state.indices(mask.tensor)
         copied = [True] * len(indices)
         recalibrate(part, (narrowed(values, indices, copied) for values, _ in some))
         return network, part
 
-    def _part(self, state: State, layer: str, mask: Tensor) -> tuple[nn.Module, fx.GraphModule]:
+    def _part(self, state: State, layer: str, mask: KeepMask) -> tuple[nn.Module, fx.GraphModule]:
         """A candidate's network, to use at once, and what of it reads the layer: the same modules."""
         network = self.scratch(state.cut(self.graph, layer, mask))
         assert isinstance(network, fx.GraphModule)
@@ -204,11 +203,11 @@ class ApproximateEngine(ExactEngine):
     def _measured(self, state: State) -> Parent:
         if self.fidelity.val_images is None and self.fidelity.racing is None:
             return Parent(0.0, 0.0, None)
-        val, forward = self.splits.val, self._forward(state)
+        val, forward = self.splits.val, self.forward(state)
         counts, images = [], []
         with self._precision():
             for _, some in self._val_batches(0):
-                logits = _at_least_single(forward(self._input(val.images_BCHW[some])))
+                logits = _at_least_single(forward(self.as_input(val.images_BCHW[some])))
                 labels = val.labels_B[some]
                 counts.append(self.score.counts(logits, labels).cpu())
                 if self.fidelity.racing is not None:

@@ -16,12 +16,11 @@ from raprune.engine.arithmetic import exact_arithmetic
 from raprune.engine.kernels.convolutions import FusedConv
 from raprune.engine.kernels.program import Program, compile_module
 from raprune.engine.launches import Purpose
-from raprune.engine.pictures import Batch as PictureBatch
-from raprune.engine.pictures import choose_pictures
 from raprune.engine.split import channels_last
 from raprune.engine.train import steps_per_epoch, train
 from raprune.engine.workload import Workload
-from raprune.network.lowrank import Decomposition, Factor, collect, layer_of, scheme_of
+from raprune.network.lowrank import Decomposition, collect, layer_of, scheme_of
+from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.network.surgery import build, refill, refillable
 from raprune.plugins.datasets.base import Split, Splits, normalise
@@ -73,7 +72,7 @@ class Engine(ABC):
 
     @abstractmethod
     def evaluate(
-        self, state: State, layer: str, mask: Tensor, lowest: float | None, start: Tally | None = None
+        self, state: State, layer: str, mask: KeepMask, lowest: float | None, start: Tally | None = None
     ) -> Scored:
         """Score ``state`` with ``layer`` cut to ``mask`` on val, after the fine-tune that the study asks for.
 
@@ -82,7 +81,7 @@ class Engine(ABC):
         """
 
     def evaluate_many(
-        self, state: State, layer: str, masks: Sequence[Tensor], lowest: float | None, starts: Sequence[Tally | None]
+        self, state: State, layer: str, masks: Sequence[KeepMask], lowest: float | None, starts: Sequence[Tally | None]
     ) -> list[Scored]:
         """:meth:`evaluate` for each mask."""
         if state.factors:
@@ -117,7 +116,7 @@ class Engine(ABC):
         refill(self._scratch, self.graph, state.keep_masks(), state.tensors(self.graph, self.weights))
         return channels_last(self._scratch).eval()
 
-    def candidate(self, state: State, layer: str, mask: Tensor) -> State:
+    def candidate(self, state: State, layer: str, mask: KeepMask) -> State:
         """``state`` with ``layer`` cut to ``mask`` after the fine-tune before the reward.
 
         Candidates are seeded by the state they were cut from, all alike (common random numbers).
@@ -146,21 +145,12 @@ class Engine(ABC):
         seed = seed_for(self.workload.data_seed, seeded_by, purpose)
         train(network, self.splits, self.score, self.workload.recipe, num_steps, seed)
 
-    def energies(self, state: State, layer: str, scheme: str, num_images: int) -> list[float]:
-        """What each component of a layer of ``state`` holds, largest first, by the scheme of that name.
+    def decomposed(self, state: State, layer: str, scheme: str, num_images: int) -> Decomposition:
+        """A layer of ``state`` by the scheme of that name; the same arguments give the same bits.
 
-        ``num_images``: seeded training images for schemes that look at responses.
+        ``num_images``: seeded training images for schemes that look at responses. The last one is kept, because ranks
+        are asked for one after another.
         """
-        found: list[float] = self._decompose(state, layer, scheme, num_images).energies_R.tolist()
-        return found
-
-    def factorise(self, state: State, layer: str, factor: Factor, num_images: int) -> State:
-        """``state`` with ``factor`` in the place of ``layer``; the same arguments give the same bits."""
-        pair = self._decompose(state, layer, factor.scheme, num_images).tensors(factor.rank)
-        return state.factorised(self.graph, self.weights, layer, factor, pair)
-
-    def _decompose(self, state: State, layer: str, scheme: str, num_images: int) -> Decomposition:
-        """The last one is kept: ranks are asked for one after another."""
         key = (state.version, layer, scheme, num_images)
         if self._decomposed is None or self._decomposed[0] != key:
             network, by = self.built(state).network, scheme_of(scheme)
@@ -175,33 +165,17 @@ class Engine(ABC):
         generator = torch.Generator().manual_seed(seed_for(self.workload.data_seed, "responses"))
         chosen = torch.randperm(len(train), generator=generator)[:number].to(train.images_BCHW.device)
         for start in range(0, len(chosen), size):
-            yield self._input(train.images_BCHW[chosen[start : start + size]])
+            yield self.as_input(train.images_BCHW[chosen[start : start + size]])
 
     @torch.inference_mode()
     def measure(self, state: State, split_name: str) -> float:
         """The score of ``state`` on a whole split, percent; the only way to the test split."""
         split = self.splits.split(split_name)
-        return score_batches(self.score, self._batches(self._forward(state), split), self._whole(split)).highest
+        return score_batches(self.score, self._batches(self.forward(state), split), self._whole(split)).highest
 
-    def _forward(self, state: State) -> Forward:
+    def forward(self, state: State) -> Forward:
         """The forward of ``state``, images to logits."""
         return self.built(state).program()
-
-    @torch.inference_mode()
-    def pictures(self, state: State) -> list[dict[str, Any]]:
-        """Rows of ``pictures``: val images that ``state`` does better, alike and worse; none without labels a pixel."""
-        val = self.splits.val
-        if val.labels_B.dim() != 3:
-            return []
-        baseline, pruned = self._forward(State.baseline(self.workload.baseline_key)), self._forward(state)
-        size = self.workload.scoring.batch_size
-
-        def batches() -> Iterator[PictureBatch]:
-            for start in range(0, len(val), size):
-                raw, labels = val.images_BCHW[start : start + size], val.labels_B[start : start + size]
-                yield raw, labels, baseline(self._input(raw)), pruned(self._input(raw)), start
-
-        return choose_pictures(batches(), class_names=self.splits.class_names)
 
     def _num_steps(self, length: FinetuneLength) -> int:
         batch = self.workload.finetune.batch_size
@@ -211,26 +185,16 @@ class Engine(ABC):
         """Logits on demand and labels, batch by batch, in the order in which the images lie."""
         size = self.workload.scoring.batch_size
         for start in range(0, len(split), size):
-            images = self._input(split.images_BCHW[start : start + size])
+            images = self.as_input(split.images_BCHW[start : start + size])
             yield partial(forward, images), split.labels_B[start : start + size]
 
     def _whole(self, split: Split) -> Tensor:
         return self.score.whole(split.labels_B).cpu()
 
-    def _input(self, images_BCHW: Tensor) -> Tensor:
+    def as_input(self, images_BCHW: Tensor) -> Tensor:
         """Images as the network takes them."""
         dtype = next(self.traced.network.parameters()).dtype
         return normalise(images_BCHW, self.splits, dtype).contiguous(memory_format=torch.channels_last)
-
-    def describe(self) -> dict[str, object]:
-        """What is loaded, and how large it is."""
-        held = [
-            *self.traced.network.state_dict().values(),
-            self.splits.train.images_BCHW,
-            self.splits.val.images_BCHW,
-        ]
-        size = sum(t.numel() * t.element_size() for t in held)
-        return {"baseline": self.workload.baseline_key, "device": device_name(self.device), "bytes": size}
 
 
 def device_name(device: torch.device) -> str:

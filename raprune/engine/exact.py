@@ -20,7 +20,7 @@ from raprune.engine.cache.prefix import LocalStore, Store
 from raprune.engine.kernels.program import Program, compile_module
 from raprune.engine.split import Crossing, Halves, split
 from raprune.engine.workload import Workload
-from raprune.network.masks import check_keep_mask
+from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.plugins.scores.base import Scored, Tally, score_batches
 
@@ -42,17 +42,16 @@ class ExactEngine(Engine):
         self._order = workload.load_val_order(len(self.splits.val)).to(self.device)
 
     def evaluate(
-        self, state: State, layer: str, mask: Tensor, lowest: float | None, start: Tally | None = None
+        self, state: State, layer: str, mask: KeepMask, lowest: float | None, start: Tally | None = None
     ) -> Scored:
         began = time.perf_counter()
-        check_keep_mask(mask, self.graph.group(layer).num_filters)
         first = 0 if start is None else start.num_images
         batches = self._candidate(state, layer, mask, first)
         with torch.inference_mode():
             tally = score_batches(self.score, batches, self._whole(self.splits.val), lowest, start)
         return Scored(tally.score(lowest), tally.num_images - first, time.perf_counter() - began, tally)
 
-    def _candidate(self, state: State, layer: str, mask: Tensor, first: int) -> Batches:
+    def _candidate(self, state: State, layer: str, mask: KeepMask, first: int) -> Batches:
         """What the candidate gives for val's images, after the fine-tune before the reward."""
         num_steps = self._reward_steps()
         if num_steps == 0 and (halves := self._halves(state, layer)) is not None:
@@ -73,9 +72,9 @@ class ExactEngine(Engine):
         halves: Halves | None = built.programs[layer]
         return halves
 
-    def _suffix(self, halves: Halves, key: str, mask: Tensor, first: int) -> Batches:
+    def _suffix(self, halves: Halves, key: str, mask: KeepMask, first: int) -> Batches:
         """The part above the layer, on what the part below gave once for all candidates."""
-        logits = halves.candidate(mask)
+        logits = halves.candidate(mask.tensor)
         for index, some in self._val_batches(first):
             values = self._crossing(halves.prefix, key, index, some)
             yield partial(logits, values), self.splits.val.labels_B[some]
@@ -88,7 +87,7 @@ class ExactEngine(Engine):
         """What the part below a layer gives for a batch of val, kept or computed."""
 
         def compute() -> Crossing:
-            below: Crossing = prefix(self._input(self.splits.val.images_BCHW[some]))
+            below: Crossing = prefix(self.as_input(self.splits.val.images_BCHW[some]))
             return below
 
         return self.store.batch(key, index, compute)
@@ -98,7 +97,7 @@ class ExactEngine(Engine):
         assert isinstance(network, fx.GraphModule)
         forward: Forward = compile_module(network)
         for _, some in self._val_batches(first):
-            images = self._input(self.splits.val.images_BCHW[some])
+            images = self.as_input(self.splits.val.images_BCHW[some])
             yield partial(forward, images), self.splits.val.labels_B[some]
 
     def _val_batches(self, first: int) -> Iterator[tuple[int, Tensor]]:

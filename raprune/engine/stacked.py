@@ -11,13 +11,12 @@ import time
 from collections.abc import Iterator, Sequence
 
 import torch
-from torch import Tensor
 
 from raprune.engine.exact import ExactEngine
 from raprune.engine.launches import MASKS_A_LAUNCH
 from raprune.engine.split import Halves
 from raprune.engine.stacking import num_slots, stacked
-from raprune.network.masks import check_keep_mask
+from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.plugins.scores.base import Scored, Tally, advance
 
@@ -30,12 +29,12 @@ class StackedEngine(ExactEngine):
     """Launches of several masks so far."""
 
     def evaluate(
-        self, state: State, layer: str, mask: Tensor, lowest: float | None, start: Tally | None = None
+        self, state: State, layer: str, mask: KeepMask, lowest: float | None, start: Tally | None = None
     ) -> Scored:
         return self.evaluate_many(state, layer, [mask], lowest, [start])[0]
 
     def evaluate_many(
-        self, state: State, layer: str, masks: Sequence[Tensor], lowest: float | None, starts: Sequence[Tally | None]
+        self, state: State, layer: str, masks: Sequence[KeepMask], lowest: float | None, starts: Sequence[Tally | None]
     ) -> list[Scored]:
         """As the contract says; what is computed for a mask does not depend on the others."""
         halves = None if self._reward_steps() or state.factors else self._halves(state, layer)
@@ -43,8 +42,6 @@ class StackedEngine(ExactEngine):
         if halves is None or slots == 1:
             return [super(StackedEngine, self).evaluate(state, layer, *one) for one in _each(masks, lowest, starts)]
         began = time.perf_counter()
-        for mask in masks:
-            check_keep_mask(mask, self.graph.group(layer).num_filters)
         with torch.inference_mode():
             tallies = self._tallies(halves, self.prefix_key(state, layer), masks, lowest, starts, slots)
         seconds = (time.perf_counter() - began) / len(masks)
@@ -58,13 +55,13 @@ class StackedEngine(ExactEngine):
         programs, name = self.built(state).programs, f"slots {halves.layer}"
         if name not in programs:
             with torch.inference_mode():
-                image = self._input(self.splits.val.images_BCHW[:1])
+                image = self.as_input(self.splits.val.images_BCHW[:1])
                 programs[name] = num_slots(halves, image, self.workload.scoring.batch_size)
         slots: int = programs[name]
         return slots
 
     def _tallies(
-        self, halves: Halves, key: str, masks: Sequence[Tensor], lowest: float | None, starts: Sequence[Tally | None],
+        self, halves: Halves, key: str, masks: Sequence[KeepMask], lowest: float | None, starts: Sequence[Tally | None],
         slots: int,
     ) -> list[Tally]:  # fmt: skip
         """Each mask goes on where its tally stopped, batch by batch, until it is decided."""
@@ -79,15 +76,15 @@ class StackedEngine(ExactEngine):
             values, labels = self._crossing(halves.prefix, key, index, some), self.splits.val.labels_B[some]
             for part in _parts(due, slots):
                 self.launches += 1
-                found = stacked(halves, [masks[m] for m in part], slots)(values)
+                found = stacked(halves, [masks[m].tensor for m in part], slots)(values)
                 for m, logits in zip(part, found, strict=True):
                     tallies[m] = advance(self.score, tallies[m], logits, labels, whole)
         return [tally for tally in tallies if tally is not None]
 
 
 def _each(
-    masks: Sequence[Tensor], lowest: float | None, starts: Sequence[Tally | None]
-) -> Iterator[tuple[Tensor, float | None, Tally | None]]:
+    masks: Sequence[KeepMask], lowest: float | None, starts: Sequence[Tally | None]
+) -> Iterator[tuple[KeepMask, float | None, Tally | None]]:
     for mask, start in zip(masks, starts, strict=True):
         yield mask, lowest, start
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol, TypeVar
 
-from torch import Tensor
-
-from raprune.engine.launches import Purpose
-from raprune.network.lowrank.factor import Factor
+from raprune.engine.base import Engine
+from raprune.engine.tasks import Task
+from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.plugins.scores.base import Scored, Tally
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Evaluator(Protocol):
         self,
         state: State,
         layer: str,
-        masks: Sequence[Tensor],
+        masks: Sequence[KeepMask],
         lowest: float | None,
         starts: Sequence[Tally | None] | None = None,
     ) -> list[EvaluatedMask]:
@@ -48,26 +49,27 @@ class Evaluator(Protocol):
         ``starts`` says how far each mask was scored before; none of them may decide ``lowest`` already.
         """
 
-    def candidate(self, state: State, layer: str, mask: Tensor) -> State:
-        """``state`` with ``layer`` cut to ``mask``, fine-tuned before the reward or recalibrated as candidates are."""
+    def run(self, task: Task[T], state: State) -> T:
+        """The result of any other work on ``state``. Raises :class:`EvaluatorError`."""
 
-    def finetune(self, state: State, purpose: Purpose, seeded_by: str) -> State:
-        """``state`` after the study's fine-tune for ``purpose``; ``seeded_by`` is the version of a state."""
 
-    def energies(self, state: State, layer: str, scheme: str, num_images: int) -> list[float]:
-        """What each component of ``layer`` holds under a low-rank scheme, largest first.
+class OnEngine:
+    """An evaluator that asks one engine of its own process."""
 
-        ``num_images``: training images for a scheme that looks at responses.
-        """
+    def __init__(self, engine: Engine, name: str) -> None:
+        self.engine = engine
+        self.name = name
 
-    def factorise(self, state: State, layer: str, factor: Factor, num_images: int) -> State:
-        """``state`` with ``factor`` in the place of ``layer``, of which :meth:`energies` told the components."""
+    def evaluate(
+        self,
+        state: State,
+        layer: str,
+        masks: Sequence[KeepMask],
+        lowest: float | None,
+        starts: Sequence[Tally | None] | None = None,
+    ) -> list[EvaluatedMask]:
+        scored = self.engine.evaluate_many(state, layer, masks, lowest, starts or [None] * len(masks))
+        return [EvaluatedMask(one, self.name) for one in scored]
 
-    def measure(self, state: State, split: str) -> float:
-        """The score of ``state`` on a whole split, percent; alone in opening ``test``."""
-
-    def pictures(self, state: State) -> list[dict[str, Any]]:
-        """Rows of ``pictures``: what ``state`` gives for a few val images; none without labels a pixel."""
-
-    def describe(self) -> list[dict[str, object]]:
-        """One entry an evaluator: its name, device, baseline and the bytes it holds."""
+    def run(self, task: Task[T], state: State) -> T:
+        return task.run(self.engine, state)

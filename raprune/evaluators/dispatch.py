@@ -30,7 +30,7 @@ WAY_ON = (
 
 @dataclass
 class Call:
-    """One call to whichever actor is free; ``items`` are packed masks with their tallies, or what else it is for."""
+    """One call to whichever actor is free; ``items`` are masks with their tallies, or what else it is for."""
 
     items: list[Any]
     indices: list[int]
@@ -237,5 +237,5 @@ def why_lost(error: Exception) -> str:
 
 
 def _for_replay(items: Sequence[Any]) -> str:
-    masks = [list(item[0]) for item in items if isinstance(item, tuple)]
+    masks = [list(item[0].key) for item in items if isinstance(item, tuple)]
     return f"\nmasks, for replay: {json.dumps(masks)}" if masks else ""

@@ -2,18 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
-from torch import Tensor
-
 from raprune.engine import Engine, open_engine
-from raprune.engine.launches import Purpose
 from raprune.engine.workload import Workload
-from raprune.evaluators.base import EvaluatedMask, PoolAddress
-from raprune.network.lowrank.factor import Factor
-from raprune.network.state import State
-from raprune.plugins.scores.base import Tally
+from raprune.evaluators.base import OnEngine, PoolAddress
 from raprune.registry import EVALUATORS
 from raprune.study.parts import EvaluatorsSpec
 
@@ -22,10 +13,8 @@ _ENGINES: dict[tuple[str, str], Engine] = {}
 
 
 @EVALUATORS.register("in_process", EvaluatorsSpec)
-class InProcess:
+class InProcess(OnEngine):
     """One engine in this process; no Ray."""
-
-    name = "in-process"
 
     def __init__(self, settings: EvaluatorsSpec, workload: Workload, pool: PoolAddress | None = None) -> None:
         del pool
@@ -34,39 +23,7 @@ class InProcess:
         if key not in _ENGINES:
             _ENGINES.clear()
             _ENGINES[key] = open_engine(workload, device, settings)
-        self.engine = _ENGINES[key]
-
-    def evaluate(
-        self,
-        state: State,
-        layer: str,
-        masks: Sequence[Tensor],
-        lowest: float | None,
-        starts: Sequence[Tally | None] | None = None,
-    ) -> list[EvaluatedMask]:
-        found = self.engine.evaluate_many(state, layer, masks, lowest, starts or [None] * len(masks))
-        return [EvaluatedMask(scored, self.name) for scored in found]
-
-    def candidate(self, state: State, layer: str, mask: Tensor) -> State:
-        return self.engine.candidate(state, layer, mask)
-
-    def finetune(self, state: State, purpose: Purpose, seeded_by: str) -> State:
-        return self.engine.finetune(state, purpose, seeded_by)
-
-    def energies(self, state: State, layer: str, scheme: str, num_images: int) -> list[float]:
-        return self.engine.energies(state, layer, scheme, num_images)
-
-    def factorise(self, state: State, layer: str, factor: Factor, num_images: int) -> State:
-        return self.engine.factorise(state, layer, factor, num_images)
-
-    def measure(self, state: State, split: str) -> float:
-        return self.engine.measure(state, split)
-
-    def pictures(self, state: State) -> list[dict[str, Any]]:
-        return self.engine.pictures(state)
-
-    def describe(self) -> list[dict[str, object]]:
-        return [{"name": self.name, **self.engine.describe()}]
+        super().__init__(_ENGINES[key], "in-process")
 
 
 def forget_engines() -> None:

@@ -10,20 +10,16 @@ import contextlib
 import math
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-import numpy as np
-from torch import Tensor
-
-from raprune.engine.launches import MASKS_A_LAUNCH, Purpose, shares_launches
+from raprune.engine.launches import MASKS_A_LAUNCH, shares_launches
+from raprune.engine.tasks import Task
 from raprune.engine.workload import Workload
-from raprune.evaluators.base import EvaluatedMask, PoolAddress
+from raprune.evaluators.base import EvaluatedMask, OnEngine, PoolAddress
 from raprune.evaluators.dispatch import Call, Dispatcher
 from raprune.evaluators.pulse import Pulse, Pulses
-from raprune.network.lowrank.factor import Factor
-from raprune.network.masks import pack, unpack
+from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.plugins.scores.base import Tally
 from raprune.registry import EVALUATORS, add_import_path
@@ -39,6 +35,8 @@ BATCH_BELOW_S = 0.02
 """Masks that take less than this travel several to a call."""
 MAX_ENGINES = 4
 MAX_STATES = 8
+
+T = TypeVar("T")
 
 
 class EvaluatorProcess:
@@ -58,7 +56,7 @@ class EvaluatorProcess:
         self.name = name
         self.settings = settings
         self.device = device
-        self._engines: dict[str, Any] = {}
+        self._engines: dict[str, OnEngine] = {}
         self._states: dict[str, State] = {}
         self._store: HostStore | None = None
         self._pulse = Pulse(namespace, name) if namespace else None
@@ -88,7 +86,8 @@ class EvaluatorProcess:
                 given.use()
             return [prepare_baseline(trial, folder, self.device).folder for trial, folder in baselines]
 
-    def _engine(self, workload: Workload) -> Any:
+    def _local(self, workload: Workload) -> OnEngine:
+        """The engine of ``workload``; the oldest is dropped for a new one."""
         from raprune.engine import open_engine
 
         if workload.key not in self._engines:
@@ -96,19 +95,25 @@ class EvaluatorProcess:
                 del self._engines[next(iter(self._engines))]
             if workload.given is not None:
                 workload.given.use()
-            self._engines[workload.key] = open_engine(workload, self.device, self.settings, self._store)
+            engine = open_engine(workload, self.device, self.settings, self._store)
+            self._engines[workload.key] = OnEngine(engine, self.name)
         return self._engines[workload.key]
 
     def _state(self, version: str, ref: list[Any]) -> State:
-        """The state of a version; fetched once, and copied out of the object store before anything writes to it."""
+        """The state of a version; fetched once."""
         import ray
 
         if version not in self._states:
             while len(self._states) >= MAX_STATES:
                 del self._states[next(iter(self._states))]
-            state: State = ray.get(ref[0])
-            self._states[version] = _copied(state)
+            self._states[version] = ray.get(ref[0])
         return self._states[version]
+
+    def load(self, workload: Workload) -> list[None]:
+        """Load the network and the data before they are needed."""
+        with self._call("load"):
+            self._local(workload)
+        return [None]
 
     def evaluate(
         self,
@@ -117,47 +122,15 @@ class EvaluatorProcess:
         ref: list[Any],
         layer: str,
         lowest: float | None,
-        items: list[tuple[bytes, Tally | None]],
+        items: list[tuple[KeepMask, Tally | None]],
     ) -> list[EvaluatedMask]:
         with self._call("evaluate"):
-            engine, state = self._engine(workload), self._state(version, ref)
-            masks, starts = [unpack(mask) for mask, _ in items], [start for _, start in items]
-            found = engine.evaluate_many(state, layer, masks, lowest, starts)
-        return [EvaluatedMask(scored, self.name) for scored in found]
+            masks, starts = [mask for mask, _ in items], [start for _, start in items]
+            return self._local(workload).evaluate(self._state(version, ref), layer, masks, lowest, starts)
 
-    def candidate(self, workload: Workload, version: str, ref: list[Any], layer: str, mask: bytes) -> list[State]:
-        with self._call("candidate"):
-            return [self._engine(workload).candidate(self._state(version, ref), layer, unpack(mask))]
-
-    def finetune(
-        self, workload: Workload, version: str, ref: list[Any], purpose: Purpose, seeded_by: str
-    ) -> list[State]:
-        with self._call(f"finetune {purpose}"):
-            return [self._engine(workload).finetune(self._state(version, ref), purpose, seeded_by)]
-
-    def energies(
-        self, workload: Workload, version: str, ref: list[Any], layer: str, scheme: str, num_images: int
-    ) -> list[list[float]]:
-        with self._call("energies"):
-            return [self._engine(workload).energies(self._state(version, ref), layer, scheme, num_images)]
-
-    def factorise(
-        self, workload: Workload, version: str, ref: list[Any], layer: str, factor: Factor, num_images: int
-    ) -> list[State]:
-        with self._call("factorise"):
-            return [self._engine(workload).factorise(self._state(version, ref), layer, factor, num_images)]
-
-    def measure(self, workload: Workload, version: str, ref: list[Any], split: str) -> list[float]:
-        with self._call(f"measure {split}"):
-            return [self._engine(workload).measure(self._state(version, ref), split)]
-
-    def pictures(self, workload: Workload, version: str, ref: list[Any]) -> list[list[dict[str, Any]]]:
-        with self._call("pictures"):
-            return [self._engine(workload).pictures(self._state(version, ref))]
-
-    def describe(self, workload: Workload) -> list[dict[str, object]]:
-        with self._call("describe"):
-            return [{"name": self.name, "process": os.getpid(), **self._engine(workload).describe()}]
+    def run(self, workload: Workload, version: str, ref: list[Any], task: Task[Any]) -> list[Any]:
+        with self._call(task.name):
+            return [self._local(workload).run(task, self._state(version, ref))]
 
     def let_go(self) -> None:
         """Let go of what is kept in memory for the host; nothing is scored after this."""
@@ -195,13 +168,13 @@ class RayPool:
         self,
         state: State,
         layer: str,
-        masks: Sequence[Tensor],
+        masks: Sequence[KeepMask],
         lowest: float | None,
         starts: Sequence[Tally | None] | None = None,
     ) -> list[EvaluatedMask]:
         ref = self._ref(state)
         size = self._masks_per_call(len(masks))
-        pairs = list(zip(map(pack, masks), starts or [None] * len(masks), strict=True))
+        pairs = list(zip(masks, starts or [None] * len(masks), strict=True))
         places = list(range(len(masks)))
         parts = [slice(at, at + size) for at in range(0, len(masks), size)]
         calls = [Call(pairs[part], places[part]) for part in parts]
@@ -213,41 +186,14 @@ class RayPool:
         self._mask_s = sum(r.scored.seconds for r in results) / len(results)
         return results
 
-    def candidate(self, state: State, layer: str, mask: Tensor) -> State:
-        return _copied(self._one("candidate", state, layer, pack(mask)))
-
-    def finetune(self, state: State, purpose: Purpose, seeded_by: str) -> State:
-        return _copied(self._one("finetune", state, purpose, seeded_by))
-
-    def energies(self, state: State, layer: str, scheme: str, num_images: int) -> list[float]:
-        found: list[float] = self._one("energies", state, layer, scheme, num_images)
-        return found
-
-    def factorise(self, state: State, layer: str, factor: Factor, num_images: int) -> State:
-        return _copied(self._one("factorise", state, layer, factor, num_images))
-
-    def measure(self, state: State, split: str) -> float:
-        score: float = self._one("measure", state, split)
-        return score
-
-    def pictures(self, state: State) -> list[dict[str, Any]]:
-        rows: list[dict[str, Any]] = self._one("pictures", state)
-        return rows
-
-    def describe(self) -> list[dict[str, object]]:
-        found: list[dict[str, object]] = self.dispatcher.each(
-            lambda actor, items: actor.describe.remote(self.workload), "loading the network and the data"
-        )
-        return found
-
-    def _one(self, method: str, state: State, *args: Any) -> Any:
+    def run(self, task: Task[T], state: State) -> T:
         ref = self._ref(state)
 
         def submit(actor: Any, items: list[Any]) -> Any:
-            del items
-            return getattr(actor, method).remote(self.workload, state.version, ref, *args)
+            return actor.run.remote(self.workload, state.version, ref, *items)
 
-        return self.dispatcher.run([Call([method], [0])], submit, method)[0]
+        (result,) = self.dispatcher.run([Call([task], [0])], submit, task.name)
+        return cast(T, result)
 
     def _ref(self, state: State) -> list[Any]:
         """A reference in a list: the actor fetches it only if it does not have the version yet."""
@@ -267,8 +213,3 @@ class RayPool:
         if self._mask_s >= BATCH_BELOW_S:
             return 1
         return max(1, min(share, int(BATCH_BELOW_S / max(self._mask_s, 1e-6))))
-
-
-def _copied(state: State) -> State:
-    """The same state in memory of its own, not the object store's."""
-    return replace(state, arrays={name: np.array(array) for name, array in state.arrays.items()})

@@ -140,7 +140,7 @@ class RayRunner:
 
         pool.run([Call([trial], [index]) for index, trial in enumerate(distinct)], submit, "preparing the baseline")
         first = self.place.workload(distinct[0])
-        pool.each(lambda actor, _: actor.describe.remote(first), "loading the network and the data")
+        pool.each(lambda actor, _: actor.load.remote(first), "loading the network and the data")
 
     def _start_pool(self) -> Dispatcher:
         import ray

@@ -1,40 +1,91 @@
-"""Keep masks: bool, one entry a filter, True = keep, never empty."""
+"""Keep masks: which filters of a layer are kept, never none.
+
+Legend: N filters, M_l weights per filter. Plug-ins pass bool tensors of shape (N,), True = keep; inside raprune a mask
+is a :class:`KeepMask` from the moment that a plug-in hands it over.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 
-def check_keep_mask(mask: Tensor, num_filters: int) -> Tensor:
-    """``mask`` itself, shape (num_filters,), bool, at least one filter kept; anything else is a plug-in's error."""
-    if mask.dtype != torch.bool or mask.shape != (num_filters,):
-        found = f"{mask.dtype} of shape {tuple(mask.shape)}"
-        raise ValueError(f"a keep mask must be bool of shape ({num_filters},); got {found}")
-    if not mask.any():
-        raise ValueError("a keep mask must keep at least one filter")
-    return mask
+@dataclass(frozen=True)
+class KeepMask:
+    """Hashable, equal where the content is equal, and pickled as its key."""
+
+    key: bytes
+    """One byte per filter, 1 = kept. Memo keys and the versions of states hash it; files hold the same numbers."""
+
+    def __post_init__(self) -> None:
+        if self.key.strip(b"\0\1"):
+            raise ValueError("the key of a keep mask has one byte per filter, 0 or 1")
+        if 1 not in self.key:
+            raise ValueError("a keep mask must keep at least one filter")
+
+    def __reduce__(self) -> tuple[type[KeepMask], tuple[bytes]]:
+        return KeepMask, (self.key,)
+
+    @classmethod
+    def of(cls, mask_N: Tensor, num_filters: int | None = None) -> KeepMask:
+        """From a bool tensor of shape (``num_filters``,), at least one kept; anything else raises ``ValueError``."""
+        shape = (mask_N.numel() if num_filters is None else num_filters,)
+        if mask_N.dtype != torch.bool or mask_N.shape != shape:
+            got = f"{mask_N.dtype} of shape {tuple(mask_N.shape)}"
+            raise ValueError(f"a keep mask must be bool of shape ({shape[0]},); got {got}")
+        return cls(mask_N.cpu().numpy().tobytes())
+
+    @classmethod
+    def whole(cls, num_filters: int) -> KeepMask:
+        """Every filter is kept."""
+        return cls(b"\1" * num_filters)
+
+    @cached_property
+    def tensor(self) -> Tensor:
+        """(N,) bool, shared by all who ask: not to be written to."""
+        return torch.frombuffer(bytearray(self.key), dtype=torch.bool)
+
+    @property
+    def flags(self) -> list[bool]:
+        """One per filter, as rows and ``plan.json`` hold them."""
+        return [bool(one) for one in self.key]
+
+    @property
+    def num_filters(self) -> int:
+        return len(self.key)
+
+    @property
+    def num_kept(self) -> int:
+        return self.key.count(1)
+
+    @property
+    def keeps_all(self) -> bool:
+        return 0 not in self.key
+
+    @property
+    def pruning_ratio(self) -> float:
+        """Share of filters pruned, in [0, 1]."""
+        return 1.0 - self.num_kept / self.num_filters
+
+    def round_up(self, multiple: int, weights_NM: Tensor) -> KeepMask:
+        """With pruned filters added until a multiple of ``multiple`` is kept, at most all; 1 changes nothing.
+
+        Backends have kernels that like multiples of 8, for example. The filters with the largest L1 norm are added
+        first, of equal ones the first in the layer.
+        """
+        num_missing = min(-self.num_kept % multiple, self.num_filters - self.num_kept)
+        norm_N = weights_NM.abs().sum(1).masked_fill(self.tensor, -1.0)
+        rounded_N = self.tensor.clone()
+        rounded_N[norm_N.argsort(descending=True, stable=True)[:num_missing]] = True
+        return KeepMask.of(rounded_N)
 
 
 def keep_first(ranking: Sequence[int], num_kept: int) -> Tensor:
-    """Keep the first ``num_kept`` filters of a ranking (most important first): the nested prefixes of one ranking."""
+    """(N,) bool: the first ``num_kept`` filters of a ranking, most important first; prefixes of one ranking nest."""
     mask = torch.zeros(len(ranking), dtype=torch.bool)
     mask[list(ranking[:num_kept])] = True
     return mask
-
-
-def pruning_ratio(mask: Tensor) -> float:
-    """Share of filters pruned, in [0, 1]."""
-    return 1.0 - int(mask.sum()) / mask.numel()
-
-
-def pack(mask: Tensor) -> bytes:
-    """One byte a filter; the form in which masks travel."""
-    return bytes(mask.to(torch.uint8).tolist())
-
-
-def unpack(data: bytes) -> Tensor:
-    """The mask that :func:`pack` packed."""
-    return torch.tensor(list(data), dtype=torch.bool)

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 from raprune.network.graph import Graph
 from raprune.network.lowrank.factor import Factor
 from raprune.network.lowrank.factorising import factorised
-from raprune.network.masks import pack, unpack
+from raprune.network.masks import KeepMask
 from raprune.network.surgery import cut_tensors
 
 Arrays = Mapping[str, np.ndarray]
@@ -25,8 +26,8 @@ class State:
     """A plan plus the tensors that changed. Picklable; two states of equal content have equal versions."""
 
     baseline_key: str
-    plan: Mapping[str, bytes]
-    """layer -> packed keep mask over its original filters."""
+    plan: Mapping[str, KeepMask]
+    """layer -> keep mask over its original filters."""
     arrays: Arrays
     """The complete, already smaller state dict after a fine-tune; empty while the weights are the baseline's."""
     factors: Mapping[str, Factor] = field(default_factory=dict)
@@ -37,12 +38,17 @@ class State:
         """The untouched network."""
         return cls(baseline_key, {}, {})
 
+    def __setstate__(self, content: dict[str, Any]) -> None:
+        """In memory of its own: arrays that come out of Ray's object store are shared and read-only."""
+        own = {name: np.array(array) for name, array in content["arrays"].items()}
+        self.__dict__.update(content, arrays=own)
+
     @cached_property
     def version(self) -> str:
         """Content hash: baseline, plan and tensors, never how it came about."""
         sha = hashlib.sha256(self.baseline_key.encode())
         for layer in sorted(self.plan):
-            sha.update(layer.encode() + b"\0" + self.plan[layer])
+            sha.update(layer.encode() + b"\0" + self.plan[layer].key)
         for layer in sorted(self.factors):
             factor = self.factors[layer]
             sha.update(f"\0{layer}\0{factor.scheme}\0{factor.rank}".encode())
@@ -54,9 +60,9 @@ class State:
 
     def keep_masks(self) -> dict[str, Tensor]:
         """The plan as bool tensors."""
-        return {layer: unpack(mask) for layer, mask in self.plan.items()}
+        return {layer: mask.tensor for layer, mask in self.plan.items()}
 
-    def cut(self, graph: Graph, layer: str, mask: Tensor) -> State:
+    def cut(self, graph: Graph, layer: str, mask: KeepMask) -> State:
         """The state after ``layer`` is cut to ``mask``; the layer must be whole in this one."""
         if layer in self.plan:
             raise ValueError(f"{layer} is cut already")
@@ -65,8 +71,8 @@ class State:
         arrays: Arrays = {}
         if self.arrays:
             plan = self.keep_masks()
-            arrays = to_arrays(cut_tensors(graph, to_tensors(self.arrays), plan, {**plan, layer: mask}))
-        return State(self.baseline_key, {**self.plan, layer: pack(mask)}, arrays)
+            arrays = to_arrays(cut_tensors(graph, to_tensors(self.arrays), plan, {**plan, layer: mask.tensor}))
+        return State(self.baseline_key, {**self.plan, layer: mask}, arrays)
 
     def trained(self, tensors: Mapping[str, Tensor]) -> State:
         """The same structure with new weights."""

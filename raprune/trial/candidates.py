@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from raprune.errors import RapruneError
 from raprune.evaluators.base import EvaluatedMask, Evaluator
-from raprune.network.masks import check_keep_mask, pack, pruning_ratio, unpack
+from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.plugins.methods.base import Evaluation
 from raprune.plugins.rewards.base import Reward
 from raprune.trial.budget import Purse, Unlimited
+from raprune.trial.context import Progress
 
 TOLERANCE = 1e-9
 """Points by which a drop may exceed the bound: rounding of differences of percentages."""
@@ -45,16 +45,13 @@ class Scale:
         """Whether a fine-tune is kept: within the bound, or no worse than the score ``before`` it."""
         return self.feasible(after) or after >= before
 
-    def evaluation(self, score: float | None, mask: Tensor) -> Evaluation:
+    def evaluation(self, score: float | None, mask: KeepMask) -> Evaluation:
         """What a mask with this score is worth."""
         drop = None if score is None else self.baseline_score - score
-        reward = self.reward.reward(drop, self.drop_bound, mask.numel(), int(mask.sum()))
+        reward = self.reward.reward(drop, self.drop_bound, mask.num_filters, mask.num_kept)
         if not math.isfinite(reward):
             raise RapruneError(f"the reward {type(self.reward).__name__} gives {reward} for a score drop of {drop}")
         return Evaluation(reward, score, drop, self.feasible(score))
-
-
-Progress = Callable[[dict[str, Any]], None]
 
 
 class Candidates:
@@ -84,51 +81,53 @@ class Candidates:
         self.purse = purse or Purse(Unlimited(), "", 0)
         self.rows: list[dict[str, Any]] = []
         self.update_rows: list[dict[str, Any]] = []
-        self._scores: dict[bytes, float | None] = {}
+        self._scores: dict[KeepMask, float | None] = {}
         self._num_searched = 0
 
     def __call__(self, masks: Sequence[Tensor], *, policy_entropy: float | None = None) -> list[Evaluation]:
         self.purse.require()
-        packed = [pack(check_keep_mask(mask, self.num_filters)) for mask in masks]
+        return self._evaluations([KeepMask.of(mask, self.num_filters) for mask in masks], policy_entropy)
+
+    def _evaluations(self, masks: Sequence[KeepMask], policy_entropy: float | None) -> list[Evaluation]:
         found = self.evaluator.evaluate(self.state, self.layer, masks, self.scale.lowest)
         self.purse.take(len(masks))
-        self._scores.update((mask, e.scored.score) for mask, e in zip(packed, found, strict=True))
+        self._scores.update((mask, e.scored.score) for mask, e in zip(masks, found, strict=True))
         evaluations = [self.scale.evaluation(e.scored.score, mask) for mask, e in zip(masks, found, strict=True)]
         update = len(self.update_rows) if policy_entropy is not None else None
-        self._record(packed, evaluations, found, update)
+        self._record(masks, evaluations, found, update)
         if policy_entropy is not None:
             self._record_update(masks, evaluations, policy_entropy)
         learning = policy_entropy is not None or not self.update_rows
         self._tell(masks, evaluations if learning else [], sum(not e.from_memo for e in found))
         return evaluations
 
-    def feasible_masks(self) -> list[Tensor]:
+    def feasible_masks(self) -> list[KeepMask]:
         """Every mask found within the bound, the one that prunes most first; equal ones by score, then as scored."""
         found = [
-            (sum(mask), -(score or 0.0), number, mask)
+            (mask.num_kept, -(score or 0.0), number, mask)
             for number, (mask, score) in enumerate(self._scores.items())
-            if self.scale.feasible(score) and sum(mask) < len(mask)
+            if self.scale.feasible(score) and not mask.keeps_all
         ]
-        return [unpack(mask) for *_, mask in sorted(found)]
+        return [mask for *_, mask in sorted(found)]
 
-    def best_so_far(self) -> Tensor:
+    def best_so_far(self) -> KeepMask:
         """The mask within the bound that prunes most, of those scored so far; all filters where there is none."""
-        return next(iter(self.feasible_masks()), torch.ones(self.num_filters, dtype=torch.bool))
+        return next(iter(self.feasible_masks()), KeepMask.whole(self.num_filters))
 
-    def score_of(self, mask: Tensor) -> float | None:
+    def score_of(self, mask: KeepMask) -> float | None:
         """The score a mask was found to have in this layer, if any."""
-        return self._scores.get(pack(mask))
+        return self._scores.get(mask)
 
     def _record(
-        self, packed: list[bytes], evaluations: list[Evaluation], found: list[EvaluatedMask], update: int | None
+        self, masks: Sequence[KeepMask], evaluations: list[Evaluation], found: list[EvaluatedMask], update: int | None
     ) -> None:
-        for number, (mask, evaluation, evaluated) in enumerate(zip(packed, evaluations, found, strict=True)):
+        for number, (mask, evaluation, evaluated) in enumerate(zip(masks, evaluations, found, strict=True)):
             self.rows.append(
                 {
                     "layer": self.layer,
                     "update": update,
                     "sample": number if update is not None else self._num_searched + number,
-                    "keep_mask": [bool(m) for m in mask],
+                    "keep_mask": mask.flags,
                     "score": evaluation.score,
                     "reward": evaluation.reward,
                     "from_memo": evaluated.from_memo,
@@ -138,9 +137,9 @@ class Candidates:
                 }
             )
         if update is None:
-            self._num_searched += len(packed)
+            self._num_searched += len(masks)
 
-    def _record_update(self, masks: Sequence[Tensor], evaluations: list[Evaluation], policy_entropy: float) -> None:
+    def _record_update(self, masks: Sequence[KeepMask], evaluations: list[Evaluation], policy_entropy: float) -> None:
         rewards = [e.reward for e in evaluations]
         scores = [e.score for e in evaluations if e.score is not None]
         self.update_rows.append(
@@ -151,12 +150,12 @@ class Candidates:
                 "reward_std": statistics.pstdev(rewards),
                 "reward_max": max(rewards),
                 "score_mean": statistics.fmean(scores) if scores else None,
-                "pruning_ratio_mean": statistics.fmean(pruning_ratio(mask) for mask in masks),
+                "pruning_ratio_mean": statistics.fmean(mask.pruning_ratio for mask in masks),
                 "policy_entropy": policy_entropy,
             }
         )
 
-    def _tell(self, masks: Sequence[Tensor], evaluations: list[Evaluation], num_new: int) -> None:
+    def _tell(self, masks: Sequence[KeepMask], evaluations: list[Evaluation], num_new: int) -> None:
         """Progress; the reward shown is that of the learning, not of the searches after it."""
         rewards = {"reward": statistics.fmean(e.reward for e in evaluations)} if evaluations else {}
         self.progress(
@@ -167,6 +166,6 @@ class Candidates:
                 "num_candidates": len(self.rows),
                 "new_candidates": len(masks),
                 "new_scored": num_new,
-                "layer_pruning_ratio": statistics.fmean(pruning_ratio(mask) for mask in masks),
+                "layer_pruning_ratio": statistics.fmean(mask.pruning_ratio for mask in masks),
             }
         )

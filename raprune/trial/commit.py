@@ -17,12 +17,12 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
-import torch
 from torch import Tensor
 
+from raprune.engine.tasks import Candidate, Finetune, Measure
 from raprune.evaluators.base import Evaluator
 from raprune.network.graph import Graph
-from raprune.network.masks import pack
+from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.study.fidelity import FidelitySpec
 from raprune.trial.candidates import Candidates, Scale
@@ -39,7 +39,7 @@ class Committed:
     """A layer as it was committed."""
 
     state: State
-    keep_mask: Tensor
+    keep_mask: KeepMask
     cut_val_score: float | None
     """As cut, before any fine-tune."""
     pruned_val_score: float | None
@@ -52,20 +52,19 @@ class Committed:
     """Fine-tunes that left weights which are NaN or infinite; none of them was kept."""
 
 
-def left_whole(state: State, mask: Tensor, val_score: float, num_decided: int, num_diverged: int = 0) -> Committed:
+def left_whole(state: State, num_filters: int, val_score: float, num_decided: int, num_diverged: int = 0) -> Committed:
     """A layer of which nothing is pruned; ``val_score`` is that of ``state``."""
-    whole = torch.ones_like(mask)
-    return Committed(state, whole, val_score, val_score, val_score, num_decided, num_diverged)
+    return Committed(state, KeepMask.whole(num_filters), val_score, val_score, val_score, num_decided, num_diverged)
 
 
 def commit_within_bound(
     evaluator: Evaluator,
     graph: Graph,
     candidates: Candidates,
-    decided: Tensor,
+    decided: KeepMask,
     scale: Scale,
     val_score: float,
-    round_up: Callable[[Tensor], Tensor] = torch.clone,
+    round_up: Callable[[KeepMask], KeepMask] = lambda mask: mask,
     fidelity: FidelitySpec = FULL,
     *,
     trains: bool = False,
@@ -79,11 +78,11 @@ def commit_within_bound(
     """
     full_fidelity = fidelity.is_full
     parent, layer = candidates.state, candidates.layer
-    if round_up(decided).all():
-        return left_whole(parent, decided, val_score, int(decided.sum()))
+    if round_up(decided).keeps_all:
+        return left_whole(parent, decided.num_filters, val_score, decided.num_kept)
     cutting = _Cutting(evaluator, graph, parent, layer, scale, fidelity, trains, weights)
 
-    def tried(mask: Tensor, num_decided: int) -> Committed | None:
+    def tried(mask: KeepMask, num_decided: int) -> Committed | None:
         """``mask`` within the bound, if it can be."""
         known = candidates.score_of(mask) if full_fidelity else None
         found = cutting.best(mask)
@@ -95,7 +94,7 @@ def commit_within_bound(
     found = tried(*first)
     if found is None:
         found = _first(tried, others[: MAX_MASKS - 1]) if full_fidelity else _bisected(tried, others)
-    found = found or left_whole(parent, decided, val_score, decided.numel())
+    found = found or left_whole(parent, decided.num_filters, val_score, decided.num_filters)
     return replace(found, num_diverged=cutting.num_diverged)
 
 
@@ -104,7 +103,7 @@ def commit_as_given(
     graph: Graph,
     state: State,
     layer: str,
-    mask: Tensor,
+    mask: KeepMask,
     scale: Scale,
     fidelity: FidelitySpec = FULL,
     *,
@@ -119,8 +118,8 @@ def commit_as_given(
     found = cutting.best(mask)
     if found is None:
         cut = state.cut(graph, layer, mask)
-        found = _Weights(cut, evaluator.measure(cut, "val"))
-    return cutting.committed(mask, found, int(mask.sum()), None)
+        found = _Weights(cut, evaluator.run(Measure("val"), cut))
+    return cutting.committed(mask, found, mask.num_kept, None)
 
 
 def diverged(state: State, weights: Mapping[str, Tensor] = MappingProxyType({})) -> bool:
@@ -157,56 +156,56 @@ class _Cutting:
     weights: Mapping[str, Tensor]
     num_diverged: int = 0
 
-    def best(self, mask: Tensor) -> _Weights | None:
+    def best(self, mask: KeepMask) -> _Weights | None:
         """The first of the mask's weights within the bound, else the best of them; ``None`` where all diverged."""
         found: list[_Weights] = []
         for state, as_scored in self._choices(mask):
             if diverged(state, self.weights):
                 self.num_diverged += 1
                 continue
-            found.append(_Weights(state, self.evaluator.measure(state, "val"), as_scored))
+            found.append(_Weights(state, self.evaluator.run(Measure("val"), state), as_scored))
             if self.scale.feasible(found[-1].score):
                 return found[-1]
         return max(found, key=lambda one: one.score, default=None)
 
-    def committed(self, mask: Tensor, found: _Weights, num_decided: int, known: float | None) -> Committed:
+    def committed(self, mask: KeepMask, found: _Weights, num_decided: int, known: float | None) -> Committed:
         """With what else is told of a layer; ``known`` is the score that the mask had as a candidate."""
         cut = self.parent.cut(self.graph, self.layer, mask)
         known = found.score if known is None and found.as_scored else known
         if known is None and self.fidelity.recalibrates:
-            known = self.evaluator.measure(self._start(cut, mask), "val")
+            known = self.evaluator.run(Measure("val"), self._start(cut, mask))
         as_cut = not self.trains and not self.fidelity.recalibrates
-        score = known if as_cut and known is not None else self.evaluator.measure(cut, "val")
+        score = known if as_cut and known is not None else self.evaluator.run(Measure("val"), cut)
         known = score if as_cut else known
         return Committed(found.state, mask, score, known, found.score, num_decided, self.num_diverged)
 
-    def _choices(self, mask: Tensor) -> Iterator[tuple[State, bool]]:
+    def _choices(self, mask: KeepMask) -> Iterator[tuple[State, bool]]:
         """After the committed fine-tune; then as the candidate is, in full, or exactly as it was recalibrated."""
         cut = self.parent.cut(self.graph, self.layer, mask)
         start = self._start(cut, mask)
-        finetuned = self.evaluator.finetune(start, "commit", cut.version)
+        finetuned = self.evaluator.run(Finetune("commit", cut.version), start)
         if finetuned.version != start.version:
             yield finetuned, False
-        scored = start if self.fidelity.recalibrates else self.evaluator.candidate(self.parent, self.layer, mask)
+        scored = start if self.fidelity.recalibrates else self.evaluator.run(Candidate(self.layer, mask), self.parent)
         yield scored, True
 
-    def _start(self, cut: State, mask: Tensor) -> State:
+    def _start(self, cut: State, mask: KeepMask) -> State:
         """What a committed fine-tune begins with.
 
         A cut network whose norms are those of the whole one is far from what was scored: recalibrated candidates are
         fine-tuned as they were scored.
         """
-        return self.evaluator.candidate(self.parent, self.layer, mask) if self.fidelity.recalibrates else cut
+        return self.evaluator.run(Candidate(self.layer, mask), self.parent) if self.fidelity.recalibrates else cut
 
 
-Try = Callable[[Tensor, int], Committed | None]
+Try = Callable[[KeepMask, int], Committed | None]
 
 
-def _first(tried: Try, masks: Iterable[tuple[Tensor, int]]) -> Committed | None:
+def _first(tried: Try, masks: Iterable[tuple[KeepMask, int]]) -> Committed | None:
     return next((found for mask in masks if (found := tried(*mask)) is not None), None)
 
 
-def _bisected(tried: Try, masks: Sequence[tuple[Tensor, int]]) -> Committed | None:
+def _bisected(tried: Try, masks: Sequence[tuple[KeepMask, int]]) -> Committed | None:
     """Of ``masks``, the one that prunes most first, about the first that is within the bound."""
     best, low, high = None, 0, len(masks)
     for _ in range(MAX_BISECTED):
@@ -219,11 +218,11 @@ def _bisected(tried: Try, masks: Sequence[tuple[Tensor, int]]) -> Committed | No
     return best
 
 
-def _distinct(masks: Iterable[Tensor], round_up: Callable[[Tensor], Tensor]) -> list[tuple[Tensor, int]]:
+def _distinct(masks: Iterable[KeepMask], round_up: Callable[[KeepMask], KeepMask]) -> list[tuple[KeepMask, int]]:
     """``masks`` rounded up, each once, none of them whole; with the filters that each kept before that."""
-    found: dict[bytes, tuple[Tensor, int]] = {}
+    kept_before: dict[KeepMask, int] = {}
     for chosen in masks:
         mask = round_up(chosen)
-        if not mask.all():
-            found.setdefault(pack(mask), (mask, int(chosen.sum())))
-    return list(found.values())
+        if not mask.keeps_all:
+            kept_before.setdefault(mask, chosen.num_kept)
+    return list(kept_before.items())

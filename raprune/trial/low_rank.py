@@ -14,6 +14,7 @@ from typing import Any
 
 from torch import Tensor, fx
 
+from raprune.engine.tasks import Energies, Factorise, Finetune, Measure
 from raprune.errors import InputError
 from raprune.evaluators.base import Evaluator
 from raprune.network import lowrank
@@ -24,6 +25,7 @@ from raprune.results import TrialStore
 from raprune.study.postprocess import LowRankSpec
 from raprune.trial.candidates import Scale
 from raprune.trial.commit import diverged
+from raprune.trial.context import Progress
 from raprune.trial.rows import Sizes
 from raprune.trial.snapshots import Snapshots
 
@@ -61,7 +63,7 @@ class LowRankStep:
     """Number of the first snapshot: those of the pruned layers come before."""
     matched: TrialStore | None
     """The trial whose ranks a matched trial takes over, without the bound."""
-    tell: Callable[[dict[str, Any]], None]
+    tell: Progress
     is_over: Callable[[], bool]
     """Whether the study's budget is spent."""
     weights: Mapping[str, Tensor] = field(default_factory=dict)
@@ -130,7 +132,7 @@ class LowRankStep:
             raise Stays(layer.reason or "")
         if costs.max_rank == 0:
             raise Stays("no rank saves both parameters and multiply-adds")
-        energies = self.evaluator.energies(state, layer.layer, costs.scheme, self.spec.images)
+        energies = self.evaluator.run(Energies(layer.layer, costs.scheme, self.spec.images), state)
         rank = self._rank(costs, energies)
         found = self._searched(costs, state) if rank is None else self._scored(costs, state, rank)
         return found.state.factors[layer.layer], energies, self._finetuned(costs, found)
@@ -159,8 +161,8 @@ class LowRankStep:
     def _scored(self, costs: LayerCosts, state: State, rank: int) -> Network:
         """The network with the layer at ``rank``."""
         factor = Factor(costs.scheme, rank)
-        factorised = self.evaluator.factorise(state, costs.layer, factor, self.spec.images)
-        score = self.evaluator.measure(factorised, "val")
+        factorised = self.evaluator.run(Factorise(costs.layer, factor, self.spec.images), state)
+        score = self.evaluator.run(Measure("val"), factorised)
         return Network(factorised, score, score, 1)
 
     def _searched(self, costs: LayerCosts, state: State) -> Network:
@@ -182,11 +184,11 @@ class LowRankStep:
     def _finetuned(self, costs: LayerCosts, found: Network) -> Network:
         """After the study's fine-tune where it is asked for and within the bound; raises :class:`Stays` over it."""
         if self.spec.finetune:
-            tuned = self.evaluator.finetune(found.state, "commit", found.state.version)
+            tuned = self.evaluator.run(Finetune("commit", found.state.version), found.state)
             if diverged(tuned, self.weights):
                 self.num_diverged += 1
             elif tuned.version != found.state.version:
-                score = self.evaluator.measure(tuned, "val")
+                score = self.evaluator.run(Measure("val"), tuned)
                 if self.scale.keeps(found.val_score, score) and self._within(score):
                     return replace(found, state=tuned, val_score=score)
         if not self._within(found.val_score):

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from raprune.network.graph import Group, Traced
-from raprune.network.masks import pruning_ratio
 from raprune.network.measure import count_bytes, count_macs, count_params, latency_s
 from raprune.network.state import State
 from raprune.network.surgery import build
@@ -94,11 +93,11 @@ def layer_row(
         "layer_index": index,
         "role": group.role,
         "prune_step": step,
-        "num_filters": mask.numel(),
-        "num_kept": int(mask.sum()),
+        "num_filters": mask.num_filters,
+        "num_kept": mask.num_kept,
         "num_decided": committed.num_decided,
-        "pruning_ratio": pruning_ratio(mask),
-        "keep_mask": [bool(m) for m in mask],
+        "pruning_ratio": mask.pruning_ratio,
+        "keep_mask": mask.flags,
         "cut_val_score": committed.cut_val_score,
         "pruned_val_score": committed.pruned_val_score,
         "finetuned_val_score": committed.finetuned_val_score,

@@ -7,6 +7,7 @@ Source: Huang, Zhou, You, Neumann, arXiv 1801.07365, Algorithm 2. Departures: th
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
@@ -14,12 +15,12 @@ from torch import Tensor
 
 from raprune.artefact import plan_of, write_model
 from raprune.baseline.origins import note_origin
+from raprune.engine.tasks import Finetune, Measure, Pictures
 from raprune.engine.workload import Baseline
 from raprune.errors import RapruneError, ResultsError
-from raprune.network.masks import keep_first, pruning_ratio
-from raprune.network.rounding import round_up
+from raprune.network.masks import KeepMask, keep_first
 from raprune.network.state import State
-from raprune.plugins.methods.base import Decision, LayerView, Method, RankedMethod
+from raprune.plugins.methods.base import LayerView, Method, RankedMethod
 from raprune.registry import METHODS, ORDERS, REWARDS
 from raprune.results import PROVISIONAL
 from raprune.study.schema import TrialSpec
@@ -114,7 +115,7 @@ class _Trial:
         said = row | {"study": self.trial.study, "trial_id": self.trial.trial_id}
         plan = plan_of(said, self.trial.model, self.context.baseline, self.graph, state)
         write_model(store.folder / "model", plan, self.sizes.network(state))
-        if pictures := self.evaluator.pictures(state):
+        if pictures := self.evaluator.run(Pictures(), state):
             store.write_pictures(pictures)
         store.write_trial(row)
         return row
@@ -135,7 +136,8 @@ class _Trial:
                     self.purse.require()
                     self.purse.take(1)
                 num_candidates += 1
-                found = self.evaluator.evaluate(baseline, layer, [mask], None)[0]
+                checked = KeepMask.of(mask, self.graph.group(layer).num_filters)
+                found = self.evaluator.evaluate(baseline, layer, [checked], None)[0]
                 self.context.progress({"layer": layer, "new_candidates": 1, "new_scored": int(not found.from_memo)})
                 return cast(float, found.scored.score)
 
@@ -176,17 +178,18 @@ class _Trial:
         )  # fmt: skip
         rng = torch.Generator().manual_seed(seed_for(self.trial.seed, self.trial.method.name, layer))
         cut_short = False
+        agent_state: Mapping[str, Tensor] = {}
         if self.context.matched is not None:
-            decision, committed = self._match(step, view, state, val_score, rng)
+            committed = self._match(step, view, state, val_score, rng)
         else:
-            decision, cut_short = self._decide(view, candidates, rng)
+            decided, agent_state, cut_short = self._decide(view, candidates, rng)
             committed = commit_within_bound(
-                self.evaluator, self.graph, candidates, decision.keep_mask, self.scale, val_score,
-                lambda mask: round_up(mask, self.trial.round_to, view.weights_NM), self.trial.fidelity,
+                self.evaluator, self.graph, candidates, decided, self.scale, val_score,
+                lambda mask: mask.round_up(self.trial.round_to, view.weights_NM), self.trial.fidelity,
                 trains=self.trains, weights=self.weights,
             )  # fmt: skip
         if not cut_short:
-            self.snapshots.save(step, committed.state, decision.agent_state)
+            self.snapshots.save(step, committed.state, agent_state)
         self.num_diverged += committed.num_diverged
         index = list(self.graph.groups).index(layer)
         sizes = self.sizes.of(committed.state)
@@ -200,28 +203,28 @@ class _Trial:
         self._tell_committed(step, num_layers, layer, committed)
         return committed.state, committed.finetuned_val_score
 
-    def _decide(self, view: LayerView, candidates: Candidates, rng: torch.Generator) -> tuple[Decision, bool]:
-        """The method's decision; where the budget ends the search, the best mask so far and that it was cut short."""
+    def _decide(
+        self, view: LayerView, candidates: Candidates, rng: torch.Generator
+    ) -> tuple[KeepMask, Mapping[str, Tensor], bool]:
+        """The method's mask and agent, and whether the budget cut the search short: then the best mask so far."""
         try:
-            return self.method.decide(view, candidates, rng), False
+            decision = self.method.decide(view, candidates, rng)
         except BudgetSpent:
-            return Decision(candidates.best_so_far()), True
+            return candidates.best_so_far(), {}, True
+        return KeepMask.of(decision.keep_mask, view.num_filters), decision.agent_state, False
 
-    def _match(
-        self, step: int, view: LayerView, state: State, val_score: float, rng: torch.Generator
-    ) -> tuple[Decision, Committed]:
+    def _match(self, step: int, view: LayerView, state: State, val_score: float, rng: torch.Generator) -> Committed:
         """The matched trial's num_kept along this method's ranking."""
         assert self.context.matched is not None
         assert isinstance(self.method, RankedMethod)
         num_kept = self.context.matched.layer_rows()[step]["num_kept"]
-        mask = keep_first(self.method.rank(view, rng), num_kept)
-        if mask.all():
-            return Decision(mask), left_whole(state, mask, val_score, num_kept)
-        committed = commit_as_given(
+        mask = KeepMask.of(keep_first(self.method.rank(view, rng), num_kept), view.num_filters)
+        if mask.keeps_all:
+            return left_whole(state, mask.num_filters, val_score, num_kept)
+        return commit_as_given(
             self.evaluator, self.graph, state, view.layer, mask, self.scale, self.trial.fidelity,
             trains=self.trains, weights=self.weights,
         )  # fmt: skip
-        return Decision(mask), committed
 
     def _tell_committed(self, step: int, num_layers: int, layer: str, committed: Committed) -> None:
         self.context.progress(
@@ -229,7 +232,7 @@ class _Trial:
                 "layer": layer,
                 "prune_step": step + 1,
                 "num_layers": num_layers,
-                "committed_pruning_ratio": pruning_ratio(committed.keep_mask),
+                "committed_pruning_ratio": committed.keep_mask.pruning_ratio,
                 "val_score_drop": self.scale.baseline_score - committed.finetuned_val_score,
                 "pruning_ratio": self.sizes.pruning_ratio(committed.state, self.trial.layers),
                 "num_diverged": committed.num_diverged,
@@ -246,18 +249,18 @@ class _Trial:
 
     def _finish(self, state: State, val_score: float) -> tuple[State, float]:
         """The final fine-tune, kept only if it is within the bound or, in a matched trial, no worse."""
-        final = self.evaluator.finetune(state, "final", state.version)
+        final = self.evaluator.run(Finetune("final", state.version), state)
         if final.version == state.version:
             return state, val_score
         if diverged(final, self.weights):
             self.num_diverged += 1
             return state, val_score
-        score = self.evaluator.measure(final, "val")
+        score = self.evaluator.run(Measure("val"), final)
         return (final, score) if self.scale.keeps(val_score, score) else (state, val_score)
 
     def _measure_test(self, state: State) -> float | None:
         """The one time that this trial opens the test split."""
-        return None if self.context.baseline.test_score is None else self.evaluator.measure(state, "test")
+        return None if self.context.baseline.test_score is None else self.evaluator.run(Measure("test"), state)
 
     def _baseline_finetuned(self, num_layers: int, stopped: bool) -> float | None:
         """What the same fine-tuning alone gives: one committed fine-tune a layer and the final one, nothing pruned.
@@ -268,9 +271,9 @@ class _Trial:
         def compute() -> float | None:
             state = State.baseline(self.context.baseline.key)
             for _ in range(num_layers):
-                state = self.evaluator.finetune(state, "commit", state.version)
-            final = state if stopped else self.evaluator.finetune(state, "final", state.version)
-            return None if diverged(final, self.weights) else self.evaluator.measure(final, "val")
+                state = self.evaluator.run(Finetune("commit", state.version), state)
+            final = state if stopped else self.evaluator.run(Finetune("final", state.version), state)
+            return None if diverged(final, self.weights) else self.evaluator.run(Measure("val"), final)
 
         name = f"finetuned-{self.context.workload.key}-{num_layers}{'-stopped' if stopped else ''}"
         return self.snapshots.shared_score(self.context.baseline.folder, name, compute)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from raprune.errors import DamagedError, FileError, ResultsError, naming
 from raprune.network.lowrank.factor import Factor
+from raprune.network.masks import KeepMask
 from raprune.network.state import State, to_arrays, to_tensors
 from raprune.network.weights import load_safetensors, save_safetensors
 from raprune.results import TrialStore, read_json, read_json_list, write_json
@@ -55,7 +56,7 @@ class Snapshots:
             save_safetensors(to_tensors(state.arrays), self.folder / f"{step}.safetensors")
         if agent_state:
             save_safetensors(agent_state, self.folder / f"{step}.agent.safetensors")
-        plan = {layer: list(mask) for layer, mask in state.plan.items()}
+        plan = {layer: list(mask.key) for layer, mask in state.plan.items()}
         factors = {layer: asdict(factor) for layer, factor in state.factors.items()}
         write_json(self.folder / f"{step}.json", {"version": state.version, "plan": plan, "factors": factors})
 
@@ -76,7 +77,7 @@ class Snapshots:
         with naming(weights, self._again()):
             arrays = to_arrays(load_safetensors(weights)) if os.path.lexists(weights) else {}
         try:
-            plan = {layer: bytes(mask) for layer, mask in found["plan"].items()}
+            plan = {layer: KeepMask(bytes(mask)) for layer, mask in found["plan"].items()}
             factors = {layer: Factor(**factor) for layer, factor in found.get("factors", {}).items()}
         except (TypeError, ValueError, AttributeError) as error:
             raise DamagedError(f"{file} is damaged: {error}; {self._again()}") from None

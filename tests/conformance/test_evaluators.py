@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from unittest.mock import MagicMock
 
 import pytest
 import torch
 
 from raprune.baseline.prepare import prepare_baseline
+from raprune.engine import Engine
+from raprune.engine.tasks import Energies, Factorise, Finetune, Measure, Task
 from raprune.engine.workload import Workload
 from raprune.errors import EvaluatorError
 from raprune.evaluators.base import Evaluator, PoolAddress
 from raprune.evaluators.dispatch import MAX_ATTEMPTS, Call, Dispatcher
+from raprune.evaluators.in_process import InProcess
+from raprune.evaluators.memo import Memo, Memoised
 from raprune.launch.on_ray import RayRunner, ray_runner
 from raprune.network.lowrank import Factor
+from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.plugins.scores.base import Tally
 from raprune.registry import EVALUATORS
 from raprune.study import load_study
 from raprune.study.parts import EvaluatorsSpec
+from tests.evaluators.test_memo import CONDITIONS
 from tests.launch.runs import Watch
 from tests.tiny import write_study
 
@@ -42,11 +50,11 @@ def place(tmp_path_factory: pytest.TempPathFactory, ray_cluster: None) -> Iterat
         yield Workload.of(trial, where), runner.place.pool
 
 
-def masks(number: int = 6) -> list[torch.Tensor]:
+def masks(number: int = 6) -> list[KeepMask]:
     generator = torch.Generator().manual_seed(0)
     found = torch.rand(number, 8, generator=generator) < 0.6
     found[:, 0] = True
-    return list(found)
+    return [KeepMask.of(mask) for mask in found]
 
 
 def build(name: str, place: tuple[Workload, PoolAddress]) -> Evaluator:
@@ -63,17 +71,17 @@ def test_equals_the_serial_twin(name: str, place: tuple[Workload, PoolAddress]) 
         found = [(e.scored.score, e.scored.images_scored) for e in ours.evaluate(state, LAYER, masks(), lowest)]
         assert found == [(e.scored.score, e.scored.images_scored) for e in twin.evaluate(state, LAYER, masks(), lowest)]
         assert len(found) == 6
-    tuned = ours.finetune(state, "commit", state.version)
-    assert tuned.version == twin.finetune(state, "commit", state.version).version != state.version
+    tuned = ours.run(Finetune("commit", state.version), state)
+    assert tuned.version == twin.run(Finetune("commit", state.version), state).version != state.version
     for split in ("val", "test"):
-        assert ours.measure(tuned, split) == twin.measure(tuned, split)
+        assert ours.run(Measure(split), tuned) == twin.run(Measure(split), tuned)
     for scheme in ("separable", "response_svd"):
-        energies = ours.energies(tuned, LAYER, scheme, 30)
-        assert energies == twin.energies(tuned, LAYER, scheme, 30)
-        found, factorised = (of.factorise(tuned, LAYER, Factor(scheme, 3), 30) for of in (ours, twin))
+        energies = ours.run(Energies(LAYER, scheme, 30), tuned)
+        assert energies == twin.run(Energies(LAYER, scheme, 30), tuned)
+        found, factorised = (one.run(Factorise(LAYER, Factor(scheme, 3), 30), tuned) for one in (ours, twin))
         assert found.version == factorised.version != tuned.version
-        assert ours.measure(found, "val") == twin.measure(factorised, "val")
-        assert ours.finetune(found, "commit", found.version).factors == {LAYER: Factor(scheme, 3)}
+        assert ours.run(Measure("val"), found) == twin.run(Measure("val"), factorised)
+        assert ours.run(Finetune("commit", found.version), found).factors == {LAYER: Factor(scheme, 3)}
     again = ours.evaluate(tuned, LAYER, masks(2), None)
     assert [e.scored.score for e in again] == [e.scored.score for e in twin.evaluate(tuned, LAYER, masks(2), None)]
 
@@ -103,19 +111,42 @@ def test_results_come_in_the_order_of_the_masks(name: str, place: tuple[Workload
     assert len(set(forward)) > 1
 
 
-@pytest.mark.parametrize("name", EVALUATORS.names())
-def test_describes_what_it_holds(name: str, place: tuple[Workload, PoolAddress]) -> None:
-    described = build(name, place).describe()
-    assert {entry["baseline"] for entry in described} == {place[0].baseline_key}
-    assert {entry["device"] for entry in described} == {"cpu"}
-    assert all(int(str(entry["bytes"])) > 1_000_000 for entry in described)
-    assert len({entry["name"] for entry in described}) == len(described)
+@dataclass(frozen=True)
+class LargestWeights(Task[tuple[dict[str, float], State]]):
+    """A task that no file of raprune knows, and a state inside its result."""
+
+    number: int
+
+    def run(self, engine: Engine, state: State) -> tuple[dict[str, float], State]:
+        tensors = state.tensors(engine.graph, engine.weights)
+        largest = {name: float(tensors[name].max()) for name in list(tensors)[: self.number]}
+        return largest, state.trained(tensors)
+
+
+def memoised(place: tuple[Workload, PoolAddress], folder: Path) -> Evaluator:
+    return Memoised(build("in_process", place), Memo(folder), CONDITIONS)
+
+
+@pytest.mark.parametrize("name", [*EVALUATORS.names(), "memoised"])
+def test_runs_a_task_of_its_own_kind(name: str, place: tuple[Workload, PoolAddress], tmp_path: Path) -> None:
+    """A new task is a class and its caller; what it returns may be written to."""
+    ours = memoised(place, tmp_path) if name == "memoised" else build(name, place)
+    twin = build("in_process", place)
+    assert isinstance(twin, InProcess)
+    state = State.baseline(place[0].baseline_key)
+    largest, trained = ours.run(LargestWeights(3), state)
+    expected, same = LargestWeights(3).run(twin.engine, state)
+    assert largest == expected
+    assert len(largest) == 3
+    assert trained.version == same.version
+    assert all(array.flags.writeable for array in trained.arrays.values())
+    assert LargestWeights(3).name == "largestweights"
 
 
 def test_a_mistake_in_a_call_is_raised_not_retried(place: tuple[Workload, PoolAddress]) -> None:
     evaluator = build("ray_pool", place)
     with pytest.raises(EvaluatorError, match=r"(?s)scoring masks of features\.10 failed on an evaluator"):
-        evaluator.evaluate(State.baseline(place[0].baseline_key), LAYER, [torch.ones(7, dtype=torch.bool)], None)
+        evaluator.evaluate(State.baseline(place[0].baseline_key), LAYER, [KeepMask.whole(7)], None)
 
 
 def test_the_masks_of_a_call_that_kills_its_evaluators_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,7 +156,11 @@ def test_the_masks_of_a_call_that_kills_its_evaluators_are_told(monkeypatch: pyt
         raise ray.exceptions.RayActorError
 
     monkeypatch.setattr(ray, "get", died)
-    call = Call([(b"\1\0\1", None), (b"\0\1\1", Tally([1], [4], 4, 70.0, False))], [0, 1], attempts=MAX_ATTEMPTS - 1)
+    call = Call(
+        [(KeepMask(b"\1\0\1"), None), (KeepMask(b"\0\1\1"), Tally([1], [4], 4, 70.0, False))],
+        [0, 1],
+        attempts=MAX_ATTEMPTS - 1,
+    )
     with pytest.raises(EvaluatorError, match=r"masks, for replay: \[\[1, 0, 1\], \[0, 1, 1\]\]"):
         Dispatcher([MagicMock()])._collect("ref", call, 0, {}, "scoring")
 

@@ -18,6 +18,7 @@ from raprune.engine.kernels.program import compile_module
 from raprune.errors import InputError
 from raprune.network.graph import trace
 from raprune.network.graph.plain import is_altered, is_plain, may_write, written_inputs
+from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.plugins.datasets.base import Split, Splits
 from raprune.study.fidelity import FidelitySpec
@@ -87,7 +88,7 @@ def test_candidates_of_a_network_with_hooks_score_as_on_the_plain_network(change
     fast, naive = engine_of(net, splits), engine_of(net, splits, naive=True)
     state = State.baseline("baseline")
     for layer, group in fast.graph.groups.items():
-        mask = torch.arange(group.num_filters) % 2 == 0
+        mask = KeepMask.of(torch.arange(group.num_filters) % 2 == 0)
         assert fast.evaluate(state, layer, mask, None).score == naive.evaluate(state, layer, mask, None).score
 
 
@@ -148,7 +149,7 @@ def test_what_a_whole_module_writes_into_is_a_copy(fidelity: FidelitySpec | None
     state, naive = State.baseline("baseline"), engine_of(net, splits, whole=WHOLE, naive=True)
     assert list(fast.graph.groups) == ["two"]
     for number in (8, 4):
-        mask = torch.arange(8) < number
+        mask = KeepMask.of(torch.arange(8) < number)
         assert {fast.evaluate(state, "two", mask, None).score for _ in range(3)} == {
             naive.evaluate(state, "two", mask, None).score
         }

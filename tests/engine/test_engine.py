@@ -10,6 +10,7 @@ from raprune.engine import Engine
 from raprune.network.graph import Align
 from raprune.network.graph.modes import WideDropout
 from raprune.network.graph.plain import may_write
+from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.network.surgery import refillable, shrink
 from raprune.registry import MODELS
@@ -18,16 +19,16 @@ from tests.tiny import Trained, engine_of, lively_vgg, own_labels
 LAYER = "features.14"
 
 
-def masks(number: int, num_filters: int = 16) -> list[torch.Tensor]:
+def masks(number: int, num_filters: int = 16) -> list[KeepMask]:
     generator = torch.Generator().manual_seed(3)
     found = torch.rand(number, num_filters, generator=generator) < 0.7
     found[:, 0] = True
-    return list(found)
+    return [KeepMask.of(mask) for mask in found]
 
 
-def correct_by_hand(engine: Engine, mask: torch.Tensor) -> float:
+def correct_by_hand(engine: Engine, mask: KeepMask) -> float:
     """The masked network on the whole split, by plain means."""
-    network = shrink(engine.traced, {LAYER: mask})
+    network = shrink(engine.traced, {LAYER: mask.tensor})
     val = engine.splits.val
     mean = torch.tensor(engine.splits.mean).view(1, -1, 1, 1)
     std = torch.tensor(engine.splits.std).view(1, -1, 1, 1)
@@ -60,7 +61,7 @@ def test_cache_stays_within_its_size(trained: Trained) -> None:
     state = State.baseline("baseline")
     for layer in ("features.0", "features.7", LAYER, "features.24", "features.34"):
         num_filters = small.graph.group(layer).num_filters
-        small.evaluate(state, layer, torch.arange(num_filters) > 0, None)
+        small.evaluate(state, layer, KeepMask.of(torch.arange(num_filters) > 0), None)
         assert small.store.num_bytes <= 0.004 * 2**30
     assert small.store.num_bytes > 0
 
@@ -82,7 +83,7 @@ def test_the_most_fragile_images_come_first(trained: Trained) -> None:
     engine = engine_of(trained.network, trained.splits)
     val = engine.splits.val
     with torch.no_grad():
-        margins = engine.score.margins(engine.traced.network(engine._input(val.images_BCHW)), val.labels_B)[
+        margins = engine.score.margins(engine.traced.network(engine.as_input(val.images_BCHW)), val.labels_B)[
             engine._order
         ]
     assert float(margins.diff().min()) >= -1e-4
@@ -125,7 +126,7 @@ def test_a_state_is_its_content(trained: Trained) -> None:
     early = engine.finetune(parent, "commit", "seed").cut(engine.graph, LAYER, mask)
     again = engine.finetune(parent, "commit", "seed").cut(engine.graph, LAYER, mask)
     assert early.version == again.version != parent.cut(engine.graph, LAYER, mask).version
-    assert parent.cut(engine.graph, LAYER, mask).version != parent.cut(engine.graph, LAYER, ~mask | mask).version
+    assert parent.cut(engine.graph, LAYER, mask).version != parent.cut(engine.graph, LAYER, KeepMask.whole(16)).version
     with pytest.raises(ValueError, match="is cut already"):
         early.cut(engine.graph, LAYER, mask)
 
@@ -142,11 +143,11 @@ def test_a_network_used_again_is_as_good_as_a_fresh_one(residual: str) -> None:
 
     one, state = fresh(), State.baseline("baseline")
     layers = list(one.graph.groups)
-    first = torch.arange(one.graph.group(layers[0]).num_filters) > 0
+    first = KeepMask.of(torch.arange(one.graph.group(layers[0]).num_filters) > 0)
     trained = one.finetune(state.cut(one.graph, layers[0], first), "commit", "x")
     for of, some in ((state, layers[1:2]), (trained, (layers[-1], layers[1])), (state, layers[1:2])):
         for layer in some:
-            mask = torch.arange(one.graph.group(layer).num_filters) % 3 != 1
+            mask = KeepMask.of(torch.arange(one.graph.group(layer).num_filters) % 3 != 1)
             again, alone = one.evaluate(of, layer, mask, None), fresh().evaluate(of, layer, mask, None)
             assert again.tally == alone.tally
             cut = of.cut(one.graph, layer, mask)

@@ -18,6 +18,7 @@ from raprune.engine.suffix import above
 from raprune.engine.train import train_batches
 from raprune.errors import InputError, StudyError
 from raprune.evaluators.memo import Conditions, Memo, Memoised
+from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.registry import REWARDS
 from raprune.study import TrialSpec, load_study
@@ -64,10 +65,10 @@ def small(steps: int = 0, dtype: torch.dtype = torch.float32) -> Engine:
     return engine_of(network, own_labels(network, 120), steps)
 
 
-def some_mask(num_filters: int, share: float = 0.5, seed: int = 0) -> Tensor:
+def some_mask(num_filters: int, share: float = 0.5, seed: int = 0) -> KeepMask:
     mask = torch.rand(num_filters, generator=torch.Generator().manual_seed(seed)) < share
     mask[0] = True
-    return mask
+    return KeepMask.of(mask)
 
 
 def test_a_trial_says_what_is_not_full() -> None:
@@ -133,7 +134,7 @@ def test_the_score_on_a_part_is_the_parents_less_the_paired_difference() -> None
     candidate = parent.cut(full.graph, layer, mask)
 
     def right(state: State) -> Tensor:
-        logits = full.build(state)(full._input(full.splits.val.images_BCHW))
+        logits = full.build(state)(full.as_input(full.splits.val.images_BCHW))
         return (logits.argmax(1) == full.splits.val.labels_B).double() * 100
 
     expected = right(parent).mean() - (right(parent)[chosen].mean() - right(candidate)[chosen].mean())
@@ -160,7 +161,7 @@ def test_fewer_steps_are_those_of_a_shorter_finetune() -> None:
     assert trained[0] == trained[1] != BASE.version  # a state's fine-tune is the full one
 
 
-def logits_of(engine: ApproximateEngine, state: State, layer: str, mask: Tensor) -> Tensor:
+def logits_of(engine: ApproximateEngine, state: State, layer: str, mask: KeepMask) -> Tensor:
     found = [logits() for logits, _ in engine._candidate(state, layer, mask, 0)]
     return torch.cat(found)[engine._order.argsort()]
 
@@ -182,7 +183,7 @@ def train_above(engine: Engine, network: nn.Module, upper: set[str], state: Stat
         engine.score.loss(network(images), labels).backward()
         optimiser.step()
     with torch.no_grad():
-        return network.eval()(engine._input(engine.splits.val.images_BCHW))
+        return network.eval()(engine.as_input(engine.splits.val.images_BCHW))
 
 
 def test_suffix_is_a_finetune_with_all_below_frozen() -> None:
@@ -194,7 +195,7 @@ def test_suffix_is_a_finetune_with_all_below_frozen() -> None:
     upper = set(names[names.index(layer) + 2 :])  # the layer's norm is below
     assert "features.11" not in upper
     expected = train_above(full, network, upper, BASE, 3)
-    untrained = full.build(BASE.cut(full.graph, layer, mask))(full._input(full.splits.val.images_BCHW))
+    untrained = full.build(BASE.cut(full.graph, layer, mask))(full.as_input(full.splits.val.images_BCHW))
     for _ in range(2):  # the second time from what is kept
         found = logits_of(engine, BASE, layer, mask)
         assert torch.allclose(found, expected, atol=1e-9)
@@ -245,7 +246,7 @@ def test_recalibrate_averages_the_statistics_of_each_batch() -> None:
             hook.remove()
             norm.running_mean.copy_(torch.stack([mean for mean, _ in found[name]]).mean(0))
             norm.running_var.copy_(torch.stack([variance for _, variance in found[name]]).mean(0))
-        expected = network(full._input(full.splits.val.images_BCHW))
+        expected = network(full.as_input(full.splits.val.images_BCHW))
     assert len(above_layer) > 5
     assert torch.allclose(logits_of(engine, BASE, layer, mask), expected, atol=1e-9)
 
@@ -260,7 +261,7 @@ def test_what_is_kept_changes_nothing_and_stays_within_the_cache(kind: str) -> N
     held = [engine.store.num_bytes for engine in engines]  # type: ignore[attr-defined]
     assert held[0] > held[1] > held[2] == 0
     assert held[1] <= 0.003 * 2**30
-    whole = torch.ones(num_filters, dtype=torch.bool)
+    whole = KeepMask.whole(num_filters)
     again = [engines[0].evaluate(BASE, layer, whole, None).tally for _ in range(2)]
     assert again[0] == again[1] == engines[2].evaluate(BASE, layer, whole, None).tally
 
@@ -281,11 +282,11 @@ def test_what_is_committed_is_measured_in_full(trained: Trained) -> None:
     candidates = Candidates(Flattering(engine), BASE, layer, num_filters, scale, lambda _: None)
     hopeless, harmless = some_mask(num_filters, 0.0), torch.ones(num_filters, dtype=torch.bool)
     harmless[int(trained.network.get_submodule(layer).weight.flatten(1).norm(1, 1).argmin())] = False
-    evaluations = candidates([hopeless, harmless])
+    evaluations = candidates([hopeless.tensor, harmless])
     assert all(evaluation.feasible for evaluation in evaluations)
     found = commit_within_bound(
         candidates.evaluator, full.graph, candidates, hopeless, scale, scale.baseline_score, fidelity=engine.fidelity
     )
-    assert torch.equal(found.keep_mask, harmless)
+    assert found.keep_mask == KeepMask.of(harmless)
     assert scale.feasible(full.measure(found.state, "val"))
-    assert found.pruned_val_score == full.measure(BASE.cut(full.graph, layer, harmless), "val") != 100.0
+    assert found.pruned_val_score == full.measure(BASE.cut(full.graph, layer, found.keep_mask), "val") != 100.0

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from raprune.engine.launches import MASKS_A_LAUNCH, shares_launches
 from raprune.evaluators.base import EvaluatedMask
 from raprune.evaluators.ray_pool import RayPool
+from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.plugins.scores.base import Scored, Tally
 from raprune.study import load_study
@@ -23,11 +23,11 @@ LAYER = "features.14"
 STATE = State.baseline("baseline")
 
 
-def masks(number: int) -> list[Tensor]:
+def masks(number: int) -> list[KeepMask]:
     """The first of some that all differ."""
     found = torch.rand(64, 16, generator=torch.Generator().manual_seed(3)) < 0.7
     found[:, 0] = True
-    return list({bytes(mask.tolist()): mask for mask in found}.values())[:number]
+    return list(dict.fromkeys(map(KeepMask.of, found)))[:number]
 
 
 class Pool:

@@ -6,9 +6,9 @@ import copy
 
 import pytest
 import torch
-from torch import Tensor
 
 from raprune.engine import Engine
+from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.plugins.datasets.base import Split, Splits
 from raprune.preflight.equivalence import random_plan
@@ -60,13 +60,13 @@ def a_state(engine: Engine) -> State:
     state = State.baseline("baseline")
     plan = random_plan(engine.graph, torch.Generator().manual_seed(2))
     for layer in list(plan)[::3]:
-        state = state.cut(engine.graph, layer, plan[layer])
+        state = state.cut(engine.graph, layer, KeepMask.of(plan[layer]))
     return state
 
 
-def masks(engine: Engine, layer: str, number: int) -> list[Tensor]:
+def masks(engine: Engine, layer: str, number: int) -> list[KeepMask]:
     plans = [random_plan(engine.graph, torch.Generator().manual_seed(seed)) for seed in range(number)]
-    return [plan[layer] for plan in plans]
+    return [KeepMask.of(plan[layer]) for plan in plans]
 
 
 RESIDUAL = [(name, "independent") for name in NETWORKS] + [("resnet18", "coupled"), ("cifar_resnet", "coupled")]

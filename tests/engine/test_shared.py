@@ -20,6 +20,7 @@ from raprune.engine.cache.prefix import LocalStore
 from raprune.engine.cache.shared import HostStore, remove_folder, sweep
 from raprune.engine.split import Crossing
 from raprune.evaluators.ray_pool import EvaluatorProcess
+from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.study.parts import EvaluatorsSpec
 from tests.tiny import Trained, engine_of
@@ -76,7 +77,7 @@ def test_what_is_read_is_what_was_computed_strides_included(tmp_path: Path) -> N
 
 def test_an_engine_scores_the_same_with_it(trained: Trained, tmp_path: Path) -> None:
     alone = engine_of(trained.network, trained.splits)
-    state, mask = State.baseline("baseline"), torch.arange(16) > 4
+    state, mask = State.baseline("baseline"), KeepMask.of(torch.arange(16) > 4)
     found = []
     for _ in range(2):
         engine = engine_of(trained.network, trained.splits)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from raprune.engine.launches import MASKS_A_LAUNCH
 from raprune.engine.stacked import StackedEngine
 from raprune.engine.stacking import num_slots
+from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from tests.tiny import engine_of, lively_vgg, own_labels
 
@@ -26,10 +27,10 @@ def engine() -> StackedEngine:
     return made
 
 
-def masks(engine: StackedEngine, number: int, seed: int = 0) -> list[Tensor]:
+def masks(engine: StackedEngine, number: int, seed: int = 0) -> list[KeepMask]:
     generator = torch.Generator().manual_seed(seed)
     size = engine.graph.group(LAYER).num_filters
-    return [torch.rand(size, generator=generator) < 0.7 for _ in range(number)]
+    return [KeepMask.of(torch.rand(size, generator=generator) < 0.7) for _ in range(number)]
 
 
 @pytest.mark.parametrize("lowest", [None, 40.0])
@@ -90,7 +91,7 @@ def test_masks_are_stacked_only_where_what_crosses_is_images(kind: type[nn.Modul
     assert isinstance(several, StackedEngine)
     generator = torch.Generator().manual_seed(0)
     asked = [torch.rand(4, generator=generator) < 0.7 for _ in range(3)]
-    asked = [mask | ~mask.any() for mask in asked]
+    asked = [KeepMask.of(mask | ~mask.any()) for mask in asked]
     found = [scored.tally for scored in several.evaluate_many(STATE, "one", asked, None, [None] * 3)]
     assert found == [one.evaluate(STATE, "one", mask, None).tally for mask in asked]
 

@@ -12,6 +12,7 @@ from raprune.engine import open_engine
 from raprune.engine.val_order import ORDER_FILE, load_order, save_order
 from raprune.engine.workload import Workload
 from raprune.errors import InputError
+from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.plugins.scores.base import Tally
 from raprune.study import load_study
@@ -37,7 +38,7 @@ def test_engines_count_in_the_order_that_lies_with_the_baseline(tmp_path: Path) 
 
     def tally(start: Tally | None = None) -> Tally:
         engine = open_engine(Workload.of(trial, folder), "cpu", EvaluatorsSpec())
-        mask = torch.arange(engine.graph.group("features.0").num_filters) == 0
+        mask = KeepMask.of(torch.arange(engine.graph.group("features.0").num_filters) == 0)
         return engine.evaluate(
             State.baseline(trial.baseline_key), "features.0", mask, None if start else 95.0, start
         ).tally

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from raprune.baseline.prepare import prepare_baseline
 from raprune.engine.workload import BASELINE_FILE, Baseline
@@ -17,6 +16,7 @@ from raprune.errors import InputError
 from raprune.evaluators.base import EvaluatedMask
 from raprune.evaluators.memo import Memo, Memoised
 from raprune.evaluators.memo.store import SUFFIX
+from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.plugins.scores.base import Tally
 from raprune.results import Tables, read_study, write_json
@@ -38,20 +38,18 @@ class Counting(EngineEvaluator):
         self,
         state: State,
         layer: str,
-        masks: Sequence[Tensor],
+        masks: Sequence[KeepMask],
         lowest: float | None,
         starts: Sequence[Tally | None] | None = None,
     ) -> list[EvaluatedMask]:
         self.asked += len(masks)
-        tallies = starts or [None] * len(masks)
-        found = [self.engine.evaluate(state, layer, m, lowest, t) for m, t in zip(masks, tallies, strict=True)]
-        return [EvaluatedMask(scored, "here") for scored in found]
+        return super().evaluate(state, layer, masks, lowest, starts)
 
 
-def masks(number: int) -> list[Tensor]:
+def masks(number: int) -> list[KeepMask]:
     found = torch.rand(number, 16, generator=torch.Generator().manual_seed(3)) < 0.8
     found[:, 0] = True
-    return list(found)
+    return [KeepMask.of(mask) for mask in found]
 
 
 def memoised(trained: Trained, folder: Path, before_reward: int = 0) -> tuple[Memoised, Counting]:
@@ -94,7 +92,7 @@ def test_what_the_caller_knows_is_used(trained: Trained, tmp_path: Path) -> None
 
 def test_candidates_count_what_was_scored(trained: Trained, tmp_path: Path) -> None:
     """In one call, in the same layer, and for another bound; without the memo every mask is scored each time."""
-    one, two = masks(2)
+    one, two = (mask.tensor for mask in masks(2))
     for folder, expected in (("with", [2, 0, 0, 0]), (None, [3, 1, 3, 1])):
         told: list[dict[str, Any]] = []
         for bound in (5.0, 6.0):

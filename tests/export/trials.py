@@ -13,6 +13,7 @@ from raprune.artefact import plan_of, write_model
 from raprune.baseline.prepare import score_split
 from raprune.engine.workload import Baseline, build_network, load_data, trace_model
 from raprune.network.lowrank.factor import Factor
+from raprune.network.masks import KeepMask
 from raprune.network.measure import count_macs, count_params
 from raprune.network.state import State, to_arrays
 from raprune.network.surgery import build, shrink
@@ -58,7 +59,7 @@ def make_trial(
         mask[0] = True
     state = State.baseline("b0")
     for layer, mask in masks.items():
-        state = state.cut(traced.graph, layer, mask)
+        state = state.cut(traced.graph, layer, KeepMask.of(mask))
     smaller = shrink(traced, masks).eval()
     if factors:
         weights = smaller.state_dict()

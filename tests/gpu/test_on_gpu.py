@@ -74,12 +74,12 @@ def test_float32_is_full_float32() -> None:
     """Rule 1: within 1e-5 of the largest logit, with TF32 off, which torch has on for convolutions by default."""
     net = lively_vgg(0.5)
     gpu, cpu = (engine_of(net, own_labels(net, 100), device=device) for device in ("cuda", "cpu"))
-    images = cpu._input(cpu.splits.val.images_BCHW)
+    images = cpu.as_input(cpu.splits.val.images_BCHW)
     with torch.inference_mode():
         for layer in list(cpu.graph.groups)[::4]:
             mask = masks(cpu, layer, 1)[0]
             state = STATE.cut(cpu.graph, layer, mask)
-            here, there = cpu._forward(state)(images), gpu._forward(state)(images.cuda()).cpu()
+            here, there = cpu.forward(state)(images), gpu.forward(state)(images.cuda()).cpu()
             assert (here - there).abs().max() <= 1e-5 * here.abs().max()
 
 
@@ -90,9 +90,9 @@ def test_logits_do_not_depend_on_the_slot_or_the_other_masks() -> None:
     for layer in list(several.graph.groups)[:6]:
         halves = several._halves(STATE, layer)
         assert halves is not None
-        asked = masks(several, layer, MASKS_A_LAUNCH)
+        asked = [mask.tensor for mask in masks(several, layer, MASKS_A_LAUNCH)]
         with torch.inference_mode():
-            values = halves.prefix(several._input(several.splits.val.images_BCHW[:40]))
+            values = halves.prefix(several.as_input(several.splits.val.images_BCHW[:40]))
             together = stacked(halves, asked, MASKS_A_LAUNCH)(values)
             reverse = stacked(halves, asked[::-1], MASKS_A_LAUNCH)(values)[::-1]
             alone = [stacked(halves, [mask], MASKS_A_LAUNCH)(values)[0] for mask in asked]

@@ -76,9 +76,9 @@ def double(actor: Any, items: list[int]) -> Any:
 
 
 def test_a_call_to_each_survives_a_death(pool: Dispatcher, place: Path) -> None:
-    """``use_data`` and ``describe`` are such calls: between the baseline and the first trial."""
+    """``use_data`` and ``load`` are such calls: between the baseline and the first trial."""
     (place / "first dies").touch()
-    assert pool.each(double, "describing") == [0, 2]
+    assert pool.each(double, "loading") == [0, 2]
     (place / "second dies").touch()
     assert pool.run([Call([n], [n]) for n in range(8)], double, "scoring") == [2 * n for n in range(8)]
 

@@ -12,8 +12,10 @@ import pytest
 import torch
 
 from raprune.artefact.trials import open_trial
+from raprune.engine.tasks import Energies, Factorise
 from raprune.network.graph import trace
 from raprune.network.lowrank import Factor, energy_kept, rank_for_energy
+from raprune.network.masks import KeepMask
 from raprune.network.measure import count_bytes, count_macs, count_params
 from raprune.network.state import State
 from raprune.registry import REWARDS
@@ -77,10 +79,10 @@ def test_ranks_are_the_smallest_within_the_bound(trained: Trained, tmp_path: Pat
         assert row["macs_after"] < row["macs_before"]
         assert 1 <= row["num_scored"] <= row["full_rank"].bit_length()
     first = applied[0]
-    energies = step.engine.energies(step.start, first["layer"], first["scheme"], 1)
+    energies = Energies(first["layer"], first["scheme"], 1).run(step.engine, step.start)
     assert first["energy"] == pytest.approx(energy_kept(energies, first["rank"]))
     if first["rank"] > 1:
-        smaller = step.engine.factorise(step.start, first["layer"], Factor(first["scheme"], first["rank"] - 1), 1)
+        smaller = Factorise(first["layer"], Factor(first["scheme"], first["rank"] - 1), 1).run(step.engine, step.start)
         assert step.engine.measure(smaller, "val") < step.score - 5.0
     network = step.sizes.network(state)
     saved = sum(row["params_before"] - row["params_after"] for row in applied)
@@ -150,7 +152,7 @@ def test_a_finetune_is_kept_within_the_bound(trained: Trained, tmp_path: Path) -
 
 def test_layers_that_lost_filters_stay_where_whole_ones_are_wanted(trained: Trained, tmp_path: Path) -> None:
     step = Step(trained, tmp_path, layers="whole", schemes=["separable"])
-    state = step.start.cut(step.engine.graph, "features.24", torch.arange(32) < 30)
+    state = step.start.cut(step.engine.graph, "features.24", KeepMask.of(torch.arange(32) < 30))
     found = {one.layer: one for one in step.step._arranged(state)}
     assert len(found) == 15
     assert list(found)[:2] == ["features.30", "features.34"]  # 27 has lost channels that it reads, and is tried later

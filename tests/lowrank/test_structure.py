@@ -12,9 +12,11 @@ import torch
 from torch import Tensor, fx, nn
 
 from raprune.engine.kernels.program import compile_module
+from raprune.engine.tasks import Energies, Factorise
 from raprune.errors import ResultsError
 from raprune.network.graph import trace
 from raprune.network.lowrank import Factor, reasons_of, scheme_of, survey
+from raprune.network.masks import KeepMask
 from raprune.network.measure import count_bytes, count_macs, count_params
 from raprune.network.state import State
 from raprune.network.surgery import build
@@ -121,7 +123,7 @@ def _sizes(network: nn.Module, shape: tuple[int, ...]) -> tuple[int, int, int]:
 
 def test_versions_of_states_without_factors_are_what_they_were() -> None:
     """Written down before there were factors: memos and snapshots on disk go on."""
-    state = State("key", {"a": b"\1\0\1"}, {"w": np.arange(3, dtype=np.float32)})
+    state = State("key", {"a": KeepMask(b"\1\0\1")}, {"w": np.arange(3, dtype=np.float32)})
     assert state.version == "f5ec57a38a00fd51"
     factors = [{"a": Factor("svd", 2)}, {"a": Factor("svd", 3)}, {"a": Factor("separable", 2)}, {"b": Factor("svd", 2)}]
     versions = {State("key", state.plan, state.arrays, of).version for of in factors}
@@ -131,16 +133,16 @@ def test_versions_of_states_without_factors_are_what_they_were() -> None:
 def test_an_engine_factorises_a_pruned_network(trained: Trained, tmp_path: Path) -> None:
     """Measured, fine-tuned, pickled and stored with its factors; a candidate of it is refused."""
     engine = engine_of(trained.network, trained.splits)
-    mask = torch.arange(8) < 5
+    mask = KeepMask.of(torch.arange(8) < 5)
     state = State.baseline("baseline").cut(engine.graph, "features.10", mask)
     score = engine.measure(state, "val")
-    energies = engine.energies(state, "features.14", "filter_basis", 1)
+    energies = Energies("features.14", "filter_basis", 1).run(engine, state)
     assert len(energies) == min(16, 5 * 9)
-    exact = engine.factorise(state, "features.14", Factor("filter_basis", 16), 1)
+    exact = Factorise("features.14", Factor("filter_basis", 16), 1).run(engine, state)
     assert engine.measure(exact, "val") == score
-    small = engine.factorise(exact, "classifier.0", Factor("response_svd", 4), 100)
-    assert small.version == engine.factorise(exact, "classifier.0", Factor("response_svd", 4), 100).version
-    assert small.version != engine.factorise(exact, "classifier.0", Factor("response_svd", 4), 101).version
+    small = Factorise("classifier.0", Factor("response_svd", 4), 100).run(engine, exact)
+    assert small.version == Factorise("classifier.0", Factor("response_svd", 4), 100).run(engine, exact).version
+    assert small.version != Factorise("classifier.0", Factor("response_svd", 4), 101).run(engine, exact).version
     assert list(small.factors) == ["features.14", "classifier.0"]
     network = engine.build(small)
     assert network.get_submodule("classifier.0.first").out_features == 4
@@ -158,9 +160,9 @@ def test_an_engine_factorises_a_pruned_network(trained: Trained, tmp_path: Path)
     with pytest.raises(ResultsError, match="has changed since it was written"):
         snapshots.load(3)
     with pytest.raises(ValueError, match="before layers are factorised"):
-        tuned.cut(engine.graph, "features.0", torch.ones(4, dtype=torch.bool))
+        tuned.cut(engine.graph, "features.0", KeepMask.whole(4))
     with pytest.raises(ValueError, match="before layers are factorised"):
-        engine.evaluate_many(tuned, "features.0", [torch.ones(4, dtype=torch.bool)], None, [None])
+        engine.evaluate_many(tuned, "features.0", [KeepMask.whole(4)], None, [None])
 
 
 def test_engines_agree_on_factors_in_double_precision() -> None:
@@ -169,6 +171,6 @@ def test_engines_agree_on_factors_in_double_precision() -> None:
     exact, naive = engine_of(network, splits), engine_of(network, splits, naive=True)
     state = State.baseline("baseline")
     for layer, factor in (("features.24", Factor("separable", 12)), ("classifier.0", Factor("svd", 8))):
-        state = exact.factorise(state, layer, factor, 1)
+        state = Factorise(layer, factor, 1).run(exact, state)
     scores = [engine.measure(state, "val") for engine in (exact, naive)]
     assert scores[0] == scores[1] < 100

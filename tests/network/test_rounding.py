@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from raprune.network.rounding import round_up
+from raprune.network.masks import KeepMask
 from raprune.results import read_study
 from raprune.study import TrialSpec
 from raprune.study.schema import NEW_FIELDS
@@ -33,11 +33,10 @@ WEIGHTS = torch.tensor([[1.0, 0.0], [0.0, -3.0], [2.0, 2.0], [-1.0, 1.0], [3.0, 
     ],
 )
 def test_the_largest_pruned_filters_come_back(kept: list[int], multiple: int, expected: list[int]) -> None:
-    mask = torch.zeros(6, dtype=torch.bool)
-    mask[kept] = True
-    before = mask.clone()
-    assert round_up(mask, multiple, WEIGHTS).nonzero().flatten().tolist() == expected
-    assert torch.equal(mask, before)
+    mask = KeepMask(bytes(place in kept for place in range(6)))
+    rounded = mask.round_up(multiple, WEIGHTS)
+    assert [place for place, keeps in enumerate(rounded.flags) if keeps] == expected
+    assert mask.tensor.nonzero().flatten().tolist() == kept
 
 
 def spec(**changes: object) -> TrialSpec:
@@ -57,8 +56,7 @@ def test_a_rounded_mask_is_committed_within_the_bound(trained: Trained) -> None:
     engine = engine_of(trained.network, trained.splits)
     layer = "features.24"
     candidates = candidates_of(engine, layer, drop_bound=99.0)
-    decided = torch.zeros(32, dtype=torch.bool)
-    decided[:5] = True
+    decided = KeepMask.of(torch.arange(32) < 5)
     weights = dict(trained.network.named_parameters())[f"{layer}.weight"].detach().flatten(1)
 
     scale = candidates.scale
@@ -66,15 +64,15 @@ def test_a_rounded_mask_is_committed_within_the_bound(trained: Trained) -> None:
     def commit(multiple: int) -> Committed:
         return commit_within_bound(
             EngineEvaluator(engine), engine.graph, candidates, decided, scale, scale.baseline_score,
-            lambda mask: round_up(mask, multiple, weights),
+            lambda mask: mask.round_up(multiple, weights),
         )  # fmt: skip
 
     found = commit(8)
-    assert (int(found.keep_mask.sum()), found.num_decided) == (8, 5)
-    assert torch.equal(found.keep_mask & decided, decided)
+    assert (found.keep_mask.num_kept, found.num_decided) == (8, 5)
+    assert found.keep_mask.flags[:5] == [True] * 5
     assert scale.feasible(found.finetuned_val_score)
     whole = commit(32)  # rounded up to all there are: nothing is cut
-    assert (int(whole.keep_mask.sum()), whole.num_decided) == (32, 5)
+    assert (whole.keep_mask.num_kept, whole.num_decided) == (32, 5)
     assert whole.finetuned_val_score == scale.baseline_score
 
 

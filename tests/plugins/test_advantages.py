@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from raprune.network.masks import KeepMask
 from raprune.plugins.methods.agent import Agent, AgentSettings, Policy, advantages
 from raprune.plugins.methods.base import Evaluation, LayerView
 from raprune.registry import REWARDS
@@ -24,7 +25,7 @@ def test_equal_rewards_have_no_advantages(floor: float | str, normalise: str) ->
     scale = Scale(91.3, 1.7, reward)
     scores = [None, 12.34, 88.8] if floor != "none" else [12.34, 88.8, 89.6]
     for num_filters, num_kept in PAIRS:
-        mask = torch.arange(num_filters) < num_kept
+        mask = KeepMask.of(torch.arange(num_filters) < num_kept)
         for score in scores:
             value = scale.evaluation(score, mask).reward
             for number in range(2, 11):
@@ -46,7 +47,7 @@ def test_rounding_is_not_amplified() -> None:
 def test_a_single_image_still_tells() -> None:
     """One image of 50,000 is a hundred-thousandth of the reward: the largest advantage is that of the better mask."""
     scale = Scale(90.0, 4.0, REWARDS.build("bounded_log", {}))
-    mask = torch.arange(64) < 63
+    mask = KeepMask.of(torch.arange(64) < 63)
     rewards = [scale.evaluation(score, mask).reward for score in (89.0, 89.0, 89.002)]
     found = advantages(torch.tensor(rewards, dtype=torch.float64), "mean_std")
     assert found is not None
@@ -56,7 +57,7 @@ def test_a_single_image_still_tells() -> None:
 @pytest.mark.parametrize(("num_filters", "num_kept"), [(8, 5), (10, 3), (64, 41)])
 def test_an_update_of_equal_rewards_moves_nothing(num_filters: int, num_kept: int) -> None:
     scale = Scale(100.0, 2.0, REWARDS.build("bounded_log", {}))
-    kept = torch.arange(num_filters) < num_kept
+    kept = KeepMask.of(torch.arange(num_filters) < num_kept)
 
     class AtTheFloor:
         def __call__(self, masks: list[Tensor], *, policy_entropy: float | None = None) -> list[Evaluation]:

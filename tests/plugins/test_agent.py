@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from raprune.network.masks import KeepMask
 from raprune.network.measure import count_macs
 from raprune.plugins.methods.agent import (
     Agent,
@@ -84,7 +85,7 @@ def test_it_finds_planted_dead_filters(seed: int, trained: Trained) -> None:
     pruned = ~decision.keep_mask
     assert int(pruned[dead].sum()) >= 14
     assert int(pruned[~dead].sum()) <= 8
-    assert candidates.score_of(decision.keep_mask) >= candidates.scale.baseline_score - 2.0
+    assert candidates.score_of(KeepMask.of(decision.keep_mask)) >= candidates.scale.baseline_score - 2.0
     largest = view.weights_NM.abs().sum(1).argsort(descending=True)[:16]
     assert int(dead[largest].sum()) >= 14  # magnitude keeps exactly the wrong ones
 
@@ -160,7 +161,7 @@ class Recorded:
         self.asked: list[tuple[torch.Tensor, bool, Evaluation]] = []
 
     def __call__(self, masks, *, policy_entropy=None):  # type: ignore[no-untyped-def]
-        found = [self.scale.evaluation(100.0 - 0.5 * int((~mask[1::2]).sum()), mask) for mask in masks]
+        found = [self.scale.evaluation(100.0 - 0.5 * int((~mask[1::2]).sum()), KeepMask.of(mask)) for mask in masks]
         self.asked += [(m, policy_entropy is not None, e) for m, e in zip(masks, found, strict=True)]
         return found
 

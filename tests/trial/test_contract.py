@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from raprune.engine.tasks import Task
 from raprune.evaluators.memo import Memo, Memoised
+from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.plugins.methods.base import LayerView
 from raprune.plugins.methods.magnitude import Magnitude, MagnitudeSettings
@@ -25,9 +28,9 @@ LAYER = "features.24"
 class Harmful(EngineEvaluator):
     """A real evaluator whose committed fine-tune ruins the network: its weights are shuffled."""
 
-    def finetune(self, state: State, purpose: str, seeded_by: str) -> State:
-        if purpose != "commit":
-            return super().finetune(state, purpose, seeded_by)
+    def run(self, task: Task[Any], state: State) -> Any:
+        if task.name != "finetune commit":
+            return super().run(task, state)
         generator = torch.Generator().manual_seed(0)
         tensors = state.tensors(self.engine.graph, self.engine.weights)
         name = "classifier.2.weight"
@@ -35,24 +38,24 @@ class Harmful(EngineEvaluator):
         return state.trained({**tensors, name: tensors[name][order]})
 
 
-def commit(candidates: Candidates, decided: torch.Tensor):  # type: ignore[no-untyped-def]
+def commit(candidates: Candidates, decided: KeepMask):  # type: ignore[no-untyped-def]
     evaluator = candidates.evaluator
     graph = evaluator.engine.graph
     return commit_within_bound(evaluator, graph, candidates, decided, candidates.scale, 12.5)
 
 
-def searched(trained: Trained, drop_bound: float = 5.0) -> tuple[Candidates, torch.Tensor]:
+def searched(trained: Trained, drop_bound: float = 5.0) -> tuple[Candidates, KeepMask]:
     engine = engine_of(trained.network, trained.splits)
     candidates = candidates_of(engine, LAYER, drop_bound)
     view = LayerView(LAYER, engine.weights[f"{LAYER}.weight"].flatten(1))
     mask = Magnitude(MagnitudeSettings()).decide(view, candidates, torch.Generator().manual_seed(0)).keep_mask
-    return candidates, mask
+    return candidates, KeepMask.of(mask)
 
 
 def test_what_is_within_the_bound_is_committed_finetuned(trained: Trained) -> None:
     candidates, mask = searched(trained)
     found = commit(candidates, mask)
-    assert torch.equal(found.keep_mask, mask)
+    assert found.keep_mask == mask
     assert found.state.arrays
     assert candidates.scale.feasible(found.finetuned_val_score)
     assert found.pruned_val_score == candidates.score_of(mask)
@@ -62,7 +65,7 @@ def test_a_harmful_finetune_falls_back_to_the_measured_weights(trained: Trained)
     candidates, mask = searched(trained)
     candidates.evaluator = Harmful(candidates.evaluator.engine)
     found = commit(candidates, mask)
-    assert torch.equal(found.keep_mask, mask)
+    assert found.keep_mask == mask
     assert not found.state.arrays
     assert found.finetuned_val_score == found.pruned_val_score == candidates.score_of(mask)
 
@@ -70,10 +73,9 @@ def test_a_harmful_finetune_falls_back_to_the_measured_weights(trained: Trained)
 def test_an_infeasible_decision_falls_back_to_the_next_best_mask(trained: Trained) -> None:
     candidates, mask = searched(trained)
     candidates.evaluator = Harmful(candidates.evaluator.engine)
-    hopeless = torch.zeros_like(mask)
-    hopeless[0] = True
+    hopeless = KeepMask.of(torch.arange(mask.num_filters) == 0)
     found = commit(candidates, hopeless)
-    assert torch.equal(found.keep_mask, candidates.feasible_masks()[0])
+    assert found.keep_mask == candidates.feasible_masks()[0]
     assert candidates.scale.feasible(found.finetuned_val_score)
 
 
@@ -82,18 +84,17 @@ def test_with_nothing_within_the_bound_the_layer_stays_whole(trained: Trained) -
     candidates.evaluator = Harmful(candidates.evaluator.engine)
     candidates.scale = replace(candidates.scale, baseline_score=300.0)
     found = commit(candidates, mask)
-    assert found.keep_mask.all()
+    assert found.keep_mask.keeps_all
     assert found.state is candidates.state
     assert found.finetuned_val_score == 12.5
 
 
 def test_matched_layers_are_committed_whatever_they_score(trained: Trained) -> None:
     engine = engine_of(trained.network, trained.splits)
-    mask = torch.zeros(32, dtype=torch.bool)
-    mask[3] = True
+    mask = KeepMask.of(torch.arange(32) == 3)
     scale = candidates_of(engine, LAYER, drop_bound=5.0).scale
     found = commit_as_given(EngineEvaluator(engine), engine.graph, State.baseline("baseline"), LAYER, mask, scale)
-    assert torch.equal(found.keep_mask, mask)
+    assert found.keep_mask == mask
     assert found.pruned_val_score < 80
     assert found.state.arrays
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
 from raprune.engine.approximate import ApproximateEngine
-from raprune.engine.launches import Purpose
+from raprune.engine.tasks import Finetune, Task
 from raprune.launch import run_study
+from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.registry import REWARDS
 from raprune.results import read_study
@@ -28,7 +30,8 @@ BASE, LAYER = State.baseline("baseline"), "features.10"
 def test_a_candidate_is_what_was_scored(trained: Trained) -> None:
     engine = recalibrating(trained)
     group = engine.graph.group(LAYER)
-    for mask in (torch.arange(group.num_filters) % step == 0 for step in (2, 3, 8)):
+    for step in (2, 3, 8):
+        mask = KeepMask.of(torch.arange(group.num_filters) % step == 0)
         scored = engine.evaluate(BASE, LAYER, mask, None).score
         found = engine.candidate(BASE, LAYER, mask)
         assert engine.measure(found, "val") == scored
@@ -47,16 +50,16 @@ def test_a_candidate_is_what_was_scored(trained: Trained) -> None:
 def test_what_was_scored_is_committed_where_the_finetune_fails(trained: Trained) -> None:
     """So a layer is never left whole for want of a fine-tune that brings its best candidate within the bound."""
     engine = recalibrating(trained)
-    mask = torch.arange(engine.graph.group(LAYER).num_filters) % 3 == 0
+    mask = KeepMask.of(torch.arange(engine.graph.group(LAYER).num_filters) % 3 == 0)
     score = engine.evaluate(BASE, LAYER, mask, None).score
     assert score is not None
     scale = Scale(score + 1.0, 1.0, REWARDS.build("bounded_log", {"floor": -1.0}))
-    candidates = Candidates(Ruinous(engine), BASE, LAYER, mask.numel(), scale, lambda _: None)
-    candidates([mask])
+    candidates = Candidates(Ruinous(engine), BASE, LAYER, mask.num_filters, scale, lambda _: None)
+    candidates([mask.tensor])
     found = commit_within_bound(
         candidates.evaluator, engine.graph, candidates, mask, scale, 0.0, fidelity=engine.fidelity
     )
-    assert torch.equal(found.keep_mask, mask)
+    assert found.keep_mask == mask
     assert found.finetuned_val_score == score
     assert found.state.version == engine.candidate(BASE, LAYER, mask).version
 
@@ -64,7 +67,7 @@ def test_what_was_scored_is_committed_where_the_finetune_fails(trained: Trained)
 def test_a_matched_layer_starts_from_recalibrated_norms_too(trained: Trained) -> None:
     """The same fine-tune as the layer it is matched to: only the choice of filters differs."""
     engine = recalibrating(trained)
-    mask = torch.arange(engine.graph.group(LAYER).num_filters) % 3 == 0
+    mask = KeepMask.of(torch.arange(engine.graph.group(LAYER).num_filters) % 3 == 0)
     found = commit_as_given(EngineEvaluator(engine), engine.graph, BASE, LAYER, mask, whatever(), engine.fidelity)
     cut, candidate = BASE.cut(engine.graph, LAYER, mask), engine.candidate(BASE, LAYER, mask)
     assert found.state.version == engine.finetune(candidate, "commit", cut.version).version
@@ -75,7 +78,9 @@ def test_a_matched_layer_starts_from_recalibrated_norms_too(trained: Trained) ->
 class Ruinous(EngineEvaluator):
     """Its fine-tunes lose everything, from what they were given: it notes that."""
 
-    def finetune(self, state: State, purpose: Purpose, seeded_by: str) -> State:
+    def run(self, task: Task[Any], state: State) -> Any:
+        if not isinstance(task, Finetune):
+            return super().run(task, state)
         assert state.arrays, "a fine-tune starts from the recalibrated candidate"
         return state.trained({name: torch.zeros_like(t) for name, t in self.engine.build(state).state_dict().items()})
 
@@ -92,10 +97,10 @@ def recalibrating(trained: Trained) -> ApproximateEngine:
 @pytest.mark.parametrize("least", [4, 13, 20, 29, 30])
 def test_masks_of_approximate_scores_are_bisected(least: int) -> None:
     """The masks keep 3 to 29 filters; from ``least`` on they are within the bound."""
-    masks = [(torch.arange(40) < kept, kept) for kept in range(3, 30)]
+    masks = [(KeepMask.of(torch.arange(40) < kept), kept) for kept in range(3, 30)]
     asked: list[int] = []
 
-    def tried(mask: torch.Tensor, kept: int) -> Committed | None:
+    def tried(mask: KeepMask, kept: int) -> Committed | None:
         asked.append(kept)
         return Committed(BASE, mask, 0.0, 0.0, 0.0, kept) if kept >= least else None
 

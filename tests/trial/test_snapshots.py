@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from raprune.errors import ResultsError
+from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.trial.snapshots import Snapshots
 
@@ -26,11 +27,18 @@ def other_mask(file: Path) -> None:
     file.write_text(json.dumps(found))
 
 
+def no_mask(file: Path) -> None:
+    found = json.loads(file.read_text())
+    found["plan"]["conv"] = [8, 255]
+    file.write_text(json.dumps(found))
+
+
 DAMAGES: list[tuple[str, Callable[[Path], object]]] = [
     ("0.safetensors", flip),
     ("0.safetensors", lambda file: file.write_bytes(b"cut off")),
     ("0.safetensors", lambda file: file.unlink()),
     ("0.json", other_mask),
+    ("0.json", no_mask),
     ("0.json", lambda file: file.write_text("{")),
     ("0.json", lambda file: file.write_text("[]")),
     ("0.json", lambda file: file.write_text("{}")),
@@ -43,7 +51,7 @@ DAMAGES: list[tuple[str, Callable[[Path], object]]] = [
 @pytest.mark.parametrize(("name", "damage"), DAMAGES)
 def test_what_was_changed_is_refused(tmp_path: Path, name: str, damage: Callable[[Path], object]) -> None:
     snapshots = Snapshots(tmp_path / "state", "key")
-    state = State("key", {"conv": b"\x08\xff"}, {"conv.weight": np.ones((3, 2), np.float32)})
+    state = State("key", {"conv": KeepMask(b"\1\0\0\1")}, {"conv.weight": np.ones((3, 2), np.float32)})
     snapshots.save(0, state, {})
     snapshots.save_order(["conv"], 0)
     assert snapshots.load(0).version == state.version

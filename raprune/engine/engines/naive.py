@@ -16,7 +16,7 @@ from raprune.engine.cache.prefix import Store
 from raprune.engine.contract import EngineKind
 from raprune.engine.workload import Workload
 from raprune.network.graph import Graph, Plan, present
-from raprune.network.masks import check_keep_mask
+from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.plugins.scores.base import Scored, Tally, score_batches
 from raprune.registry import ENGINES
@@ -46,15 +46,14 @@ class NaiveEngine(Engine):
         self.memory_format = memory_format
 
     def evaluate(
-        self, state: State, layer: str, mask: Tensor, lowest: float | None, start: Tally | None = None
+        self, state: State, layer: str, mask: KeepMask, lowest: float | None, start: Tally | None = None
     ) -> Scored:
         """As the contract says; ``start`` is not used."""
         del start
         began = time.perf_counter()
-        check_keep_mask(mask, self.graph.group(layer).num_filters)
         network = self.build(state)
         assert isinstance(network, fx.GraphModule)
-        masked = mask_channels(network, self.graph, state.keep_masks(), layer, mask).to(self.device)
+        masked = mask_channels(network, self.graph, state.keep_masks(), layer, mask.tensor).to(self.device)
         num_steps = self._num_steps(self.workload.finetune.before_reward)
         if num_steps:
             self._train(masked, num_steps, state.version, "reward")
@@ -64,12 +63,12 @@ class NaiveEngine(Engine):
             tally = score_batches(self.score, batches, self._whole(self.splits.val))
         return Scored(tally.score(lowest), tally.num_images, time.perf_counter() - began, tally)
 
-    def _forward(self, state: State) -> Forward:
+    def forward(self, state: State) -> Forward:
         forward: Forward = self.built(state).network
         return forward
 
-    def _input(self, images_BCHW: Tensor) -> Tensor:
-        return super()._input(images_BCHW).contiguous(memory_format=self.memory_format)
+    def as_input(self, images_BCHW: Tensor) -> Tensor:
+        return super().as_input(images_BCHW).contiguous(memory_format=self.memory_format)
 
 
 def mask_channels(network: fx.GraphModule, graph: Graph, plan: Plan, layer: str, mask: Tensor) -> fx.GraphModule:

@@ -124,7 +124,10 @@ class Graph:
         kept = np.ones(self.num_units, dtype=bool)
         kept[ZERO] = False
         for layer, mask in plan.items():
-            kept[self.group(layer).units] = mask.cpu().numpy()
+            group = self.group(layer)
+            if mask.shape != (group.num_filters,):
+                raise ValueError(f"{layer} has {group.num_filters} filters, its keep mask {mask.numel()} entries")
+            kept[group.units] = mask.cpu().numpy()
         return kept
 
     def num_kept(self, plan: Plan, layers: Iterable[str]) -> tuple[int, int]:

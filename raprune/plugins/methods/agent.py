@@ -28,7 +28,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from raprune.network.masks import keep_first, pruning_ratio
+from raprune.network.masks import keep_first
 from raprune.plugins.methods.base import Asked, Decision, Evaluate, Evaluation, LayerView, Method
 from raprune.plugins.methods.search import bisection_steps, fewest_bisection_steps, geometric, smallest_feasible, trim
 from raprune.registry import METHODS, Settings
@@ -254,7 +254,7 @@ class Agent(Method):
             return best[0] if best is not None and best[1].reward > 0 else torch.ones(len(ranking), dtype=torch.bool)
         mask = smallest_feasible(ranking, evaluate)
         for sampled, evaluation in seen:
-            if evaluation.feasible and pruning_ratio(sampled) > pruning_ratio(mask):
+            if evaluation.feasible and sampled.sum() < mask.sum():
                 mask = sampled
         return trim(mask, ranking, evaluate) if self.settings.trim else mask
 

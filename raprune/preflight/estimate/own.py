@@ -18,6 +18,7 @@ from torch import Tensor
 from raprune.evaluators.base import EvaluatedMask, Evaluator
 from raprune.evaluators.memo import Conditions, Memo, Memoised
 from raprune.launch.in_flight import masks_per_update
+from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.plugins.methods.base import LayerView, Method
 from raprune.plugins.scores.base import Scored, Tally
@@ -71,7 +72,7 @@ class _MadeUp:
         self,
         state: State,
         layer: str,
-        masks: Sequence[Tensor],
+        masks: Sequence[KeepMask],
         lowest: float | None,
         starts: Sequence[Tally | None] | None = None,
     ) -> list[EvaluatedMask]:

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from raprune.engine import Engine, engine_kind, open_engine
 from raprune.engine.split import channels_last
 from raprune.engine.train import Recipe, train
 from raprune.engine.workload import load_data, trace_model
 from raprune.launch.in_flight import masks_per_update
+from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.preflight.estimate.clock import Deadline, Drift, seconds
 from raprune.preflight.estimate.reduced import FEW_STEPS, MORE_STEPS, Steps, reduced, scored_images, untrained
@@ -272,13 +272,13 @@ class Timer:
         masks = [self._mask(layer) for _ in range(number)]
         engine.evaluate_many(state, layer, masks, lowest, [None] * number)
 
-    def _mask(self, layer: str) -> Tensor:
+    def _mask(self, layer: str) -> KeepMask:
         """Another one each time."""
         self._number += 1
         generator = torch.Generator().manual_seed(self._number)
         mask = torch.rand(self.engine.graph.group(layer).num_filters, generator=generator) < KEPT
         mask[self._number % len(mask)] = True
-        return mask
+        return KeepMask.of(mask)
 
     def _half(self, layers: Sequence[str]) -> State:
         state, generator = State.baseline(self.trial.baseline_key), torch.Generator().manual_seed(0)
@@ -287,7 +287,7 @@ class Timer:
             kept = torch.randperm(number, generator=generator)[: (number + 1) // 2]
             mask = torch.zeros(number, dtype=torch.bool)
             mask[kept] = True  # other filters in each layer: summands that keep the same ones would need no gathers
-            state = state.cut(self.engine.graph, layer, mask)
+            state = state.cut(self.engine.graph, layer, KeepMask.of(mask))
         return state
 
     def _sample(self, state: State, layer: str) -> None:

@@ -1,0 +1,123 @@
+"""What an evaluator computes besides the scores of masks: one frozen task each, which knows how an engine does it.
+
+A task travels to the engine that computes it, in this process or another. A new one is a class here and its caller:
+evaluators, their retries and the memo treat all alike.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import torch
+
+from raprune.engine.base import Engine
+from raprune.engine.launches import Purpose
+from raprune.engine.pictures import Batch, choose_pictures
+from raprune.network.lowrank.factor import Factor
+from raprune.network.masks import KeepMask
+from raprune.network.state import State
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Task(ABC, Generic[T_co]):
+    """Work on one state, picklable like its result, which depends on task, state, workload and device type alone."""
+
+    @property
+    def name(self) -> str:
+        """The kind of work, for error messages and for judging whether a call takes too long."""
+        return type(self).__name__.lower()
+
+    @abstractmethod
+    def run(self, engine: Engine, state: State) -> T_co:
+        """The result for ``state``, computed by ``engine``."""
+
+
+@dataclass(frozen=True)
+class Candidate(Task[State]):
+    """The state with ``layer`` cut to ``mask``, fine-tuned before the reward or recalibrated as candidates are."""
+
+    layer: str
+    mask: KeepMask
+
+    def run(self, engine: Engine, state: State) -> State:
+        return engine.candidate(state, self.layer, self.mask)
+
+
+@dataclass(frozen=True)
+class Finetune(Task[State]):
+    """The state after the study's fine-tune for ``purpose``."""
+
+    purpose: Purpose
+    seeded_by: str
+    """The version of a state."""
+
+    @property
+    def name(self) -> str:
+        return f"finetune {self.purpose}"
+
+    def run(self, engine: Engine, state: State) -> State:
+        return engine.finetune(state, self.purpose, self.seeded_by)
+
+
+@dataclass(frozen=True)
+class Measure(Task[float]):
+    """The score of the state on a whole split, percent; no other task opens ``test``."""
+
+    split: str
+
+    @property
+    def name(self) -> str:
+        return f"measure {self.split}"
+
+    def run(self, engine: Engine, state: State) -> float:
+        return engine.measure(state, self.split)
+
+
+@dataclass(frozen=True)
+class Energies(Task[list[float]]):
+    """What each component of ``layer`` holds under a low-rank scheme, largest first."""
+
+    layer: str
+    scheme: str
+    num_images: int
+    """Seeded training images, for a scheme that looks at responses."""
+
+    def run(self, engine: Engine, state: State) -> list[float]:
+        energies: list[float] = engine.decomposed(state, self.layer, self.scheme, self.num_images).energies_R.tolist()
+        return energies
+
+
+@dataclass(frozen=True)
+class Factorise(Task[State]):
+    """The state with ``factor`` in place of ``layer``, whose components :class:`Energies` lists."""
+
+    layer: str
+    factor: Factor
+    num_images: int
+
+    def run(self, engine: Engine, state: State) -> State:
+        pair = engine.decomposed(state, self.layer, self.factor.scheme, self.num_images).tensors(self.factor.rank)
+        return state.factorised(engine.graph, engine.weights, self.layer, self.factor, pair)
+
+
+@dataclass(frozen=True)
+class Pictures(Task[list[dict[str, Any]]]):
+    """Rows of ``pictures``: val images that the state does better, alike and worse; none without labels per pixel."""
+
+    @torch.inference_mode()
+    def run(self, engine: Engine, state: State) -> list[dict[str, Any]]:
+        val, size = engine.splits.val, engine.workload.scoring.batch_size
+        if val.labels_B.dim() != 3:
+            return []
+        baseline, pruned = engine.forward(State.baseline(engine.workload.baseline_key)), engine.forward(state)
+
+        def batches() -> Iterator[Batch]:
+            for start in range(0, len(val), size):
+                raw, labels = val.images_BCHW[start : start + size], val.labels_B[start : start + size]
+                yield raw, labels, baseline(engine.as_input(raw)), pruned(engine.as_input(raw)), start
+
+        return choose_pictures(batches(), class_names=engine.splits.class_names)
