@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from raprune.system.paths import PACKAGE
+
 LIBRARIES = [Path(sysconfig.get_paths()[name]) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
 INSTALLED = {"site-packages", "dist-packages"}
-RAPRUNE = Path(__file__).resolve().parents[1]
+RAPRUNE = PACKAGE.resolve()
 SILENT = {"RESUME", "CACHE", "EXTENDED_ARG", "NOP", "PRECALL"}
 """Instructions that change no result."""
 

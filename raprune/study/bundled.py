@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from raprune.errors import InputError
+from raprune.registry import nearest
+from raprune.system.paths import PACKAGE
 
 
 def shipped_studies() -> dict[str, Path]:
     """Name -> file. The wheel ships studies/ inside raprune; in a checkout it lies beside it."""
-    inside = Path(__file__).parent / "studies"
-    folder = inside if inside.is_dir() else Path(__file__).parents[1] / "studies"
+    inside = PACKAGE / "studies"
+    folder = inside if inside.is_dir() else PACKAGE.parent / "studies"
     return {file.stem: file for file in sorted(folder.glob("*.yaml"))}
 
 
@@ -25,8 +27,6 @@ def find_study(given: Path) -> Path:
     if given.name == str(given) and not given.suffix:
         if given.name in known:
             return known[given.name]
-        from raprune.registry import nearest
-
         hint = nearest(given.name, list(known))
         raise InputError(f"no file here and no study that comes with raprune is called {given.name!r}{hint}")
     if given.stem in known and given.suffix in (".yaml", ".yml"):
