@@ -82,7 +82,7 @@ def _print_named(console: Console, name: str, about: str) -> None:
 
 def _settings_lines(plugin: Plugin) -> list[str]:
     """The settings of a plug-in with their defaults, what else they can be, and meanings."""
-    from raprune.study.json_settings import settings_schema
+    from raprune.study.json_schema import settings_schema
     from raprune.study.wording import shown
 
     forms = settings_schema(plugin.settings).get("properties", {})
