@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from raprune.cli.completion import KINDS_LISTED, complete_kind
-from raprune.cli.console import open_console
 from raprune.cli.root import app
+from raprune.cli.terminal import open_console
 from raprune.errors import InputError
 
 if TYPE_CHECKING:
