@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from raprune.system.paths import PACKAGE
+from raprune.system.package import FOLDER
 
 LIBRARIES = [Path(sysconfig.get_paths()[name]) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
 INSTALLED = {"site-packages", "dist-packages"}
-RAPRUNE = PACKAGE.resolve()
+RAPRUNE = FOLDER.resolve()
 SILENT = {"RESUME", "CACHE", "EXTENDED_ARG", "NOP", "PRECALL"}
 """Instructions that change no result."""
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from raprune.errors import InputError
-from raprune.registry import nearest
-from raprune.system.paths import PACKAGE
+from raprune.system.package import FOLDER
 
 
 def shipped_studies() -> dict[str, Path]:
     """Name -> file. The wheel ships studies/ inside raprune; in a checkout it lies beside it."""
-    inside = PACKAGE / "studies"
-    folder = inside if inside.is_dir() else PACKAGE.parent / "studies"
+    inside = FOLDER / "studies"
+    folder = inside if inside.is_dir() else FOLDER.parent / "studies"
     return {file.stem: file for file in sorted(folder.glob("*.yaml"))}
 
 
@@ -27,6 +26,8 @@ def find_study(given: Path) -> Path:
     if given.name == str(given) and not given.suffix:
         if given.name in known:
             return known[given.name]
+        from raprune.registry import nearest
+
         hint = nearest(given.name, list(known))
         raise InputError(f"no file here and no study that comes with raprune is called {given.name!r}{hint}")
     if given.stem in known and given.suffix in (".yaml", ".yml"):
