@@ -74,15 +74,12 @@ def _pair(given: Images) -> tuple[Tensor, Tensor]:
         return given[0].detach().cpu(), given[1].detach().cpu()
     if isinstance(given, Mapping):
         raise InputError(f"{PAIRS}; got a mapping of {', '.join(map(str, given))}: give one of them")
-    is_tensors = isinstance(given, Tensor | np.ndarray) or (isinstance(given, tuple | list) and _any_tensor(given))
+    parts = [given, *given] if isinstance(given, tuple | list) else [given]
+    is_tensors = any(isinstance(part, Tensor | np.ndarray) for part in parts)
     if isinstance(given, Dataset) or (not is_tensors and hasattr(given, "__getitem__") and not isinstance(given, str)):
         with _seeded(None):
             return _joined(_chunks(given))
     raise InputError(f"{PAIRS}; got {type(given).__name__}")
-
-
-def _any_tensor(given: Sequence[Any]) -> bool:
-    return any(isinstance(part, Tensor | np.ndarray) for part in given)
 
 
 @contextlib.contextmanager

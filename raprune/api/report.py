@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
 from raprune.console.tables import diverged_line, finetune_gain
 
+T = TypeVar("T")
 SHOWN = {
     "layer": "layer",
     "num_filters": "filters",
@@ -26,6 +27,16 @@ SHOWN = {
 STOPPED = "; its budget ended it: the same call with a larger one and its out goes on"
 
 
+def _column(name: str, read: Callable[[Any], T], doc: str) -> T:
+    """A property: the value of a column of the trial's row."""
+    column: Any = property(lambda report: read(report.row[name]), doc=doc)
+    return column  # type: ignore[no-any-return]
+
+
+def _maybe(value: Any) -> float | None:
+    return None if value is None or pd.isna(value) else float(value)
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Report:
     """Scores in ``score_unit`` (percent, or dB), drops in points of it, positive is worse; ``print`` shows it whole."""
@@ -35,86 +46,24 @@ class Report:
     layers: pd.DataFrame
     """One row a layer, in the order in which they were decided, as docs/results.md explains it."""
 
-    @property
-    def status(self) -> str:
-        """``completed``; or ``stopped``, where a budget ended it."""
-        return str(self.row["status"])
-
-    @property
-    def score_name(self) -> str:
-        """What the scores are."""
-        return str(self.row["score_name"])
-
-    @property
-    def score_unit(self) -> str:
-        """``percent``, or ``dB``."""
-        return str(self.row["score_unit"])
-
-    @property
-    def drop_bound(self) -> float:
-        """Points of validation score that might be lost."""
-        return float(self.row["drop_bound"])
-
-    @property
-    def baseline_val_score(self) -> float:
-        """Of the network that was given, on the validation images."""
-        return float(self.row["baseline_val_score"])
-
-    @property
-    def baseline_finetuned_val_score(self) -> float | None:
-        """What the same fine-tuning alone gives, nothing pruned; ``None`` where it diverges."""
-        score = self.row["baseline_finetuned_val_score"]
-        return None if score is None else float(score)
-
-    @property
-    def val_score(self) -> float:
-        """Of the smaller network, on the validation images that the search was steered by."""
-        return float(self.row["val_score"])
-
-    @property
-    def val_score_drop(self) -> float:
-        """Points lost on the validation images; at most ``drop_bound``."""
-        return float(self.row["val_score_drop"])
-
-    @property
-    def baseline_test_score(self) -> float | None:
-        """Of the network that was given; ``None`` without test images."""
-        return _maybe(self.row["baseline_test_score"])
-
-    @property
-    def test_score(self) -> float | None:
-        """Of the smaller network, on images that it never saw; ``None`` without test images."""
-        return _maybe(self.row["test_score"])
-
-    @property
-    def test_score_drop(self) -> float | None:
-        """Points lost on the test images; ``None`` without."""
-        return _maybe(self.row["test_score_drop"])
-
-    @property
-    def baseline_params(self) -> int:
-        """Trainable numbers of the network that was given."""
-        return int(self.row["baseline_params"])
-
-    @property
-    def params(self) -> int:
-        """Trainable numbers of the smaller network."""
-        return int(self.row["params"])
-
-    @property
-    def baseline_macs(self) -> int:
-        """Multiply-adds for one image, of the network that was given."""
-        return int(self.row["baseline_macs"])
-
-    @property
-    def macs(self) -> int:
-        """Multiply-adds for one image, of the smaller network."""
-        return int(self.row["macs"])
-
-    @property
-    def pruning_ratio(self) -> float:
-        """Share of the decided layers' filters that is gone, 0 to 1."""
-        return float(self.row["pruning_ratio"])
+    status = _column("status", str, "``completed``; or ``stopped``, where a budget ended it.")
+    score_name = _column("score_name", str, "What the scores are.")
+    score_unit = _column("score_unit", str, "``percent``, or ``dB``.")
+    drop_bound = _column("drop_bound", float, "Points of validation score that might be lost.")
+    baseline_val_score = _column("baseline_val_score", float, "Of the given network, on the validation images.")
+    baseline_finetuned_val_score = _column(
+        "baseline_finetuned_val_score", _maybe, "What the same fine-tuning alone gives; ``None`` where it diverges."
+    )
+    val_score = _column("val_score", float, "Of the smaller network, on the validation images that steered the search.")
+    val_score_drop = _column("val_score_drop", float, "Points lost on the validation images; at most ``drop_bound``.")
+    baseline_test_score = _column("baseline_test_score", _maybe, "Of the given network; ``None`` without test images.")
+    test_score = _column("test_score", _maybe, "Of the smaller network, on images that it never saw; or ``None``.")
+    test_score_drop = _column("test_score_drop", _maybe, "Points lost on the test images; ``None`` without.")
+    baseline_params = _column("baseline_params", int, "Trainable numbers of the given network.")
+    params = _column("params", int, "Trainable numbers of the smaller network.")
+    baseline_macs = _column("baseline_macs", int, "Multiply-adds for one image, of the given network.")
+    macs = _column("macs", int, "Multiply-adds for one image, of the smaller network.")
+    pruning_ratio = _column("pruning_ratio", float, "Share of the decided layers' filters that is gone, 0 to 1.")
 
     def lines(self) -> list[str]:
         """The figures but for the layers', a sentence or so each."""
@@ -171,7 +120,3 @@ class Report:
         """As notebooks show it."""
         lines = "".join(f"<li>{html.escape(line)}</li>" for line in self.lines())
         return f"<ul>{lines}</ul>{self.table().to_html(index=False, border=0)}"
-
-
-def _maybe(value: Any) -> float | None:
-    return None if value is None or pd.isna(value) else float(value)

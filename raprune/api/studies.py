@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from raprune.api.running import evaluators_for, folder_for, run
+from raprune.console.plots import write_report
 from raprune.console.tables import facts_lines
 from raprune.errors import InputError, translated
 from raprune.preflight.checks import Facts, load_and_inspect
@@ -125,10 +126,4 @@ def run_study(
     count = evaluators_for(evaluators, address)
     folder = folder_for(Path("results") / study.name if out is None else Path(out))
     outcome = run(study.plan, study.facts, folder, evaluators=count, address=address, progress=progress)
-    return StudyResult(folder, outcome.statuses, _drawn(folder) if report else None)
-
-
-def _drawn(folder: Path) -> Path:
-    from raprune.console.plots import write_report
-
-    return write_report(folder)
+    return StudyResult(folder, outcome.statuses, write_report(folder) if report else None)

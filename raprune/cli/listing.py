@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from raprune.cli.completion import KINDS_LISTED, complete_kind
-from raprune.cli.console import open_console
 from raprune.cli.root import app
+from raprune.cli.terminal import open_console
 from raprune.errors import InputError
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def _print_named(console: Console, name: str, about: str) -> None:
 
 def _settings_lines(plugin: Plugin) -> list[str]:
     """The settings of a plug-in with their defaults, what else they can be, and meanings."""
-    from raprune.study.json_settings import settings_schema
+    from raprune.study.json_schema import settings_schema
     from raprune.study.wording import shown
 
     forms = settings_schema(plugin.settings).get("properties", {})

@@ -8,8 +8,8 @@ from typing import Annotated, Optional
 import typer
 
 from raprune.cli.completion import complete_results
-from raprune.cli.console import open_console
 from raprune.cli.root import app
+from raprune.cli.terminal import open_console
 from raprune.console.plots import write_report
 from raprune.errors import InputError
 from raprune.system.paths import given_path

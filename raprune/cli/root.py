@@ -13,7 +13,7 @@ import typer
 import typer.core
 
 from raprune import __version__
-from raprune.cli.console import open_console
+from raprune.cli.terminal import open_console
 from raprune.errors import EvaluatorError, RapruneError, in_words
 from raprune.system.output import forgiving
 from raprune.system.quitting import (

@@ -8,8 +8,8 @@ from typing import Annotated, Optional
 
 import typer
 
-from raprune.cli.console import open_console
 from raprune.cli.root import app
+from raprune.cli.terminal import open_console
 from raprune.system.paths import given_path
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from raprune.cli.completion import complete_study
-from raprune.cli.console import open_console, print_whole
 from raprune.cli.root import app
+from raprune.cli.terminal import open_console, print_whole
 from raprune.console.plots import write_report
 from raprune.errors import InputError
 from raprune.study.bundled import find_study

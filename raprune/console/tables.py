@@ -82,7 +82,7 @@ def left_out_lines(fact: Facts) -> list[str]:
 def _images_line(fact: Facts) -> str:
     """How large images are, and what becomes of their pixels."""
     channels, height, width = fact.input_shape
-    said = f"images of {width}x{height} pixels (width x height), {channels} channel{'' if channels == 1 else 's'}"
+    said = f"images of {width}x{height} pixels (width x height), {counted(channels, 'channel')}"
     if fact.statistics is None:
         return f"{said}, floats that are taken as they are"
     name = next((f" ({name})" for name, known in STATISTICS.items() if known == fact.statistics), "")
@@ -127,7 +127,7 @@ def _baseline_origin(trial: TrialSpec) -> str:
     begin = "random weights" if pretrained in ("none", None, False) else f"pretrained weights ({pretrained})"
     if is_imported(trial.model.name):
         begin = f"the weights that {trial.model.name} gives"
-    return f"trained here, {spec.epochs} epoch{'' if spec.epochs == 1 else 's'}, from {begin}"
+    return f"trained here, {counted(spec.epochs, 'epoch')}, from {begin}"
 
 
 def _decided_lines(trials: Sequence[TrialSpec]) -> Iterator[str]:
@@ -177,11 +177,8 @@ def study_progress(plan: StudyPlan, facts: Mapping[str, Facts], console: Console
 
 def trial_label(labels: Mapping[str, str]) -> str:
     """A trial in a few words: ``agent, drop_bound 4.0, low_to_high``."""
-    words = [labels["method"]]
-    for axis, value in labels.items():
-        if axis != "method":
-            words.append(value if axis == "order" else f"{axis} {value}")
-    return ", ".join(words)
+    others = (value if axis == "order" else f"{axis} {value}" for axis, value in labels.items() if axis != "method")
+    return ", ".join([labels["method"], *others])
 
 
 def results_table(tables: Tables) -> Table:

@@ -6,6 +6,7 @@ A file with its final name is complete. Imports neither torch nor ray.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import math
 import os
@@ -145,10 +146,8 @@ def write_parquet(file: Path, found: pa.Table) -> None:
 
 def set_aside(file: Path) -> Path:
     """Rename a damaged file, so that another can be written in its place; the new path."""
-    number, place = 1, file.with_name(f"{file.name}.damaged")
-    while os.path.lexists(place):
-        number += 1
-        place = file.with_name(f"{file.name}.damaged-{number}")
+    names = (f"{file.name}.damaged{f'-{number}' if number > 1 else ''}" for number in itertools.count(1))
+    place = next(place for name in names if not os.path.lexists(place := file.with_name(name)))
     with naming(file):
         os.rename(file, place)
     return place

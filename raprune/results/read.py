@@ -43,29 +43,16 @@ def read_study(folder: Path) -> Tables:
         raise ResultsError(f"{folder} holds no study (no manifest.json)")
     manifest = read_manifest(folder)
     ids: list[str] = manifest["trial_ids"]
-    frames = {name: _read(folder, ids, pattern, name) for name, pattern in _PATTERNS.items()}
-    return Tables(
-        frames["trial"], frames["layers"], frames["updates"], frames["candidates"], frames["low_rank"],
-        frames["pictures"], frames["speed"], manifest,
-    )  # fmt: skip
+    frames = {table: _read(folder, ids, table) for table in SCHEMAS}
+    return Tables(trials=frames.pop("trial"), manifest=manifest, **frames)
 
 
-_PATTERNS = {
-    "trial": "trial.parquet",
-    "layers": "layers-*.parquet",
-    "updates": "updates-*.parquet",
-    "candidates": "candidates-*.parquet",
-    "low_rank": "low_rank-*.parquet",
-    "pictures": "pictures.parquet",
-    "speed": "speed.parquet",
-}
-
-
-def _read(folder: Path, trial_ids: list[str], pattern: str, table: str) -> pd.DataFrame:
-    schema = SCHEMAS[table]
-    parts = [schema.empty_table()]
+def _read(folder: Path, trial_ids: list[str], table: str) -> pd.DataFrame:
+    """Of all trials: ``<table>.parquet``, or ``<table>-0.parquet``, ``<table>-1.parquet`` ..."""
+    parts = [SCHEMAS[table].empty_table()]
     for trial_id in trial_ids:
-        files = sorted((folder / "trials" / trial_id).glob(pattern), key=_number)
+        place = folder / "trials" / trial_id
+        files = [*place.glob(f"{table}.parquet"), *sorted(place.glob(f"{table}-*.parquet"), key=_number)]
         parts += [read_table(file, table, trial_id) for file in files]
     frame: pd.DataFrame = pa.concat_tables(parts).to_pandas()
     return frame

@@ -217,16 +217,8 @@ COST_COLUMNS: dict[str, tuple[str, ...]] = {
     "low_rank": ("wall_time_s",),
     "pictures": (),
     "speed": (
-        "device",
-        "threads",
-        "num_runs",
-        "mean_s",
-        "median_s",
-        "lower_quartile_s",
-        "upper_quartile_s",
-        "peak_memory_bytes",
-        "backend_version",
-        "host",
+        "device", "threads", "num_runs", "mean_s", "median_s", "lower_quartile_s", "upper_quartile_s",
+        "peak_memory_bytes", "backend_version", "host",
     ),
-}
+}  # fmt: skip
 """Columns that say what a trial cost; every other column is a pure function of the trial."""

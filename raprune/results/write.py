@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -79,10 +80,7 @@ class TrialStore:
     def _unbroken(self, table: str) -> int:
         """How many of ``<table>-0.parquet``, ``<table>-1.parquet`` ... are there before the first that is not."""
         found = {int(m[1]) for f in self.folder.glob(f"{table}-*.parquet") if (m := re.search(r"-(\d+)\.", f.name))}
-        number = 0
-        while number in found:
-            number += 1
-        return number
+        return next(number for number in itertools.count() if number not in found)
 
     def num_decided(self) -> int:
         """The committed layers, and the one that a budget cut short."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import ConfigDict, Field, model_validator
 
 from raprune.registry import Settings
+from raprune.study.wording import counted
 
 
 class BudgetSpec(Settings):
@@ -27,5 +28,5 @@ class BudgetSpec(Settings):
         """``8 hours``, ``2,000 candidates``, ``8 hours or 2,000 candidates``."""
         said = [] if self.hours is None else [f"{self.hours:g} hour{'' if self.hours == 1 else 's'}"]
         if self.candidates is not None:
-            said.append(f"{self.candidates:,} candidate{'' if self.candidates == 1 else 's'}")
+            said.append(counted(self.candidates, "candidate"))
         return " or ".join(said)

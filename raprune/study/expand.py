@@ -15,11 +15,11 @@ from typing import Any
 from raprune.errors import InputError, Problem, StudyError
 from raprune.registry import ENGINES, METHODS, nearest
 from raprune.study.check import Checker, SettingsProblems, origin_path
-from raprune.study.overrides import apply_overrides, merge, set_path
+from raprune.study.overrides import merge, overridden, set_path
 from raprune.study.plugins import choose, plugin_name
 from raprune.study.presets import COMMON, PRESETS
 from raprune.study.reader import UNREADABLE, Document, child, dump, read_document
-from raprune.study.rehearsal import take_rehearsal
+from raprune.study.rehearsal import rehearsed
 from raprune.study.schema import PLUGIN_KEYS, STUDY_KEYS, TRIAL_KEYS, Choice, ModelChoice, StudySpec, TrialSpec
 from raprune.study.seeding import follow_seed
 from raprune.study.sweep import MAX_TRIALS, Point, read_sweep
@@ -69,10 +69,7 @@ def load_study(
     only for ``layers: each``. Raises :class:`StudyError` with every problem found, :class:`UnsoundStudy` where the
     rest can be checked on.
     """
-    document = read_document(file)
-    take_rehearsal(document, rehearse)
-    apply_overrides(document, overrides)
-    return expand(document, layer_names)
+    return expand(overridden(rehearsed(read_document(file), rehearse), overrides), layer_names)
 
 
 def expand(document: Document, layer_names: LayerNames | None = None) -> StudyPlan:

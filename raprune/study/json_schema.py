@@ -1,58 +1,296 @@
 """The study file as JSON Schema (2020-12), for editors: keys with their meaning, unit, type, range and default.
 
-It is made of the settings classes and the plug-ins, so it is right for the version that prints it. What it refuses
-:func:`raprune.study.load_study` refuses too. The loader refuses more: what needs the data or the network, most rules of
-several settings, a matched method that no trial uses, ``1.0`` in place of ``1``, and what only YAML text can hold.
+It is built from pydantic's schemas of the settings classes, so it is right for the version that prints it. What it
+refuses :func:`raprune.study.load_study` refuses too. The loader refuses more: what needs the data or the network, most
+rules of several settings, a matched method that no trial uses, ``1.0`` in place of ``1``, and what only YAML text can
+hold. Only keywords that editors of draft 7 know as well are used.
+
+A plug-in has four forms: ``agent``; ``{name: agent, hidden: 32}``; ``{hidden: 32}``, laid over what is named elsewhere
+(a default, a study under its rehearsal, an axis of the sweep); ``{import: package.module:function}`` with any settings.
 """
 
 from __future__ import annotations
 
-from raprune.study.json_plugins import plugin_schema
-from raprune.study.json_rules import rules
-from raprune.study.json_settings import Schema, partial, settings_schema
-from raprune.study.json_sweep import plain_keys, sweep_schema
-from raprune.study.presets import COMMON
-from raprune.study.rehearsal import KEY as REHEARSAL
-from raprune.study.schema import PLUGIN_KEYS, StudySpec, TrialSpec
+from collections.abc import Callable, Iterator, Mapping
+from functools import reduce
+from typing import Any
 
-DIALECT = "https://json-schema.org/draft/2020-12/schema"
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema
+from pydantic_core import core_schema
+
+from raprune.registry import KINDS, Plugin
+from raprune.study.overrides import alternative
+from raprune.study.plugins import IMPORTABLE, TRACING
+from raprune.study.presets import COMMON, PRESETS
+from raprune.study.rehearsal import KEY as REHEARSAL
+from raprune.study.schema import PLUGIN_KEYS, TRIAL_KEYS, ModelChoice, StudySpec, TrialSpec
+
+Schema = dict[str, Any]
+
+PLAIN_KEYS = [key for key in TRIAL_KEYS if key not in PLUGIN_KEYS]
+REQUIRED = ("required", "minProperties")
+"""What does not hold where only a part is written and the rest lies under it."""
+ANY_VALUE: Schema = {"type": ["string", "number", "boolean", "array", "object"]}
+"""Whatever a study file can hold."""
+OWN_FUNCTION = "A function of your own, `package.module:function`; other keys are its arguments."
+IMPORT: Schema = {"type": "string", "pattern": "^[^:]+:[^:]+$", "description": OWN_FUNCTION}
+NAMED: Schema = {"anyOf": [{"type": "string"}, {"required": ["name"]}, {"required": ["import"]}]}
+"""A plug-in that says which it is."""
+UNNAMED: Schema = {"type": "object", "properties": {"name": False, "import": False}}
+"""A mapping that does not say which plug-in it is for."""
 
 
 def study_schema() -> Schema:
-    """The schema of a study file, plain data."""
+    """The schema of a study file, as plain data."""
     study, trial = settings_schema(StudySpec), settings_schema(TrialSpec)["properties"]
-    keys = {key: partial(trial[key]) for key in plain_keys()}
-    keys |= {kind: {**_reference(kind), **_default(kind)} for kind in PLUGIN_KEYS}
-    in_small = {
-        "description": "What is smaller with --rehearse: keys of the study, laid over its own.",
-        "type": "object",
-        "properties": {
-            **{key: partial(value) for key, value in study["properties"].items()},
-            **keys,
-            "sweep": _reference("sweep"),
-        },
-        "additionalProperties": False,
-    }
-    sweep = {**_reference("sweep"), "minProperties": 1}
+    keys = {key: _without(trial[key], *REQUIRED) for key in PLAIN_KEYS}
+    for kind in PLUGIN_KEYS:
+        keys[kind] = {"$ref": f"#/$defs/{kind}"} | ({"default": COMMON[kind]["name"]} if kind in COMMON else {})
+    keys["sweep"] = {"$ref": "#/$defs/sweep"}
+    described = "What is smaller with --rehearse: keys of the study, laid over its own."
+    in_small = _mapping({**_without(study, *REQUIRED)["properties"], **keys}, description=described)
+    keys |= {"sweep": {**keys["sweep"], "minProperties": 1}, REHEARSAL: in_small}
+    defs = {kind: _plugin_schema(trial, kind) for kind in PLUGIN_KEYS}
+    defs |= {"sweep": _sweep_schema(trial), "swept_method": _plugin_schema(trial, "method", swept=True)}
     return {
-        "$schema": DIALECT,
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "A study of raprune",
-        "type": "object",
-        "properties": {**study["properties"], **keys, "sweep": sweep, REHEARSAL: in_small},
-        "required": study["required"],
-        "additionalProperties": False,
-        "allOf": list(rules()),
-        "$defs": {
-            "sweep": sweep_schema(),
-            **{kind: plugin_schema(kind) for kind in PLUGIN_KEYS},
-            "swept_method": plugin_schema("method", swept=True),
-        },
+        **_mapping({**study["properties"], **keys}, required=study["required"]),
+        "allOf": list(_rules(trial)),
+        "$defs": defs,
     }
 
 
-def _reference(name: str) -> Schema:
-    return {"$ref": f"#/$defs/{name}"}
+def settings_schema(model: type[BaseModel]) -> Schema:
+    """All that is required and all that is allowed of ``model``, nested settings written out."""
+    found = model.model_json_schema(schema_generator=_WithoutNull)
+    defs = found.pop("$defs", {})
+
+    def plain(schema: Schema) -> Schema:
+        schema = {**defs.get(schema.pop("$ref", "").rpartition("/")[2], {}), **schema}
+        if "description" in schema:
+            schema["description"] = text(schema["description"])
+        if schema.get("default") is None or isinstance(schema["default"], dict):
+            schema.pop("default", None)
+        return {key: value for key, value in schema.items() if key != "title"}  # which pydantic makes of the name
+
+    return dict(_each(found, plain))
 
 
-def _default(kind: str) -> Schema:
-    return {"default": COMMON[kind]["name"]} if kind in COMMON else {}
+class _WithoutNull(GenerateJsonSchema):
+    """pydantic's own, without null: a study file has none."""
+
+    def nullable_schema(self, schema: core_schema.NullableSchema) -> Schema:
+        return dict(self.generate_inner(schema["schema"]))
+
+
+def _each(schema: Any, change: Callable[[Schema], Schema]) -> Any:
+    """``schema`` after ``change``, and so every schema inside it."""
+    if not isinstance(schema, dict):
+        return schema
+    out = change(dict(schema))
+    if "properties" in out:
+        out["properties"] = {key: _each(value, change) for key, value in out["properties"].items()}
+    if "anyOf" in out:
+        out["anyOf"] = [_each(option, change) for option in out["anyOf"]]
+    if "items" in out:
+        out["items"] = _each(out["items"], change)
+    return out
+
+
+def _without(schema: Any, *keywords: str) -> Any:
+    return _each(schema, lambda inner: {key: value for key, value in inner.items() if key not in keywords})
+
+
+def _requirements(schema: Mapping[str, Any]) -> Schema:
+    """What ``REQUIRED`` says in ``schema``, alone; empty where that is nothing."""
+    inside = {key: found for key, value in schema.get("properties", {}).items() if (found := _requirements(value))}
+    out = {key: schema[key] for key in REQUIRED if schema.get(key)}
+    return out | ({"properties": inside} if inside else {})
+
+
+def text(description: str) -> str:
+    """A docstring as Markdown in one line."""
+    return " ".join(description.split()).replace("``", "`")
+
+
+def _plugin_schema(trial: Schema, kind: str, *, swept: bool = False) -> Schema:
+    """A plug-in of this kind in a study file; ``swept``: as a value of the sweep, where ``match`` may stand."""
+    names = {"enum": KINDS[kind].names(), "enumDescriptions": [text(plugin.summary) for plugin in KINDS[kind]]}
+    named = []
+    for plugin in KINDS[kind]:
+        name = {"const": plugin.name, "description": text(plugin.summary)}
+        properties = {"name": name, **_settings_of(plugin)["properties"]}
+        if swept and plugin.declared["ranks"]:
+            described = "Another method of the study: prunes every layer to its num_kept, without search."
+            properties["match"] = {"enum": KINDS[kind].names(), "description": described}
+        named.append(_mapping(properties, required=["name"]))
+    return {"description": trial[kind]["description"], "anyOf": [names, *named, *_not_named(kind)]}
+
+
+def _not_named(kind: str) -> list[Schema]:
+    """The forms without a name of ours. Where the plug-in may be a user's own, any key can be one of its settings."""
+    known = _known_settings(kind)
+    if kind not in IMPORTABLE:
+        return [_mapping(known)]
+    own = {key: known[key] for key in TRACING if key in known}
+    imported = _mapping({"import": IMPORT, "name": False, **own}, ANY_VALUE, required=["import"])
+    return [imported, _mapping({**dict.fromkeys(known, ANY_VALUE), **own, **UNNAMED["properties"]}, ANY_VALUE)]
+
+
+def _settings_of(plugin: Plugin) -> Schema:
+    """The keys that may stand beside the plug-in's name, and which of them must."""
+    found = settings_schema(plugin.settings)
+    tracing = {key: settings_schema(ModelChoice)["properties"][key] for key in TRACING if plugin.kind == "model"}
+    return {"properties": found["properties"] | tracing, "required": found.get("required", [])}
+
+
+def _known_settings(kind: str) -> Schema:
+    """Every key that some plug-in of this kind has, with each form in which one of them has it."""
+    forms: dict[str, list[Schema]] = {}
+    for plugin in KINDS[kind]:
+        for key, form in _settings_of(plugin)["properties"].items():
+            if form not in forms.setdefault(key, []):
+                forms[key].append(form)
+    return {
+        key: found[0] if len(found) == 1 else {"anyOf": found, "description": found[0]["description"]}
+        for key, found in forms.items()
+    }
+
+
+def _sweep_schema(trial: Schema) -> Schema:
+    """The sweep: every axis by its path, ``finetune.learning_rate``, with a list of the values of its key."""
+    axes = {path: _axis(values) for key in PLAIN_KEYS for path, values in _paths(key, trial[key])}
+    for kind in PLUGIN_KEYS:
+        described = {"description": trial[kind]["description"]}
+        axes[kind] = _axis({"$ref": f"#/$defs/{'swept_method' if kind == 'method' else kind}", **described})
+        axes[f"{kind}.name"] = _axis({"enum": KINDS[kind].names(), **described})
+        for path, values in _known_axes(kind).items():
+            axes[path] = values | ({"items": ANY_VALUE} if kind in IMPORTABLE else {})
+        if kind in IMPORTABLE:
+            axes[f"{kind}.import"] = _axis(IMPORT)
+    meaning = "Keys of a trial with lists of values: every combination is a trial."
+    own = rf"^({'|'.join(IMPORTABLE)})\.(?!name$|import$).*[^.]$"  # in a plug-in that may be a user's own
+    return _mapping(axes, description=meaning, patternProperties={own: _axis(ANY_VALUE)})
+
+
+def _axis(values: Schema) -> Schema:
+    """A list of values, each once; of one that is laid over another only a part need be there."""
+    described = {"description": values["description"]} if "description" in values else {}
+    items = _without(values, *REQUIRED)
+    return {"type": "array", "items": items, "minItems": 1, "uniqueItems": True, **described}
+
+
+def _paths(path: str, values: Schema) -> Iterator[tuple[str, Schema]]:
+    """``finetune``, ``finetune.momentum``, ... with the values each may take."""
+    yield path, values
+    for key, inside in values.get("properties", {}).items():
+        yield from _paths(f"{path}.{key}", inside)
+
+
+def _known_axes(kind: str) -> dict[str, Schema]:
+    """The axes that set one setting of a plug-in of this kind."""
+    return {f"{kind}.{key}": _axis(values) for key, values in _known_settings(kind).items()}
+
+
+def _rules(trial: Schema) -> Iterator[Schema]:
+    """What looks at more than one key. A value may come from an axis of the sweep, so most depend on the axes."""
+    yield _when(_has("drop_bound"), _at("score_floor", False))
+    yield _when(_no_axis("^(drop_bound|score_floor)$"), {"anyOf": [_has("drop_bound"), _has("score_floor")]})
+    for key in PLAIN_KEYS:
+        if needed := _requirements(trial[key]):
+            yield from _complete(key, needed)
+        yield from (_one_place(path) for path, _ in _paths(key, trial[key]))
+    for kind in PLUGIN_KEYS:
+        yield from _which(kind)
+        yield from map(_one_place, (kind, f"{kind}.name", f"{kind}.import", *_known_axes(kind)))
+        yield from map(_settings_of_it, KINDS[kind])
+    for name in KINDS["method"].names():  # a method matched to this one needs it, itself not matched, beside it
+        matched = {"type": "object", **_has("match"), **_at("match", {"const": name})}
+        partner = {"allOf": [_is(name), _at("match", False)]}
+        condition = {"allOf": [_no_axis(r"^method\."), _at("sweep.method", {"contains": matched})]}
+        yield _when(condition, _at("sweep.method", {"contains": partner}))
+
+
+def _complete(key: str, needed: Schema) -> Iterator[Schema]:
+    """What is required inside ``key``, where no preset and no axis lies under or over it."""
+    for preset, under in PRESETS.items():
+        chosen: Schema = _at("preset", {"const": preset}) | ({} if preset == "default" else _has("preset"))
+        inside = {name: rule for name, rule in needed.get("properties", {}).items() if name not in under.get(key, {})}
+        yield _when({"allOf": [chosen, _no_axis(rf"^{key}(\.|$)")]}, _at(key, {**needed, "properties": inside}))
+    yield _when(_no_axis(rf"^{key}\."), _at(f"sweep.{key}", {"items": needed}))
+
+
+def _one_place(path: str) -> Schema:
+    """A swept key has no value of its own, and no second axis says the same in another way."""
+    nothing: Schema = _at(path, False)
+    if other := alternative(path):
+        nothing = {"allOf": [nothing, _at(other, False), _at("sweep", {"properties": {other: False}})]}
+    return _when(_has("sweep") | _at("sweep", {"type": "object", **_has(path)}), nothing)
+
+
+def _which(kind: str) -> Iterator[Schema]:
+    """Which plug-in it is must be said, where there is no default; the settings of ours are known."""
+    if kind not in COMMON:
+        yield _when(_no_axis(rf"^{kind}(\.(name|import))?$"), _has(kind) | _at(kind, NAMED))
+    yield _when(_no_axis(rf"^{kind}\.(name|import)$"), _at(f"sweep.{kind}", {"items": NAMED}))
+    if kind in IMPORTABLE:
+        imported = {"type": "object", **_has("import")}
+        nowhere = [_at(kind, {"not": imported}), _at(f"sweep.{kind}", {"not": {"contains": imported}})]
+        axes = {path: _without(values, "description", "default") for path, values in _known_axes(kind).items()}
+        yield _when({"allOf": [_no_axis(rf"^{kind}\.import$"), *nowhere]}, _at("sweep", _only(kind, axes)))
+    required = {plugin.name: _settings_of(plugin)["required"] for plugin in KINDS[kind]}
+    needs = [_when(_is(name), {"type": "object", **_has(*keys)}) for name, keys in required.items() if keys]
+    if needs:
+        yield _when(_no_axis(rf"^{kind}\."), _at(f"sweep.{kind}", {"items": {"allOf": needs}}))
+
+
+def _settings_of_it(plugin: Plugin) -> Schema:
+    """Where the study names this plug-in and no axis another: axes and the rehearsal have its settings."""
+    kind, found = plugin.kind, _settings_of(plugin)
+    properties = {key: _without(values, "description", "default") for key, values in found["properties"].items()}
+    unnamed = _when(UNNAMED, {"properties": properties, "propertyNames": {"enum": [*properties]}})
+    axes = {f"{kind}.{key}": _axis(values) for key, values in properties.items()}
+    then: list[Schema] = [_at("sweep", _only(kind, axes)), _at(f"rehearsal.{kind}", unnamed)]
+    chosen = _has(kind) | _at(kind, _is(plugin.name))
+    if COMMON.get(kind, {}).get("name") == plugin.name:
+        chosen = _at(kind, {"anyOf": [_is(plugin.name), UNNAMED]})
+        then.append(_at(kind, unnamed))
+    for key in found["required"]:  # an editor's message about a wrong type shows the title
+        given = _at(kind, {"type": "object", "title": f"{{name: {plugin.name}, {key}: ...}}", **_has(key)})
+        then.append(_when(_no_axis(rf"^{kind}\.{key}$"), _has(kind) | given))
+    return _when({"allOf": [_no_axis(rf"^{kind}(\.(name|import))?$"), chosen]}, {"allOf": then})
+
+
+def _only(kind: str, axes: Mapping[str, Schema]) -> Schema:
+    """A sweep whose axes inside ``kind`` are none but ``axes``."""
+    known = "|".join([*(path.removeprefix(f"{kind}.") for path in axes), "name", "import"])
+    return {"properties": axes, "patternProperties": {rf"^{kind}\.(?!({known})(\.|$))": False}}
+
+
+def _mapping(properties: Schema, others: Any = False, **more: Any) -> Schema:
+    return {"type": "object", "properties": properties, "additionalProperties": others, **more}
+
+
+def _is(name: str) -> Schema:
+    """The plug-in called ``name``, in either form."""
+    return {"anyOf": [{"const": name}, {"type": "object", **_has("name"), **_at("name", {"const": name})}]}
+
+
+def _when(condition: Schema, then: Schema) -> Schema:
+    return {"if": condition, "then": then}
+
+
+def _has(*keys: str) -> Schema:
+    return {"required": list(keys)}
+
+
+def _at(path: str, inner: Any) -> Any:
+    """``inner`` holds for what stands at ``a.b.c``, if anything does."""
+    return reduce(lambda inside, key: {"properties": {key: inside}}, reversed(path.split(".")), inner)
+
+
+def _no_axis(pattern: str) -> Any:
+    """The study sweeps nothing whose path matches ``pattern``."""
+    return _at("sweep", {"propertyNames": {"not": {"pattern": pattern}}})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from raprune.errors import Problem, StudyError
@@ -18,7 +18,12 @@ EITHER_OR = {one: other for pair in _PAIRS for one, other in (pair, pair[::-1])}
 
 def set_path(data: dict[str, Any], path: str, value: Any) -> None:
     """Set ``a.b.c`` in nested mappings; a plug-in given by its bare name becomes ``{name: ...}`` on the way."""
-    *parents, last = path.split(".")
+    put(data, path.split("."), value)
+
+
+def put(data: dict[str, Any], keys: Sequence[str], value: Any) -> None:
+    """As :func:`set_path`, by the keys on the way."""
+    *parents, last = keys
     for key in parents:
         inside = data.get(key)
         if isinstance(inside, str):
@@ -58,12 +63,13 @@ def alternative(path: str) -> str | None:
     return other and (f"{parents}.{other}" if parents else other)
 
 
-def apply_overrides(document: Document, overrides: Iterable[str]) -> None:
-    """Set what ``a.b=value`` texts say: a value replaces an axis of the sweep, an axis replaces a value, and
+def overridden(document: Document, overrides: Iterable[str]) -> Document:
+    """``document`` under ``a.b=value`` texts: a value replaces an axis of the sweep, an axis replaces a value, and
     ``sweep={}`` takes the whole sweep out.
 
     What is wrong with them joins the document's problems.
     """
+    document = copy.deepcopy(document)
     for text in overrides:
         key, equals, value = text.partition("=")
         key = key.strip()
@@ -71,41 +77,45 @@ def apply_overrides(document: Document, overrides: Iterable[str]) -> None:
             document.problems.append(Problem("--set", "", f"must be key=value, such as seed=1; got {shown(text)}"))
             continue
         try:
-            parsed, texts = parse_scalar(value.strip(), key)
+            _override(document, key, *parse_scalar(value.strip(), key))
         except StudyError as error:
-            document.problems += [Problem("--set", key, problem.message) for problem in error.problems]
-            continue
-        place = _override(document, key, parsed)
-        document.texts |= {place + inside: said for inside, said in texts.items()}
+            document.problems.extend(Problem("--set", key, problem.message) for problem in error.problems)
+    return document
 
 
-def _override(document: Document, key: str, value: Any) -> str:
-    """Lay one value into ``document``; the path at which it then stands."""
+def _override(document: Document, key: str, value: Any, texts: Mapping[str, str]) -> None:
     axis = key.removeprefix("sweep.")
-    parts = key.split(".")
-    inside: Any = document.data
-    for number, part in enumerate(parts[:-1]):
-        inside = inside.get(part) if isinstance(inside, dict) else None
-        if not isinstance(inside, dict):
-            document.places[_path(parts[: number + 1])] = "--set"
-    if key == "sweep" and value == {}:
-        document.data.pop("sweep", None)
-    elif axis == key:
-        drop_axes(document, key)
-        set_path(document.data, key, value)
-    else:
-        drop_axes(document, axis)
+    drop_axes(document, axis)
+    keys = key.split(".")
+    if axis != key:
+        keys = ["sweep", axis]
         _drop(document, axis)
-        sweep = document.data.get("sweep")
-        document.data["sweep"] = {**(sweep if isinstance(sweep, dict) else {}), axis: value}
-        parts = ["sweep", axis]
-    forget(document, _path(parts))
-    document.places[_path(parts)] = "--set"
-    return _path(parts)
+    inside: Any = document.data
+    for number, parent in enumerate(keys[:-1], start=1):
+        inside = inside.get(parent) if isinstance(inside, dict) else None
+        if not isinstance(inside, dict):
+            document.places[path_of(keys[:number])] = "--set"
+    if axis != key and not isinstance(document.data.get("sweep"), dict):
+        document.data["sweep"] = {}
+    lay(document, keys, value, {"": "--set"}, texts)
+    if key == "sweep" and value == {}:
+        del document.data["sweep"]
 
 
-def _path(parts: Iterable[str]) -> str:
-    return functools.reduce(child, parts, "")
+def lay(
+    document: Document, keys: Sequence[str], value: Any, places: Mapping[str, str], texts: Mapping[str, str]
+) -> None:
+    """Set the value at ``keys``; ``places`` and ``texts`` are its own, by their paths inside it."""
+    path = path_of(keys)
+    put(document.data, keys, value)
+    forget(document, path)
+    document.places.update({path + inside: place for inside, place in places.items()})
+    document.texts.update({path + inside: text for inside, text in texts.items()})
+
+
+def path_of(keys: Iterable[str]) -> str:
+    """The YAML path of nested keys."""
+    return functools.reduce(child, keys, "")
 
 
 def drop_axes(document: Document, key: str) -> None:
@@ -136,6 +146,11 @@ def _drop(document: Document, key: str) -> None:
 def forget(document: Document, path: str) -> None:
     """Forget where, and how, ``path`` and what lies inside it were written."""
     for known in (document.places, document.texts):
-        for place in list(known):
-            if place == path or place.startswith((f"{path}.", f"{path}[")):
-                del known[place]
+        for inside in within(known, path):
+            del known[path + inside]
+
+
+def within(known: Mapping[str, str], path: str) -> dict[str, str]:
+    """What is known of ``path`` and of all inside it, by the paths from there."""
+    ends = ((place.removeprefix(path), text) for place, text in known.items() if place.startswith(path))
+    return {inside: text for inside, text in ends if inside[:1] in ("", ".", "[")}

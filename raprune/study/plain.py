@@ -6,6 +6,7 @@ import math
 from os import PathLike, fspath
 from typing import Any
 
+from raprune.errors import Problem
 from raprune.study.reader import MAX_DEPTH, MAX_INTEGER, UNREADABLE, Document, child
 from raprune.study.wording import shown
 
@@ -15,35 +16,33 @@ def document_of(data: dict[str, Any], name: str) -> Document:
 
     What a study file could not hold joins the document's problems.
     """
-    document = Document(name, {})
-    found = _inside(document, data, "", 1)
-    document.data = found if isinstance(found, dict) else {}
-    return document
+    problems: list[Problem] = []
 
-
-def _plain(document: Document, value: Any, path: str, depth: int = 1) -> Any:
-    if isinstance(value, dict | list | tuple) and depth < MAX_DEPTH:
-        return _inside(document, value, path, depth + 1)
-    if isinstance(value, PathLike):
-        value = fspath(value)
-    if (problem := _problem(value)) is None:
-        return value
-    document.problems.append(document.problem(path, problem))
-    return UNREADABLE
-
-
-def _inside(document: Document, value: Any, path: str, depth: int) -> Any:
-    if not isinstance(value, dict):
-        return [_plain(document, item, child(path, index), depth) for index, item in enumerate(value)]
-    for key in value:
-        if not isinstance(key, str):
-            document.problems.append(document.problem(path, f"a key must be text; got {shown(key)}"))
+    def plain(value: Any, path: str, depth: int = 0) -> Any:
+        is_nested = isinstance(value, dict | list | tuple) and depth < MAX_DEPTH
+        problem = _odd_key(value) if is_nested else _problem(value)
+        if problem is not None:
+            problems.append(Problem(name, path, problem))
             return UNREADABLE
-    return {key: _plain(document, item, child(path, key), depth) for key, item in value.items()}
+        if is_nested and isinstance(value, dict):
+            return {key: plain(item, child(path, key), depth + 1) for key, item in value.items()}
+        if is_nested:
+            return [plain(item, child(path, index), depth + 1) for index, item in enumerate(value)]
+        return fspath(value) if isinstance(value, PathLike) else value
+
+    found = plain(data, "")
+    return Document(name, found if isinstance(found, dict) else {}, problems=problems)
+
+
+def _odd_key(value: Any) -> str | None:
+    """Why the keys of a mapping may not stand in a study."""
+    odd = [key for key in value if not isinstance(key, str)] if isinstance(value, dict) else []
+    return f"a key must be text; got {shown(odd[0])}" if odd else None
 
 
 def _problem(value: Any) -> str | None:
     """Why a value may not stand in a study."""
+    value = fspath(value) if isinstance(value, PathLike) else value
     if value is None:
         return "has no value (None); leave the key out to get its default"
     if isinstance(value, dict | list | tuple):

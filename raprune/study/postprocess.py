@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import combinations
 from typing import Annotated, Any, Literal
 
@@ -10,15 +9,10 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from raprune.registry import SCHEMES, Settings
 from raprune.study.names import NameOf
-from raprune.study.wording import closest, shown
+from raprune.study.wording import check_layers, check_once, layers_as_json
 
 SchemeName = Annotated[str, NameOf(SCHEMES)]
-LAYERS_AS_JSON: dict[str, Any] = {
-    "anyOf": [
-        {"enum": ["whole", "all"]},
-        {"type": "array", "items": {"type": "string"}, "minItems": 1, "uniqueItems": True},
-    ]
-}
+LAYERS = ["whole", "all"]
 RULES = ("energy", "rank", "ratio")
 """Ways to say a layer's rank; without any it is searched."""
 TWO_RULES = tuple(combinations(RULES, 2))
@@ -34,7 +28,7 @@ class LowRankSpec(Settings):
 
     schemes: list[SchemeName] = Field(default=["response_svd"], min_length=1, json_schema_extra={"uniqueItems": True})
     """How layers are factorised: of each layer the first that can."""
-    layers: Literal["whole", "all"] | list[str] = Field(default="whole", json_schema_extra=LAYERS_AS_JSON)
+    layers: Literal["whole", "all"] | list[str] = Field(default="whole", json_schema_extra=layers_as_json(LAYERS))
     """Layers to try: ``whole`` (those of which no filter was pruned), ``all``, or names."""
     order: Literal["largest_saving", "low_to_high", "high_to_low"] = "largest_saving"
     """Order of trying: by the parameters that rank 1 would save, or by place in the network."""
@@ -52,20 +46,12 @@ class LowRankSpec(Settings):
     @field_validator("schemes")
     @classmethod
     def _schemes_once(cls, schemes: list[SchemeName]) -> list[SchemeName]:
-        if (twice := _twice(schemes)) is not None:
-            raise ValueError(f"must name each scheme once; {shown(twice)} is given twice")
-        return schemes
+        return check_once(schemes, "scheme")
 
     @field_validator("layers", mode="before")
     @classmethod
     def _layers_named(cls, layers: Any) -> Any:
-        if isinstance(layers, str) and layers not in ("whole", "all"):
-            raise ValueError(f"must be whole, all or a list of layer names{closest(layers, ['whole', 'all'])}")
-        if isinstance(layers, list) and not layers:
-            raise ValueError("must be a list of at least one layer")
-        if isinstance(layers, list) and (twice := _twice(layers)) is not None:
-            raise ValueError(f"must name each layer once; {shown(twice)} is given twice")
-        return layers
+        return check_layers(layers, LAYERS, ", ".join(LAYERS))
 
     @model_validator(mode="after")
     def _one_rule(self) -> LowRankSpec:
@@ -73,11 +59,6 @@ class LowRankSpec(Settings):
         if len(given) > 1:
             raise ValueError(f"must have one of {', '.join(RULES)} at most; got {' and '.join(given)}")
         return self
-
-
-def _twice(names: Sequence[Any]) -> Any:
-    """The first name that stands there before."""
-    return next((name for index, name in enumerate(names) if name in names[:index]), None)
 
 
 class PostprocessSpec(Settings):

@@ -50,9 +50,9 @@ def child(path: str, key: str | int) -> str:
     return f"{path}.{name}" if path else name
 
 
-@dataclass
+@dataclass(frozen=True)
 class Document:
-    """A study file as plain data, with the place of every value."""
+    """A study file as plain data, with the place of every value. What changes it makes another one."""
 
     name: str
     """What messages call the file."""
@@ -65,9 +65,9 @@ class Document:
     """YAML path of a number, true or false -> how it is written, such as ``0.10``."""
 
     can_rehearse: bool = False
+    """Whether the file says how to run in small."""
     rehearses: str | None = None
     """Name of the study of which this is the rehearsal."""
-    """Whether the file says how to run in small."""
 
     def commands(self, remedies: Iterable[str]) -> list[str]:
         """The study's command line with each of these arguments, and that of its rehearsal."""

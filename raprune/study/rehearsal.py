@@ -6,11 +6,14 @@ and so does a value or an axis of the sweep.
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from raprune.errors import Problem, StudyError
-from raprune.study.overrides import alternative, drop_axes, forget, holds
-from raprune.study.reader import Document, child
+from raprune.study.overrides import drop_axes, lay, path_of, within
+from raprune.study.reader import Document
 from raprune.study.wording import shown
 
 KEY = "rehearsal"
@@ -19,58 +22,41 @@ IN_SMALL = "A rehearsal, in small and perhaps on other data, of:"
 """Begins the description, so that no report is taken for the study's."""
 
 
-def take_rehearsal(document: Document, wanted: bool) -> None:
-    """Take the block out of ``document``, and lay it over the rest where it is ``wanted``.
+def rehearsed(document: Document, wanted: bool) -> Document:
+    """``document`` without its block, which lies over the rest where it is ``wanted``.
 
     Raises :class:`StudyError` where there is none to lay.
     """
-    has_block = KEY in document.data
-    block = document.data.pop(KEY, None)
-    if has_block and not isinstance(block, dict):
-        document.problems.append(document.problem(KEY, f"must be a mapping of keys of the study; got {shown(block)}"))
-        return
-    document.can_rehearse = isinstance(block, dict) and not wanted
-    if not wanted:
-        return
-    if block is None:
+    block, name = document.data.get(KEY, {}), document.data.get("name")
+    if wanted and KEY not in document.data:
         message = f"has no {KEY} block: say under {KEY}: what is smaller (model, dataset, sweep, finetune, ...)"
         raise StudyError([Problem(document.name, "", message)])
-    name = document.data.get("name")
-    if isinstance(name, str):
-        document.data["name"] = name + SUFFIX
-        document.rehearses = name
+    can_rehearse = isinstance(block, dict) and KEY in document.data and not wanted
+    document = copy.deepcopy(replace(document, can_rehearse=can_rehearse))
+    document.data.pop(KEY, None)
+    if not isinstance(block, dict):
+        document.problems.append(document.problem(KEY, f"must be a mapping of keys of the study; got {shown(block)}"))
+    if not wanted or not isinstance(block, dict):
+        return document
     if isinstance(described := document.data.get("description", name), str):
         document.data["description"] = f"{IN_SMALL} {described}".strip()
-    _lay(document, document.data, block, "")
+    if isinstance(name, str):
+        document.data["name"] = name + SUFFIX
+        document = replace(document, rehearses=name)
+    for key in block:
+        drop_axes(document, key)
+    for keys, value in list(_laid(block, document.data)):
+        old = path_of((KEY, *keys))
+        lay(document, keys, value, within(document.places, old), within(document.texts, old))
+    return document
 
 
-def _lay(document: Document, data: dict[str, Any], block: dict[str, Any], under: str) -> None:
+def _laid(block: dict[str, Any], under: dict[str, Any], *keys: str) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """The keys to each value of the block that replaces what is ``under`` it, if anything is."""
     for key, value in block.items():
-        path = child(under, key)
-        if under != "sweep":
-            drop_axes(document, path)
-        known = data.get(key)
-        if isinstance(known, str) and isinstance(value, dict) and not _names_plugin(value):
-            known = data[key] = {"name": known}
-        if isinstance(known, dict) and isinstance(value, dict) and not _names_plugin(value):
-            _lay(document, known, value, path)
-            continue
-        other = alternative(key)
-        if other and holds(data, other):
-            del data[other]
-            forget(document, child(under, other))
-        data[key] = value
-        forget(document, path)
-        _move_places(document, child(KEY, path) if not path.startswith("'") else KEY, path)
-
-
-def _names_plugin(value: dict[str, Any]) -> bool:
-    return "name" in value or "import" in value
-
-
-def _move_places(document: Document, old: str, new: str) -> None:
-    """What was written in the block is told where, and as, it is written."""
-    for known in (document.places, document.texts):
-        for place, said in list(known.items()):
-            if place == old or place.startswith((f"{old}.", f"{old}[")):
-                known[new + place[len(old) :]] = said
+        known = under.get(key)
+        adds = isinstance(value, dict) and isinstance(known, dict | str) and not {"name", "import"} & value.keys()
+        if adds and (value or isinstance(known, dict)):
+            yield from _laid(value, known if isinstance(known, dict) else {}, *keys, key)
+        else:
+            yield (*keys, key), {"name": known} if adds else value

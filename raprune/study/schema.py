@@ -14,17 +14,12 @@ from raprune.study.fidelity import FidelitySpec
 from raprune.study.parts import BaselineSpec, EvaluatorsSpec, FinetuneSpec, ScoringSpec
 from raprune.study.postprocess import PostprocessSpec
 from raprune.study.seeds import NUMERICS_VERSION, digest
-from raprune.study.wording import closest, shown
+from raprune.study.wording import check_layers, layers_as_json
 
 MIN_DROP_BOUND = 0.1
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
-LAYERS_AS_JSON: dict[str, Any] = {
-    "anyOf": [
-        {"enum": ["all", "each"]},
-        {"type": "array", "items": {"type": "string"}, "minItems": 1, "uniqueItems": True},
-    ]
-}
-"""The rule of ``layers`` as JSON Schema: ``each`` is expanded before a trial is made."""
+LAYERS = ["all", "each"]
+"""``each`` is expanded before a trial is made."""
 
 NEW_FIELDS = ("round_to", "fidelity", "postprocess")
 """Fields of a trial that its first ids did not know: at their default they are left out of the id, so that results
@@ -58,7 +53,7 @@ class TrialSpec(Settings):
     score: Choice
     """How good a network is on its task."""
     baseline: BaselineSpec = BaselineSpec()
-    layers: Literal["all"] | list[str] = Field(default="all", json_schema_extra=LAYERS_AS_JSON)
+    layers: Literal["all"] | list[str] = Field(default="all", json_schema_extra=layers_as_json(LAYERS))
     """The layers to decide: ``all``, ``each`` (one trial a layer) or names (a group goes by its first convolution)."""
     order: Choice
     """The order in which layers are decided."""
@@ -109,17 +104,7 @@ class TrialSpec(Settings):
     @field_validator("layers", mode="before")
     @classmethod
     def _layers_named(cls, layers: Any) -> Any:
-        if layers == "all" or not isinstance(layers, str | int | float | dict | list):
-            return layers
-        if not isinstance(layers, list):
-            hint = closest(layers, ["all", "each"])
-            raise ValueError(f"must be all, each (one trial a layer) or a list of layer names{hint}")
-        if not layers:
-            raise ValueError("must be a list of at least one layer")
-        twice = next((layer for index, layer in enumerate(layers) if layer in layers[:index]), None)
-        if twice is not None:
-            raise ValueError(f"must name each layer once; {shown(twice)} is given twice")
-        return layers
+        return check_layers(layers, LAYERS, "all, each (one trial a layer)")
 
     @model_validator(mode="after")
     def _one_bound(self) -> TrialSpec:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, get_args, get_origin
+from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from raprune.registry import nearest
 
+T = TypeVar("T", bound=Sequence[Any])
 RULES = {
     "int_type": "an integer",
     "int_from_float": "an integer",
@@ -63,6 +64,30 @@ def closest(value: object, known: Sequence[str]) -> str:
     """``; did you mean 'x'?``, or nothing where none of ``known`` is close."""
     hint = nearest(str(value), list(known))
     return hint.partition(" (")[0]
+
+
+def check_layers(layers: Any, words: Sequence[str], said: str) -> Any:
+    """``layers`` as they are. Raises ValueError for what is neither one of ``words``, which are ``said`` so, nor a list
+    of names, each once."""
+    if isinstance(layers, str | int | float | dict) and layers not in words:
+        raise ValueError(f"must be {said} or a list of layer names{closest(layers, words)}")
+    if layers == []:
+        raise ValueError("must be a list of at least one layer")
+    return check_once(layers, "layer") if isinstance(layers, list) else layers
+
+
+def check_once(names: T, what: str) -> T:
+    """``names`` as they are. Raises ValueError where one stands there twice."""
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            raise ValueError(f"must name each {what} once; {shown(name)} is given twice")
+    return names
+
+
+def layers_as_json(words: Sequence[str]) -> dict[str, Any]:
+    """The rule of :func:`check_layers` as JSON Schema."""
+    names = {"type": "array", "items": {"type": "string"}, "minItems": 1, "uniqueItems": True}
+    return {"anyOf": [{"enum": list(words)}, names]}
 
 
 Written = Callable[[tuple[str | int, ...]], str | None]

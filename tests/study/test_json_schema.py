@@ -17,7 +17,7 @@ import pytest
 from raprune.errors import StudyError
 from raprune.registry import KINDS
 from raprune.study import load_study
-from raprune.study.json_settings import Schema
+from raprune.study.json_schema import Schema
 from raprune.study.reader import Document, dump, read_document
 from raprune.study.schema import PLUGIN_KEYS, STUDY_KEYS, TRIAL_KEYS
 from raprune.study.sweep import _axis_problem

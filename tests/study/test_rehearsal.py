@@ -8,8 +8,10 @@ import pytest
 
 from raprune.errors import StudyError
 from raprune.study import StudyPlan, load_study
+from raprune.study.overrides import overridden
+from raprune.study.rehearsal import rehearsed
 
-from .texts import refused_by_schema
+from .texts import parse, refused_by_schema
 
 TEXT = """
 name: mine
@@ -69,6 +71,19 @@ def test_without_the_flag_it_is_not_there(tmp_path: Path) -> None:
 def test_a_value_takes_an_axis_out_of_the_sweep(tmp_path: Path) -> None:
     plan = load(tmp_path, TEXT.replace("  sweep:\n    seed: [0]", "  order: high_to_low"))
     assert {trial.order.name for trial in plan.trials} == {"high_to_low"}
+
+
+def test_an_axis_of_the_block_stays_beside_what_the_block_sets(tmp_path: Path) -> None:
+    block = "  sweep: {baseline.seed: [3, 4], seed: [0]}\n  dataset: digits\n  baseline: {epochs: 2}\n"
+    plan = load(tmp_path, TEXT[: TEXT.index("  model: {width: 0.125}")] + block)
+    assert {(trial.baseline.seed, trial.baseline.epochs) for trial in plan.trials} == {(3, 2), (4, 2)}
+
+
+def test_each_step_makes_another_document() -> None:
+    document = parse(TEXT)
+    small = rehearsed(document, wanted=True)
+    assert overridden(small, ["seed=3", "typo", "sweep={}"]).data["seed"] == 3
+    assert (document, small) == (parse(TEXT), rehearsed(parse(TEXT), wanted=True))
 
 
 def test_what_is_wrong_in_the_block_is_told_at_its_line(tmp_path: Path) -> None:

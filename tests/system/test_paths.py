@@ -11,7 +11,10 @@ import pytest
 
 from raprune import api
 from raprune.errors import InputError
+from raprune.network.graph.places import is_users
 from raprune.results import SCHEMAS, read_study
+from raprune.system import quitting
+from raprune.system.package import FOLDER
 from raprune.system.paths import expanded, folder_for, given_path
 from tests.fuzz.running import call
 
@@ -74,3 +77,13 @@ def test_a_study_file_that_is_none(kind: str, tmp_path: Path) -> None:
 def test_a_name_that_is_too_long(tmp_path: Path, small_study: Study) -> None:
     assert "its name is too long" in call("check", tmp_path / ("x" * 300)).text
     assert "its name is too long" in call("study", small_study[0], "--out", tmp_path / ("x" * 300)).text
+
+
+def test_no_file_of_ours_is_taken_for_the_users(tmp_path: Path) -> None:
+    ours = [str(file) for file in FOLDER.rglob("*.py")]
+    theirs = str(tmp_path / "nets.py")
+    assert len(ours) > 200
+    assert [file for file in ours if is_users(file)] == []
+    assert is_users(theirs)
+    assert [file for file in ours if not quitting._is_installed(file)] == []
+    assert not quitting._is_installed(theirs)

@@ -159,12 +159,11 @@ def sample_masks(logits_N: Tensor, number: int, rng: torch.Generator) -> list[Te
     probs_N = torch.sigmoid(logits_N)
     masks = []
     for _ in range(number):
-        mask = torch.rand(len(probs_N), generator=rng) < probs_N
-        for _ in range(100):
+        for _ in range(101):
+            mask = torch.rand(len(probs_N), generator=rng) < probs_N
             if mask.any():
                 break
-            mask = torch.rand(len(probs_N), generator=rng) < probs_N
-        if not mask.any():
+        else:
             mask[int(probs_N.argmax())] = True
         masks.append(mask)
     return masks
