@@ -23,8 +23,8 @@ from raprune.engine.cache.prefix import Store
 from raprune.engine.exact import Batches, ExactEngine
 from raprune.engine.kernels.program import compile_module
 from raprune.engine.racing import Race, image_scores
-from raprune.engine.split import Crossing, narrowed
-from raprune.engine.suffix import Below, above, below, recalibrate
+from raprune.engine.split import Below, Crossing, below, narrowed
+from raprune.engine.suffix import above, recalibrate
 from raprune.engine.train import train_batches, train_on
 from raprune.engine.workload import Workload
 from raprune.errors import InputError
@@ -119,7 +119,7 @@ class ApproximateEngine(ExactEngine):
     def _above(self, state: State, layer: str, mask: Tensor, first: int) -> Batches:
         """With the part above the layer trained or recalibrated, on what the part below gives, which stays."""
         of_state = self._below(state, layer)
-        indices = of_state.indices(mask)
+        indices = of_state.indices(of_state.kept(mask))
         if self.fidelity.recalibrates:
             _, part = self._recalibrated(state, layer, mask)
         else:
@@ -136,7 +136,7 @@ class ApproximateEngine(ExactEngine):
         network, part = self._part(state, layer, mask)
         of_state, number = self._below(state, layer), self.fidelity.recalibration_batches
         some = self._train_values(state, of_state, self._reward_seed(state), number)
-        indices = of_state.indices(mask)
+        indices = of_state.indices(of_state.kept(mask))
         copied = [True] * len(indices)
         recalibrate(part, (narrowed(values, indices, copied) for values, _ in some))
         return network, part
