@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -25,7 +24,7 @@ from raprune.network.lowrank import SCHEMES, Decomposition, Factor, collect, lay
 from raprune.network.state import State
 from raprune.network.surgery import build, refill, refillable
 from raprune.plugins.datasets.base import Split, Splits, normalise
-from raprune.plugins.scores.base import Scored, Tally, score_batches
+from raprune.plugins.scores.base import Scored, Tally, score_whole
 from raprune.study.parts import FinetuneLength
 from raprune.study.seeds import seed_for
 
@@ -181,7 +180,7 @@ class Engine(ABC):
     def measure(self, state: State, split_name: str) -> float:
         """The score of ``state`` on a whole split, percent; the only way to the test split."""
         split = self.splits.split(split_name)
-        return score_batches(self.score, self._batches(self._forward(state), split), self._whole(split)).highest
+        return self._scored(self._forward(state), split).highest
 
     def _forward(self, state: State) -> Forward:
         """The forward of ``state``, images to logits."""
@@ -194,12 +193,12 @@ class Engine(ABC):
         if val.labels_B.dim() != 3:
             return []
         baseline, pruned = self._forward(State.baseline(self.workload.baseline_key)), self._forward(state)
-        size = self.workload.scoring.batch_size
 
         def batches() -> Iterator[PictureBatch]:
-            for start in range(0, len(val), size):
-                raw, labels = val.images_BCHW[start : start + size], val.labels_B[start : start + size]
+            start = 0
+            for raw, labels in val.batches(self.workload.scoring.batch_size):
                 yield raw, labels, baseline(self._input(raw)), pruned(self._input(raw)), start
+                start += len(raw)
 
         return choose_pictures(batches(), class_names=self.splits.class_names)
 
@@ -207,12 +206,9 @@ class Engine(ABC):
         batch = self.workload.finetune.batch_size
         return length.num_steps(steps_per_epoch(len(self.splits.train), batch))
 
-    def _batches(self, forward: Forward, split: Split) -> Iterator[tuple[Callable[[], Tensor], Tensor]]:
-        """Logits on demand and labels, batch by batch, in the order in which the images lie."""
-        size = self.workload.scoring.batch_size
-        for start in range(0, len(split), size):
-            images = self._input(split.images_BCHW[start : start + size])
-            yield partial(forward, images), split.labels_B[start : start + size]
+    def _scored(self, forward: Forward, split: Split) -> Tally:
+        """The complete tally of ``forward``, which takes images as :meth:`_input` makes them."""
+        return score_whole(self.score, lambda raw: forward(self._input(raw)), split, self.workload.scoring.batch_size)
 
     def _whole(self, split: Split) -> Tensor:
         return self.score.whole(split.labels_B).cpu()

@@ -16,7 +16,7 @@ from raprune.engine.workload import Workload
 from raprune.network.graph import Graph, Plan, present
 from raprune.network.masks import check_keep_mask
 from raprune.network.state import State
-from raprune.plugins.scores.base import Scored, Tally, score_batches
+from raprune.plugins.scores.base import Scored, Tally
 
 
 class NaiveEngine(Engine):
@@ -43,8 +43,7 @@ class NaiveEngine(Engine):
             self._train(masked, num_steps, state.version, "reward")
         masked.to(memory_format=self.memory_format)
         with torch.inference_mode():
-            batches = self._batches(masked, self.splits.val)
-            tally = score_batches(self.score, batches, self._whole(self.splits.val))
+            tally = self._scored(masked, self.splits.val)
         return Scored(tally.score(lowest), tally.num_images, time.perf_counter() - began, tally)
 
     def _forward(self, state: State) -> Forward:
