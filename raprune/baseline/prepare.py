@@ -31,7 +31,7 @@ from raprune.engine.workload import (
 )
 from raprune.errors import InputError
 from raprune.identity import Sources, differing, extra_state_of, of_file, of_tensors
-from raprune.network.measure import count_bytes, count_macs, count_params, latency_s
+from raprune.network.measure import latency_s, size_of
 from raprune.network.weights import load_checkpoint, save_safetensors, shapes_of
 from raprune.plugins.datasets.base import Split, Splits, normalise
 from raprune.plugins.scores.base import Score, advance, score_whole
@@ -75,9 +75,7 @@ def prepare_baseline(trial: TrialSpec, folder: Path, device: str = "cpu") -> Bas
         val_score=val_score,
         test_score=test_score,
         num_val_images=len(splits.val),
-        params=count_params(network),
-        macs=count_macs(network, splits.input_shape),
-        model_bytes=count_bytes(network),
+        **asdict(size_of(network, splits.input_shape)),
         latency_s=latency_s(network, splits.input_shape),
         standard_error=score.standard_error(val_score, len(splits.val)),
         quantum=score.quantum(score.whole(splits.val.labels_B)),

@@ -17,7 +17,7 @@ from raprune.network.masks import check_keep_mask, pack, pruning_ratio, unpack
 from raprune.network.state import State
 from raprune.plugins.methods.base import Evaluation
 from raprune.plugins.rewards.base import Reward
-from raprune.trial.budget import Purse, Unlimited
+from raprune.trial.budget import TrialBudget, Unlimited
 
 TOLERANCE = 1e-9
 """Points by which a drop may exceed the bound: rounding of differences of percentages."""
@@ -73,7 +73,7 @@ class Candidates:
         num_filters: int,
         scale: Scale,
         progress: Progress,
-        purse: Purse | None = None,
+        budget: TrialBudget | None = None,
     ) -> None:
         self.evaluator = evaluator
         self.state = state
@@ -81,17 +81,17 @@ class Candidates:
         self.num_filters = num_filters
         self.scale = scale
         self.progress = progress
-        self.purse = purse or Purse(Unlimited(), "", 0)
+        self.budget = budget or TrialBudget(Unlimited(), "", 0)
         self.rows: list[dict[str, Any]] = []
         self.update_rows: list[dict[str, Any]] = []
         self._scores: dict[bytes, float | None] = {}
         self._num_searched = 0
 
     def __call__(self, masks: Sequence[Tensor], *, policy_entropy: float | None = None) -> list[Evaluation]:
-        self.purse.require()
+        self.budget.require()
         packed = [pack(check_keep_mask(mask, self.num_filters)) for mask in masks]
         found = self.evaluator.evaluate(self.state, self.layer, masks, self.scale.lowest)
-        self.purse.take(len(masks))
+        self.budget.take(len(masks))
         self._scores.update((mask, e.scored.score) for mask, e in zip(packed, found, strict=True))
         evaluations = [self.scale.evaluation(e.scored.score, mask) for mask, e in zip(masks, found, strict=True)]
         update = len(self.update_rows) if policy_entropy is not None else None

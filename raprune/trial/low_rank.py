@@ -1,31 +1,31 @@
 """The low-rank step of a trial: layer by layer, factorise, score, keep what is within the drop bound.
 
 After Huang, Zhou, You, Neumann, arXiv 1801.07365, who factorise by SVD what pruning left whole; our departures: other
-schemes beside it, and the contract of ``commit.py``: every kept state is scored on the full validation split.
+schemes beside it, and the contract of ``within_bound.py``: every kept state is scored on the full validation split.
 Where no rule names a layer's rank it is bisected to the smallest within the bound, scored without fine-tuning.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
-from torch import Tensor, fx
+from torch import fx
 
 from raprune.errors import InputError
-from raprune.evaluators.base import Evaluator
 from raprune.network import lowrank
 from raprune.network.lowrank import Factor, LayerCosts, Reasons, Surveyed
+from raprune.network.sizes import Sizes
 from raprune.network.state import State
 from raprune.registry import nearest
 from raprune.results import TrialStore
 from raprune.study.postprocess import LowRankSpec
-from raprune.trial.candidates import Scale
-from raprune.trial.commit import diverged
-from raprune.trial.rows import Sizes
+from raprune.trial.context import TrialContext
+from raprune.trial.rows import low_rank_row
 from raprune.trial.snapshots import Snapshots
+from raprune.trial.within_bound import Contract
 
 
 @dataclass(frozen=True)
@@ -47,27 +47,37 @@ class Stays(Exception):
         self.num_scored = num_scored
 
 
-@dataclass
 class LowRankStep:
     """One trial's; goes on from the last layer that is on disk."""
 
-    spec: LowRankSpec
-    evaluator: Evaluator
-    sizes: Sizes
-    scale: Scale
-    store: TrialStore
-    snapshots: Snapshots
-    first_step: int
-    """Number of the first snapshot: those of the pruned layers come before."""
-    matched: TrialStore | None
-    """The trial whose ranks a matched trial takes over, without the bound."""
-    tell: Callable[[dict[str, Any]], None]
-    is_over: Callable[[], bool]
-    """Whether the study's budget is spent."""
-    weights: Mapping[str, Tensor] = field(default_factory=dict)
-    """The baseline's."""
-    num_diverged: int = 0
-    """Fine-tunes of this run that left weights which are NaN or infinite; none of them was kept."""
+    def __init__(
+        self,
+        spec: LowRankSpec,
+        contract: Contract,
+        sizes: Sizes,
+        context: TrialContext,
+        snapshots: Snapshots,
+        first_step: int,
+        is_over: Callable[[], bool],
+    ) -> None:
+        """``first_step``: number of the first snapshot, those of the pruned layers come before.
+
+        ``is_over``: whether the study's budget is spent. A matched trial takes over the ranks of ``context.matched``,
+        without the bound.
+        """
+        self.spec = spec
+        self.contract = contract
+        self.evaluator = contract.evaluator
+        self.scale = contract.scale
+        self.sizes = sizes
+        self.store = context.store
+        self.matched = context.matched
+        self.tell = context.progress
+        self.snapshots = snapshots
+        self.first_step = first_step
+        self.is_over = is_over
+        self.num_diverged = 0
+        """Fine-tunes of this run that left weights which are NaN or infinite; none of them was kept."""
 
     def run(self, state: State, val_score: float) -> tuple[State, float, bool]:
         """The state and its score afterwards, and whether the step came to its end.
@@ -86,7 +96,7 @@ class LowRankStep:
 
     def _layer(self, step: int, layer: Surveyed, state: State, val_score: float) -> tuple[State, float]:
         start, num_diverged = time.perf_counter(), self.num_diverged
-        row = _row(step, layer, val_score)
+        row = low_rank_row(step, layer, val_score)
         try:
             factor, energies, found = self._factorise(layer, state)
         except Stays as stays:
@@ -183,7 +193,7 @@ class LowRankStep:
         """After the study's fine-tune where it is asked for and within the bound; raises :class:`Stays` over it."""
         if self.spec.finetune:
             tuned = self.evaluator.finetune(found.state, "commit", found.state.version)
-            if diverged(tuned, self.weights):
+            if self.contract.diverged(tuned):
                 self.num_diverged += 1
             elif tuned.version != found.state.version:
                 score = self.evaluator.measure(tuned, "val")
@@ -248,33 +258,6 @@ def check_layer(name: str, known: list[str]) -> str:
 def _pruned(layer: Surveyed) -> Surveyed:
     """A layer that lost filters, under ``layers: whole``."""
     return layer if layer.costs is None else replace(layer, costs=None, reason="filters of it were pruned")
-
-
-def _row(step: int, layer: Surveyed, val_score: float) -> dict[str, Any]:
-    """The row of a layer that stays as it is."""
-    costs = layer.costs
-    return {
-        "layer": layer.layer,
-        "layer_index": layer.index,
-        "step": step,
-        "scheme": None if costs is None else costs.scheme,
-        "full_rank": None if costs is None else costs.full_rank,
-        "rank": None,
-        "energy": None,
-        "params_before": layer.before.params,
-        "params_after": None,
-        "macs_before": layer.before.macs,
-        "macs_after": None,
-        "bytes_before": layer.before.model_bytes,
-        "bytes_after": None,
-        "val_score_before": val_score,
-        "factorised_val_score": None,
-        "val_score_after": None,
-        "num_scored": 0,
-        "num_diverged": 0,
-        "applied": False,
-        "reason": None,
-    }
 
 
 def _applied(costs: LayerCosts, rank: int, energy: float, found: Network) -> dict[str, Any]:

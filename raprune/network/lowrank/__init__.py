@@ -1,6 +1,6 @@
 """Layers factorised into two smaller ones: which can be, by which scheme, at which rank, and what that saves."""
 
-from raprune.network.lowrank.costs import Cost, LayerCosts, Surveyed, energy_kept, rank_for_energy, survey
+from raprune.network.lowrank.costs import LayerCosts, Surveyed, energy_kept, rank_for_energy, survey
 from raprune.network.lowrank.factor import Factor
 from raprune.network.lowrank.responses import Responses, collect
 from raprune.network.lowrank.scheme import Decomposition
@@ -18,7 +18,7 @@ from raprune.network.lowrank.schemes import (
 from raprune.network.lowrank.structure import layers_of
 
 __all__ = [
-    "SCHEMES", "Cost", "Decomposition", "Factor", "LayerCosts", "Ranks", "Reasons", "Responses", "Surveyed", "choose",
+    "SCHEMES", "Decomposition", "Factor", "LayerCosts", "Ranks", "Reasons", "Responses", "Surveyed", "choose",
     "collect", "energy_kept", "factorised", "full_ranks", "insert_factors", "layer_of", "layers_of", "rank_for_energy",
     "reasons_of", "survey",
 ]  # fmt: skip
