@@ -8,7 +8,6 @@ end included; so a result depends on no floor but the one asked for, and the mem
 
 from __future__ import annotations
 
-import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -29,7 +28,6 @@ from raprune.engine.train import train_batches, train_on
 from raprune.engine.workload import Workload
 from raprune.errors import InputError
 from raprune.network.graph.plain import written_inputs
-from raprune.network.masks import check_keep_mask
 from raprune.network.state import State
 from raprune.plugins.scores.base import Scored, Tally, advance
 from raprune.study.seeds import seed_for
@@ -67,14 +65,7 @@ class ApproximateEngine(ExactEngine):
         self, state: State, layer: str, mask: Tensor, lowest: float | None, start: Tally | None = None
     ) -> Scored:
         """As the contract says, at the workload's fidelity; with racing ``start`` is not used."""
-        began = time.perf_counter()
-        check_keep_mask(mask, self.graph.group(layer).num_filters)
-        tally = None if self.fidelity.racing is not None else start
-        first = 0 if tally is None else tally.num_images
-        batches = self._candidate(state, layer, mask, first)
-        with torch.inference_mode():
-            tally = self._tally(state, batches, lowest, tally)
-        return Scored(tally.score(lowest), tally.num_images - first, time.perf_counter() - began, tally)
+        return super().evaluate(state, layer, mask, lowest, start if self.fidelity.racing is None else None)
 
     def candidate(self, state: State, layer: str, mask: Tensor) -> State:
         """As the contract says: recalibrated exactly as it was scored, fine-tuned in full."""
@@ -83,8 +74,8 @@ class ApproximateEngine(ExactEngine):
         network, _ = self._recalibrated(state, layer, mask)
         return state.cut(self.graph, layer, mask).trained(network.state_dict())
 
-    def _tally(self, state: State, batches: Batches, lowest: float | None, tally: Tally | None) -> Tally:
-        parent, z = self._parent(state), self.fidelity.racing
+    def _tally(self, state: State, batches: Batches, lowest: float | None, start: Tally | None) -> Tally:
+        tally, parent, z = start, self._parent(state), self.fidelity.racing
         race = None if z is None or parent.images is None else Race(z, parent.score, parent.images)
         whole, least = self.score.whole(self.splits.val.labels_B[self._order]).cpu(), float("inf")
         with self._precision():

@@ -11,16 +11,16 @@ from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
-class Size:
+class NetworkSize:
     """What a network weighs, or a part of it."""
 
     params: int
     macs: int
     model_bytes: int
 
-    def plus(self, other: Size, times: int = 1) -> Size:
+    def plus(self, other: NetworkSize, times: int = 1) -> NetworkSize:
         """This and ``other``, several times over."""
-        return Size(
+        return NetworkSize(
             self.params + times * other.params,
             self.macs + times * other.macs,
             self.model_bytes + times * other.model_bytes,
@@ -30,10 +30,10 @@ class Size:
 COUNTED = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
 
-def size_of(network: nn.Module, *input_shapes: tuple[int, ...]) -> Size:
+def size_of(network: nn.Module, *input_shapes: tuple[int, ...]) -> NetworkSize:
     """Of a network, or of a layer that runs once for each of ``input_shapes`` (C, H, W)."""
     macs = sum(count_macs(network, shape) for shape in input_shapes)
-    return Size(count_params(network), macs, count_bytes(network))
+    return NetworkSize(count_params(network), macs, count_bytes(network))
 
 
 def count_params(network: nn.Module) -> int:

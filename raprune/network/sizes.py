@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor, nn
 
 from raprune.network.graph import Traced
-from raprune.network.measure import Size, latency_s, size_of
+from raprune.network.measure import NetworkSize, latency_s, size_of
 from raprune.network.state import State
 from raprune.network.surgery import build
 
@@ -25,7 +25,7 @@ class Sizes:
         """The physically smaller network."""
         return build(self.traced, state.keep_masks(), state.tensors(self.graph, self.weights), state.factors).eval()
 
-    def of(self, state: State) -> Size:
+    def of(self, state: State) -> NetworkSize:
         return size_of(self.network(state), self.input_shape)
 
     def latency_s(self, state: State) -> float:

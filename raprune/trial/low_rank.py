@@ -29,8 +29,8 @@ from raprune.trial.within_bound import Contract
 
 
 @dataclass(frozen=True)
-class Network:
-    """A state, its validation score, and how many ranks of a layer were scored on the way to it."""
+class Factorised:
+    """A network with one layer more factorised, and how many ranks of that layer were scored on the way to it."""
 
     state: State
     val_score: float
@@ -101,7 +101,7 @@ class LowRankStep:
             factor, energies, found = self._factorise(layer, state)
         except Stays as stays:
             row |= {"reason": str(stays), "num_scored": stays.num_scored}
-            found = Network(state, val_score)
+            found = Factorised(state, val_score)
         else:
             assert layer.costs is not None
             row |= _applied(layer.costs, factor.rank, lowrank.energy_kept(energies, factor.rank), found)
@@ -133,7 +133,7 @@ class LowRankStep:
         weights = [of.get_submodule(layer).get_parameter("weight") for of in (network, self.sizes.traced.network)]
         return weights[0].shape[0] == weights[1].shape[0]
 
-    def _factorise(self, layer: Surveyed, state: State) -> tuple[Factor, list[float], Network]:
+    def _factorise(self, layer: Surveyed, state: State) -> tuple[Factor, list[float], Factorised]:
         """The layer's factor, what each component holds, and the network; raises :class:`Stays`."""
         costs = layer.costs
         if costs is None:
@@ -166,16 +166,16 @@ class LowRankStep:
             raise Stays(f"{said.format(rank)}; only ranks up to {costs.max_rank} save parameters and multiply-adds")
         return rank
 
-    def _scored(self, costs: LayerCosts, state: State, rank: int) -> Network:
+    def _scored(self, costs: LayerCosts, state: State, rank: int) -> Factorised:
         """The network with the layer at ``rank``."""
         factor = Factor(costs.scheme, rank)
         factorised = self.evaluator.factorise(state, costs.layer, factor, self.spec.images)
         score = self.evaluator.measure(factorised, "val")
-        return Network(factorised, score, score, 1)
+        return Factorised(factorised, score, score, 1)
 
-    def _searched(self, costs: LayerCosts, state: State) -> Network:
+    def _searched(self, costs: LayerCosts, state: State) -> Factorised:
         """The smallest rank within the bound, by bisection: a rank whose next tried smaller one is over it."""
-        found: Network | None = None
+        found: Factorised | None = None
         infeasible, feasible, tried = 0, costs.max_rank + 1, 0
         while feasible - infeasible > 1:
             middle = (feasible + infeasible) // 2
@@ -189,7 +189,7 @@ class LowRankStep:
             raise Stays(f"no rank up to {costs.max_rank}, the largest that saves, is within the drop bound", tried)
         return replace(found, num_scored=tried)
 
-    def _finetuned(self, costs: LayerCosts, found: Network) -> Network:
+    def _finetuned(self, costs: LayerCosts, found: Factorised) -> Factorised:
         """After the study's fine-tune where it is asked for and within the bound; raises :class:`Stays` over it."""
         if self.spec.finetune:
             tuned = self.evaluator.finetune(found.state, "commit", found.state.version)
@@ -226,7 +226,7 @@ def low_rank_problems(spec: LowRankSpec, reasons: Reasons, ranks: lowrank.Ranks)
                 why = None if why is None else f"{name} cannot be factorised: {why}"
             if why is not None:
                 yield f"layers[{index}]", why
-    wanted = spec.layers if isinstance(spec.layers, list) else list(reasons)
+    wanted = spec.layers_among(reasons)
     chosen = {name: lowrank.choose(reasons[name], spec.schemes)[0] for name in wanted if name in reasons}
     largest = max((ranks[name][scheme] for name, scheme in chosen.items() if scheme is not None), default=None)
     if spec.rank is not None and largest is not None and spec.rank > largest:
@@ -235,7 +235,7 @@ def low_rank_problems(spec: LowRankSpec, reasons: Reasons, ranks: lowrank.Ranks)
 
 def low_rank_line(spec: LowRankSpec, reasons: Reasons) -> str:
     """The layers that a step can try, and those that it cannot."""
-    wanted = spec.layers if isinstance(spec.layers, list) else list(reasons)
+    wanted = spec.layers_among(reasons)
     chosen = {name: lowrank.choose(reasons[name], spec.schemes) for name in wanted}
     by_scheme = [f"{sum(of == scheme for of, _ in chosen.values())} by {scheme}" for scheme in spec.schemes]
     able = sum(scheme is not None for scheme, _ in chosen.values())
@@ -260,7 +260,7 @@ def _pruned(layer: Surveyed) -> Surveyed:
     return layer if layer.costs is None else replace(layer, costs=None, reason="filters of it were pruned")
 
 
-def _applied(costs: LayerCosts, rank: int, energy: float, found: Network) -> dict[str, Any]:
+def _applied(costs: LayerCosts, rank: int, energy: float, found: Factorised) -> dict[str, Any]:
     """What the row of a factorised layer says besides."""
     after = costs.at(rank)
     return {

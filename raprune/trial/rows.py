@@ -11,7 +11,7 @@ from typing import Any
 from raprune.network.graph import Group
 from raprune.network.lowrank import Surveyed
 from raprune.network.masks import pruning_ratio
-from raprune.network.measure import Size
+from raprune.network.measure import NetworkSize
 from raprune.network.sizes import Sizes
 from raprune.network.state import State
 from raprune.registry import SCORES, is_given
@@ -29,7 +29,7 @@ def layer_row(
     index: int,
     step: int,
     committed: Committed,
-    size: Size,
+    size: NetworkSize,
     num_updates: int,
     cut_short: bool,
 ) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def low_rank_row(step: int, layer: Surveyed, val_score: float) -> dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrialOutcome:
     """What a trial came to: at its end, or where a budget stopped it."""
 
     stopped: bool
@@ -100,7 +100,7 @@ class Outcome:
 
 
 def trial_row(
-    trial: TrialSpec, context: TrialContext, drop_bound: float, sizes: Sizes, outcome: Outcome
+    trial: TrialSpec, context: TrialContext, drop_bound: float, sizes: Sizes, outcome: TrialOutcome
 ) -> dict[str, Any]:
     """The row of a trial that came to its end, or that a budget ``stopped`` before."""
     state, layers = outcome.state, trial.layers_among(sizes.graph.groups)

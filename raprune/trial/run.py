@@ -29,13 +29,13 @@ from raprune.trial.budget import BudgetSpent, TrialBudget
 from raprune.trial.candidates import Candidates, Scale
 from raprune.trial.context import TrialContext
 from raprune.trial.low_rank import LowRankStep, last_snapshot
-from raprune.trial.rows import Outcome, layer_row, trial_row
+from raprune.trial.rows import TrialOutcome, layer_row, trial_row
 from raprune.trial.snapshots import Snapshots, num_asked
 from raprune.trial.within_bound import Committed, Contract, commit_as_given, commit_within_bound, left_whole
 
 
 def run_trial(trial: TrialSpec, context: TrialContext) -> dict[str, Any]:
-    """Run a trial from its last committed layer to its end; gives back its row, which is then on disk.
+    """Run a trial from its last committed layer to its end; returns its row, which is then on disk.
 
     Once the budget is spent the layer being decided is cut to its best mask so far, the rest stay whole, and the row's
     status is ``stopped``; a trial that has not begun to decide raises :class:`BudgetSpent`. Raises what went wrong; the
@@ -105,13 +105,13 @@ class _Trial:
             state, val_score = self._finish(state, val_score)
         test_score = self._measure_test(state)
         finetuned = self._baseline_finetuned(store.num_decided() if stopped else len(order), stopped)
-        outcome = Outcome(
+        outcome = TrialOutcome(
             stopped, state, val_score, test_score, finetuned, earlier_s + time.perf_counter() - start,
             pruned_val_score, self._num_order_candidates(), self.num_diverged,
         )  # fmt: skip
         row = trial_row(self.trial, self.context, self.scale.drop_bound, self.sizes, outcome)
-        said = row | {"study": self.trial.study, "trial_id": self.trial.trial_id}
-        plan = plan_of(said, self.trial.model, self.context.baseline, self.graph, state)
+        named = row | {"study": self.trial.study, "trial_id": self.trial.trial_id}
+        plan = plan_of(named, self.trial.model, self.context.baseline, self.graph, state)
         write_model(store.folder / "model", plan, self.sizes.network(state))
         if pictures := self.evaluator.pictures(state):
             store.write_pictures(pictures)

@@ -13,7 +13,7 @@ from torch import Tensor, fx, nn
 from raprune.network.lowrank.scheme import Layer
 from raprune.network.lowrank.schemes import SCHEMES, choose, layer_of, reasons_of
 from raprune.network.lowrank.structure import layers_of
-from raprune.network.measure import Size, count_bytes, count_params, layer_macs, one_image, size_of
+from raprune.network.measure import NetworkSize, count_bytes, count_params, layer_macs, one_image, size_of
 
 Shape = tuple[int, ...]
 
@@ -25,14 +25,14 @@ class LayerCosts:
     layer: str
     scheme: str
     full_rank: int
-    before: Size
+    before: NetworkSize
     """As it is."""
-    first: Size
+    first: NetworkSize
     """At rank 1."""
-    each: Size
+    each: NetworkSize
     """What every further rank adds."""
 
-    def at(self, rank: int) -> Size:
+    def at(self, rank: int) -> NetworkSize:
         """The pair at ``rank``."""
         return self.first.plus(self.each, rank - 1)
 
@@ -50,7 +50,7 @@ class LayerCosts:
         """The largest rank with at most this share of the layer's parameters; 0 for none."""
         return self._largest(lambda pair: pair.params <= ratio * self.before.params)
 
-    def _largest(self, holds: Callable[[Size], bool]) -> int:
+    def _largest(self, holds: Callable[[NetworkSize], bool]) -> int:
         return next((rank for rank in range(self.full_rank, 0, -1) if holds(self.at(rank))), 0)
 
 
@@ -61,7 +61,7 @@ class Surveyed:
     layer: str
     index: int
     """Place in the network, from 0."""
-    before: Size
+    before: NetworkSize
     costs: LayerCosts | None
     """Under the first scheme that can factorise it."""
     reason: str | None
@@ -75,7 +75,7 @@ def survey(network: fx.GraphModule, schemes: Sequence[str], input_shape: Shape) 
     for index, (name, reasons) in enumerate(reasons_of(network).items()):
         scheme, reason = choose(reasons, schemes)
         layer = network.get_submodule(name)
-        before = Size(count_params(layer), seen[name].macs, count_bytes(layer))
+        before = NetworkSize(count_params(layer), seen[name].macs, count_bytes(layer))
         costs = None if scheme is None else _costs(layer_of(network, name), name, scheme, before, seen[name].inputs)
         found.append(Surveyed(name, index, before, costs, reason))
     return found
@@ -110,7 +110,7 @@ def _watch(network: fx.GraphModule, input_shape: Shape) -> dict[str, _Seen]:
     return seen
 
 
-def _costs(layer: Layer, name: str, scheme: str, before: Size, inputs: Sequence[Shape]) -> LayerCosts:
+def _costs(layer: Layer, name: str, scheme: str, before: NetworkSize, inputs: Sequence[Shape]) -> LayerCosts:
     """Counted on pairs without memory, as any network is counted."""
     made = SCHEMES[scheme]
     one, two = (size_of(made.pair(layer, rank, torch.device("meta")), *inputs) for rank in (1, 2))
