@@ -155,8 +155,7 @@ class Bench:
                 conv, torch_pruning.prune_conv_out_channels, (~mask.tensor).nonzero()[:, 0].tolist()
             ).prune()
             with torch.inference_mode():
-                batches = naive._batches(small, naive.splits.val)
-                return score_batches(naive.score, batches, naive._whole(naive.splits.val)).highest
+                return naive._scored(small, naive.splits.val).highest
 
         if self.alone_s is None:
             self.alone()
@@ -197,7 +196,7 @@ class Bench:
             self.exact.evaluate(state, name, mask, None)
             with torch.inference_mode():
                 network, whole = self.exact.build(cut), self.exact._whole(self.exact.splits.val)
-                plain = partial(score_batches, naive.score, naive._batches(network, naive.splits.val), whole)
+                plain = partial(naive._scored, network, naive.splits.val)
                 fast = partial(score_batches, naive.score, self.exact._whole_network(network, 0), whole)
                 calls = [
                     partial(naive.evaluate, state, name, mask, None),

@@ -30,6 +30,7 @@ from raprune.engine import open_engine
 from raprune.engine.workload import Workload
 from raprune.evaluators.base import PoolAddress
 from raprune.evaluators.ray_pool import RayPool
+from raprune.launch.base import Launch
 from raprune.launch.on_ray import RayRunner, ray_runner
 from raprune.network.masks import KeepMask
 from raprune.network.state import State
@@ -64,7 +65,7 @@ def real_pool(count: int) -> Iterator[tuple[Workload, PoolAddress]]:
         folder = Path(name)
         (folder / "pool.yaml").write_text(STUDY)
         plan = load_study(folder / "pool.yaml", [])
-        with ray_runner(plan, folder, plan.trials, count, None, Quiet()) as runner:
+        with ray_runner(Launch(plan, folder, plan.trials, count), Quiet()) as runner:
             assert isinstance(runner, RayRunner)
             runner.prepare(plan.trials)
             assert runner.place.pool is not None

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-MAX_LINES = 300
+MAX_LINES, MAX_PARAMETERS = 300, 7
 
 HOUSE = [
     "errors", "registry", "system", "study", "results", "identity", "network", "plugins", "engine", "baseline",
@@ -188,6 +188,29 @@ def test_results_load_without_torch_and_ray() -> None:
 )
 def test_files_are_short(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_LINES
+
+
+def parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
+    """Of a function, ``self`` aside."""
+    taken = function.args
+    every = [*taken.posonlyargs, *taken.args, *taken.kwonlyargs, taken.vararg, taken.kwarg]
+    return [one.arg for one in every if one is not None and one.arg not in ("self", "cls")]
+
+
+def test_functions_take_few_parameters() -> None:
+    """Commands and the library's front door aside: users see what those take."""
+    front_door = ast.parse(MODULES["raprune.api"].read_text(encoding="utf-8"))
+    exported = [name.value for node in ast.walk(front_door) if isinstance(node, ast.List) for name in node.elts]
+    assert "prune" in exported
+    many = [
+        f"{path.relative_to(ROOT)}:{node.lineno} {node.name}"
+        for path in MODULES.values()
+        if part_of(path) != "cli"
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and len(parameters(node)) > MAX_PARAMETERS
+        if part_of(path) != "api" or node.name not in exported
+    ]
+    assert not many
 
 
 def test_every_test_asserts() -> None:

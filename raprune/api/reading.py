@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from raprune.api.items import LABEL_KEYS, two
+from raprune.baseline.prepare import drawn_from
 from raprune.errors import InputError, first_line
 from raprune.plugins.datasets.base import VOID, Split, images_problem
 
@@ -87,18 +87,12 @@ def _seeded(loader: DataLoader[Any] | None) -> Iterator[None]:
     """Whatever is drawn inside the block is the same each time, and outside of it nothing has been drawn."""
     own = {getattr(loader, "generator", None), getattr(getattr(loader, "sampler", None), "generator", None)}
     generators = {generator: generator.get_state() for generator in own if isinstance(generator, torch.Generator)}
-    python, numpy = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(SEED)
-        random.seed(SEED)
-        np.random.seed(SEED)
+    with drawn_from(SEED):
         for generator in generators:
             generator.manual_seed(SEED)
         try:
             yield
         finally:
-            random.setstate(python)
-            np.random.set_state(numpy)
             for generator, state in generators.items():
                 generator.set_state(state)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -31,10 +31,10 @@ from raprune.engine.workload import (
 )
 from raprune.errors import InputError
 from raprune.identity import Sources, differing, extra_state_of, of_file, of_tensors
-from raprune.network.measure import count_bytes, count_macs, count_params, latency_s
+from raprune.network.measure import latency_s, size_of
 from raprune.network.weights import load_checkpoint, save_safetensors, shapes_of
 from raprune.plugins.datasets.base import Split, Splits, normalise
-from raprune.plugins.scores.base import Score, score_batches
+from raprune.plugins.scores.base import Score, advance, score_whole
 from raprune.registry import SCORES, is_given
 from raprune.results import write_json
 from raprune.study.parts import BaselineSpec
@@ -75,9 +75,7 @@ def prepare_baseline(trial: TrialSpec, folder: Path, device: str = "cpu") -> Bas
         val_score=val_score,
         test_score=test_score,
         num_val_images=len(splits.val),
-        params=count_params(network),
-        macs=count_macs(network, splits.input_shape),
-        model_bytes=count_bytes(network),
+        **asdict(size_of(network, splits.input_shape)),
         latency_s=latency_s(network, splits.input_shape),
         standard_error=score.standard_error(val_score, len(splits.val)),
         quantum=score.quantum(score.whole(splits.val.labels_B)),
@@ -217,25 +215,22 @@ def _train(network: nn.Module, splits: Splits, score: Score, spec: BaselineSpec)
 @torch.inference_mode()
 def _logits(network: nn.Module, splits: Splits, split: Split, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Logits and labels on the CPU, batch by batch."""
+    for images, labels in split.batches(batch_size):
+        yield _forward(network, splits, images), labels
+
+
+def _forward(network: nn.Module, splits: Splits, images_BCHW: Tensor) -> Tensor:
+    """Images of the data set to logits on the CPU."""
     parameter = next(network.parameters())
-    for start in range(0, len(split), batch_size):
-        images = normalise(split.images_BCHW[start : start + batch_size].to(parameter.device), splits, parameter.dtype)
-        logits = network(images.contiguous(memory_format=torch.channels_last))
-        yield logits.cpu(), split.labels_B[start : start + batch_size]
+    inputs = normalise(images_BCHW.to(parameter.device), splits, parameter.dtype)
+    logits: Tensor = network(inputs.contiguous(memory_format=torch.channels_last))
+    return logits.cpu()
 
 
+@torch.inference_mode()
 def score_split(network: nn.Module, splits: Splits, split: Split, score: Score, batch_size: int) -> float:
     """The score of ``network`` on all of ``split``, in the score's unit."""
-    return _value(_logits(network, splits, split, batch_size), score, split)
-
-
-def _value(batches: Iterable[tuple[Tensor, Tensor]], score: Score, split: Split) -> float:
-    on_demand = ((partial(_same, logits), labels) for logits, labels in batches)
-    return score_batches(score, on_demand, score.whole(split.labels_B)).highest
-
-
-def _same(logits: Tensor) -> Tensor:
-    return logits
+    return score_whole(score, partial(_forward, network, splits), split, batch_size).highest
 
 
 def check_sane(network: nn.Module, splits: Splits, split: Split, score: Score, batch_size: int) -> float:
@@ -248,13 +243,13 @@ def check_sane(network: nn.Module, splits: Splits, split: Split, score: Score, b
     answers = Answers(splits.num_classes)
     classifies = split.labels_B.dim() < 4
 
-    def batches() -> Iterator[tuple[Tensor, Tensor]]:
-        for logits, labels in _logits(network, splits, split, batch_size):
-            if classifies:
-                answers.add(logits, labels)
-            yield logits, labels
-
-    value = _value(batches(), score, split)
+    tally, whole = None, score.whole(split.labels_B)
+    for logits, labels in _logits(network, splits, split, batch_size):
+        if classifies:
+            answers.add(logits, labels)
+        tally = advance(score, tally, logits, labels, whole)
+    assert tally is not None
+    value = tally.highest
     if split.labels_B.dim() == 1:
         _check_permutation(answers, value)
     chance = score.chance(split.labels_B, splits.num_classes)

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from raprune.export.refusals import Refused, first_line
+from raprune.export.sessions import open_session
 
 if TYPE_CHECKING:
     import torch
@@ -111,12 +112,9 @@ def _onnxruntime(backend: str, file: Path, shape: Sequence[int], device: str, th
     import onnxruntime
 
     provider = PROVIDERS.get(device)
-    if provider not in onnxruntime.get_available_providers():
+    if provider is None or provider not in onnxruntime.get_available_providers():
         raise Unavailable(f"onnxruntime on {device} is left out: the package installed here runs on the processor only")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(file), options, providers=[provider])
+    session = open_session(file, provider, threads)
     binding = session.io_binding()
     batch = onnxruntime.OrtValue.ortvalue_from_numpy(images(shape), device, 0)
     binding.bind_ortvalue_input(session.get_inputs()[0].name, batch)

@@ -16,6 +16,7 @@ from raprune.artefact.trials import NETWORKS, TrialNetworks
 from raprune.bench.backends import BACKENDS, Array, Prepared, Unavailable, images, prepare, store, version
 from raprune.bench.memory import peak_memory_bytes
 from raprune.bench.timing import Times, in_turn
+from raprune.engine import device_name
 
 TOLERANCE = 1e-2
 """Of the largest output: what a backend may differ by, TF32 on GPUs included; more is another network."""
@@ -73,11 +74,6 @@ def devices() -> list[str]:
     return ["cpu", *(name for name, there in gpus.items() if there)]
 
 
-def device_name(device: str) -> str:
-    """``cpu``, or the GPU's own name."""
-    return torch.cuda.get_device_name() if device == "cuda" else device
-
-
 def measure(trial: TrialNetworks, settings: BenchSettings, tell: Callable[[str], None] = lambda _: None) -> Measured:
     """Measure all that ``settings`` asks for and that is to be had; ``tell`` hears what is being measured."""
     measured = Measured()
@@ -85,7 +81,7 @@ def measure(trial: TrialNetworks, settings: BenchSettings, tell: Callable[[str],
         for device in devices():
             for backend in settings.backends:
                 for batch_size in settings.batch_sizes:
-                    tell(f"{backend} on {device_name(device)}, batch {batch_size}")
+                    tell(f"{backend} on {device_name(torch.device(device))}, batch {batch_size}")
                     try:
                         measured.cells.append(_cell(trial, settings, device, backend, batch_size, Path(folder)))
                     except Unavailable as error:
@@ -122,7 +118,7 @@ def _cell(
         _check(network, prepared[name].output(), shape, f"{backend} on {device}, batch {batch_size}")
     times = in_turn([prepared[name].run for name in NETWORKS], settings.runs)
     torch.compiler.reset()
-    return Cell(device_name(device), backend, batch_size, dict(zip(NETWORKS, times, strict=True)), memory)
+    return Cell(device_name(torch.device(device)), backend, batch_size, dict(zip(NETWORKS, times, strict=True)), memory)
 
 
 @torch.inference_mode()

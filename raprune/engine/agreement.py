@@ -104,7 +104,7 @@ class _Comparison:
 
     def _cut_steps(self, halves: Halves, mask: Tensor) -> Steps:
         """From what crosses on; what lies below is that of the whole network."""
-        kept = halves.graph.kept({**halves.plan, halves.layer: mask})
+        kept = halves.kept(mask)
         values = narrowed(halves.prefix(self._input()), halves.indices(kept), halves.written)
         return _steps(halves.suffix, halves.exchanged(kept), *values)
 

@@ -8,7 +8,6 @@ end included; so a result depends on no floor but the one asked for, and the mem
 
 from __future__ import annotations
 
-import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -23,8 +22,8 @@ from raprune.engine.cache.prefix import Store
 from raprune.engine.exact import Batches, ExactEngine
 from raprune.engine.kernels.program import compile_module
 from raprune.engine.racing import Race, image_scores
-from raprune.engine.split import Crossing, narrowed
-from raprune.engine.suffix import Below, above, below, recalibrate
+from raprune.engine.split import Below, Crossing, below, narrowed
+from raprune.engine.suffix import above, recalibrate
 from raprune.engine.train import train_batches, train_on
 from raprune.engine.workload import Workload
 from raprune.errors import InputError
@@ -67,13 +66,7 @@ class ApproximateEngine(ExactEngine):
         self, state: State, layer: str, mask: KeepMask, lowest: float | None, start: Tally | None = None
     ) -> Scored:
         """As the contract says, at the workload's fidelity; with racing ``start`` is not used."""
-        began = time.perf_counter()
-        tally = None if self.fidelity.racing is not None else start
-        first = 0 if tally is None else tally.num_images
-        batches = self._candidate(state, layer, mask, first)
-        with torch.inference_mode():
-            tally = self._tally(state, batches, lowest, tally)
-        return Scored(tally.score(lowest), tally.num_images - first, time.perf_counter() - began, tally)
+        return super().evaluate(state, layer, mask, lowest, start if self.fidelity.racing is None else None)
 
     def candidate(self, state: State, layer: str, mask: KeepMask) -> State:
         """As the contract says: recalibrated exactly as it was scored, fine-tuned in full."""
@@ -82,8 +75,8 @@ class ApproximateEngine(ExactEngine):
         network, _ = self._recalibrated(state, layer, mask)
         return state.cut(self.graph, layer, mask).trained(network.state_dict())
 
-    def _tally(self, state: State, batches: Batches, lowest: float | None, tally: Tally | None) -> Tally:
-        parent, z = self._parent(state), self.fidelity.racing
+    def _tally(self, state: State, batches: Batches, lowest: float | None, start: Tally | None) -> Tally:
+        tally, parent, z = start, self._parent(state), self.fidelity.racing
         race = None if z is None or parent.images is None else Race(z, parent.score, parent.images)
         whole, least = self.score.whole(self.splits.val.labels_B[self._order]).cpu(), float("inf")
         with self._precision():
@@ -118,7 +111,7 @@ class ApproximateEngine(ExactEngine):
     def _above(self, state: State, layer: str, mask: KeepMask, first: int) -> Batches:
         """With the part above the layer trained or recalibrated, on what the part below gives, which stays."""
         of_state = self._below(state, layer)
-        indices = of_state.indices(mask.tensor)
+        indices = of_state.indices(of_state.kept(mask.tensor))
         if self.fidelity.recalibrates:
             _, part = self._recalibrated(state, layer, mask)
         else:
@@ -135,7 +128,7 @@ class ApproximateEngine(ExactEngine):
         network, part = self._part(state, layer, mask)
         of_state, number = self._below(state, layer), self.fidelity.recalibration_batches
         some = self._train_values(state, of_state, self._reward_seed(state), number)
-        indices = of_state.indices(mask.tensor)
+        indices = of_state.indices(of_state.kept(mask.tensor))
         copied = [True] * len(indices)
         recalibrate(part, (narrowed(values, indices, copied) for values, _ in some))
         return network, part

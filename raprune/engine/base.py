@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -24,7 +23,7 @@ from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.network.surgery import build, refill, refillable
 from raprune.plugins.datasets.base import Split, Splits, normalise
-from raprune.plugins.scores.base import Scored, Tally, score_batches
+from raprune.plugins.scores.base import Scored, Tally, score_whole
 from raprune.study.parts import FinetuneLength
 from raprune.study.seeds import seed_for
 
@@ -171,7 +170,7 @@ class Engine(ABC):
     def measure(self, state: State, split_name: str) -> float:
         """The score of ``state`` on a whole split, percent; the only way to the test split."""
         split = self.splits.split(split_name)
-        return score_batches(self.score, self._batches(self.forward(state), split), self._whole(split)).highest
+        return self._scored(self.forward(state), split).highest
 
     def forward(self, state: State) -> Forward:
         """The forward of ``state``, images to logits."""
@@ -181,12 +180,9 @@ class Engine(ABC):
         batch = self.workload.finetune.batch_size
         return length.num_steps(steps_per_epoch(len(self.splits.train), batch))
 
-    def _batches(self, forward: Forward, split: Split) -> Iterator[tuple[Callable[[], Tensor], Tensor]]:
-        """Logits on demand and labels, batch by batch, in the order in which the images lie."""
-        size = self.workload.scoring.batch_size
-        for start in range(0, len(split), size):
-            images = self.as_input(split.images_BCHW[start : start + size])
-            yield partial(forward, images), split.labels_B[start : start + size]
+    def _scored(self, forward: Forward, split: Split) -> Tally:
+        """The complete tally of ``forward``, which takes images as :meth:`as_input` makes them."""
+        return score_whole(self.score, lambda raw: forward(self.as_input(raw)), split, self.workload.scoring.batch_size)
 
     def _whole(self, split: Split) -> Tensor:
         return self.score.whole(split.labels_B).cpu()

@@ -48,8 +48,13 @@ class ExactEngine(Engine):
         first = 0 if start is None else start.num_images
         batches = self._candidate(state, layer, mask, first)
         with torch.inference_mode():
-            tally = score_batches(self.score, batches, self._whole(self.splits.val), lowest, start)
+            tally = self._tally(state, batches, lowest, start)
         return Scored(tally.score(lowest), tally.num_images - first, time.perf_counter() - began, tally)
+
+    def _tally(self, state: State, batches: Batches, lowest: float | None, start: Tally | None) -> Tally:
+        """What ``batches`` of a candidate of ``state`` add to ``start``, until it decides."""
+        del state
+        return score_batches(self.score, batches, self._whole(self.splits.val), lowest, start)
 
     def _candidate(self, state: State, layer: str, mask: KeepMask, first: int) -> Batches:
         """What the candidate gives for val's images, after the fine-tune before the reward."""

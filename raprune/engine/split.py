@@ -24,6 +24,8 @@ from raprune.network.graph.align import align
 from raprune.network.graph.plain import written_inputs
 from raprune.network.graph.units import Ids, Kept
 
+Convs = dict[str, FusedConv]
+"""Fused convolutions of a network by name, kept for its next program."""
 Crossing = tuple[Any, ...]
 """Values (tensors, or sizes) that the prefix gives to the suffix for one batch."""
 
@@ -42,34 +44,45 @@ class Touched:
 
 
 @dataclass(frozen=True)
-class Halves:
-    """``suffix(*prefix(images))`` is the network of a state in which ``layer`` is whole."""
+class Below:
+    """The part of a state's network below what reads ``layer``, which is whole in the state."""
 
     prefix: Program
-    suffix: Program
+    """Images to the values that cross."""
     graph: Graph
     layer: str
     plan: Plan
     """Of the state."""
     crossing: tuple[Ids | None, ...]
     """For each crossing value the units of its channels; ``None`` where the layer's mask does not change it."""
+    device: torch.device
+
+    def kept(self, mask: Tensor) -> Kept:
+        """The units that stay with the layer cut to ``mask``."""
+        return self.graph.kept({**self.plan, self.layer: mask})
+
+    def indices(self, kept: Kept) -> list[Tensor | None]:
+        """For each crossing value the channels that are ``kept``; ``None`` for all."""
+        return [None if ids is None else _index(ids, kept, self.device) for ids in self.crossing]
+
+
+@dataclass(frozen=True)
+class Halves(Below):
+    """``suffix(*prefix(images))`` is the network of a state in which ``layer`` is whole."""
+
+    suffix: Program
     written: tuple[bool, ...]
     """For each crossing value whether the suffix may write into it: it gets a copy then."""
     touched: tuple[Touched, ...]
     sites: Mapping[str, Site]
     """Part of the suffix -> where it puts channels; those that the layer's mask changes."""
-    device: torch.device
 
     def candidate(self, mask: Tensor) -> Callable[[Crossing], Tensor]:
         """Crossing values of a batch to logits, for the network with the layer cut to ``mask``."""
-        kept = self.graph.kept({**self.plan, self.layer: mask})
+        kept = self.kept(mask)
         forward = self.suffix if bool(mask.all()) else self.suffix.exchanged(self.exchanged(kept))
         indices = self.indices(kept)
         return lambda values: is_tensor(forward(*narrowed(values, indices, self.written)))
-
-    def indices(self, kept: Kept) -> list[Tensor | None]:
-        """For each crossing value the channels that are ``kept``; ``None`` for all."""
-        return [None if ids is None else _index(ids, kept, self.device) for ids in self.crossing]
 
     def exchanged(self, kept: Kept) -> dict[str, Any]:
         """Parts of the suffix as they are without the channels that are not ``kept``."""
@@ -96,48 +109,84 @@ class Halves:
         return lambda *args, **kwargs: functional_call(part, tensors, args, kwargs, tie_weights=False)
 
 
-def split(
-    network: fx.GraphModule, graph: Graph, layer: str, plan: Plan, convs: dict[str, FusedConv] | None = None
-) -> Halves | None:
+@dataclass(frozen=True)
+class Parts:
+    """A traced network divided at the point where a group's mask acts."""
+
+    prefix: fx.Graph
+    """Images to the values that cross."""
+    suffix: fx.Graph
+    """The values that cross to the output."""
+    crossing: tuple[str, ...]
+    """The nodes of the network whose values cross."""
+    inputs: tuple[str, ...]
+    """The nodes of the suffix that take them."""
+
+
+def divide(network: fx.GraphModule, group: Group) -> Parts:
+    """Graphs of the parts of ``network`` below and above the point where the mask of ``group`` acts."""
+    nodes = list(network.graph.nodes)
+    above: set[fx.Node] = set()  # what mixes the group's channels, and all that depends on it, the output included
+    for node in nodes:
+        if node.name in group.consumers or any(source in above for source in node.all_input_nodes):
+            above.add(node)
+    crossing = [n for n in nodes if n not in above and n.op != "output" and any(user in above for user in n.users)]
+    prefix, suffix = fx.Graph(), fx.Graph()
+    lower: dict[fx.Node, fx.Node] = {}
+    upper = {node: suffix.placeholder(node.name) for node in crossing}
+    inputs = tuple(upper[node].name for node in crossing)
+    for node in nodes:
+        if node in above:
+            upper[node] = suffix.node_copy(node, upper.__getitem__)
+        elif node.op != "output":
+            lower[node] = prefix.node_copy(node, lower.__getitem__)
+    prefix.output(tuple(lower[node] for node in crossing))
+    return Parts(prefix, suffix, tuple(node.name for node in crossing), inputs)
+
+
+def below(
+    network: fx.GraphModule,
+    graph: Graph,
+    layer: str,
+    plan: Plan,
+    convs: Convs | None = None,
+    parts: Parts | None = None,
+) -> Below:
+    """What of ``network``, that of ``plan`` in eval mode, lies below what reads ``layer``; ``parts`` if divided."""
+    group, kept = graph.group(layer), graph.kept(plan)
+    parts = parts or divide(network, group)
+    values = [graph.values.get(name) for name in parts.crossing]
+    changed = [None if ids is None or not graph.touches(ids, group) else ids for ids in values]
+    return Below(
+        prefix=compile_module(fx.GraphModule(network, parts.prefix), convs),
+        graph=graph,
+        layer=layer,
+        plan=plan,
+        crossing=tuple(None if ids is None else ids[:, present(ids, kept)] for ids in changed),
+        device=next(network.parameters()).device,
+    )
+
+
+def split(network: fx.GraphModule, graph: Graph, layer: str, plan: Plan, convs: Convs | None = None) -> Halves | None:
     """Cut the network of ``plan`` below what reads ``layer``; ``convs`` keeps fused convolutions of the network.
 
     ``None`` where a depthwise convolution above that follows the layer: its number of groups is not a tensor.
     """
     group, kept = graph.group(layer), graph.kept(plan)
-    nodes = list(network.graph.nodes)
-    above = _above(nodes, group)
-    inside = {str(node.target) for node in above if node.op == "call_module"}
+    parts = divide(network, group)
+    inside = {str(node.target) for node in parts.suffix.nodes if node.op == "call_module"}
     axes = [a for a in graph.axes if graph.touches(a.ids, group)]
     if any(_owner(a) in inside and _owner(a) in graph.depthwise for a in axes):
         return None
-    crossing = [n for n in nodes if n not in above and n.op != "output" and any(user in above for user in n.users)]
-    prefix = fx.Graph()
-    below: dict[fx.Node, fx.Node] = {}
-    for node in nodes:
-        if node not in above and node.op != "output":
-            below[node] = prefix.node_copy(node, lambda n: below[n])
-    prefix.output(tuple(below[node] for node in crossing))
-    suffix = fx.Graph()
-    copies: dict[fx.Node, fx.Node] = {}
-    for node in crossing:
-        copies[node] = suffix.placeholder(node.name)
-    for node in nodes:
-        if node in above:
-            copies[node] = suffix.node_copy(node, lambda n: copies[n])
-    written = written_inputs(network, suffix)
-    program = compile_module(fx.GraphModule(network, suffix), convs)
+    written = written_inputs(network, parts.suffix)
+    suffix = compile_module(fx.GraphModule(network, parts.suffix), convs)
     sites = {s.module: s for s in graph.sites if graph.touches(s.source, group) or graph.touches(s.target, group)}
     return Halves(
-        prefix=compile_module(fx.GraphModule(network, prefix), convs),
-        suffix=program,
-        graph=graph,
-        layer=layer,
-        plan=plan,
-        crossing=tuple(_crossing_ids(graph, group, kept, node) for node in crossing),
-        written=tuple(copies[node].name in written for node in crossing),
-        touched=tuple(_touched(program, axes, kept)),
-        sites={part: sites[name] for part, name in program.modules.items() if name in sites},
-        device=next(network.parameters()).device,
+        **vars(below(network, graph, layer, plan, convs, parts)),
+        suffix=suffix,
+        written=tuple(name in written for name in parts.inputs),
+        touched=tuple(_touched(suffix, axes, kept)),
+        sites={part: sites[name] for part, name in suffix.modules.items() if name in sites},
     )
 
 
@@ -156,22 +205,6 @@ def _touched(program: Program, axes: list[Axis], kept: Kept) -> Iterator[Touched
         for part, name in program.modules.items():
             if name == axis.tensor or name == owner:
                 yield Touched(part, "" if name == axis.tensor else tensor, axis.dim, ids)
-
-
-def _above(nodes: list[fx.Node], group: Group) -> set[fx.Node]:
-    """What mixes the group's channels, and all that depends on it, the output included."""
-    above: set[fx.Node] = set()
-    for node in nodes:
-        if node.name in group.consumers or any(source in above for source in node.all_input_nodes):
-            above.add(node)
-    return above
-
-
-def _crossing_ids(graph: Graph, group: Group, kept: Kept, node: fx.Node) -> Ids | None:
-    ids = graph.values.get(node.name)
-    if ids is None or not graph.touches(ids, group):
-        return None
-    return ids[:, present(ids, kept)]
 
 
 def _index(ids: Ids, kept: Kept, device: torch.device) -> Tensor | None:

@@ -58,7 +58,7 @@ def stacked(halves: Halves, masks: Sequence[Tensor], slots: int) -> Callable[[Cr
 
 def _keep(halves: Halves, mask: Tensor) -> list[Tensor | None]:
     """For each crossing value (C,): the channels that stay; ``None`` where all do."""
-    kept = halves.graph.kept({**halves.plan, halves.layer: mask})
+    kept = halves.kept(mask)
     return [None if ids is None else torch.from_numpy(present(ids, kept)).to(halves.device) for ids in halves.crossing]
 
 

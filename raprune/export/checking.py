@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -24,7 +23,7 @@ from raprune.export.running import Run
 from raprune.export.unpooling import unpools
 from raprune.plugins.datasets import contents
 from raprune.plugins.datasets.base import Split, Splits, normalise
-from raprune.plugins.scores.base import Score, score_batches
+from raprune.plugins.scores.base import Score, score_whole
 from raprune.registry import SCORES
 from raprune.study.wording import counted
 
@@ -67,11 +66,6 @@ class Images:
         """Images of the data set as the network takes them."""
         assert self.splits is not None
         return normalise(images_BCHW, self.splits, self.dtype)
-
-    def batches(self, split: Split, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Input and labels."""
-        for start in range(0, len(split), size):
-            yield self.input(split.images_BCHW[start : start + size]), split.labels_B[start : start + size]
 
 
 def _other_images(splits: Splits, trial: TrialNetworks) -> str | None:
@@ -162,8 +156,7 @@ def _score(trial: TrialNetworks) -> Score:
 
 def score_of(run: Run, images: Images, split: Split, score: Score, batch_size: int) -> float:
     """The score of ``run`` on a whole split."""
-    batches = ((partial(run, batch), labels) for batch, labels in images.batches(split, batch_size))
-    return score_batches(score, batches, score.whole(split.labels_B)).highest
+    return score_whole(score, lambda raw: run(images.input(raw)), split, batch_size).highest
 
 
 @torch.inference_mode()
@@ -175,7 +168,8 @@ def _explained(measured: Measured, trial: TrialNetworks, run: Run, images: Image
     if score.labels == "target" or trial.plan.num_classes < 2:
         return Measured(measured.split, measured.row, measured.score, said)
     ties = differ = wrong = number = 0
-    for batch, _ in images.batches(split, size):
+    for raw, _ in split.batches(size):
+        batch = images.input(raw)
         expected, found = network(batch), run(batch)
         best = expected.topk(2, 1).values
         is_tie = best[:, 0] - best[:, 1] <= 2 * TOLERANCE * expected.abs().max()

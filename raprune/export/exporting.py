@@ -16,7 +16,7 @@ from raprune.export.checking import TOLERANCE, Difference, ExportError, Images, 
 from raprune.export.formats import FORMATS
 from raprune.export.refusals import Refused
 from raprune.registry import AllowImport, is_imported, nearest
-from raprune.results import finish
+from raprune.system.writing import replacing
 
 Tell = Callable[[str], None]
 
@@ -72,21 +72,18 @@ def export_trial(
     _check_request(format_name, folder, out, quantised, force)
     trial = open_trial(folder, "export", allow_import, ("model", "dataset", "score"))
     torch.set_num_threads(trial.scoring.threads)
-    aside = out.with_name(f".{out.name}.{os.getpid()}")
     float_file = out.with_name(f".{out.name}.{os.getpid()}.float")
     try:
-        exported = _write(trial, format_name, out, aside, tell)
-        if quantised:
-            os.replace(aside, float_file)
-            exported = _quantise(trial, exported, float_file, aside, tell)
-        finish(aside, out)
+        with replacing(out) as aside:
+            exported = _write(trial, format_name, out, float_file if quantised else aside, tell)
+            if quantised:
+                exported = _quantise(trial, exported, float_file, aside, tell)
     except (OSError, FileError) as error:
         said = meaning(error) if isinstance(error, OSError) else str(error).partition(": ")[2]
         raise InputError(f"{out} cannot be written: {said}") from error
     except Refused as error:
         raise InputError(f"trial {trial.store.folder.name} is not exported: {error}") from error
     finally:
-        aside.unlink(missing_ok=True)
         float_file.unlink(missing_ok=True)
     return exported
 

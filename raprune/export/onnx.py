@@ -18,6 +18,7 @@ from raprune.artefact.rebuilding import HEADER_KEY
 from raprune.export.plain import first_accepted
 from raprune.export.refusals import Refused, first_line, require
 from raprune.export.running import Run
+from raprune.export.sessions import open_session
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 INPUT, OUTPUT = "images", "logits"
@@ -75,12 +76,7 @@ def tidy(file: Path, plan: NetworkPlan) -> None:
 
 def load(file: Path, threads: int) -> Run:
     """The network in ``file``, images to logits, by ONNX Runtime on the processor."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(file), options, providers=[PROVIDER])
+    session = open_session(file, PROVIDER, threads)
 
     def run(images_BCHW: Tensor) -> Tensor:
         return torch.from_numpy(session.run(None, {INPUT: images_BCHW.contiguous().numpy()})[0])

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from raprune.system.paths import expanded
+
 DIGEST_BYTES = 16
 Signature = tuple[tuple[str, int, int, int], ...]
 
@@ -25,7 +27,7 @@ def files_in(settings: Mapping[str, Any]) -> list[str]:
 
 def _paths(value: Any) -> Iterator[Path]:
     if isinstance(value, str) and value:
-        yield Path(os.path.expandvars(value))
+        yield expanded(value)
     elif isinstance(value, Mapping):
         yield from _paths(list(value.values()))
     elif isinstance(value, list | tuple):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from raprune.launch.execute import Place
 from raprune.study import StudyPlan, TrialSpec
+from raprune.trial.budget import Account
 
 
 class Watch(Protocol):
@@ -21,6 +23,22 @@ class Watch(Protocol):
 
     def ended(self, trial_id: str, status: str, folder: Path) -> None:
         """A trial ended, with its status and the folder of its files."""
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A study's run, as it was asked for."""
+
+    plan: StudyPlan
+    out: Path
+    todo: Sequence[TrialSpec]
+    """The trials that are to be run."""
+    count: int | str
+    """Of evaluators: a number, or ``auto``."""
+    address: str | None = None
+    """Of a running Ray cluster."""
+    account: Account | None = None
+    """Of the study's budget."""
 
 
 class Runner(Protocol):

@@ -20,7 +20,7 @@ from raprune.evaluators.base import PoolAddress
 from raprune.evaluators.dispatch import Call, Dispatcher
 from raprune.evaluators.pulse import Pulses, forget_beats
 from raprune.evaluators.sharing import data_bytes, share_data, share_given
-from raprune.launch.base import Watch
+from raprune.launch.base import Launch, Watch
 from raprune.launch.cluster import connect
 from raprune.launch.counter import start_counter
 from raprune.launch.execute import Place, check_folder
@@ -30,7 +30,6 @@ from raprune.launch.resources import Resources, evaluators, resources_for
 from raprune.launch.tuning import run_tune
 from raprune.launch.watching import ClusterWatch
 from raprune.study import StudyPlan, TrialSpec
-from raprune.trial.budget import Account
 
 READY_S = 600.0
 LOSS_SHOWS_S = 5.0
@@ -40,26 +39,20 @@ LET_GO_S = 1.0
 
 
 @contextlib.contextmanager
-def ray_runner(
-    plan: StudyPlan,
-    out: Path,
-    todo: Sequence[TrialSpec],
-    count: int | str,
-    address: str | None,
-    watch: Watch,
-    account: Account | None = None,
-    interruption: Interruption | None = None,
-) -> Iterator[RayRunner]:
+def ray_runner(launch: Launch, watch: Watch, interruption: Interruption | None = None) -> Iterator[RayRunner]:
     """A runner on a local or running Ray cluster; everything it started is gone afterwards.
 
     Raises :class:`ClusterLostError` where the cluster is lost meanwhile.
     """
+    plan, count, address = launch.plan, launch.count, launch.address
     watch.phase("joining the Ray cluster" if address else "starting Ray")
     threads = max(trial.scoring.threads for trial in plan.trials)
     namespace = f"raprune-{plan.spec.name}-{uuid.uuid4().hex[:8]}"
     signals = interruption or Interruption()
     with signals.held():
-        connection = connect(address, namespace, plan.spec.evaluators, count, threads, data_bytes=data_bytes(todo))
+        connection = connect(
+            address, namespace, plan.spec.evaluators, count, threads, data_bytes=data_bytes(launch.todo)
+        )
         signals.arm()
     import ray  # only now: Ray reads its environment when it is imported
 
@@ -69,7 +62,7 @@ def ray_runner(
         signals.check()
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         resources = resources_for(nodes, plan.spec.evaluators, count, threads)
-        runner = RayRunner(plan, out, resources, namespace, todo, account)
+        runner = RayRunner(launch, resources, namespace)
         runner.watch_over(cluster, signals)
         try:
             yield runner
@@ -88,32 +81,24 @@ def ray_runner(
 class RayRunner:
     """A pool of evaluators, and trials under Ray Tune."""
 
-    def __init__(
-        self,
-        plan: StudyPlan,
-        out: Path,
-        resources: Resources,
-        namespace: str,
-        todo: Sequence[TrialSpec],
-        account: Account | None = None,
-    ) -> None:
+    def __init__(self, launch: Launch, resources: Resources, namespace: str) -> None:
         self.resources = resources
         self.namespace = namespace
         self.actors: list[Any] = []
-        self.account = account
+        self.account = launch.account
         self._counter: Any = None
         self._cluster: ClusterWatch | None = None
         self._signals = Interruption()
-        self.trials_in_flight = trials_in_flight(todo, resources.num_evaluators, resources.device)
+        self.trials_in_flight = trials_in_flight(launch.todo, resources.num_evaluators, resources.device)
         self.place = Place(
-            str(out.resolve()),
-            plan.spec.preset,
-            plan.spec.evaluators.model_copy(update={"device": resources.device}),
+            str(launch.out.resolve()),
+            launch.plan.spec.preset,
+            launch.plan.spec.evaluators.model_copy(update={"device": resources.device}),
             resources.num_evaluators,
             resources.device,
             None,
             (os.getcwd(),),
-            has_budget=account is not None,
+            has_budget=launch.account is not None,
         )
 
     def watch_over(self, cluster: ClusterWatch, signals: Interruption) -> None:

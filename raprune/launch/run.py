@@ -17,7 +17,7 @@ from raprune.artefact.keeping import thin_out
 from raprune.baseline.resuming import check_results, check_trials
 from raprune.engine.workload import forget_changed_data, forget_data
 from raprune.evaluators.in_process import forget_engines
-from raprune.launch.base import Runner, Watch
+from raprune.launch.base import Launch, Runner, Watch
 from raprune.launch.execute import MANIFEST, check_folder
 from raprune.launch.found import refuse_another, set_damaged_rows_aside
 from raprune.launch.in_process import InProcessRunner
@@ -28,7 +28,6 @@ from raprune.results import SCHEMA_VERSION, FolderLock, TrialStore, write_json, 
 from raprune.study import StudyPlan, TrialSpec
 from raprune.study.wording import counted
 from raprune.system.package import FOLDER
-from raprune.trial.budget import Account
 from raprune.trial.rows import unfinished_row
 
 
@@ -80,7 +79,9 @@ def run_study(
         try:
             with interruption.stoppable():
                 if todo:
-                    with _runner(plan, out, todo, num_evaluators, address, watch, account, interruption) as runner:
+                    count = plan.spec.evaluators.count if num_evaluators is None else num_evaluators
+                    launch = Launch(plan, out, todo, count, address, account)
+                    with _runner(launch, watch, interruption) as runner:
                         watch.phase("preparing the baseline")
                         runner.prepare(todo)
                         check_trials(plan.trials, out)
@@ -139,23 +140,13 @@ def _run_waves(
 
 
 @contextlib.contextmanager
-def _runner(
-    plan: StudyPlan,
-    out: Path,
-    todo: Sequence[TrialSpec],
-    num_evaluators: int | None,
-    address: str | None,
-    watch: Watch,
-    account: Account | None,
-    interruption: Interruption,
-) -> Iterator[Runner]:
-    count = plan.spec.evaluators.count if num_evaluators is None else num_evaluators
-    if count == 0 or (plan.spec.evaluators.device == "mps" and address is None):
-        yield InProcessRunner(plan, out, account)
+def _runner(launch: Launch, watch: Watch, interruption: Interruption) -> Iterator[Runner]:
+    if launch.count == 0 or (launch.plan.spec.evaluators.device == "mps" and launch.address is None):
+        yield InProcessRunner(launch.plan, launch.out, launch.account)
         return
     from raprune.launch.on_ray import ray_runner
 
-    with ray_runner(plan, out, todo, count, address, watch, account, interruption) as runner:
+    with ray_runner(launch, watch, interruption) as runner:
         yield runner
 
 

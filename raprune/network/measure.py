@@ -4,11 +4,36 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+
+@dataclass(frozen=True)
+class NetworkSize:
+    """What a network weighs, or a part of it."""
+
+    params: int
+    macs: int
+    model_bytes: int
+
+    def plus(self, other: NetworkSize, times: int = 1) -> NetworkSize:
+        """This and ``other``, several times over."""
+        return NetworkSize(
+            self.params + times * other.params,
+            self.macs + times * other.macs,
+            self.model_bytes + times * other.model_bytes,
+        )
+
+
 COUNTED = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
+
+
+def size_of(network: nn.Module, *input_shapes: tuple[int, ...]) -> NetworkSize:
+    """Of a network, or of a layer that runs once for each of ``input_shapes`` (C, H, W)."""
+    macs = sum(count_macs(network, shape) for shape in input_shapes)
+    return NetworkSize(count_params(network), macs, count_bytes(network))
 
 
 def count_params(network: nn.Module) -> int:
@@ -21,6 +46,14 @@ def count_bytes(network: nn.Module) -> int:
     return sum(t.numel() * t.element_size() for t in network.state_dict().values())
 
 
+def layer_macs(layer: nn.Module, source: Tensor, output: Tensor) -> int:
+    """Multiply-adds for one image of a convolution, transposed convolution or linear layer that turned one into the
+    other."""
+    weight = layer.get_parameter("weight")
+    counted = source if isinstance(layer, nn.ConvTranspose2d) else output
+    return counted[0].numel() * math.prod(weight.shape[1:])
+
+
 @torch.no_grad()
 def count_macs(network: nn.Module, input_shape: tuple[int, ...]) -> int:
     """Multiply-adds for one image of ``input_shape`` (C, H, W): conv, transposed conv and linear, bias not counted."""
@@ -28,18 +61,13 @@ def count_macs(network: nn.Module, input_shape: tuple[int, ...]) -> int:
 
     def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         nonlocal total
-        if isinstance(module, nn.Conv2d):
-            total += output[0].numel() * math.prod(module.weight.shape[1:])
-        elif isinstance(module, nn.ConvTranspose2d):
-            total += inputs[0][0].numel() * math.prod(module.weight.shape[1:])
-        elif isinstance(module, nn.Linear):
-            total += output[0].numel() * module.weight.shape[1]
+        total += layer_macs(module, inputs[0], output)
 
     hooks = [m.register_forward_hook(count) for m in network.modules() if isinstance(m, COUNTED)]
     training = network.training
     try:
         network.eval()
-        network(_example(network, input_shape))
+        network(one_image(network, input_shape))
     finally:
         network.train(training)
         for hook in hooks:
@@ -50,7 +78,7 @@ def count_macs(network: nn.Module, input_shape: tuple[int, ...]) -> int:
 @torch.inference_mode()
 def latency_s(network: nn.Module, input_shape: tuple[int, ...], runs: int = 20) -> float:
     """Median seconds for a batch of one image, after a warm-up; a first impression, not a benchmark."""
-    example = _example(network, input_shape)
+    example = one_image(network, input_shape)
     times = []
     for run in range(runs + 3):
         start = time.perf_counter()
@@ -62,6 +90,7 @@ def latency_s(network: nn.Module, input_shape: tuple[int, ...], runs: int = 20) 
     return sorted(times)[len(times) // 2]
 
 
-def _example(network: nn.Module, input_shape: tuple[int, ...]) -> Tensor:
+def one_image(network: nn.Module, input_shape: tuple[int, ...]) -> Tensor:
+    """(1, C, H, W) of zeros, as the network takes images."""
     parameter = next(network.parameters())
     return torch.zeros(1, *input_shape, dtype=parameter.dtype, device=parameter.device)

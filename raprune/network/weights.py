@@ -13,7 +13,7 @@ from raprune.errors import InputError, naming
 from raprune.identity import of_file
 from raprune.network.checkpoints import USUAL, read_checkpoint
 from raprune.network.fitting import Fit, fit_to
-from raprune.results import written
+from raprune.system.writing import written
 
 
 def save_safetensors(tensors: Mapping[str, Tensor], file: Path, header: Mapping[str, str] | None = None) -> None:

@@ -129,15 +129,14 @@ def _inspect(plan: StudyPlan) -> tuple[dict[str, Facts], list[Problem], list[str
 
 def num_layers(trial: TrialSpec, facts: Facts) -> int:
     """Layers that a trial decides."""
-    return len(facts.graph.groups) if trial.layers == "all" else len(trial.layers)
+    return len(trial.layers_among(facts.graph.groups))
 
 
 def expected_candidates(trial: TrialSpec, facts: Facts) -> int:
     """About how many candidates a trial asks for, at most; a layer's commit counts as one."""
-    layers: Iterable[str] = facts.graph.groups if trial.layers == "all" else trial.layers
     method = METHODS.build(trial.method.name, trial.method.settings)
     number = 0
-    for layer in layers:
+    for layer in trial.layers_among(facts.graph.groups):
         num_filters = facts.graph.group(layer).num_filters
         number += 1 + (0 if trial.matched_trial_id else method.expected_candidates(num_filters))
     return number

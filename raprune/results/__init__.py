@@ -4,21 +4,20 @@ Imports neither torch nor ray.
 """
 
 from raprune.results.files import (
-    finish,
     read_json,
     read_json_list,
     read_text,
     set_aside,
     write_json,
     write_text,
-    written,
 )
 from raprune.results.read import Tables, read_manifest, read_study
 from raprune.results.schemas import COST_COLUMNS, SCHEMA_VERSION, SCHEMAS
 from raprune.results.write import PROVISIONAL, FolderLock, TrialStore
+from raprune.system.writing import written
 
 __all__ = [
-    "COST_COLUMNS", "PROVISIONAL", "SCHEMAS", "SCHEMA_VERSION", "FolderLock", "Tables", "TrialStore", "finish",
+    "COST_COLUMNS", "PROVISIONAL", "SCHEMAS", "SCHEMA_VERSION", "FolderLock", "Tables", "TrialStore",
     "read_json", "read_json_list", "read_manifest", "read_study", "read_text", "set_aside", "write_json", "write_text",
     "written",
 ]  # fmt: skip

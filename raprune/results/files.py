@@ -1,17 +1,16 @@
-"""One file at a time: written aside and renamed, read with its path in every error, moved aside where it is damaged.
+"""One file at a time: written whole or not at all, read with its path in every error, moved aside where it is damaged.
 
-A file with its final name is complete. Imports neither torch nor ray.
+Imports neither torch nor ray.
 """
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
 import math
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -21,36 +20,12 @@ import pyarrow.parquet as pq
 from raprune.errors import DamagedError, naming
 from raprune.results.schemas import SCHEMAS
 from raprune.results.sound import what_is_wrong
+from raprune.system.writing import written
 
 MAX_JSON_BYTES = 256 * 2**20
 """No file of ours comes near."""
 VERSION_KEY = b"raprune_schema_version"
 Keys = Mapping[str, type | tuple[type, ...]]
-
-
-def finish(aside: Path, file: Path) -> None:
-    """Give a file written aside its final name, once its bytes are on the disk: complete even after a power cut."""
-    with aside.open("rb") as written:
-        os.fsync(written.fileno())
-    os.replace(aside, file)
-
-
-@contextlib.contextmanager
-def written(file: Path) -> Iterator[Path]:
-    """A place beside ``file`` to write to. It gets the file's name at the end of the block, or is removed.
-
-    A folder is made in one that exists, no more: one removed while raprune ran does not come back with half its files.
-    """
-    aside = file.with_name(f".{file.name}.{os.getpid()}")
-    with naming(file):
-        file.parent.mkdir(exist_ok=True)
-        try:
-            yield aside
-            finish(aside, file)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                aside.unlink()
-            raise
 
 
 def write_text(file: Path, text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import combinations
 from typing import Annotated, Any, Literal
 
@@ -42,6 +43,10 @@ class LowRankSpec(Settings):
     """Fine-tune after each factorised layer as after a pruned one (``finetune.after_layer``)."""
     images: int = Field(default=256, ge=1)
     """Training images on which response_svd looks at responses; all, where there are fewer."""
+
+    def layers_among(self, known: Iterable[str]) -> list[str]:
+        """The layers to look at, of a network that has the layers ``known``."""
+        return list(self.layers) if isinstance(self.layers, list) else list(known)
 
     @field_validator("schemes")
     @classmethod

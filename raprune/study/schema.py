@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -127,6 +128,10 @@ class TrialSpec(Settings):
             message = f"must have finetune_steps of at most finetune.before_reward, {full.steps}; got {shorter}"
             raise PydanticCustomError("rule", message, {"at": "fidelity"})
         return self
+
+    def layers_among(self, known: Iterable[str]) -> list[str]:
+        """The layers to decide, of a network that has the layers ``known``."""
+        return list(known) if self.layers == "all" else list(self.layers)
 
     @property
     def fidelity_name(self) -> str:

@@ -50,7 +50,7 @@ class Account:
         return self.spec.candidates is not None and sum(self._asked.values()) >= self.spec.candidates
 
 
-class Purse:
+class TrialBudget:
     """One trial's view of the budget."""
 
     def __init__(self, budget: Budget, trial_id: str, num_candidates: int) -> None:

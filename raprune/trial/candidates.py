@@ -16,7 +16,7 @@ from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.plugins.methods.base import Evaluation
 from raprune.plugins.rewards.base import Reward
-from raprune.trial.budget import Purse, Unlimited
+from raprune.trial.budget import TrialBudget, Unlimited
 from raprune.trial.context import Progress
 
 TOLERANCE = 1e-9
@@ -70,7 +70,7 @@ class Candidates:
         num_filters: int,
         scale: Scale,
         progress: Progress,
-        purse: Purse | None = None,
+        budget: TrialBudget | None = None,
     ) -> None:
         self.evaluator = evaluator
         self.state = state
@@ -78,19 +78,19 @@ class Candidates:
         self.num_filters = num_filters
         self.scale = scale
         self.progress = progress
-        self.purse = purse or Purse(Unlimited(), "", 0)
+        self.budget = budget or TrialBudget(Unlimited(), "", 0)
         self.rows: list[dict[str, Any]] = []
         self.update_rows: list[dict[str, Any]] = []
         self._scores: dict[KeepMask, float | None] = {}
         self._num_searched = 0
 
     def __call__(self, masks: Sequence[Tensor], *, policy_entropy: float | None = None) -> list[Evaluation]:
-        self.purse.require()
+        self.budget.require()
         return self._evaluations([KeepMask.of(mask, self.num_filters) for mask in masks], policy_entropy)
 
     def _evaluations(self, masks: Sequence[KeepMask], policy_entropy: float | None) -> list[Evaluation]:
         found = self.evaluator.evaluate(self.state, self.layer, masks, self.scale.lowest)
-        self.purse.take(len(masks))
+        self.budget.take(len(masks))
         self._scores.update((mask, e.scored.score) for mask, e in zip(masks, found, strict=True))
         evaluations = [self.scale.evaluation(e.scored.score, mask) for mask, e in zip(masks, found, strict=True)]
         update = len(self.update_rows) if policy_entropy is not None else None

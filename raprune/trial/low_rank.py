@@ -1,38 +1,37 @@
 """The low-rank step of a trial: layer by layer, factorise, score, keep what is within the drop bound.
 
 After Huang, Zhou, You, Neumann, arXiv 1801.07365, who factorise by SVD what pruning left whole; our departures: other
-schemes beside it, and the contract of ``commit.py``: every kept state is scored on the full validation split.
+schemes beside it, and the contract of ``within_bound.py``: every kept state is scored on the full validation split.
 Where no rule names a layer's rank it is bisected to the smallest within the bound, scored without fine-tuning.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
-from torch import Tensor, fx
+from torch import fx
 
 from raprune.engine.tasks import Energies, Factorise, Finetune, Measure
 from raprune.errors import InputError
-from raprune.evaluators.base import Evaluator
 from raprune.network import lowrank
 from raprune.network.lowrank import Factor, LayerCosts, Reasons, Surveyed
+from raprune.network.sizes import Sizes
 from raprune.network.state import State
 from raprune.registry import nearest
 from raprune.results import TrialStore
 from raprune.study.postprocess import LowRankSpec
-from raprune.trial.candidates import Scale
-from raprune.trial.commit import diverged
-from raprune.trial.context import Progress
-from raprune.trial.rows import Sizes
+from raprune.trial.context import TrialContext
+from raprune.trial.rows import low_rank_row
 from raprune.trial.snapshots import Snapshots
+from raprune.trial.within_bound import Contract
 
 
 @dataclass(frozen=True)
-class Network:
-    """A state, its validation score, and how many ranks of a layer were scored on the way to it."""
+class Factorised:
+    """A network with one layer more factorised, and how many ranks of that layer were scored on the way to it."""
 
     state: State
     val_score: float
@@ -49,27 +48,37 @@ class Stays(Exception):
         self.num_scored = num_scored
 
 
-@dataclass
 class LowRankStep:
     """One trial's; goes on from the last layer that is on disk."""
 
-    spec: LowRankSpec
-    evaluator: Evaluator
-    sizes: Sizes
-    scale: Scale
-    store: TrialStore
-    snapshots: Snapshots
-    first_step: int
-    """Number of the first snapshot: those of the pruned layers come before."""
-    matched: TrialStore | None
-    """The trial whose ranks a matched trial takes over, without the bound."""
-    tell: Progress
-    is_over: Callable[[], bool]
-    """Whether the study's budget is spent."""
-    weights: Mapping[str, Tensor] = field(default_factory=dict)
-    """The baseline's."""
-    num_diverged: int = 0
-    """Fine-tunes of this run that left weights which are NaN or infinite; none of them was kept."""
+    def __init__(
+        self,
+        spec: LowRankSpec,
+        contract: Contract,
+        sizes: Sizes,
+        context: TrialContext,
+        snapshots: Snapshots,
+        first_step: int,
+        is_over: Callable[[], bool],
+    ) -> None:
+        """``first_step``: number of the first snapshot, those of the pruned layers come before.
+
+        ``is_over``: whether the study's budget is spent. A matched trial takes over the ranks of ``context.matched``,
+        without the bound.
+        """
+        self.spec = spec
+        self.contract = contract
+        self.evaluator = contract.evaluator
+        self.scale = contract.scale
+        self.sizes = sizes
+        self.store = context.store
+        self.matched = context.matched
+        self.tell = context.progress
+        self.snapshots = snapshots
+        self.first_step = first_step
+        self.is_over = is_over
+        self.num_diverged = 0
+        """Fine-tunes of this run that left weights which are NaN or infinite; none of them was kept."""
 
     def run(self, state: State, val_score: float) -> tuple[State, float, bool]:
         """The state and its score afterwards, and whether the step came to its end.
@@ -88,12 +97,12 @@ class LowRankStep:
 
     def _layer(self, step: int, layer: Surveyed, state: State, val_score: float) -> tuple[State, float]:
         start, num_diverged = time.perf_counter(), self.num_diverged
-        row = _row(step, layer, val_score)
+        row = low_rank_row(step, layer, val_score)
         try:
             factor, energies, found = self._factorise(layer, state)
         except Stays as stays:
             row |= {"reason": str(stays), "num_scored": stays.num_scored}
-            found = Network(state, val_score)
+            found = Factorised(state, val_score)
         else:
             assert layer.costs is not None
             row |= _applied(layer.costs, factor.rank, lowrank.energy_kept(energies, factor.rank), found)
@@ -125,7 +134,7 @@ class LowRankStep:
         weights = [of.get_submodule(layer).get_parameter("weight") for of in (network, self.sizes.traced.network)]
         return weights[0].shape[0] == weights[1].shape[0]
 
-    def _factorise(self, layer: Surveyed, state: State) -> tuple[Factor, list[float], Network]:
+    def _factorise(self, layer: Surveyed, state: State) -> tuple[Factor, list[float], Factorised]:
         """The layer's factor, what each component holds, and the network; raises :class:`Stays`."""
         costs = layer.costs
         if costs is None:
@@ -158,16 +167,16 @@ class LowRankStep:
             raise Stays(f"{said.format(rank)}; only ranks up to {costs.max_rank} save parameters and multiply-adds")
         return rank
 
-    def _scored(self, costs: LayerCosts, state: State, rank: int) -> Network:
+    def _scored(self, costs: LayerCosts, state: State, rank: int) -> Factorised:
         """The network with the layer at ``rank``."""
         factor = Factor(costs.scheme, rank)
         factorised = self.evaluator.run(Factorise(costs.layer, factor, self.spec.images), state)
         score = self.evaluator.run(Measure("val"), factorised)
-        return Network(factorised, score, score, 1)
+        return Factorised(factorised, score, score, 1)
 
-    def _searched(self, costs: LayerCosts, state: State) -> Network:
+    def _searched(self, costs: LayerCosts, state: State) -> Factorised:
         """The smallest rank within the bound, by bisection: a rank whose next tried smaller one is over it."""
-        found: Network | None = None
+        found: Factorised | None = None
         infeasible, feasible, tried = 0, costs.max_rank + 1, 0
         while feasible - infeasible > 1:
             middle = (feasible + infeasible) // 2
@@ -181,11 +190,11 @@ class LowRankStep:
             raise Stays(f"no rank up to {costs.max_rank}, the largest that saves, is within the drop bound", tried)
         return replace(found, num_scored=tried)
 
-    def _finetuned(self, costs: LayerCosts, found: Network) -> Network:
+    def _finetuned(self, costs: LayerCosts, found: Factorised) -> Factorised:
         """After the study's fine-tune where it is asked for and within the bound; raises :class:`Stays` over it."""
         if self.spec.finetune:
             tuned = self.evaluator.run(Finetune("commit", found.state.version), found.state)
-            if diverged(tuned, self.weights):
+            if self.contract.diverged(tuned):
                 self.num_diverged += 1
             elif tuned.version != found.state.version:
                 score = self.evaluator.run(Measure("val"), tuned)
@@ -218,7 +227,7 @@ def low_rank_problems(spec: LowRankSpec, reasons: Reasons, ranks: lowrank.Ranks)
                 why = None if why is None else f"{name} cannot be factorised: {why}"
             if why is not None:
                 yield f"layers[{index}]", why
-    wanted = spec.layers if isinstance(spec.layers, list) else list(reasons)
+    wanted = spec.layers_among(reasons)
     chosen = {name: lowrank.choose(reasons[name], spec.schemes)[0] for name in wanted if name in reasons}
     largest = max((ranks[name][scheme] for name, scheme in chosen.items() if scheme is not None), default=None)
     if spec.rank is not None and largest is not None and spec.rank > largest:
@@ -227,7 +236,7 @@ def low_rank_problems(spec: LowRankSpec, reasons: Reasons, ranks: lowrank.Ranks)
 
 def low_rank_line(spec: LowRankSpec, reasons: Reasons) -> str:
     """The layers that a step can try, and those that it cannot."""
-    wanted = spec.layers if isinstance(spec.layers, list) else list(reasons)
+    wanted = spec.layers_among(reasons)
     chosen = {name: lowrank.choose(reasons[name], spec.schemes) for name in wanted}
     by_scheme = [f"{sum(of == scheme for of, _ in chosen.values())} by {scheme}" for scheme in spec.schemes]
     able = sum(scheme is not None for scheme, _ in chosen.values())
@@ -252,34 +261,7 @@ def _pruned(layer: Surveyed) -> Surveyed:
     return layer if layer.costs is None else replace(layer, costs=None, reason="filters of it were pruned")
 
 
-def _row(step: int, layer: Surveyed, val_score: float) -> dict[str, Any]:
-    """The row of a layer that stays as it is."""
-    costs = layer.costs
-    return {
-        "layer": layer.layer,
-        "layer_index": layer.index,
-        "step": step,
-        "scheme": None if costs is None else costs.scheme,
-        "full_rank": None if costs is None else costs.full_rank,
-        "rank": None,
-        "energy": None,
-        "params_before": layer.before.params,
-        "params_after": None,
-        "macs_before": layer.before.macs,
-        "macs_after": None,
-        "bytes_before": layer.before.model_bytes,
-        "bytes_after": None,
-        "val_score_before": val_score,
-        "factorised_val_score": None,
-        "val_score_after": None,
-        "num_scored": 0,
-        "num_diverged": 0,
-        "applied": False,
-        "reason": None,
-    }
-
-
-def _applied(costs: LayerCosts, rank: int, energy: float, found: Network) -> dict[str, Any]:
+def _applied(costs: LayerCosts, rank: int, energy: float, found: Factorised) -> dict[str, Any]:
     """What the row of a factorised layer says besides."""
     after = costs.at(rank)
     return {

@@ -5,74 +5,22 @@ from __future__ import annotations
 import json
 import time
 import traceback
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from torch import Tensor, nn
-
-from raprune.network.graph import Group, Traced
-from raprune.network.measure import count_bytes, count_macs, count_params, latency_s
+from raprune.network.graph import Group
+from raprune.network.lowrank import Surveyed
+from raprune.network.measure import NetworkSize
+from raprune.network.sizes import Sizes
 from raprune.network.state import State
-from raprune.network.surgery import build
 from raprune.registry import SCORES, is_given
 from raprune.results import SCHEMAS
 from raprune.study.schema import Choice, TrialSpec
 from raprune.trial.context import TrialContext
-
-if TYPE_CHECKING:
-    from raprune.trial.commit import Committed
-    from raprune.trial.context import TrialContext
-
+from raprune.trial.within_bound import Committed
 
 WITHIN_BOUND, AS_MATCHED = "within bound", "as matched"
 """Which masks a trial commits: those whose score is within the bound, or its partner's num_kept whatever the score."""
-
-
-@dataclass(frozen=True)
-class Size:
-    """What a network weighs."""
-
-    params: int
-    macs: int
-    model_bytes: int
-
-
-class Sizes:
-    """Builds the network of a state on the CPU and measures it."""
-
-    def __init__(
-        self,
-        traced: Traced,
-        weights: Mapping[str, Tensor],
-        input_shape: tuple[int, int, int],
-    ) -> None:
-        self.traced = traced
-        self.graph = traced.graph
-        self.weights = weights
-        self.input_shape = input_shape
-
-    def network(self, state: State) -> nn.Module:
-        """The physically smaller network."""
-        return build(self.traced, state.keep_masks(), state.tensors(self.graph, self.weights), state.factors).eval()
-
-    def of(self, state: State) -> Size:
-        network = self.network(state)
-        return Size(count_params(network), count_macs(network, self.input_shape), count_bytes(network))
-
-    def latency_s(self, state: State) -> float:
-        return latency_s(self.network(state), self.input_shape)
-
-    def filters(self, state: State, layers: str | list[str]) -> tuple[int, int, int]:
-        """Filters and kept filters of all convolutions that the decided layers stand for, and how many stayed whole."""
-        names = list(self.graph.groups) if layers == "all" else list(layers)
-        masks = state.keep_masks()
-        num_filters, num_kept = self.graph.num_kept(masks, names)
-        return num_filters, num_kept, sum(name not in masks or bool(masks[name].all()) for name in names)
-
-    def pruning_ratio(self, state: State, layers: str | list[str]) -> float:
-        num_filters, num_kept, _ = self.filters(state, layers)
-        return 1 - num_kept / num_filters
 
 
 def layer_row(
@@ -80,13 +28,11 @@ def layer_row(
     index: int,
     step: int,
     committed: Committed,
-    size: Size,
+    size: NetworkSize,
     num_updates: int,
-    wall_time_s: float,
-    *,
     cut_short: bool,
 ) -> dict[str, Any]:
-    """One row of ``layers``."""
+    """One row of ``layers``, but for its time."""
     mask = committed.keep_mask
     return {
         "layer": group.layer,
@@ -106,47 +52,77 @@ def layer_row(
         "num_updates": num_updates,
         "num_diverged": committed.num_diverged,
         "cut_short": cut_short,
-        "wall_time_s": wall_time_s,
     }
 
 
+def low_rank_row(step: int, layer: Surveyed, val_score: float) -> dict[str, Any]:
+    """One row of ``low_rank``, of a layer that stays as it is, but for its time."""
+    costs = layer.costs
+    return {
+        "layer": layer.layer,
+        "layer_index": layer.index,
+        "step": step,
+        "scheme": None if costs is None else costs.scheme,
+        "full_rank": None if costs is None else costs.full_rank,
+        "rank": None,
+        "energy": None,
+        "params_before": layer.before.params,
+        "params_after": None,
+        "macs_before": layer.before.macs,
+        "macs_after": None,
+        "bytes_before": layer.before.model_bytes,
+        "bytes_after": None,
+        "val_score_before": val_score,
+        "factorised_val_score": None,
+        "val_score_after": None,
+        "num_scored": 0,
+        "num_diverged": 0,
+        "applied": False,
+        "reason": None,
+    }
+
+
+@dataclass(frozen=True)
+class TrialOutcome:
+    """What a trial came to: at its end, or where a budget stopped it."""
+
+    stopped: bool
+    state: State
+    val_score: float
+    """Of ``state``."""
+    test_score: float | None
+    baseline_finetuned_val_score: float | None
+    wall_time_s: float
+    val_score_before_low_rank: float | None
+    num_order_candidates: int | None
+    num_diverged: int
+
+
 def trial_row(
-    trial: TrialSpec,
-    context: TrialContext,
-    drop_bound: float,
-    state: State,
-    sizes: Sizes,
-    num_layers: int,
-    *,
-    val_score: float,
-    test_score: float | None,
-    baseline_finetuned_val_score: float | None,
-    wall_time_s: float,
-    status: str = "completed",
-    val_score_before_low_rank: float | None = None,
-    num_order_candidates: int | None = None,
-    num_diverged: int = 0,
+    trial: TrialSpec, context: TrialContext, drop_bound: float, sizes: Sizes, outcome: TrialOutcome
 ) -> dict[str, Any]:
     """The row of a trial that came to its end, or that a budget ``stopped`` before."""
+    state, layers = outcome.state, trial.layers_among(sizes.graph.groups)
+    val_score, test_score = outcome.val_score, outcome.test_score
     baseline = context.baseline
     size = sizes.of(state)
-    before = None if val_score_before_low_rank is None else sizes.of(state.unfactorised())
-    num_filters, num_kept, num_whole = sizes.filters(state, trial.layers)
+    before = None if outcome.val_score_before_low_rank is None else sizes.of(state.unfactorised())
+    num_filters, num_kept, num_whole = sizes.filters(state, layers)
     num_candidates, num_scored = context.store.candidate_counts()
     has_test = test_score is not None and baseline.test_score is not None
     return _blank(trial, context.preset) | {
-        "status": status,
+        "status": "stopped" if outcome.stopped else "completed",
         "score_unit": baseline.score_unit,
         "drop_bound": None if trial.matched_trial_id else drop_bound,
         "num_val_images": baseline.num_val_images,
         "baseline_val_score": baseline.val_score,
-        "baseline_finetuned_val_score": baseline_finetuned_val_score,
+        "baseline_finetuned_val_score": outcome.baseline_finetuned_val_score,
         "baseline_test_score": baseline.test_score,
         "val_score": val_score,
         "test_score": test_score,
         "val_score_drop": baseline.val_score - val_score,
         "test_score_drop": (baseline.test_score or 0.0) - (test_score or 0.0) if has_test else None,
-        "num_layers": num_layers,
+        "num_layers": len(layers),
         "num_layers_decided": context.store.num_decided(),
         "num_layers_whole": num_whole,
         "num_filters": num_filters,
@@ -161,14 +137,14 @@ def trial_row(
         "baseline_model_bytes": baseline.model_bytes,
         "model_bytes": size.model_bytes,
         "model_bytes_before_low_rank": None if before is None else before.model_bytes,
-        "val_score_before_low_rank": val_score_before_low_rank,
+        "val_score_before_low_rank": outcome.val_score_before_low_rank,
         "num_candidates": num_candidates,
         "num_scored": num_scored,
-        "num_order_candidates": num_order_candidates,
-        "num_diverged": num_diverged,
+        "num_order_candidates": outcome.num_order_candidates,
+        "num_diverged": outcome.num_diverged,
         "baseline_latency_s": sizes.latency_s(State.baseline(baseline.key)),
         "latency_s": sizes.latency_s(state),
-        "wall_time_s": wall_time_s,
+        "wall_time_s": outcome.wall_time_s,
         "evaluators": context.num_evaluators,
         "device": context.device,
     }

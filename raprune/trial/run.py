@@ -1,7 +1,7 @@
 """One trial, readable from top to bottom (Algorithm 2): layer by layer, decide, cut, fine-tune, commit.
 
 Source: Huang, Zhou, You, Neumann, arXiv 1801.07365, Algorithm 2. Departures: the drop-bound contract of
-:mod:`raprune.trial.commit`, and orders other than low-to-high.
+:mod:`raprune.trial.within_bound`, and orders other than low-to-high.
 """
 
 from __future__ import annotations
@@ -19,23 +19,24 @@ from raprune.engine.tasks import Finetune, Measure, Pictures
 from raprune.engine.workload import Baseline
 from raprune.errors import RapruneError, ResultsError
 from raprune.network.masks import KeepMask, keep_first
+from raprune.network.sizes import Sizes
 from raprune.network.state import State
 from raprune.plugins.methods.base import LayerView, Method, RankedMethod
 from raprune.registry import METHODS, ORDERS, REWARDS
 from raprune.results import PROVISIONAL
 from raprune.study.schema import TrialSpec
 from raprune.study.seeds import seed_for
-from raprune.trial.budget import BudgetSpent, Purse
+from raprune.trial.budget import BudgetSpent, TrialBudget
 from raprune.trial.candidates import Candidates, Scale
-from raprune.trial.commit import Committed, commit_as_given, commit_within_bound, diverged, left_whole
 from raprune.trial.context import TrialContext
 from raprune.trial.low_rank import LowRankStep, last_snapshot
-from raprune.trial.rows import Sizes, layer_row, trial_row
+from raprune.trial.rows import TrialOutcome, layer_row, trial_row
 from raprune.trial.snapshots import Snapshots, num_asked
+from raprune.trial.within_bound import Committed, Contract, commit_as_given, commit_within_bound, left_whole
 
 
 def run_trial(trial: TrialSpec, context: TrialContext) -> dict[str, Any]:
-    """Run a trial from its last committed layer to its end; gives back its row, which is then on disk.
+    """Run a trial from its last committed layer to its end; returns its row, which is then on disk.
 
     Once the budget is spent the layer being decided is cut to its best mask so far, the rest stay whole, and the row's
     status is ``stopped``; a trial that has not begun to decide raises :class:`BudgetSpent`. Raises what went wrong; the
@@ -67,31 +68,31 @@ class _Trial:
         traced = context.workload.load_network(baseline.num_classes, baseline.input_shape)
         self.graph = traced.graph
         self.weights = {name: t.clone() for name, t in traced.network.state_dict().items()}
+        self.layers = self.graph.arrange(trial.layers_among(self.graph.groups))
         self.sizes = Sizes(traced, self.weights, baseline.input_shape)
         reward = REWARDS.build(trial.reward.name, trial.reward.settings)
         self.scale = Scale(baseline.val_score, drop_bound(trial, baseline), reward)
         self.method: Method = METHODS.build(trial.method.name, trial.method.settings)
-        self.purse = Purse(context.budget, trial.trial_id, num_asked(context.store))
+        self.budget = TrialBudget(context.budget, trial.trial_id, num_asked(context.store))
         self.snapshots = Snapshots(context.store.folder / "state", context.workload.baseline_key)
-        self.trains = trial.finetune.before_reward.num_steps(1) > 0
-        """Candidates are fine-tuned before they are scored."""
+        trains = trial.finetune.before_reward.num_steps(1) > 0
+        self.contract = Contract(self.evaluator, self.graph, self.scale, trial.fidelity, trains, self.weights)
         rows = [*context.store.layer_rows(), *context.store.low_rank_rows()]
         self.num_diverged = sum(row.get("num_diverged") or 0 for row in rows)
         """Fine-tunes so far that left weights which are NaN or infinite; none of them was kept."""
 
     def run(self) -> dict[str, Any]:
         start = time.perf_counter()
-        layers = self.graph.arrange(self.graph.groups if self.trial.layers == "all" else self.trial.layers)
-        order = self._order(layers)
+        order = self._order(self.layers)
         store = self.context.store
         done = store.num_committed()
         earlier_s = sum(row["wall_time_s"] for row in store.layer_rows() + store.low_rank_rows())
         state = self.snapshots.load(last_snapshot(store, done)) if done else State.baseline(self.context.baseline.key)
         val_score = store.layer_rows()[-1]["finetuned_val_score"] if done else self.context.baseline.val_score
         if not done:
-            self.purse.require()
+            self.budget.require()
         for step in range(done, len(order)):
-            if self.purse.is_empty:
+            if self.budget.is_empty:
                 break
             state, val_score = self._layer(step, order[step], state, val_score, num_layers=len(order))
         stopped, pruned_val_score = store.num_committed() < len(order), None
@@ -105,15 +106,13 @@ class _Trial:
             state, val_score = self._finish(state, val_score)
         test_score = self._measure_test(state)
         finetuned = self._baseline_finetuned(store.num_decided() if stopped else len(order), stopped)
-        row = trial_row(
-            self.trial, self.context, self.scale.drop_bound, state, self.sizes, len(layers),
-            val_score=val_score, test_score=test_score, baseline_finetuned_val_score=finetuned,
-            wall_time_s=earlier_s + time.perf_counter() - start, status="stopped" if stopped else "completed",
-            val_score_before_low_rank=pruned_val_score, num_order_candidates=self._num_order_candidates(),
-            num_diverged=self.num_diverged,
+        outcome = TrialOutcome(
+            stopped, state, val_score, test_score, finetuned, earlier_s + time.perf_counter() - start,
+            pruned_val_score, self._num_order_candidates(), self.num_diverged,
         )  # fmt: skip
-        said = row | {"study": self.trial.study, "trial_id": self.trial.trial_id}
-        plan = plan_of(said, self.trial.model, self.context.baseline, self.graph, state)
+        row = trial_row(self.trial, self.context, self.scale.drop_bound, self.sizes, outcome)
+        named = row | {"study": self.trial.study, "trial_id": self.trial.trial_id}
+        plan = plan_of(named, self.trial.model, self.context.baseline, self.graph, state)
         write_model(store.folder / "model", plan, self.sizes.network(state))
         if pictures := self.evaluator.run(Pictures(), state):
             store.write_pictures(pictures)
@@ -133,8 +132,8 @@ class _Trial:
             def score(layer: str, mask: Tensor) -> float:
                 nonlocal num_candidates
                 if num_candidates >= paid:
-                    self.purse.require()
-                    self.purse.take(1)
+                    self.budget.require()
+                    self.budget.take(1)
                 num_candidates += 1
                 checked = KeepMask.of(mask, self.graph.group(layer).num_filters)
                 found = self.evaluator.evaluate(baseline, layer, [checked], None)[0]
@@ -163,9 +162,7 @@ class _Trial:
     def _view(self, state: State, layer: str) -> LayerView:
         """The layer as a method sees it: its present weights, members side by side."""
         tensors = state.tensors(self.graph, self.weights)
-        group = self.graph.group(layer)
-        weights = [m.weights_NM(tensors[f"{m.layer}.weight"], group.num_filters) for m in group.members]
-        return LayerView(layer, torch.cat(weights, 1))
+        return LayerView(layer, self.graph.group(layer).weights_NM(tensors))
 
     def _layer(self, step: int, layer: str, state: State, val_score: float, num_layers: int) -> tuple[State, float]:
         """Decide one layer and commit it: the state and its validation score afterwards."""
@@ -174,7 +171,7 @@ class _Trial:
         place = {"prune_step": step, "num_layers": num_layers}
         candidates = Candidates(
             self.evaluator, state, layer, view.num_filters, self.scale,
-            lambda told: self.context.progress({**told, **place}), self.purse,
+            lambda told: self.context.progress({**told, **place}), self.budget,
         )  # fmt: skip
         rng = torch.Generator().manual_seed(seed_for(self.trial.seed, self.trial.method.name, layer))
         cut_short = False
@@ -184,19 +181,17 @@ class _Trial:
         else:
             decided, agent_state, cut_short = self._decide(view, candidates, rng)
             committed = commit_within_bound(
-                self.evaluator, self.graph, candidates, decided, self.scale, val_score,
-                lambda mask: mask.round_up(self.trial.round_to, view.weights_NM), self.trial.fidelity,
-                trains=self.trains, weights=self.weights,
+                self.contract, candidates, decided, val_score,
+                lambda mask: mask.round_up(self.trial.round_to, view.weights_NM),
             )  # fmt: skip
         if not cut_short:
             self.snapshots.save(step, committed.state, agent_state)
         self.num_diverged += committed.num_diverged
         index = list(self.graph.groups).index(layer)
-        sizes = self.sizes.of(committed.state)
-        row = layer_row(
-            self.graph.group(layer), index, step, committed, sizes, len(candidates.update_rows),
-            time.perf_counter() - start, cut_short=cut_short,
-        )  # fmt: skip
+        size = self.sizes.of(committed.state)
+        num_updates = len(candidates.update_rows)
+        row = layer_row(self.graph.group(layer), index, step, committed, size, num_updates, cut_short)
+        row["wall_time_s"] = time.perf_counter() - start
         self.context.store.write_layer(PROVISIONAL if cut_short else step, row, candidates.update_rows, candidates.rows)
         if not cut_short:
             self.snapshots.forget_before(step)
@@ -221,10 +216,7 @@ class _Trial:
         mask = KeepMask.of(keep_first(self.method.rank(view, rng), num_kept), view.num_filters)
         if mask.keeps_all:
             return left_whole(state, mask.num_filters, val_score, num_kept)
-        return commit_as_given(
-            self.evaluator, self.graph, state, view.layer, mask, self.scale, self.trial.fidelity,
-            trains=self.trains, weights=self.weights,
-        )  # fmt: skip
+        return commit_as_given(self.contract, state, view.layer, mask)
 
     def _tell_committed(self, step: int, num_layers: int, layer: str, committed: Committed) -> None:
         self.context.progress(
@@ -234,7 +226,7 @@ class _Trial:
                 "num_layers": num_layers,
                 "committed_pruning_ratio": committed.keep_mask.pruning_ratio,
                 "val_score_drop": self.scale.baseline_score - committed.finetuned_val_score,
-                "pruning_ratio": self.sizes.pruning_ratio(committed.state, self.trial.layers),
+                "pruning_ratio": self.sizes.pruning_ratio(committed.state, self.layers),
                 "num_diverged": committed.num_diverged,
             }
         )
@@ -243,16 +235,15 @@ class _Trial:
         spec = self.trial.postprocess.low_rank
         assert spec is not None
         return LowRankStep(
-            spec, self.evaluator, self.sizes, self.scale, self.context.store, self.snapshots, first_step,
-            self.context.matched, self.context.progress, lambda: self.purse.is_empty, self.weights,
-        )  # fmt: skip
+            spec, self.contract, self.sizes, self.context, self.snapshots, first_step, lambda: self.budget.is_empty
+        )
 
     def _finish(self, state: State, val_score: float) -> tuple[State, float]:
         """The final fine-tune, kept only if it is within the bound or, in a matched trial, no worse."""
         final = self.evaluator.run(Finetune("final", state.version), state)
         if final.version == state.version:
             return state, val_score
-        if diverged(final, self.weights):
+        if self.contract.diverged(final):
             self.num_diverged += 1
             return state, val_score
         score = self.evaluator.run(Measure("val"), final)
@@ -273,7 +264,7 @@ class _Trial:
             for _ in range(num_layers):
                 state = self.evaluator.run(Finetune("commit", state.version), state)
             final = state if stopped else self.evaluator.run(Finetune("final", state.version), state)
-            return None if diverged(final, self.weights) else self.evaluator.run(Measure("val"), final)
+            return None if self.contract.diverged(final) else self.evaluator.run(Measure("val"), final)
 
         name = f"finetuned-{self.context.workload.key}-{num_layers}{'-stopped' if stopped else ''}"
         return self.snapshots.shared_score(self.context.baseline.folder, name, compute)

@@ -19,6 +19,7 @@ from raprune.evaluators.base import Evaluator, PoolAddress
 from raprune.evaluators.dispatch import MAX_ATTEMPTS, Call, Dispatcher
 from raprune.evaluators.in_process import InProcess
 from raprune.evaluators.memo import Memo, Memoised
+from raprune.launch.base import Launch
 from raprune.launch.on_ray import RayRunner, ray_runner
 from raprune.network.lowrank import Factor
 from raprune.network.masks import KeepMask
@@ -41,7 +42,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, ray_cluster: None) -> Iterat
     plan = load_study(write_study(folder), ["finetune.before_reward={steps: 2}"])
     trial = plan.trials[0]
     (folder / "out").mkdir()
-    with ray_runner(plan, folder / "out", plan.trials, 2, None, Watch()) as runner:
+    with ray_runner(Launch(plan, folder / "out", plan.trials, 2), Watch()) as runner:
         assert isinstance(runner, RayRunner)
         runner.prepare(plan.trials)
         where = runner.place.baseline_folder(trial)

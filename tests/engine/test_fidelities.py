@@ -26,7 +26,7 @@ from raprune.study.fidelity import FidelitySpec
 from raprune.study.parts import EvaluatorsSpec
 from raprune.study.seeds import seed_for
 from raprune.trial.candidates import Candidates, Scale
-from raprune.trial.commit import commit_within_bound
+from raprune.trial.within_bound import Contract, commit_within_bound
 from tests.engine.test_naive_is_exact import a_state, network_and_splits
 from tests.engine.test_naive_is_exact import masks as random_masks
 from tests.evaluators.test_memo import BASELINE, WORKLOAD
@@ -284,9 +284,8 @@ def test_what_is_committed_is_measured_in_full(trained: Trained) -> None:
     harmless[int(trained.network.get_submodule(layer).weight.flatten(1).norm(1, 1).argmin())] = False
     evaluations = candidates([hopeless.tensor, harmless])
     assert all(evaluation.feasible for evaluation in evaluations)
-    found = commit_within_bound(
-        candidates.evaluator, full.graph, candidates, hopeless, scale, scale.baseline_score, fidelity=engine.fidelity
-    )
+    contract = Contract(candidates.evaluator, full.graph, scale, engine.fidelity)
+    found = commit_within_bound(contract, candidates, hopeless, scale.baseline_score)
     assert found.keep_mask == KeepMask.of(harmless)
     assert scale.feasible(full.measure(found.state, "val"))
     assert found.pruned_val_score == full.measure(BASE.cut(full.graph, layer, found.keep_mask), "val") != 100.0

@@ -13,7 +13,7 @@ from raprune.console.tables import budget_sentence
 from raprune.launch.spending import RunClock
 from raprune.results import read_study
 from raprune.study.budget import BudgetSpec
-from raprune.trial.budget import Account, BudgetSpent, Purse, Unlimited
+from raprune.trial.budget import Account, BudgetSpent, TrialBudget, Unlimited
 from tests.launch.runs import Watch, assert_same_rows, comparable, run_tiny
 
 NULLS = ("error", "score_floor", "matched_trial_id")
@@ -42,13 +42,13 @@ def test_an_account_counts_totals_and_time(monkeypatch: pytest.MonkeyPatch) -> N
     assert account.spent("a", 0)
 
 
-def test_a_purse_asks_with_what_its_trial_has_asked_for() -> None:
-    purse = Purse(Account(BudgetSpec(candidates=5), 0.0, {"other": 2}), "own", 1)
-    purse.require()
-    purse.take(2)
+def test_a_trials_budget_asks_with_what_its_trial_has_asked_for() -> None:
+    budget = TrialBudget(Account(BudgetSpec(candidates=5), 0.0, {"other": 2}), "own", 1)
+    budget.require()
+    budget.take(2)
     with pytest.raises(BudgetSpent):
-        purse.require()
-    assert not Purse(Unlimited(), "own", 10**9).is_empty
+        budget.require()
+    assert not TrialBudget(Unlimited(), "own", 10**9).is_empty
 
 
 def test_the_clock_goes_on_from_earlier_runs(tmp_path: Path) -> None:

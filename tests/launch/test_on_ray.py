@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from raprune.errors import InputError
+from raprune.launch.base import Launch
 from raprune.launch.on_ray import ray_runner
 from raprune.launch.resources import resources_for
 from raprune.results import read_study
@@ -82,7 +83,7 @@ def test_tune_sees_the_axes_by_name(tmp_path: Path) -> None:
         text, ["layers=[features.40]", "sweep.order=[low_to_high, by_sensitivity]", "sweep.method=[magnitude]"]
     )
     (tmp_path / "out").mkdir()
-    with ray_runner(plan, tmp_path / "out", plan.trials, 1, None, Watch()) as runner:
+    with ray_runner(Launch(plan, tmp_path / "out", plan.trials, 1), Watch()) as runner:
         runner.prepare(plan.trials)
         grid = runner.run(plan.trials, plan, Watch())
     assert grid is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -17,14 +18,15 @@ from raprune.network.graph import trace
 from raprune.network.lowrank import Factor, energy_kept, rank_for_energy
 from raprune.network.masks import KeepMask
 from raprune.network.measure import count_bytes, count_macs, count_params
+from raprune.network.sizes import Sizes
 from raprune.network.state import State
 from raprune.registry import REWARDS
 from raprune.results import Tables, TrialStore, read_study
 from raprune.study.postprocess import LowRankSpec
 from raprune.trial.candidates import Scale
 from raprune.trial.low_rank import LowRankStep, last_snapshot
-from raprune.trial.rows import Sizes
 from raprune.trial.snapshots import Snapshots
+from raprune.trial.within_bound import Contract
 from tests.launch.runs import comparable, run_tiny
 from tests.tiny import STUDY, EngineEvaluator, Trained, engine_of
 
@@ -45,9 +47,11 @@ class Step:
         scale = Scale(self.score, bound, REWARDS.build("bounded_log", {}))
         self.told: list[dict[str, Any]] = []
         settings = LowRankSpec(**{"layers": LAYERS, "schemes": ["svd", "filter_basis"], **spec})
+        evaluator: Any = EngineEvaluator(self.engine)
+        context: Any = SimpleNamespace(store=self.store, matched=None, progress=self.told.append)
         self.step = LowRankStep(
-            settings, EngineEvaluator(self.engine), sizes, scale, self.store,
-            Snapshots(self.store.folder / "state", "baseline"), 7, None, self.told.append,
+            settings, Contract(evaluator, traced.graph, scale), sizes, context,
+            Snapshots(self.store.folder / "state", "baseline"), 7,
             lambda: len(self.store.low_rank_rows()) >= over_after,
         )  # fmt: skip
         self.sizes = sizes

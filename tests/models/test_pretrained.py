@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from raprune.errors import InputError
 from raprune.network.weights import load_checkpoint, save_safetensors
 from raprune.plugins.models.fcn32s import bilinear_kernel
-from raprune.plugins.models.pretrained import adapt, load_pretrained
+from raprune.plugins.models.pretrained import adapt, load_pretrained, source_problem
 from tests.models.published import FCN32S, build, torchvision_vgg16
 
 SLIM = 1 / 16
@@ -218,3 +218,11 @@ def test_names_become_ours() -> None:
     unknown = {"other.part.weight": matrix, "bare": matrix}
     assert set(adapt(unknown, expected, {})) == set(unknown)
     assert set(adapt({"a.b.weight": matrix}, expected, {})) == {"weight"}
+
+
+def test_home_folders_and_variables_are_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "net.pt").touch()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NETWORK", "net")
+    assert source_problem("~/$NETWORK.pt") is None
+    assert str(tmp_path / "no.pt") in (source_problem("~/no.pt") or "")

@@ -12,7 +12,7 @@ from raprune.results import read_study
 from raprune.study import TrialSpec
 from raprune.study.schema import NEW_FIELDS
 from raprune.study.seeds import NUMERICS_VERSION, digest
-from raprune.trial.commit import Committed, commit_within_bound
+from raprune.trial.within_bound import Committed, Contract, commit_within_bound
 from tests.launch.runs import run_tiny
 from tests.tiny import EngineEvaluator, Trained, candidates_of, engine_of
 
@@ -63,7 +63,7 @@ def test_a_rounded_mask_is_committed_within_the_bound(trained: Trained) -> None:
 
     def commit(multiple: int) -> Committed:
         return commit_within_bound(
-            EngineEvaluator(engine), engine.graph, candidates, decided, scale, scale.baseline_score,
+            Contract(EngineEvaluator(engine), engine.graph, scale), candidates, decided, scale.baseline_score,
             lambda mask: mask.round_up(multiple, weights),
         )  # fmt: skip
 

@@ -18,7 +18,7 @@ from raprune.plugins.methods.magnitude import Magnitude, MagnitudeSettings
 from raprune.plugins.methods.random_order import RandomOrder, RandomSettings
 from raprune.plugins.methods.search import smallest_feasible
 from raprune.trial.candidates import Candidates
-from raprune.trial.commit import commit_as_given, commit_within_bound
+from raprune.trial.within_bound import Contract, commit_as_given, commit_within_bound
 from tests.evaluators.test_memo import CONDITIONS
 from tests.tiny import EngineEvaluator, Trained, candidates_of, engine_of
 
@@ -40,8 +40,8 @@ class Harmful(EngineEvaluator):
 
 def commit(candidates: Candidates, decided: KeepMask):  # type: ignore[no-untyped-def]
     evaluator = candidates.evaluator
-    graph = evaluator.engine.graph
-    return commit_within_bound(evaluator, graph, candidates, decided, candidates.scale, 12.5)
+    contract = Contract(evaluator, evaluator.engine.graph, candidates.scale)
+    return commit_within_bound(contract, candidates, decided, 12.5)
 
 
 def searched(trained: Trained, drop_bound: float = 5.0) -> tuple[Candidates, KeepMask]:
@@ -93,7 +93,8 @@ def test_matched_layers_are_committed_whatever_they_score(trained: Trained) -> N
     engine = engine_of(trained.network, trained.splits)
     mask = KeepMask.of(torch.arange(32) == 3)
     scale = candidates_of(engine, LAYER, drop_bound=5.0).scale
-    found = commit_as_given(EngineEvaluator(engine), engine.graph, State.baseline("baseline"), LAYER, mask, scale)
+    contract = Contract(EngineEvaluator(engine), engine.graph, scale)
+    found = commit_as_given(contract, State.baseline("baseline"), LAYER, mask)
     assert found.keep_mask == mask
     assert found.pruned_val_score < 80
     assert found.state.arrays

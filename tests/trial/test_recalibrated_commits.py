@@ -20,7 +20,14 @@ from raprune.results import read_study
 from raprune.study import load_study
 from raprune.study.fidelity import FidelitySpec
 from raprune.trial.candidates import Candidates, Scale
-from raprune.trial.commit import MAX_BISECTED, Committed, _bisected, commit_as_given, commit_within_bound
+from raprune.trial.within_bound import (
+    MAX_BISECTED,
+    Committed,
+    Contract,
+    _bisected,
+    commit_as_given,
+    commit_within_bound,
+)
 from tests.launch.runs import Watch
 from tests.tiny import EngineEvaluator, Trained, engine_of, write_study
 
@@ -56,9 +63,8 @@ def test_what_was_scored_is_committed_where_the_finetune_fails(trained: Trained)
     scale = Scale(score + 1.0, 1.0, REWARDS.build("bounded_log", {"floor": -1.0}))
     candidates = Candidates(Ruinous(engine), BASE, LAYER, mask.num_filters, scale, lambda _: None)
     candidates([mask.tensor])
-    found = commit_within_bound(
-        candidates.evaluator, engine.graph, candidates, mask, scale, 0.0, fidelity=engine.fidelity
-    )
+    contract = Contract(candidates.evaluator, engine.graph, scale, engine.fidelity)
+    found = commit_within_bound(contract, candidates, mask, 0.0)
     assert found.keep_mask == mask
     assert found.finetuned_val_score == score
     assert found.state.version == engine.candidate(BASE, LAYER, mask).version
@@ -68,7 +74,8 @@ def test_a_matched_layer_starts_from_recalibrated_norms_too(trained: Trained) ->
     """The same fine-tune as the layer it is matched to: only the choice of filters differs."""
     engine = recalibrating(trained)
     mask = KeepMask.of(torch.arange(engine.graph.group(LAYER).num_filters) % 3 == 0)
-    found = commit_as_given(EngineEvaluator(engine), engine.graph, BASE, LAYER, mask, whatever(), engine.fidelity)
+    contract = Contract(EngineEvaluator(engine), engine.graph, whatever(), engine.fidelity)
+    found = commit_as_given(contract, BASE, LAYER, mask)
     cut, candidate = BASE.cut(engine.graph, LAYER, mask), engine.candidate(BASE, LAYER, mask)
     assert found.state.version == engine.finetune(candidate, "commit", cut.version).version
     assert found.state.version != engine.finetune(cut, "commit", cut.version).version

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from raprune.engine.cache.crossing_file import map_values, write_values
 from raprune.engine.split import Crossing
+from raprune.system.writing import replacing
 
 SHARED_MEMORY = Path("/dev/shm")
 RESERVE = 256 * 2**20
@@ -99,15 +100,12 @@ class HostStore:
 
     def _keep(self, file: Path, values: Crossing) -> bool:
         """Write aside, then rename, if there is room and the folder was not taken away."""
-        aside = file.with_suffix(".aside")
         try:
             with _opened(self.folder / ROOM) as handle:
                 fcntl.flock(handle, fcntl.LOCK_EX)
-                with aside.open("wb") as out:
+                with replacing(file, file.with_suffix(".aside"), durable=False) as aside, aside.open("wb") as out:
                     write_values(out, values, lambda size: self._make_room(file, size))
-                os.replace(aside, file)
         except OSError as error:
-            aside.unlink(missing_ok=True)
             if error.errno not in (errno.ENOSPC, errno.ENOENT):
                 raise
             return False

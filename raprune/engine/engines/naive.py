@@ -18,7 +18,7 @@ from raprune.engine.workload import Workload
 from raprune.network.graph import Graph, Plan, present
 from raprune.network.masks import KeepMask
 from raprune.network.state import State
-from raprune.plugins.scores.base import Scored, Tally, score_batches
+from raprune.plugins.scores.base import Scored, Tally
 from raprune.registry import ENGINES
 from raprune.study.parts import EvaluatorsSpec
 
@@ -59,8 +59,7 @@ class NaiveEngine(Engine):
             self._train(masked, num_steps, state.version, "reward")
         masked.to(memory_format=self.memory_format)
         with torch.inference_mode():
-            batches = self._batches(masked, self.splits.val)
-            tally = score_batches(self.score, batches, self._whole(self.splits.val))
+            tally = self._scored(masked, self.splits.val)
         return Scored(tally.score(lowest), tally.num_images, time.perf_counter() - began, tally)
 
     def forward(self, state: State) -> Forward:

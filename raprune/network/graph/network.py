@@ -85,6 +85,11 @@ class Group:
     role: str = "conv"
     """What the layer is in its block: ``conv1``, ``conv2``, ..., ``shortcut``, or ``conv``."""
 
+    def weights_NM(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        """The members' weights in a state dict, by entries of the mask, side by side."""
+        weights = [member.weights_NM(tensors[f"{member.layer}.weight"], self.num_filters) for member in self.members]
+        return torch.cat(weights, 1)
+
 
 @dataclass(frozen=True)
 class Graph:

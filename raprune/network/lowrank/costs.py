@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
@@ -14,18 +13,9 @@ from torch import Tensor, fx, nn
 from raprune.network.lowrank.factorising import choose, layer_of, reasons_of
 from raprune.network.lowrank.scheme import Layer, scheme_of
 from raprune.network.lowrank.structure import layers_of
-from raprune.network.measure import count_bytes, count_macs, count_params
+from raprune.network.measure import NetworkSize, count_bytes, count_params, layer_macs, one_image, size_of
 
 Shape = tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Of one layer, or of the two in its place."""
-
-    params: int
-    macs: int
-    model_bytes: int
 
 
 @dataclass(frozen=True)
@@ -35,21 +25,16 @@ class LayerCosts:
     layer: str
     scheme: str
     full_rank: int
-    before: Cost
+    before: NetworkSize
     """As it is."""
-    first: Cost
+    first: NetworkSize
     """At rank 1."""
-    each: Cost
+    each: NetworkSize
     """What every further rank adds."""
 
-    def at(self, rank: int) -> Cost:
+    def at(self, rank: int) -> NetworkSize:
         """The pair at ``rank``."""
-        more, first, each = rank - 1, self.first, self.each
-        return Cost(
-            first.params + more * each.params,
-            first.macs + more * each.macs,
-            first.model_bytes + more * each.model_bytes,
-        )
+        return self.first.plus(self.each, rank - 1)
 
     @property
     def max_rank(self) -> int:
@@ -65,7 +50,7 @@ class LayerCosts:
         """The largest rank with at most this share of the layer's parameters; 0 for none."""
         return self._largest(lambda pair: pair.params <= ratio * self.before.params)
 
-    def _largest(self, holds: Callable[[Cost], bool]) -> int:
+    def _largest(self, holds: Callable[[NetworkSize], bool]) -> int:
         return next((rank for rank in range(self.full_rank, 0, -1) if holds(self.at(rank))), 0)
 
 
@@ -76,7 +61,7 @@ class Surveyed:
     layer: str
     index: int
     """Place in the network, from 0."""
-    before: Cost
+    before: NetworkSize
     costs: LayerCosts | None
     """Under the first scheme that can factorise it."""
     reason: str | None
@@ -90,7 +75,7 @@ def survey(network: fx.GraphModule, schemes: Sequence[str], input_shape: Shape) 
     for index, (name, reasons) in enumerate(reasons_of(network).items()):
         scheme, reason = choose(reasons, schemes)
         layer = network.get_submodule(name)
-        before = Cost(count_params(layer), seen[name].macs, count_bytes(layer))
+        before = NetworkSize(count_params(layer), seen[name].macs, count_bytes(layer))
         costs = None if scheme is None else _costs(layer_of(network, name), name, scheme, before, seen[name].inputs)
         found.append(Surveyed(name, index, before, costs, reason))
     return found
@@ -109,34 +94,27 @@ def _watch(network: fx.GraphModule, input_shape: Shape) -> dict[str, _Seen]:
     """Each layer as it runs on one image of ``input_shape`` (C, H, W)."""
     seen = {name: _Seen() for name in layers_of(network)}
 
-    def see(name: str, weight: Tensor, source: Tensor, output: Tensor) -> None:
-        transposed = isinstance(network.get_submodule(name), nn.ConvTranspose2d)
-        seen[name].inputs.append(tuple(source.shape[1:]))
-        seen[name].macs += (source if transposed else output)[0].numel() * math.prod(weight.shape[1:])
-
     def hook(name: str) -> Callable[[Any, tuple[Tensor, ...], Tensor], None]:
-        return lambda module, inputs, output: see(name, module.weight, inputs[0], output)
+        def see(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            seen[name].inputs.append(tuple(inputs[0].shape[1:]))
+            seen[name].macs += layer_macs(layer, inputs[0], output)
+
+        return see
 
     handles = [network.get_submodule(name).register_forward_hook(hook(name)) for name in seen]
-    parameter = next(network.parameters())
     try:
-        network(torch.zeros(1, *input_shape, dtype=parameter.dtype, device=parameter.device))
+        network(one_image(network, input_shape))
     finally:
         for handle in handles:
             handle.remove()
     return seen
 
 
-def _costs(layer: Layer, name: str, scheme: str, before: Cost, inputs: Sequence[Shape]) -> LayerCosts:
-    one, two = (_pair_cost(layer, scheme, rank, inputs) for rank in (1, 2))
-    each = Cost(two.params - one.params, two.macs - one.macs, two.model_bytes - one.model_bytes)
-    return LayerCosts(name, scheme, scheme_of(scheme).full_rank(layer), before, one, each)
-
-
-def _pair_cost(layer: Layer, scheme: str, rank: int, inputs: Sequence[Shape]) -> Cost:
-    """Counted on a pair without memory, as any network is counted."""
-    pair = scheme_of(scheme).pair(layer, rank, torch.device("meta"))
-    return Cost(count_params(pair), sum(count_macs(pair, shape) for shape in inputs), count_bytes(pair))
+def _costs(layer: Layer, name: str, scheme: str, before: NetworkSize, inputs: Sequence[Shape]) -> LayerCosts:
+    """Counted on pairs without memory, as any network is counted."""
+    made = scheme_of(scheme)
+    one, two = (size_of(made.pair(layer, rank, torch.device("meta")), *inputs) for rank in (1, 2))
+    return LayerCosts(name, scheme, made.full_rank(layer), before, one, two.plus(one, -1))
 
 
 def rank_for_energy(energies: Sequence[float], share: float) -> int:

@@ -5,7 +5,7 @@ Shapes: B images a batch, C channels, H x W pixels.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -44,6 +44,11 @@ class Split:
 
     def take(self, index: Tensor) -> Split:
         return Split(self.images_BCHW[index], self.labels_B[index])
+
+    def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Images and labels of at most ``size`` items at a time, in order."""
+        for start in range(0, len(self), size):
+            yield self.images_BCHW[start : start + size], self.labels_B[start : start + size]
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from http.client import HTTPException
 from pathlib import Path
@@ -12,11 +11,12 @@ from torch import Tensor, nn
 from raprune.errors import InputError
 from raprune.network.checkpoints import is_counter, read_checkpoint, unwrapped
 from raprune.network.weights import load_whole
+from raprune.system.paths import expanded
 
 
 def source_problem(source: str) -> str | None:
-    """What can be seen to be wrong with ``none``, ``download`` or a path (``$VARIABLES`` are expanded) by looking."""
-    file = Path(os.path.expandvars(source))
+    """Why ``none``, ``download`` or a path (``$VARIABLES`` and ``~`` are expanded) names no weights, by looking."""
+    file = expanded(source)
     if source in ("none", "download") or file.is_file():
         return None
     return f"must be none, download or the path of a state dict; no such file: {str(file)!r}"
@@ -41,7 +41,7 @@ def load_pretrained(network: nn.Module, source: str, published: str, layers: Map
         for name, tensor in expected.items()
         if _layer(name) == our
     }
-    given = _download(published) if source == "download" else _read(Path(os.path.expandvars(source)), theirs)
+    given = _download(published) if source == "download" else _read(expanded(source), theirs)
     loaded = {name: t for name, t in adapt(given, expected, layers).items() if _layer(name) in ours}
     others = {name: t for name, t in expected.items() if _layer(name) not in ours}
     load_whole(network, {**others, **loaded}, f"the pretrained {published} {source!r}")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+
+from raprune.plugins.datasets.base import Split
 
 
 class Score(Protocol):
@@ -109,6 +112,12 @@ def score_batches(
     if tally is None:
         raise ValueError("a split without images cannot be scored")
     return tally
+
+
+def score_whole(score: Score, forward: Callable[[Tensor], Tensor], split: Split, batch_size: int) -> Tally:
+    """The complete tally of ``split``; ``forward`` turns images as the data set holds them into logits."""
+    batches = ((partial(forward, images), labels) for images, labels in split.batches(batch_size))
+    return score_batches(score, batches, score.whole(split.labels_B).cpu())
 
 
 def advance(score: Score, tally: Tally | None, logits: Tensor, labels_B: Tensor, whole: Tensor) -> Tally:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from torch import fx
 
 from raprune.network.lowrank import Surveyed, survey
+from raprune.network.sizes import Sizes
 from raprune.plugins.methods.search import bisection_steps
 from raprune.study import TrialSpec
 from raprune.study.postprocess import RULES, LowRankSpec
-from raprune.trial.rows import Sizes
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from raprune.evaluators.base import EvaluatedMask, Evaluator
 from raprune.evaluators.memo import Conditions, Memo, Memoised
 from raprune.launch.in_flight import masks_per_update
 from raprune.network.masks import KeepMask
+from raprune.network.sizes import Sizes
 from raprune.network.state import State
 from raprune.plugins.methods.base import LayerView, Method
 from raprune.plugins.scores.base import Scored, Tally
@@ -28,9 +29,8 @@ from raprune.registry import METHODS, REWARDS
 from raprune.results.write import write_table
 from raprune.study import FinetuneLength, TrialSpec
 from raprune.study.budget import BudgetSpec
-from raprune.trial.budget import Account, BudgetSpent, Purse
+from raprune.trial.budget import Account, BudgetSpent, TrialBudget
 from raprune.trial.candidates import Candidates, Scale
-from raprune.trial.rows import Sizes
 from raprune.trial.snapshots import Snapshots
 
 UPDATES = 6
@@ -109,8 +109,8 @@ def own_costs(trial: TrialSpec, sizes: Sizes, layer: str, num_images: int) -> Ow
         start = clock.now()
         view = view_of(sizes, layer)
         number = UPDATES * masks_per_update(trial) + MOST_SEARCHED
-        purse = Purse(Account(BudgetSpec(candidates=number), 0.0, {}), "", 0)
-        candidates = Candidates(evaluator, state, layer, view.num_filters, scale, lambda _: None, purse)
+        trial_budget = TrialBudget(Account(BudgetSpec(candidates=number), 0.0, {}), "", 0)
+        candidates = Candidates(evaluator, state, layer, view.num_filters, scale, lambda _: None, trial_budget)
         agent = _decide(trial, view, candidates)
         num_updates, num_asked = len(candidates.update_rows), len(made_up.asked)
         begun = (made_up.asked or [clock.now()])[0]
@@ -140,9 +140,7 @@ def own_costs(trial: TrialSpec, sizes: Sizes, layer: str, num_images: int) -> Ow
 def view_of(sizes: Sizes, layer: str) -> LayerView:
     """A layer of the untouched network as a method sees it."""
     tensors = State.baseline("").tensors(sizes.graph, sizes.weights)
-    group = sizes.graph.group(layer)
-    weights = [m.weights_NM(tensors[f"{m.layer}.weight"], group.num_filters) for m in group.members]
-    return LayerView(layer, torch.cat(weights, 1))
+    return LayerView(layer, sizes.graph.group(layer).weights_NM(tensors))
 
 
 def _decide(trial: TrialSpec, view: LayerView, candidates: Candidates) -> dict[str, Tensor]:

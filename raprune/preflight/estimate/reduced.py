@@ -6,7 +6,6 @@ What a candidate costs does not depend on the weights, but for the early exit, w
 from __future__ import annotations
 
 import copy
-import os
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from raprune.network.weights import load_checkpoint
 from raprune.plugins.datasets.base import Split, Splits
 from raprune.study import FinetuneLength, TrialSpec
 from raprune.study.seeds import digest
+from raprune.system.paths import expanded
 
 TIMED_BATCHES = 4
 """Of the validation images: enough to tell what a batch costs from what a candidate costs."""
@@ -89,7 +89,7 @@ def untrained(trial: TrialSpec) -> nn.Module:
         torch.manual_seed(0)
         network = build_network(trial.model, splits.num_classes, splits.input_shape, fresh=True)
     if trial.baseline.checkpoint is not None:
-        load_checkpoint(network, Path(os.path.expandvars(trial.baseline.checkpoint)))
+        load_checkpoint(network, expanded(trial.baseline.checkpoint))
     return network
 
 

@@ -13,6 +13,7 @@ from raprune.engine.workload import load_data
 from raprune.evaluators.in_process import local_device
 from raprune.launch.in_flight import trials_in_flight
 from raprune.network.measure import count_bytes
+from raprune.network.sizes import Sizes
 from raprune.network.state import State
 from raprune.plugins.methods.base import Method
 from raprune.preflight.checks import Facts, facts_key
@@ -28,7 +29,6 @@ from raprune.preflight.estimate.trials import Shape, results_bytes, work_of
 from raprune.registry import METHODS, ORDERS
 from raprune.study import StudyPlan, TrialSpec
 from raprune.study.wording import counted
-from raprune.trial.rows import Sizes
 
 TIMING_S = 30.0
 """After so long only what is needed for an answer is timed."""
@@ -200,7 +200,7 @@ class _Estimation:
 
     def _layers(self, trial: TrialSpec) -> list[str]:
         graph = self.facts[facts_key(trial)].graph
-        return graph.arrange(graph.groups if trial.layers == "all" else trial.layers)
+        return graph.arrange(trial.layers_among(graph.groups))
 
     def _order(self, trial: TrialSpec) -> tuple[tuple[str, ...], int]:
         """The order of deciding, and the masks scored to find it; scores are made up."""

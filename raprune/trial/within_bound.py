@@ -13,8 +13,7 @@ fine-tune that diverged (weights that are NaN or infinite) is never committed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from types import MappingProxyType
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from torch import Tensor
@@ -52,35 +51,50 @@ class Committed:
     """Fine-tunes that left weights which are NaN or infinite; none of them was kept."""
 
 
+@dataclass
+class Contract:
+    """What every layer of a trial is committed under."""
+
+    evaluator: Evaluator
+    graph: Graph
+    scale: Scale
+    fidelity: FidelitySpec = FULL
+    """Of candidates. Where their scores are not exact by it, only their masks and their order are taken from them."""
+    trains: bool = False
+    """Candidates are fine-tuned before their reward."""
+    weights: Mapping[str, Tensor] = field(default_factory=dict)
+    """The baseline's."""
+
+    def diverged(self, state: State) -> bool:
+        """Whether training left NaN or infinite values in ``state`` where the baseline's weights have none."""
+        return any(
+            not np.isfinite(array).all() and (name not in self.weights or bool(self.weights[name].isfinite().all()))
+            for name, array in state.arrays.items()
+            if array.dtype.kind == "f"
+        )
+
+
 def left_whole(state: State, num_filters: int, val_score: float, num_decided: int, num_diverged: int = 0) -> Committed:
     """A layer of which nothing is pruned; ``val_score`` is that of ``state``."""
     return Committed(state, KeepMask.whole(num_filters), val_score, val_score, val_score, num_decided, num_diverged)
 
 
 def commit_within_bound(
-    evaluator: Evaluator,
-    graph: Graph,
+    contract: Contract,
     candidates: Candidates,
     decided: KeepMask,
-    scale: Scale,
     val_score: float,
     round_up: Callable[[KeepMask], KeepMask] = lambda mask: mask,
-    fidelity: FidelitySpec = FULL,
-    *,
-    trains: bool = False,
-    weights: Mapping[str, Tensor] = MappingProxyType({}),
 ) -> Committed:
     """The first state within the bound; ``val_score`` is the score of the state before the layer was cut.
 
-    ``round_up`` adds filters to every mask before it is tried. Where the candidates' scores are not exact by their
-    ``fidelity``, nothing is taken from them but the masks and their order. ``trains``: candidates are fine-tuned before
-    their reward. ``weights`` are the baseline's.
+    ``round_up`` adds filters to every mask before it is tried.
     """
-    full_fidelity = fidelity.is_full
+    full_fidelity, scale = contract.fidelity.is_full, contract.scale
     parent, layer = candidates.state, candidates.layer
     if round_up(decided).keeps_all:
         return left_whole(parent, decided.num_filters, val_score, decided.num_kept)
-    cutting = _Cutting(evaluator, graph, parent, layer, scale, fidelity, trains, weights)
+    cutting = _Cutting(**vars(contract), parent=parent, layer=layer)
 
     def tried(mask: KeepMask, num_decided: int) -> Committed | None:
         """``mask`` within the bound, if it can be."""
@@ -98,37 +112,17 @@ def commit_within_bound(
     return replace(found, num_diverged=cutting.num_diverged)
 
 
-def commit_as_given(
-    evaluator: Evaluator,
-    graph: Graph,
-    state: State,
-    layer: str,
-    mask: KeepMask,
-    scale: Scale,
-    fidelity: FidelitySpec = FULL,
-    *,
-    trains: bool = False,
-    weights: Mapping[str, Tensor] = MappingProxyType({}),
-) -> Committed:
+def commit_as_given(contract: Contract, state: State, layer: str, mask: KeepMask) -> Committed:
     """A matched trial's layer, which keeps its mask whatever its score; otherwise as :func:`commit_within_bound`.
 
     The first of the same weights that is within the bound is committed, and the best of them where none is.
     """
-    cutting = _Cutting(evaluator, graph, state, layer, scale, fidelity, trains, weights)
+    cutting = _Cutting(**vars(contract), parent=state, layer=layer)
     found = cutting.best(mask)
     if found is None:
-        cut = state.cut(graph, layer, mask)
-        found = _Weights(cut, evaluator.run(Measure("val"), cut))
+        cut = state.cut(contract.graph, layer, mask)
+        found = _Weights(cut, contract.evaluator.run(Measure("val"), cut))
     return cutting.committed(mask, found, mask.num_kept, None)
-
-
-def diverged(state: State, weights: Mapping[str, Tensor] = MappingProxyType({})) -> bool:
-    """Whether training left NaN or infinite values in ``state`` where the baseline's ``weights`` have none."""
-    return any(
-        not np.isfinite(array).all() and (name not in weights or bool(weights[name].isfinite().all()))
-        for name, array in state.arrays.items()
-        if array.dtype.kind == "f"
-    )
 
 
 @dataclass(frozen=True)
@@ -142,25 +136,19 @@ class _Weights:
     """They are those that candidates are scored with."""
 
 
-@dataclass
-class _Cutting:
+@dataclass(kw_only=True)
+class _Cutting(Contract):
     """One layer's masks on their way to be committed."""
 
-    evaluator: Evaluator
-    graph: Graph
     parent: State
     layer: str
-    scale: Scale
-    fidelity: FidelitySpec
-    trains: bool
-    weights: Mapping[str, Tensor]
     num_diverged: int = 0
 
     def best(self, mask: KeepMask) -> _Weights | None:
         """The first of the mask's weights within the bound, else the best of them; ``None`` where all diverged."""
         found: list[_Weights] = []
         for state, as_scored in self._choices(mask):
-            if diverged(state, self.weights):
+            if self.diverged(state):
                 self.num_diverged += 1
                 continue
             found.append(_Weights(state, self.evaluator.run(Measure("val"), state), as_scored))

@@ -1,0 +1,42 @@
+"""Files written aside and renamed: one that has its final name is complete."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from raprune.errors import naming
+
+
+@contextlib.contextmanager
+def replacing(file: Path, aside: Path | None = None, *, durable: bool = True) -> Iterator[Path]:
+    """A place beside ``file`` to write to. It gets the file's name at the end of the block, or is removed.
+
+    ``aside`` is that place, where it has a name of its own. ``durable``: once the bytes are on the disk, so that the
+    file is complete even after a power cut.
+    """
+    aside = aside or file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        yield aside
+        if durable:
+            with aside.open("rb") as complete:
+                os.fsync(complete.fileno())
+        os.replace(aside, file)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            aside.unlink()
+        raise
+
+
+@contextlib.contextmanager
+def written(file: Path) -> Iterator[Path]:
+    """As :func:`replacing`; raises :class:`FileError` that names ``file``.
+
+    A folder is made in one that exists, no more: one removed while raprune ran does not come back with half its files.
+    """
+    with naming(file):
+        file.parent.mkdir(exist_ok=True)
+        with replacing(file) as aside:
+            yield aside
