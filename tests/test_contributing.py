@@ -131,10 +131,11 @@ def test_every_example_passes_the_tests_of_its_kind(copy: Path) -> None:
     tried = [example for example in examples() if example.kind != "evaluator"]  # whose tests need Ray
     suites = sorted({table[example.kind] for example in tried})
     chosen = " or ".join(f"{sign % example.name}" for example in tried for sign in ("[%s", "-%s]", "-%s-"))
+    chosen = f"({chosen}) and not told_of_it"  # the help and the page name what ships, not examples
     printed = run(copy, "-m", "pytest", *suites, "-vv", "-p", "no:cacheprovider", "-k", chosen)
     for example in tried:
         (suite, _), passed = table[example.kind].split(".py"), [x for x in printed.splitlines() if " PASSED" in x]
-        assert sum(suite in line and example.name in line for line in passed) >= 3, f"{example.path}\n{printed}"
+        assert sum(suite in line and example.name in line for line in passed) >= 2, f"{example.path}\n{printed}"
 
 
 def test_the_example_of_an_evaluator_scores_like_the_serial_twin(copy: Path) -> None:
