@@ -124,7 +124,7 @@ def meaning(error: OSError) -> str:
 
 
 @contextlib.contextmanager
-def naming(file: str | PathLike[str], way_on: str = "") -> Iterator[None]:
+def naming(file: str | PathLike[str] | None, way_on: str = "") -> Iterator[None]:
     """What the world says inside becomes a :class:`FileError` that names ``file``, followed by the ``way_on``."""
     try:
         yield
@@ -137,17 +137,9 @@ def naming(file: str | PathLike[str], way_on: str = "") -> Iterator[None]:
         raise kind(f"{said}; {way_on}" if way_on else said) from error
 
 
-@contextlib.contextmanager
-def translated() -> Iterator[None]:
-    """What the world says inside becomes a :class:`FileError`; the boundary of the library, also as a decorator."""
-    try:
-        yield
-    except RapruneError:
-        raise
-    except Exception as error:
-        if (said := in_words(error)) is None:
-            raise
-        raise FileError(said) from error
+def translated() -> contextlib._GeneratorContextManager[None]:
+    """As :func:`naming`, with the error's own file: the boundary of the library, also as a decorator."""
+    return naming(None)
 
 
 def _text(path: object) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +16,7 @@ from raprune.network.graph.network import Axis, Graph, Group, Member, Site
 from raprune.network.graph.plain import is_altered
 from raprune.network.graph.roles import roles_of
 from raprune.network.graph.units import FIXED, PINNED, RESERVED, Ids, simplest, whole
-from raprune.network.graph.walk import Walk, shape
+from raprune.network.graph.walk import Walk, argument, shape
 
 DROPOUTS = (nn.Dropout, nn.Dropout2d, WideDropout)
 
@@ -150,7 +149,7 @@ class _Collector:
             places = np.concatenate([np.full(before, -1), np.arange(ids.shape[1]), np.full(behind, -1)])
             align = self._insert(node, source, ids, values[node], places, sites)
             values[align] = values[node]
-            node.args = (align, _without_channels(node), *node.args[2:])
+            node.args = (align, list(argument(node, 1, "pad")[:4]), *node.args[2:])
             node.kwargs = {k: v for k, v in node.kwargs.items() if k not in ("pad", "input")}
         for node in self.walk.sums:
             for operand in dict.fromkeys(node.all_input_nodes):
@@ -192,13 +191,6 @@ class _Collector:
             node.replace_input_with(source, align)
         sites.append((align.name, Site(name, ids, target, places)))
         return align
-
-
-def _without_channels(node: fx.Node) -> list[Any]:
-    """A node's padding without that of channels."""
-    given = node.args[1] if len(node.args) > 1 else node.kwargs["pad"]
-    assert isinstance(given, list | tuple)
-    return list(given[:4])
 
 
 def _components(walk: Walk) -> list[list[str]]:

@@ -14,7 +14,7 @@ import torch
 from torch import fx
 
 from raprune.network.graph.units import Ids
-from raprune.network.graph.walk import Value, Walk, function_name, shape
+from raprune.network.graph.walk import Value, Walk, argument, function_name, shape
 
 Places = npt.NDArray[np.int64]
 STEPS = ("view", "reshape", "flatten", "unflatten", "transpose", "permute", "swapaxes", "contiguous", "clone")
@@ -62,7 +62,7 @@ def take(walk: Walk, node: fx.Node, index: Any, ids: Ids) -> Value:
 def shuffle(walk: Walk, node: fx.Node, ids: Ids) -> Value:
     """``channel_shuffle``, of a group number."""
     called = walk.called(node)
-    groups = [*node.args[1:2], node.kwargs.get("groups")][0] if called is None else getattr(called, "groups", None)
+    groups = argument(node, 1, "groups") if called is None else getattr(called, "groups", None)
     if not isinstance(groups, int) or ids.shape[1] % groups:
         raise walk.refuse(node, "it shuffles channels in another way")
     walk.picks[node] = (node.all_input_nodes[0], np.arange(ids.shape[1]).reshape(groups, -1).T.flatten())

@@ -10,7 +10,7 @@ from torch import fx, nn
 
 from raprune.network.graph.picking import take
 from raprune.network.graph.units import ZERO, Ids, beside
-from raprune.network.graph.walk import Value, Walk, function_name, shape
+from raprune.network.graph.walk import Value, Walk, argument, function_name, shape
 
 
 def reshape(walk: Walk, node: fx.Node, ids: Ids) -> Value:
@@ -39,7 +39,7 @@ def _named(node: fx.Node, dim: int) -> int | None:
 
 def pool_away(walk: Walk, node: fx.Node, ids: Ids) -> Value:
     """A mean, sum or maximum over positions."""
-    given = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim")
+    given = argument(node, 1, "dim")
     dims = given if isinstance(given, list | tuple) else (given,)
     size = len(shape(node.all_input_nodes[0]))
     if any(not isinstance(dim, int) or dim % size < 2 for dim in dims):
@@ -47,18 +47,13 @@ def pool_away(walk: Walk, node: fx.Node, ids: Ids) -> Value:
     return ids
 
 
-def _concatenated_dim(node: fx.Node) -> Any:
-    """The dimension along which a node concatenates."""
-    return node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", node.kwargs.get("axis", 0))
-
-
 def cat(walk: Walk, node: fx.Node, ids: Ids) -> Value:
     """Channels beside one another; values of the same channels otherwise."""
-    given = node.args[0] if node.args else node.kwargs["tensors"]
+    given = argument(node, 0, "tensors")
     if not isinstance(given, list | tuple):
         raise walk.refuse(node, "what it joins is not told value by value")
     parts = [part for part in given if isinstance(part, fx.Node)]
-    if _concatenated_dim(node) % len(shape(parts[0])) == 1:
+    if argument(node, 1, "dim", "axis", default=0) % len(shape(parts[0])) == 1:
         return beside([walk.ids_or_whole(part) for part in parts])
     for part in parts[1:]:
         walk.units.tie(walk.ids(parts[0]), walk.ids(part), f"{node.name} puts it behind channels that stay")
@@ -71,7 +66,7 @@ def item(walk: Walk, node: fx.Node, ids: Value) -> Value:
         index = node.args[1]
         assert isinstance(index, int)
         return ids[index]
-    index = _spelled_out(node.args[1] if len(node.args) > 1 else None, len(shape(node.all_input_nodes[0])))
+    index = _spelled_out(argument(node, 1), len(shape(node.all_input_nodes[0])))
     if isinstance(index, tuple) and len(index) > 1 and index[0] == slice(None) and isinstance(index[1], slice):
         from_first = index[1].start in (None, 0) and index[1].step in (None, 1)
         reaches = index[1].stop is None or (isinstance(index[1].stop, int) and index[1].stop >= ids.shape[1])
@@ -93,15 +88,14 @@ def _spelled_out(index: Any, rank: int) -> Any:
 
 def pad(walk: Walk, node: fx.Node, ids: Ids) -> Value:
     """Positions are padded channel by channel; whole channels of zeros come beside the others."""
-    given = node.args[1] if len(node.args) > 1 else node.kwargs.get("pad")
+    given = argument(node, 1, "pad")
     widths: list[Any] = list(given) if isinstance(given, list | tuple) else [None]
     size = len(shape(node.all_input_nodes[0]))
     if len(widths) <= 2 * (size - 2):
         return ids
     if size != 4:
         raise walk.refuse(node, "it pads channels that have no positions")
-    value = [*node.args[3:4], node.kwargs.get("value")][0]
-    mode = [*node.args[2:3], node.kwargs.get("mode", "constant")][0]
+    mode, value = argument(node, 2, "mode", default="constant"), argument(node, 3, "value")
     if any(not isinstance(w, int) for w in widths) or any(widths[6:]) or value or mode != "constant":
         raise walk.refuse(node, "channels can only be padded with zeros, and by fixed numbers")
     before, behind = widths[4], widths[5]
@@ -131,6 +125,6 @@ def _factor(walk: Walk, node: fx.Node) -> int:
         return int(called.upscale_factor)
     if isinstance(called, nn.PixelUnshuffle):
         return int(called.downscale_factor)
-    given = node.args[1] if len(node.args) > 1 else [*node.kwargs.values()][-1]
+    given = argument(node, 1, "upscale_factor", "downscale_factor")
     assert isinstance(given, int)
     return given

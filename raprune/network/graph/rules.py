@@ -18,7 +18,7 @@ from raprune.network.graph.probing import is_stock, obeys
 from raprune.network.graph.reshaping import cat, item, pad, pixel_shuffle, pixel_unshuffle, pool_away, reshape
 from raprune.network.graph.sums import gate, move, total
 from raprune.network.graph.units import Ids
-from raprune.network.graph.walk import NORMS, UNKNOWN, Rule, Value, Walk, function_name, shape
+from raprune.network.graph.walk import NORMS, UNKNOWN, Rule, Value, Walk, argument, function_name, shape
 
 
 def norm(walk: Walk, node: fx.Node, ids: Ids | None) -> Value:
@@ -62,7 +62,7 @@ def channelwise(walk: Walk, node: fx.Node, ids: Ids) -> Value:
 def softmax(walk: Walk, node: fx.Node, ids: Ids) -> Value:
     """Over positions it is channelwise; over channels each depends on all."""
     called = walk.called(node)
-    dim = called.dim if isinstance(called, nn.Softmax | nn.LogSoftmax) else [*node.args[1:2], node.kwargs.get("dim")][0]
+    dim = called.dim if isinstance(called, nn.Softmax | nn.LogSoftmax) else argument(node, 1, "dim")
     if not isinstance(dim, int) or dim % len(shape(node)) < 2:
         raise walk.refuse(node, "it goes over channels or images, not over positions alone")
     return ids

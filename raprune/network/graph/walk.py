@@ -223,6 +223,13 @@ def _function(node: fx.Node) -> str:
     return f"{getattr(node.target, '__module__', None) or 'torch'}.{getattr(node.target, '__name__', node.target)}"
 
 
+def argument(node: fx.Node, place: int, *names: str, default: Any = None) -> Any:
+    """What a node is called with at ``place``, or under one of ``names``."""
+    if len(node.args) > place:
+        return node.args[place]
+    return next((node.kwargs[name] for name in names if name in node.kwargs), default)
+
+
 def function_name(target: Any) -> str:
     """``relu`` for ``torch.relu``, ``F.relu`` and ``x.relu()``."""
     return str(target if isinstance(target, str) else getattr(target, "__name__", ""))
