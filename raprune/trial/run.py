@@ -107,9 +107,16 @@ class _Trial:
         test_score = self._measure_test(state)
         finetuned = self._baseline_finetuned(store.num_decided() if stopped else len(order), stopped)
         outcome = TrialOutcome(
-            stopped, state, val_score, test_score, finetuned, earlier_s + time.perf_counter() - start,
-            pruned_val_score, self._num_order_candidates(), self.num_diverged,
-        )  # fmt: skip
+            stopped=stopped,
+            state=state,
+            val_score=val_score,
+            test_score=test_score,
+            baseline_finetuned_val_score=finetuned,
+            wall_time_s=earlier_s + time.perf_counter() - start,
+            val_score_before_low_rank=pruned_val_score,
+            num_order_candidates=self._num_order_candidates(),
+            num_diverged=self.num_diverged,
+        )
         row = trial_row(self.trial, self.context, self.scale.drop_bound, self.sizes, outcome)
         named = row | {"study": self.trial.study, "trial_id": self.trial.trial_id}
         plan = plan_of(named, self.trial.model, self.context.baseline, self.graph, state)
