@@ -1,1 +1,1 @@
-"""A trial's network for those who do not have raprune: ``raprune export``. A format is a file here."""
+"""A trial's network for those who do not have raprune: ``raprune export``."""
