@@ -8,7 +8,7 @@ into the folder of its kind:
         \"\"\"What it means, and its unit.\"\"\"
 
     @METHODS.register("my_method", MySettings)
-    class MyMethod: ...
+    class MyMethod(Method): ...
 """
 
 from __future__ import annotations
