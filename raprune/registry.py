@@ -8,7 +8,7 @@ into the folder of its kind:
         \"\"\"What it means, and its unit.\"\"\"
 
     @METHODS.register("my_method", MySettings)
-    class MyMethod: ...
+    class MyMethod(Method): ...
 """
 
 from __future__ import annotations
@@ -290,7 +290,8 @@ ORDERS = Registry("order", "raprune.plugins.orders")
 REWARDS = Registry("reward", "raprune.plugins.rewards")
 ENGINES = Registry("engine", "raprune.engine.engines", has_fidelities=bool, gives_up=bool, reuses=bool)
 SCHEMES = Registry("scheme", "raprune.network.lowrank.schemes", needs_responses=bool)
+FORMATS = Registry("format", "raprune.export.formats", quantises=bool, loaded_by=str)
 EVALUATORS = Registry("evaluator", "raprune.evaluators")
 
-KINDS = {r.kind: r for r in (MODELS, DATASETS, SCORES, METHODS, ORDERS, REWARDS, EVALUATORS, ENGINES, SCHEMES)}
+KINDS = {r.kind: r for r in (MODELS, DATASETS, SCORES, METHODS, ORDERS, REWARDS, EVALUATORS, ENGINES, SCHEMES, FORMATS)}
 """Every kind by its name in a study file; ``evaluator`` is chosen by ``--evaluators``."""

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from raprune.system.paths import PACKAGE
+
 ROOT = Path(__file__).resolve().parents[1]
 MAX_LINES, MAX_PARAMETERS = 300, 7
 
@@ -121,17 +123,6 @@ def test_no_module_imports_a_package_that_imports_it() -> None:
     assert list(TopologicalSorter(graph).static_order())
 
 
-def test_no_module_asks_for_its_own_path() -> None:
-    """It changes when the module moves; ``raprune.system.package`` knows where raprune lies."""
-    asking = [
-        f"{path}:{node.lineno}"
-        for path in MODULES.values()
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Name) and node.id == "__file__"
-    ]
-    assert not asking
-
-
 def test_plugins_import_of_other_kinds_only_the_contract() -> None:
     def kind(name: str) -> str:
         return name.split(".")[2] if name.startswith("raprune.plugins.") else ""
@@ -142,6 +133,14 @@ def test_plugins_import_of_other_kinds_only_the_contract() -> None:
         if kind(name) and kind(target) and kind(name) != kind(target) and not target.endswith(".base")
     ]
     assert not crossing
+
+
+def test_one_place_says_where_the_code_lies() -> None:
+    users = {
+        str(path.relative_to(ROOT)) for path in MODULES.values() if "(__file__)" in path.read_text(encoding="utf-8")
+    }
+    assert users == {"raprune/system/paths.py"}
+    assert PACKAGE == ROOT / "raprune"
 
 
 def test_only_launch_and_the_ray_evaluator_import_ray() -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 from raprune.study.bundled import shipped_studies
 
 KINDS_LISTED = (
-    "model", "dataset", "score", "method", "order", "reward", "evaluator", "engine", "scheme", "preset", "study",
+    "model", "dataset", "score", "method", "order", "reward", "evaluator", "engine", "scheme", "format", "preset",
+    "study",
 )  # fmt: skip
 """What ``raprune list`` takes."""
 

@@ -11,11 +11,10 @@ import torch
 
 from raprune.artefact.trials import TrialNetworks, open_trial
 from raprune.errors import FileError, InputError, meaning
-from raprune.export import int8, onnx
 from raprune.export.checking import TOLERANCE, Difference, ExportError, Images, Measured, compare, parity, scores_of
-from raprune.export.formats import FORMATS
+from raprune.export.contract import Format, QuantisedFormat
 from raprune.export.refusals import Refused
-from raprune.registry import AllowImport, is_imported, nearest
+from raprune.registry import FORMATS, AllowImport, is_imported, nearest
 from raprune.system.writing import replacing
 
 Tell = Callable[[str], None]
@@ -77,7 +76,7 @@ def export_trial(
         with replacing(out) as aside:
             exported = _write(trial, format_name, out, float_file if quantised else aside, tell)
             if quantised:
-                exported = _quantise(trial, exported, float_file, aside, tell)
+                exported = _quantise(trial, exported, format_name, float_file, aside, tell)
     except (OSError, FileError) as error:
         said = meaning(error) if isinstance(error, OSError) else str(error).partition(": ")[2]
         raise InputError(f"{out} cannot be written: {said}") from error
@@ -89,10 +88,12 @@ def export_trial(
 
 
 def _check_request(format_name: str, folder: Path, out: Path, quantised: bool, force: bool) -> None:
-    if format_name not in FORMATS:
-        raise InputError(f"no format is called {format_name!r}{nearest(format_name, list(FORMATS))}")
-    if quantised and format_name != "onnx":
-        raise InputError(f"int8 is for the format onnx; {format_name} is written in the network's own precision")
+    if format_name not in FORMATS.names():
+        raise InputError(f"no format is called {format_name!r}{nearest(format_name, FORMATS.names())}")
+    able = [plugin.name for plugin in FORMATS if plugin.declared["quantises"]]
+    if quantised and format_name not in able:
+        which = " or ".join(able)
+        raise InputError(f"int8 is for the format {which}; {format_name} is written in the network's own precision")
     if not out.parent.is_dir():
         raise InputError(f"{out.parent} is no folder: {out.name} cannot be written there")
     if not os.access(out.parent, os.W_OK):
@@ -106,9 +107,14 @@ def _check_request(format_name: str, folder: Path, out: Path, quantised: bool, f
         raise InputError(f"{out} is there already; --force (in Python force=True) replaces it")
 
 
+def _format(name: str) -> Format:
+    chosen: Format = FORMATS.build(name, {})
+    return chosen
+
+
 def _write(trial: TrialNetworks, format_name: str, out: Path, aside: Path, tell: Tell) -> Exported:
     """The network in the file ``aside``, compared with the one in raprune."""
-    chosen, network = FORMATS[format_name], trial.networks["pruned"]
+    network, chosen = trial.networks["pruned"], _format(format_name)
     tell("loading the study's images")
     images = Images(trial)
     tell(f"writing {format_name}")
@@ -139,13 +145,15 @@ def _write(trial: TrialNetworks, format_name: str, out: Path, aside: Path, tell:
     return Exported(out, aside.stat().st_size, loaded_by, note, differences, on, scores, None)
 
 
-def _quantise(trial: TrialNetworks, exported: Exported, float_file: Path, aside: Path, tell: Tell) -> Exported:
+def _quantise(
+    trial: TrialNetworks, exported: Exported, format_name: str, float_file: Path, aside: Path, tell: Tell
+) -> Exported:
     """The 8-bit network in the file ``aside``, and what it scores."""
-    images = Images(trial)
+    images, chosen = Images(trial), _format(format_name)
+    assert isinstance(chosen, QuantisedFormat)
     tell("calibrating 8 bits")
-    number = int8.quantise(float_file, images, trial.scoring.batch_size, aside)
-    onnx.tidy(aside, trial.plan.to_ship())
+    number = chosen.quantise(float_file, images, trial.scoring.batch_size, trial.plan.to_ship(), aside)
     tell("scoring 8 bits")
-    run = onnx.load(aside, trial.scoring.threads)
+    run = chosen.load(aside, trial.scoring.threads)
     found = Quantised(exported.num_bytes, scores_of(trial, run, images), number)
     return replace(exported, num_bytes=aside.stat().st_size, quantised=found)

@@ -25,16 +25,6 @@ INPUT, OUTPUT = "images", "logits"
 PROVIDER = "CPUExecutionProvider"
 
 
-def write(network: fx.GraphModule, example_BCHW: Tensor, plan: NetworkPlan, file: Path) -> str | None:
-    """Write ``network`` for any number of images like those of the example, of which there are two or more.
-
-    Gives back a sentence where the network had to be written otherwise. Raises :class:`Refused`.
-    """
-    note = write_onnx(network, example_BCHW, file, any_batch=True)
-    tidy(file, plan)
-    return note
-
-
 def write_onnx(network: fx.GraphModule, example_BCHW: Tensor, file: Path, any_batch: bool = False) -> str | None:
     """Write ``network`` for batches of the shape of the example, or of ``any_batch`` size; raises :class:`Refused`.
 

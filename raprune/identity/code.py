@@ -12,11 +12,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from raprune.system.package import FOLDER
+from raprune.system.paths import PACKAGE
 
 LIBRARIES = [Path(sysconfig.get_paths()[name]) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
 INSTALLED = {"site-packages", "dist-packages"}
-RAPRUNE = FOLDER.resolve()
 SILENT = {"RESUME", "CACHE", "EXTENDED_ARG", "NOP", "PRECALL"}
 """Instructions that change no result."""
 
@@ -43,7 +42,7 @@ def own_modules(packages: frozenset[str] = frozenset()) -> IsOwn:
 
 def _is_own_file(file: str) -> bool:
     path = Path(file).resolve()
-    return not INSTALLED & set(path.parts) and not any(path.is_relative_to(f) for f in (*LIBRARIES, RAPRUNE))
+    return not INSTALLED & set(path.parts) and not any(path.is_relative_to(f) for f in (*LIBRARIES, PACKAGE.resolve()))
 
 
 def instructions(code: types.CodeType) -> Iterator[tuple[str, Any]]:

@@ -27,7 +27,7 @@ from raprune.launch.watching import ClusterLostError
 from raprune.results import SCHEMA_VERSION, FolderLock, TrialStore, write_json, write_text
 from raprune.study import StudyPlan, TrialSpec
 from raprune.study.wording import counted
-from raprune.system.package import FOLDER
+from raprune.system.paths import PACKAGE
 from raprune.trial.rows import unfinished_row
 
 
@@ -201,7 +201,7 @@ def _commit() -> str | None:
     """The commit of the source checkout, if this is one."""
     try:
         found = subprocess.run(
-            ["git", "-C", str(FOLDER), "rev-parse", "HEAD"],
+            ["git", "-C", str(PACKAGE), "rev-parse", "HEAD"],
             capture_output=True,
             text=True,
             timeout=5,

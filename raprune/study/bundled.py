@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from raprune.errors import InputError
-from raprune.system.package import FOLDER
+from raprune.system.paths import PACKAGE
 
 
 def shipped_studies() -> dict[str, Path]:
     """Name -> file. The wheel ships studies/ inside raprune; in a checkout it lies beside it."""
-    inside = FOLDER / "studies"
-    folder = inside if inside.is_dir() else FOLDER.parent / "studies"
+    inside = PACKAGE / "studies"
+    folder = inside if inside.is_dir() else PACKAGE.parent / "studies"
     return {file.stem: file for file in sorted(folder.glob("*.yaml"))}
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from raprune.errors import InputError, meaning
 
+PACKAGE = Path(__file__).parents[1]
+"""The folder of raprune's own code: the only place that says where it lies."""
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 """Begins what is no path, such as ``s3://bucket/folder``."""
 

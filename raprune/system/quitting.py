@@ -19,7 +19,7 @@ from types import FrameType
 from typing import Any
 
 from raprune.errors import InputError
-from raprune.system.package import FOLDER
+from raprune.system.paths import PACKAGE
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 """Those that ask a process to stop: Ctrl-C, a scheduler's, and that of a terminal that went away."""
@@ -88,7 +88,7 @@ def _place(error: BaseException) -> str:
 
 def _is_installed(file: str) -> bool:
     paths = sysconfig.get_paths()
-    roots = {paths[key] for key in ("stdlib", "platstdlib", "purelib", "platlib")} | {str(FOLDER)}
+    roots = {paths[key] for key in ("stdlib", "platstdlib", "purelib", "platlib")} | {str(PACKAGE)}
     return file.startswith("<frozen") or any(file.startswith(root + os.sep) for root in roots)
 
 

@@ -12,6 +12,7 @@ from raprune.engine import Engine, NaiveEngine, engine_kind, open_engine
 from raprune.engine.contract import EngineKind
 from raprune.engine.split import Crossing
 from raprune.errors import InputError
+from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.registry import ENGINES, Plugin
 from raprune.study.fidelity import FidelitySpec
@@ -41,10 +42,10 @@ def reference() -> Engine:
     return engine_of(network, own_labels(network, NUM_IMAGES), naive=True)
 
 
-def masks() -> list[torch.Tensor]:
+def masks() -> list[KeepMask]:
     generator = torch.Generator().manual_seed(0)
     drawn = [torch.rand(NUM_FILTERS, generator=generator) < 0.6 for _ in range(4)]
-    return [mask for mask in drawn if mask.any()]
+    return [KeepMask.of(mask) for mask in drawn if mask.any()]
 
 
 def opened(plugin: Plugin, reference: Engine, store: Counting | None = None) -> Engine:

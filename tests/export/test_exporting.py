@@ -15,20 +15,23 @@ from raprune.artefact import open_trial
 from raprune.artefact.rebuilding import standalone
 from raprune.engine.workload import forget_data
 from raprune.errors import InputError, MissingDataError
-from raprune.export import checking, exporting, formats, safetensors
+from raprune.export import checking, exporting
 from raprune.export.checking import Difference, ExportError, Images, compare, parity
 from raprune.export.command import said
 from raprune.export.exporting import Exported, Quantised, export_trial
+from raprune.export.formats.safetensors import Safetensors
 from raprune.export.running import Run
+from raprune.registry import Settings
 from tests.export.conftest import OwnTrial
 from tests.export.trials import OWN, make_trial
 
 
-def loaded_as(change: Callable[[Tensor], Tensor]) -> Callable[[Path, int], Run]:
+def loaded_as(change: Callable[[Tensor], Tensor]) -> Callable[[Safetensors, Path, int], Run]:
     """The safetensors loader with its logits changed."""
+    as_written = Safetensors.load
 
-    def load(file: Path, threads: int) -> Run:
-        run = safetensors.load(file, threads)
+    def load(self: Safetensors, file: Path, threads: int) -> Run:
+        run = as_written(self, file, threads)
         return lambda images_BCHW: change(run(images_BCHW).clone())
 
     return load
@@ -39,8 +42,7 @@ def loading(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Tensor], Ten
     """Has safetensors files give other logits."""
 
     def change(how: Callable[[Tensor], Tensor]) -> None:
-        changed = replace(formats.FORMATS["safetensors"], load=loaded_as(how))
-        monkeypatch.setitem(formats.FORMATS, "safetensors", changed)
+        monkeypatch.setattr(Safetensors, "load", loaded_as(how))
 
     return change
 
@@ -140,7 +142,7 @@ def shifted(run: Run, share: float, images_BCHW: Tensor) -> Tensor:
 def test_decisions_that_pools_may_change_are_few(own_trial: OwnTrial) -> None:
     trial = own_trial.trial
     row = {**trial.row, "val_score": trial.row["val_score"] + 0.5}
-    run = safetensors.load(own_trial.exported["safetensors"].file, 1)
+    run = Safetensors(Settings()).load(own_trial.exported["safetensors"].file, 1)
     first, _ = compare(replace(trial, row=row), lambda images: run(images).flip(1), Images(trial))
     assert first.wrong > first.allowed == 0  # a hundredth of 12
 
@@ -149,7 +151,7 @@ def test_ties_are_told_and_pass(own_trial: OwnTrial, loading: Callable[..., None
     """A row that says otherwise than the network gives: not the export's fault, and told."""
     trial = own_trial.trial
     row = {**trial.row, "val_score": trial.row["val_score"] + 0.5}
-    run = safetensors.load(own_trial.exported["safetensors"].file, 1)
+    run = Safetensors(Settings()).load(own_trial.exported["safetensors"].file, 1)
     first, second = compare(replace(trial, row=row), run, Images(trial))
     assert first.score == first.row - 0.5
     assert first.wrong == 0

@@ -12,7 +12,7 @@ import torch
 from raprune.artefact import open_trial
 from raprune.artefact.plan import NetworkPlan
 from raprune.export.exporting import export_trial
-from raprune.export.formats import FORMATS
+from raprune.registry import FORMATS
 from tests.export import own
 from tests.export.conftest import OwnTrial
 from tests.export.trials import make_trial
@@ -59,4 +59,4 @@ def test_a_coupled_network_is_loaded_by_hand(tmp_path: Path, monkeypatch: pytest
 
 def test_the_page_names_every_key_and_format() -> None:
     keys = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`.*?) \|", PAGE, flags=re.MULTILINE))))
-    assert set(NetworkPlan.model_fields) | set(FORMATS) | {"all", "best", "front"} <= keys
+    assert set(NetworkPlan.model_fields) | set(FORMATS.names()) | {"all", "best", "front"} <= keys

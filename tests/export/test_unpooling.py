@@ -11,10 +11,11 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from raprune.artefact.rebuilding import standalone
-from raprune.export import onnx, pt2
+from raprune.export.contract import Format
 from raprune.export.plain import first_accepted, plain
 from raprune.export.refusals import Refused
 from raprune.export.unpooling import UnpoolByComparison, rewritten
+from raprune.registry import FORMATS
 from tests.export.conftest import OwnTrial
 
 
@@ -67,12 +68,12 @@ def test_without_a_size_it_is_the_windows() -> None:
     assert torch.equal(UnpoolByComparison(2, 2)(pooled, places), F.max_unpool2d(pooled, places, 2))
 
 
-@pytest.mark.parametrize("module", [pt2, onnx])
+@pytest.mark.parametrize("format_name", ["pt2", "onnx"])
 def test_it_stands_in_where_an_exporter_refuses(
-    own_trial: OwnTrial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: Any
+    own_trial: OwnTrial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format_name: str
 ) -> None:
     """Both exporters of this torch take un-pooling; here they do not."""
-    owner, name = (torch.export, "export") if module is pt2 else (torch.onnx, "export")
+    owner, name = (torch.export, "export") if format_name == "pt2" else (torch.onnx, "export")
     export = getattr(owner, name)
 
     def fussy(network: nn.Module, *arguments: Any, **options: Any) -> Any:
@@ -82,14 +83,16 @@ def test_it_stands_in_where_an_exporter_refuses(
 
     monkeypatch.setattr(owner, name, fussy)
     network, file = own_trial.trial.networks["pruned"], tmp_path / "net"
-    note = module.write(network, torch.zeros(2, 1, 9, 7), own_trial.trial.plan, file)
+    chosen: Format = FORMATS.build(format_name, {})
+    note = chosen.write(network, torch.zeros(2, 1, 9, 7), own_trial.trial.plan, file)
+    assert note is not None
     assert note.startswith("its un-pooling is written as comparisons, for as it is ")
     assert note.endswith("ValueError: no max_unpool2d here")
     for size in (1, 5):
         images = torch.randn(size, 1, 9, 7)
         with torch.inference_mode():
             expected = network(images)
-        assert (module.load(file, 1)(images) - expected).abs().max() <= 1e-4 * expected.abs().max()
+        assert (chosen.load(file, 1)(images) - expected).abs().max() <= 1e-4 * expected.abs().max()
 
 
 def test_what_is_refused_for_another_reason_stays_refused(own_trial: OwnTrial) -> None:

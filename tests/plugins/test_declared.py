@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from raprune.launch.in_flight import masks_per_update
 from raprune.plugins.methods.base import Decision, Evaluate, LayerView, Method
 from raprune.registry import METHODS, SCORES, Registry, Settings
 from tests.study.texts import HEAD, only_trial, told
+from tests.test_shape import MODULES, ROOT
 
 MATCHED = f"{HEAD}drop_bound: 2.0\nsweep:\n  method:\n    - magnitude\n    - {{name: toy, match: magnitude}}\n"
 
@@ -78,3 +80,16 @@ def test_an_argument_of_a_users_own_function_may_be_called_problems() -> None:
     settings = SCORES.get("tests.plugins.test_declared:Unranked").settings.model_validate({"problems": 3})
     assert settings.problems() == []
     assert settings.model_dump() == {"problems": 3}
+
+
+def test_nothing_probes_what_is_registered() -> None:
+    """What a plug-in can stands in ``Plugin.declared``."""
+    probes = [
+        f"{path}:{node.lineno}"
+        for path in MODULES.values()
+        if path != ROOT / "raprune" / "registry.py"
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("getattr", "hasattr")
+        if isinstance(node.args[0], ast.Attribute) and node.args[0].attr == "make"
+    ]
+    assert not probes

@@ -14,8 +14,7 @@ from raprune.errors import InputError
 from raprune.network.graph.places import is_users
 from raprune.results import SCHEMAS, read_study
 from raprune.system import quitting
-from raprune.system.package import FOLDER
-from raprune.system.paths import expanded, folder_for, given_path
+from raprune.system.paths import PACKAGE, expanded, folder_for, given_path
 from tests.fuzz.running import call
 
 Study = tuple[Path, Path]
@@ -80,7 +79,7 @@ def test_a_name_that_is_too_long(tmp_path: Path, small_study: Study) -> None:
 
 
 def test_no_file_of_ours_is_taken_for_the_users(tmp_path: Path) -> None:
-    ours = [str(file) for file in FOLDER.rglob("*.py")]
+    ours = [str(file) for file in PACKAGE.rglob("*.py")]
     theirs = str(tmp_path / "nets.py")
     assert len(ours) > 200
     assert [file for file in ours if is_users(file)] == []

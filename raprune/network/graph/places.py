@@ -13,10 +13,10 @@ import torch
 from torch import fx
 
 from raprune.network.graph.values import Untraceable
-from raprune.system.package import FOLDER
+from raprune.system.paths import PACKAGE
 
 TORCH, PYTHON = (f"{Path(of).parent}{os.sep}" for of in (torch.__file__, contextlib.__file__))
-RAPRUNE = f"{FOLDER}{os.sep}"
+RAPRUNE = f"{PACKAGE}{os.sep}"
 INSTALLED = ("site-packages", "dist-packages")
 """Folders of Python's own in which others lie."""
 

@@ -16,7 +16,7 @@ from raprune.registry import SCHEMES
 
 @SCHEMES.register("filter_basis")
 class FilterBasis(Svd):
-    """Least squared error of the filters: the same decomposition, for the kernels that ``svd`` leaves to it."""
+    """Convolutions larger than 1x1 as mixtures of a few filters, with the least squared error of the filters."""
 
     def problem(self, layer: Layer) -> str | None:
         if not isinstance(layer, nn.Conv2d) or layer.kernel_size == (1, 1):

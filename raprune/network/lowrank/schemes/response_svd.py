@@ -26,7 +26,7 @@ WHITE = 1e-3
 
 @SCHEMES.register("response_svd")
 class ResponseSvd(Scheme):
-    """Least squared error of the responses to training images."""
+    """Any layer as two thin matrices, with the least squared error of its responses to training images."""
 
     needs_responses = True
 

@@ -20,7 +20,7 @@ from raprune.registry import SCHEMES
 
 @SCHEMES.register("separable")
 class Separable(Scheme):
-    """Least squared error of the filters."""
+    """Convolutions as columns, then rows, with the least squared error of the filters."""
 
     needs_responses = False
 

@@ -23,7 +23,7 @@ LARGE_KERNEL = 5
 
 @SCHEMES.register("svd")
 class Svd(Scheme):
-    """Least squared error of the weight."""
+    """Linear layers, 1x1 and large kernels as two thin matrices, with the least squared error of the weight."""
 
     needs_responses = False
 
