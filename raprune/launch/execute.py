@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from raprune.engine import engine_kind
 from raprune.engine.workload import Baseline, Workload
@@ -22,7 +20,7 @@ from raprune.study import TrialSpec
 from raprune.study.parts import EvaluatorsSpec
 from raprune.system.quitting import fault_of
 from raprune.trial.budget import Budget, BudgetSpent, Unlimited
-from raprune.trial.context import TrialContext
+from raprune.trial.context import Progress, TrialContext
 from raprune.trial.rows import describe_error, unfinished_row
 from raprune.trial.run import run_trial
 
@@ -76,9 +74,7 @@ def check_folder(out: Path) -> None:
         )
 
 
-def execute(
-    trial: TrialSpec, place: Place, progress: Callable[[dict[str, Any]], None], budget: Budget = NO_BUDGET
-) -> str:
+def execute(trial: TrialSpec, place: Place, progress: Progress, budget: Budget = NO_BUDGET) -> str:
     """Run ``trial`` to its row and give back its status: ``completed``, ``failed`` or, by ``budget``, ``stopped``.
 
     A completed trial returns at once, and so does one that has not begun when the budget is spent, which gets no row.
@@ -118,9 +114,7 @@ def write_failed(trial: TrialSpec, place: Place, text: str) -> str:
     return "failed"
 
 
-def _context(
-    trial: TrialSpec, place: Place, store: TrialStore, progress: Callable[[dict[str, Any]], None]
-) -> TrialContext:
+def _context(trial: TrialSpec, place: Place, store: TrialStore, progress: Progress) -> TrialContext:
     folder = place.baseline_folder(trial)
     baseline = Baseline.read(folder)
     if baseline is None:

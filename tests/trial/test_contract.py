@@ -13,11 +13,12 @@ from raprune.engine.tasks import Task
 from raprune.evaluators.memo import Memo, Memoised
 from raprune.network.masks import KeepMask
 from raprune.network.state import State
-from raprune.plugins.methods.base import LayerView
+from raprune.plugins.methods.base import Decision, LayerView
 from raprune.plugins.methods.magnitude import Magnitude, MagnitudeSettings
 from raprune.plugins.methods.random_order import RandomOrder, RandomSettings
 from raprune.plugins.methods.search import smallest_feasible
 from raprune.trial.candidates import Candidates
+from raprune.trial.run import _Trial
 from raprune.trial.within_bound import Contract, commit_as_given, commit_within_bound
 from tests.evaluators.test_memo import CONDITIONS
 from tests.tiny import EngineEvaluator, Trained, candidates_of, engine_of
@@ -133,3 +134,32 @@ def test_candidates_remember_and_count(trained: Trained, tmp_path: Path) -> None
         candidates([torch.zeros(32, dtype=torch.bool)])
     with pytest.raises(ValueError, match="must be bool of shape"):
         candidates([torch.ones(31, dtype=torch.bool)])
+
+
+class Careless(Magnitude):
+    """Decides for the mask it was given, whatever it is."""
+
+    def __init__(self, keep_mask: torch.Tensor) -> None:
+        self.keep_mask = keep_mask
+
+    def decide(self, layer: LayerView, evaluate: object, rng: torch.Generator) -> Decision:
+        return Decision(self.keep_mask, {"of": torch.ones(1)})
+
+
+@pytest.mark.parametrize(
+    ("decided", "why"),
+    [
+        (torch.ones(31) > 0, "must be bool of shape"),
+        (torch.ones(32), "must be bool"),
+        (torch.ones(32) < 0, "at least one"),
+    ],
+)
+def test_a_decision_is_checked_like_scored_masks(decided: torch.Tensor, why: str, trained: Trained) -> None:
+    candidates = candidates_of(engine_of(trained.network, trained.splits), LAYER, drop_bound=5.0)
+    trial, view, rng = object.__new__(_Trial), LayerView(LAYER, torch.zeros(32, 3)), torch.Generator()
+    trial.method = Careless(torch.arange(32) > 3)
+    mask, agent_state, cut_short = trial._decide(view, candidates, rng)
+    assert (mask.num_kept, list(agent_state), cut_short) == (28, ["of"], False)
+    trial.method = Careless(decided)
+    with pytest.raises(ValueError, match=why):
+        trial._decide(view, candidates, rng)
