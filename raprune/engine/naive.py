@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from raprune.engine.base import Engine, Forward
+from raprune.engine.inputs import Inputs
 from raprune.engine.workload import Workload
 from raprune.network.graph import Graph, Plan, present
 from raprune.network.masks import check_keep_mask
@@ -23,9 +24,13 @@ class NaiveEngine(Engine):
     """Multiplies the channels of pruned filters with zero where they are read."""
 
     def __init__(
-        self, workload: Workload, device: str = "cpu", memory_format: torch.memory_format = torch.channels_last
+        self,
+        workload: Workload,
+        device: str = "cpu",
+        memory_format: torch.memory_format = torch.channels_last,
+        inputs: Inputs | None = None,
     ) -> None:
-        super().__init__(workload, device)
+        super().__init__(workload, device, inputs)
         self.memory_format = memory_format
 
     def evaluate(

@@ -7,34 +7,26 @@ from typing import Any
 
 from torch import Tensor
 
-from raprune.engine import Engine, open_engine
 from raprune.engine.launches import Purpose
 from raprune.engine.workload import Workload
-from raprune.evaluators.base import EvaluatedMask, PoolAddress
+from raprune.evaluators.base import EvaluatedMask
+from raprune.evaluators.engines import Engines
 from raprune.network.lowrank.factor import Factor
 from raprune.network.state import State
 from raprune.plugins.scores.base import Tally
 from raprune.registry import EVALUATORS
 from raprune.study.parts import EvaluatorsSpec
 
-_ENGINES: dict[tuple[str, str], Engine] = {}
-"""Engines of this process by workload and device: trials that follow one another share what is loaded."""
-
 
 @EVALUATORS.register("in_process", EvaluatorsSpec)
 class InProcess:
-    """One engine in this process; no Ray."""
+    """An engine of this process; no Ray."""
 
     name = "in-process"
 
-    def __init__(self, settings: EvaluatorsSpec, workload: Workload, pool: PoolAddress | None = None) -> None:
-        del pool
-        device = local_device(settings.device)
-        key = (workload.key, device)
-        if key not in _ENGINES:
-            _ENGINES.clear()
-            _ENGINES[key] = open_engine(workload, device, settings)
-        self.engine = _ENGINES[key]
+    def __init__(self, settings: EvaluatorsSpec, workload: Workload, engines: Engines) -> None:
+        del settings
+        self.engine = engines.of(workload)
 
     def evaluate(
         self,
@@ -67,11 +59,6 @@ class InProcess:
 
     def describe(self) -> list[dict[str, object]]:
         return [{"name": self.name, **self.engine.describe()}]
-
-
-def forget_engines() -> None:
-    """Let go of all engines, and with them of their data."""
-    _ENGINES.clear()
 
 
 def local_device(wanted: str) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from raprune.artefact.trials import TrialNetworks, open_trial
+from raprune.engine.inputs import Inputs, using
 from raprune.errors import FileError, InputError, meaning
 from raprune.export import int8, onnx
 from raprune.export.checking import TOLERANCE, Difference, ExportError, Images, Measured, compare, parity, scores_of
@@ -61,6 +62,7 @@ def export_trial(
     force: bool = False,
     allow_import: AllowImport = (),
     tell: Tell = lambda _: None,
+    inputs: Inputs | None = None,
 ) -> Exported:
     """Write the network of the trial in ``folder`` to ``out``; ``tell`` hears what is being done.
 
@@ -70,15 +72,21 @@ def export_trial(
     decisions are not those of the network; then, as at any other failure, ``out`` is as it was.
     """
     _check_request(format_name, folder, out, quantised, force)
-    trial = open_trial(folder, "export", allow_import, ("model", "dataset", "score"))
+    with using(inputs) as inputs:
+        trial = open_trial(folder, "export", allow_import, ("model", "dataset", "score"), inputs)
+        tell("loading the study's images")
+        return _export(trial, Images(trial, inputs), format_name, out, quantised, tell)
+
+
+def _export(trial: TrialNetworks, images: Images, format_name: str, out: Path, quantised: bool, tell: Tell) -> Exported:
     torch.set_num_threads(trial.scoring.threads)
     aside = out.with_name(f".{out.name}.{os.getpid()}")
     float_file = out.with_name(f".{out.name}.{os.getpid()}.float")
     try:
-        exported = _write(trial, format_name, out, aside, tell)
+        exported = _write(trial, images, format_name, out, aside, tell)
         if quantised:
             os.replace(aside, float_file)
-            exported = _quantise(trial, exported, float_file, aside, tell)
+            exported = _quantise(trial, images, exported, float_file, aside, tell)
         finish(aside, out)
     except (OSError, FileError) as error:
         said = meaning(error) if isinstance(error, OSError) else str(error).partition(": ")[2]
@@ -109,15 +117,13 @@ def _check_request(format_name: str, folder: Path, out: Path, quantised: bool, f
         raise InputError(f"{out} is there already; --force (in Python force=True) replaces it")
 
 
-def _write(trial: TrialNetworks, format_name: str, out: Path, aside: Path, tell: Tell) -> Exported:
+def _write(trial: TrialNetworks, images: Images, format_name: str, out: Path, aside: Path, tell: Tell) -> Exported:
     """The network in the file ``aside``, compared with the one in raprune."""
     chosen, network = FORMATS[format_name], trial.networks["pruned"]
-    tell("loading the study's images")
-    images = Images(trial)
     tell(f"writing {format_name}")
     example_BCHW = torch.zeros(2, *trial.input_shape, dtype=images.dtype)
     note = chosen.write(network, example_BCHW, trial.plan.to_ship(), aside)
-    run = chosen.load(aside, trial.scoring.threads)
+    run = chosen.load(aside, trial.scoring.threads, images.inputs)
     tell("comparing logits")
     differences = parity(trial, run, images)
     largest = max(difference.judged for difference in differences.values())
@@ -142,9 +148,10 @@ def _write(trial: TrialNetworks, format_name: str, out: Path, aside: Path, tell:
     return Exported(out, aside.stat().st_size, loaded_by, note, differences, on, scores, None)
 
 
-def _quantise(trial: TrialNetworks, exported: Exported, float_file: Path, aside: Path, tell: Tell) -> Exported:
+def _quantise(
+    trial: TrialNetworks, images: Images, exported: Exported, float_file: Path, aside: Path, tell: Tell
+) -> Exported:
     """The 8-bit network in the file ``aside``, and what it scores."""
-    images = Images(trial)
     tell("calibrating 8 bits")
     number = int8.quantise(float_file, images, trial.scoring.batch_size, aside)
     onnx.tidy(aside, trial.plan.to_ship())

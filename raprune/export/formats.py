@@ -9,6 +9,7 @@ from pathlib import Path
 from torch import Tensor, fx
 
 from raprune.artefact.plan import NetworkPlan
+from raprune.engine.inputs import Inputs
 from raprune.export import onnx, pt2, safetensors
 from raprune.export.running import Run
 
@@ -19,8 +20,8 @@ class Format:
 
     write: Callable[[fx.GraphModule, Tensor, NetworkPlan, Path], str | None]
     """Network, an example input of two images, plan, file; gives back a sentence that its user should read, if any."""
-    load: Callable[[Path, int], Run]
-    """File, processor threads."""
+    load: Callable[[Path, int, Inputs], Run]
+    """File, processor threads, where a network's code is from for a format that needs it."""
     loaded_by: str
     """What its user writes to load it."""
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, fx
 
 from raprune.artefact.plan import PLAN_FILE, NetworkPlan
+from raprune.engine.inputs import Inputs
 from raprune.export.plain import first_accepted
 from raprune.export.refusals import Refused, first_line
 from raprune.export.running import Run
@@ -41,8 +42,9 @@ def write(network: fx.GraphModule, example_BCHW: Tensor, plan: NetworkPlan, file
     return first_accepted(network, export)
 
 
-def load(file: Path, threads: int) -> Run:
+def load(file: Path, threads: int, inputs: Inputs | None = None) -> Run:
     """The program in ``file``, images to logits."""
+    del inputs
     torch.set_num_threads(threads)
     with file.open("rb") as opened:
         program = torch.export.load(opened).module()

@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from raprune.engine.inputs import Inputs
 from raprune.evaluators.base import PoolAddress
 from raprune.evaluators.dispatch import Call, Dispatcher
 from raprune.evaluators.pulse import Pulses, forget_beats
@@ -49,6 +50,7 @@ def ray_runner(
     watch: Watch,
     account: Account | None = None,
     interruption: Interruption | None = None,
+    inputs: Inputs | None = None,
 ) -> Iterator[RayRunner]:
     """A runner on a local or running Ray cluster; everything it started is gone afterwards.
 
@@ -57,19 +59,21 @@ def ray_runner(
     watch.phase("joining the Ray cluster" if address else "starting Ray")
     threads = max(trial.scoring.threads for trial in plan.trials)
     namespace = f"raprune-{plan.spec.name}-{uuid.uuid4().hex[:8]}"
-    signals = interruption or Interruption()
+    signals, inputs = interruption or Interruption(), inputs or Inputs()
     with signals.held():
-        connection = connect(address, namespace, plan.spec.evaluators, count, threads, data_bytes=data_bytes(todo))
+        connection = connect(
+            address, namespace, plan.spec.evaluators, count, threads, data_bytes=data_bytes(todo, inputs)
+        )
         signals.arm()
     import ray  # only now: Ray reads its environment when it is imported
 
-    cluster = ClusterWatch.of_this_process(connection.folder)
+    cluster = ClusterWatch.of_this_process(connection.folder.path if connection.folder else None)
     try:
         cluster.start()
         signals.check()
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         resources = resources_for(nodes, plan.spec.evaluators, count, threads)
-        runner = RayRunner(plan, out, resources, namespace, todo, account)
+        runner = RayRunner(plan, out, resources, namespace, todo, inputs, account)
         runner.watch_over(cluster, signals)
         try:
             yield runner
@@ -95,8 +99,10 @@ class RayRunner:
         resources: Resources,
         namespace: str,
         todo: Sequence[TrialSpec],
+        inputs: Inputs,
         account: Account | None = None,
     ) -> None:
+        self.inputs = inputs
         self.resources = resources
         self.namespace = namespace
         self.actors: list[Any] = []
@@ -126,8 +132,8 @@ class RayRunner:
 
     def prepare(self, trials: Sequence[TrialSpec]) -> None:
         """The data, shared; the pool; then the baselines, trained or loaded and measured by its evaluators."""
-        data = share_data(trials)
-        self.place = replace(self.place, given=share_given(trials, data))
+        data = share_data(trials, self.inputs)
+        self.place = replace(self.place, given=share_given(trials, data, self.inputs))
         pool = self._start_pool()
         if self.account is not None:
             self._counter = start_counter(self.account, self.namespace)
@@ -136,7 +142,7 @@ class RayRunner:
 
         def submit(actor: Any, items: list[Any]) -> Any:
             baselines = [(trial, self.place.baseline_folder(trial)) for trial in items]
-            return actor.prepare.remote(baselines, self.place.given)
+            return actor.prepare.remote(baselines)
 
         pool.run([Call([trial], [index]) for index, trial in enumerate(distinct)], submit, "preparing the baseline")
         first = self.place.workload(distinct[0])
@@ -153,7 +159,7 @@ class RayRunner:
             options = self.resources.options | {"name": name, "namespace": self.namespace}
             options |= {"max_restarts": -1, "max_task_retries": 0}
             spec = self.place.evaluators
-            arguments = (name, spec, self.resources.device, self.place.import_path, self.namespace)
+            arguments = (name, spec, self.resources.device, self.place.import_path, self.namespace, self.place.given)
             self.actors.append(actor.options(**options).remote(*arguments))
         pool = Dispatcher(self.actors, names=names, pulses=Pulses(self.namespace), check=self._check)
         what = f"starting {evaluators(len(names))}"

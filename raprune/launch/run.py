@@ -15,8 +15,7 @@ from pathlib import Path
 from raprune import __version__
 from raprune.artefact.keeping import thin_out
 from raprune.baseline.resuming import check_results, check_trials
-from raprune.engine.workload import forget_changed_data, forget_data
-from raprune.evaluators.in_process import forget_engines
+from raprune.engine.inputs import Inputs, using
 from raprune.launch.base import Runner, Watch
 from raprune.launch.execute import MANIFEST, check_folder
 from raprune.launch.found import refuse_another, set_damaged_rows_aside
@@ -58,19 +57,27 @@ class Outcome:
 
 
 def run_study(
-    plan: StudyPlan, out: Path, watch: Watch, *, num_evaluators: int | None = None, address: str | None = None
+    plan: StudyPlan,
+    out: Path,
+    watch: Watch,
+    *,
+    num_evaluators: int | None = None,
+    address: str | None = None,
+    inputs: Inputs | None = None,
 ) -> Outcome:
     """Run (or go on with) a study in the folder ``out``.
 
     ``num_evaluators`` overrides the study's; 0 runs in this process without Ray. ``address`` joins a running Ray
-    cluster. Raises :class:`InputError` before any trial where the study cannot be run here.
+    cluster. ``inputs`` hold what a program gave, and data that were decoded for this run; else everything is read
+    anew. Raises :class:`InputError` before any trial where the study cannot be run here.
     """
     interruption, lost = Interruption(), None
-    with interruption.guard(), FolderLock(out), _loaded_for_this_run(), RunClock(out, watch.phase) as clock:
+    with interruption.guard(), FolderLock(out), using(inputs) as inputs, RunClock(out, watch.phase) as clock:
+        inputs.import_for(part.name for trial in plan.trials for part in (trial.model, trial.dataset, trial.score))
         refuse_another(plan.spec.name, out, watch.phase)
         stores = {trial.trial_id: TrialStore(out, plan.spec.name, trial.trial_id) for trial in plan.trials}
         set_damaged_rows_aside(stores.values(), watch.phase)
-        check_results(plan.trials, out)
+        check_results(plan.trials, out, inputs)
         _write_manifest(plan, out)
         todo = left_to_run(plan, stores, open_account(plan, stores, clock))
         for trial in todo:
@@ -79,7 +86,9 @@ def run_study(
         try:
             with interruption.stoppable():
                 if todo:
-                    with _runner(plan, out, todo, num_evaluators, address, watch, account, interruption) as runner:
+                    with _runner(
+                        plan, out, todo, num_evaluators, address, watch, account, interruption, inputs
+                    ) as runner:
                         watch.phase("preparing the baseline")
                         runner.prepare(todo)
                         check_trials(plan.trials, out)
@@ -114,17 +123,6 @@ def _outcome(
     return Outcome(statuses, interrupted, budget, None if interrupted else lost)
 
 
-@contextlib.contextmanager
-def _loaded_for_this_run() -> Iterator[None]:
-    """Data that changed on disk are read again, and what this process has loaded does not outlive the run."""
-    forget_changed_data()
-    try:
-        yield
-    finally:
-        forget_engines()
-        forget_data()
-
-
 def _run_waves(
     runner: Runner, todo: Sequence[TrialSpec], plan: StudyPlan, watch: Watch, interruption: Interruption
 ) -> None:
@@ -147,15 +145,18 @@ def _runner(
     watch: Watch,
     account: Account | None,
     interruption: Interruption,
+    inputs: Inputs,
 ) -> Iterator[Runner]:
     count = plan.spec.evaluators.count if num_evaluators is None else num_evaluators
     if count == 0 or (plan.spec.evaluators.device == "mps" and address is None):
-        yield InProcessRunner(plan, out, account)
+        runner = InProcessRunner(plan, out, inputs, account)
+        with contextlib.closing(runner.engines):
+            yield runner
         return
     from raprune.launch.on_ray import ray_runner
 
-    with ray_runner(plan, out, todo, count, address, watch, account, interruption) as runner:
-        yield runner
+    with ray_runner(plan, out, todo, count, address, watch, account, interruption, inputs) as on_ray:
+        yield on_ray
 
 
 def _settle(plan: StudyPlan, stores: dict[str, TrialStore]) -> dict[str, str]:

@@ -69,10 +69,15 @@ def load_study(
     only for ``layers: each``. Raises :class:`StudyError` with every problem found, :class:`UnsoundStudy` where the
     rest can be checked on.
     """
+    return expand(read_study_file(file, overrides, rehearse), layer_names)
+
+
+def read_study_file(file: Path, overrides: Iterable[str] = (), rehearse: bool = False) -> Document:
+    """The document that :func:`load_study` checks and expands; raises :class:`StudyError` where there is none."""
     document = read_document(file)
     take_rehearsal(document, rehearse)
     apply_overrides(document, overrides)
-    return expand(document, layer_names)
+    return document
 
 
 def expand(document: Document, layer_names: LayerNames | None = None) -> StudyPlan:

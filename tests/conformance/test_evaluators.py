@@ -9,10 +9,12 @@ import pytest
 import torch
 
 from raprune.baseline.prepare import prepare_baseline
+from raprune.engine.inputs import Inputs
 from raprune.engine.workload import Workload
 from raprune.errors import EvaluatorError
 from raprune.evaluators.base import Evaluator, PoolAddress
 from raprune.evaluators.dispatch import MAX_ATTEMPTS, Call, Dispatcher
+from raprune.evaluators.engines import Engines
 from raprune.launch.on_ray import RayRunner, ray_runner
 from raprune.network.lowrank import Factor
 from raprune.network.state import State
@@ -24,10 +26,13 @@ from tests.launch.runs import Watch
 from tests.tiny import write_study
 
 LAYER = "features.10"
+SPEC = EvaluatorsSpec(device="cpu")
+Place = tuple[Workload, PoolAddress, Engines]
+"""Where evaluators are: a pool's address, and the engines of this process."""
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory, ray_cluster: None) -> Iterator[tuple[Workload, PoolAddress]]:
+def place(tmp_path_factory: pytest.TempPathFactory, ray_cluster: None) -> Iterator[Place]:
     """A prepared baseline with a fine-tune before each reward, and a pool of two evaluators."""
     folder = tmp_path_factory.mktemp("evaluators")
     plan = load_study(write_study(folder), ["finetune.before_reward={steps: 2}"])
@@ -39,7 +44,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, ray_cluster: None) -> Iterat
         where = runner.place.baseline_folder(trial)
         assert prepare_baseline(trial, where).key == trial.baseline_key
         assert runner.place.pool is not None
-        yield Workload.of(trial, where), runner.place.pool
+        yield Workload.of(trial, where), runner.place.pool, Engines(Inputs(), SPEC, "cpu")
 
 
 def masks(number: int = 6) -> list[torch.Tensor]:
@@ -49,14 +54,15 @@ def masks(number: int = 6) -> list[torch.Tensor]:
     return list(found)
 
 
-def build(name: str, place: tuple[Workload, PoolAddress]) -> Evaluator:
-    workload, pool = place
-    evaluator: Evaluator = EVALUATORS.build(name, EvaluatorsSpec(device="cpu").model_dump(), workload, pool)
+def build(name: str, place: Place) -> Evaluator:
+    workload, pool, engines = place
+    where = engines if name == "in_process" else pool
+    evaluator: Evaluator = EVALUATORS.build(name, SPEC.model_dump(), workload, where)
     return evaluator
 
 
 @pytest.mark.parametrize("name", EVALUATORS.names())
-def test_equals_the_serial_twin(name: str, place: tuple[Workload, PoolAddress]) -> None:
+def test_equals_the_serial_twin(name: str, place: Place) -> None:
     ours, twin = build(name, place), build("in_process", place)
     state = State.baseline(place[0].baseline_key)
     for lowest in (None, 60.0):
@@ -79,7 +85,7 @@ def test_equals_the_serial_twin(name: str, place: tuple[Workload, PoolAddress]) 
 
 
 @pytest.mark.parametrize("name", EVALUATORS.names())
-def test_goes_on_from_a_tally(name: str, place: tuple[Workload, PoolAddress]) -> None:
+def test_goes_on_from_a_tally(name: str, place: Place) -> None:
     evaluator, state = build(name, place), State.baseline(place[0].baseline_key)
     early = [e.scored for e in evaluator.evaluate(state, LAYER, masks(), 99.9)]
     whole = [e.scored for e in evaluator.evaluate(state, LAYER, masks(), None)]
@@ -94,7 +100,7 @@ def test_goes_on_from_a_tally(name: str, place: tuple[Workload, PoolAddress]) ->
 
 
 @pytest.mark.parametrize("name", EVALUATORS.names())
-def test_results_come_in_the_order_of_the_masks(name: str, place: tuple[Workload, PoolAddress]) -> None:
+def test_results_come_in_the_order_of_the_masks(name: str, place: Place) -> None:
     evaluator = build(name, place)
     state = State.baseline(place[0].baseline_key)
     forward = [e.scored.score for e in evaluator.evaluate(state, LAYER, masks(), None)]
@@ -104,7 +110,7 @@ def test_results_come_in_the_order_of_the_masks(name: str, place: tuple[Workload
 
 
 @pytest.mark.parametrize("name", EVALUATORS.names())
-def test_describes_what_it_holds(name: str, place: tuple[Workload, PoolAddress]) -> None:
+def test_describes_what_it_holds(name: str, place: Place) -> None:
     described = build(name, place).describe()
     assert {entry["baseline"] for entry in described} == {place[0].baseline_key}
     assert {entry["device"] for entry in described} == {"cpu"}
@@ -112,7 +118,7 @@ def test_describes_what_it_holds(name: str, place: tuple[Workload, PoolAddress])
     assert len({entry["name"] for entry in described}) == len(described)
 
 
-def test_a_mistake_in_a_call_is_raised_not_retried(place: tuple[Workload, PoolAddress]) -> None:
+def test_a_mistake_in_a_call_is_raised_not_retried(place: Place) -> None:
     evaluator = build("ray_pool", place)
     with pytest.raises(EvaluatorError, match=r"(?s)scoring masks of features\.10 failed on an evaluator"):
         evaluator.evaluate(State.baseline(place[0].baseline_key), LAYER, [torch.ones(7, dtype=torch.bool)], None)
@@ -130,6 +136,6 @@ def test_the_masks_of_a_call_that_kills_its_evaluators_are_told(monkeypatch: pyt
         Dispatcher([MagicMock()])._collect("ref", call, 0, {}, "scoring")
 
 
-def test_the_pool_spreads_the_masks(place: tuple[Workload, PoolAddress]) -> None:
+def test_the_pool_spreads_the_masks(place: Place) -> None:
     found = build("ray_pool", place).evaluate(State.baseline(place[0].baseline_key), LAYER, masks(), None)
     assert {e.evaluator for e in found} == {"evaluator-0", "evaluator-1"}

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from raprune import cli
 from raprune.artefact import open_network, open_trial
 from raprune.artefact.rebuilding import HEADER_KEY
+from raprune.engine.inputs import Inputs
 from raprune.errors import InputError
 from raprune.export.checking import Images
 from raprune.export.exporting import export_trial
@@ -124,7 +125,7 @@ def test_other_data_are_not_scored(own_trial: OwnTrial) -> None:
     trial = own_trial.trial
     object.__setattr__(trial, "data_fingerprint", "of other images")
     try:
-        assert Images(trial).missing == "data set tests.export.own:data has other images or labels now"
+        assert Images(trial, Inputs()).missing == "data set tests.export.own:data has other images or labels now"
     finally:
         object.__setattr__(trial, "data_fingerprint", "")
 

@@ -13,9 +13,9 @@ from torch import Tensor, fx, nn
 
 from raprune.artefact import open_trial
 from raprune.artefact.rebuilding import standalone
-from raprune.engine.workload import forget_data
+from raprune.engine.inputs import Inputs
 from raprune.errors import InputError, MissingDataError
-from raprune.export import checking, exporting, formats, safetensors
+from raprune.export import exporting, formats, safetensors
 from raprune.export.checking import Difference, ExportError, Images, compare, parity
 from raprune.export.command import said
 from raprune.export.exporting import Exported, Quantised, export_trial
@@ -27,8 +27,8 @@ from tests.export.trials import OWN, make_trial
 def loaded_as(change: Callable[[Tensor], Tensor]) -> Callable[[Path, int], Run]:
     """The safetensors loader with its logits changed."""
 
-    def load(file: Path, threads: int) -> Run:
-        run = safetensors.load(file, threads)
+    def load(file: Path, threads: int, inputs: Inputs) -> Run:
+        run = safetensors.load(file, threads, inputs)
         return lambda images_BCHW: change(run(images_BCHW).clone())
 
     return load
@@ -121,7 +121,7 @@ def test_a_network_that_un_pools_may_differ_where_pools_have_ties(own_trial: Own
         run = of.networks["pruned"]
         for share in (0.4, 0.6):
             off = partial(shifted, run, share)
-            found = parity(of, off, Images(of))[5]
+            found = parity(of, off, Images(of, Inputs()))[5]
             assert found.largest == pytest.approx(1.0, rel=1e-3)
             assert (found.judged <= 1e-4) == (may and share < 0.5)
     lines = list(said(replace(own_trial.exported["onnx"], differences={5: Difference(0.02, 3e-7, True)})))
@@ -141,7 +141,7 @@ def test_decisions_that_pools_may_change_are_few(own_trial: OwnTrial) -> None:
     trial = own_trial.trial
     row = {**trial.row, "val_score": trial.row["val_score"] + 0.5}
     run = safetensors.load(own_trial.exported["safetensors"].file, 1)
-    first, _ = compare(replace(trial, row=row), lambda images: run(images).flip(1), Images(trial))
+    first, _ = compare(replace(trial, row=row), lambda images: run(images).flip(1), Images(trial, Inputs()))
     assert first.wrong > first.allowed == 0  # a hundredth of 12
 
 
@@ -150,7 +150,7 @@ def test_ties_are_told_and_pass(own_trial: OwnTrial, loading: Callable[..., None
     trial = own_trial.trial
     row = {**trial.row, "val_score": trial.row["val_score"] + 0.5}
     run = safetensors.load(own_trial.exported["safetensors"].file, 1)
-    first, second = compare(replace(trial, row=row), run, Images(trial))
+    first, second = compare(replace(trial, row=row), run, Images(trial, Inputs()))
     assert first.score == first.row - 0.5
     assert first.wrong == 0
     assert first.others.startswith(f"the network in raprune gives {first.score:.6g} here; it decides 0 of 12 otherwise")
@@ -160,17 +160,17 @@ def test_ties_are_told_and_pass(own_trial: OwnTrial, loading: Callable[..., None
 def test_data_that_cannot_be_had_leave_random_images(
     own_trial: OwnTrial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def missing(dataset: object) -> None:
+    def missing(inputs: object, dataset: object) -> None:
         raise MissingDataError("there are no such files\nand more")
 
-    monkeypatch.setattr(checking, "load_data", missing)
+    monkeypatch.setattr(Inputs, "data", missing)
     exported = export_trial(own_trial.folder, "safetensors", tmp_path / "net", allow_import=True)
     assert exported.scores == ()
     assert exported.checked_on == (
         "random images (the study's cannot be had, so nothing is scored: there are no such files)"
     )
     assert max(of.largest for of in exported.differences.values()) == 0
-    monkeypatch.setattr(exporting, "_write", lambda *given: _written(given[3], exported))
+    monkeypatch.setattr(exporting, "_write", lambda *given: _written(given[4], exported))
     with pytest.raises(InputError, match="int8 needs the study's training images: there are no such files"):
         export_trial(own_trial.folder, "onnx", tmp_path / "eight", quantised=True, allow_import=True)
     assert [file.name for file in tmp_path.iterdir()] == ["net"]
@@ -184,7 +184,7 @@ def _written(aside: Path, exported: Exported) -> Exported:
 def test_data_of_another_size_are_told(own_trial: OwnTrial) -> None:
     trial = own_trial.trial
     other = trial.plan.model_copy(update={"input_shape": (1, 8, 8)})
-    images = Images(replace(trial, plan=other))
+    images = Images(replace(trial, plan=other), Inputs())
     assert images.missing == "data set tests.export.own:data has images of (1, 9, 7) now"
     assert images.few(3).shape == (3, 1, 8, 8)
 
@@ -192,7 +192,6 @@ def test_data_of_another_size_are_told(own_trial: OwnTrial) -> None:
 def test_a_network_that_knows_its_batch_is_refused(tmp_path: Path) -> None:
     model = OWN.model_copy(update={"settings": {"counts": True}, "whole": ["counted"]})
     folder = make_trial(tmp_path / "made", model)
-    forget_data()
     with pytest.raises(InputError, match=r"trial t is not exported: torch.export does not take the network: "):
         export_trial(folder, "pt2", tmp_path / "net.pt2", allow_import=True)
     assert not list(tmp_path.glob("*net*"))

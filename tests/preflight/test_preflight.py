@@ -13,8 +13,7 @@ from raprune.errors import StudyError
 from raprune.network.weights import save_safetensors
 from raprune.plugins.models.vgg16 import Vgg16
 from raprune.preflight.checks import expected_candidates, load_and_inspect, num_layers
-
-from .tiny import train_small
+from tests.tiny import train_small
 
 HEAD = "name: x\nmodel: {name: vgg16, width: 0.0625}\ndataset: {name: digits, num_val: 200}\nmethod: magnitude\n"
 """Four lines."""
