@@ -27,8 +27,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from raprune.baseline.prepare import prepare_baseline
 from raprune.engine import Engine, open_engine
+from raprune.engine.inputs import Inputs
 from raprune.engine.workload import Baseline, Workload
-from raprune.launch.execute import Place, execute
+from raprune.evaluators.engines import Engines
+from raprune.evaluators.memo import Memo
+from raprune.launch.execute import Holdings, Place, execute
 from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.study import TrialSpec, load_study
@@ -77,6 +80,8 @@ def run(side: str, out: Path, seed: int | None) -> None:
         folder, place = place_of(out, side, trial)
         prepare_baseline(trial, place.baseline_folder(trial), "cpu")
         known = steps(folder, trial)
+        inputs = Inputs()
+        holdings = Holdings(inputs, Memo(place.memo_folder), Engines(inputs, place.evaluators, "cpu"))
         began = time.process_time() - (known[-1].processor_s if known else 0.0)
 
         def told(
@@ -90,7 +95,7 @@ def run(side: str, out: Path, seed: int | None) -> None:
             print(f"{side}, seed {trial.seed}: {step.layer} {step.processor_s:.0f} s, "
                   f"{step.pruning_ratio:.1%} of the filters pruned", flush=True)  # fmt: skip
 
-        print(f"{side}, seed {trial.seed}: {execute(trial, place, told)}", flush=True)
+        print(f"{side}, seed {trial.seed}: {execute(trial, place, holdings, told)}", flush=True)
 
 
 def row(folder: Path, trial: TrialSpec) -> dict[str, Any] | None:

@@ -19,7 +19,8 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from raprune.engine import Engine, open_engine
-from raprune.engine.workload import WEIGHTS_FILE, Workload, build_network
+from raprune.engine.inputs import Inputs
+from raprune.engine.workload import WEIGHTS_FILE, Workload
 from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.network.weights import save_safetensors
@@ -40,7 +41,7 @@ def engine_of(width: float, images: int, folder: Path) -> Engine:
     (folder / "growth.yaml").write_text(STUDY.format(width=width, images=images))
     trial = load_study(folder / "growth.yaml").trials[0]
     torch.manual_seed(0)
-    network = build_network(trial.model, 10, (1, 32, 32))
+    network = Inputs().network(trial.model, 10, (1, 32, 32))
     save_safetensors(network.state_dict(), folder / WEIGHTS_FILE)
     return open_engine(Workload.of(trial, folder), "cpu", EvaluatorsSpec(device="cpu"))
 

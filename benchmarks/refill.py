@@ -20,7 +20,8 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from raprune.engine import Engine, open_engine
-from raprune.engine.workload import WEIGHTS_FILE, Workload, build_network
+from raprune.engine.inputs import Inputs
+from raprune.engine.workload import WEIGHTS_FILE, Workload
 from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.network.weights import save_safetensors
@@ -42,7 +43,7 @@ def engine_of(model: str, width: float, folder: Path) -> Engine:
     (folder / "refill.yaml").write_text(STUDY.format(model=model, width=width))
     trial = load_study(folder / "refill.yaml").trials[0]
     torch.manual_seed(0)
-    save_safetensors(build_network(trial.model, 10, (1, 32, 32)).state_dict(), folder / WEIGHTS_FILE)
+    save_safetensors(Inputs().network(trial.model, 10, (1, 32, 32)).state_dict(), folder / WEIGHTS_FILE)
     return open_engine(Workload.of(trial, folder), "cpu", EvaluatorsSpec(device="cpu"))
 
 

@@ -17,10 +17,8 @@ import contextlib
 import difflib
 import importlib
 import inspect
-import os
 import pkgutil
-import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -162,10 +160,6 @@ class GivenSettings(Settings):
     """Of its content: the same name with another digest is another one."""
 
 
-_GIVEN: dict[tuple[str, str], Callable[..., Any]] = {}
-"""Kind and digest -> what builds it, in this process."""
-
-
 def given_name(what: str) -> str:
     """The name under which a program's own network or data stand in a study."""
     return f"{GIVEN_PREFIX}{what}"
@@ -176,33 +170,17 @@ def is_given(name: str) -> bool:
     return name.startswith(GIVEN_PREFIX)
 
 
-def give(kind: str, digest: str, make: Callable[..., Any]) -> None:
-    """Let ``make`` build the plug-in of ``kind`` with this digest in this process."""
-    _GIVEN[kind, digest] = make
-
-
-def take_back(kind: str, digest: str) -> None:
-    """Let go of what was given, if it still is."""
-    _GIVEN.pop((kind, digest), None)
-
-
 def _given(kind: str, name: str) -> Plugin:
+    """What a program gave, outside of that program's run: whoever runs it builds it itself."""
+
     def build(settings: GivenSettings, **context: Any) -> Any:
-        make = _GIVEN.get((kind, settings.digest))
-        if make is None:
-            raise InputError(
-                f"{kind} {name} was given to raprune.api.prune by a program and is in its memory alone: "
-                "call prune again with the same network, data and out"
-            )
-        return make(**context, **(settings.model_extra or {}))
+        raise InputError(
+            f"{kind} {name} was given to raprune.api.prune by a program and is in its memory alone: "
+            "call prune again with the same network, data and out"
+        )
 
     build.__doc__ = f"A {kind} that a program gave."
     return Plugin(kind, name, GivenSettings, build)
-
-
-def add_import_path(folders: Iterable[str]) -> None:
-    """Let this process import a user's own modules from ``folders``."""
-    sys.path[:0] = [folder for folder in folders if folder not in sys.path]
 
 
 def is_imported(name: str) -> bool:
@@ -255,7 +233,6 @@ def _imported(kind: str, name: str) -> Plugin:
     if not _IMPORTING.get():
         return Plugin(kind, name, ImportedSettings, _not_imported(kind, name))
     module, _, function = name.partition(":")
-    add_import_path((os.getcwd(),))  # as python -m does; a console script leaves it out
     try:
         make: Any = importlib.import_module(module)
         for part in function.split("."):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from raprune.engine import Engine, ExactEngine, NaiveEngine
+from raprune.engine.inputs import Inputs
 from raprune.engine.stacked import StackedEngine
 from raprune.engine.train import Recipe, steps_per_epoch, train
 from raprune.engine.val_order import fragile_first
@@ -88,10 +89,10 @@ class FixedWorkload(Workload):
     splits: Any = None
     whole: tuple[str, ...] = ()
 
-    def load_data(self) -> Splits:
+    def load_data(self, inputs: Inputs) -> Splits:
         return self.splits
 
-    def load_network(self, num_classes: int, input_shape: tuple[int, int, int]) -> Traced:
+    def load_network(self, inputs: Inputs, num_classes: int, input_shape: tuple[int, int, int]) -> Traced:
         return trace(copy.deepcopy(self.network), input_shape, residual=self.residual, whole=self.whole)
 
     def load_val_order(self, num_images: int) -> Tensor:

@@ -19,7 +19,8 @@ from raprune.api.report import Report
 from raprune.api.running import evaluators_for, folder_for, run, same_threads
 from raprune.api.splitting import joined
 from raprune.artefact.trials import open_trial
-from raprune.engine.given import Given, digest_of_data, digest_of_network
+from raprune.engine.given import digest_of_data, digest_of_network
+from raprune.engine.inputs import Given, Inputs
 from raprune.errors import InputError, RapruneError, translated
 from raprune.network.graph import Traced, trace
 from raprune.network.graph.ambient import plain_torch
@@ -70,17 +71,16 @@ class Pruned:
         scores are compared with the network's before the file gets its name. Raises :class:`InputError` and
         :class:`raprune.errors.RapruneError`.
         """
-        from raprune.export.exporting import export_trial
+        from raprune.export.exporting import Wanted, export_trial
 
         out = given_path(file)
-        with translated(), self._given, same_threads():
+        with translated(), Inputs() as inputs, same_threads():
+            inputs.give(self._given)
             return export_trial(
                 self.trial_dir,
-                format or out.suffix.removeprefix("."),
-                out,
-                quantised=int8,
-                force=force,
+                Wanted(format or out.suffix.removeprefix("."), out, int8, force),
                 allow_import=True,
+                inputs=inputs,
             )
 
     def __str__(self) -> str:
@@ -164,11 +164,12 @@ def prune(
     study.setdefault("score", DEFAULT_SCORES[splits.val.kind])
     digests = digest_of_network(traced), digest_of_data(splits)
     given = Given(*digests, network, splits)
-    with given:
-        plan, facts = expand_and_inspect(_document(study, names, digests))
+    with Inputs() as inputs:
+        inputs.give(given)
+        plan, facts = expand_and_inspect(_document(study, names, digests), inputs)
         trial, folder = _only(plan), folder_for(out)
-        run(plan, facts, folder, evaluators=count, address=address, progress=progress)
-        return _opened(TrialStore(folder, plan.spec.name, trial.trial_id), given)
+        run(plan, facts, folder, inputs, evaluators=count, address=address, progress=progress)
+        return _opened(TrialStore(folder, plan.spec.name, trial.trial_id), given, inputs)
 
 
 def _document(study: Mapping[str, Any], names: tuple[str, str], digests: tuple[str, str]) -> Document:
@@ -226,12 +227,12 @@ def _only(plan: StudyPlan) -> TrialSpec:
     return plan.trials[0]
 
 
-def _opened(store: TrialStore, given: Given) -> Pruned:
+def _opened(store: TrialStore, given: Given, inputs: Inputs) -> Pruned:
     """The trial that ended; raises :class:`RapruneError` where it has no network."""
     row = store.trial_row()
     if row is None or row["params"] is None:
         error = (row or {}).get("error") or "it did not end"
         raise RapruneError(f"{CALLER}: {error.splitlines()[0]} (all of it: {store.folder / 'error.txt'})")
-    network = open_trial(store.folder, allow_import=True).networks["pruned"]
+    network = open_trial(store.folder, allow_import=True, inputs=inputs).networks["pruned"]
     layers = read_study(store.folder.parent.parent).layers
     return Pruned(network, Report(row, layers), store.folder, given)

@@ -11,7 +11,7 @@ from torch import nn
 from raprune.api.network import own_copy
 from raprune.artefact.plan import PLAN_FILE, NetworkPlan, parse_plan
 from raprune.artefact.rebuilding import open_network, plan_in, rebuild, standalone, trace_plan
-from raprune.engine.given import given_network
+from raprune.engine.inputs import Inputs
 from raprune.engine.workload import WEIGHTS_FILE
 from raprune.errors import InputError, translated
 from raprune.network.graph.ambient import plain_torch
@@ -34,8 +34,8 @@ def load_pruned(path: str | PathLike[str], model: nn.Module) -> nn.Module:
     if place.is_file():
         plan = plan_in(place)
         _warn_of_old(plan, place)
-        with given_network(_digest(plan, place), own_copy(model)):
-            return open_network(place).network
+        with _with_model(plan, place, model) as inputs:
+            return open_network(place, inputs=inputs).network
     place = place / "model" if (place / "model").is_dir() else place
     plan_file, weights_file = place / PLAN_FILE, place / WEIGHTS_FILE
     for file in (plan_file, weights_file):
@@ -43,8 +43,8 @@ def load_pruned(path: str | PathLike[str], model: nn.Module) -> nn.Module:
             raise InputError(f"{file} is missing: name the folder of a trial of prune(), or its model folder")
     plan = parse_plan(read_text(plan_file), str(plan_file))
     _warn_of_old(plan, plan_file)
-    with given_network(_digest(plan, plan_file), own_copy(model)):
-        return standalone(rebuild(plan, trace_plan(plan), load_safetensors(weights_file), str(weights_file)))
+    with _with_model(plan, plan_file, model) as inputs:
+        return standalone(rebuild(plan, trace_plan(plan, inputs), load_safetensors(weights_file), str(weights_file)))
 
 
 def _warn_of_old(plan: NetworkPlan, file: Path) -> None:
@@ -56,8 +56,10 @@ def _warn_of_old(plan: NetworkPlan, file: Path) -> None:
         )
 
 
-def _digest(plan: NetworkPlan, file: Path) -> str:
-    """Of the network that was given."""
+def _with_model(plan: NetworkPlan, file: Path, model: nn.Module) -> Inputs:
+    """``model`` in the place of the network that was given."""
     if not is_given(plan.model.name):
         raise InputError(f"{file}: its network is of model {plan.model.name}, not one that prune() was given")
-    return str(plan.model.settings["digest"])
+    inputs = Inputs()
+    inputs.networks[plan.model.settings["digest"]] = own_copy(model)
+    return inputs

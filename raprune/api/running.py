@@ -12,10 +12,11 @@ from typing import Any
 import torch
 
 from raprune.engine.arithmetic import same_arithmetic
+from raprune.engine.inputs import Inputs
 from raprune.errors import EvaluatorError, InputError
-from raprune.evaluators.in_process import forget_engines
 from raprune.launch import Outcome
 from raprune.launch import run_study as launch
+from raprune.launch.base import Watch
 from raprune.preflight.checks import Facts
 from raprune.study import StudyPlan
 from raprune.system import paths
@@ -39,20 +40,16 @@ def run(
     plan: StudyPlan,
     facts: Mapping[str, Facts],
     out: Path,
+    inputs: Inputs,
     *,
     evaluators: int | None,
     address: str | None,
     progress: bool,
 ) -> Outcome:
     """Run ``plan`` in the folder ``out``. Raises KeyboardInterrupt where an interruption left trials unfinished."""
-    with same_threads(), same_arithmetic():
-        try:
-            if progress:
-                outcome = _watched(plan, facts, out, evaluators, address)
-            else:
-                outcome = launch(plan, out, Unwatched(), num_evaluators=evaluators, address=address)
-        finally:
-            forget_engines()
+    watching = _watch(plan, facts, out) if progress else contextlib.nullcontext(Unwatched())
+    with same_threads(), same_arithmetic(), watching as watch:
+        outcome = launch(plan, out, watch, num_evaluators=evaluators, address=address, inputs=inputs)
     if outcome.lost is not None:
         raise EvaluatorError(outcome.lost)
     if outcome.interrupted and "stopped" in outcome.statuses.values():
@@ -70,17 +67,14 @@ def same_threads() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _watched(
-    plan: StudyPlan, facts: Mapping[str, Facts], out: Path, evaluators: int | None, address: str | None
-) -> Outcome:
+def _watch(plan: StudyPlan, facts: Mapping[str, Facts], out: Path) -> contextlib.AbstractContextManager[Watch]:
     from rich.console import Console
 
     from raprune.console.tables import study_progress
 
     console = Console(stderr=True, file=lenient(sys.stderr))
     console.print(f"{plan.spec.name}: rows and networks in {out}", highlight=False, soft_wrap=True)
-    with study_progress(plan, facts, console) as watch:
-        return launch(plan, out, watch, num_evaluators=evaluators, address=address)
+    return study_progress(plan, facts, console)
 
 
 def folder_for(out: str | Path | None) -> Path:

@@ -13,6 +13,7 @@ import pandas as pd
 from raprune.api.running import evaluators_for, folder_for, run
 from raprune.console.plots import write_report
 from raprune.console.tables import facts_lines
+from raprune.engine.inputs import Inputs
 from raprune.errors import InputError, translated
 from raprune.preflight.checks import Facts, load_and_inspect
 from raprune.registry import nearest
@@ -95,9 +96,14 @@ def load_study(file: str | PathLike[str], overrides: Iterable[str] = (), rehears
     ``overrides`` are ``a.b=value`` texts, as ``--set`` takes them; ``rehearse`` takes its rehearsal. Raises
     :class:`raprune.errors.StudyError` with everything that is wrong.
     """
+    with Inputs() as inputs:
+        return _load(file, overrides, rehearse, inputs)
+
+
+def _load(file: str | PathLike[str], overrides: Iterable[str], rehearse: bool, inputs: Inputs) -> Study:
     if isinstance(overrides, str):
         overrides = [overrides]
-    return Study(*load_and_inspect(find_study(given_path(file)), overrides, rehearse))
+    return Study(*load_and_inspect(find_study(given_path(file)), overrides, rehearse, inputs))
 
 
 @translated()
@@ -118,12 +124,12 @@ def run_study(
     ``address`` joins a running Ray cluster: ``auto``, or ``host:port``. A trial that fails leaves its row; the others
     go on. Raises :class:`raprune.errors.InputError` where the study cannot be run here.
     """
-    if isinstance(study, Study):
-        if tuple(overrides) or rehearse:
-            raise InputError("overrides and rehearse: belong to load_study, where the study comes from it")
-    else:
-        study = load_study(study, overrides, rehearse)
-    count = evaluators_for(evaluators, address)
-    folder = folder_for(Path("results") / study.name if out is None else Path(out))
-    outcome = run(study.plan, study.facts, folder, evaluators=count, address=address, progress=progress)
+    if isinstance(study, Study) and (tuple(overrides) or rehearse):
+        raise InputError("overrides and rehearse: belong to load_study, where the study comes from it")
+    with Inputs() as inputs:
+        if not isinstance(study, Study):
+            study = _load(study, overrides, rehearse, inputs)
+        count = evaluators_for(evaluators, address)
+        folder = folder_for(Path("results") / study.name if out is None else Path(out))
+        outcome = run(study.plan, study.facts, folder, inputs, evaluators=count, address=address, progress=progress)
     return StudyResult(folder, outcome.statuses, write_report(folder) if report else None)

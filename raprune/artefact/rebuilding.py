@@ -10,7 +10,8 @@ from safetensors import safe_open
 from torch import Tensor, fx, nn
 
 from raprune.artefact.plan import PLAN_FILE, Fingerprints, NetworkPlan, parse_plan
-from raprune.engine.workload import WEIGHTS_FILE, build_network, trace_model
+from raprune.engine.inputs import Inputs, using
+from raprune.engine.workload import WEIGHTS_FILE, trace_model
 from raprune.errors import InputError, naming
 from raprune.identity import alike, made_here, of_structure, of_tensors, probe
 from raprune.network.graph import Traced
@@ -45,7 +46,7 @@ def write_model(folder: Path, plan: NetworkPlan, network: nn.Module) -> None:
 
 
 @plain_torch()
-def open_network(file: Path, allow_import: AllowImport = ()) -> Opened:
+def open_network(file: Path, allow_import: AllowImport = (), inputs: Inputs | None = None) -> Opened:
     """The network in a safetensors file that has its plan in its header, as ``raprune export`` writes it.
 
     A file may name code to import, which would then run: ``allow_import`` are the import paths that it may
@@ -54,7 +55,9 @@ def open_network(file: Path, allow_import: AllowImport = ()) -> Opened:
     """
     plan = plan_in(file)
     check_imports({"model": plan.model.name}, str(file), allow_import)
-    return Opened(standalone(rebuild(plan, trace_plan(plan), load_safetensors(file), str(file))), plan)
+    with using(inputs) as inputs:
+        inputs.import_for([plan.model.name])
+        return Opened(standalone(rebuild(plan, trace_plan(plan, inputs), load_safetensors(file), str(file))), plan)
 
 
 def plan_in(file: Path) -> NetworkPlan:
@@ -66,9 +69,9 @@ def plan_in(file: Path) -> NetworkPlan:
     return parse_plan(text, f"{file}: its {HEADER_KEY}")
 
 
-def trace_plan(plan: NetworkPlan) -> Traced:
+def trace_plan(plan: NetworkPlan, inputs: Inputs) -> Traced:
     """The untouched network of a plan's model, its weights not yet those of anybody."""
-    network = build_network(plan.model, plan.num_classes, plan.input_shape, fresh=True)
+    network = inputs.network(plan.model, plan.num_classes, plan.input_shape, fresh=True)
     return trace_model(network, plan.model, plan.input_shape, plan.residual)
 
 

@@ -14,6 +14,7 @@ from raprune.artefact.keeping import removed_by
 from raprune.artefact.plan import PLAN_FILE, NetworkPlan, read_plan
 from raprune.artefact.rebuilding import check_fit, rebuild, standalone, trace_plan
 from raprune.baseline.origins import origin_of
+from raprune.engine.inputs import Inputs, using
 from raprune.engine.workload import WEIGHTS_FILE, Baseline, baseline_weights
 from raprune.errors import InputError
 from raprune.network.graph import Traced
@@ -63,12 +64,16 @@ class TrialNetworks:
 
 @plain_torch()
 def open_trial(
-    folder: Path, command: str = "bench", allow_import: AllowImport = (), imports: Collection[str] = ("model",)
+    folder: Path,
+    command: str = "bench",
+    allow_import: AllowImport = (),
+    imports: Collection[str] = ("model",),
+    inputs: Inputs | None = None,
 ) -> TrialNetworks:
     """The trial in ``folder`` (``results/<study>/trials/<trial_id>``).
 
     A results folder may be somebody else's: ``allow_import`` are the import paths that its files may name, of the
-    kinds among ``imports`` that the caller builds, or True for all.
+    kinds among ``imports`` that the caller builds, or True for all. The network comes from ``inputs``.
 
     Raises :class:`InputError` where that is no folder of a trial with a network, or files are missing or do not fit;
     for a study's folder it lists its trials, as ``raprune <command>`` takes them.
@@ -89,7 +94,9 @@ def open_trial(
     _check_one_trial(store, row, plan, plan_file)
     named = {"model": plan.model.name, "dataset": plan.dataset.name, "score": plan.score.name}
     check_imports({kind: named[kind] for kind in imports}, str(plan_file), allow_import)
-    traced = trace_plan(plan)
+    with using(inputs) as inputs:
+        inputs.import_for(named[kind] for kind in imports)
+        traced = trace_plan(plan, inputs)
     check_fit(str(weights_file), weights, traced.network.state_dict(), plan.model.name)
     traced.network.load_state_dict(weights)
     smaller = rebuild(plan, traced, pruned, str(pruned_file))

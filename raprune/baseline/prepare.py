@@ -17,6 +17,7 @@ from torch import Tensor, fx, nn
 from raprune.baseline.chance import Answers
 from raprune.baseline.origins import before_sources, other_content, sources_of
 from raprune.engine.arithmetic import exact_arithmetic
+from raprune.engine.inputs import Inputs
 from raprune.engine.split import channels_last
 from raprune.engine.train import Recipe, steps_per_epoch, train
 from raprune.engine.val_order import ORDER_FILE, fragile_first, save_order
@@ -25,8 +26,6 @@ from raprune.engine.workload import (
     WEIGHTS_FILE,
     Baseline,
     baseline_weights,
-    build_network,
-    load_data,
     trace_model,
 )
 from raprune.errors import InputError
@@ -48,7 +47,7 @@ MAX_PAIRS = 10
 """Classes that a message names."""
 
 
-def prepare_baseline(trial: TrialSpec, folder: Path, device: str = "cpu") -> Baseline:
+def prepare_baseline(trial: TrialSpec, folder: Path, device: str = "cpu", inputs: Inputs | None = None) -> Baseline:
     """The baseline of ``trial`` in ``folder``: read if it is there, else trained or loaded, measured and written.
 
     Raises :class:`InputError` for a checkpoint that does not fit, for a baseline that is at chance level or whose
@@ -56,9 +55,10 @@ def prepare_baseline(trial: TrialSpec, folder: Path, device: str = "cpu") -> Bas
     of other content than ``trial`` has now.
     """
     exact_arithmetic(torch.device(device))
-    splits = load_data(trial.dataset)
+    inputs = inputs or Inputs()
+    splits = inputs.data(trial.dataset)
     score: Score = SCORES.build(trial.score.name, trial.score.settings)
-    network = initial_network(trial, splits)
+    network = initial_network(trial, splits, inputs)
     sources = sources_of(trial, splits, score, network)
     found = Baseline.read(folder)
     if found is not None:
@@ -162,11 +162,11 @@ def _written(baseline: Baseline, folder: Path) -> Baseline:
     return complete
 
 
-def initial_network(trial: TrialSpec, splits: Splits) -> fx.GraphModule:
+def initial_network(trial: TrialSpec, splits: Splits, inputs: Inputs) -> fx.GraphModule:
     """The network that a baseline begins with, on the CPU: from its checkpoint, or with weights as they are drawn."""
     spec = trial.baseline
     with drawn_from(seed_for(spec.seed, "initial weights")):
-        network = build_network(trial.model, splits.num_classes, splits.input_shape, spec.checkpoint is not None)
+        network = inputs.network(trial.model, splits.num_classes, splits.input_shape, spec.checkpoint is not None)
     if spec.checkpoint is not None:
         load_checkpoint(network, expanded(spec.checkpoint))
     return trace_model(network, trial.model, splits.input_shape).network

@@ -7,14 +7,15 @@ from pathlib import Path
 
 from raprune.baseline.origins import check_origin, origin_of, sources_of
 from raprune.baseline.prepare import initial_network, prepare_baseline
-from raprune.engine.workload import Baseline, load_data
+from raprune.engine.inputs import Inputs
+from raprune.engine.workload import Baseline
 from raprune.identity import Sources
 from raprune.registry import SCORES
 from raprune.results import TrialStore
 from raprune.study.schema import TrialSpec
 
 
-def check_results(trials: Sequence[TrialSpec], out: Path) -> None:
+def check_results(trials: Sequence[TrialSpec], out: Path, inputs: Inputs) -> None:
     """Compare baselines and trials in ``out`` with what they would be made of now; completed ones too.
 
     Raises :class:`InputError` that names the folder or file and says how to go on.
@@ -23,9 +24,9 @@ def check_results(trials: Sequence[TrialSpec], out: Path) -> None:
         folder = out / "baselines" / group[0].baseline_key
         stores = {trial.trial_id: TrialStore(out, trial.study, trial.trial_id) for trial in group}
         if Baseline.read(folder) is not None:
-            sources = prepare_baseline(group[0], folder).sources
+            sources = prepare_baseline(group[0], folder, inputs=inputs).sources
         elif any(origin_of(store) is not None for store in stores.values()):
-            sources = _sources_now(group[0])
+            sources = _sources_now(group[0], inputs)
         else:
             continue
         for trial in group:
@@ -52,7 +53,7 @@ def _by_baseline(trials: Sequence[TrialSpec]) -> list[list[TrialSpec]]:
     return list(groups.values())
 
 
-def _sources_now(trial: TrialSpec) -> Sources:
-    splits = load_data(trial.dataset)
+def _sources_now(trial: TrialSpec, inputs: Inputs) -> Sources:
+    splits = inputs.data(trial.dataset)
     score = SCORES.build(trial.score.name, trial.score.settings)
-    return sources_of(trial, splits, score, initial_network(trial, splits))
+    return sources_of(trial, splits, score, initial_network(trial, splits, inputs))

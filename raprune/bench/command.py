@@ -6,12 +6,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from raprune.artefact.trials import open_trial
+from raprune.artefact.trials import TrialNetworks, open_trial
 from raprune.bench.backends import BACKENDS
 from raprune.bench.gathers import Gathers, share_of_time
 from raprune.bench.measuring import BenchSettings, measure
 from raprune.bench.proposal import propose
 from raprune.bench.report import heading, proposal_lines, remarks, speed_table
+from raprune.engine.inputs import Inputs
 from raprune.errors import InputError
 from raprune.registry import AllowImport, nearest
 
@@ -24,7 +25,11 @@ def bench_trial(folder: Path, settings: BenchSettings, console: Console, allow_i
     unknown = [name for name in settings.backends if name not in BACKENDS]
     if unknown:
         raise InputError(f"no backend is called {unknown[0]!r}{nearest(unknown[0], list(BACKENDS))}")
-    trial = open_trial(folder, "bench", allow_import)
+    with Inputs() as inputs:
+        _bench(open_trial(folder, "bench", allow_import, inputs=inputs), settings, console)
+
+
+def _bench(trial: TrialNetworks, settings: BenchSettings, console: Console) -> None:
     say(console, heading(trial))
     with console.status("measuring") as status:
         measured = measure(trial, settings, lambda what: status.update(f"measuring {what}"))

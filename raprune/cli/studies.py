@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from raprune.engine.inputs import Inputs
     from raprune.preflight.checks import Facts
     from raprune.study import StudyPlan
 
@@ -65,18 +66,20 @@ def study(
 ) -> None:
     """Run a study, or go on with it. The same command again skips what is complete."""
     from raprune.console.tables import budget_sentence, left_out_lines, results_table, study_progress
+    from raprune.engine.inputs import Inputs
     from raprune.launch import run_study
     from raprune.preflight.checks import load_and_inspect
     from raprune.results import read_study
 
     console = open_console()
-    plan, facts = load_and_inspect(file, overrides or (), rehearse)
-    folder = folder_for(out or Path("results") / plan.spec.name, "--out")
-    for line in (line for fact in facts.values() for line in left_out_lines(fact)):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
-    progress = study_progress(plan, facts, console)
-    with progress:
-        outcome = run_study(plan, folder, progress, num_evaluators=evaluators, address=address)
+    with Inputs() as inputs:
+        plan, facts = load_and_inspect(file, overrides or (), rehearse, inputs)
+        folder = folder_for(out or Path("results") / plan.spec.name, "--out")
+        for line in (line for fact in facts.values() for line in left_out_lines(fact)):
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
+        progress = study_progress(plan, facts, console)
+        with progress:
+            outcome = run_study(plan, folder, progress, num_evaluators=evaluators, address=address, inputs=inputs)
     print_whole(results_table(read_study(folder)), console)
     console.print(f"\n{outcome.summary()} in {progress.clock()}; rows in {folder}", highlight=False, soft_wrap=True)
     if outcome.interrupted:
@@ -108,6 +111,7 @@ def check(
 ) -> None:
     """Check a study without running it. Prints its trials, its data, what its drop bounds are in images."""
     from raprune.console.tables import facts_lines, plan_table
+    from raprune.engine.inputs import Inputs
     from raprune.preflight.checks import load_and_inspect
 
     console = open_console()
@@ -116,12 +120,13 @@ def check(
             raise InputError("--no-import: an estimate runs the study's code; leave --estimate and --evaluators out")
         _check_without_imports(file, overrides or (), rehearse, console)
         return
-    plan, facts = load_and_inspect(file, overrides or (), rehearse)
-    print_whole(plan_table(plan), console)
-    for line in facts_lines(plan, facts):
-        console.print(line, highlight=False, soft_wrap=True)
-    if estimate or evaluators is not None:
-        _print_estimate(plan, facts, evaluators, console)
+    with Inputs() as inputs:
+        plan, facts = load_and_inspect(file, overrides or (), rehearse, inputs)
+        print_whole(plan_table(plan), console)
+        for line in facts_lines(plan, facts):
+            console.print(line, highlight=False, soft_wrap=True)
+        if estimate or evaluators is not None:
+            _print_estimate(plan, facts, inputs, evaluators, console)
 
 
 def _check_without_imports(file: Path, overrides: Sequence[str], rehearse: bool, console: Console) -> None:
@@ -142,7 +147,9 @@ def _check_without_imports(file: Path, overrides: Sequence[str], rehearse: bool,
         console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
 
 
-def _print_estimate(plan: StudyPlan, facts: Mapping[str, Facts], evaluators: int | None, console: Console) -> None:
+def _print_estimate(
+    plan: StudyPlan, facts: Mapping[str, Facts], inputs: Inputs, evaluators: int | None, console: Console
+) -> None:
     from raprune.preflight.estimate import NUM_EVALUATORS, estimate_study
     from raprune.preflight.estimate.lines import facts_of, heading, hours_table, limits, uncertain
 
@@ -151,7 +158,7 @@ def _print_estimate(plan: StudyPlan, facts: Mapping[str, Facts], evaluators: int
 
     console.print()
     own = [number for number in (evaluators, plan.spec.evaluators.count) if isinstance(number, int)]
-    found = estimate_study(plan, facts, told, sorted({*NUM_EVALUATORS, *own}))
+    found = estimate_study(plan, facts, told, sorted({*NUM_EVALUATORS, *own}), inputs)
     console.print(f"\n{heading(found)}", highlight=False, soft_wrap=True)
     for line in facts_of(found):
         console.print(line, highlight=False, soft_wrap=True)

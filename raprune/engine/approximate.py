@@ -20,6 +20,7 @@ from torch import Tensor, fx, nn
 
 from raprune.engine.cache.prefix import Store
 from raprune.engine.exact import Batches, ExactEngine
+from raprune.engine.inputs import Inputs
 from raprune.engine.kernels.program import compile_module
 from raprune.engine.racing import Race, image_scores
 from raprune.engine.split import Below, Crossing, below, narrowed
@@ -53,9 +54,14 @@ class ApproximateEngine(ExactEngine):
     """The exact engine at another fidelity; states are trained and measured as ever, in full."""
 
     def __init__(
-        self, workload: Workload, device: str = "cpu", cache_gib: float = 2.0, store: Store | None = None
+        self,
+        workload: Workload,
+        device: str = "cpu",
+        cache_gib: float = 2.0,
+        store: Store | None = None,
+        inputs: Inputs | None = None,
     ) -> None:
-        super().__init__(workload, device, cache_gib, store)
+        super().__init__(workload, device, cache_gib, store, inputs)
         self.fidelity = workload.fidelity
         if self.fidelity.racing is not None and self.score.labels == "target":
             raise InputError(f"fidelity.racing needs a score of labels; {workload.score.name} compares images")

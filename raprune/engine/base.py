@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from raprune.engine.arithmetic import exact_arithmetic
+from raprune.engine.inputs import Inputs
 from raprune.engine.kernels.convolutions import FusedConv
 from raprune.engine.kernels.program import Program, compile_module
 from raprune.engine.launches import Purpose
@@ -53,15 +54,17 @@ class Built:
 class Engine(ABC):
     """One network, one data set, one device."""
 
-    def __init__(self, workload: Workload, device: str = "cpu") -> None:
+    def __init__(self, workload: Workload, device: str = "cpu", inputs: Inputs | None = None) -> None:
+        """``inputs`` are those of whoever runs it; without them it reads its own."""
         self.workload = workload
+        inputs = inputs or Inputs()
         self.device = torch.device(device)
         exact_arithmetic(self.device)
         if self.device.type == "cpu":
             torch.set_num_threads(workload.scoring.threads)
         self.score = workload.load_score()
-        self.splits = _to(workload.load_data(), self.device)
-        self.traced = workload.load_network(self.splits.num_classes, self.splits.input_shape)
+        self.splits = _to(workload.load_data(inputs), self.device)
+        self.traced = workload.load_network(inputs, self.splits.num_classes, self.splits.input_shape)
         self.graph = self.traced.graph
         self.weights = {name: t.clone() for name, t in self.traced.network.state_dict().items()}
         channels_last(self.traced.network.to(self.device))

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from raprune.engine.base import Engine
 from raprune.engine.cache.prefix import Store
+from raprune.engine.inputs import Inputs
 from raprune.engine.workload import Workload
 from raprune.registry import Settings
 from raprune.study.parts import EvaluatorsSpec
@@ -26,8 +27,11 @@ class EngineKind(ABC):
         self.settings = settings
 
     @abstractmethod
-    def open(self, workload: Workload, device: str, spec: EvaluatorsSpec, store: Store | None) -> Engine:
+    def open(
+        self, workload: Workload, device: str, spec: EvaluatorsSpec, store: Store | None, inputs: Inputs | None
+    ) -> Engine:
         """An engine for ``workload`` on ``device``.
 
         ``store`` holds activations in place of this process's own memory; only an engine that ``reuses`` gets one.
+        The network and data come from ``inputs``.
         """

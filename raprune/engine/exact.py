@@ -17,6 +17,7 @@ from torch import Tensor, fx, nn
 from raprune.engine.agreement import check_agreement, example
 from raprune.engine.base import Engine, Forward
 from raprune.engine.cache.prefix import LocalStore, Store
+from raprune.engine.inputs import Inputs
 from raprune.engine.kernels.program import Program, compile_module
 from raprune.engine.split import Crossing, Halves, split
 from raprune.engine.workload import Workload
@@ -34,9 +35,14 @@ class ExactEngine(Engine):
     """Masks that a launch holds."""
 
     def __init__(
-        self, workload: Workload, device: str = "cpu", cache_gib: float = 2.0, store: Store | None = None
+        self,
+        workload: Workload,
+        device: str = "cpu",
+        cache_gib: float = 2.0,
+        store: Store | None = None,
+        inputs: Inputs | None = None,
     ) -> None:
-        super().__init__(workload, device)
+        super().__init__(workload, device, inputs)
         self.store: Store = LocalStore(int(cache_gib * 2**30)) if store is None else store
         check_agreement(self.traced, example(self.splits, self.traced.network), self.slots)
         self._order = workload.load_val_order(len(self.splits.val)).to(self.device)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from raprune.engine.base import Engine
 from raprune.engine.cache.prefix import Store
 from raprune.engine.contract import EngineKind
+from raprune.engine.inputs import Inputs
 from raprune.engine.workload import Workload
 from raprune.errors import InputError
 from raprune.registry import ENGINES
@@ -17,12 +18,19 @@ def engine_kind(spec: EvaluatorsSpec) -> EngineKind:
     return kind
 
 
-def open_engine(workload: Workload, device: str, spec: EvaluatorsSpec, store: Store | None = None) -> Engine:
+def open_engine(
+    workload: Workload,
+    device: str,
+    spec: EvaluatorsSpec,
+    store: Store | None = None,
+    inputs: Inputs | None = None,
+) -> Engine:
     """An engine for ``workload`` on ``device``; ``store`` holds activations in place of this process's own memory.
 
-    Raises :class:`InputError` where ``workload`` has a fidelity that the engine does not have.
+    Its network and data come from ``inputs``. Raises :class:`InputError` where ``workload`` has a fidelity that the
+    engine does not have.
     """
     kind = engine_kind(spec)
     if not workload.fidelity.is_full and not kind.has_fidelities:
         raise InputError(f"engine {spec.engine} has no fidelities: leave fidelity out, or take another engine")
-    return kind.open(workload, device, spec, store)
+    return kind.open(workload, device, spec, store, inputs)

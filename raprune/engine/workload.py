@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
 
-import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 
+from raprune.engine.inputs import Inputs
 from raprune.engine.train import Recipe
 from raprune.engine.val_order import ORDER_FILE, load_order
-from raprune.errors import DamagedError, InputError, first_line
-from raprune.identity import Signature, Sources, of_value, signature_of
+from raprune.errors import DamagedError, InputError
+from raprune.identity import Sources, of_value
 from raprune.network.graph import Traced, trace
-from raprune.network.graph.ambient import plain_torch
-from raprune.network.graph.checks import bare, on_cpu
 from raprune.network.weights import check_file, load_safetensors
-from raprune.plugins.datasets.base import Splits, check_splits
+from raprune.plugins.datasets.base import Splits
 from raprune.plugins.scores.base import Score
-from raprune.registry import DATASETS, MODELS, SCORES, is_imported
+from raprune.registry import SCORES
 from raprune.results import read_json
 from raprune.study.fidelity import FidelitySpec
 from raprune.study.parts import FinetuneSpec, ScoringSpec
@@ -103,13 +98,6 @@ class Baseline:
             raise DamagedError(f"{file} is damaged: {error}; {made_anew(folder)}") from None
 
 
-class Given(Protocol):
-    """A program's own network and data on their way to another process."""
-
-    def use(self) -> None:
-        """Let this process build the network and read the data."""
-
-
 @dataclass(frozen=True)
 class Workload:
     """Everything that scoring depends on; picklable, a few hundred bytes."""
@@ -127,8 +115,6 @@ class Workload:
     """Where the baseline lies."""
     residual: str = "independent"
     fidelity: FidelitySpec = field(default=FidelitySpec(), kw_only=True)
-    given: Given | None = field(default=None, kw_only=True)
-    """Brings what a program gave into processes that are not its own."""
 
     @classmethod
     def of(cls, trial: TrialSpec, folder: Path) -> Workload:
@@ -150,16 +136,16 @@ class Workload:
         f = self.finetune
         return Recipe(f.learning_rate, f.momentum, f.weight_decay, f.batch_size, "linear")
 
-    def load_data(self) -> Splits:
-        return load_data(self.dataset)
+    def load_data(self, inputs: Inputs) -> Splits:
+        return inputs.data(self.dataset)
 
     def load_score(self) -> Score:
         score: Score = SCORES.build(self.score.name, self.score.settings)
         return score
 
-    def load_network(self, num_classes: int, input_shape: tuple[int, int, int]) -> Traced:
+    def load_network(self, inputs: Inputs, num_classes: int, input_shape: tuple[int, int, int]) -> Traced:
         """The baseline network with its groups, in eval mode, on the CPU."""
-        network = build_network(self.model, num_classes, input_shape, fresh=True)
+        network = inputs.network(self.model, num_classes, input_shape, fresh=True)
         traced = trace_model(network, self.model, input_shape, self.residual)
         traced.network.load_state_dict(self.load_weights())
         return traced
@@ -187,106 +173,6 @@ def baseline_weights(folder: Path, baseline: Baseline | None) -> dict[str, Tenso
 def made_anew(folder: Path) -> str:
     """The way on from a baseline that is damaged."""
     return f"put back a copy of it, or delete {folder}: the same command then makes the baseline anew"
-
-
-@dataclass(frozen=True)
-class _Loaded:
-    splits: Splits
-    files: Signature
-    """Of the files that the data set's settings name, before they were read."""
-    time: int = field(default_factory=itertools.count().__next__)
-    """Counts what this process has read."""
-
-
-_LOADED: dict[str, _Loaded] = {}
-"""Data sets of this process: trials and checks of one run share what is decoded."""
-MAX_LOADED = 4
-
-
-def load_data(dataset: Choice) -> Splits:
-    """A data set, decoded once in a run; a ``train``, ``val`` or ``test`` split without images is refused."""
-    key = dataset.model_dump_json()
-    if key not in _LOADED:
-        while len(_LOADED) >= MAX_LOADED:
-            del _LOADED[next(iter(_LOADED))]
-        files = signature_of(dataset.settings)
-        _LOADED[key] = _Loaded(_open(dataset), files)
-    return _LOADED[key].splits
-
-
-def time_of_reading(dataset: Choice) -> int:
-    """A number that changes when a data set is read again."""
-    load_data(dataset)
-    return _LOADED[dataset.model_dump_json()].time
-
-
-def provide_data(key: str, splits: Splits) -> None:
-    """Data that this process need not decode; ``key`` is the data set's choice as JSON."""
-    _LOADED[key] = _Loaded(splits, ())
-
-
-def forget_data(holding: str = "") -> None:
-    """Let go of all decoded data, or of those whose choice (as JSON) holds this text."""
-    for key in list(_LOADED):
-        if holding in key:
-            del _LOADED[key]
-
-
-def forget_changed_data(own: bool = False) -> None:
-    """Let go of decoded data whose files on disk are others by now; with ``own`` of all that the user's code gave."""
-    for key, loaded in list(_LOADED.items()):
-        dataset = Choice.model_validate_json(key)
-        if (own and is_imported(dataset.name)) or loaded.files != signature_of(dataset.settings):
-            del _LOADED[key]
-
-
-def _open(dataset: Choice) -> Splits:
-    splits: Splits = DATASETS.build(dataset.name, dataset.settings)
-    try:
-        check_splits(splits)
-    except InputError as error:
-        raise InputError(f"dataset {dataset.name}: {error}") from error
-    return splits
-
-
-@plain_torch()
-def build_network(model: Choice, num_classes: int, input_shape: tuple[int, int, int], fresh: bool = False) -> nn.Module:
-    """A network with initial weights from torch's global generator, or pretrained where its settings say so.
-
-    ``fresh`` leaves the pretrained ones out, for a network that gets others or that is only looked at.
-    """
-    settings = model.settings
-    if fresh and "pretrained" in settings and ":" not in model.name:
-        settings = {**settings, "pretrained": "none"}
-    try:
-        made = MODELS.build(model.name, settings, num_classes=num_classes, input_shape=input_shape)
-        network: nn.Module = _bare(model, made)
-    except ValueError as error:
-        raise InputError(f"model {model.name}: {error}") from None
-    return fill_lazy(network, input_shape)
-
-
-def fill_lazy(network: nn.Module, input_shape: tuple[int, int, int]) -> nn.Module:
-    """``network``, whose lazy layers get their sizes and weights, drawn from torch's global generator as others are."""
-    if any(map(is_lazy, (*network.parameters(), *network.buffers()))):
-        was_training = network.training
-        dtype = next(network.parameters()).dtype
-        try:
-            with torch.no_grad():
-                network.eval()(torch.zeros(2, *input_shape, dtype=dtype))
-        except Exception as error:  # whatever a user's forward raises for images that it cannot take
-            first = first_line(error)
-            raise InputError(f"the network cannot take images of {tuple(input_shape)}: {first}") from error
-        network.train(was_training)
-    return network
-
-
-def _bare(model: Choice, made: Any) -> nn.Module:
-    """What a model's function made, on the CPU and taken out of its wrappers."""
-    try:
-        return on_cpu(bare(made))
-    except InputError as error:
-        raise InputError(f"model {model.name}: {error}") from None
 
 
 def trace_model(

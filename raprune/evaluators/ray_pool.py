@@ -13,23 +13,25 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from raprune.engine.inputs import Inputs
 from raprune.engine.launches import MASKS_A_LAUNCH, shares_launches
 from raprune.engine.tasks import Task
 from raprune.engine.workload import Workload
 from raprune.evaluators.base import EvaluatedMask, OnEngine, PoolAddress
 from raprune.evaluators.dispatch import Call, Dispatcher
+from raprune.evaluators.engines import Engines
 from raprune.evaluators.pulse import Pulse, Pulses
 from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.plugins.scores.base import Tally
-from raprune.registry import EVALUATORS, add_import_path
+from raprune.registry import EVALUATORS
 from raprune.study.parts import EvaluatorsSpec
 from raprune.study.schema import TrialSpec
 from raprune.system.quitting import quitting_is_a_fault
 
 if TYPE_CHECKING:
     from raprune.engine.cache.shared import HostStore
-    from raprune.evaluators.sharing import Given, Refs
+    from raprune.evaluators.sharing import Refs, SharedGiven
 
 BATCH_BELOW_S = 0.02
 """Masks that take less than this travel several to a call."""
@@ -46,22 +48,30 @@ class EvaluatorProcess:
     """
 
     def __init__(
-        self, name: str, settings: EvaluatorsSpec, device: str, import_path: tuple[str, ...] = (), namespace: str = ""
+        self,
+        name: str,
+        settings: EvaluatorsSpec,
+        device: str,
+        import_path: tuple[str, ...] = (),
+        namespace: str = "",
+        given: SharedGiven | None = None,
     ) -> None:
-        """``namespace`` is the study's: evaluators of one host and study share what they keep."""
+        """``namespace`` is the study's: evaluators of one host and study share what they keep.
+
+        ``given`` is what a program gave; an evaluator that is started again has it, too.
+        """
         from raprune.engine import engine_kind
         from raprune.engine.cache.shared import HostStore  # torch is loaded before the first call
 
-        add_import_path(import_path)
         self.name = name
-        self.settings = settings
-        self.device = device
-        self._engines: dict[str, OnEngine] = {}
+        self._inputs = Inputs(import_path)
+        self._given = given
         self._states: dict[str, State] = {}
         self._store: HostStore | None = None
         self._pulse = Pulse(namespace, name) if namespace else None
         if namespace and device == "cpu" and engine_kind(settings).reuses and settings.cache_gib > 0:
             self._store = HostStore(namespace, int(settings.cache_gib * 2**30))
+        self._engines = Engines(self._inputs, settings, device, MAX_ENGINES, self._store)
 
     @contextlib.contextmanager
     def _call(self, kind: str) -> Iterator[None]:
@@ -74,30 +84,28 @@ class EvaluatorProcess:
         from raprune.evaluators.sharing import use_shared
 
         with self._call("use_data"):
-            use_shared(data)
+            use_shared(data, self._inputs)
         return [None]
 
-    def prepare(self, baselines: list[tuple[TrialSpec, Path]], given: Given | None = None) -> list[str]:
-        """Have baselines on disk, of what a program has ``given`` if it has; gives back their folders."""
+    def prepare(self, baselines: list[tuple[TrialSpec, Path]]) -> list[str]:
+        """Prepare baselines on disk; returns their folders."""
         from raprune.baseline.prepare import prepare_baseline
 
         with self._call("prepare"):
-            if given is not None:
-                given.use()
-            return [prepare_baseline(trial, folder, self.device).folder for trial, folder in baselines]
+            device, inputs = self._engines.device, self._use_given()
+            return [prepare_baseline(trial, folder, device, inputs).folder for trial, folder in baselines]
+
+    def _use_given(self) -> Inputs:
+        """What this process reads, with what a program gave."""
+        if self._given is not None:
+            self._given.use(self._inputs)
+            self._given = None
+        return self._inputs
 
     def _local(self, workload: Workload) -> OnEngine:
-        """The engine of ``workload``; the oldest is dropped for a new one."""
-        from raprune.engine import open_engine
-
-        if workload.key not in self._engines:
-            while len(self._engines) >= MAX_ENGINES:
-                del self._engines[next(iter(self._engines))]
-            if workload.given is not None:
-                workload.given.use()
-            engine = open_engine(workload, self.device, self.settings, self._store)
-            self._engines[workload.key] = OnEngine(engine, self.name)
-        return self._engines[workload.key]
+        """This process's engine of ``workload``."""
+        self._use_given()
+        return OnEngine(self._engines.of(workload), self.name)
 
     def _state(self, version: str, ref: list[Any]) -> State:
         """The state of a version; fetched once."""
@@ -134,7 +142,7 @@ class EvaluatorProcess:
 
     def let_go(self) -> None:
         """Let go of what is kept in memory for the host; nothing is scored after this."""
-        self._engines.clear()
+        self._engines.close()
         if self._store is not None:
             self._store.close()
             self._store = None

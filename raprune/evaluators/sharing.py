@@ -9,8 +9,7 @@ from typing import Any
 
 import torch
 
-from raprune.engine.given import give_network, networks
-from raprune.engine.workload import forget_data, load_data, provide_data
+from raprune.engine.inputs import Inputs
 from raprune.errors import InputError
 from raprune.plugins.datasets.base import Split, Splits
 from raprune.registry import is_given
@@ -21,28 +20,27 @@ Refs = dict[str, list[Any]]
 
 
 @dataclass(frozen=True)
-class Given:
-    """What a program gave, for processes that are not its own. It travels with every call: one may be started anew."""
+class SharedGiven:
+    """What a program gave, for processes that are not its own."""
 
     networks: list[Any]
     """A reference to the pickle of all networks by digest, in a list; it is in memory alone."""
     data: Refs
 
-    def use_networks(self) -> None:
-        """Let this process build the program's networks."""
+    def use_networks(self, inputs: Inputs) -> None:
+        """Add the program's networks to ``inputs``."""
         import ray
         from ray import cloudpickle
 
-        for digest, network in cloudpickle.loads(ray.get(self.networks[0])).items():
-            give_network(digest, network)
+        inputs.networks.update(cloudpickle.loads(ray.get(self.networks[0])))
 
-    def use(self) -> None:
-        """Let this process build the program's networks and read its data."""
-        self.use_networks()
-        use_shared(self.data)
+    def use(self, inputs: Inputs) -> None:
+        """Add the program's networks and data to ``inputs``."""
+        self.use_networks(inputs)
+        use_shared(self.data, inputs)
 
 
-def share_given(trials: Sequence[TrialSpec], data: Refs) -> Given | None:
+def share_given(trials: Sequence[TrialSpec], data: Refs, inputs: Inputs) -> SharedGiven | None:
     """The given networks in the object store, and which of ``data`` were given; ``None`` where nothing was.
 
     Raises :class:`InputError` for a network that cannot leave its process.
@@ -53,41 +51,41 @@ def share_given(trials: Sequence[TrialSpec], data: Refs) -> Given | None:
     if not any(is_given(trial.model.name) for trial in trials):
         return None
     try:
-        pickled = cloudpickle.dumps(dict(networks()))
+        pickled = cloudpickle.dumps(inputs.networks)
     except Exception as error:  # whatever the parts of a user's network raise when they are pickled
         raise InputError(
             f"the network cannot be sent to other processes ({type(error).__name__}: {error}): with evaluators=0 "
             "all is done in this one"
         ) from error
     named = {trial.dataset.model_dump_json() for trial in trials if is_given(trial.dataset.name)}
-    return Given([ray.put(pickled)], {key: ref for key, ref in data.items() if key in named})
+    return SharedGiven([ray.put(pickled)], {key: ref for key, ref in data.items() if key in named})
 
 
-def data_bytes(trials: Sequence[TrialSpec]) -> int:
+def data_bytes(trials: Sequence[TrialSpec], inputs: Inputs) -> int:
     """Bytes of all images and labels of the data sets of ``trials``."""
     datasets = {trial.dataset.model_dump_json(): trial.dataset for trial in trials}
-    every = [split for dataset in datasets.values() for split in _parts(load_data(dataset)).values()]
+    every = [split for dataset in datasets.values() for split in _parts(inputs.data(dataset)).values()]
     return sum(t.numel() * t.element_size() for split in every for t in (split.images_BCHW, split.labels_B))
 
 
-def share_data(trials: Sequence[TrialSpec]) -> Refs:
-    """Put the data sets of ``trials`` into the object store; this process lets go of its own copy."""
+def share_data(trials: Sequence[TrialSpec], inputs: Inputs) -> Refs:
+    """Put the data sets of ``trials`` into the object store; ``inputs`` drop their own copy."""
     import ray
 
     refs: Refs = {}
     for trial in trials:
         key = trial.dataset.model_dump_json()
         if key not in refs:
-            splits = load_data(trial.dataset)
+            splits = inputs.data(trial.dataset)
             arrays = {n: (s.images_BCHW.numpy(), s.labels_B.numpy()) for n, s in _parts(splits).items()}
             bare = {f.name: getattr(splits, f.name) for f in fields(splits) if f.name not in ("train", "val", "test")}
             refs[key] = [ray.put((arrays, bare))]
-    forget_data()
+    inputs.drop_read()
     return refs
 
 
-def use_shared(refs: Refs) -> None:
-    """Let this process read its data sets from the object store."""
+def use_shared(refs: Refs, inputs: Inputs) -> None:
+    """Let ``inputs`` read data sets from the object store."""
     import ray
 
     for key, ref in refs.items():
@@ -95,7 +93,7 @@ def use_shared(refs: Refs) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch wonders about memory that cannot be written; nobody writes it
             parts = {n: Split(torch.from_numpy(x), torch.from_numpy(y)) for n, (x, y) in arrays.items()}
-        provide_data(key, Splits(parts["train"], parts["val"], parts.get("test"), **bare))
+        inputs.provide(key, Splits(parts["train"], parts["val"], parts.get("test"), **bare))
 
 
 def _parts(splits: Splits) -> dict[str, Split]:

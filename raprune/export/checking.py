@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from raprune.artefact.trials import TrialNetworks
-from raprune.engine.workload import load_data
+from raprune.engine.inputs import Inputs
 from raprune.errors import InputError, RapruneError
 from raprune.export.running import Run
 from raprune.export.unpooling import unpools
@@ -42,13 +42,14 @@ class ExportError(RapruneError):
 class Images:
     """The study's images; where they cannot be had, random ones, and the reason why."""
 
-    def __init__(self, trial: TrialNetworks) -> None:
+    def __init__(self, trial: TrialNetworks, inputs: Inputs) -> None:
+        self.inputs = inputs
         self.shape = trial.input_shape
         self.dtype = next(trial.networks["pruned"].parameters()).dtype
         self.splits: Splits | None = None
         self.missing: str | None = None
         try:
-            self.splits = load_data(trial.plan.dataset)
+            self.splits = inputs.data(trial.plan.dataset)
         except InputError as error:
             self.missing = str(error).splitlines()[0]
         if self.splits is not None and (other := _other_images(self.splits, trial)):

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from raprune.export.checking import TOLERANCE
-from raprune.export.exporting import Exported, export_trial
+from raprune.export.exporting import Exported, Wanted, export_trial
 from raprune.registry import AllowImport
 from raprune.study.wording import counted
 
@@ -25,7 +25,7 @@ def export_and_tell(
     """Export the trial in ``folder`` and print how the file compares with the trial's network."""
     with console.status("opening the trial") as status:
         exported = export_trial(
-            folder, format_name, out, quantised=quantised, force=force, allow_import=allow_import, tell=status.update
+            folder, Wanted(format_name, out, quantised, force), allow_import=allow_import, tell=status.update
         )
     for line in said(exported):
         console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -9,6 +9,7 @@ from typing import ClassVar
 from torch import Tensor, fx
 
 from raprune.artefact.plan import NetworkPlan
+from raprune.engine.inputs import Inputs
 from raprune.export.checking import Images
 from raprune.export.running import Run
 from raprune.registry import Settings
@@ -34,8 +35,11 @@ class Format(ABC):
         """
 
     @abstractmethod
-    def load(self, file: Path, threads: int) -> Run:
-        """The network in ``file``, images to logits, on ``threads`` processor threads."""
+    def load(self, file: Path, threads: int, inputs: Inputs) -> Run:
+        """The network in ``file``, images to logits, on ``threads`` processor threads.
+
+        ``inputs`` say where a network's code is imported from, for a format that needs it.
+        """
 
 
 class QuantisedFormat(Format):

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from raprune.artefact.trials import TrialNetworks, open_trial
+from raprune.engine.inputs import Inputs, using
 from raprune.errors import FileError, InputError, meaning
 from raprune.export.checking import TOLERANCE, Difference, ExportError, Images, Measured, compare, parity, scores_of
 from raprune.export.contract import Format, QuantisedFormat
@@ -51,32 +52,49 @@ class Exported:
     """``None`` where it was not asked for."""
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """The file that an export is to write."""
+
+    format_name: str
+    file: Path
+    quantised: bool = False
+    """With 8-bit weights and activations."""
+    force: bool = False
+    """Replace a file that is there."""
+
+
 def export_trial(
     folder: Path,
-    format_name: str,
-    out: Path,
+    wanted: Wanted,
     *,
-    quantised: bool = False,
-    force: bool = False,
     allow_import: AllowImport = (),
     tell: Tell = lambda _: None,
+    inputs: Inputs | None = None,
 ) -> Exported:
-    """Write the network of the trial in ``folder`` to ``out``; ``tell`` hears what is being done.
+    """Write the network of the trial in ``folder``; ``tell`` hears what is being done.
 
     The trial's files may name code to import: ``allow_import`` are the import paths that may be, or True for all.
 
     Raises :class:`InputError` for what was asked for wrongly, and :class:`ExportError` where the file's logits or
-    decisions are not those of the network; then, as at any other failure, ``out`` is as it was.
+    decisions are not those of the network; then, as at any other failure, the file is as it was.
     """
-    _check_request(format_name, folder, out, quantised, force)
-    trial = open_trial(folder, "export", allow_import, ("model", "dataset", "score"))
+    _check_request(wanted, folder)
+    with using(inputs) as inputs:
+        trial = open_trial(folder, "export", allow_import, ("model", "dataset", "score"), inputs)
+        tell("loading the study's images")
+        return _export(trial, Images(trial, inputs), wanted, tell)
+
+
+def _export(trial: TrialNetworks, images: Images, wanted: Wanted, tell: Tell) -> Exported:
+    format_name, out, quantised = wanted.format_name, wanted.file, wanted.quantised
     torch.set_num_threads(trial.scoring.threads)
     float_file = out.with_name(f".{out.name}.{os.getpid()}.float")
     try:
         with replacing(out) as aside:
-            exported = _write(trial, format_name, out, float_file if quantised else aside, tell)
+            exported = _write(trial, images, format_name, out, float_file if quantised else aside, tell)
             if quantised:
-                exported = _quantise(trial, exported, format_name, float_file, aside, tell)
+                exported = _quantise(trial, images, exported, format_name, float_file, aside, tell)
     except (OSError, FileError) as error:
         said = meaning(error) if isinstance(error, OSError) else str(error).partition(": ")[2]
         raise InputError(f"{out} cannot be written: {said}") from error
@@ -87,11 +105,12 @@ def export_trial(
     return exported
 
 
-def _check_request(format_name: str, folder: Path, out: Path, quantised: bool, force: bool) -> None:
+def _check_request(wanted: Wanted, folder: Path) -> None:
+    format_name, out = wanted.format_name, wanted.file
     if format_name not in FORMATS.names():
         raise InputError(f"no format is called {format_name!r}{nearest(format_name, FORMATS.names())}")
     able = [plugin.name for plugin in FORMATS if plugin.declared["quantises"]]
-    if quantised and format_name not in able:
+    if wanted.quantised and format_name not in able:
         which = " or ".join(able)
         raise InputError(f"int8 is for the format {which}; {format_name} is written in the network's own precision")
     if not out.parent.is_dir():
@@ -103,7 +122,7 @@ def _check_request(format_name: str, folder: Path, out: Path, quantised: bool, f
         raise InputError(f"{out} lies among the study's trials, whose files are its own; name a file elsewhere")
     if out.is_dir():
         raise InputError(f"{out} is a folder; name a file")
-    if out.exists() and not force:
+    if out.exists() and not wanted.force:
         raise InputError(f"{out} is there already; --force (in Python force=True) replaces it")
 
 
@@ -112,15 +131,13 @@ def _format(name: str) -> Format:
     return chosen
 
 
-def _write(trial: TrialNetworks, format_name: str, out: Path, aside: Path, tell: Tell) -> Exported:
+def _write(trial: TrialNetworks, images: Images, format_name: str, out: Path, aside: Path, tell: Tell) -> Exported:
     """The network in the file ``aside``, compared with the one in raprune."""
     network, chosen = trial.networks["pruned"], _format(format_name)
-    tell("loading the study's images")
-    images = Images(trial)
     tell(f"writing {format_name}")
     example_BCHW = torch.zeros(2, *trial.input_shape, dtype=images.dtype)
     note = chosen.write(network, example_BCHW, trial.plan.to_ship(), aside)
-    run = chosen.load(aside, trial.scoring.threads)
+    run = chosen.load(aside, trial.scoring.threads, images.inputs)
     tell("comparing logits")
     differences = parity(trial, run, images)
     largest = max(difference.judged for difference in differences.values())
@@ -146,14 +163,20 @@ def _write(trial: TrialNetworks, format_name: str, out: Path, aside: Path, tell:
 
 
 def _quantise(
-    trial: TrialNetworks, exported: Exported, format_name: str, float_file: Path, aside: Path, tell: Tell
+    trial: TrialNetworks,
+    images: Images,
+    exported: Exported,
+    format_name: str,
+    float_file: Path,
+    aside: Path,
+    tell: Tell,
 ) -> Exported:
     """The 8-bit network in the file ``aside``, and what it scores."""
-    images, chosen = Images(trial), _format(format_name)
+    chosen = _format(format_name)
     assert isinstance(chosen, QuantisedFormat)
     tell("calibrating 8 bits")
     number = chosen.quantise(float_file, images, trial.scoring.batch_size, trial.plan.to_ship(), aside)
     tell("scoring 8 bits")
-    run = chosen.load(aside, trial.scoring.threads)
+    run = chosen.load(aside, trial.scoring.threads, images.inputs)
     found = Quantised(exported.num_bytes, scores_of(trial, run, images), number)
     return replace(exported, num_bytes=aside.stat().st_size, quantised=found)

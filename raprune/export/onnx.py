@@ -15,6 +15,7 @@ from torch import Tensor, fx
 
 from raprune.artefact.plan import NetworkPlan
 from raprune.artefact.rebuilding import HEADER_KEY
+from raprune.engine.inputs import Inputs
 from raprune.export.plain import first_accepted
 from raprune.export.refusals import Refused, first_line, require
 from raprune.export.running import Run
@@ -64,7 +65,7 @@ def tidy(file: Path, plan: NetworkPlan) -> None:
     onnx.save(model, file)
 
 
-def load(file: Path, threads: int) -> Run:
+def load(file: Path, threads: int, inputs: Inputs | None = None) -> Run:
     """The network in ``file``, images to logits, by ONNX Runtime on the processor."""
     session = open_session(file, PROVIDER, threads)
 

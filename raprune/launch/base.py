@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from raprune.engine.inputs import Inputs
 from raprune.launch.execute import Place
 from raprune.study import StudyPlan, TrialSpec
 from raprune.trial.budget import Account
@@ -39,6 +40,8 @@ class Launch:
     """Of a running Ray cluster."""
     account: Account | None = None
     """Of the study's budget."""
+    inputs: Inputs = field(default_factory=Inputs)
+    """What the run reads."""
 
 
 class Runner(Protocol):

@@ -37,7 +37,7 @@ class Connection:
 
     joined_before: bool = False
     """By somebody else in this process: it is not ours to end."""
-    folder: Path | None = None
+    folder: local.PrivateFolder | None = None
     """Of a Ray that was started for this study."""
 
     @property
@@ -52,8 +52,8 @@ class Connection:
         if self.joined_before:
             return
         ray.shutdown()
-        if self.folder is not None and not keep_logs:
-            local.remove(self.folder)
+        if self.folder is not None:
+            self.folder.close(keep=keep_logs)
 
 
 def connect(

@@ -7,14 +7,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from raprune.engine import engine_kind
+from raprune.engine.inputs import Inputs
 from raprune.engine.workload import Baseline, Workload
 from raprune.errors import RapruneError, ResultsError
 from raprune.evaluators.base import Evaluator, PoolAddress
+from raprune.evaluators.engines import Engines
 from raprune.evaluators.in_process import local_device
 from raprune.evaluators.memo import Conditions, Memo, Memoised
-from raprune.evaluators.sharing import Given
+from raprune.evaluators.sharing import SharedGiven
 from raprune.launch.spending import asked_by
-from raprune.registry import EVALUATORS, add_import_path
+from raprune.registry import EVALUATORS
 from raprune.results import TrialStore, write_text
 from raprune.study import TrialSpec
 from raprune.study.parts import EvaluatorsSpec
@@ -43,8 +45,12 @@ class Place:
     """Folders from which the study's own plug-ins are imported."""
     has_budget: bool = False
     """Whether the study's budget is to be asked, at ``pool``."""
-    given: Given | None = None
+    given: SharedGiven | None = None
     """What a program gave, for processes that are not its own."""
+
+    @property
+    def memo_folder(self) -> Path:
+        return Path(self.out) / "memo"
 
     def store(self, trial: TrialSpec, trial_id: str | None = None) -> TrialStore:
         """The folder of a trial (or of the one with ``trial_id``)."""
@@ -59,7 +65,17 @@ class Place:
         return Path(self.out) / "baselines" / trial.baseline_key
 
     def workload(self, trial: TrialSpec) -> Workload:
-        return replace(Workload.of(trial, self.baseline_folder(trial)), given=self.given)
+        return Workload.of(trial, self.baseline_folder(trial))
+
+
+@dataclass(frozen=True)
+class Holdings:
+    """What a process that runs trials holds for them; its owner closes it."""
+
+    inputs: Inputs
+    memo: Memo
+    engines: Engines | None = None
+    """In process; ``None`` where a pool scores."""
 
 
 NO_BUDGET = Unlimited()
@@ -74,24 +90,21 @@ def check_folder(out: Path) -> None:
         )
 
 
-def execute(trial: TrialSpec, place: Place, progress: Progress, budget: Budget = NO_BUDGET) -> str:
-    """Run ``trial`` to its row and give back its status: ``completed``, ``failed`` or, by ``budget``, ``stopped``.
+def execute(trial: TrialSpec, place: Place, holdings: Holdings, progress: Progress, budget: Budget = NO_BUDGET) -> str:
+    """Run ``trial`` to its row and return its status: ``completed``, ``failed`` or, by ``budget``, ``stopped``.
 
     A completed trial returns at once, and so does one that has not begun when the budget is spent, which gets no row.
     A failure leaves a row with the traceback, and the same in ``error.txt``.
     """
     store = place.store(trial)
     try:
-        add_import_path(place.import_path)
-        if place.given is not None:
-            place.given.use_networks()
         if store.status() == "completed":
             return "completed"
         if not store.num_committed() and budget.spent(trial.trial_id, asked_by(store)):
             return "stopped"
         try:
             store.check()
-            row = run_trial(trial, replace(_context(trial, place, store, progress), budget=budget))
+            row = run_trial(trial, replace(_context(trial, place, holdings, progress), budget=budget))
         finally:
             budget.spent(trial.trial_id, asked_by(store))  # as on disk: a layer that it failed in is lost
     except BudgetSpent:
@@ -114,7 +127,7 @@ def write_failed(trial: TrialSpec, place: Place, text: str) -> str:
     return "failed"
 
 
-def _context(trial: TrialSpec, place: Place, store: TrialStore, progress: Progress) -> TrialContext:
+def _context(trial: TrialSpec, place: Place, holdings: Holdings, progress: Progress) -> TrialContext:
     folder = place.baseline_folder(trial)
     baseline = Baseline.read(folder)
     if baseline is None:
@@ -125,16 +138,17 @@ def _context(trial: TrialSpec, place: Place, store: TrialStore, progress: Progre
         if matched.status() != "completed":
             raise RapruneError(f"trial {trial.matched_trial_id}, which this one is matched to, did not complete")
     workload = place.workload(trial)
-    kind = "in_process" if place.pool is None else "ray_pool"
-    evaluator: Evaluator = EVALUATORS.build(kind, place.evaluators.model_dump(), workload, place.pool)
+    kind, where = ("in_process", holdings.engines) if place.pool is None else ("ray_pool", place.pool)
+    evaluator: Evaluator = EVALUATORS.build(kind, place.evaluators.model_dump(), workload, where)
     if engine_kind(place.evaluators).reuses:
         conditions = Conditions.of(workload, baseline, place.device_type)
-        evaluator = Memoised(evaluator, Memo(Path(place.out) / "memo"), conditions)
+        evaluator = Memoised(evaluator, holdings.memo, conditions)
     return TrialContext(
         evaluator,
+        holdings.inputs,
         workload,
         baseline,
-        store,
+        place.store(trial),
         matched,
         place.preset,
         place.num_evaluators,

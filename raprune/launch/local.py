@@ -24,8 +24,22 @@ KEPT_S = 24 * 3600.0
 """Logs of a Ray that was killed stay for so long."""
 
 
-def start(num_cpus: int, store_bytes: int, **options: Any) -> Path:
-    """Start Ray on this machine; returns its private folder, for :func:`remove`."""
+class PrivateFolder:
+    """A folder of this user's (0700) for one Ray, held by a lock while this process lives."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = _lock(path)
+
+    def close(self, keep: bool = False) -> None:
+        """Remove the folder, unless its logs are to be kept; then it is removed when it is old."""
+        if not keep:
+            shutil.rmtree(self.path, ignore_errors=True)
+        os.close(self._lock)
+
+
+def start(num_cpus: int, store_bytes: int, **options: Any) -> PrivateFolder:
+    """Start Ray on this machine; returns its private folder, to be closed after it."""
     import ray
 
     folder = private_folder()
@@ -34,11 +48,11 @@ def start(num_cpus: int, store_bytes: int, **options: Any) -> Path:
             # "local": without it Ray would join whatever cluster runs on this machine
             ray.init(
                 "local", num_cpus=num_cpus, include_dashboard=False, object_store_memory=store_bytes,
-                _temp_dir=str(folder / "r"), _node_ip_address=LOOPBACK, **options,
+                _temp_dir=str(folder.path / "r"), _node_ip_address=LOOPBACK, **options,
             )  # fmt: skip
     except BaseException as error:
         ray.shutdown()
-        remove(folder)
+        folder.close()
         if not isinstance(error, Exception):
             raise
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -49,8 +63,8 @@ def start(num_cpus: int, store_bytes: int, **options: Any) -> Path:
     return folder
 
 
-def private_folder() -> Path:
-    """A new folder of this user's (0700) whose path is short enough for Ray's sockets.
+def private_folder() -> PrivateFolder:
+    """A new folder whose path is short enough for Ray's sockets.
 
     In ``RAY_TMPDIR`` or ``TMPDIR``; where those are too long or cannot be written, in ``/tmp`` or ``/var/tmp``.
     """
@@ -59,9 +73,8 @@ def private_folder() -> Path:
         if len(os.fsencode(place)) + BELOW_BYTES <= SOCKET_BYTES:
             with contextlib.suppress(OSError):
                 _sweep(place)
-                folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))  # 0700; Ray opens what lies in it to all
-                _lock(folder)
-                return folder
+                # 0700; Ray opens what lies in it to all
+                return PrivateFolder(Path(tempfile.mkdtemp(prefix=PREFIX, dir=place)))
     named, most = ", ".join(dict.fromkeys(filter(None, wanted))), SOCKET_BYTES - BELOW_BYTES
     raise InputError(
         f"Ray's sockets need a folder that can be written and has a path of {most} bytes at most; none of {named} "
@@ -69,21 +82,11 @@ def private_folder() -> Path:
     )
 
 
-_LOCKS: dict[Path, int] = {}
-
-
-def remove(folder: Path) -> None:
-    """Remove the folder of a Ray that has ended."""
-    shutil.rmtree(folder, ignore_errors=True)
-    if folder in _LOCKS:
-        os.close(_LOCKS.pop(folder))
-
-
-def _lock(folder: Path) -> None:
+def _lock(folder: Path) -> int:
     """Held while this process lives, so that others know it does."""
     handle = os.open(folder / ".alive", os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    _LOCKS[folder] = handle
+    return handle
 
 
 def _sweep(place: Path) -> None:

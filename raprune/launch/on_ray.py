@@ -51,12 +51,12 @@ def ray_runner(launch: Launch, watch: Watch, interruption: Interruption | None =
     signals = interruption or Interruption()
     with signals.held():
         connection = connect(
-            address, namespace, plan.spec.evaluators, count, threads, data_bytes=data_bytes(launch.todo)
+            address, namespace, plan.spec.evaluators, count, threads, data_bytes=data_bytes(launch.todo, launch.inputs)
         )
         signals.arm()
     import ray  # only now: Ray reads its environment when it is imported
 
-    cluster = ClusterWatch.of_this_process(connection.folder)
+    cluster = ClusterWatch.of_this_process(connection.folder.path if connection.folder else None)
     try:
         cluster.start()
         signals.check()
@@ -82,6 +82,7 @@ class RayRunner:
     """A pool of evaluators, and trials under Ray Tune."""
 
     def __init__(self, launch: Launch, resources: Resources, namespace: str) -> None:
+        self.inputs = launch.inputs
         self.resources = resources
         self.namespace = namespace
         self.actors: list[Any] = []
@@ -111,8 +112,8 @@ class RayRunner:
 
     def prepare(self, trials: Sequence[TrialSpec]) -> None:
         """The data, shared; the pool; then the baselines, trained or loaded and measured by its evaluators."""
-        data = share_data(trials)
-        self.place = replace(self.place, given=share_given(trials, data))
+        data = share_data(trials, self.inputs)
+        self.place = replace(self.place, given=share_given(trials, data, self.inputs))
         pool = self._start_pool()
         if self.account is not None:
             self._counter = start_counter(self.account, self.namespace)
@@ -121,7 +122,7 @@ class RayRunner:
 
         def submit(actor: Any, items: list[Any]) -> Any:
             baselines = [(trial, self.place.baseline_folder(trial)) for trial in items]
-            return actor.prepare.remote(baselines, self.place.given)
+            return actor.prepare.remote(baselines)
 
         pool.run([Call([trial], [index]) for index, trial in enumerate(distinct)], submit, "preparing the baseline")
         first = self.place.workload(distinct[0])
@@ -138,7 +139,7 @@ class RayRunner:
             options = self.resources.options | {"name": name, "namespace": self.namespace}
             options |= {"max_restarts": -1, "max_task_retries": 0}
             spec = self.place.evaluators
-            arguments = (name, spec, self.resources.device, self.place.import_path, self.namespace)
+            arguments = (name, spec, self.resources.device, self.place.import_path, self.namespace, self.place.given)
             self.actors.append(actor.options(**options).remote(*arguments))
         pool = Dispatcher(self.actors, names=names, pulses=Pulses(self.namespace), check=self._check)
         what = f"starting {evaluators(len(names))}"

@@ -15,8 +15,7 @@ from pathlib import Path
 from raprune import __version__
 from raprune.artefact.keeping import thin_out
 from raprune.baseline.resuming import check_results, check_trials
-from raprune.engine.workload import forget_changed_data, forget_data
-from raprune.evaluators.in_process import forget_engines
+from raprune.engine.inputs import Inputs, using
 from raprune.launch.base import Launch, Runner, Watch
 from raprune.launch.execute import MANIFEST, check_folder
 from raprune.launch.found import refuse_another, set_damaged_rows_aside
@@ -58,19 +57,27 @@ class Outcome:
 
 
 def run_study(
-    plan: StudyPlan, out: Path, watch: Watch, *, num_evaluators: int | None = None, address: str | None = None
+    plan: StudyPlan,
+    out: Path,
+    watch: Watch,
+    *,
+    num_evaluators: int | None = None,
+    address: str | None = None,
+    inputs: Inputs | None = None,
 ) -> Outcome:
     """Run (or go on with) a study in the folder ``out``.
 
     ``num_evaluators`` overrides the study's; 0 runs in this process without Ray. ``address`` joins a running Ray
-    cluster. Raises :class:`InputError` before any trial where the study cannot be run here.
+    cluster. ``inputs`` hold what a program gave, and data that were decoded for this run; else everything is read
+    anew. Raises :class:`InputError` before any trial where the study cannot be run here.
     """
     interruption, lost = Interruption(), None
-    with interruption.guard(), FolderLock(out), _loaded_for_this_run(), RunClock(out, watch.phase) as clock:
+    with interruption.guard(), FolderLock(out), using(inputs) as inputs, RunClock(out, watch.phase) as clock:
+        inputs.import_for(part.name for trial in plan.trials for part in (trial.model, trial.dataset, trial.score))
         refuse_another(plan.spec.name, out, watch.phase)
         stores = {trial.trial_id: TrialStore(out, plan.spec.name, trial.trial_id) for trial in plan.trials}
         set_damaged_rows_aside(stores.values(), watch.phase)
-        check_results(plan.trials, out)
+        check_results(plan.trials, out, inputs)
         _write_manifest(plan, out)
         todo = left_to_run(plan, stores, open_account(plan, stores, clock))
         for trial in todo:
@@ -80,7 +87,7 @@ def run_study(
             with interruption.stoppable():
                 if todo:
                     count = plan.spec.evaluators.count if num_evaluators is None else num_evaluators
-                    launch = Launch(plan, out, todo, count, address, account)
+                    launch = Launch(plan, out, todo, count, address, account, inputs)
                     with _runner(launch, watch, interruption) as runner:
                         watch.phase("preparing the baseline")
                         runner.prepare(todo)
@@ -116,17 +123,6 @@ def _outcome(
     return Outcome(statuses, interrupted, budget, None if interrupted else lost)
 
 
-@contextlib.contextmanager
-def _loaded_for_this_run() -> Iterator[None]:
-    """Data that changed on disk are read again, and what this process has loaded does not outlive the run."""
-    forget_changed_data()
-    try:
-        yield
-    finally:
-        forget_engines()
-        forget_data()
-
-
 def _run_waves(
     runner: Runner, todo: Sequence[TrialSpec], plan: StudyPlan, watch: Watch, interruption: Interruption
 ) -> None:
@@ -142,12 +138,14 @@ def _run_waves(
 @contextlib.contextmanager
 def _runner(launch: Launch, watch: Watch, interruption: Interruption) -> Iterator[Runner]:
     if launch.count == 0 or (launch.plan.spec.evaluators.device == "mps" and launch.address is None):
-        yield InProcessRunner(launch.plan, launch.out, launch.account)
+        runner = InProcessRunner(launch.plan, launch.out, launch.inputs, launch.account)
+        with contextlib.closing(runner.engines):
+            yield runner
         return
     from raprune.launch.on_ray import ray_runner
 
-    with ray_runner(launch, watch, interruption) as runner:
-        yield runner
+    with ray_runner(launch, watch, interruption) as on_ray:
+        yield on_ray
 
 
 def _settle(plan: StudyPlan, stores: dict[str, TrialStore]) -> dict[str, str]:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from raprune.engine.inputs import Inputs
 from raprune.evaluators.dispatch import WAY_ON, why_lost
+from raprune.evaluators.memo import Memo, writer_name
 from raprune.evaluators.pulse import Pulse, Pulses
 from raprune.launch.base import Watch
 from raprune.launch.counter import find_budget
-from raprune.launch.execute import Place, execute, write_failed
+from raprune.launch.execute import Holdings, Place, execute, write_failed
 from raprune.launch.resources import TRIAL_CPUS
 from raprune.study import StudyPlan, TrialSpec
 
@@ -75,7 +77,7 @@ def run_tune(
             name=plan.spec.name,
             storage_path=str(scratch),
             verbose=0,
-            callbacks=[_watching(watch, place, specs, check)],
+            callbacks=[_callback(Watched(watch, place, specs, check))],
             failure_config=tune.FailureConfig(max_failures=MAX_LOSSES - 1),
         ),
     )
@@ -99,6 +101,7 @@ def _environment(**values: str) -> Iterator[None]:
 
 def _trainable(config: dict[str, Any], *, specs: dict[str, TrialSpec], place: Place) -> None:
     """One trial in a Tune process: never on a GPU, whatever the machine shows."""
+    import ray
     from ray import tune
 
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
@@ -107,7 +110,11 @@ def _trainable(config: dict[str, Any], *, specs: dict[str, TrialSpec], place: Pl
     assert place.pool is not None
     pulse = Pulse(place.pool.namespace, trial.trial_id)
     try:
-        status = execute(trial, place, reporter, find_budget(place.pool, place.has_budget))
+        with Inputs(place.import_path) as inputs:
+            if place.given is not None:
+                place.given.use_networks(inputs)
+            holdings = Holdings(inputs, Memo(place.memo_folder, writer_name(ray.get_runtime_context().get_worker_id())))
+            status = execute(trial, place, holdings, reporter, find_budget(place.pool, place.has_budget))
     finally:
         pulse.stop()
     tune.report({**reporter.waiting, "raprune_trial_id": trial.trial_id, "status": status})
@@ -133,73 +140,76 @@ class _Reporter:
             self.waiting, self._sent = {}, time.monotonic()
 
 
-_WATCHED: dict[str, Any] = {}
-"""The display of this process, and more; Tune pickles its callbacks, so they may not name it."""
+class Watched:
+    """Trials under Tune: shows what they report, ends those that hang, and writes the rows of those that are lost."""
+
+    def __init__(
+        self, watch: Watch, place: Place, specs: Mapping[str, TrialSpec], check: Callable[[], None] = lambda: None
+    ) -> None:
+        assert place.pool is not None
+        self.watch = watch
+        self.place = place
+        self.specs = specs
+        self.check = check
+        self.pulses = Pulses(place.pool.namespace)
+
+    def look(self, trials: Sequence[Any]) -> None:
+        """End all where ``check`` says so, and trials' processes without a sign of life, which Tune starts again."""
+        import ray
+
+        self.check()
+        if not self.pulses.is_due():
+            return
+        for trial in trials:
+            actor, name = trial.temporary_state.ray_actor, trial.config["trial_id"]
+            if actor is None or trial.status != "RUNNING":
+                continue
+            if self.pulses.is_silent(name) and self.pulses.claim(name):
+                ray.kill(actor)
+
+    def tell(self, result: Mapping[str, Any]) -> None:
+        """Show one of Tune's results."""
+        trial_id = result.get("raprune_trial_id")
+        if trial_id is None:
+            return
+        self.watch.told(trial_id, dict(result))
+        if "status" in result:
+            self.watch.ended(trial_id, result["status"], self.place.store(self.specs[trial_id]).folder)
+
+    def write_lost(self, trial_id: str, error: Exception | None) -> None:
+        """The row of a trial whose process could not be kept alive."""
+        import ray
+
+        where = self.pulses.place(trial_id)
+        if isinstance(error, ray.exceptions.RayError) and not isinstance(error, ray.exceptions.RayTaskError):
+            at = f" ({where})" if where else ""
+            why = f"the trial's process was lost {MAX_LOSSES} times; the last time{at} {why_lost(error)}. {WAY_ON}"
+        else:
+            why = f"the trial could not be run: {error}"
+        trial = self.specs[trial_id]
+        write_failed(trial, self.place, why)
+        self.watch.ended(trial_id, "failed", self.place.store(trial).folder)
 
 
-def _watching(watch: Watch, place: Place, specs: dict[str, TrialSpec], check: Callable[[], None]) -> Any:
+def _callback(watched: Watched) -> Any:
     from ray import tune
 
-    assert place.pool is not None
-    _WATCHED.update(watch=watch, place=place, specs=specs, check=check, pulses=Pulses(place.pool.namespace))
-
-    class Watching(tune.Callback):  # type: ignore[misc]
-        """Passes trials' reports to the display, ends trials that hang, and writes the rows of those that are lost."""
+    class Callback(tune.Callback):  # type: ignore[misc]
+        def __reduce__(self) -> Any:
+            return tune.Callback, ()  # Tune writes its callbacks to disk, where nobody watches anything
 
         def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
             del iteration, info
-            _look(trials)
+            watched.look(trials)
 
         def on_trial_result(
             self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
         ) -> None:
             del iteration, trials, trial, info
-            tell(result)
+            watched.tell(result)
 
         def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
             del iteration, trials, info
-            _write_lost(trial.config["trial_id"], trial.get_pickled_error() or trial.get_error())
+            watched.write_lost(trial.config["trial_id"], trial.get_pickled_error() or trial.get_error())
 
-    return Watching()
-
-
-def _look(trials: Sequence[Any]) -> None:
-    """End all where ``check`` says so, and trials' processes without a sign of life, which Tune starts again."""
-    import ray
-
-    _WATCHED["check"]()
-    pulses: Pulses = _WATCHED["pulses"]
-    if not pulses.is_due():
-        return
-    for trial in trials:
-        actor, name = trial.temporary_state.ray_actor, trial.config["trial_id"]
-        if actor is not None and trial.status == "RUNNING" and pulses.is_silent(name) and pulses.claim(name):
-            ray.kill(actor)
-
-
-def _write_lost(trial_id: str, error: Exception | None) -> None:
-    """The row of a trial whose process could not be kept alive."""
-    import ray
-
-    place: Place = _WATCHED["place"]
-    trial: TrialSpec = _WATCHED["specs"][trial_id]
-    where = _WATCHED["pulses"].place(trial_id)
-    if isinstance(error, ray.exceptions.RayError) and not isinstance(error, ray.exceptions.RayTaskError):
-        at = f" ({where})" if where else ""
-        why = f"the trial's process was lost {MAX_LOSSES} times; the last time{at} {why_lost(error)}. {WAY_ON}"
-    else:
-        why = f"the trial could not be run: {error}"
-    write_failed(trial, place, why)
-    _WATCHED["watch"].ended(trial_id, "failed", place.store(trial).folder)
-
-
-def tell(result: dict[str, Any]) -> None:
-    """Show one of Tune's results."""
-    trial_id = result.get("raprune_trial_id")
-    watch: Watch | None = _WATCHED.get("watch")
-    if trial_id is None or watch is None:
-        return
-    watch.told(trial_id, result)
-    if "status" in result:
-        place: Place = _WATCHED["place"]
-        watch.ended(trial_id, result["status"], place.store(_WATCHED["specs"][trial_id]).folder)
+    return Callback()

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 
 import torch
 
 from raprune.baseline.prepare import check_sane, spread
 from raprune.engine.agreement import check_agreement, example
+from raprune.engine.inputs import Inputs, using
 from raprune.engine.split import channels_last
-from raprune.engine.workload import build_network, forget_changed_data, load_data, time_of_reading, trace_model
+from raprune.engine.workload import trace_model
 from raprune.errors import InputError, MissingDataError, Problem, StudyError, first_line
 from raprune.network.graph import Graph, Traced
 from raprune.network.lowrank import Ranks, Reasons, full_ranks, reasons_of
@@ -23,8 +23,9 @@ from raprune.plugins.datasets.base import Splits
 from raprune.plugins.datasets.normalisation import Statistics
 from raprune.plugins.scores.base import Score
 from raprune.preflight.equivalence import prove
-from raprune.registry import DATASETS, METHODS, SCORES, is_given, is_imported
-from raprune.study import Choice, Document, ModelChoice, StudyPlan, TrialSpec, UnsoundStudy, by_line, expand, load_study
+from raprune.registry import DATASETS, METHODS, SCORES, is_given
+from raprune.study import Choice, Document, StudyPlan, TrialSpec, UnsoundStudy, by_line, expand, read_study_file
+from raprune.study.plugins import import_paths
 from raprune.system.paths import expanded
 from raprune.trial.low_rank import low_rank_problems
 
@@ -63,68 +64,97 @@ class Facts:
     """What of the checkpoint is not loaded."""
 
 
-_looks = 0
-"""Studies loaded by this process: what a user's own code gives is looked at anew each time."""
-
-
-def layer_names(trial: TrialSpec) -> list[str]:
-    """The prunable layers of a trial's network, low to high."""
-    return list(_facts(*_key(trial)).graph.groups)
-
-
 def load_and_inspect(
-    file: Path, overrides: Iterable[str] = (), rehearse: bool = False
+    file: Path, overrides: Iterable[str] = (), rehearse: bool = False, inputs: Inputs | None = None
 ) -> tuple[StudyPlan, dict[str, Facts]]:
     """A study and its facts. Raises :class:`StudyError` with everything that is wrong, in the file and beyond it."""
-    return _with_facts(lambda: load_study(file, overrides, layer_names, rehearse))
+    return expand_and_inspect(read_study_file(file, overrides, rehearse), inputs)
 
 
-def expand_and_inspect(document: Document) -> tuple[StudyPlan, dict[str, Facts]]:
+def expand_and_inspect(document: Document, inputs: Inputs | None = None) -> tuple[StudyPlan, dict[str, Facts]]:
     """As :func:`load_and_inspect`, of a study that is no file."""
-    return _with_facts(lambda: expand(document, layer_names))
+    with using(inputs) as inputs:
+        inputs.import_for(import_paths(document.data))
+        inspector = Inspector(inputs)
+        try:
+            plan = expand(document, inspector.layer_names)
+        except UnsoundStudy as error:
+            _, more, ways_on = inspector.look(error.plan)
+            raise StudyError(by_line([*error.problems, *more]), [*error.ways_on, *ways_on]) from None
+        return plan, inspector.inspect(plan)
 
 
-def _with_facts(load: Callable[[], StudyPlan]) -> tuple[StudyPlan, dict[str, Facts]]:
-    global _looks
-    _looks += 1
-    forget_changed_data(own=True)
-    try:
-        plan = load()
-    except UnsoundStudy as error:
-        _, more, ways_on = _inspect(error.plan)
-        raise StudyError(by_line([*error.problems, *more]), [*error.ways_on, *ways_on]) from None
-    return plan, inspect(plan)
+class Inspector:
+    """Finds the facts of studies, those of each network on its data once."""
 
+    def __init__(self, inputs: Inputs) -> None:
+        self._inputs = inputs
+        self._known: dict[str, Facts] = {}
 
-def inspect(plan: StudyPlan) -> dict[str, Facts]:
-    """Facts by :func:`facts_key`. Raises :class:`StudyError` with everything that is wrong."""
-    facts, problems, ways_on = _inspect(plan)
-    if problems:
-        raise StudyError(by_line(problems), ways_on)
-    return facts
+    def layer_names(self, trial: TrialSpec) -> list[str]:
+        """The prunable layers of a trial's network, low to high."""
+        return list(self._facts(trial).graph.groups)
 
+    def inspect(self, plan: StudyPlan) -> dict[str, Facts]:
+        """Facts by :func:`facts_key`. Raises :class:`StudyError` with everything that is wrong."""
+        facts, problems, ways_on = self.look(plan)
+        if problems:
+            raise StudyError(by_line(problems), ways_on)
+        return facts
 
-def _inspect(plan: StudyPlan) -> tuple[dict[str, Facts], list[Problem], list[str]]:
-    """Facts, what is wrong, and the commands that get on where data are missing."""
-    problems: list[Problem] = []
-    ways_on: list[str] = []
-    facts: dict[str, Facts] = {}
-    seen: set[str] = set()
-    for trial in plan.trials:
-        if facts_key(trial) not in seen:
-            seen.add(facts_key(trial))
-            try:
-                facts[facts_key(trial)] = _facts(*_key(trial))
-            except _Unusable as error:
-                problems.append(plan.problem(trial, error.key, str(error)))
-                if isinstance(error.__cause__, MissingDataError):
-                    settings = DATASETS.get(trial.dataset.name).settings.model_validate(trial.dataset.settings)
-                    ways_on += plan.document.commands(settings.remedies())
-                continue
-            problems += _baseline_problems(plan, trial, facts)
-        if facts_key(trial) in facts:
-            problems += _trial_problems(plan, trial, facts[facts_key(trial)])
-    return facts, problems, ways_on
+    def look(self, plan: StudyPlan) -> tuple[dict[str, Facts], list[Problem], list[str]]:
+        """Facts, what is wrong, and the commands that get on where data are missing."""
+        problems: list[Problem] = []
+        ways_on: list[str] = []
+        facts: dict[str, Facts] = {}
+        seen: set[str] = set()
+        for trial in plan.trials:
+            if facts_key(trial) not in seen:
+                seen.add(facts_key(trial))
+                try:
+                    facts[facts_key(trial)] = self._facts(trial)
+                except _Unusable as error:
+                    problems.append(plan.problem(trial, error.key, str(error)))
+                    if isinstance(error.__cause__, MissingDataError):
+                        settings = DATASETS.get(trial.dataset.name).settings.model_validate(trial.dataset.settings)
+                        ways_on += plan.document.commands(settings.remedies())
+                    continue
+                problems += self._baseline_problems(plan, trial, facts)
+            if facts_key(trial) in facts:
+                problems += _trial_problems(plan, trial, facts[facts_key(trial)])
+        return facts, problems, ways_on
+
+    def _facts(self, trial: TrialSpec) -> Facts:
+        parts = (trial.model, trial.dataset, trial.score)
+        key = " ".join([*(part.model_dump_json() for part in parts), trial.residual])
+        if key not in self._known:
+            self._known[key] = _facts(trial, self._inputs)
+        return self._known[key]
+
+    def _baseline_problems(self, plan: StudyPlan, trial: TrialSpec, facts: dict[str, Facts]) -> list[Problem]:
+        """What is wrong with a checkpoint; its score goes into ``facts``."""
+        if trial.baseline.checkpoint is None:
+            return []
+        file = expanded(trial.baseline.checkpoint)
+        if not file.is_file():
+            return [plan.problem(trial, "baseline.checkpoint", _missing(file))]
+        splits = _data(trial, self._inputs)
+        with torch.random.fork_rng(devices=[]):
+            network = self._inputs.network(trial.model, splits.num_classes, splits.input_shape, fresh=True)
+        score: Score = SCORES.build(trial.score.name, trial.score.settings)
+        try:
+            left_out = load_checkpoint(network, file)
+            network = trace_model(network, trial.model, splits.input_shape).network
+            some = splits.val.take(spread(len(splits.val), SANITY_IMAGES))
+            value = check_sane(channels_last(network).eval(), splits, some, score, trial.scoring.batch_size)
+        except InputError as error:
+            return [plan.problem(trial, "baseline.checkpoint", str(error))]
+        known = facts[facts_key(trial)]
+        error_points = score.standard_error(value, known.num_val)
+        facts[facts_key(trial)] = replace(
+            known, checkpoint_score=value, standard_error=error_points, left_out=tuple(left_out)
+        )
+        return []
 
 
 def num_layers(trial: TrialSpec, facts: Facts) -> int:
@@ -147,13 +177,6 @@ def facts_key(trial: TrialSpec) -> str:
     return f"{trial.baseline_key} {trial.residual}"
 
 
-def _key(trial: TrialSpec) -> tuple[str, str, str, str, tuple[int, int]]:
-    parts = (trial.model, trial.dataset, trial.score)
-    model, dataset, score = (part.model_dump_json() for part in parts)
-    own_code = any(is_imported(part.name) for part in parts)
-    return model, dataset, score, trial.residual, (_time_of_reading(dataset), _looks if own_code else 0)
-
-
 class _Unusable(InputError):
     """A data set or a model that fails; ``key`` is the study's key that names it."""
 
@@ -164,44 +187,32 @@ class _Unusable(InputError):
         self.key = key
 
 
-def _time_of_reading(dataset: str) -> int:
-    """Of the data that a trial's facts are of: facts of data that were read again are found again."""
+def _data(trial: TrialSpec, inputs: Inputs) -> Splits:
     try:
-        return time_of_reading(Choice.model_validate_json(dataset))
-    except Exception as error:  # as below
-        raise _Unusable("dataset", error) from error
-
-
-def _data(dataset: str) -> Splits:
-    try:
-        return load_data(Choice.model_validate_json(dataset))
+        return inputs.data(trial.dataset)
     except Exception as error:  # what a reader may raise for a file that is not what it should be is not ours to list
         raise _Unusable("dataset", error) from error
 
 
-@lru_cache(maxsize=64)
-def _facts(model: str, dataset: str, score: str, residual: str, read: tuple[int, int]) -> Facts:
-    del read
-    choice, data_choice = ModelChoice.model_validate_json(model), Choice.model_validate_json(dataset)
-    splits = _data(dataset)
-    score_choice = Choice.model_validate_json(score)
-    chosen: Score = SCORES.build(score_choice.name, score_choice.settings)
+def _facts(trial: TrialSpec, inputs: Inputs) -> Facts:
+    splits, choice = _data(trial, inputs), trial.model
+    chosen: Score = SCORES.build(trial.score.name, trial.score.settings)
     try:
         with torch.random.fork_rng(devices=[]):
-            network = build_network(choice, splits.num_classes, splits.input_shape, fresh=True)
-        traced = trace_model(network, choice, splits.input_shape, residual)
+            network = inputs.network(choice, splits.num_classes, splits.input_shape, fresh=True)
+        traced = trace_model(network, choice, splits.input_shape, trial.residual)
         if ":" in choice.name:
             prove(traced, splits.input_shape)
             check_agreement(traced, example(splits, traced.network))
     except Exception as error:  # nor what a network's forward may raise on images of a size that it cannot take
         raise _Unusable("model", error) from error
-    if score_problem := _score_problem(traced, splits, score_choice, chosen):
+    if score_problem := _score_problem(traced, splits, trial.score, chosen):
         raise _Unusable(*score_problem)
     if not traced.graph.groups:
         raise _Unusable("model", InputError(f"model {choice.name}: {traced.graph.nothing()}"))
     return Facts(
         model=choice.name,
-        dataset=data_choice.name,
+        dataset=trial.dataset.name,
         num_train=len(splits.train),
         num_val=len(splits.val),
         num_test=len(splits.test) if splits.test is not None else None,
@@ -233,32 +244,6 @@ def _score_problem(traced: Traced, splits: Splits, choice: Choice, score: Score)
     if shape[1:] != wanted:
         return "model", InputError(f"gives {shape[1:]} for an image; the data set's labels need {wanted}")
     return None
-
-
-def _baseline_problems(plan: StudyPlan, trial: TrialSpec, facts: dict[str, Facts]) -> list[Problem]:
-    """What is wrong with a checkpoint; its score goes into ``facts``."""
-    if trial.baseline.checkpoint is None:
-        return []
-    file = expanded(trial.baseline.checkpoint)
-    if not file.is_file():
-        return [plan.problem(trial, "baseline.checkpoint", _missing(file))]
-    splits = _data(trial.dataset.model_dump_json())
-    with torch.random.fork_rng(devices=[]):
-        network = build_network(trial.model, splits.num_classes, splits.input_shape, fresh=True)
-    score: Score = SCORES.build(trial.score.name, trial.score.settings)
-    try:
-        left_out = load_checkpoint(network, file)
-        network = trace_model(network, trial.model, splits.input_shape).network
-        some = splits.val.take(spread(len(splits.val), SANITY_IMAGES))
-        value = check_sane(channels_last(network).eval(), splits, some, score, trial.scoring.batch_size)
-    except InputError as error:
-        return [plan.problem(trial, "baseline.checkpoint", str(error))]
-    known = facts[facts_key(trial)]
-    error_points = score.standard_error(value, known.num_val)
-    facts[facts_key(trial)] = replace(
-        known, checkpoint_score=value, standard_error=error_points, left_out=tuple(left_out)
-    )
-    return []
 
 
 def _trial_problems(plan: StudyPlan, trial: TrialSpec, facts: Facts) -> list[Problem]:

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from raprune.preflight.checks import Facts, inspect, layer_names
+from raprune.engine.inputs import Inputs
+from raprune.preflight.checks import Facts, Inspector
 from raprune.registry import is_imported, no_imports
 from raprune.study import StudyPlan, TrialSpec, load_study
 
@@ -26,10 +27,11 @@ class Unimported:
 
 def load_without_imports(file: Path, overrides: Iterable[str] = (), rehearse: bool = False) -> Unimported:
     """A study, checked as far as that goes without the user's own code; raises :class:`StudyError`."""
-    with no_imports():
-        plan = load_study(file, overrides, lambda t: ["each"] if _imports_of(t) else layer_names(t), rehearse)
+    with no_imports(), Inputs() as inputs:
+        inspector = Inspector(inputs)
+        plan = load_study(file, overrides, lambda t: ["each"] if _imports_of(t) else inspector.layer_names(t), rehearse)
         known = replace(plan, trials=tuple(trial for trial in plan.trials if not _imports_of(trial)))
-        facts = inspect(known)
+        facts = inspector.inspect(known)
     said = [
         str(plan.problem(trial, f"{kind}.import", f"would import {name}"))
         for trial in plan.trials

@@ -4,7 +4,7 @@ The only place that parses YAML.
 """
 
 from raprune.study.check import by_line
-from raprune.study.expand import StudyPlan, UnsoundStudy, expand, load_study
+from raprune.study.expand import StudyPlan, UnsoundStudy, expand, load_study, read_study_file
 from raprune.study.parts import FinetuneLength, FinetuneSpec
 from raprune.study.plain import document_of
 from raprune.study.reader import Document
@@ -13,4 +13,5 @@ from raprune.study.schema import Choice, ModelChoice, StudySpec, TrialSpec
 __all__ = [
     "Choice", "Document", "FinetuneLength", "FinetuneSpec", "ModelChoice", "StudyPlan", "StudySpec", "TrialSpec",
     "UnsoundStudy", "by_line", "document_of", "expand", "load_study",
+    "read_study_file",
 ]  # fmt: skip

@@ -69,7 +69,12 @@ def load_study(
     only for ``layers: each``. Raises :class:`StudyError` with every problem found, :class:`UnsoundStudy` where the
     rest can be checked on.
     """
-    return expand(overridden(rehearsed(read_document(file), rehearse), overrides), layer_names)
+    return expand(read_study_file(file, overrides, rehearse), layer_names)
+
+
+def read_study_file(file: Path, overrides: Iterable[str] = (), rehearse: bool = False) -> Document:
+    """The document that :func:`load_study` checks and expands; raises :class:`StudyError` where there is none."""
+    return overridden(rehearsed(read_document(file), rehearse), overrides)
 
 
 def expand(document: Document, layer_names: LayerNames | None = None) -> StudyPlan:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from raprune.errors import InputError
-from raprune.registry import KINDS
+from raprune.registry import KINDS, is_imported
 from raprune.study.check import SettingsProblems
 from raprune.study.presets import PLUGIN_PRESETS
 from raprune.study.reader import UNREADABLE, child
@@ -22,6 +23,18 @@ def plugin_name(given: Any) -> str | None:
     """The name in a plug-in's part of a study."""
     name = given.get("import", given.get("name")) if isinstance(given, dict) else given
     return name if isinstance(name, str) else None
+
+
+def import_paths(value: Any, key: str = "") -> Iterator[str]:
+    """The import paths of a user's own code anywhere in a study's plain data, on axes of its sweep too."""
+    if isinstance(value, dict):
+        for inner, part in value.items():
+            yield from import_paths(part, str(inner))
+    elif isinstance(value, list):
+        for item in value:
+            yield from import_paths(item, key)
+    elif isinstance(value, str) and key.rpartition(".")[2] == "import" and is_imported(value):
+        yield value
 
 
 def choose(kind: str, given: Any, preset: str, place: SettingsProblems) -> Choice | None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from raprune.engine.inputs import Inputs
 from raprune.engine.workload import Baseline, Workload
 from raprune.evaluators.base import Evaluator
 from raprune.results import TrialStore
@@ -19,6 +20,7 @@ class TrialContext:
     """Where a trial runs and where its rows go; nothing in it changes a number."""
 
     evaluator: Evaluator
+    inputs: Inputs
     workload: Workload
     baseline: Baseline
     store: TrialStore

@@ -65,7 +65,7 @@ class _Trial:
         torch.set_num_threads(trial.scoring.threads)
         baseline = context.baseline
         note_origin(context.store, trial, baseline, context.matched)
-        traced = context.workload.load_network(baseline.num_classes, baseline.input_shape)
+        traced = context.workload.load_network(context.inputs, baseline.num_classes, baseline.input_shape)
         self.graph = traced.graph
         self.weights = {name: t.clone() for name, t in traced.network.state_dict().items()}
         self.layers = self.graph.arrange(trial.layers_among(self.graph.groups))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from raprune.baseline.prepare import initial_network
-from raprune.engine.workload import load_data
+from raprune.engine.inputs import Inputs
 from raprune.errors import InputError
 from raprune.identity import of_tensors
 from raprune.study import document_of, expand
@@ -66,7 +66,8 @@ def test_the_seed_alone_decides(name: str, trial_of) -> None:  # type: ignore[no
         random.seed(state)
         np.random.seed(state)
         trial = trial_of(name, seed)
-        found.append(of_tensors(initial_network(trial, load_data(trial.dataset)).state_dict()))
+        inputs = Inputs()
+        found.append(of_tensors(initial_network(trial, inputs.data(trial.dataset), inputs).state_dict()))
         drawn = torch.rand(1), random.random(), np.random.rand()
         torch.manual_seed(state)
         random.seed(state)
@@ -76,6 +77,6 @@ def test_the_seed_alone_decides(name: str, trial_of) -> None:  # type: ignore[no
 
 
 def test_a_lazy_network_that_cannot_take_the_images_says_so(trial_of) -> None:  # type: ignore[no-untyped-def]
-    trial = trial_of("impossible")
+    trial, inputs = trial_of("impossible"), Inputs()
     with pytest.raises(InputError, match=r"the network cannot take images of \(1, 32, 32\): "):
-        initial_network(trial, load_data(trial.dataset))
+        initial_network(trial, inputs.data(trial.dataset), inputs)

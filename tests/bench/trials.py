@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from raprune.engine.workload import Baseline, build_network, trace_model
+from raprune.engine.inputs import Inputs
+from raprune.engine.workload import Baseline, trace_model
 from raprune.network.measure import count_macs, count_params
 from raprune.network.surgery import shrink
 from raprune.network.weights import save_safetensors
@@ -29,7 +30,7 @@ def own(row: dict[str, Any]) -> dict[str, Any]:
 def write_trial(study_dir: Path, residual: str = "independent", **changes: Any) -> Path:
     """The folder of a trial that keeps a random two thirds of every layer's filters."""
     torch.manual_seed(0)
-    traced = trace_model(build_network(MODEL, 10, SHAPE, fresh=True), MODEL, SHAPE, residual)
+    traced = trace_model(Inputs().network(MODEL, 10, SHAPE, fresh=True), MODEL, SHAPE, residual)
     masks = {layer: torch.rand(group.num_filters) < 0.67 for layer, group in traced.graph.groups.items()}
     for mask in masks.values():
         mask[0] = True

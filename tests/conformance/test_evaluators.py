@@ -12,11 +12,13 @@ import torch
 
 from raprune.baseline.prepare import prepare_baseline
 from raprune.engine import Engine
+from raprune.engine.inputs import Inputs
 from raprune.engine.tasks import Energies, Factorise, Finetune, Measure, Task
 from raprune.engine.workload import Workload
 from raprune.errors import EvaluatorError
 from raprune.evaluators.base import Evaluator, PoolAddress
 from raprune.evaluators.dispatch import MAX_ATTEMPTS, Call, Dispatcher
+from raprune.evaluators.engines import Engines
 from raprune.evaluators.in_process import InProcess
 from raprune.evaluators.memo import Memo, Memoised
 from raprune.launch.base import Launch
@@ -33,10 +35,13 @@ from tests.launch.runs import Watch
 from tests.tiny import write_study
 
 LAYER = "features.10"
+SPEC = EvaluatorsSpec(device="cpu")
+Place = tuple[Workload, PoolAddress, Engines]
+"""Where evaluators are: a pool's address, and the engines of this process."""
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory, ray_cluster: None) -> Iterator[tuple[Workload, PoolAddress]]:
+def place(tmp_path_factory: pytest.TempPathFactory, ray_cluster: None) -> Iterator[Place]:
     """A prepared baseline with a fine-tune before each reward, and a pool of two evaluators."""
     folder = tmp_path_factory.mktemp("evaluators")
     plan = load_study(write_study(folder), ["finetune.before_reward={steps: 2}"])
@@ -48,7 +53,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, ray_cluster: None) -> Iterat
         where = runner.place.baseline_folder(trial)
         assert prepare_baseline(trial, where).key == trial.baseline_key
         assert runner.place.pool is not None
-        yield Workload.of(trial, where), runner.place.pool
+        yield Workload.of(trial, where), runner.place.pool, Engines(Inputs(), SPEC, "cpu")
 
 
 def masks(number: int = 6) -> list[KeepMask]:
@@ -58,14 +63,15 @@ def masks(number: int = 6) -> list[KeepMask]:
     return [KeepMask.of(mask) for mask in found]
 
 
-def build(name: str, place: tuple[Workload, PoolAddress]) -> Evaluator:
-    workload, pool = place
-    evaluator: Evaluator = EVALUATORS.build(name, EvaluatorsSpec(device="cpu").model_dump(), workload, pool)
+def build(name: str, place: Place) -> Evaluator:
+    workload, pool, engines = place
+    where = engines if name == "in_process" else pool
+    evaluator: Evaluator = EVALUATORS.build(name, SPEC.model_dump(), workload, where)
     return evaluator
 
 
 @pytest.mark.parametrize("name", EVALUATORS.names())
-def test_equals_the_serial_twin(name: str, place: tuple[Workload, PoolAddress]) -> None:
+def test_equals_the_serial_twin(name: str, place: Place) -> None:
     ours, twin = build(name, place), build("in_process", place)
     state = State.baseline(place[0].baseline_key)
     for lowest in (None, 60.0):
@@ -88,7 +94,7 @@ def test_equals_the_serial_twin(name: str, place: tuple[Workload, PoolAddress]) 
 
 
 @pytest.mark.parametrize("name", EVALUATORS.names())
-def test_goes_on_from_a_tally(name: str, place: tuple[Workload, PoolAddress]) -> None:
+def test_goes_on_from_a_tally(name: str, place: Place) -> None:
     evaluator, state = build(name, place), State.baseline(place[0].baseline_key)
     early = [e.scored for e in evaluator.evaluate(state, LAYER, masks(), 99.9)]
     whole = [e.scored for e in evaluator.evaluate(state, LAYER, masks(), None)]
@@ -103,7 +109,7 @@ def test_goes_on_from_a_tally(name: str, place: tuple[Workload, PoolAddress]) ->
 
 
 @pytest.mark.parametrize("name", EVALUATORS.names())
-def test_results_come_in_the_order_of_the_masks(name: str, place: tuple[Workload, PoolAddress]) -> None:
+def test_results_come_in_the_order_of_the_masks(name: str, place: Place) -> None:
     evaluator = build(name, place)
     state = State.baseline(place[0].baseline_key)
     forward = [e.scored.score for e in evaluator.evaluate(state, LAYER, masks(), None)]
@@ -124,12 +130,12 @@ class LargestWeights(Task[tuple[dict[str, float], State]]):
         return largest, state.trained(tensors)
 
 
-def memoised(place: tuple[Workload, PoolAddress], folder: Path) -> Evaluator:
+def memoised(place: Place, folder: Path) -> Evaluator:
     return Memoised(build("in_process", place), Memo(folder), CONDITIONS)
 
 
 @pytest.mark.parametrize("name", [*EVALUATORS.names(), "memoised"])
-def test_runs_a_task_of_its_own_kind(name: str, place: tuple[Workload, PoolAddress], tmp_path: Path) -> None:
+def test_runs_a_task_of_its_own_kind(name: str, place: Place, tmp_path: Path) -> None:
     """A new task is a class and its caller; what it returns may be written to."""
     ours = memoised(place, tmp_path) if name == "memoised" else build(name, place)
     twin = build("in_process", place)
@@ -144,7 +150,7 @@ def test_runs_a_task_of_its_own_kind(name: str, place: tuple[Workload, PoolAddre
     assert LargestWeights(3).name == "largestweights"
 
 
-def test_a_mistake_in_a_call_is_raised_not_retried(place: tuple[Workload, PoolAddress]) -> None:
+def test_a_mistake_in_a_call_is_raised_not_retried(place: Place) -> None:
     evaluator = build("ray_pool", place)
     with pytest.raises(EvaluatorError, match=r"(?s)scoring masks of features\.10 failed on an evaluator"):
         evaluator.evaluate(State.baseline(place[0].baseline_key), LAYER, [KeepMask.whole(7)], None)
@@ -166,6 +172,6 @@ def test_the_masks_of_a_call_that_kills_its_evaluators_are_told(monkeypatch: pyt
         Dispatcher([MagicMock()])._collect("ref", call, 0, {}, "scoring")
 
 
-def test_the_pool_spreads_the_masks(place: tuple[Workload, PoolAddress]) -> None:
+def test_the_pool_spreads_the_masks(place: Place) -> None:
     found = build("ray_pool", place).evaluate(State.baseline(place[0].baseline_key), LAYER, masks(), None)
     assert {e.evaluator for e in found} == {"evaluator-0", "evaluator-1"}

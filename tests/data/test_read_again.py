@@ -37,7 +37,7 @@ def write_folder(folder: Path, per_class: int, seed: int = 0) -> None:
 
 
 def test_data_that_changed_on_disk_are_read_again(tmp_path: Path) -> None:
-    """In one process: between two checks, and between a check and the run."""
+    """In one process: between two checks, between a check and the run, and between two runs."""
     file = tmp_path / "disk.yaml"
     file.write_text(ON_DISK.format(root=tmp_path))
     write_folder(tmp_path / "images", per_class=40)
@@ -51,3 +51,8 @@ def test_data_that_changed_on_disk_are_read_again(tmp_path: Path) -> None:
     write_folder(tmp_path / "images", per_class=45, seed=1)
     with pytest.raises(InputError, match=rf"made on other images or labels .*\({tmp_path}/images\) gives now"):
         run_study(plan, tmp_path / "out", Watch(), num_evaluators=0)
+    outcome = run_study(plan, tmp_path / "new", Watch(), num_evaluators=0)
+    assert outcome.exit_code == 0
+    write_folder(tmp_path / "images", per_class=45, seed=2)
+    with pytest.raises(InputError, match="made on other images or labels"):
+        run_study(plan, tmp_path / "new", Watch(), num_evaluators=0)

@@ -66,7 +66,8 @@ def test_the_command_prints_it(
 ) -> None:
     asked: list[list[int]] = []
 
-    def estimate(plan: object, facts: object, told: object, numbers: list[int]) -> Estimate:
+    def estimate(plan: object, facts: object, told: object, numbers: list[int], inputs: object) -> Estimate:
+        del inputs
         asked.append(numbers)
         return found
 

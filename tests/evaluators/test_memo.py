@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import fields, replace
 from pathlib import Path
@@ -181,10 +182,21 @@ def test_more_images_replace_fewer_whoever_saw_them(tmp_path: Path) -> None:
     assert known(one, key()) == [DONE]
 
 
-def test_a_process_writes_one_file_and_may_lose_it(tmp_path: Path) -> None:
+def test_a_line_that_was_torn_is_ended_before_the_next(tmp_path: Path) -> None:
+    """Of a writer of the same name: a full disk tears what one trial writes, and the next one's process is the same."""
+    torn, whole = key(layer="a"), key(layer="b")
+    Memo(tmp_path, "writer").add({torn: DONE})
+    file = tmp_path / "writer.jsonl"
+    os.truncate(file, file.stat().st_size - 9)
+    Memo(tmp_path, "writer").add({whole: DONE})
+    assert known(Memo(tmp_path), torn, whole) == [None, DONE]
+
+
+def test_a_memo_writes_one_file_and_may_lose_it(tmp_path: Path) -> None:
     folder = tmp_path / "memo"
+    writer = Memo(folder)
     for layer in "abcdefgh":  # more than are held in memory
-        Memo(folder).add({key(layer=layer): DONE})
+        writer.add({key(layer=layer): DONE})
     assert known(Memo(folder), *(key(layer=layer) for layer in "abcdefgh")) == [DONE] * 8
     (file,) = folder.iterdir()
     memo = Memo(folder)

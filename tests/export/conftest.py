@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from raprune.artefact import TrialNetworks, open_trial
-from raprune.export.exporting import Exported, export_trial
+from raprune.export.exporting import Exported, Wanted, export_trial
 from tests.export.trials import make_trial
 
 
@@ -27,7 +27,7 @@ def own_trial(tmp_path_factory: pytest.TempPathFactory) -> OwnTrial:
     folder = make_trial(tmp_path_factory.mktemp("own"))
     out = tmp_path_factory.mktemp("exported")
     files = {
-        name: export_trial(folder, name, out / f"net.{name}", allow_import=True)
+        name: export_trial(folder, Wanted(name, out / f"net.{name}"), allow_import=True)
         for name in ("pt2", "onnx", "safetensors")
     }
     return OwnTrial(folder, open_trial(folder, allow_import=True), files)

@@ -15,9 +15,10 @@ from torch.nn import functional as F
 from raprune import cli
 from raprune.artefact import open_network, open_trial
 from raprune.artefact.rebuilding import HEADER_KEY
+from raprune.engine.inputs import Inputs
 from raprune.errors import InputError
 from raprune.export.checking import Images
-from raprune.export.exporting import export_trial
+from raprune.export.exporting import Wanted, export_trial
 from raprune.identity import of_file
 from raprune.network.weights import load_safetensors, save_safetensors
 from raprune.results import TrialStore, write_json
@@ -124,7 +125,7 @@ def test_other_data_are_not_scored(own_trial: OwnTrial) -> None:
     trial = own_trial.trial
     object.__setattr__(trial, "data_fingerprint", "of other images")
     try:
-        assert Images(trial).missing == "data set tests.export.own:data has other images or labels now"
+        assert Images(trial, Inputs()).missing == "data set tests.export.own:data has other images or labels now"
     finally:
         object.__setattr__(trial, "data_fingerprint", "")
 
@@ -155,7 +156,7 @@ def test_files_import_nothing_unasked(
     out = tmp_path / "net"
     attempt = {
         True: lambda: open_network(folder / "net.safetensors"),
-        False: lambda: export_trial(folder, "safetensors", out, allow_import=[NAME]),
+        False: lambda: export_trial(folder, Wanted("safetensors", out), allow_import=[NAME]),
     }[where == "header"]
     with pytest.raises(InputError, match=r"names code to import, which would run: .*--allow-import "):
         attempt()

@@ -13,12 +13,12 @@ from torch import Tensor, fx, nn
 
 from raprune.artefact import open_trial
 from raprune.artefact.rebuilding import standalone
-from raprune.engine.workload import forget_data
+from raprune.engine.inputs import Inputs
 from raprune.errors import InputError, MissingDataError
-from raprune.export import checking, exporting
+from raprune.export import exporting
 from raprune.export.checking import Difference, ExportError, Images, compare, parity
 from raprune.export.command import said
-from raprune.export.exporting import Exported, Quantised, export_trial
+from raprune.export.exporting import Exported, Quantised, Wanted, export_trial
 from raprune.export.formats.safetensors import Safetensors
 from raprune.export.running import Run
 from raprune.registry import Settings
@@ -26,12 +26,12 @@ from tests.export.conftest import OwnTrial
 from tests.export.trials import OWN, make_trial
 
 
-def loaded_as(change: Callable[[Tensor], Tensor]) -> Callable[[Safetensors, Path, int], Run]:
+def loaded_as(change: Callable[[Tensor], Tensor]) -> Callable[[Safetensors, Path, int, Inputs], Run]:
     """The safetensors loader with its logits changed."""
     as_written = Safetensors.load
 
-    def load(self: Safetensors, file: Path, threads: int) -> Run:
-        run = as_written(self, file, threads)
+    def load(self: Safetensors, file: Path, threads: int, inputs: Inputs) -> Run:
+        run = as_written(self, file, threads, inputs)
         return lambda images_BCHW: change(run(images_BCHW).clone())
 
     return load
@@ -63,7 +63,7 @@ def test_what_cannot_be_is_told_first(
     (tmp_path / "folder").mkdir()
     (tmp_path / "there").write_text("mine")
     with pytest.raises(InputError, match=sentence):
-        export_trial(tmp_path / "no trial", format_name, tmp_path / name, **options, allow_import=True)
+        export_trial(tmp_path / "no trial", Wanted(format_name, tmp_path / name, **options), allow_import=True)
     assert (tmp_path / "there").read_text() == "mine"
 
 
@@ -72,7 +72,7 @@ def test_a_trials_own_files_are_never_replaced(own_trial: OwnTrial) -> None:
     before = file.read_bytes()
     for out in (file, own_trial.folder / "net.pt2", own_trial.folder.parent / "net.pt2"):
         with pytest.raises(InputError, match="lies among the study's trials"):
-            export_trial(own_trial.folder, "pt2", out, force=True, allow_import=True)
+            export_trial(own_trial.folder, Wanted("pt2", out, force=True), allow_import=True)
         assert out == file or not out.exists()
     assert file.read_bytes() == before
 
@@ -81,13 +81,13 @@ def test_a_trials_own_files_are_never_replaced(own_trial: OwnTrial) -> None:
 def test_a_file_that_cannot_be_written_is_told_as_such(own_trial: OwnTrial, format_name: str) -> None:
     """/proc takes no new files, whoever asks: root hears it when the file is opened."""
     with pytest.raises(InputError, match=r"^/proc.*cannot be written"):
-        export_trial(own_trial.folder, format_name, Path("/proc/net.x"), allow_import=True)
+        export_trial(own_trial.folder, Wanted(format_name, Path("/proc/net.x")), allow_import=True)
 
 
 def test_a_file_is_replaced_only_by_force(own_trial: OwnTrial, tmp_path: Path) -> None:
     out = tmp_path / "net"
     out.write_text("mine")
-    exported = export_trial(own_trial.folder, "safetensors", out, force=True, allow_import=True)
+    exported = export_trial(own_trial.folder, Wanted("safetensors", out, force=True), allow_import=True)
     assert exported.num_bytes == out.stat().st_size > 4
     allowed = ", allow_import=['tests.export.own:build']"
     assert exported.loaded_by == f"raprune.artefact.open_network(Path({str(out)!r}){allowed}).network"
@@ -110,7 +110,7 @@ def test_what_does_not_agree_is_not_left_behind(
     out = tmp_path / "net"
     out.write_text("mine")
     with pytest.raises(ExportError, match=sentence):
-        export_trial(own_trial.folder, "safetensors", out, force=True, allow_import=True)
+        export_trial(own_trial.folder, Wanted("safetensors", out, force=True), allow_import=True)
     assert out.read_text() == "mine"
     assert [file.name for file in tmp_path.iterdir()] == ["net"]
 
@@ -123,7 +123,7 @@ def test_a_network_that_un_pools_may_differ_where_pools_have_ties(own_trial: Own
         run = of.networks["pruned"]
         for share in (0.4, 0.6):
             off = partial(shifted, run, share)
-            found = parity(of, off, Images(of))[5]
+            found = parity(of, off, Images(of, Inputs()))[5]
             assert found.largest == pytest.approx(1.0, rel=1e-3)
             assert (found.judged <= 1e-4) == (may and share < 0.5)
     lines = list(said(replace(own_trial.exported["onnx"], differences={5: Difference(0.02, 3e-7, True)})))
@@ -142,8 +142,8 @@ def shifted(run: Run, share: float, images_BCHW: Tensor) -> Tensor:
 def test_decisions_that_pools_may_change_are_few(own_trial: OwnTrial) -> None:
     trial = own_trial.trial
     row = {**trial.row, "val_score": trial.row["val_score"] + 0.5}
-    run = Safetensors(Settings()).load(own_trial.exported["safetensors"].file, 1)
-    first, _ = compare(replace(trial, row=row), lambda images: run(images).flip(1), Images(trial))
+    run = Safetensors(Settings()).load(own_trial.exported["safetensors"].file, 1, Inputs())
+    first, _ = compare(replace(trial, row=row), lambda images: run(images).flip(1), Images(trial, Inputs()))
     assert first.wrong > first.allowed == 0  # a hundredth of 12
 
 
@@ -151,8 +151,8 @@ def test_ties_are_told_and_pass(own_trial: OwnTrial, loading: Callable[..., None
     """A row that says otherwise than the network gives: not the export's fault, and told."""
     trial = own_trial.trial
     row = {**trial.row, "val_score": trial.row["val_score"] + 0.5}
-    run = Safetensors(Settings()).load(own_trial.exported["safetensors"].file, 1)
-    first, second = compare(replace(trial, row=row), run, Images(trial))
+    run = Safetensors(Settings()).load(own_trial.exported["safetensors"].file, 1, Inputs())
+    first, second = compare(replace(trial, row=row), run, Images(trial, Inputs()))
     assert first.score == first.row - 0.5
     assert first.wrong == 0
     assert first.others.startswith(f"the network in raprune gives {first.score:.6g} here; it decides 0 of 12 otherwise")
@@ -162,19 +162,19 @@ def test_ties_are_told_and_pass(own_trial: OwnTrial, loading: Callable[..., None
 def test_data_that_cannot_be_had_leave_random_images(
     own_trial: OwnTrial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def missing(dataset: object) -> None:
+    def missing(inputs: object, dataset: object) -> None:
         raise MissingDataError("there are no such files\nand more")
 
-    monkeypatch.setattr(checking, "load_data", missing)
-    exported = export_trial(own_trial.folder, "safetensors", tmp_path / "net", allow_import=True)
+    monkeypatch.setattr(Inputs, "data", missing)
+    exported = export_trial(own_trial.folder, Wanted("safetensors", tmp_path / "net"), allow_import=True)
     assert exported.scores == ()
     assert exported.checked_on == (
         "random images (the study's cannot be had, so nothing is scored: there are no such files)"
     )
     assert max(of.largest for of in exported.differences.values()) == 0
-    monkeypatch.setattr(exporting, "_write", lambda *given: _written(given[3], exported))
+    monkeypatch.setattr(exporting, "_write", lambda *given: _written(given[4], exported))
     with pytest.raises(InputError, match="int8 needs the study's training images: there are no such files"):
-        export_trial(own_trial.folder, "onnx", tmp_path / "eight", quantised=True, allow_import=True)
+        export_trial(own_trial.folder, Wanted("onnx", tmp_path / "eight", quantised=True), allow_import=True)
     assert [file.name for file in tmp_path.iterdir()] == ["net"]
 
 
@@ -186,7 +186,7 @@ def _written(aside: Path, exported: Exported) -> Exported:
 def test_data_of_another_size_are_told(own_trial: OwnTrial) -> None:
     trial = own_trial.trial
     other = trial.plan.model_copy(update={"input_shape": (1, 8, 8)})
-    images = Images(replace(trial, plan=other))
+    images = Images(replace(trial, plan=other), Inputs())
     assert images.missing == "data set tests.export.own:data has images of (1, 9, 7) now"
     assert images.few(3).shape == (3, 1, 8, 8)
 
@@ -194,9 +194,8 @@ def test_data_of_another_size_are_told(own_trial: OwnTrial) -> None:
 def test_a_network_that_knows_its_batch_is_refused(tmp_path: Path) -> None:
     model = OWN.model_copy(update={"settings": {"counts": True}, "whole": ["counted"]})
     folder = make_trial(tmp_path / "made", model)
-    forget_data()
     with pytest.raises(InputError, match=r"trial t is not exported: torch.export does not take the network: "):
-        export_trial(folder, "pt2", tmp_path / "net.pt2", allow_import=True)
+        export_trial(folder, Wanted("pt2", tmp_path / "net.pt2"), allow_import=True)
     assert not list(tmp_path.glob("*net*"))
 
 
@@ -217,7 +216,7 @@ def test_what_a_person_reads(own_trial: OwnTrial) -> None:
 def test_a_study_lists_its_trials_for_export(own_trial: OwnTrial, tmp_path: Path) -> None:
     study_dir = own_trial.folder.parent.parent
     with pytest.raises(InputError, match=f"name one of its trials:\n  raprune export {own_trial.folder}  #"):
-        export_trial(study_dir, "pt2", tmp_path / "net", allow_import=True)
+        export_trial(study_dir, Wanted("pt2", tmp_path / "net"), allow_import=True)
     copy = shutil.copytree(study_dir, tmp_path / "copy")
     (copy / "trials" / "t" / "model").rename(copy / "elsewhere")
     with pytest.raises(InputError, match=r"model.safetensors is missing"):

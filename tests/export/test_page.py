@@ -11,7 +11,7 @@ import torch
 
 from raprune.artefact import open_trial
 from raprune.artefact.plan import NetworkPlan
-from raprune.export.exporting import export_trial
+from raprune.export.exporting import Wanted, export_trial
 from raprune.registry import FORMATS
 from tests.export import own
 from tests.export.conftest import OwnTrial
@@ -48,7 +48,7 @@ def test_every_way_to_load_a_file_works(
 
 def test_a_coupled_network_is_loaded_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = make_trial(tmp_path / "made", residual="coupled")
-    export_trial(folder, "safetensors", tmp_path / "net.safetensors", allow_import=True)
+    export_trial(folder, Wanted("safetensors", tmp_path / "net.safetensors"), allow_import=True)
     monkeypatch.chdir(tmp_path)
     network = run(SNIPPETS[4], build=own.build)["network"]
     assert isinstance(network, torch.nn.Module)

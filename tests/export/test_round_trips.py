@@ -13,7 +13,7 @@ import torch
 from raprune.artefact import TrialNetworks, open_network, open_trial
 from raprune.artefact.plan import parse_plan
 from raprune.errors import InputError
-from raprune.export.exporting import export_trial
+from raprune.export.exporting import Wanted, export_trial
 from raprune.network.lowrank.factor import Factor
 from raprune.study.schema import Choice, ModelChoice
 from tests.export.conftest import OwnTrial
@@ -96,7 +96,7 @@ def test_factorised_layers_are_rebuilt(tmp_path: Path) -> None:
     trial = open_trial(folder, allow_import=True)
     assert trial.plan.factors == factors
     assert trial.networks["pruned"].get_submodule("inner.first").weight.shape[0] == 2
-    exported = export_trial(folder, "pt2", tmp_path / "net.pt2", allow_import=True)
+    exported = export_trial(folder, Wanted("pt2", tmp_path / "net.pt2"), allow_import=True)
     assert max(of.largest for of in exported.differences.values()) <= 1e-4
     assert all(measured.score == measured.row for measured in exported.scores)
 
@@ -110,7 +110,7 @@ def test_every_network_needs_no_raprune(tmp_path: Path) -> None:
         folder = make_trial(tmp_path / name, ModelChoice(name=model, settings=settings), dataset, score, residual)
         for suffix in ("pt2", "onnx"):
             file = tmp_path / f"{name}.{suffix}"
-            exported = export_trial(folder, suffix, file, allow_import=True)
+            exported = export_trial(folder, Wanted(suffix, file), allow_import=True)
             assert [m.score for m in exported.scores] == [m.row for m in exported.scores]
             trials[file] = open_trial(folder, allow_import=True)
             files[file] = noise(trials[file])

@@ -11,6 +11,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from raprune.artefact.rebuilding import standalone
+from raprune.engine.inputs import Inputs
 from raprune.export.contract import Format
 from raprune.export.plain import first_accepted, plain
 from raprune.export.refusals import Refused
@@ -92,7 +93,7 @@ def test_it_stands_in_where_an_exporter_refuses(
         images = torch.randn(size, 1, 9, 7)
         with torch.inference_mode():
             expected = network(images)
-        assert (chosen.load(file, 1)(images) - expected).abs().max() <= 1e-4 * expected.abs().max()
+        assert (chosen.load(file, 1, Inputs())(images) - expected).abs().max() <= 1e-4 * expected.abs().max()
 
 
 def test_what_is_refused_for_another_reason_stays_refused(own_trial: OwnTrial) -> None:

@@ -11,7 +11,8 @@ from torch import nn
 
 from raprune.artefact import plan_of, write_model
 from raprune.baseline.prepare import score_split
-from raprune.engine.workload import Baseline, build_network, load_data, trace_model
+from raprune.engine.inputs import Inputs
+from raprune.engine.workload import Baseline, trace_model
 from raprune.network.lowrank.factor import Factor
 from raprune.network.masks import KeepMask
 from raprune.network.measure import count_macs, count_params
@@ -49,9 +50,10 @@ def make_trial(
 ) -> Path:
     """The folder of a trial that keeps a random two thirds of every layer's filters."""
     torch.manual_seed(0)
-    splits = load_data(dataset)
+    inputs = Inputs()
+    splits = inputs.data(dataset)
     shape = splits.input_shape
-    network = build_network(model, splits.num_classes, shape, fresh=True)
+    network = inputs.network(model, splits.num_classes, shape, fresh=True)
     liven(network)
     traced = trace_model(network, model, shape, residual)
     masks = {layer: torch.rand(group.num_filters) < 0.67 for layer, group in traced.graph.groups.items()}

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from raprune.engine.workload import build_network, trace_model
+from raprune.engine.inputs import Inputs
+from raprune.engine.workload import trace_model
 from raprune.errors import InputError
 from raprune.network.graph import trace
 from raprune.study.schema import ModelChoice
@@ -66,7 +67,7 @@ def _any_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", ["averaged", "parallel", "compiled"])
 def test_wrapped_networks_are_taken_out(name: str) -> None:
-    network = build_network(choice(name), 2, SHAPE)
+    network = Inputs().network(choice(name), 2, SHAPE)
     assert list(network.state_dict()) == list(plain().state_dict())
     assert list(trace_model(network, choice(name), SHAPE).graph.groups) == ["0"]
 
@@ -83,7 +84,7 @@ def test_wrapped_networks_are_taken_out(name: str) -> None:
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script.*")
 def test_what_cannot_be_used_is_a_sentence(name: str, said: str) -> None:
     with pytest.raises(InputError, match=f"^model {__name__}:{name}: {said}"):
-        trace_model(build_network(choice(name), 2, SHAPE), choice(name), SHAPE)
+        trace_model(Inputs().network(choice(name), 2, SHAPE), choice(name), SHAPE)
 
 
 def test_lazy_layers_without_a_size_are_refused() -> None:

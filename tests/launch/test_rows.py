@@ -11,8 +11,8 @@ import torch
 
 from raprune.baseline.prepare import score_split
 from raprune.engine import Engine
+from raprune.engine.inputs import Inputs
 from raprune.engine.split import channels_last
-from raprune.engine.workload import build_network, load_data
 from raprune.network.graph import trace
 from raprune.network.measure import count_macs, count_params
 from raprune.network.surgery import load_tensors
@@ -89,11 +89,12 @@ def test_every_image_of_a_scored_mask_is_seen_once(tables) -> None:  # type: ign
 
 
 def test_the_artefact_is_the_network_of_the_row(tables, reference: Path) -> None:  # type: ignore[no-untyped-def]
+    inputs = Inputs()
     for row in tables.trials.to_dict("records"):
         folder = reference / "trials" / row["trial_id"] / "model"
         plan = json.loads((folder / "plan.json").read_text())
-        splits = load_data(Choice(**plan["dataset"]))
-        network = build_network(ModelChoice(**plan["model"]), splits.num_classes, splits.input_shape)
+        splits = inputs.data(Choice(**plan["dataset"]))
+        network = inputs.network(ModelChoice(**plan["model"]), splits.num_classes, splits.input_shape)
         load_tensors(network, load_safetensors(folder / "model.safetensors"))
         score = SCORES.build("top1_accuracy", {})
         network = channels_last(network).eval()
@@ -145,8 +146,7 @@ def test_another_seed_gives_other_masks(tables, tmp_path: Path) -> None:  # type
 
 def test_each_decides_every_layer_alone(tmp_path: Path) -> None:
     from raprune.launch import run_study
-    from raprune.preflight.checks import layer_names
-    from raprune.study import load_study
+    from raprune.preflight.checks import load_and_inspect
     from tests.launch.runs import Watch
     from tests.tiny import write_study
 
@@ -157,7 +157,7 @@ def test_each_decides_every_layer_alone(tmp_path: Path) -> None:
         "sweep.drop_bound=[4.0]",
         "finetune.after_layer.steps=0",
     ]
-    plan = load_study(write_study(tmp_path), overrides, layer_names)
+    plan, _ = load_and_inspect(write_study(tmp_path), overrides)
     assert len(plan.trials) == 13
     outcome = run_study(plan, tmp_path / "out", Watch(), num_evaluators=0)
     assert outcome.exit_code == 0

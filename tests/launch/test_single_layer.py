@@ -8,9 +8,8 @@ import pytest
 
 from benchmarks.single_layer import matched_scores, means
 from raprune.launch import run_study
-from raprune.preflight.checks import layer_names
+from raprune.preflight.checks import load_and_inspect
 from raprune.results import read_study
-from raprune.study import load_study
 from tests.launch.runs import Watch
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -19,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_the_agent_chooses_better(tmp_path: Path) -> None:
-    plan = load_study(ROOT / "studies" / "digits_single_layer.yaml", (), layer_names)
+    plan, _ = load_and_inspect(ROOT / "studies" / "digits_single_layer.yaml")
     assert len(plan.trials) == 3 * 13 * 3
     outcome = run_study(plan, tmp_path / "out", Watch(), num_evaluators=0)
     assert outcome.exit_code == 0

@@ -7,6 +7,7 @@ from raprune.engine.base import Engine
 from raprune.engine.cache.prefix import Store
 from raprune.engine.contract import EngineKind
 from raprune.engine.exact import ExactEngine
+from raprune.engine.inputs import Inputs
 from raprune.engine.stacked import StackedEngine
 from raprune.engine.workload import Workload
 from raprune.registry import ENGINES
@@ -21,8 +22,10 @@ class Exact(EngineKind):
     gives_up = True
     reuses = True
 
-    def open(self, workload: Workload, device: str, spec: EvaluatorsSpec, store: Store | None) -> Engine:
+    def open(
+        self, workload: Workload, device: str, spec: EvaluatorsSpec, store: Store | None, inputs: Inputs | None
+    ) -> Engine:
         if not workload.fidelity.is_full:
-            return ApproximateEngine(workload, device, spec.cache_gib, store)
+            return ApproximateEngine(workload, device, spec.cache_gib, store, inputs)
         kind = StackedEngine if device.startswith("cuda") else ExactEngine
-        return kind(workload, device, spec.cache_gib, store)
+        return kind(workload, device, spec.cache_gib, store, inputs)

@@ -14,6 +14,7 @@ from torch import Tensor, fx, nn
 from raprune.engine.base import Engine, Forward
 from raprune.engine.cache.prefix import Store
 from raprune.engine.contract import EngineKind
+from raprune.engine.inputs import Inputs
 from raprune.engine.workload import Workload
 from raprune.network.graph import Graph, Plan, present
 from raprune.network.masks import KeepMask
@@ -31,18 +32,24 @@ class Naive(EngineKind):
     gives_up = False
     reuses = False
 
-    def open(self, workload: Workload, device: str, spec: EvaluatorsSpec, store: Store | None) -> Engine:
+    def open(
+        self, workload: Workload, device: str, spec: EvaluatorsSpec, store: Store | None, inputs: Inputs | None
+    ) -> Engine:
         del spec, store
-        return NaiveEngine(workload, device)
+        return NaiveEngine(workload, device, inputs=inputs)
 
 
 class NaiveEngine(Engine):
     """Multiplies the channels of pruned filters with zero where they are read."""
 
     def __init__(
-        self, workload: Workload, device: str = "cpu", memory_format: torch.memory_format = torch.channels_last
+        self,
+        workload: Workload,
+        device: str = "cpu",
+        memory_format: torch.memory_format = torch.channels_last,
+        inputs: Inputs | None = None,
     ) -> None:
-        super().__init__(workload, device)
+        super().__init__(workload, device, inputs)
         self.memory_format = memory_format
 
     def evaluate(

@@ -2,6 +2,6 @@
 
 from raprune.evaluators.memo.conditions import Conditions
 from raprune.evaluators.memo.memoised import Memoised
-from raprune.evaluators.memo.store import Memo
+from raprune.evaluators.memo.store import Memo, writer_name
 
-__all__ = ["Conditions", "Memo", "Memoised"]
+__all__ = ["Conditions", "Memo", "Memoised", "writer_name"]

@@ -1,7 +1,7 @@
 """The memo on disk: append-only JSON Lines in one folder, a file for each process that writes.
 
 A line is whole or it is not there: a process that is killed in the middle of one leaves a last line without its end,
-which nobody reads, and the next process writes another file. Processes on all hosts that share the folder read what
+which nobody reads. Processes on all hosts that share the folder read what
 the others add. Only the entries of the layers being decided are held in memory; for those of another one the files are
 read once from their beginning. Deleting the folder, even in the middle of a study, loses nothing but time.
 """
@@ -52,8 +52,9 @@ class Memo:
     """Tallies by key, of this and all other processes. A key starts with its scope, whose keys are held together."""
 
     def __init__(self, folder: Path, writer: str | None = None) -> None:
+        """``writer`` names the file that is written to; processes that run at one time need different ones."""
         self.folder = folder
-        self._writer = writer
+        self._writer = writer or writer_name(uuid.uuid4().hex)
         self._scopes: OrderedDict[str, _Scope] = OrderedDict()
 
     def find(self, keys: Iterable[str], lowest: float | None) -> dict[str, Tally]:
@@ -117,27 +118,25 @@ class Memo:
 
     def _append(self, data: bytes) -> None:
         """Opened anew each time: on a network file system, closing is what shows the others what was written."""
-        name = self._writer or _writer_of_this_process()
-        place = self.folder / f"{name}{SUFFIX}"
+        place = self.folder / f"{self._writer}{SUFFIX}"
         with naming(place):
             self.folder.mkdir(exist_ok=True)
-            file = os.open(place, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+            file = os.open(place, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
             try:
+                size = os.fstat(file).st_size
+                if size and os.pread(file, 1, size - 1) != b"\n":
+                    data = b"\n" + data  # ends a line that was torn, which nobody can read
                 written = os.write(file, data)
             finally:
                 os.close(file)
             if written != len(data):
-                _NAMES.pop(os.getpid(), None)  # the torn line must stay the last one of its file
                 raise OSError(errno.ENOSPC, f"only {written} of {len(data)} bytes could be written")
 
 
-_NAMES: dict[int, str] = {}
-"""Process id -> name of its file; a forked process is another writer."""
-
-
-def _writer_of_this_process() -> str:
+def writer_name(unique: str) -> str:
+    """The name of a file that nobody else writes to, if ``unique`` is nobody else's on this host."""
     host = re.sub(r"[^A-Za-z0-9.-]+", "-", socket.gethostname())
-    return _NAMES.setdefault(os.getpid(), f"{host}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
+    return f"{host}-{os.getpid()}-{unique[:8]}"
 
 
 def _keep(entries: dict[str, Tally], key: str, tally: Tally) -> bool:

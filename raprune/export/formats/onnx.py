@@ -7,6 +7,7 @@ from pathlib import Path
 from torch import Tensor, fx
 
 from raprune.artefact.plan import NetworkPlan
+from raprune.engine.inputs import Inputs
 from raprune.export import int8, onnx
 from raprune.export.checking import Images
 from raprune.export.contract import QuantisedFormat
@@ -25,7 +26,8 @@ class Onnx(QuantisedFormat):
         onnx.tidy(file, plan)
         return note
 
-    def load(self, file: Path, threads: int) -> Run:
+    def load(self, file: Path, threads: int, inputs: Inputs) -> Run:
+        del inputs
         return onnx.load(file, threads)
 
     def quantise(self, float_file: Path, images: Images, batch_size: int, plan: NetworkPlan, file: Path) -> int:

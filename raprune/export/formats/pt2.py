@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, fx
 
 from raprune.artefact.plan import PLAN_FILE, NetworkPlan
+from raprune.engine.inputs import Inputs
 from raprune.export.contract import Format
 from raprune.export.plain import first_accepted
 from raprune.export.refusals import Refused, first_line
@@ -43,7 +44,8 @@ class Pt2(Format):
 
         return first_accepted(network, export)
 
-    def load(self, file: Path, threads: int) -> Run:
+    def load(self, file: Path, threads: int, inputs: Inputs) -> Run:
+        del inputs
         torch.set_num_threads(threads)
         with file.open("rb") as opened:
             program = torch.export.load(opened).module()

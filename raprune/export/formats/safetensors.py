@@ -9,6 +9,7 @@ from torch import Tensor, fx
 
 from raprune.artefact.plan import NetworkPlan
 from raprune.artefact.rebuilding import HEADER_KEY, open_network
+from raprune.engine.inputs import Inputs
 from raprune.export.contract import Format
 from raprune.export.running import Run
 from raprune.network.weights import save_safetensors
@@ -26,9 +27,9 @@ class Safetensors(Format):
         save_safetensors(network.state_dict(), file, {HEADER_KEY: plan.model_dump_json(), "format": "pt"})
         return None
 
-    def load(self, file: Path, threads: int) -> Run:
+    def load(self, file: Path, threads: int, inputs: Inputs) -> Run:
         torch.set_num_threads(threads)
-        network = open_network(file, allow_import=True).network  # we have just written it
+        network = open_network(file, allow_import=True, inputs=inputs).network  # we have just written it
 
         def run(images_BCHW: Tensor) -> Tensor:
             with torch.inference_mode():

@@ -12,8 +12,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from raprune.engine.inputs import Inputs
 from raprune.engine.train import steps_per_epoch
-from raprune.engine.workload import Workload, build_network, load_data, trace_model
+from raprune.engine.workload import Workload, trace_model
 from raprune.network.graph import Traced
 from raprune.network.weights import load_checkpoint
 from raprune.plugins.datasets.base import Split, Splits
@@ -34,12 +35,13 @@ class Reduced(Workload):
     network: nn.Module | None = None
     splits: Splits | None = None
 
-    def load_data(self) -> Splits:
+    def load_data(self, inputs: Inputs) -> Splits:
+        del inputs
         assert self.splits is not None
         return self.splits
 
-    def load_network(self, num_classes: int, input_shape: tuple[int, int, int]) -> Traced:
-        del num_classes
+    def load_network(self, inputs: Inputs, num_classes: int, input_shape: tuple[int, int, int]) -> Traced:
+        del inputs, num_classes
         assert self.network is not None
         return trace_model(copy.deepcopy(self.network), self.model, input_shape, self.residual)
 
@@ -82,20 +84,19 @@ def cost_key(trial: TrialSpec) -> str:
     )  # fmt: skip
 
 
-def untrained(trial: TrialSpec) -> nn.Module:
+def untrained(trial: TrialSpec, inputs: Inputs) -> nn.Module:
     """The trial's network: the checkpoint's, else with initial weights (nothing is downloaded)."""
-    splits = load_data(trial.dataset)
+    splits = inputs.data(trial.dataset)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        network = build_network(trial.model, splits.num_classes, splits.input_shape, fresh=True)
+        network = inputs.network(trial.model, splits.num_classes, splits.input_shape, fresh=True)
     if trial.baseline.checkpoint is not None:
         load_checkpoint(network, expanded(trial.baseline.checkpoint))
     return network
 
 
-def reduced(trial: TrialSpec, network: nn.Module, reward_steps: int) -> Reduced:
+def reduced(trial: TrialSpec, network: nn.Module, splits: Splits, reward_steps: int) -> Reduced:
     """The workload of ``trial`` in small, with fine-tunes of ``reward_steps``, few and more steps."""
-    splits = load_data(trial.dataset)
     number = min(len(splits.val), TIMED_BATCHES * trial.scoring.batch_size)
     small = replace(splits, val=_first(splits.val, number), test=None)
     fidelity = trial.fidelity
@@ -111,9 +112,9 @@ def reduced(trial: TrialSpec, network: nn.Module, reward_steps: int) -> Reduced:
     return Reduced(**values, network=network, splits=small)
 
 
-def scored_images(trial: TrialSpec) -> int:
+def scored_images(trial: TrialSpec, num_val: int) -> int:
     """Validation images that a candidate is scored on, at most."""
-    return min(len(load_data(trial.dataset).val), trial.fidelity.val_images or 2**62)
+    return min(num_val, trial.fidelity.val_images or 2**62)
 
 
 def _first(split: Split, number: int) -> Split:

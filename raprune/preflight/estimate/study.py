@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from raprune.engine.workload import load_data
+from raprune.engine.inputs import Inputs
 from raprune.evaluators.in_process import local_device
 from raprune.launch.in_flight import trials_in_flight
 from raprune.network.measure import count_bytes
@@ -97,14 +97,19 @@ class Estimate:
 
 
 def estimate_study(
-    plan: StudyPlan, facts: Mapping[str, Facts], told: Told, num_evaluators: Sequence[int] = NUM_EVALUATORS
+    plan: StudyPlan,
+    facts: Mapping[str, Facts],
+    told: Told,
+    num_evaluators: Sequence[int] = NUM_EVALUATORS,
+    inputs: Inputs | None = None,
 ) -> Estimate:
     """Time work of the study here and put it together; ``told`` hears what is done, in words."""
-    return _Estimation(plan, facts, told).run(num_evaluators)
+    return _Estimation(plan, facts, told, inputs or Inputs()).run(num_evaluators)
 
 
 class _Estimation:
-    def __init__(self, plan: StudyPlan, facts: Mapping[str, Facts], told: Told) -> None:
+    def __init__(self, plan: StudyPlan, facts: Mapping[str, Facts], told: Told, inputs: Inputs) -> None:
+        self.inputs = inputs
         self.plan = plan
         self.facts = facts
         self.told = told
@@ -164,7 +169,7 @@ class _Estimation:
         trial = trials[0]
         fact, deadline = self.facts[facts_key(trial)], Deadline(seconds_left)
         self.told(f"{what}: loading")
-        timer = Timer(trial, self.device, self.plan.spec.evaluators, self.drift)
+        timer = Timer(trial, self.device, self.plan.spec.evaluators, self.drift, self.inputs)
         self.costs[key] = timer.costs
         self._look_at_network(trial, timer)
         layers = list(fact.graph.groups)
@@ -184,11 +189,11 @@ class _Estimation:
         self.timed.append(f"{what}, {len(timer.costs.masks)} of {counted(len(decided), 'layer')}")
 
     def _look_at_network(self, trial: TrialSpec, timer: Timer) -> None:
-        key, data = facts_key(trial), load_data(trial.dataset)
+        key, data = facts_key(trial), self.inputs.data(trial.dataset)
         if key in self.sizes:
             return
-        traced_s = seconds(lambda: timer.engine.workload.load_network(data.num_classes, data.input_shape))
-        traced = timer.engine.workload.load_network(data.num_classes, data.input_shape)
+        traced_s = seconds(lambda: timer.engine.workload.load_network(self.inputs, data.num_classes, data.input_shape))
+        traced = timer.engine.workload.load_network(self.inputs, data.num_classes, data.input_shape)
         weights = {name: t.clone() for name, t in traced.network.state_dict().items()}
         self.sizes[key] = Sizes(traced, weights, data.input_shape)
         latency_s = seconds(lambda: self.sizes[key].latency_s(State.baseline(trial.baseline_key)))
@@ -224,7 +229,7 @@ class _Estimation:
         paid: set[tuple[str, int, int]] = set()
         waves: list[Wave] = [[], []]
         for trial in self.plan.trials:
-            fact, data = self.facts[facts_key(trial)], load_data(trial.dataset)
+            fact, data = self.facts[facts_key(trial)], self.inputs.data(trial.dataset)
             order, num_ordered = self._order(trial)
             kind = (cost_key(trial), len(order), trial.baseline.seed)
             method: Method = METHODS.build(trial.method.name, trial.method.settings)

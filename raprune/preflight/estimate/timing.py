@@ -14,9 +14,10 @@ import numpy as np
 import torch
 
 from raprune.engine import Engine, engine_kind, open_engine
+from raprune.engine.inputs import Inputs
 from raprune.engine.split import channels_last
 from raprune.engine.train import Recipe, train
-from raprune.engine.workload import load_data, trace_model
+from raprune.engine.workload import trace_model
 from raprune.launch.in_flight import masks_per_update
 from raprune.network.masks import KeepMask
 from raprune.network.state import State
@@ -128,18 +129,18 @@ class _StateCosts:
 class Timer:
     """Times one network on one data set."""
 
-    def __init__(self, trial: TrialSpec, device: str, spec: EvaluatorsSpec, drift: Drift) -> None:
+    def __init__(self, trial: TrialSpec, device: str, spec: EvaluatorsSpec, drift: Drift, inputs: Inputs) -> None:
         self.trial = trial
         self.drift = drift
-        self.data = load_data(trial.dataset)
-        self.network = untrained(trial)
+        self.data = inputs.data(trial.dataset)
+        self.network = untrained(trial, inputs)
         batch = trial.scoring.batch_size
-        number = math.ceil(scored_images(trial) / batch)
+        number = math.ceil(scored_images(trial, len(self.data.val)) / batch)
         self.costs = Costs(Steps.of(trial, len(self.data.train)), number, gives_up=engine_kind(spec).gives_up)
         timed_steps = min(self.costs.steps.reward, MORE_STEPS)
         if timed_steps == MORE_STEPS:
             timed_steps = FEW_STEPS
-        workload = reduced(trial, self.network, timed_steps)
+        workload = reduced(trial, self.network, self.data, timed_steps)
         assert workload.splits is not None
         self.timed_batches = math.ceil(len(workload.splits.val) / batch)
         share = len(workload.splits.val) / len(self.data.val)
@@ -147,7 +148,7 @@ class Timer:
         self.costs.open_s = seconds(lambda: self._open(workload, device, small))
         self.longer: Engine | None = None
         if self.costs.steps.reward > timed_steps:
-            self.longer = open_engine(reduced(trial, self.network, MORE_STEPS), device, small)
+            self.longer = open_engine(reduced(trial, self.network, self.data, MORE_STEPS), device, small)
         self.more_steps = self.costs.steps.reward - timed_steps
         self._device = device
         self._number = 0

@@ -1,0 +1,172 @@
+"""What a run takes in from outside: a program's own network and data, data sets, and a user's own modules."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.parameter import is_lazy
+
+from raprune.errors import InputError, first_line
+from raprune.network.graph.ambient import plain_torch
+from raprune.network.graph.checks import bare, on_cpu
+from raprune.plugins.datasets.base import Splits, check_splits, shift_and_flip
+from raprune.registry import DATASETS, MODELS, is_given, is_imported
+from raprune.study.schema import Choice
+
+MAX_READ = 4
+"""Data sets held in memory at a time."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """A program's own network and data, each with the digest of its content, by which a study names it."""
+
+    network_digest: str
+    data_digest: str
+    network: nn.Module
+    splits: Splits
+
+
+class Inputs:
+    """Builds the networks and reads the data that a study names; each data set is decoded once.
+
+    Whoever runs something opens one, passes it down and closes it. Nothing that it holds outlives it: the next one
+    reads everything anew.
+    """
+
+    def __init__(self, import_path: Iterable[str] = ()) -> None:
+        self.networks: dict[str, nn.Module] = {}
+        """Digest -> network that a program gave."""
+        self._given: dict[str, Splits] = {}
+        """Digest -> data that a program gave."""
+        self._read: dict[str, Splits] = {}
+        """Data set (JSON) -> what was decoded."""
+        self._import_path: list[str] = []
+        self.import_from(*import_path)
+
+    def __enter__(self) -> Inputs:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Drop everything, and import no more of the user's modules; those that were imported stay imported."""
+        for held in (self.networks, self._given, self._read):
+            held.clear()
+        for folder in self._import_path:
+            with contextlib.suppress(ValueError):  # the user's own code may edit the path, too
+                sys.path.remove(folder)
+        self._import_path.clear()
+
+    def import_from(self, *folders: str) -> None:
+        """Let a user's own modules be imported from ``folders`` until the end, as ``python -m`` does."""
+        new = [folder for folder in folders if folder not in self._import_path]
+        sys.path[:0] = new
+        self._import_path += new
+
+    def import_for(self, names: Iterable[str]) -> None:
+        """:meth:`import_from` the working folder, if any of a study's ``names`` is an import path."""
+        if any(map(is_imported, names)):
+            self.import_from(os.getcwd())
+
+    def give(self, given: Given) -> None:
+        """Let studies find a program's own network and data."""
+        self.networks[given.network_digest] = given.network
+        self._given[given.data_digest] = given.splits
+
+    def provide(self, key: str, splits: Splits) -> None:
+        """Data that need not be decoded here; ``key`` is the data set's choice as JSON."""
+        self._read[key] = splits
+
+    def drop_read(self) -> None:
+        """Drop all decoded data; what a program gave stays."""
+        self._read.clear()
+
+    def data(self, dataset: Choice) -> Splits:
+        """A data set, decoded once; a ``train``, ``val`` or ``test`` split without images is refused."""
+        key = dataset.model_dump_json()
+        if key not in self._read:
+            while len(self._read) >= MAX_READ:
+                del self._read[next(iter(self._read))]
+            self._read[key] = self._open(dataset)
+        return self._read[key]
+
+    def _open(self, dataset: Choice) -> Splits:
+        settings = dict(dataset.settings)
+        if is_given(dataset.name) and settings["digest"] in self._given:
+            splits = _moved(self._given[settings.pop("digest")], **settings)
+        else:
+            splits = DATASETS.build(dataset.name, settings)
+        try:
+            check_splits(splits)
+        except InputError as error:
+            raise InputError(f"dataset {dataset.name}: {error}") from error
+        return splits
+
+    @plain_torch()
+    def network(
+        self, model: Choice, num_classes: int, input_shape: tuple[int, int, int], fresh: bool = False
+    ) -> nn.Module:
+        """A network with initial weights from torch's global generator, or pretrained where its settings say so.
+
+        ``fresh`` leaves the pretrained ones out, for a network that gets others or that is only looked at.
+        """
+        settings = model.settings
+        if fresh and "pretrained" in settings and ":" not in model.name:
+            settings = {**settings, "pretrained": "none"}
+        try:
+            if is_given(model.name) and settings["digest"] in self.networks:
+                made = copy.deepcopy(self.networks[settings["digest"]])
+            else:
+                made = MODELS.build(model.name, settings, num_classes=num_classes, input_shape=input_shape)
+            network: nn.Module = _bare(model, made)
+        except ValueError as error:
+            raise InputError(f"model {model.name}: {error}") from None
+        return _fill_lazy(network, input_shape)
+
+
+@contextlib.contextmanager
+def using(inputs: Inputs | None) -> Iterator[Inputs]:
+    """``inputs``, which are somebody else's to close; where there are none, new ones for the block."""
+    if inputs is not None:
+        yield inputs
+        return
+    with Inputs() as own:
+        yield own
+
+
+def _moved(splits: Splits, shift: int = 0, flip: bool = False) -> Splits:
+    """Given data whose training images are moved anew in every step."""
+    return replace(splits, augment=shift_and_flip(shift, flip)) if shift or flip else splits
+
+
+def _fill_lazy(network: nn.Module, input_shape: tuple[int, int, int]) -> nn.Module:
+    """``network``, whose lazy layers get their sizes and weights, drawn from torch's global generator as others are."""
+    if any(map(is_lazy, (*network.parameters(), *network.buffers()))):
+        was_training = network.training
+        dtype = next(network.parameters()).dtype
+        try:
+            with torch.no_grad():
+                network.eval()(torch.zeros(2, *input_shape, dtype=dtype))
+        except Exception as error:  # whatever a user's forward raises for images that it cannot take
+            first = first_line(error)
+            raise InputError(f"the network cannot take images of {tuple(input_shape)}: {first}") from error
+        network.train(was_training)
+    return network
+
+
+def _bare(model: Choice, made: Any) -> nn.Module:
+    """What a model's function made, on the CPU and taken out of its wrappers."""
+    try:
+        return on_cpu(bare(made))
+    except InputError as error:
+        raise InputError(f"model {model.name}: {error}") from None
