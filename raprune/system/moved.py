@@ -1,4 +1,4 @@
-"""Names under which earlier versions documented their contracts: code of a user's own that imports them still runs."""
+"""Old module names that earlier versions documented: users' code that imports them still runs."""
 
 from __future__ import annotations
 

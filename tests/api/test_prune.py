@@ -245,7 +245,7 @@ def test_a_given_network_is_its_hooks_and_settings_too() -> None:
 
 
 def test_without_the_program_its_trial_says_so(pruned: Pruned) -> None:
-    with pytest.raises(InputError, match=r"model python:SmallNet was given to raprune.api.prune by a program"):
+    with pytest.raises(InputError, match=r"model python:SmallNet was passed to raprune.api.prune by a program"):
         open_trial(pruned.trial_dir)
 
 

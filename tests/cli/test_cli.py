@@ -130,7 +130,7 @@ def test_the_quickstart_is_good(run) -> None:
         (["study", "{bad}"], ["bad.yaml:2: nme: is not a key here"]),
         (["check", "{good}", "--set", "seed=x", "--set", "typo"], ["--set: seed: must be an integer; got 'x'", "got 'typo'"]),
         (["check", "nowhere.yaml"], ["nowhere.yaml: cannot be read: no such file or folder"]),
-        (["check", "{folder}"], ["cannot be read: it is a folder, where a file is needed"]),
+        (["check", "{folder}"], ["cannot be read: it is a folder, but a file is needed"]),
         (["study", "{good}", "--out", "{good}"], ["--out: ", "cannot be a folder"]),
         (["report", "{folder}"], ["holds no study"]),
         (["report", "nowhere"], ["nowhere is no folder; a study's is results/NAME"]),

@@ -157,7 +157,7 @@ def test_files_import_nothing_unasked(
         True: lambda: open_network(folder / "net.safetensors"),
         False: lambda: export_trial(folder, "safetensors", out, allow_import=[NAME]),
     }[where == "header"]
-    with pytest.raises(InputError, match=r"names code to import, which would run: .*--allow-import "):
+    with pytest.raises(InputError, match=r"names code that would be imported and run: .*--allow-import "):
         attempt()
     assert not ran
     assert "harmful_module" not in sys.modules

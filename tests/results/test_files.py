@@ -59,7 +59,7 @@ def go_on(study: Study) -> tuple[dict[str, str], str]:
     ("error", "said"),
     [
         (OSError(errno.ENOSPC, "No space left"), "f: its disk is full: free some space, then run the same command"),
-        (PermissionError(errno.EACCES, "Permission denied", "g"), "f: you may not read or write it"),
+        (PermissionError(errno.EACCES, "Permission denied", "g"), "f: permission denied"),
         (OSError("of no number"), "f: of no number"),
         (pa.ArrowInvalid("no magic"), "f is damaged: it cannot be read as Parquet (no magic)"),
         (SafetensorError("header too large"), "f is damaged: it cannot be read as safetensors (header too large)"),
@@ -226,13 +226,13 @@ def test_a_folder_that_may_not_be_written(done: Study, tmp_path: Path) -> None:
     for folder in (done[1] / "report", done[1]):
         folder.chmod(0o555)
     try:
-        assert "name another place with --out" in call("report", done[1]).text
+        assert "choose another place with --out" in call("report", done[1]).text
         assert call("report", done[1], "--out", tmp_path / "mine").code == 0
         answer = call("study", done[0], "--out", done[1])
     finally:
         done[1].chmod(0o755)
         (done[1] / "report").chmod(0o755)
-    assert (answer.code, answer.fault("may not be written to")) == (2, None)
+    assert (answer.code, answer.fault("is not writable")) == (2, None)
 
 
 def test_a_report_goes_where_it_is_told(done: Study, tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def test_without_the_flag_it_is_not_there(tmp_path: Path) -> None:
         load(tmp_path, rehearse=False)
     message = str(caught.value)
     assert "mine.yaml:5: dataset.train: no such file" in message
-    assert "any of these gets on:" in message
+    assert "to continue, run one of:" in message
     assert f"raprune study {tmp_path / 'mine.yaml'} --rehearse" in message
 
 
