@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from raprune.study.bundled import shipped_studies
+from raprune.study.bundled import bundled_studies
 
 KINDS_LISTED = ("model", "dataset", "score", "method", "order", "reward", "evaluator", "preset", "study")
 """What ``raprune list`` takes."""
@@ -17,7 +17,7 @@ KINDS_LISTED = ("model", "dataset", "score", "method", "order", "reward", "evalu
 def complete_study(incomplete: str) -> list[str]:
     """The studies that come with raprune, and study files that lie here."""
     here = [file.name for suffix in ("yaml", "yml") for file in Path().glob(f"*.{suffix}")]
-    return _beginning([*shipped_studies(), *sorted(here)], incomplete)
+    return _beginning([*bundled_studies(), *sorted(here)], incomplete)
 
 
 def complete_kind(incomplete: str) -> list[str]:

@@ -65,10 +65,10 @@ def _print_presets(console: Console) -> None:
 
 def _print_studies(console: Console) -> None:
     """Each by the name with which it is run, what it is about, and its file."""
-    from raprune.study.bundled import shipped_studies
+    from raprune.study.bundled import bundled_studies
     from raprune.study.reader import read_document
 
-    for name, file in shipped_studies().items():
+    for name, file in bundled_studies().items():
         about = str(read_document(file).data["description"])
         _print_named(console, name, about)
         console.print(f"      {file}", style="dim", highlight=False, soft_wrap=True)

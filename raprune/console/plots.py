@@ -11,7 +11,7 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
     import importlib.util
 
     # the wheel ships analysis/ inside raprune; in a checkout it lies beside it
-    shipped = importlib.util.find_spec("raprune.analysis") is not None
-    plots = importlib.import_module("raprune.analysis.plots" if shipped else "analysis.plots")
+    in_wheel = importlib.util.find_spec("raprune.analysis") is not None
+    plots = importlib.import_module("raprune.analysis.plots" if in_wheel else "analysis.plots")
     page: Path = plots.write_report(folder, out)
     return page

@@ -12,8 +12,8 @@ from raprune.study.reader import Document, child, parse_scalar
 from raprune.study.wording import shown
 
 _PAIRS = (("epochs", "steps"), ("drop_bound", "score_floor"), ("name", "import"))
-EITHER_OR = {one: other for pair in _PAIRS for one, other in (pair, pair[::-1])}
-"""Two ways to say one thing: what lies on top takes the place of both."""
+EITHER_OR = {key: other for pair in _PAIRS for key, other in (pair, pair[::-1])}
+"""Two ways to say one thing: the upper layer's value replaces both."""
 
 
 def set_path(data: dict[str, Any], path: str, value: Any) -> None:
@@ -52,17 +52,17 @@ def holds(data: Any, path: str) -> bool:
 
 
 def alternative(path: str) -> str | None:
-    """The other way to say what ``a.b.epochs`` says."""
+    """The other way to say what ``a.b.epochs`` says: ``a.b.steps``."""
     parents, _, last = path.rpartition(".")
     other = EITHER_OR.get(last)
     return other and (f"{parents}.{other}" if parents else other)
 
 
 def apply_overrides(document: Document, overrides: Iterable[str]) -> None:
-    """Set what ``a.b=value`` texts say: a value replaces an axis of the sweep, an axis replaces a value, and
-    ``sweep={}`` takes the whole sweep out.
+    """Apply ``a.b=value`` texts: a value replaces an axis of the sweep, an axis replaces a value, and ``sweep={}``
+    removes the whole sweep.
 
-    What is wrong with them joins the document's problems.
+    Their problems are added to the document's.
     """
     for text in overrides:
         key, equals, value = text.partition("=")
@@ -76,11 +76,11 @@ def apply_overrides(document: Document, overrides: Iterable[str]) -> None:
             document.problems += [Problem("--set", key, problem.message) for problem in error.problems]
             continue
         place = _override(document, key, parsed)
-        document.texts |= {place + inside: said for inside, said in texts.items()}
+        document.texts |= {place + inside: written for inside, written in texts.items()}
 
 
 def _override(document: Document, key: str, value: Any) -> str:
-    """Lay one value into ``document``; the path at which it then stands."""
+    """Lay one value into ``document``; returns the path at which it then stands."""
     axis = key.removeprefix("sweep.")
     parts = key.split(".")
     inside: Any = document.data
@@ -109,7 +109,7 @@ def _path(parts: Iterable[str]) -> str:
 
 
 def drop_axes(document: Document, key: str) -> None:
-    """Take ``key``, what lies inside it and its alternative out of the sweep."""
+    """Remove ``key``, what lies inside it and its alternative from the sweep."""
     sweep = document.data.get("sweep")
     if not isinstance(sweep, dict):
         return
@@ -122,7 +122,7 @@ def drop_axes(document: Document, key: str) -> None:
 
 
 def _drop(document: Document, key: str) -> None:
-    """Take ``key`` and its alternative out of the study's own values."""
+    """Remove ``key`` and its alternative from the study's own values."""
     for path in (key, alternative(key)):
         if path and holds(document.data, path):
             *parents, last = path.split(".")

@@ -1,4 +1,4 @@
-"""A study in small: its ``rehearsal`` block laid over the rest, so that the same layers run anywhere.
+"""A study at small scale: its ``rehearsal`` block laid over the rest, so that the same layers run anywhere.
 
 Mappings are merged key by key; a plug-in that the block names anew (``name`` or ``import``) replaces the study's own,
 and so does a value or an axis of the sweep.
@@ -15,14 +15,14 @@ from raprune.study.wording import shown
 
 KEY = "rehearsal"
 SUFFIX = "-rehearsal"
-IN_SMALL = "A rehearsal, in small and perhaps on other data, of:"
-"""Begins the description, so that no report is taken for the study's."""
+IN_SMALL = "A rehearsal, at small scale and perhaps on other data, of:"
+"""Begins the description, so that nobody mistakes its report for the study's."""
 
 
 def take_rehearsal(document: Document, wanted: bool) -> None:
-    """Take the block out of ``document``, and lay it over the rest where it is ``wanted``.
+    """Remove the block from ``document``, and lay it over the rest where it is ``wanted``.
 
-    Raises :class:`StudyError` where there is none to lay.
+    Raises :class:`StudyError` where a wanted block is missing.
     """
     has_block = KEY in document.data
     block = document.data.pop(KEY, None)
@@ -33,7 +33,7 @@ def take_rehearsal(document: Document, wanted: bool) -> None:
     if not wanted:
         return
     if block is None:
-        message = f"has no {KEY} block: say under {KEY}: what is smaller (model, dataset, sweep, finetune, ...)"
+        message = f"has no {KEY} block; add one that sets what is smaller (model, dataset, sweep, finetune, ...)"
         raise StudyError([Problem(document.name, "", message)])
     name = document.data.get("name")
     if isinstance(name, str):
@@ -69,8 +69,8 @@ def _names_plugin(value: dict[str, Any]) -> bool:
 
 
 def _move_places(document: Document, old: str, new: str) -> None:
-    """What was written in the block is told where, and as, it is written."""
+    """Let problems name the place and the wording of what was written in the block."""
     for known in (document.places, document.texts):
-        for place, said in list(known.items()):
+        for place, written in list(known.items()):
             if place == old or place.startswith((f"{old}.", f"{old}[")):
-                known[new + place[len(old) :]] = said
+                known[new + place[len(old) :]] = written

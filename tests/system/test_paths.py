@@ -52,7 +52,7 @@ STUDY_FILES: dict[str, tuple[Make, str]] = {
     "pipe": (os.mkfifo, "must be a file; it is a pipe"),
     "loop": (lambda file: file.symlink_to(file), "symbolic links form a loop"),
     "binary": (lambda file: file.write_bytes(bytes(range(256))), "is not UTF-8 text"),
-    "null bytes": (lambda file: file.write_bytes(b"a: \0"), "holds a character that YAML forbids"),
+    "null bytes": (lambda file: file.write_bytes(b"a: \0"), "contains a character that YAML forbids"),
     "huge": (lambda file: file.write_bytes(b"#" * 2_000_000), "is longer than"),
     "other encoding": (lambda file: file.write_bytes("name: x".encode("utf-16")), "is not UTF-8 text"),
 }
