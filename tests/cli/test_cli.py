@@ -133,7 +133,7 @@ def test_the_quickstart_is_good(run) -> None:
         (["check", "{folder}"], ["cannot be read: it is a folder, but a file is needed"]),
         (["study", "{good}", "--out", "{good}"], ["--out: ", "cannot be a folder"]),
         (["report", "{folder}"], ["holds no study"]),
-        (["report", "nowhere"], ["nowhere is no folder; a study's is results/NAME"]),
+        (["report", "nowhere"], ["nowhere is not a folder; a study's folder is results/NAME"]),
         (["check", "quikstart"], ["no study that comes with raprune is called 'quikstart'; did you mean 'quickstart'?"]),
         (["list", "modle"], ["no kind of plug-in is called 'modle'; did you mean 'model'?"]),
         (["check"], ["Missing argument 'STUDY'"]),

@@ -245,7 +245,7 @@ def test_a_fault_of_ours_is_told_as_such(monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.setattr("raprune.cli.reports.write_report", lambda *_: {}["key"])
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     answer = call("report", tmp_path)
-    assert "this is a fault of raprune; please report it with" in answer.text
+    assert "this is a bug in raprune; please report it with" in answer.text
     (file,) = tmp_path.glob("raprune-*.txt")
     assert "Traceback" in file.read_text()
     assert "Traceback" not in answer.text
