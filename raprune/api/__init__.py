@@ -1,6 +1,6 @@
 """The library's front door: prune a network of one's own from Python, or run a study file.
 
-``prune(model, train, val, drop_bound=2.0)`` gives back the smaller network and its report; docs/library.md explains it.
+``prune(model, train, val, drop_bound=2.0)`` returns the smaller network and its report; docs/library.md explains it.
 """
 
 from raprune.api.pruning import Pruned, prune

@@ -255,7 +255,7 @@ def budget_sentence(out: Path, budget: str) -> str:
         parts.append(f"{counted(begun, 'trial')} did not begin")
     return (
         f"the budget of {budget} is spent: {', '.join(parts)}; the same command with a larger budget, or none, "
-        "continues from the last committed layers"
+        "resumes from the last committed layers"
     )
 
 

@@ -207,7 +207,7 @@ def test_a_plan_of_an_earlier_version_says_what_it_does_not_tell(pruned: Pruned,
     plan = json.loads((folder / "plan.json").read_text())
     del plan["fingerprints"]
     (folder / "plan.json").write_text(json.dumps(plan | {"format_version": 2}))
-    with pytest.warns(UserWarning, match="of an earlier version: it tells the shapes of the network, and not what"):
+    with pytest.warns(UserWarning, match="from an earlier version: it records the shapes of the network, but not what"):
         network = load_pruned(folder, SmallNet())
     assert count_params(network) == pruned.report.params
 

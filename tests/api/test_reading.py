@@ -233,7 +233,7 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
         lambda: Listed([{"image": IMAGES[0], "x": IMAGES[0], "y": 1}]),
         "val: item 0: must have one image (image, images,",
     ),
-    (lambda: {"train": 1, "test": 2}, "got a mapping of train, test: give one of them"),
+    (lambda: {"train": 1, "test": 2}, "got a mapping of train, test: pass one of them"),
     (lambda: Listed([3]), "val: item 0: must be a pair of image and label, or name them; got int"),
     (
         lambda: Listed([(Image.new("P", (4, 4)), 1)]),
@@ -254,7 +254,7 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
     (lambda: (IMAGES.long(), LABELS), "uint8 (0 to 255) or float32 or float64 (normalised); got torch.int64"),
     (lambda: (IMAGES / 0 * 0, LABELS), "val: item 0: its image has values that are NaN or infinite"),
     (lambda: (IMAGES, LABELS.float()), "val: labels must be integers, the number of a class; got torch.float32 (11,)"),
-    (lambda: (IMAGES, LABELS[:, None]), "val: labels must be (B,), one an image, or (B, H, W), one a pixel"),
+    (lambda: (IMAGES, LABELS[:, None]), "val: labels must be (B,), one per image, or (B, H, W), one per pixel"),
     (
         lambda: (IMAGES, LABELS[:, None, None].expand(11, 4, 5) - 1),
         "val: item 0 has the label -1; classes count from 0",

@@ -95,7 +95,7 @@ def test_a_study_removes_networks_and_runs_nothing_again(reference: Path, tmp_pa
     watch = Watch()
     outcome, _ = run_tiny(tmp_path, 0, "keep_models=best", watch=watch)
     assert outcome.exit_code == 0
-    assert watch.text == "keep_models best: 5 networks removed, all rows stay"
+    assert watch.text == "keep_models best: 5 networks removed, all rows kept"
     (best,) = out.glob("trials/*/model")
     trials = read_study(out).trials
     bounded = trials[trials["drop_bound"].notna()]

@@ -132,7 +132,7 @@ def test_the_quickstart_is_good(run) -> None:
         (["check", "nowhere.yaml"], ["nowhere.yaml: cannot be read: no such file or folder"]),
         (["check", "{folder}"], ["cannot be read: it is a folder, but a file is needed"]),
         (["study", "{good}", "--out", "{good}"], ["--out: ", "cannot be a folder"]),
-        (["report", "{folder}"], ["holds no study"]),
+        (["report", "{folder}"], ["contains no study"]),
         (["report", "nowhere"], ["nowhere is not a folder; a study's folder is results/NAME"]),
         (["check", "quikstart"], ["no study that comes with raprune is called 'quikstart'; did you mean 'quickstart'?"]),
         (["list", "modle"], ["no kind of plug-in is called 'modle'; did you mean 'model'?"]),

@@ -73,7 +73,7 @@ def test_files_of_several_trials_are_not_mixed(folder: Path) -> None:
     with pytest.raises(InputError, match=r"plan.json is of another run of trial t than its row"):
         open_trial(folder, allow_import=True)
     shutil.copytree(folder, folder.with_name("u"))
-    with pytest.raises(InputError, match=r"trial.parquet is damaged: its rows are those of trial 't'"):
+    with pytest.raises(InputError, match=r"trial.parquet is damaged: its rows belong to trial 't'"):
         open_trial(folder.with_name("u"), allow_import=True)
     write_json(folder / "made_from.json", dict.fromkeys(("network", "weights", "code", "data", "test", "made_by"), "")
                | {"baseline": "other", "matched": None})  # fmt: skip

@@ -97,9 +97,9 @@ def test_a_full_disk_keeps_the_older_text(tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "cannot be read as JSON"), ("[]", "it must hold a mapping; it holds a list"), ("null", "it holds null"),
+        ("", "cannot be read as JSON"), ("[]", "it must contain a mapping"), ("null", "it contains null"),
         ("{}", "it has no run_s"), ('{"run_s": "1"}', "run_s is text"), ('{"run_s": true}', "run_s is true or false"),
-        ('{"run_s": NaN}', "it holds NaN"), ('{"run_s": 1e999}', "is too large"), ("[" * 100_000, "as JSON"),
+        ('{"run_s": NaN}', "it contains NaN"), ('{"run_s": 1e999}', "is too large"), ("[" * 100_000, "as JSON"),
     ],
 )  # fmt: skip
 def test_json_that_is_not_what_was_written(tmp_path: Path, text: str, said: str) -> None:
@@ -132,7 +132,7 @@ def test_a_flipped_bit_in_a_table_is_found(small_study: Study, tmp_path: Path) -
 
 def test_a_table_of_another_trial_is_refused(small_study: Study) -> None:
     trial = trial_of(small_study[1], "agent")
-    with pytest.raises(DamagedError, match=f"its rows are those of trial '{trial.name}'"):
+    with pytest.raises(DamagedError, match=f"its rows belong to trial '{trial.name}'"):
         read_table(trial / "trial.parquet", "trial", "other")
     with pytest.raises(DamagedError, match="it has no column"):
         read_table(trial / "layers-0.parquet", "candidates", trial.name)
@@ -207,7 +207,7 @@ def test_a_damaged_manifest_is_written_anew(done: Study) -> None:
 
 def test_another_studys_folder_is_refused(done: Study) -> None:
     before = (done[1] / "manifest.json").read_bytes()
-    with pytest.raises(InputError, match="is the folder of study small, not of other: name another folder with --out"):
+    with pytest.raises(InputError, match="is the folder of study small, not of other: choose another with --out"):
         run_study(load_study(done[0], ["name=other"]), done[1], Watch(), num_evaluators=0)
     assert (done[1] / "manifest.json").read_bytes() == before
 
