@@ -1,1 +1,1 @@
-"""What everything is compared with: the trained, untouched network, and what it was made of."""
+"""What everything is compared with: the trained, untouched network, and its sources."""

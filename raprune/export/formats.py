@@ -18,7 +18,7 @@ class Format:
     """How a network is written and loaded again."""
 
     write: Callable[[fx.GraphModule, Tensor, NetworkPlan, Path], str | None]
-    """Network, an example input of two images, plan, file; gives back a sentence that its user should read, if any."""
+    """Network, an example input of two images, plan, file; returns a sentence that its user should read, if any."""
     load: Callable[[Path, int], Run]
     """File, processor threads."""
     loaded_by: str

@@ -27,7 +27,7 @@ PROVIDER = "CPUExecutionProvider"
 def write(network: fx.GraphModule, example_BCHW: Tensor, plan: NetworkPlan, file: Path) -> str | None:
     """Write ``network`` for any number of images like those of the example, of which there are two or more.
 
-    Gives back a sentence where the network had to be written otherwise. Raises :class:`Refused`.
+    Returns a sentence where the network had to be written otherwise. Raises :class:`Refused`.
     """
     note = write_onnx(network, example_BCHW, file, any_batch=True)
     tidy(file, plan)
@@ -37,7 +37,7 @@ def write(network: fx.GraphModule, example_BCHW: Tensor, plan: NetworkPlan, file
 def write_onnx(network: fx.GraphModule, example_BCHW: Tensor, file: Path, any_batch: bool = False) -> str | None:
     """Write ``network`` for batches of the shape of the example, or of ``any_batch`` size; raises :class:`Refused`.
 
-    Gives back a sentence where the network had to be written otherwise.
+    Returns a sentence where the network had to be written otherwise.
     """
     require(PACKAGES)
     options: dict[str, Any] = {"dynamic_shapes": ({0: torch.export.Dim("batch")},)} if any_batch else {}

@@ -20,7 +20,7 @@ from raprune.export.running import Run
 def write(network: fx.GraphModule, example_BCHW: Tensor, plan: NetworkPlan, file: Path) -> str | None:
     """Write ``network`` for any number of images like those of the example, of which there are two or more.
 
-    Gives back a sentence where the network had to be written otherwise. Raises :class:`Refused`.
+    Returns a sentence where the network had to be written otherwise. Raises :class:`Refused`.
     """
 
     def export(changed: fx.GraphModule) -> None:

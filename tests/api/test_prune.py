@@ -197,7 +197,7 @@ def test_the_network_comes_back_in_another_program(user: User, pruned: Pruned) -
         load_pruned(pruned.out, SmallNet())
     other = SmallNet()
     other.body[4] = nn.GELU()
-    with pytest.raises(InputError, match="python:SmallNet gives is another than the one that was pruned: the shapes"):
+    with pytest.raises(InputError, match="python:SmallNet now returns another network than the one that was pruned"):
         load_pruned(pruned.trial_dir, other)
 
 

@@ -83,7 +83,7 @@ def test_it_stands_in_where_an_exporter_refuses(
     monkeypatch.setattr(owner, name, fussy)
     network, file = own_trial.trial.networks["pruned"], tmp_path / "net"
     note = module.write(network, torch.zeros(2, 1, 9, 7), own_trial.trial.plan, file)
-    assert note.startswith("its un-pooling is written as comparisons, for as it is ")
+    assert note.startswith("its un-pooling is written as comparisons, because otherwise ")
     assert note.endswith("ValueError: no max_unpool2d here")
     for size in (1, 5):
         images = torch.randn(size, 1, 9, 7)
