@@ -23,7 +23,7 @@ SHOWN = {
 """Column of ``layers`` -> its heading."""
 
 
-STOPPED = "; its budget ended it: the same call with a larger one and its out goes on"
+STOPPED = "; its budget is spent: to resume, repeat the call with the same out and a larger budget"
 
 
 @dataclass(frozen=True, eq=False, repr=False)

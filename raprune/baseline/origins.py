@@ -138,7 +138,7 @@ def check_origin(
     if sources is not None:
         certain, _ = differing(_sources(found), sources)
         if certain:
-            raise InputError(other_content(f"what trial {store.folder} was made of", trial, certain))
+            raise InputError(other_content(f"trial {store.folder}", trial, certain))
     anew = f"delete {store.folder} to run it again, or use another folder (--out)"
     if baseline and found["baseline"] != baseline:
         raise InputError(f"trial {store.folder} was pruned from another baseline than the one now in its study: {anew}")

@@ -165,7 +165,7 @@ def test_a_budget_ends_it_with_what_it_has(user: User, pruned: Pruned, tmp_path:
     budget = {"budget": {"candidates": 5}}
     ended = prune(user.model, user.train, user.val, 4.0, test=user.test, out=tmp_path, settings=budget, **FAST)
     assert ended.report.status == "stopped"
-    assert "its budget ended it" in str(ended.report)
+    assert "its budget is spent" in str(ended.report)
     assert accuracy(ended.network, *user.val) == ended.report.val_score
     again = prune(user.model, user.train, user.val, 4.0, test=user.test, out=tmp_path, **FAST)
     assert again.report.status == "completed"

@@ -55,7 +55,7 @@ def test_a_matched_trial_goes_with_what_its_partner_decided(tmp_path: Path, tria
         ("network", "model vgg16 now builds another network"),
         ("weights", "model vgg16 now builds it with other weights"),
         ("code", "is now other code"),
-        ("data", "on other images or labels of train and val than data set digits gives now"),
+        ("data", "on other images or labels of train and val than data set digits returns now"),
         ("test", "on other images, labels or class names of test"),
     ],
 )

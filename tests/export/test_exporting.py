@@ -69,7 +69,7 @@ def test_a_trials_own_files_are_never_replaced(own_trial: OwnTrial) -> None:
     file = own_trial.folder / "model" / "model.safetensors"
     before = file.read_bytes()
     for out in (file, own_trial.folder / "net.pt2", own_trial.folder.parent / "net.pt2"):
-        with pytest.raises(InputError, match="lies among the study's trials"):
+        with pytest.raises(InputError, match="lies among the study's own trial files"):
             export_trial(own_trial.folder, "pt2", out, force=True, allow_import=True)
         assert out == file or not out.exists()
     assert file.read_bytes() == before
@@ -95,9 +95,9 @@ def test_a_file_is_replaced_only_by_force(own_trial: OwnTrial, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("how", "sentence"),
     [
-        (lambda logits: logits + 2e-4 * logits.abs().max(), "differ from those of the network by 2.0e-04 of"),
+        (lambda logits: logits + 2e-4 * logits.abs().max(), "differ from the network's by 2.0e-04 of"),
         (lambda logits: logits * float("nan"), "by inf of the largest, more than 1e-04"),
-        (lambda logits: logits[:, :2], r"it gives \(1, 2\) for 1 image, the network \(1, 3\)"),
+        (lambda logits: logits[:, :2], r"it returns \(1, 2\) for 1 image, the network \(1, 3\)"),
         (lambda logits: logits if len(logits) < 6 else logits.flip(1), "other decisions than the network on the val"),
     ],
 )  # fmt: skip

@@ -178,7 +178,7 @@ def test_other_content_is_refused(mine: Path, case: str) -> None:
     for overrides in ((), ("drop_bound=40.0",)):
         with pytest.raises(InputError, match=said) as caught:
             go(mine, *overrides)
-        assert "Go on in another folder (--out)" in str(caught.value)
+        assert "Use another folder (--out)" in str(caught.value)
     assert go(mine, out="elsewhere").exit_code in (0, 1)
 
 
