@@ -76,19 +76,19 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
     cannot be written to.
     """
     tables = harmless(read_study(folder))
-    out = _writable(folder / "report", "name another place with --out") if out is None else _writable(out)
+    out = _writable(folder / "report", "choose another place with --out") if out is None else _writable(out)
     drawn = [_Files(out).save(module, tables) for module in figure_modules()]
     page = out / "index.html"
     write_text(page, render_page(tables, drawn))
     return page
 
 
-def _writable(out: Path, way_on: str = "name another place") -> Path:
+def _writable(out: Path, way_on: str = "choose another place") -> Path:
     """The folder ``out``, made if need be."""
     with naming(out, way_on):
         out.mkdir(parents=True, exist_ok=True)
     if not os.access(out, os.W_OK | os.X_OK):
-        raise FileError(f"{out} may not be written to: {way_on}")
+        raise FileError(f"{out} is not writable: {way_on}")
     return out
 
 

@@ -1,7 +1,7 @@
 """Every error a user can meet. Each message says what is wrong, where, and what to do.
 
-The world's errors (of the file system, of Arrow, JSON, safetensors, YAML, archives and pickles) become ours in one
-place: :func:`in_words` says what they mean, :func:`naming` and :func:`translated` put that around what may raise them.
+Errors from outside (the file system, Arrow, JSON, safetensors, YAML, archives, pickles) become ours in one place:
+:func:`in_words` says what they mean; :func:`naming` and :func:`translated` wrap code that may raise them.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from os import PathLike, fspath
 
 
 class RapruneError(Exception):
-    """Root of all errors that raprune raises on purpose; the message is meant for the user."""
+    """Base of all errors that raprune raises on purpose; the message is meant for the user."""
 
 
 class InputError(RapruneError):
-    """What the user gave cannot be used: the study, its data, its checkpoint. Exit code 2."""
+    """The user's input cannot be used: the study, its data, its checkpoint. Exit code 2."""
 
 
 class MissingDataError(InputError):
-    """Data that are not there and could not be fetched."""
+    """Data are missing and could not be downloaded."""
 
 
 class EvaluatorError(RapruneError):
@@ -35,11 +35,11 @@ class ResultsError(RapruneError):
 
 
 class FileError(InputError):
-    """A file or folder that cannot be read or written; carries its path, what that means, and the way on."""
+    """A file or folder cannot be read or written; the message names it, says why, and what to do."""
 
 
 class DamagedError(ResultsError, FileError):
-    """A file of a results folder that is not what raprune wrote: cut off, overwritten, or of another trial."""
+    """A file of a results folder is not what raprune wrote: truncated, overwritten, or from another trial."""
 
 
 @dataclass(frozen=True)
@@ -63,34 +63,34 @@ class StudyError(InputError):
     def __init__(self, problems: Sequence[Problem], ways_on: Sequence[str] = ()) -> None:
         self.problems = list(dict.fromkeys(problems))
         self.ways_on = list(dict.fromkeys(ways_on))
-        """Commands that would get on, where data are missing."""
+        """Commands that would work, where data are missing."""
         lines = [str(problem) for problem in self.problems]
         if self.ways_on:
-            lines += ["", "any of these gets on:", *(f"  {command}" for command in self.ways_on)]
+            lines += ["", "to continue, run one of:", *(f"  {command}" for command in self.ways_on)]
         super().__init__("\n".join(lines))
 
 
-AGAIN = "then run the same command again; what is complete is kept"
-FORBIDDEN = "you may not read or write it: change its permissions, or name another place"
+AGAIN = "then run the same command again; finished work is kept"
+FORBIDDEN = "permission denied: change its permissions, or choose another place"
 MEANINGS = {
     errno.ENOSPC: f"its disk is full: free some space, {AGAIN}",
     errno.EDQUOT: f"your quota on its disk is used up: free some space, {AGAIN}",
-    errno.EFBIG: f"it would be larger than a file may be here (ulimit -f): raise the limit, {AGAIN}",
+    errno.EFBIG: f"it would exceed the largest file size allowed here (ulimit -f): raise the limit, {AGAIN}",
     errno.EACCES: FORBIDDEN,
     errno.EPERM: FORBIDDEN,
-    errno.EROFS: "its file system is read-only: name another place",
+    errno.EROFS: "its file system is read-only: choose another place",
     errno.ENOENT: "no such file or folder (it may have been removed in the meantime)",
-    errno.EISDIR: "it is a folder, where a file is needed",
-    errno.ENOTDIR: "a part of its path is a file, where a folder is needed",
-    errno.EEXIST: "it exists already, and is not what is needed here",
-    errno.ELOOP: "its symbolic links lead in a circle",
+    errno.EISDIR: "it is a folder, but a file is needed",
+    errno.ENOTDIR: "a part of its path is a file, but a folder is needed",
+    errno.EEXIST: "it already exists and is not what is needed here",
+    errno.ELOOP: "its symbolic links form a loop",
     errno.ENAMETOOLONG: "its name is too long: choose a shorter one",
     errno.EMFILE: f"too many files are open (ulimit -n): raise the limit, {AGAIN}",
     errno.ENFILE: f"too many files are open on this machine: close some programs, {AGAIN}",
     errno.EIO: "its disk cannot be read or written: check the disk",
-    errno.ESTALE: f"its network drive has lost it: mount the drive anew, {AGAIN}",
+    errno.ESTALE: f"its network drive has lost it: remount the drive, {AGAIN}",
 }
-"""errno -> what it means, and the way on."""
+"""errno -> what it means, and what to do."""
 READERS = {
     "pyarrow": "Parquet", "safetensors": "safetensors", "safetensors_rust": "safetensors", "json": "JSON",
     "yaml": "YAML", "zipfile": "ZIP", "zlib": "ZIP", "pickle": "pickle", "_pickle": "pickle",
@@ -99,9 +99,9 @@ READERS = {
 
 
 def in_words(error: BaseException, file: str | PathLike[str] | None = None) -> str | None:
-    """What an error of the world means, as a sentence that names ``file`` (else the error's own).
+    """What an error from outside means, as a sentence that names ``file`` (else the file that the error names).
 
-    ``None`` for every other error: it is ours, or that of a user's module.
+    ``None`` for every other error: it is ours, or a user's module raised it.
     """
     if isinstance(error, OSError):
         path = error.filename if file is None else file
@@ -112,7 +112,7 @@ def in_words(error: BaseException, file: str | PathLike[str] | None = None) -> s
     if isinstance(error, UnicodeDecodeError):
         return f"{place} is damaged: it is not UTF-8 text (byte {error.start})"
     if isinstance(error, MemoryError):
-        return "the memory of this machine does not suffice: take smaller batches or images, or fewer evaluators"
+        return "this machine has run out of memory: use smaller batches or images, or fewer evaluators"
     modules = (kind.__module__.partition(".")[0] for kind in type(error).__mro__)
     form = next((READERS[module] for module in modules if module in READERS), None)
     return None if form is None else f"{place} is damaged: it cannot be read as {form} ({first_line(error)})"
@@ -125,16 +125,16 @@ def meaning(error: OSError) -> str:
 
 @contextlib.contextmanager
 def naming(file: str | PathLike[str] | None, way_on: str = "") -> Iterator[None]:
-    """What the world says inside becomes a :class:`FileError` that names ``file``, followed by the ``way_on``."""
+    """Turn errors from outside into a :class:`FileError` that names ``file`` and ends with the ``way_on``."""
     try:
         yield
     except RapruneError:
         raise
     except Exception as error:
-        if (said := in_words(error, file)) is None:
+        if (message := in_words(error, file)) is None:
             raise
         kind = FileError if isinstance(error, OSError) else DamagedError
-        raise kind(f"{said}; {way_on}" if way_on else said) from error
+        raise kind(f"{message}; {way_on}" if way_on else message) from error
 
 
 def translated() -> contextlib._GeneratorContextManager[None]:
@@ -147,5 +147,5 @@ def _text(path: object) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what an error says, and no more of it than a sentence can hold."""
+    """The first line of an error's text, cut to 200 characters."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -1,4 +1,4 @@
-"""Plug-ins: one decorator registers one file, its typed settings are its part of the study's schema.
+"""Plug-ins: one decorator registers one file; its typed settings are its part of the study's schema.
 
 A kind's folder is imported by name on first use; that is the only dynamic import here. To add a plug-in, put a file
 into the folder of its kind:
@@ -70,11 +70,11 @@ class Plugin:
 
 
 MOST_KNOWN = 20
-"""Names that an error lists."""
+"""Names that an error lists at most."""
 
 
 def nearest(name: str, known: list[str]) -> str:
-    """``; did you mean 'x'?`` for the closest known name (empty where none is close), then the known, closest first."""
+    """``; did you mean 'x'?``, where a known name is close, followed by the known names, closest first."""
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     rest = sorted(known, key=lambda k: (-difflib.SequenceMatcher(None, name, k).ratio(), k))
@@ -126,9 +126,9 @@ class Registry:
         return sorted(self._load())
 
     def get(self, name: str) -> Plugin:
-        """The plug-in called ``name``, a user's own (``package.module:function``), or what a program gave.
+        """The plug-in called ``name``: ours, a user's own (``package.module:function``), or one passed in by a program.
 
-        An unknown name raises :class:`InputError` that lists the nearest first.
+        Raises :class:`InputError` for an unknown name, with the known names listed nearest first.
         """
         if is_given(name):
             return _given(self.kind, name)
@@ -152,21 +152,21 @@ class ImportedSettings(Settings):
 
 
 class GivenSettings(Settings):
-    """Settings of a network or of data that a program gave; further ones go to what it gave."""
+    """Settings of a network or data set that a program passed in; further keys are passed on to it."""
 
     model_config = ConfigDict(extra="allow", allow_inf_nan=True)
 
     digest: str
-    """Of its content: the same name with another digest is another one."""
+    """Digest of its content: the same name with another digest is another object."""
 
 
 def given_name(what: str) -> str:
-    """The name under which a program's own network or data stand in a study."""
+    """The name by which a study refers to a program's own network or data."""
     return f"{GIVEN_PREFIX}{what}"
 
 
 def is_given(name: str) -> bool:
-    """Whether ``name`` stands for what a program gave: no file and no module has it."""
+    """Whether ``name`` stands for an object that a program passed in, which no file and no module holds."""
     return name.startswith(GIVEN_PREFIX)
 
 
@@ -175,11 +175,11 @@ def _given(kind: str, name: str) -> Plugin:
 
     def build(settings: GivenSettings, **context: Any) -> Any:
         raise InputError(
-            f"{kind} {name} was given to raprune.api.prune by a program and is in its memory alone: "
+            f"{kind} {name} was passed to raprune.api.prune by a program and exists only in its memory: "
             "call prune again with the same network, data and out"
         )
 
-    build.__doc__ = f"A {kind} that a program gave."
+    build.__doc__ = f"A {kind} that a program passed in."
     return Plugin(kind, name, GivenSettings, build)
 
 
@@ -189,11 +189,11 @@ def is_imported(name: str) -> bool:
 
 
 AllowImport = bool | Collection[str]
-"""Import paths that may be imported; True for all."""
+"""Import paths that may be imported; True allows all, False none."""
 
 
 def check_imports(named: Mapping[str, str], where: str, allowed: AllowImport) -> None:
-    """Refuse import paths that a file names and nobody allowed: importing them runs code.
+    """Refuse import paths that a file names and nobody has allowed: importing them runs code.
 
     ``named`` are kinds with their names as the file ``where`` has them. Raises :class:`InputError`.
     """
@@ -203,7 +203,7 @@ def check_imports(named: Mapping[str, str], where: str, allowed: AllowImport) ->
         listed = " and ".join(f"{kind} {name!r}" for kind, name in refused.items())
         options = " ".join(f"--allow-import {name}" for name in dict.fromkeys(refused.values()))
         raise InputError(
-            f"{where} names code to import, which would run: {listed}. Where you trust it, allow it with {options} "
+            f"{where} names code that would be imported and run: {listed}. If you trust it, allow it with {options} "
             f"(in Python: allow_import={list(dict.fromkeys(refused.values()))!r})"
         )
 
@@ -213,7 +213,7 @@ _IMPORTING = ContextVar("importing", default=True)
 
 @contextlib.contextmanager
 def no_imports() -> Iterator[None]:
-    """Inside the block a user's own plug-ins have their names and settings, and nothing of theirs is imported."""
+    """Inside the block a user's own plug-ins have their names and settings, but their code is not imported."""
     token = _IMPORTING.set(False)
     try:
         yield
@@ -229,7 +229,7 @@ def _not_imported(kind: str, name: str) -> Callable[..., Any]:
 
 
 def _imported(kind: str, name: str) -> Plugin:
-    """A user's own function as a plug-in; of its kind's context it gets what it has parameters for."""
+    """A user's own function as a plug-in; it receives those parts of its kind's context that it has parameters for."""
     if not _IMPORTING.get():
         return Plugin(kind, name, ImportedSettings, _not_imported(kind, name))
     module, _, function = name.partition(":")

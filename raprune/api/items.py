@@ -1,4 +1,4 @@
-"""The image and the label in what a data set or loader gives: a pair, or something whose parts have names."""
+"""Finds the image and the label in what a data set or loader returns: a pair, or something with named parts."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from raprune.errors import InputError
 
 IMAGE_KEYS = ("image", "images", "pixel_values", "img", "imgs", "input", "inputs", "x")
 LABEL_KEYS = ("label", "labels", "target", "targets", "y", "class", "mask", "masks", "annotation", "segmentation_mask")
-"""Names under which an image and its label are found, whatever case they are in."""
+"""Names under which an image and its label are found, in upper or lower case."""
 
 
 def two(item: Any, what: str) -> tuple[Any, Any]:
     """Image and label of ``item``, which messages call ``what``.
 
-    A pair; or a mapping, named tuple or data class of which one part is called as in ``IMAGE_KEYS`` and one as in
-    ``LABEL_KEYS``; other parts are left out. Raises :class:`InputError` for anything else.
+    A pair; or a mapping, named tuple or data class with one part named in ``IMAGE_KEYS`` and one in ``LABEL_KEYS``;
+    other parts are ignored. Raises :class:`InputError` for anything else.
     """
     named = _named(item)
     if named is not None:
@@ -30,7 +30,7 @@ def two(item: Any, what: str) -> tuple[Any, Any]:
             known = ", ".join(keys[:4])
             raise InputError(
                 f"{what}: must have one {missing} ({known}, ...) among its parts; got {', '.join(map(str, named))}; "
-                "or let the data set give (image, label)"
+                "or let the data set return (image, label)"
             )
     if not isinstance(item, tuple | list) or len(item) != 2:
         got = f"{len(item)} values" if isinstance(item, tuple | list) else type(item).__name__

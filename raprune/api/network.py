@@ -1,4 +1,4 @@
-"""A program's own network, copied: what is pruned is never the object that was given."""
+"""A copy of a program's own network: the object that was passed in is never changed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from raprune.network.graph.checks import bare, check_hooks, check_values
 def own_copy(model: nn.Module) -> nn.Module:
     """``model`` on the CPU in eval mode, taken out of its wrappers, sharing nothing with it.
 
-    A network of which nothing is to be trained is trained whole. Raises :class:`InputError` for what cannot be pruned.
+    A network without any trainable parameter is trained whole. Raises :class:`InputError` for what cannot be pruned.
     """
     try:
         own = bare(model)

@@ -48,10 +48,10 @@ Setting = str | Mapping[str, Any]
 
 @dataclass(frozen=True, eq=False)
 class Pruned:
-    """The smaller network, and what it cost and lost."""
+    """The smaller network, and its report."""
 
     network: nn.Module
-    """In eval mode, on the CPU: a ``torch.fx.GraphModule`` with the submodules' and the state dict's names of yours."""
+    """In eval mode, on the CPU: a ``torch.fx.GraphModule`` whose submodules and tensors have the names of yours."""
     report: Report
     trial_dir: Path
     """Its rows, weights (``model/``) and states."""
@@ -93,7 +93,7 @@ class Pruned:
 
 @contextlib.contextmanager
 def _alone() -> Iterator[None]:
-    """Calls of several threads one after another: torch's generator and number of threads are the process's."""
+    """Run calls of several threads one after another: torch's generator and thread count belong to the process."""
     with _ALONE, plain_torch():
         yield
 
@@ -132,32 +132,32 @@ def prune(
     """Prune ``model`` as far as ``drop_bound`` points of validation score allow.
 
     ``train``, ``val`` and ``test`` are data sets of (image, label), loaders of them, or pairs of tensors. Float images
-    are taken as they are; uint8 ones are scaled to [0, 1] and normalised by ``mean`` and ``std``. Each is read once:
+    are used as they are; uint8 ones are scaled to [0, 1] and normalised by ``mean`` and ``std``. Each is read once:
     what a data set draws at random is drawn once. ``shift`` (pixels) and ``flip`` move training images anew in every
-    step. Labels are one class an image, or one a pixel (``ignore_index`` where there is none).
+    step. Labels are one class per image, or one per pixel (``ignore_index`` where there is none).
 
     ``layers``, ``order``, ``method``, ``preset``, ``score``, ``finetune``, ``fidelity``, ``residual`` and ``seed`` are
     the keys of a study file, ``whole`` and ``output`` those of its model; any other key goes into ``settings``, which
-    win over what else is said. ``out`` is the study's folder, a temporary one by default: the same call goes on with
-    what it holds. ``evaluators`` processes of Ray score candidates, on the cluster at ``address`` if there is one; 0
+    override the other arguments. ``out`` is the study's folder, a temporary one by default: the same call resumes from
+    what it contains. ``evaluators`` processes of Ray score candidates, on the cluster at ``address`` if there is one; 0
     scores in this process.
 
     The baseline is ``model`` with the weights that it has; it is never changed. Raises :class:`InputError` for what
     cannot be used and :class:`RapruneError` where the trial fails.
     """
-    said = {
+    arguments = {
         "layers": layers, "order": order, "method": method, "preset": preset, "score": score, "finetune": finetune,
         "fidelity": fidelity, "residual": residual, "seed": seed, "drop_bound": drop_bound,
     }  # fmt: skip
-    study = merge({key: value for key, value in said.items() if value is not None}, _checked(settings))
+    study = merge({key: value for key, value in arguments.items() if value is not None}, _checked(settings))
     study["model"] = {"whole": list(whole)} | ({} if output is None else {"output": output})
     study["dataset"] = {"shift": shift, "flip": flip}
     network, count = own_copy(model), evaluators_for(evaluators, address)
     names = given_name(type(network).__name__), given_name(what_it_is(train))
-    expand(_document(study, names, ("", "")))  # what is wrong there is told before any image is read
+    expand(_document(study, names, ("", "")))  # what is wrong there is reported before any image is read
     parts = {"train": train, "val": val} | ({} if test is None else {"test": test})
     labels_are = _labels_of(study.get("score"))
-    found = {name: read_split(of, name, ignore_index, labels_are) for name, of in parts.items()}
+    found = {name: read_split(images, name, ignore_index, labels_are) for name, images in parts.items()}
     traced = _trace(network, found["train"], whole, output)
     num_classes = _num_classes(traced)
     splits = joined(found, num_classes, mean, std, class_names_of(train, num_classes))
@@ -186,14 +186,14 @@ def _checked(settings: Mapping[str, Any] | None) -> dict[str, Any]:
     for key in settings or {}:
         if key in GIVEN_HERE:
             raise InputError(
-                f"settings: {key} has no place here: model and data are the objects that are given, the baseline is "
+                f"settings: {key} cannot be set here: model and data are the objects passed in, the baseline is "
                 "the network as it is, and there is one trial; raprune.api.run_study runs a study file"
             )
     return dict(settings or {})
 
 
 def _labels_of(score: Any) -> str | None:
-    """What labels a score takes, where its name tells."""
+    """The kind of labels that a score takes, where its name tells."""
     name = plugin_name(score)
     return SCORES.get(name).declared["labels"] if name in SCORES.names() else None
 
@@ -214,7 +214,7 @@ def _num_classes(traced: Traced) -> int:
     last = next(node for node in traced.network.graph.nodes if node.op == "output")
     shape = tuple(last.all_input_nodes[0].meta["tensor_meta"].shape)
     if len(shape) < 2:
-        raise InputError(f"model: must give (B, classes) or (B, classes, H, W); gives {shape} for two images")
+        raise InputError(f"model: must return (B, classes) or (B, classes, H, W); returns {shape} for two images")
     return int(shape[1])
 
 
@@ -228,7 +228,7 @@ def _only(plan: StudyPlan) -> TrialSpec:
 
 
 def _opened(store: TrialStore, given: Given, inputs: Inputs) -> Pruned:
-    """The trial that ended; raises :class:`RapruneError` where it has no network."""
+    """The result of the ended trial; raises :class:`RapruneError` where it has no network."""
     row = store.trial_row()
     if row is None or row["params"] is None:
         error = (row or {}).get("error") or "it did not end"

@@ -1,4 +1,4 @@
-"""Data sets, loaders and tensors of a program, each read once to a :class:`raprune.plugins.datasets.base.Split`.
+"""Data sets, loaders and tensors of a program, each read once into a :class:`raprune.plugins.datasets.base.Split`.
 
 Shapes: B images, C channels, H x W pixels.
 """
@@ -22,11 +22,11 @@ from raprune.errors import InputError, first_line
 from raprune.plugins.datasets.base import VOID, Split, images_problem
 
 Images = Dataset[Any] | DataLoader[Any] | Sequence[Any] | tuple[Tensor, Tensor] | list[Tensor]
-"""Image and label by image and label (:mod:`raprune.api.items`), or all of them as a pair of tensors."""
+"""Pairs of image and label (:mod:`raprune.api.items`), or all of them as a pair of tensors."""
 
 CHUNK_IMAGES = 256
 SEED = 0
-"""Of whatever a data set or loader draws while it is read."""
+"""Seed of whatever a data set or loader draws while it is read."""
 NARROW = (torch.float16, torch.bfloat16)
 PAIRS = (
     "must be a data set of (image, label) or of {'image': ..., 'label': ...}, a DataLoader of them, or a pair of "
@@ -35,10 +35,10 @@ PAIRS = (
 
 
 def read_split(given: Images, name: str, ignore_index: int, labels_are: str | None) -> Split:
-    """The images and labels of ``given``, in the order in which one pass over it gives them.
+    """The images and labels of ``given``, in the order of one pass over it.
 
-    ``labels_are`` is what the score takes (``image``, ``pixel``, ``target``), if that is known; a label
-    ``ignore_index`` of a pixel becomes ``VOID``. Raises :class:`InputError` that begins with ``name``.
+    ``labels_are`` is what the score takes (``image``, ``pixel``, ``target``), if that is known; a pixel's label
+    ``ignore_index`` becomes ``VOID``. Raises :class:`InputError` that begins with ``name``.
     """
     try:
         images, labels = _pair(given)
@@ -73,7 +73,7 @@ def _pair(given: Images) -> tuple[Tensor, Tensor]:
     if isinstance(given, tuple | list) and len(given) == 2 and all(isinstance(part, Tensor) for part in given):
         return given[0].detach().cpu(), given[1].detach().cpu()
     if isinstance(given, Mapping):
-        raise InputError(f"{PAIRS}; got a mapping of {', '.join(map(str, given))}: give one of them")
+        raise InputError(f"{PAIRS}; got a mapping of {', '.join(map(str, given))}: pass one of them")
     parts = [given, *given] if isinstance(given, tuple | list) else [given]
     is_tensors = any(isinstance(part, Tensor | np.ndarray) for part in parts)
     if isinstance(given, Dataset) or (not is_tensors and hasattr(given, "__getitem__") and not isinstance(given, str)):
@@ -84,7 +84,7 @@ def _pair(given: Images) -> tuple[Tensor, Tensor]:
 
 @contextlib.contextmanager
 def _seeded(loader: DataLoader[Any] | None) -> Iterator[None]:
-    """Whatever is drawn inside the block is the same each time, and outside of it nothing has been drawn."""
+    """Make draws inside the block the same each time, and restore all generators after it."""
     own = {getattr(loader, "generator", None), getattr(getattr(loader, "sampler", None), "generator", None)}
     generators = {generator: generator.get_state() for generator in own if isinstance(generator, torch.Generator)}
     with drawn_from(SEED):
@@ -107,7 +107,7 @@ def _items(dataset: Any) -> Iterator[Any]:
     elif isinstance(dataset, Iterable):
         yield from _told(dataset, "item")
     else:
-        raise InputError("it has neither a length nor an order: it must have __len__ or __iter__")
+        raise InputError("it must have __len__ or __iter__, but has neither")
 
 
 def _told(given: Iterable[Any], what: str) -> Iterator[Any]:
@@ -127,7 +127,7 @@ _END = object()
 
 @contextlib.contextmanager
 def _telling(what: str) -> Iterator[None]:
-    """What a data set's own code raises, as an error that names the item."""
+    """Turn what a data set's own code raises into an error that names the item."""
     try:
         yield
     except InputError as error:
@@ -146,11 +146,11 @@ def _chunks(dataset: Any) -> Iterator[tuple[Tensor, Tensor]]:
         labels.append(_as_tensor(label, f"the label of item {index}", is_label=True))
         if images[-1].dim() != 3:
             raise InputError(f"item {index}: an image must be (C, H, W); got {tuple(images[-1].shape)}")
-        for what, of in (("images", images), ("labels", labels)):
-            if of[-1].shape != of[0].shape:
+        for what, parts in (("images", images), ("labels", labels)):
+            if parts[-1].shape != parts[0].shape:
                 raise InputError(
-                    f"item {index}: {what} must be of one size, crop or resize them; got {tuple(of[-1].shape)} after "
-                    f"{tuple(of[0].shape)}"
+                    f"item {index}: {what} must be of one size, crop or resize them; got "
+                    f"{tuple(parts[-1].shape)} after {tuple(parts[0].shape)}"
                 )
         if len(images) == CHUNK_IMAGES:
             yield torch.stack(images), torch.stack(labels)
@@ -163,7 +163,7 @@ def _of_batch(batch: Any, number: int) -> tuple[Tensor, Tensor]:
     images, labels = two(batch, f"batch {number}")
     if not isinstance(images, Tensor) or not isinstance(labels, Tensor):
         kinds = f"{type(images).__name__} and {type(labels).__name__}"
-        raise InputError(f"batch {number}: a loader must give tensors of images and of labels; got {kinds}")
+        raise InputError(f"batch {number}: a loader must return tensors of images and of labels; got {kinds}")
     return images.detach().cpu(), labels.detach().cpu()
 
 
@@ -172,7 +172,7 @@ def _as_tensor(value: Any, what: str, is_label: bool = False) -> Tensor:
         return value.detach().cpu()
     if isinstance(value, Image.Image):
         if value.mode == "P" and not is_label:
-            raise InputError(f"{what} has palette pixels, whose numbers are no colours: let the data set convert it")
+            raise InputError(f"{what} has palette pixels, whose numbers are not colours: let the data set convert it")
         pixels = torch.from_numpy(np.array(value))
         if pixels.dim() == 3:
             return pixels.permute(2, 0, 1)
@@ -181,7 +181,7 @@ def _as_tensor(value: Any, what: str, is_label: bool = False) -> Tensor:
         return torch.tensor(int(value))
     if is_label and isinstance(value, np.ndarray):
         return torch.from_numpy(value)
-    raise InputError(f"{what} must be a tensor, an image of PIL or an integer; got {type(value).__name__}")
+    raise InputError(f"{what} must be a tensor, a PIL image or an integer; got {type(value).__name__}")
 
 
 def _joined(parts: Iterable[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
@@ -189,17 +189,17 @@ def _joined(parts: Iterable[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     if not found:
         raise InputError("it has no images")
     joined = []
-    for what, of in zip(("images", "labels"), zip(*found, strict=True), strict=True):
-        shapes = {(part.dtype, tuple(part.shape[1:])) for part in of}
+    for what, tensors in zip(("images", "labels"), zip(*found, strict=True), strict=True):
+        shapes = {(part.dtype, tuple(part.shape[1:])) for part in tensors}
         if len(shapes) > 1:
             listed = ", ".join(sorted(f"{dtype} {shape}" for dtype, shape in shapes))
             raise InputError(f"{what} must be of one type and size; got {listed}")
-        joined.append(torch.cat(of))
+        joined.append(torch.cat(tensors))
     return joined[0], joined[1]
 
 
 def _as_images(images: Tensor) -> Tensor:
-    """Half precision becomes single, which loses nothing."""
+    """The images, half precision converted to single, which loses nothing."""
     if images.dtype in NARROW:
         images = images.float()
     if (problem := images_problem(images, images)) is not None:
@@ -215,7 +215,7 @@ def _as_labels(labels: Tensor, ignore_index: int, labels_are: str | None) -> Ten
     if labels.dim() == 1:
         return labels.long()
     if labels.dim() not in (3, 4):
-        raise InputError(f"labels must be (B,), one an image, or (B, H, W), one a pixel; got {tuple(labels.shape)}")
+        raise InputError(f"labels must be (B,), one per image, or (B, H, W), one per pixel; got {tuple(labels.shape)}")
     if labels.dim() == 3:
         labels = torch.where(labels == ignore_index, VOID, labels.long())
     _check_bytes(labels)
@@ -228,5 +228,5 @@ def _check_bytes(labels: Tensor) -> None:
         item = int(is_wrong.flatten(1).any(1).nonzero()[0, 0])
         raise InputError(
             f"item {item} has the label {int(labels[item][is_wrong[item]].flatten()[0])}; classes count from 0, and "
-            "pixels without one are marked by ignore_index"
+            "pixels without a class are marked by ignore_index"
         )

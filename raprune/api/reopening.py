@@ -1,4 +1,4 @@
-"""A pruned network again, in another program: from its trial's files and the code of the network that was given."""
+"""Reopens a pruned network in another program: from its trial's files and the code of the original network."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from raprune.system.paths import given_path
 def load_pruned(path: str | PathLike[str], model: nn.Module) -> nn.Module:
     """The network that :func:`prune` left in a trial's folder, or in the ``model`` folder inside, which is enough.
 
-    A safetensors file that :meth:`Pruned.export` wrote will do as well. ``model`` is a network of the code that was
+    A safetensors file written by :meth:`Pruned.export` works as well. ``model`` is a network built by the code that was
     pruned; its weights do not matter, and it is not changed. Raises :class:`InputError` where files are missing or
-    ``model`` is another network. The plan of an earlier version tells shapes alone: a warning says so.
+    ``model`` is another network. The plan of an earlier version records only shapes: a warning says so.
     """
     place = given_path(path)
     if place.is_file():
@@ -40,7 +40,7 @@ def load_pruned(path: str | PathLike[str], model: nn.Module) -> nn.Module:
     plan_file, weights_file = place / PLAN_FILE, place / WEIGHTS_FILE
     for file in (plan_file, weights_file):
         if not file.is_file():
-            raise InputError(f"{file} is missing: name the folder of a trial of prune(), or its model folder")
+            raise InputError(f"{file} is missing: name the folder of a trial that prune() ran, or its model folder")
     plan = parse_plan(read_text(plan_file), str(plan_file))
     _warn_of_old(plan, plan_file)
     with _with_model(plan, plan_file, model) as inputs:
@@ -50,8 +50,8 @@ def load_pruned(path: str | PathLike[str], model: nn.Module) -> nn.Module:
 def _warn_of_old(plan: NetworkPlan, file: Path) -> None:
     if plan.fingerprints is None:
         warnings.warn(
-            f"{file} is of an earlier version: it tells the shapes of the network, and not what is computed with them; "
-            "make sure that model is the network that was pruned",
+            f"{file} is from an earlier version: it records the shapes of the network, but not what is computed with "
+            "them; make sure that model is the network that was pruned",
             stacklevel=3,
         )
 
@@ -59,7 +59,7 @@ def _warn_of_old(plan: NetworkPlan, file: Path) -> None:
 def _with_model(plan: NetworkPlan, file: Path, model: nn.Module) -> Inputs:
     """``model`` in the place of the network that was given."""
     if not is_given(plan.model.name):
-        raise InputError(f"{file}: its network is of model {plan.model.name}, not one that prune() was given")
+        raise InputError(f"{file}: its network is of model {plan.model.name}, not one passed to prune()")
     inputs = Inputs()
     inputs.networks[plan.model.settings["digest"]] = own_copy(model)
     return inputs

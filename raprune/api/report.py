@@ -24,7 +24,7 @@ SHOWN = {
 """Column of ``layers`` -> its heading."""
 
 
-STOPPED = "; its budget ended it: the same call with a larger one and its out goes on"
+STOPPED = "; its budget is spent: to resume, repeat the call with the same out and a larger budget"
 
 
 def _column(name: str, read: Callable[[Any], T], doc: str) -> T:

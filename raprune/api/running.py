@@ -1,4 +1,4 @@
-"""A study run by a program: its progress on stderr or nowhere, and the process afterwards as it was before."""
+"""Runs a study for a program: progress goes to stderr or nowhere, and the process is left as it was."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ def run(
     if outcome.lost is not None:
         raise EvaluatorError(outcome.lost)
     if outcome.interrupted and "stopped" in outcome.statuses.values():
-        raise KeyboardInterrupt(f"the same call with out={str(out)!r} goes on from the last committed layers")
+        raise KeyboardInterrupt(f"the same call with out={str(out)!r} resumes from the last committed layers")
     return outcome
 
 
 @contextlib.contextmanager
 def same_threads() -> Iterator[None]:
-    """Torch has as many threads after the block as before it."""
+    """Restore torch's number of threads after the block."""
     threads = torch.get_num_threads()
     try:
         yield
@@ -78,14 +78,14 @@ def _watch(plan: StudyPlan, facts: Mapping[str, Facts], out: Path) -> contextlib
 
 
 def folder_for(out: str | Path | None) -> Path:
-    """``out`` as a folder, made if need be; a new temporary one where there is none."""
+    """``out`` as a folder, created if need be; a new temporary one for ``None``."""
     if out is None:
         return Path(tempfile.mkdtemp(prefix="raprune-"))
     return paths.folder_for(out, "out")
 
 
 def evaluators_for(evaluators: int | None, address: str | None) -> int | None:
-    """How many evaluators to ask for: with an address, none said (0) means what the study or the cluster has."""
+    """How many evaluators to request: with an address, 0 stands for what the study or the cluster has."""
     if evaluators is not None and (isinstance(evaluators, bool) or not isinstance(evaluators, int) or evaluators < 0):
-        raise InputError(f"evaluators: must be a number from 0 on; got {evaluators!r}")
+        raise InputError(f"evaluators: must be an integer of at least 0; got {evaluators!r}")
     return None if not evaluators and address is not None else evaluators

@@ -22,15 +22,15 @@ def splits_of(
     labels_are: str | None = None,
     augment: Augment | None = None,
 ) -> Splits:
-    """What ``dataset: {import: my_package.data:load}`` of a study gives, from data sets, loaders or tensors.
+    """What the function in ``dataset: {import: my_package.data:load}`` returns, from data sets, loaders or tensors.
 
     Each is read once, in its order, as :func:`raprune.api.prune` reads it: items are (image, label), or name the two.
-    ``mean`` and ``std`` normalise uint8 images, of pixels scaled to [0, 1]; floats are taken as they are.
-    ``labels_are``: ``image`` (one class an image), ``pixel`` or ``target`` (an image), where their shape does not tell.
+    ``mean`` and ``std`` normalise uint8 images, after scaling to [0, 1]; floats are used as they are.
+    ``labels_are``: ``image`` (one class per image), ``pixel`` or ``target`` (an image), if shapes do not tell.
     ``augment`` changes training batches. Raises :class:`InputError` that names the split and the item.
     """
     parts = {"train": train, "val": val} | ({} if test is None else {"test": test})
-    found = {name: read_split(of, name, ignore_index, labels_are) for name, of in parts.items()}
+    found = {name: read_split(images, name, ignore_index, labels_are) for name, images in parts.items()}
     return replace(joined(found, num_classes, mean, std, class_names_of(train, num_classes)), augment=augment)
 
 
@@ -41,15 +41,15 @@ def joined(
     std: Sequence[float] | None,
     class_names: tuple[str, ...],
 ) -> Splits:
-    """Splits that were read, together and checked."""
+    """The splits that were read, put together and checked."""
     images = found["train"].images_BCHW
     if images.is_floating_point():
         if mean is not None or std is not None:
-            raise InputError("mean and std: are for uint8 images; these are floats, which are taken as they are")
+            raise InputError("mean and std: are for uint8 images; these are floats, which are used as they are")
         mean, std = (), ()
     elif mean is None or std is None:
         if (mean is None) != (std is None):
-            raise InputError("mean and std: give both, or neither, and images are only scaled to [0, 1]")
+            raise InputError("mean and std: give both; with neither, images are only scaled to [0, 1]")
         mean, std = (0.0,) * images.shape[1], (1.0,) * images.shape[1]
     splits = Splits(
         found["train"], found["val"], found.get("test"), num_classes, tuple(map(float, mean)), tuple(map(float, std)),

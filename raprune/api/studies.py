@@ -1,4 +1,4 @@
-"""Study files from Python: loaded and checked, run, and their tables as pandas frames."""
+"""Study files from Python: load, check and run them, and read their tables as pandas frames."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from raprune.system.paths import given_path
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Study:
-    """A study that was loaded and found sound: ``print`` shows what ``raprune check`` does."""
+    """A loaded study without problems: ``print`` shows what ``raprune check`` shows."""
 
     plan: StudyPlan
     facts: Mapping[str, Facts]
-    """What its networks, data and bounds come to."""
+    """Facts about its networks, data and bounds."""
 
     @property
     def name(self) -> str:
@@ -39,10 +39,10 @@ class Study:
 
     @property
     def trials(self) -> pd.DataFrame:
-        """One row a trial: ``trial_id``, its values on the sweep's axes, and the trial that it is matched to."""
+        """One row per trial: ``trial_id``, its values on the sweep's axes, and the trial that it is matched to."""
         rows: list[dict[str, str | None]] = [
-            {"trial_id": of.trial_id, **self.plan.axes[of.trial_id], "matched_trial_id": of.matched_trial_id}
-            for of in self.plan.trials
+            {"trial_id": t.trial_id, **self.plan.axes[t.trial_id], "matched_trial_id": t.matched_trial_id}
+            for t in self.plan.trials
         ]
         return pd.DataFrame(rows)
 
@@ -118,14 +118,14 @@ def run_study(
     progress: bool = True,
     report: bool = True,
 ) -> StudyResult:
-    """Run a study (or its file, as :func:`load_study` takes it), or go on with it, in its folder ``out``.
+    """Run or resume a study (or its file, as :func:`load_study` takes it) in its folder ``out``.
 
     ``out`` is ``results/<name>`` by default. ``evaluators`` overrides the study's number; 0 scores in this process.
-    ``address`` joins a running Ray cluster: ``auto``, or ``host:port``. A trial that fails leaves its row; the others
-    go on. Raises :class:`raprune.errors.InputError` where the study cannot be run here.
+    ``address`` joins a running Ray cluster: ``auto``, or ``host:port``. A failed trial leaves its row; the others
+    continue. Raises :class:`raprune.errors.InputError` where the study cannot be run here.
     """
     if isinstance(study, Study) and (tuple(overrides) or rehearse):
-        raise InputError("overrides and rehearse: belong to load_study, where the study comes from it")
+        raise InputError("overrides and rehearse: pass them to load_study, which loaded this study")
     with Inputs() as inputs:
         if not isinstance(study, Study):
             study = _load(study, overrides, rehearse, inputs)

@@ -32,7 +32,7 @@ Row = Mapping[str, Any]
 
 
 def thin_out(stores: Sequence[TrialStore], keep_models: str) -> list[str]:
-    """Remove the networks that ``keep_models`` does not keep; gives back the ids of the trials that lost theirs now."""
+    """Remove the networks that ``keep_models`` does not keep; returns the ids of the trials that lost theirs now."""
     rows = [(store, row) for store in stores if (row := store.trial_row()) is not None]
     keeps = kept([row for _, row in rows], keep_models)
     gone = []

@@ -105,7 +105,7 @@ def _check_fingerprints(
     """Whether a network is the one that was written: its weights to the bit, and what is computed with them."""
     if of_tensors(tensors) != written.weights:
         raise InputError(
-            f"{where} has changed since it was written: its weights are not those of its plan; put back a copy of it"
+            f"{where} has changed since it was written: its weights are not those of its plan; restore a copy of it"
         )
     assert isinstance(network, fx.GraphModule)
     comparable = written.made_by == made_here() and ":" in plan.model.name
@@ -115,9 +115,9 @@ def _check_fingerprints(
         same = not written.probe or alike(probe(network, plan.input_shape), list(written.probe))
     if not same:
         raise InputError(
-            f"{where}: the network that model {plan.model.name} gives is another than the one that was pruned: the "
-            "shapes of its weights are the same, and what is computed with them is not (activations, settings of "
-            "modules, hooks or the forward); take the code that it was pruned with"
+            f"{where}: model {plan.model.name} now returns another network than the one that was pruned: the shapes "
+            "of its weights are the same, but what is computed with them is not (activations, settings of "
+            "modules, hooks or the forward); use the code with which it was pruned"
         )
 
 
@@ -129,8 +129,8 @@ def _with_factors(plan: NetworkPlan, network: nn.Module, where: str) -> dict[str
         module = modules.get(layer)
         if factor.scheme not in SCHEMES.names() or not isinstance(module, nn.Conv2d | nn.Linear):
             raise InputError(
-                f"{where}: its plan has {layer} factorised by {factor.scheme}, which the network that model "
-                f"{plan.model.name} gives does not allow"
+                f"{where}: its plan has {layer} factorised by {factor.scheme}, which the network of model "
+                f"{plan.model.name} does not allow"
             )
     tensors: dict[str, Tensor] = insert_factors(network, plan.factors).state_dict()
     return tensors
@@ -142,8 +142,8 @@ def _check_masks(plan: NetworkPlan, traced: Traced, masks: Mapping[str, Tensor],
         if group is None or group.num_filters != mask.numel():
             has = "no such layer" if group is None else f"{group.num_filters}"
             raise InputError(
-                f"{where}: its plan has {counted(mask.numel(), 'filter')} for {layer}, but {has} in the network that "
-                f"model {plan.model.name} gives"
+                f"{where}: its plan has {counted(mask.numel(), 'filter')} for {layer}, but {has} in the network of "
+                f"model {plan.model.name}"
             )
 
 
@@ -152,13 +152,13 @@ def check_fit(where: str, found: Mapping[str, Tensor], expected: Mapping[str, Te
     for name in sorted({*found, *expected}):
         shapes = [tuple(of[name].shape) if name in of else "nothing" for of in (found, expected)]
         if shapes[0] != shapes[1]:
-            raise InputError(f"{where}: {name} is {shapes[0]}, but {shapes[1]} in the network that model {model} gives")
+            raise InputError(f"{where}: {name} is {shapes[0]}, but {shapes[1]} in the network of model {model}")
 
 
 def standalone(network: nn.Module) -> fx.GraphModule:
     """``network`` with a graph that does not know who traced it: it can be stored whole and loaded elsewhere.
 
-    It goes on to hold in eval mode what it held.
+    It still holds in eval mode what it held before.
     """
     assert isinstance(network, fx.GraphModule)
     graph = fx.Graph()

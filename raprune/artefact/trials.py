@@ -83,7 +83,7 @@ def open_trial(
     baseline_dir = study_dir / "baselines" / row["baseline_key"]
     baseline = Baseline.read(baseline_dir)
     if baseline is None:
-        raise InputError(f"{baseline_dir} holds no baseline (no baseline.json): the trial's study is not complete")
+        raise InputError(f"{baseline_dir} contains no baseline (no baseline.json): the trial's study is not complete")
     plan_file, pruned_file = (store.folder / "model" / name for name in (PLAN_FILE, WEIGHTS_FILE))
     if (setting := removed_by(store.folder)) is not None:
         raise InputError(_how_to_get_back(store.folder, setting))
@@ -110,16 +110,16 @@ def _check_origin(store: TrialStore, baseline: Baseline, folder: Path) -> None:
     origin = origin_of(store)
     known = origin is not None and baseline.weights_fingerprint
     if known and origin is not None and origin["baseline"] != baseline.weights_fingerprint:
-        raise InputError(f"trial {store.folder} was pruned from another baseline than lies in {folder}: put that back")
+        raise InputError(f"trial {store.folder} was pruned from another baseline than the one in {folder}: restore it")
 
 
 def _check_one_trial(store: TrialStore, row: Mapping[str, Any], plan: NetworkPlan, plan_file: Path) -> None:
     """Whether row, plan and folder are of one trial."""
     name = store.folder.name
     if row["trial_id"] != name:
-        raise InputError(f"{store.folder / 'trial.parquet'} is of trial {row['trial_id']}: put back that of {name}")
+        raise InputError(f"{store.folder / 'trial.parquet'} is of trial {row['trial_id']}: restore that of {name}")
     if plan.trial_id != name:
-        raise InputError(f"{plan_file} is of trial {plan.trial_id}: put back that of {name}")
+        raise InputError(f"{plan_file} is of trial {plan.trial_id}: restore that of {name}")
     if (plan.macs, plan.score.val_score) != (row["macs"], row["val_score"]):
         raise InputError(
             f"{plan_file} is of another run of trial {name} than its row: it has {plan.macs} multiply-adds and scores "
@@ -136,7 +136,7 @@ def label(study_dir: Path, trial_id: str) -> str:
 def _ended(folder: Path, command: str) -> tuple[TrialStore, Mapping[str, Any]]:
     """The folder's trial and its row; or a sentence that says which folder would do."""
     if not folder.is_dir():
-        raise InputError(f"{folder} is no folder; a trial's is results/<study>/trials/<trial_id>")
+        raise InputError(f"{folder} is not a folder; a trial's folder is results/<study>/trials/<trial_id>")
     folder = folder.resolve()
     study_dir = folder.parent if folder.name == "trials" else folder
     if (study_dir / "manifest.json").is_file():
@@ -144,11 +144,11 @@ def _ended(folder: Path, command: str) -> tuple[TrialStore, Mapping[str, Any]]:
     study_dir = folder.parent.parent
     planned = study_dir / "manifest.json"
     if folder.parent.name != "trials" or not planned.is_file():
-        raise InputError(f"{folder} is no trial's folder; a trial's is results/<study>/trials/<trial_id>")
+        raise InputError(f"{folder} is not a trial's folder, which is results/<study>/trials/<trial_id>")
     store = TrialStore(study_dir, read_manifest(study_dir)["study"], folder.name)
     row = store.trial_row()
     if row is None or row["macs"] is None:
-        go_on = f"go on with raprune study {study_dir / 'study.yaml'} --out {study_dir}"
+        go_on = f"resume it with raprune study {study_dir / 'study.yaml'} --out {study_dir}"
         if row is None:
             raise InputError(f"trial {folder.name} has not ended yet, and has no network; {go_on}")
         if row["status"] == "stopped":
@@ -168,9 +168,9 @@ def _trials_of(study_dir: Path, command: str) -> str:
     for trial_id in manifest["trial_ids"]:
         store = TrialStore(study_dir, manifest["study"], trial_id)
         status, setting = store.status() or "not ended yet", removed_by(store.folder)
-        said = [label(study_dir, trial_id), *([] if status == "completed" else [status])]
-        said += [] if setting is None else [f"its network was removed by keep_models: {setting}"]
-        lines.append(f"  raprune {command} {store.folder}  # {', '.join(said)}")
+        notes = [label(study_dir, trial_id), *([] if status == "completed" else [status])]
+        notes += [] if setting is None else [f"its network was removed by keep_models: {setting}"]
+        lines.append(f"  raprune {command} {store.folder}  # {', '.join(notes)}")
     return "\n".join(lines) or "  (it has none yet)"
 
 
@@ -183,7 +183,7 @@ def _present(file: Path) -> Path:
 def _how_to_get_back(folder: Path, setting: str) -> str:
     study_dir = folder.parent.parent
     return (
-        f"trial {folder.name} has no network any more: keep_models: {setting} removed it when the study ended. To have "
-        f"it again delete {folder / 'trial.parquet'} and run raprune study {study_dir / 'study.yaml'} "
-        f"--out {study_dir} --set keep_models=all: it goes on from the trial's last committed layer"
+        f"trial {folder.name} no longer has a network: keep_models: {setting} removed it when the study ended. To get "
+        f"it back, delete {folder / 'trial.parquet'} and run raprune study {study_dir / 'study.yaml'} "
+        f"--out {study_dir} --set keep_models=all: it resumes from the trial's last committed layer"
     )

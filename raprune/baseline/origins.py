@@ -1,4 +1,4 @@
-"""What baselines and trials were made of, by content: noted when they are made, compared when they are gone on with."""
+"""What baselines and trials were built from, by content: recorded when they begin, compared when they resume."""
 
 from __future__ import annotations
 
@@ -90,29 +90,29 @@ def before_sources(data_fingerprint: str, now: Sources) -> Sources:
 
 
 def other_content(what: str, trial: TrialSpec, parts: Collection[str]) -> str:
-    """The sentence that ``what`` was made of other content than ``trial`` has now, and how to go on."""
+    """The sentence that ``what`` was built from other content than ``trial`` has now, and what to do."""
     spec, model = trial.baseline, trial.model
     if spec.checkpoint is not None:
-        weights = f"the checkpoint {spec.checkpoint!r} holds other weights now"
+        weights = f"the checkpoint {spec.checkpoint!r} now has other weights"
     elif model.settings.get("pretrained", "none") != "none":
-        weights = f"the weights from pretrained {str(model.settings['pretrained'])!r} are others now"
+        weights = f"the weights from pretrained {str(model.settings['pretrained'])!r} have changed"
     else:
-        weights = f"model {model.name} builds it with other weights now"
+        weights = f"model {model.name} now builds it with other weights"
     files = files_in(trial.dataset.settings)
     from_files = f" ({', '.join(files)})" if files else ""
-    data = f"data set {trial.dataset.name}{from_files} gives now"
-    said = {
-        "network": f"model {model.name} builds another network now (its operations, modules or their settings)",
+    data = f"data set {trial.dataset.name}{from_files} returns now"
+    changes = {
+        "network": f"model {model.name} now builds another network (its operations, modules or their settings)",
         "weights": weights,
-        "code": f"score {trial.score.name}, or what data set {trial.dataset.name} does to training images, is other "
-        "code now",
-        "data": f"it was made on other images or labels of train and val than {data}",
-        "test": f"it was made on other images, labels or class names of test than {data}",
+        "code": f"score {trial.score.name}, or what data set {trial.dataset.name} does to training images, is now "
+        "other code",
+        "data": f"it was built on other images or labels of train and val than {data}",
+        "test": f"it was built on other images, labels or class names of test than {data}",
     }
     own_data = is_imported(trial.dataset.name) and {"data", "test"} & set(parts)
-    seeded = " (a data set of your own must give the same splits each time: seed them)" if own_data else ""
-    listed = "; ".join(said[part] for part in parts if part != "weights" or "network" not in parts)
-    return f"{what} is another: {listed}{seeded}. Go on in another folder (--out), or put back what it was made of"
+    seeded = " (a data set of your own must return the same splits each time: seed them)" if own_data else ""
+    listed = "; ".join(changes[part] for part in parts if part != "weights" or "network" not in parts)
+    return f"{what} is out of date: {listed}{seeded}. Use another folder (--out), or restore what it was built from"
 
 
 def note_origin(store: TrialStore, trial: TrialSpec, baseline: Baseline, matched: TrialStore | None) -> None:
@@ -120,9 +120,9 @@ def note_origin(store: TrialStore, trial: TrialSpec, baseline: Baseline, matched
     check_origin(store, trial, baseline.sources, baseline.weights_fingerprint, matched)
     file = store.folder / ORIGIN_FILE
     if not file.is_file() and baseline.sources is not None:
-        said = {**baseline.sources.as_json(), "baseline": baseline.weights_fingerprint, "matched": _decided(matched)}
+        origin = {**baseline.sources.as_json(), "baseline": baseline.weights_fingerprint, "matched": _decided(matched)}
         store.make_folder()
-        write_json(file, said)
+        write_json(file, origin)
 
 
 def check_origin(
@@ -138,14 +138,14 @@ def check_origin(
     if sources is not None:
         certain, _ = differing(_sources(found), sources)
         if certain:
-            raise InputError(other_content(f"what trial {store.folder} was made of", trial, certain))
-    anew = f"delete {store.folder} to run it again, or go on in another folder (--out)"
+            raise InputError(other_content(f"trial {store.folder}", trial, certain))
+    anew = f"delete {store.folder} to run it again, or use another folder (--out)"
     if baseline and found["baseline"] != baseline:
-        raise InputError(f"trial {store.folder} was pruned from another baseline than lies in its study now: {anew}")
+        raise InputError(f"trial {store.folder} was pruned from another baseline than the one now in its study: {anew}")
     if matched is not None and matched.status() == "completed" and found["matched"] != _decided(matched):
         raise InputError(
-            f"trial {store.folder} was matched to what trial {matched.folder.name} decided before; that has run again "
-            f"since, and decided otherwise: {anew}"
+            f"trial {store.folder} was matched to earlier decisions of trial {matched.folder.name}, which has run "
+            f"again since and decided otherwise: {anew}"
         )
 
 

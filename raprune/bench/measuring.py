@@ -126,7 +126,7 @@ def _check(network: torch.nn.Module, found: Array, shape: tuple[int, ...], where
     """Whether a backend gives what the network gives; a fast wrong answer is not to be timed."""
     expected = network(torch.from_numpy(images(shape))).numpy()
     if found.shape != expected.shape or np.abs(found - expected).max() > TOLERANCE * np.abs(expected).max():
-        raise Unavailable(f"{where}, is left out: it does not give what the network gives")
+        raise Unavailable(f"{where}, is left out: its output differs from the network's")
 
 
 def _row(cell: Cell, network: str, trial: TrialNetworks, settings: BenchSettings) -> dict[str, Any]:

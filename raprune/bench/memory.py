@@ -47,7 +47,7 @@ def peak_memory_bytes(backend: str, file: Path, shape: Sequence[int], device: st
         name = signal.Signals(-done.returncode).name
         raise Unavailable(f"{where}: its process was ended by {name}, perhaps for lack of memory")
     if done.returncode > 0:
-        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        last = (done.stderr.strip().splitlines() or ["without a message"])[-1]
         raise Unavailable(f"{where}: its process failed: {last}")
     answer = json.loads(done.stdout.strip().splitlines()[-1])
     if answer["unavailable"] is not None:

@@ -23,7 +23,7 @@ def heading(trial: TrialNetworks) -> str:
     old, new = trial.macs["baseline"], trial.macs["pruned"]
     return (
         f"{trial.row['study']}, trial {trial.store.folder.name}: {label(trial.study_dir, trial.store.folder.name)}\n"
-        f"multiply-adds for one image: baseline {old:,}, pruned {new:,}. If time went with them: "
+        f"multiply-adds for one image: baseline {old:,}, pruned {new:,}. If time followed them: "
         f"old/new {trial.macs_ratio:.2f}, {1 - new / old:.1%} of the time saved"
     )
 
@@ -66,7 +66,7 @@ def remarks(
     behind = [cell for cell in cells if 1 <= cell.ratio < BEHIND * trial.macs_ratio]
     if behind:
         yield (
-            f"Less than its multiply-adds say ({trial.macs_ratio:.2f}): {_listed(behind)}. They leave out memory "
+            f"Less than its multiply-adds suggest ({trial.macs_ratio:.2f}): {_listed(behind)}. They leave out memory "
             "traffic, norms, activations, what each call costs, and that kernels like some numbers of filters better."
         )
 
@@ -118,7 +118,7 @@ def proposal_lines(proposal: Proposal) -> Iterator[str]:
     """The batch size that scores fastest, and what to do with it."""
     rates = ", ".join(f"{size}: {rate:,.0f}" for size, rate in proposal.rates.items())
     threads = f"{proposal.scoring.threads} thread{'' if proposal.scoring.threads == 1 else 's'}"
-    yield f"Scoring, images a second by batch size (baseline, {proposal.device}, {threads}): {rates}"
+    yield f"Scoring, images per second by batch size (baseline, {proposal.device}, {threads}): {rates}"
     own = proposal.rates.get(proposal.own)
     if proposal.best == proposal.own:
         yield f"The study's batch size of {proposal.scoring.batch_size} is as good as any."
@@ -126,7 +126,7 @@ def proposal_lines(proposal: Proposal) -> Iterator[str]:
     gain = f" ({proposal.rates[proposal.best] / own - 1:+.0%} on its {proposal.scoring.batch_size})" if own else ""
     yield f"To score faster{gain}, put into the study:"
     yield f"  {proposal.setting}"
-    yield "It is part of every trial's id, so its trials run anew; nothing takes it over by itself."
+    yield "It is part of every trial's id, so all trials would run again; nothing changes by itself."
 
 
 def _milliseconds(times: Times) -> str:

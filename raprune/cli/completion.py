@@ -1,4 +1,4 @@
-"""What the shell is offered where the command line takes a study, a kind, a trial's or a study's folder.
+"""What Tab offers in a shell where the command line takes a study, a kind, or the folder of a trial or a study.
 
 Nothing is offered where a path is being typed: the shell completes those itself.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from raprune.study.bundled import shipped_studies
+from raprune.study.bundled import bundled_studies
 
 KINDS_LISTED = (
     "model", "dataset", "score", "method", "order", "reward", "evaluator", "engine", "scheme", "format", "preset",
@@ -18,9 +18,9 @@ KINDS_LISTED = (
 
 
 def complete_study(incomplete: str) -> list[str]:
-    """The studies that come with raprune, and study files that lie here."""
+    """The studies that come with raprune, and the study files in this folder."""
     here = [file.name for suffix in ("yaml", "yml") for file in Path().glob(f"*.{suffix}")]
-    return _beginning([*shipped_studies(), *sorted(here)], incomplete)
+    return _beginning([*bundled_studies(), *sorted(here)], incomplete)
 
 
 def complete_kind(incomplete: str) -> list[str]:

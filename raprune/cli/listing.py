@@ -24,7 +24,7 @@ def list_plugins(
         typer.Argument(metavar="KIND", help=f"{', '.join(KINDS_LISTED[:-1])} or study.", autocompletion=complete_kind),
     ] = None,
 ) -> None:
-    """Every plug-in with its settings, and the studies. Settings with what they are by default, and their units."""
+    """List every plug-in with its settings (their defaults and units), the presets and the studies."""
     from raprune.registry import nearest
 
     if kind is not None and kind not in KINDS_LISTED:
@@ -50,7 +50,7 @@ def _print_plugins(kind: str, console: Console) -> None:
 
 
 def _print_presets(console: Console) -> None:
-    """Each with what it sets under a study's own keys."""
+    """Print each preset with the settings it provides beneath a study's own keys."""
     from raprune.study.presets import ABOUT, PLUGIN_PRESETS, PRESETS
     from raprune.study.wording import shown
 
@@ -64,11 +64,11 @@ def _print_presets(console: Console) -> None:
 
 
 def _print_studies(console: Console) -> None:
-    """Each by the name with which it is run, what it is about, and its file."""
-    from raprune.study.bundled import shipped_studies
+    """Print the name by which each study is run, what it is about, and its file."""
+    from raprune.study.bundled import bundled_studies
     from raprune.study.reader import read_document
 
-    for name, file in shipped_studies().items():
+    for name, file in bundled_studies().items():
         about = str(read_document(file).data["description"])
         _print_named(console, name, about)
         console.print(f"      {file}", style="dim", highlight=False, soft_wrap=True)
@@ -81,7 +81,7 @@ def _print_named(console: Console, name: str, about: str) -> None:
 
 
 def _settings_lines(plugin: Plugin) -> list[str]:
-    """The settings of a plug-in with their defaults, what else they can be, and meanings."""
+    """The settings of a plug-in with their defaults, their other choices and their meanings."""
     from raprune.study.json_schema import settings_schema
     from raprune.study.wording import shown
 
@@ -94,5 +94,5 @@ def _settings_lines(plugin: Plugin) -> list[str]:
         choice = f" (or {', '.join(others)})" if others else ""
         lines.append(f"{key} {default}{choice}  {forms[key].get('description', '').replace('`', '')}")
     if plugin.declared.get("ranks"):
-        lines.append("match not set  Another method of the study: prunes every layer to its num_kept, without search.")
+        lines.append("match not set  Another method of the study: prune every layer to its num_kept, without search.")
     return [line.rstrip() for line in lines]

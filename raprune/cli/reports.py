@@ -29,10 +29,10 @@ def report(
     ],
     out: Annotated[
         Optional[Path],  # noqa: UP045  (typer reads the annotation)
-        typer.Option("--out", metavar="DIR", help="Where it is drawn. [default: DIR/report]", parser=given_path),
+        typer.Option("--out", metavar="DIR", help="Where to write it. [default: DIR/report]", parser=given_path),
     ] = None,
 ) -> None:
     """Draw the report of a study: figures (PNG and SVG) and one page."""
     if not folder.is_dir():
-        raise InputError(f"{folder} is no folder; a study's is results/NAME")
+        raise InputError(f"{folder} is not a folder; a study's folder is results/NAME")
     open_console().print(f"report: {write_report(folder, out)}", highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""The command line's root: what ``raprune`` alone knows, and how an error becomes a sentence and an exit code."""
+"""The root of the command line: its own options, and how an error becomes a sentence and an exit code."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from raprune.system.quitting import (
 
 
 class _Commands(typer.core.TyperGroup):
-    """Tells a signal from what code of the user's raises, before typer takes both for Ctrl-C."""
+    """Tells a signal from what user code raises, before typer takes both for Ctrl-C."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -47,7 +47,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 USAGE_ERRORS = cast("type[Exception]", typer.BadParameter.__mro__[1])
-"""Wrong arguments: click's exception, or that of the copy of click which newer typers hold."""
+"""Wrong arguments: click's exception, or the one in the copy of click that newer typers contain."""
 
 
 @app.callback(invoke_without_command=True)
@@ -68,7 +68,7 @@ def main() -> None:
         ignore_signals_at_last()
     with forgiving(), signals_handled_by(_stop) as before:
         code = _run()
-        if ends_with_us:  # Python and Ray tidy up in peace
+        if ends_with_us:  # Python and Ray clean up undisturbed
             signals_end_with(code)
             before.clear()
     if code:
@@ -76,7 +76,7 @@ def main() -> None:
 
 
 def _run() -> int:
-    """The command, to its exit code."""
+    """Run the command; returns its exit code."""
     try:
         return app(standalone_mode=False) or 0  # what typer.Exit carries comes back as a number
     except USAGE_ERRORS as error:
@@ -85,13 +85,13 @@ def _run() -> int:
     except typer.Abort:
         return 130
     except Exception as error:
-        said = str(error) if isinstance(error, RapruneError) else in_words(error) or _fault(error)
-        open_console(stderr=True).print(said, style="red", markup=False, highlight=False, soft_wrap=True)
+        message = str(error) if isinstance(error, RapruneError) else in_words(error) or _fault(error)
+        open_console(stderr=True).print(message, style="red", markup=False, highlight=False, soft_wrap=True)
         return 1 if isinstance(error, EvaluatorError) else 2
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    """The first signal ends the command; those that follow, while it ends, do not."""
+    """The first signal ends the command; later ones, while it ends, are ignored."""
     del number, frame
     if STOP.note():
         raise Interrupted
@@ -105,12 +105,12 @@ def _print_anything() -> None:
 
 
 def _fault(error: Exception) -> str:
-    """A fault of ours in a sentence; its traceback, which whoever mends it needs, goes into a file."""
+    """A bug of raprune in a sentence; its traceback, needed to fix it, goes into a file."""
     whole = "".join(traceback.format_exception(error))
-    said = f"raprune itself failed ({type(error).__name__}: {error}): this is a fault of raprune"
+    message = f"raprune itself failed ({type(error).__name__}: {error}): this is a bug in raprune"
     try:
         with tempfile.NamedTemporaryFile("w", prefix="raprune-", suffix=".txt", delete=False, errors="replace") as file:
             file.write(f"{sys.argv}\n{whole}")
-    except OSError:  # no room for it: then it is printed
-        return f"{said}\n{whole}"
-    return f"{said}; please report it with {file.name}"
+    except OSError:  # no room for the file: print it
+        return f"{message}\n{whole}"
+    return f"{message}; please report it with {file.name}"

@@ -17,10 +17,10 @@ from raprune.system.paths import given_path
 def schema(
     out: Annotated[
         Optional[Path],  # noqa: UP045  (typer reads the annotation)
-        typer.Option("--out", metavar="FILE", help="Write it to this file; without, it is printed.", parser=given_path),
+        typer.Option("--out", metavar="FILE", help="Write it to this file instead of printing it.", parser=given_path),
     ] = None,
 ) -> None:
-    """Print the JSON Schema of a study file, for editors. With --out it also says how a study file names it."""
+    """Print the JSON Schema of a study file, for editors. With --out, also print how a study file refers to it."""
     from raprune.study.json_schema import study_schema
 
     text = json.dumps(study_schema(), indent=1, ensure_ascii=False) + "\n"

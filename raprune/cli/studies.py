@@ -45,7 +45,7 @@ Sets = Annotated[
 ]
 Rehearse = Annotated[
     bool,
-    typer.Option("--rehearse", help="Run the study's rehearsal: the same layers, in small, without a download."),
+    typer.Option("--rehearse", help="Run the study's rehearsal: the same layers at small scale, without a download."),
 ]
 
 
@@ -64,7 +64,7 @@ def study(
     overrides: Sets = None,
     rehearse: Rehearse = False,
 ) -> None:
-    """Run a study, or go on with it. The same command again skips what is complete."""
+    """Run a study, or resume it. Running the same command again skips what is complete."""
     from raprune.console.tables import budget_sentence, left_out_lines, results_table, study_progress
     from raprune.engine.inputs import Inputs
     from raprune.launch import run_study
@@ -83,7 +83,7 @@ def study(
     print_whole(results_table(read_study(folder)), console)
     console.print(f"\n{outcome.summary()} in {progress.clock()}; rows in {folder}", highlight=False, soft_wrap=True)
     if outcome.interrupted:
-        console.print("interrupted; the same command goes on from the last committed layers", style="yellow")
+        console.print("interrupted; the same command resumes from the last committed layers", style="yellow")
     else:
         if outcome.lost is not None:
             console.print(outcome.lost, style="red", markup=False, highlight=False, soft_wrap=True)
@@ -99,17 +99,17 @@ def check(
     overrides: Sets = None,
     rehearse: Rehearse = False,
     estimate: Annotated[
-        bool, typer.Option("--estimate", help="Also time some of its work here, for what it will cost in all.")
+        bool, typer.Option("--estimate", help="Also time some of its work here, to estimate the whole cost.")
     ] = False,
     evaluators: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option("--evaluators", min=0, metavar="N", help="Estimate, and hours for N evaluators among the others."),
+        typer.Option("--evaluators", min=0, metavar="N", help="Also estimate the hours with N evaluators."),
     ] = None,
     no_import: Annotated[
-        bool, typer.Option("--no-import", help="Run no code that the study names: for a stranger's study.")
+        bool, typer.Option("--no-import", help="Import no code that the study names; for studies you do not trust.")
     ] = False,
 ) -> None:
-    """Check a study without running it. Prints its trials, its data, what its drop bounds are in images."""
+    """Check a study without running it. Prints its trials, its data, and its drop bounds as numbers of images."""
     from raprune.console.tables import facts_lines, plan_table
     from raprune.engine.inputs import Inputs
     from raprune.preflight.checks import load_and_inspect
@@ -117,7 +117,7 @@ def check(
     console = open_console()
     if no_import:
         if estimate or evaluators is not None:
-            raise InputError("--no-import: an estimate runs the study's code; leave --estimate and --evaluators out")
+            raise InputError("--no-import: an estimate runs the study's code; omit --estimate and --evaluators")
         _check_without_imports(file, overrides or (), rehearse, console)
         return
     with Inputs() as inputs:
@@ -139,8 +139,8 @@ def _check_without_imports(file: Path, overrides: Sequence[str], rehearse: bool,
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     unknown = len(found.plan.trials) - len(found.known.trials)
     console.print(
-        f"\nnothing was imported; {unknown} of {len(found.plan.trials)} trials name code of their own, of which the "
-        "network, data and score are not checked:" if found.imports else "\nthe study imports no code",
+        f"\nnothing was imported; {unknown} of {len(found.plan.trials)} trials name code of their own, whose "
+        "networks, data and scores are not checked:" if found.imports else "\nthe study imports no code",
         highlight=False, markup=False, soft_wrap=True,
     )  # fmt: skip
     for line in found.imports:

@@ -1,4 +1,4 @@
-"""Where the command line prints. Texts that come from files are printed as they are: they cannot steer a terminal."""
+"""Where the command line prints. Texts from files are printed literally: they cannot control the terminal."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 STEERING = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Control characters but the tab and the end of a line, what turns the direction of writing, and half characters."""
+"""Control characters except tab and newline, changes of the writing direction, and lone surrogates."""
 
 
 def printable(text: str) -> str:
-    """``text`` with what would steer a terminal escaped."""
-    return STEERING.sub(lambda found: ascii(found[0])[1:-1], text)
+    """``text`` with every character escaped that would control the terminal."""
+    return STEERING.sub(lambda match: ascii(match[0])[1:-1], text)
 
 
 def open_console(*, stderr: bool = False, width: int | None = None) -> Console:
-    """A console that takes no text for markup, and escapes what would steer a terminal."""
+    """A console that reads no text as markup and escapes what would control the terminal."""
     from rich.console import Console
     from rich.segment import Segment
 

@@ -25,7 +25,7 @@ TrialDir = Annotated[
 
 AllowImport = Annotated[
     Optional[list[str]],  # noqa: UP045  (typer reads the annotation)
-    typer.Option("--allow-import", metavar="PATH", help="Import this (package.module:function) if the files name it."),
+    typer.Option("--allow-import", metavar="PATH", help="Code that the files may import (package.module:function)."),
 ]
 
 
@@ -34,14 +34,16 @@ def bench(
     folder: TrialDir,
     threads: Annotated[int, typer.Option("--threads", min=1, metavar="N", help="Processor threads.")] = 1,
     runs: Annotated[int, typer.Option("--runs", min=1, metavar="N", help="Runs of each network.")] = 50,
-    batch_sizes: Annotated[list[int], typer.Option("--batch-size", min=1, metavar="N", help="Images a run.")] = [1, 64],  # noqa: B006
+    batch_sizes: Annotated[list[int], typer.Option("--batch-size", min=1, metavar="N", help="Batch size.")] = [1, 64],  # noqa: B006
     backends: Annotated[
         list[str],
-        typer.Option("--backend", metavar="NAME", help="What runs it; may be given several times, as --batch-size."),
+        typer.Option(
+            "--backend", metavar="NAME", help="What runs them; may be given several times, like --batch-size."
+        ),
     ] = ["eager", "compiled", "onnxruntime"],  # noqa: B006
     allow_import: AllowImport = None,
 ) -> None:
-    """Measure how fast a trial's pruned network is beside its baseline."""
+    """Measure the speed of a trial's pruned network against its baseline."""
     from raprune.bench.command import bench_trial
     from raprune.bench.measuring import BenchSettings
 
@@ -59,12 +61,12 @@ def export(
         str, typer.Option("--format", metavar="NAME", help="pt2, onnx or safetensors.", show_default=False)
     ],
     quantised: Annotated[
-        bool, typer.Option("--int8", help="With onnx: 8-bit weights and activations, with their measured score.")
+        bool, typer.Option("--int8", help="With onnx: 8-bit weights and activations, with the score they reach.")
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace FILE where it is there already.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace FILE if it exists.")] = False,
     allow_import: AllowImport = None,
 ) -> None:
-    """Write a trial's pruned network for use without raprune. Compares it with the trial's."""
+    """Write a trial's pruned network to a file that runs without raprune, and compare the two."""
     from raprune.export.command import export_and_tell
 
     export_and_tell(folder, format_name, out, quantised, force, open_console(), allow_import or ())

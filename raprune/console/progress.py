@@ -17,11 +17,11 @@ from raprune.study.wording import counted
 MAX_ROWS = 12
 """Running trials shown at a time."""
 ENDED = ("completed", "failed", "stopped")
-"""Statuses of trials that nothing more will come of in this run."""
+"""Statuses of trials that are over in this run."""
 
 
 COMMIT_WORK = 10
-"""What committing a layer takes, in candidates: matched trials do nothing else."""
+"""The work of committing a layer, in candidates: matched trials do nothing else."""
 
 
 @dataclass
@@ -30,7 +30,7 @@ class TrialProgress:
 
     label: str
     expected: int
-    """Its work, in candidates: those that it will ask for, at most, and :data:`COMMIT_WORK` for each layer."""
+    """Its work, in candidates: the most that it can ask for, and :data:`COMMIT_WORK` per layer."""
     num_layers: int
     layers_done: int = 0
     layer: str = ""
@@ -43,7 +43,7 @@ class TrialProgress:
 
     @property
     def share_done(self) -> float:
-        """Of its candidates, roughly: whole layers, and what the present one has asked for."""
+        """Share of its candidates, roughly: whole layers, and what the current one has asked for."""
         if self.status in ENDED:
             return 1.0
         a_layer = max(1.0, self.expected / max(1, self.num_layers))
@@ -103,7 +103,7 @@ class StudyProgress:
             self._line(Text(f"{self.clock()}  {trial.label}: {_factorised(progress['low_rank'])}"))
         if progress.get("num_diverged"):
             note = f"{self.clock()}  {trial.label}: {trial.layer}: its fine-tune diverged (NaN or infinite weights) "
-            self._line(Text(f"{note}and is not kept; a lower finetune.learning_rate helps", style="yellow"))
+            self._line(Text(f"{note}and was discarded; lower finetune.learning_rate", style="yellow"))
         if "pruning_ratio" in progress:
             trial.pruning_ratio = progress["pruning_ratio"]
             trial.layer_candidates = 0
@@ -144,7 +144,7 @@ class StudyProgress:
         return _duration(time.monotonic() - self.started)
 
     def _rate(self) -> str:
-        """Candidates asked for a second, memo included, since the first trial began."""
+        """Candidates asked for per second, memo included, since the first trial began."""
         since = self._trials_since or time.monotonic()
         rate = self.num_candidates / max(1e-9, time.monotonic() - since)
         return f"{rate:.0f}" if rate >= 10 else f"{rate:.1f}"
@@ -155,7 +155,7 @@ class StudyProgress:
     def _left(self) -> str:
         """Time left, as ``0:07 left``; empty before a fiftieth is done.
 
-        What is left once all candidates are asked for (the last fine-tunes, the test scores) is not in the estimate.
+        What remains after the last candidate (the last fine-tunes, the test scores) is not included.
         """
         total = sum(t.expected for t in self.trials.values()) - self._done_before
         done = self._work_done() - self._done_before

@@ -1,4 +1,4 @@
-"""Tables for a person: the trials of a study before it runs, and what came of them."""
+"""Tables for a person: the trials of a study before it runs, and their results."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MOST_NAMED = 3
 
 
 def plan_table(plan: StudyPlan) -> Table:
-    """One row a trial: its id and its place on the sweep's axes."""
+    """One row per trial: its id and its place on the sweep's axes."""
     axes = list(dict.fromkeys(axis for labels in plan.axes.values() for axis in labels))
     table = Table(title=counted(len(plan.trials), "trial"), title_justify="left", box=None, header_style="bold")
     for name in ("trial", *axes, "matched to"):
@@ -38,7 +38,7 @@ def plan_table(plan: StudyPlan) -> Table:
 
 
 def facts_lines(plan: StudyPlan, facts: Mapping[str, Facts]) -> list[str]:
-    """What a study's networks, data and bounds come to, each once."""
+    """Facts about a study's networks, data and bounds, each once."""
     lines = []
     for fact in facts.values():
         test = f"{fact.num_test} test" if fact.num_test is not None else "no test split: test scores will be null"
@@ -47,7 +47,7 @@ def facts_lines(plan: StudyPlan, facts: Mapping[str, Facts]) -> list[str]:
             f"\n{fact.model} on {fact.dataset}: {counted(len(fact.graph.groups), 'layer')} can be pruned; "
             f"{fact.params:,} parameters, {fact.macs:,} multiply-adds",
             f"{prunable} of {all_convs} convolutions can be pruned ({prunable / all_convs:.1%}; "
-            "those that give the output are not counted)",
+            "those that produce the output are not counted)",
             *_whole_lines(fact.graph, all_convs),
             *_decided_lines([trial for trial in plan.trials if facts[facts_key(trial)] is fact]),
             f"{fact.num_train} training images, {fact.num_val} for validation, {test}",
@@ -75,30 +75,30 @@ def _whole_lines(graph: Graph, all_convs: int) -> Iterator[str]:
 
 
 def left_out_lines(fact: Facts) -> list[str]:
-    """What a checkpoint holds that is not loaded."""
-    return [f"not loaded from the checkpoint, for the network has no place for it: {what}" for what in fact.left_out]
+    """What is in a checkpoint but is not loaded."""
+    return [f"not loaded from the checkpoint, as the network has no place for it: {what}" for what in fact.left_out]
 
 
 def _images_line(fact: Facts) -> str:
-    """How large images are, and what becomes of their pixels."""
+    """The size of the images, and how their pixels are normalised."""
     channels, height, width = fact.input_shape
-    said = f"images of {width}x{height} pixels (width x height), {counted(channels, 'channel')}"
+    size = f"images of {width}x{height} pixels (width x height), {counted(channels, 'channel')}"
     if fact.statistics is None:
-        return f"{said}, floats that are taken as they are"
+        return f"{size}, floats that are used as they are"
     name = next((f" ({name})" for name, known in STATISTICS.items() if known == fact.statistics), "")
-    mean, std = ("(" + ", ".join(f"{value:.4g}" for value in of) + ")" for of in fact.statistics)
-    return f"{said}, normalised{name}: scaled to [0, 1], mean {mean}, std {std}"
+    mean, std = ("(" + ", ".join(f"{value:.4g}" for value in values) + ")" for values in fact.statistics)
+    return f"{size}, normalised{name}: scaled to [0, 1], mean {mean}, std {std}"
 
 
 def _baseline_lines(trials: Sequence[TrialSpec]) -> Iterator[str]:
-    """Where baselines come from; of those that differ in seeds alone one line."""
+    """Where baselines come from; those that differ only in seeds share a line."""
     pairs = {(trial.model.name, trial.dataset.name) for trial in trials}
     origins: dict[tuple[str, str], set[str]] = {}
     for trial in trials:
-        of = f"baseline of {trial.model.name} on {trial.dataset.name}" if len(pairs) > 1 else "baseline"
-        origins.setdefault((of, _baseline_origin(trial)), set()).add(trial.baseline_key)
-    for (of, origin), keys in origins.items():
-        yield f"{of}: {origin}" + (
+        what = f"baseline of {trial.model.name} on {trial.dataset.name}" if len(pairs) > 1 else "baseline"
+        origins.setdefault((what, _baseline_origin(trial)), set()).add(trial.baseline_key)
+    for (what, origin), keys in origins.items():
+        yield f"{what}: {origin}" + (
             f" ({len(keys)} of them, which differ in seeds or settings)" if len(keys) > 1 else ""
         )
 
@@ -113,7 +113,7 @@ def _seed_lines(trials: Sequence[TrialSpec]) -> Iterator[str]:
         "the split of the data": {trial.dataset.settings.get("split_seed") for trial in trials},
         "the batches of fine-tunes": {trial.data_seed for trial in trials},
     }
-    varied = [name for name, of in values.items() if len(of) > 1]
+    varied = [name for name, seeds in values.items() if len(seeds) > 1]
     same = [name for name in values if name not in varied]
     yield f"seeds vary {', '.join(varied)}" + (f"; {', '.join(same)} stay the same" if same else "")
 
@@ -123,10 +123,10 @@ def _baseline_origin(trial: TrialSpec) -> str:
     if spec.checkpoint is not None:
         return f"the checkpoint {spec.checkpoint}, not trained any further"
     if is_given(trial.model.name):
-        return "the network as it was given, not trained any further"
+        return "the network as it was passed in, not trained any further"
     begin = "random weights" if pretrained in ("none", None, False) else f"pretrained weights ({pretrained})"
     if is_imported(trial.model.name):
-        begin = f"the weights that {trial.model.name} gives"
+        begin = f"the weights that {trial.model.name} sets"
     return f"trained here, {counted(spec.epochs, 'epoch')}, from {begin}"
 
 
@@ -142,7 +142,7 @@ def _decided_lines(trials: Sequence[TrialSpec]) -> Iterator[str]:
 
 
 def _bound_line(trial: TrialSpec, fact: Facts) -> str:
-    """A bound in what it is worth."""
+    """A bound, and how many images it is worth."""
     sign = "%" if fact.score_unit == "percent" else f" {fact.score_unit}"
     if trial.score_floor is not None:
         what, points = f"score floor {trial.score_floor:g}{sign}", trial.score_floor
@@ -182,20 +182,22 @@ def trial_label(labels: Mapping[str, str]) -> str:
 
 
 def results_table(tables: Tables) -> Table:
-    """The end of a study, one row a trial; it fits a terminal of 80 columns, unless many things were swept."""
+    """The results of a study, one row per trial; fits a terminal of 80 columns unless many keys were swept."""
     bounds = dict(zip(tables.trials["trial_id"], tables.trials["drop_bound"], strict=True))
     axes: dict[str, dict[str, str]] = tables.manifest["axes"]
     own = [
-        a for a in dict.fromkeys(a for of in axes.values() for a in of) if a not in ("method", "drop_bound", "order")
+        axis
+        for axis in dict.fromkeys(axis for labels in axes.values() for axis in labels)
+        if axis not in ("method", "drop_bound", "order")
     ]
-    short = {axis: short_labels([of.get(axis, "") for of in axes.values()]) for axis in own}
-    said = [f"{axis} {name}: {label}" for axis in own for label, name in short[axis].items() if name.isdigit()]
-    caption = [line for line in said if line.count("{")]
+    short = {axis: short_labels([labels.get(axis, "") for labels in axes.values()]) for axis in own}
+    numbered = [f"{axis} {name}: {label}" for axis in own for label, name in short[axis].items() if name.isdigit()]
+    caption = [line for line in numbered if line.count("{")]
     if any(ended_by_budget(row) for row in tables.trials.to_dict("records")):
-        caption.append("* a budget ended the trial: layers that were not decided are whole")
+        caption.append("* a budget ended the trial: undecided layers are whole")
     caption += _gain_lines(tables.trials.to_dict("records"), bounds)
     if number := int(tables.trials["num_order_candidates"].sum()):
-        caption.append(f"{number:,} masks were scored to find the order of the layers, beside the candidates")
+        caption.append(f"{number:,} masks were scored to order the layers, in addition to the candidates")
     if number := int(tables.trials["num_diverged"].sum()):
         caption.append(diverged_line(number))
     table = Table(
@@ -217,23 +219,23 @@ def results_table(tables: Tables) -> Table:
 
 
 def short_labels(labels: Sequence[str]) -> dict[str, str]:
-    """Label -> what a table shows: of a mapping its name, or, where that does not tell them apart, its number."""
+    """Label -> what a table shows: the name of a mapping, or its number where names do not tell mappings apart."""
     distinct = list(dict.fromkeys(labels))
     names = {}
     for label in distinct:
         found = json.loads(label) if label.startswith("{") else label
         names[label] = str(found.get("name", "")) if isinstance(found, dict) else label
-    told = {label: name for label, name in names.items() if name and list(names.values()).count(name) == 1}
-    return {label: told.get(label, str(number)) for number, label in enumerate(distinct, start=1)}
+    unique = {label: name for label, name in names.items() if name and list(names.values()).count(name) == 1}
+    return {label: unique.get(label, str(number)) for number, label in enumerate(distinct, start=1)}
 
 
 def ended_by_budget(row: Mapping[Any, Any]) -> bool:
-    """Whether a trial was stopped with the best that it had so far, and has its numbers."""
+    """Whether a budget stopped a trial, so that its row has the numbers of the best network so far."""
     return row["status"] == "stopped" and not pd.isna(row["val_score"])
 
 
 def finetune_gain(row: Mapping[Any, Any], bound: float | None) -> float | None:
-    """Points that fine-tuning alone gains, nothing pruned, where that is more than ``bound``: drops say little then."""
+    """Points that fine-tuning alone gains, nothing pruned; ``None`` unless above ``bound``, where drops say little."""
     values = row["baseline_finetuned_val_score"], row["baseline_val_score"], bound
     if any(value is None or pd.isna(value) for value in values):
         return None
@@ -242,34 +244,34 @@ def finetune_gain(row: Mapping[Any, Any], bound: float | None) -> float | None:
 
 
 def budget_sentence(out: Path, budget: str) -> str:
-    """What it means that ``budget`` ended the study in ``out``, and how to go on."""
+    """What it means that ``budget`` ended the study in ``out``, and how to continue."""
     stopped = [row for row in read_study(out).trials.to_dict("records") if row["status"] == "stopped"]
     ended = sum(map(ended_by_budget, stopped))
-    said = [f"{counted(ended, 'trial')} ended with the best within the bound so far"] if ended else []
+    parts = [f"{counted(ended, 'trial')} ended with the best network so far within the bound"] if ended else []
     if begun := len(stopped) - ended:
-        said.append(f"{counted(begun, 'trial')} did not begin")
+        parts.append(f"{counted(begun, 'trial')} did not begin")
     return (
-        f"the budget of {budget} is spent: {', '.join(said)}; the same command with a larger budget or none goes on "
-        "from the last committed layers"
+        f"the budget of {budget} is spent: {', '.join(parts)}; the same command with a larger budget, or none, "
+        "resumes from the last committed layers"
     )
 
 
 def _gain_lines(rows: Sequence[Mapping[Any, Any]], bounds: Mapping[Any, float | None]) -> Iterator[str]:
-    """A warning where baselines were not trained to their end."""
+    """A warning where baselines were not fully trained."""
     asked = ((row, bounds.get(row["matched_trial_id"], row["drop_bound"])) for row in rows)
     gains = [gain for row, bound in asked if (gain := finetune_gain(row, bound)) is not None]
     if gains:
         yield (
             f"fine-tuning alone, nothing pruned, gains up to {max(gains):.1f} points on validation images, more than "
-            "the bound: the baseline was not trained to its end, and drops against it say little"
+            "the bound: the baseline was not fully trained, and drops against it say little"
         )
 
 
 def diverged_line(number: int) -> str:
-    """What it means that so many fine-tunes diverged, and the way on."""
+    """What it means that so many fine-tunes diverged, and what to do."""
     which = "a fine-tune" if number == 1 else f"{number} fine-tunes"
     return (
-        f"{which} diverged (weights became NaN or infinite) and {'was' if number == 1 else 'were'} not kept: lower "
+        f"{which} diverged (weights became NaN or infinite) and {'was' if number == 1 else 'were'} discarded: lower "
         "finetune.learning_rate"
     )
 

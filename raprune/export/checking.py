@@ -104,7 +104,7 @@ def parity(trial: TrialNetworks, run: Run, images: Images) -> dict[int, Differen
         expected, found = network(batch_BCHW), run(batch_BCHW)
         if found.shape != expected.shape:
             raise ExportError(
-                f"it gives {tuple(found.shape)} for {counted(size, 'image')}, the network {tuple(expected.shape)}"
+                f"it returns {tuple(found.shape)} for {counted(size, 'image')}, the network {tuple(expected.shape)}"
             )
         differs = (found - expected).abs() / expected.abs().max()
         differs = torch.nan_to_num(differs, torch.inf)  # a difference that is not a number is none that may pass
@@ -165,9 +165,9 @@ def _explained(measured: Measured, trial: TrialNetworks, run: Run, images: Image
     """Where a score is not that of the row: beside the network in raprune, decision by decision."""
     network, score, size = trial.networks["pruned"], _score(trial), trial.scoring.batch_size
     own = score_of(network, images, split, score, size)
-    said = f"the network in raprune gives {own:.6g} here"
+    why = f"the network in raprune scores {own:.6g} here"
     if score.labels == "target" or trial.plan.num_classes < 2:
-        return Measured(measured.split, measured.row, measured.score, said)
+        return Measured(measured.split, measured.row, measured.score, why)
     ties = differ = wrong = number = 0
     for raw, _ in split.batches(size):
         batch = images.input(raw)
@@ -177,6 +177,6 @@ def _explained(measured: Measured, trial: TrialNetworks, run: Run, images: Image
         differs = expected.argmax(1) != found.argmax(1)
         ties, differ, number = ties + int(is_tie.sum()), differ + int(differs.sum()), number + differs.numel()
         wrong += int((differs & ~is_tie).sum())
-    said += f"; it decides {differ} of {number} otherwise, and {ties} are ties (two logits within rounding)"
+    why += f"; {differ} of {number} decisions differ, and {ties} are ties (two logits within rounding)"
     allowed = int(ALLOWED_SHARE * number) if unpools(network) else 0
-    return Measured(measured.split, measured.row, measured.score, said, wrong, allowed)
+    return Measured(measured.split, measured.row, measured.score, why, wrong, allowed)

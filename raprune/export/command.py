@@ -27,21 +27,21 @@ def export_and_tell(
         exported = export_trial(
             folder, Wanted(format_name, out, quantised, force), allow_import=allow_import, tell=status.update
         )
-    for line in said(exported):
+    for line in report_lines(exported):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def said(exported: Exported) -> Iterator[str]:
+def report_lines(exported: Exported) -> Iterator[str]:
     """What a person reads."""
-    largest = ", ".join(f"{of.largest:.1e} for a batch of {size}" for size, of in exported.differences.items())
+    largest = ", ".join(f"{d.largest:.1e} for a batch of {size}" for size, d in exported.differences.items())
     which = "logits" if exported.quantised is None else "logits before quantisation"
     yield f"{which}: largest difference over the largest logit {largest}, on {exported.checked_on}"
-    tied = {size: of for size, of in exported.differences.items() if of.largest > of.judged and of.largest > TOLERANCE}
+    tied = {size: d for size, d in exported.differences.items() if d.largest > d.judged and d.largest > TOLERANCE}
     if tied:
-        half = ", ".join(f"{of.half:.1e} for a batch of {size}" for size, of in tied.items())
+        half = ", ".join(f"{d.half:.1e} for a batch of {size}" for size, d in tied.items())
         yield (
-            f"half of the logits are within {half}; others read a value that was un-pooled to another place, for in "
-            "its window two values are within rounding of each other and each program chooses one (docs/export.md)"
+            f"half of the logits are within {half}; others read a value that was un-pooled to another place, because "
+            "two values of its window are within rounding of each other and each program chooses one (docs/export.md)"
         )
     for measured in exported.scores:
         equal = "as in the trial's row" if not measured.others else f"{measured.row:.6g} in the trial's row"

@@ -96,8 +96,8 @@ def _export(trial: TrialNetworks, images: Images, wanted: Wanted, tell: Tell) ->
             if quantised:
                 exported = _quantise(trial, images, exported, format_name, float_file, aside, tell)
     except (OSError, FileError) as error:
-        said = meaning(error) if isinstance(error, OSError) else str(error).partition(": ")[2]
-        raise InputError(f"{out} cannot be written: {said}") from error
+        why = meaning(error) if isinstance(error, OSError) else str(error).partition(": ")[2]
+        raise InputError(f"{out} cannot be written: {why}") from error
     except Refused as error:
         raise InputError(f"trial {trial.store.folder.name} is not exported: {error}") from error
     finally:
@@ -114,16 +114,16 @@ def _check_request(wanted: Wanted, folder: Path) -> None:
         which = " or ".join(able)
         raise InputError(f"int8 is for the format {which}; {format_name} is written in the network's own precision")
     if not out.parent.is_dir():
-        raise InputError(f"{out.parent} is no folder: {out.name} cannot be written there")
+        raise InputError(f"{out.parent} is not a folder: {out.name} cannot be written there")
     if not os.access(out.parent, os.W_OK):
-        raise InputError(f"{out.parent} cannot be written to")
+        raise InputError(f"{out.parent} is not writable")
     trials = folder.resolve().parent
     if trials.name == "trials" and out.resolve().is_relative_to(trials):
-        raise InputError(f"{out} lies among the study's trials, whose files are its own; name a file elsewhere")
+        raise InputError(f"{out} lies among the study's own trial files; choose a file elsewhere")
     if out.is_dir():
         raise InputError(f"{out} is a folder; name a file")
     if out.exists() and not wanted.force:
-        raise InputError(f"{out} is there already; --force (in Python force=True) replaces it")
+        raise InputError(f"{out} exists; --force (in Python force=True) replaces it")
 
 
 def _format(name: str) -> Format:
@@ -143,7 +143,7 @@ def _write(trial: TrialNetworks, images: Images, format_name: str, out: Path, as
     largest = max(difference.judged for difference in differences.values())
     if largest > TOLERANCE:
         raise ExportError(
-            f"{out} is not written: as {format_name} its logits differ from those of the network by {largest:.1e} of "
+            f"{out} is not written: as {format_name} its logits differ from the network's by {largest:.1e} of "
             f"the largest, more than {TOLERANCE:.0e}"
         )
     tell("scoring")
@@ -151,12 +151,12 @@ def _write(trial: TrialNetworks, images: Images, format_name: str, out: Path, as
     for measured in scores:
         if measured.wrong > measured.allowed:
             raise ExportError(
-                f"{out} is not written: as {format_name} it decides {measured.wrong} times otherwise than the network "
+                f"{out} is not written: as {format_name} it makes {measured.wrong} other decisions than the network "
                 f"on the {measured.split} split, ties aside"
             )
     on = "random images" if images.splits is None else f"validation images of {trial.plan.dataset.name}"
     if images.missing is not None:
-        on += f" (the study's cannot be had, so nothing is scored: {images.missing})"
+        on += f" (the study's are not available, so nothing is scored: {images.missing})"
     allowed = f", allow_import=[{trial.plan.model.name!r}]" if is_imported(trial.plan.model.name) else ""
     loaded_by = chosen.loaded_by.format(file=str(out), allowed=allowed)
     return Exported(out, aside.stat().st_size, loaded_by, note, differences, on, scores, None)

@@ -43,7 +43,7 @@ class Calibration:
 
 
 def quantise(float_file: Path, images: Images, batch_size: int, file: Path) -> int:
-    """The ONNX model in ``float_file`` with 8-bit weights and activations; gives back the number of images used.
+    """The ONNX model in ``float_file`` with 8-bit weights and activations; returns the number of images used.
 
     Raises :class:`Refused`.
     """

@@ -29,7 +29,7 @@ PROVIDER = "CPUExecutionProvider"
 def write_onnx(network: fx.GraphModule, example_BCHW: Tensor, file: Path, any_batch: bool = False) -> str | None:
     """Write ``network`` for batches of the shape of the example, or of ``any_batch`` size; raises :class:`Refused`.
 
-    Gives back a sentence where the network had to be written otherwise.
+    Returns a sentence where the network had to be written otherwise.
     """
     require(PACKAGES)
     options: dict[str, Any] = {"dynamic_shapes": ({0: torch.export.Dim("batch")},)} if any_batch else {}

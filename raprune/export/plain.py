@@ -52,7 +52,7 @@ def plain(network: fx.GraphModule) -> fx.GraphModule:
 def first_accepted(network: fx.GraphModule, write: Callable[[fx.GraphModule], None]) -> str | None:
     """Have ``write`` take ``network``, :func:`plain`; where it refuses, with its un-pooling rewritten.
 
-    Gives back a sentence in the second case; raises the first :class:`Refused` where there is nothing to rewrite.
+    Returns a sentence in the second case; raises the first :class:`Refused` where there is nothing to rewrite.
     """
     changed = plain(network)
     try:
@@ -62,5 +62,5 @@ def first_accepted(network: fx.GraphModule, write: Callable[[fx.GraphModule], No
         if other is None:
             raise
         write(other)
-        return f"its un-pooling is written as comparisons, for as it is {error}"
+        return f"its un-pooling is written as comparisons, because otherwise {error}"
     return None

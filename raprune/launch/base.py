@@ -1,4 +1,4 @@
-"""What runs trials, and what sees them run."""
+"""The contracts of what runs trials and of what watches them run."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from raprune.trial.budget import Account
 
 
 class Watch(Protocol):
-    """Sees a study run."""
+    """Watches a study run."""
 
     def phase(self, text: str) -> None:
         """What the study is doing now."""
 
     def told(self, trial_id: str, progress: dict[str, Any]) -> None:
-        """What a trial reported."""
+        """A trial reported ``progress``."""
 
     def ended(self, trial_id: str, status: str, folder: Path) -> None:
         """A trial ended, with its status and the folder of its files."""
@@ -50,7 +50,7 @@ class Runner(Protocol):
     place: Place
 
     def prepare(self, trials: Sequence[TrialSpec]) -> None:
-        """Have the baselines of ``trials`` on disk. Raises :class:`InputError` for one that is no good."""
+        """Put the baselines of ``trials`` on disk. Raises :class:`InputError` for an unusable one."""
 
     def run(self, trials: Sequence[TrialSpec], plan: StudyPlan, watch: Watch) -> Any:
         """Run trials to their rows; returns early when the study is interrupted."""

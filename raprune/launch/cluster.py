@@ -1,4 +1,4 @@
-"""A Ray cluster, started here or joined, its silence, and whether a study fits into it."""
+"""A Ray cluster: started here or joined, kept silent, and checked for whether a study fits into it."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ QUIET = {
     "RAY_prestart_worker_first_driver": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
 }
-"""Set before ``import ray``: no line that is not ours, no files nobody reads, no idle workers."""
+"""Set before ``import ray``: only our own lines, no files that nobody reads, no idle workers."""
 LOCAL = {"RAY_worker_niceness": "0"}
-"""As nice as the user's own process; Ray's workers are at 15, which starves them beside anything else that runs."""
+"""The niceness of the user's own process; Ray's default of 15 starves its workers beside other programs."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ class Connection:
     """A cluster that this process is in."""
 
     joined_before: bool = False
-    """By somebody else in this process: it is not ours to end."""
+    """Somebody else in this process joined it, so it is not ours to end."""
     folder: local.PrivateFolder | None = None
-    """Of a Ray that was started for this study."""
+    """The folder of a Ray that was started for this study."""
 
     @property
     def is_local(self) -> bool:
@@ -110,13 +110,13 @@ def _join(address: str, common: dict[str, Any]) -> None:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(
             f"no Ray cluster can be joined at {address!r}: {reason}\nStart one with `ray start --head`. A cluster with "
-            "token authentication needs its token here too, in RAY_AUTH_TOKEN, in the file named by "
+            "token authentication also needs its token here: in RAY_AUTH_TOKEN, in the file named by "
             "RAY_AUTH_TOKEN_PATH, or in ~/.ray/auth_token; every node needs the same."
         ) from None
 
 
 def _check_reachable(address: str) -> None:
-    """Ray itself tries for minutes; a port that nobody answers is said at once (ConnectionError)."""
+    """Raise ConnectionError at once where nothing answers at the port; Ray itself tries for minutes."""
     host, colon, port = address.rpartition(":")
     if colon and port.isdigit():
         try:
@@ -144,7 +144,7 @@ def _has_token() -> bool:
 
 
 def _store_bytes(data_bytes: int) -> int:
-    """Object store: the data, and a few states in flight, for which at most a tenth of the memory."""
+    """Size of the object store: the data, plus a few states in flight (at most a tenth of the memory)."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return int(data_bytes + max(256 * 2**20, min(4 * 2**30, total // 10)))
 

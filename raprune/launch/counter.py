@@ -1,6 +1,6 @@
-"""A study's budget on Ray: one small named actor, which all trials ask.
+"""A study's budget on Ray: one small named actor that all trials ask.
 
-What it is told are totals, so a call that is repeated changes nothing. It lives on the driver's
+Trials report totals to it, so a repeated call changes nothing. It lives on the driver's
 node, whose clock says when the hours have passed. If it dies it starts again from what the study had spent when it
 began, and learns the rest with the next call of each trial.
 """
@@ -31,7 +31,7 @@ class SharedBudget:
 
 
 def start_counter(account: Account, namespace: str) -> Any:
-    """The actor; the caller keeps it, for it ends with its last handle."""
+    """Start the actor; the caller keeps it, because it ends with its last handle."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 

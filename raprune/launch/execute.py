@@ -27,7 +27,7 @@ from raprune.trial.rows import describe_error, unfinished_row
 from raprune.trial.run import run_trial
 
 MANIFEST = "manifest.json"
-"""Written when a run begins, so its folder has it until somebody takes it away."""
+"""Written when a run begins, so a study's folder has it unless somebody removed it."""
 
 
 @dataclass(frozen=True)
@@ -82,16 +82,16 @@ NO_BUDGET = Unlimited()
 
 
 def check_folder(out: Path) -> None:
-    """Raise :class:`ResultsError` where a study's folder was taken away while it ran."""
+    """Raise :class:`ResultsError` where a study's folder was removed while it ran."""
     if not (out / MANIFEST).is_file():
         raise ResultsError(
             f"{out} was removed, renamed or emptied while the study ran: put it back, and the same "
-            "command goes on from what it holds; without it, the study begins anew"
+            "command continues from what it contains; without it, the study starts from the beginning"
         )
 
 
 def execute(trial: TrialSpec, place: Place, holdings: Holdings, progress: Progress, budget: Budget = NO_BUDGET) -> str:
-    """Run ``trial`` to its row and return its status: ``completed``, ``failed`` or, by ``budget``, ``stopped``.
+    """Run ``trial`` to its row; returns its status: ``completed``, ``failed`` or, by ``budget``, ``stopped``.
 
     A completed trial returns at once, and so does one that has not begun when the budget is spent, which gets no row.
     A failure leaves a row with the traceback, and the same in ``error.txt``.
@@ -113,13 +113,13 @@ def execute(trial: TrialSpec, place: Place, holdings: Holdings, progress: Progre
         if place.pool is not None:  # the user's code runs elsewhere: Tune ends the trial
             raise
         return write_failed(trial, place, describe_error(fault_of(error), socket.gethostname()))
-    except Exception as error:  # whatever it is, it belongs into the trial's row
+    except Exception as error:  # whatever it is, it belongs in the trial's row
         return write_failed(trial, place, describe_error(error, socket.gethostname()))
     return str(row["status"])
 
 
 def write_failed(trial: TrialSpec, place: Place, text: str) -> str:
-    """The row of a trial that failed, and ``text``, its error, beside it; returns its status."""
+    """Write the row of a failed trial, with ``text``, its error, beside it; returns its status."""
     check_folder(Path(place.out))
     store = place.store(trial)
     store.write_trial(unfinished_row(trial, place.preset, "failed", text))
@@ -136,7 +136,7 @@ def _context(trial: TrialSpec, place: Place, holdings: Holdings, progress: Progr
     if trial.matched_trial_id is not None:
         matched = place.store(trial, trial.matched_trial_id)
         if matched.status() != "completed":
-            raise RapruneError(f"trial {trial.matched_trial_id}, which this one is matched to, did not complete")
+            raise RapruneError(f"trial {trial.matched_trial_id}, to which this one is matched, did not complete")
     workload = place.workload(trial)
     kind, where = ("in_process", holdings.engines) if place.pool is None else ("ray_pool", place.pool)
     evaluator: Evaluator = EVALUATORS.build(kind, place.evaluators.model_dump(), workload, where)

@@ -1,4 +1,4 @@
-"""What a run finds in its folder: another study, or files that were damaged since they were written."""
+"""What a run may find in its folder: another study, or damaged files."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ def refuse_another(name: str, out: Path, tell: Tell) -> None:
     try:
         other = read_manifest(out)["study"]
     except DamagedError:
-        tell(f"{file} is damaged: moved to {set_aside(file).name}, and written anew")
+        tell(f"{file} is damaged: moved to {set_aside(file).name} and rewritten")
         return
     if other != name:
         raise InputError(
-            f"{out} is the folder of study {other}, not of {name}: name another folder with --out, or set name: {other}"
+            f"{out} is the folder of study {other}, not of {name}: choose another with --out, or set name: {other}"
         )
 
 
 def set_damaged_rows_aside(stores: Iterable[TrialStore], tell: Tell) -> None:
-    """Move rows of trials that cannot be read aside: these trials go on from their last committed layers."""
+    """Move unreadable rows of trials aside: these trials resume from their last committed layers."""
     for store in stores:
         if (moved := store.set_damaged_row_aside()) is not None:
-            tell(f"{store.folder / 'trial.parquet'} is damaged: moved to {moved.name}; the trial ends anew")
+            tell(f"{store.folder / 'trial.parquet'} is damaged: moved to {moved.name}; the trial finishes again")

@@ -12,19 +12,19 @@ from raprune.study import TrialSpec
 
 
 def masks_per_update(trial: TrialSpec) -> int:
-    """M: masks that a trial's method asks for at once; 1 for one that asks for them one by one."""
+    """M: masks that a trial's method requests at once; 1 for a method that requests them one by one."""
     method: Method = METHODS.build(trial.method.name, trial.method.settings)
     return method.masks_per_update
 
 
 def trials_in_flight(trials: Iterable[TrialSpec], num_evaluators: int, device_type: str = "cpu") -> int:
-    """Enough for twice as many calls as there are evaluators, and two at least: one fills the other's gaps."""
+    """Enough for two calls per evaluator, and at least two: one fills the other's gaps."""
     return max(
         2, math.ceil(2 * num_evaluators / max([1, *(_calls_per_update(trial, device_type) for trial in trials)]))
     )
 
 
 def _calls_per_update(trial: TrialSpec, device_type: str) -> int:
-    """Calls to evaluators that an update can be spread over: one a mask, or one for those that share a launch."""
+    """Calls over which an update can be spread: one per mask, or one for all masks that share a launch."""
     masks = masks_per_update(trial)
     return math.ceil(masks / MASKS_A_LAUNCH) if shares_launches(trial, device_type) else masks

@@ -1,4 +1,4 @@
-"""Signals while a study runs: the first one stops it cleanly, wherever it is; what it has is on disk."""
+"""Signals while a study runs: the first stops it cleanly at any point; its results so far are on disk."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from raprune.system.quitting import SIGNALS, STOP, Interrupted, signals_handled_
 
 
 class Interruption:
-    """Whether a signal asked the study to stop: Ctrl-C, SIGTERM, or SIGHUP of a terminal that went away.
+    """Whether a signal asked the study to stop: Ctrl-C, SIGTERM, or SIGHUP from a closed terminal.
 
     Signals that are ignored when the study begins (under ``nohup``, or SIGINT behind ``&`` in a script) stay ignored.
-    Outside of the main thread the signals are not ours.
+    Outside the main thread signals are left alone.
     """
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class Interruption:
 
     @contextlib.contextmanager
     def guard(self) -> Iterator[Interruption]:
-        """Signals are ours inside; they are noted, so that what must end as it began does."""
+        """Handle signals inside the block: note them, so that what must be tidied up is."""
         STOP.forget()
         with signals_handled_by(self._handle):
             yield self
@@ -43,7 +43,7 @@ class Interruption:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Inside, in a block that is stoppable, a signal is noted only; it ends the block afterwards."""
+        """Inside, in a stoppable block, a signal is only noted; it ends the block afterwards."""
         before, self._raises = self._raises, False
         try:
             yield
@@ -51,7 +51,7 @@ class Interruption:
             self._raises = before
 
     def arm(self) -> None:
-        """Take the signals again: ``ray.init`` takes SIGTERM."""
+        """Handle signals again: ``ray.init`` installs its own handler for SIGTERM."""
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
                 if signal.getsignal(number) is not signal.SIG_IGN:

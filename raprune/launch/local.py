@@ -1,4 +1,4 @@
-"""A Ray of our own on this machine: on the loopback, in a folder that nobody else can enter, as nice as its user."""
+"""A Ray of our own on this machine: on the loopback, in a private folder, with the niceness of its user."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ PREFIX = "rray-"
 SOCKET_BYTES = 107
 """Longest path of a Unix socket."""
 BELOW_BYTES = len(f"/{PREFIX}12345678/r/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.10")
-"""What Ray and we put behind the folder that is chosen."""
+"""Length of what Ray and we append to the chosen folder."""
 KEPT_S = 24 * 3600.0
-"""Logs of a Ray that was killed stay for so long."""
+"""Seconds for which the logs of a killed Ray stay."""
 
 
 class PrivateFolder:
@@ -58,7 +58,7 @@ def start(num_cpus: int, store_bytes: int, **options: Any) -> PrivateFolder:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(
             f"Ray cannot be started on this machine: {reason}: use --evaluators 0, which scores in process, or "
-            "--address for a cluster that runs already"
+            "--address to join a running cluster"
         ) from error
     return folder
 
@@ -77,8 +77,8 @@ def private_folder() -> PrivateFolder:
                 return PrivateFolder(Path(tempfile.mkdtemp(prefix=PREFIX, dir=place)))
     named, most = ", ".join(dict.fromkeys(filter(None, wanted))), SOCKET_BYTES - BELOW_BYTES
     raise InputError(
-        f"Ray's sockets need a folder that can be written and has a path of {most} bytes at most; none of {named} "
-        "is one: name one in RAY_TMPDIR, or use --evaluators 0"
+        f"Ray's sockets need a writable folder with a path of at most {most} bytes, which none of {named} is: "
+        "name one in RAY_TMPDIR, or use --evaluators 0"
     )
 
 
@@ -106,7 +106,7 @@ def _sweep(place: Path) -> None:
 
 @contextlib.contextmanager
 def _loopback_as_it_is() -> Iterator[None]:
-    """Ray exchanges the loopback for an address that others reach; inside, it does not."""
+    """Ray replaces the loopback with an address that others can reach; inside the block it does not."""
     from ray._private import services
 
     exchange = getattr(services, "resolve_ip_for_localhost", None)

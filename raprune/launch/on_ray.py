@@ -35,7 +35,7 @@ READY_S = 600.0
 LOSS_SHOWS_S = 5.0
 """How long the loss of a cluster may take to be seen once Ray raises errors for it."""
 LET_GO_S = 1.0
-"""How long evaluators get to let go of the memory of their host before they are ended."""
+"""How long evaluators get to release their host's memory before they are ended."""
 
 
 @contextlib.contextmanager
@@ -69,7 +69,7 @@ def ray_runner(launch: Launch, watch: Watch, interruption: Interruption | None =
         finally:
             with signals.held():
                 runner.close()
-    except Exception as error:  # what is said of a lost cluster differs from call to call
+    except Exception as error:  # the error of a lost cluster differs from call to call
         cluster.check(wait_s=LOSS_SHOWS_S if isinstance(error, ray.exceptions.RayError) else 0.0)
         raise
     finally:
@@ -103,7 +103,7 @@ class RayRunner:
         )
 
     def watch_over(self, cluster: ClusterWatch, signals: Interruption) -> None:
-        """From now on, every wait ends where the cluster is lost."""
+        """From now on, every wait ends when the cluster is lost."""
         self._cluster, self._signals = cluster, signals
 
     def _check(self) -> None:
@@ -162,7 +162,7 @@ class RayRunner:
             shutil.rmtree(scratch, ignore_errors=True)
 
     def _check_run(self) -> None:
-        """What ends Tune's loop: an Exception, for which it stops its trials, or none, which goes right through it."""
+        """End Tune's loop: it stops its trials at an Exception; any other exception passes straight through it."""
         if self._cluster is not None and self._cluster.lost is not None:
             raise _LostError
         if self._signals.happened:
@@ -170,7 +170,7 @@ class RayRunner:
         check_folder(Path(self.place.out))
 
     def close(self) -> None:
-        """End the evaluators; on a cluster that goes on, their GPUs are free at once."""
+        """End the evaluators, so that their GPUs are free at once on a cluster that stays."""
         import ray
 
         if not self.actors or (self._cluster is not None and self._cluster.lost is not None):
@@ -191,4 +191,4 @@ class _StoppedError(Exception):
 
 
 class _LostError(BaseException):
-    """The cluster was lost while Tune ran; no Exception, for which Tune would talk to it once more."""
+    """The cluster was lost while Tune ran. Not an Exception, at which Tune would call the cluster once more."""

@@ -1,4 +1,4 @@
-"""Whether a study's pool of evaluators fits, node by node: what does not would wait for ever."""
+"""Whether a study's pool of evaluators fits, node by node: what does not fit would wait for ever."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Resources:
 
 
 def resources_for(nodes: Sequence[Node], spec: EvaluatorsSpec, count: int | str, threads: int) -> Resources:
-    """What the pool takes of the machines of a cluster. A study that does not fit raises :class:`InputError`."""
+    """What the pool takes of a cluster's machines. Raises :class:`InputError` for a study that does not fit."""
     cpus = sum(node.get("CPU", 0.0) for node in nodes)
     gpus = sum(math.floor(node.get("GPU", 0.0)) for node in nodes)
     if spec.device == "cuda" and gpus == 0:
@@ -39,10 +39,10 @@ def resources_for(nodes: Sequence[Node], spec: EvaluatorsSpec, count: int | str,
         if number > most:
             raise InputError(
                 f"{evaluators(number)} of {spec.gpu_share:g} GPU each do not fit: a GPU takes {a_gpu}, and the cluster "
-                f"has {gpus:g} of them: use --evaluators {most}, or a smaller evaluators.gpu_share"
+                f"has {gpus:g}: use --evaluators {most}, or a smaller evaluators.gpu_share"
             )
         if cpus < TRIAL_CPUS:
-            raise InputError("the cluster has no processor core for the trials")
+            raise InputError("the cluster has no processor core left for the trials")
         return Resources(number, "cuda", {"num_gpus": spec.gpu_share, "num_cpus": 0})
     whole = sum(int(node.get("CPU", 0.0)) // threads for node in nodes)
     number = max(1, min(most_on_processors(nodes, threads), whole)) if count == "auto" else int(count)
@@ -51,7 +51,7 @@ def resources_for(nodes: Sequence[Node], spec: EvaluatorsSpec, count: int | str,
 
 
 def evaluators_a_gpu(share: float) -> int:
-    """Evaluators that one GPU takes: a share lies on one GPU, it cannot be pieced together from two."""
+    """Evaluators that fit on one GPU: a share cannot be split over two GPUs."""
     return math.floor(1 / share + 1e-9)
 
 
@@ -61,7 +61,7 @@ def evaluator_cpus(threads: int) -> float:
 
 
 def most_on_processors(nodes: Sequence[Node], threads: int) -> int:
-    """Evaluators that the machines take, each on one of them, with a trial beside them."""
+    """Evaluators that fit on the machines, with a trial beside them; each runs on one machine."""
     need = evaluator_cpus(threads)
     cores = [node.get("CPU", 0.0) for node in nodes]
     most = [math.floor(cpus / need + 1e-9) for cpus in cores]
@@ -70,7 +70,7 @@ def most_on_processors(nodes: Sequence[Node], threads: int) -> int:
 
 
 def check_cpus(count: int, threads: int, nodes: Sequence[Node], where: str) -> None:
-    """Raise :class:`InputError` where so many evaluators on processors do not fit."""
+    """Raise :class:`InputError` where ``count`` evaluators on processors do not fit."""
     most = most_on_processors(nodes, threads)
     if count <= most:
         return
@@ -82,7 +82,7 @@ def check_cpus(count: int, threads: int, nodes: Sequence[Node], where: str) -> N
     if most == 0:
         way_on = "use --evaluators 0, which scores in process, or a smaller scoring.threads"
     else:
-        way_on = f"use --evaluators {most} (0 scores in process), or leave it out"
+        way_on = f"use --evaluators {most} (0 scores in process), or omit it"
     pool = f"{evaluators(count)} of {threads} thread{'s' if threads > 1 else ''}"
     raise InputError(f"{pool} and one trial need {need:g} cores; {where} has {has}: {way_on}")
 

@@ -40,7 +40,7 @@ class Outcome:
     budget: str | None = None
     """The budget, in words, that ended the study."""
     lost: str | None = None
-    """Why the cluster that it ran on is gone."""
+    """Why the cluster on which it ran is gone."""
 
     @property
     def exit_code(self) -> int:
@@ -65,7 +65,7 @@ def run_study(
     address: str | None = None,
     inputs: Inputs | None = None,
 ) -> Outcome:
-    """Run (or go on with) a study in the folder ``out``.
+    """Run (or resume) a study in the folder ``out``.
 
     ``num_evaluators`` overrides the study's; 0 runs in this process without Ray. ``address`` joins a running Ray
     cluster. ``inputs`` hold what a program gave, and data that were decoded for this run; else everything is read
@@ -109,7 +109,7 @@ def _outcome(
     signalled: bool,
     lost: str | None,
 ) -> Outcome:
-    """How the study ended; of one that ran to its end, networks that it does not want go."""
+    """How the study ended; one that ran to its end loses the networks that it does not keep."""
     account = open_account(plan, stores, clock)
     unfinished = any(status == "stopped" for status in statuses.values())
     spent = unfinished and account is not None and account.is_spent
@@ -118,7 +118,7 @@ def _outcome(
         gone = thin_out(list(stores.values()), plan.spec.keep_models)
         if gone:
             networks = counted(len(gone), "network")
-            watch.phase(f"keep_models {plan.spec.keep_models}: {networks} removed, all rows stay")
+            watch.phase(f"keep_models {plan.spec.keep_models}: {networks} removed, all rows kept")
     budget = str(plan.spec.budget) if spent and not interrupted else None
     return Outcome(statuses, interrupted, budget, None if interrupted else lost)
 
@@ -149,7 +149,7 @@ def _runner(launch: Launch, watch: Watch, interruption: Interruption) -> Iterato
 
 
 def _settle(plan: StudyPlan, stores: dict[str, TrialStore]) -> dict[str, str]:
-    """A row for every trial: what has none was stopped."""
+    """A row for every trial; trials without one were stopped."""
     statuses = {}
     for trial in plan.trials:
         store = stores[trial.trial_id]

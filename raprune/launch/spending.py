@@ -17,7 +17,7 @@ from raprune.trial.budget import Account
 from raprune.trial.snapshots import num_asked
 
 WRITE_EVERY_S = 10.0
-"""A run that is killed forgets at most this much of its time."""
+"""A killed run loses at most this much of its time, in seconds."""
 
 
 class RunClock:
@@ -31,7 +31,7 @@ class RunClock:
         self._writer = threading.Thread(target=self._write_regularly, daemon=True)
 
     def _read(self, tell: Callable[[str], None]) -> float:
-        """Seconds of the earlier runs; of a file that does not say it, none, which ``tell`` hears."""
+        """Seconds of the earlier runs; 0 for a damaged file, which is reported to ``tell``."""
         if not os.path.lexists(self.file):
             return 0.0
         try:
@@ -61,16 +61,16 @@ class RunClock:
 
     def _write_regularly(self) -> None:
         while not self._ended.wait(WRITE_EVERY_S):
-            with contextlib.suppress(FileError):  # told at the end, unless it was for a while
+            with contextlib.suppress(FileError):  # reported at the end, unless it was temporary
                 self._write()
 
     def _write(self) -> None:
-        if self.file.parent.is_dir():  # else it was removed, and does not come back for a clock
+        if self.file.parent.is_dir():  # else it was removed, and is not recreated for a clock
             write_json(self.file, {"run_s": self.used_s})
 
 
 def open_account(plan: StudyPlan, stores: Mapping[str, TrialStore], clock: RunClock) -> Account | None:
-    """What the study has spent, as its folder says; ``None`` for a study without a budget."""
+    """What the study has spent, according to its folder; ``None`` for a study without a budget."""
     if plan.spec.budget is None:
         return None
     asked = {trial.trial_id: asked_by(stores[trial.trial_id]) for trial in plan.trials}
@@ -78,7 +78,7 @@ def open_account(plan: StudyPlan, stores: Mapping[str, TrialStore], clock: RunCl
 
 
 def asked_by(store: TrialStore) -> int:
-    """Candidates that a trial asked for, as far as its files can be read: where they are damaged the trial fails."""
+    """Candidates that a trial has requested; 0 where its files are damaged, at which the trial will fail."""
     try:
         return num_asked(store)
     except FileError:
@@ -86,7 +86,7 @@ def asked_by(store: TrialStore) -> int:
 
 
 def left_to_run(plan: StudyPlan, stores: Mapping[str, TrialStore], account: Account | None) -> Sequence[TrialSpec]:
-    """The trials that are not completed; once the budget is spent, those alone that have begun and lack their end."""
+    """The trials that are not completed; once the budget is spent, only those that have begun but not ended."""
     todo = [trial for trial in plan.trials if stores[trial.trial_id].status() != "completed"]
     if account is None or not account.is_spent:
         return todo
@@ -94,6 +94,6 @@ def left_to_run(plan: StudyPlan, stores: Mapping[str, TrialStore], account: Acco
 
 
 def _lacks_its_end(store: TrialStore) -> bool:
-    """A trial that was killed or interrupted: it has layers, and neither scores nor an error."""
+    """Whether a trial was killed or interrupted: it has layers, but neither scores nor an error."""
     row = store.trial_row()
     return store.num_decided() > 0 and (row is None or (row["status"] == "stopped" and row["val_score"] is None))

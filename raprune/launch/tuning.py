@@ -21,7 +21,7 @@ from raprune.study import StudyPlan, TrialSpec
 
 REPORT_EVERY_S = 0.5
 MAX_LOSSES = 3
-"""A trial whose process is lost so often fails."""
+"""A trial fails once its process has been lost this many times."""
 AXES = ("drop_bound", "order", "method", "seed")
 """Always among the search-space keys, so that trackers and the result grid see them."""
 

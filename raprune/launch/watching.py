@@ -1,4 +1,4 @@
-"""Whether the cluster still is there: a lost one is told in a sentence, before Ray ends the process a minute later."""
+"""Watches the cluster: its loss is reported in a sentence before Ray ends the process a minute later."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ LOOK_S = 0.5
 UNREACHABLE_S = 15.0
 """A head that cannot be reached for this long is lost; Ray itself gives up after a minute."""
 STUCK_S = 30.0
-"""After the loss; whatever still waits for the cluster then is ended with the process, as Ray would."""
-WAY_ON = "What is on disk stays: the same command goes on from the last committed layers."
+"""Seconds after the loss at which the process is ended if it still waits for the cluster, as Ray would do."""
+WAY_ON = "What is on disk is kept: the same command resumes from the last committed layers."
 
 
 class ClusterLostError(EvaluatorError):
@@ -26,10 +26,10 @@ class ClusterLostError(EvaluatorError):
 
 
 class ClusterWatch:
-    """Looks after the cluster in a thread of its own, between :meth:`start` and :meth:`stop`."""
+    """Watches the cluster in a thread of its own, between :meth:`start` and :meth:`stop`."""
 
     def __init__(self, address: str, processes: dict[str, Any], folder: Path | None) -> None:
-        """``processes``: those of a local cluster, by what they are; ``address``: host:port of the head."""
+        """``processes``: a local cluster's, by description; ``address``: host:port of the head."""
         self.lost: str | None = None
         """Why the cluster is gone, once it is."""
         self._address = address
@@ -41,7 +41,7 @@ class ClusterWatch:
 
     @classmethod
     def of_this_process(cls, folder: Path | None) -> ClusterWatch:
-        """Of the cluster that this process is in; ``folder`` where it is a local one."""
+        """The watch of the cluster that this process is in; ``folder`` where it is a local one."""
         import ray
 
         node = ray._private.worker._global_node
@@ -57,7 +57,7 @@ class ClusterWatch:
         self._stopped.set()
 
     def check(self, wait_s: float = 0.0) -> None:
-        """Raise :class:`ClusterLostError` where the cluster is gone, or comes out as gone within ``wait_s``."""
+        """Raise :class:`ClusterLostError` where the cluster is gone, or is found gone within ``wait_s``."""
         end = time.monotonic() + wait_s
         while self.lost is None and time.monotonic() < end:
             time.sleep(0.1)
@@ -72,7 +72,7 @@ class ClusterWatch:
             if why is not None:
                 logs = "" if self._folder is None else f" Ray's own logs are in {self._folder}."
                 self.lost = f"the Ray cluster was lost: {why}. {WAY_ON}{logs}"
-        if not self._stopped.wait(STUCK_S):  # some call of Ray's waits for what does not come back
+        if not self._stopped.wait(STUCK_S):  # some call of Ray waits for an answer that never comes
             for process in self._processes.values():
                 process.kill()
             end_process(self.lost, 1)
@@ -80,7 +80,7 @@ class ClusterWatch:
     def _dead_process(self) -> str | None:
         for what, process in self._processes.items():
             if process.poll() is not None:
-                memory = " (the kernel does so when memory is short)" if process.poll() == -9 else ""
+                memory = " (the kernel kills processes when memory is short)" if process.poll() == -9 else ""
                 return f"{what} on {socket.gethostname()} was killed or crashed{memory}"
         return None
 

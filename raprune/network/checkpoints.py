@@ -138,39 +138,39 @@ def _what_it_is(content: Any) -> str:
 
 
 def _read(file: Path) -> Any:
-    said = f"checkpoint {str(file)!r}"
+    name = f"checkpoint {str(file)!r}"
     if file.is_dir():
-        raise InputError(f"{said} is a folder; name the file of a state dict")
+        raise InputError(f"{name} is a folder; name the file of a state dict")
     if file.exists() and not file.is_file():
-        raise InputError(f"{said} is no regular file (a pipe or a device); name the file of a state dict")
+        raise InputError(f"{name} is not a regular file (a pipe or a device); name the file of a state dict")
     try:
         with file.open("rb") as opened:
             start = opened.read(9)
     except OSError as error:
-        raise InputError(f"{said} cannot be read: {error.strerror or error}") from None
+        raise InputError(f"{name} cannot be read: {error.strerror or error}") from None
     if not start:
-        raise InputError(f"{said} is empty")
+        raise InputError(f"{name} is empty")
     if start.lstrip()[:1] == b"{" and file.suffix != ".safetensors":
         raise InputError(
-            f"{said} is JSON text, such as the index of a checkpoint in several files (shards), not the tensors: write "
+            f"{name} is JSON text, such as the index of a checkpoint in several files (shards), not the tensors: write "
             "them into one file and name that"
         )
     is_safetensors = start[8:] == b"{" and 0 < int.from_bytes(start[:8], "little") <= SAFETENSORS_HEADER
-    return _guarded(file, said, load_file if is_safetensors or file.suffix == ".safetensors" else _unpickle)
+    return _guarded(file, name, load_file if is_safetensors or file.suffix == ".safetensors" else _unpickle)
 
 
-def _guarded(file: Path, said: str, read: Callable[[Path], Any]) -> Any:
+def _guarded(file: Path, name: str, read: Callable[[Path], Any]) -> Any:
     try:
         return read(file)
     except SafetensorError as error:
-        raise InputError(f"{said} cannot be read: {str(error).splitlines()[0]}") from None
+        raise InputError(f"{name} cannot be read: {str(error).splitlines()[0]}") from None
     except OSError as error:
-        raise InputError(f"{said} cannot be read: {error.strerror or error}") from None
+        raise InputError(f"{name} cannot be read: {error.strerror or error}") from None
     except Exception as error:  # bytes that are no checkpoint make the unpickler fail in any way
         asked = re.search(r"GLOBAL ([\w.]+) was not an allowed global", str(error))
         what = f" ({asked[1]})" if asked else ""
         raise InputError(
-            f"{said} is damaged, or holds more than tensors, such as a whole pickled network{what}; "
+            f"{name} is damaged, or holds more than tensors, such as a whole pickled network{what}; "
             "save it with torch.save(network.state_dict(), ...)"
         ) from None
 

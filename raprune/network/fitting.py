@@ -124,7 +124,7 @@ def _misfit(name: str, found: Any, expected: Any) -> str | None:
     """Why ``found`` cannot take the place of ``expected``."""
     if name.endswith(EXTRA):
         same = of_value(found) == of_value(expected)
-        return None if same else "the checkpoint has other extra state than the network is built with; let it build so"
+        return None if same else "the checkpoint has other extra state than the network is built with; build it so"
     if not isinstance(found, Tensor) or not isinstance(expected, Tensor):
         return None
     if found.shape != expected.shape:

@@ -48,7 +48,7 @@ def check_file(file: Path, fingerprint: str, way_on: str) -> None:
     except OSError as error:
         raise InputError(f"{file} cannot be read: {error.strerror or error}; {way_on}") from None
     if not same:
-        raise InputError(f"{file} has changed since it was written: its content is another; {way_on}")
+        raise InputError(f"{file} has changed since it was written; {way_on}")
 
 
 def load_checkpoint(network: nn.Module, file: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""One file at a time: written whole or not at all, read with its path in every error, moved aside where it is damaged.
+"""Single files: written whole or not at all; read with their path in every error; moved aside if damaged.
 
 Imports neither torch nor ray.
 """
@@ -23,7 +23,7 @@ from raprune.results.sound import what_is_wrong
 from raprune.system.writing import written
 
 MAX_JSON_BYTES = 256 * 2**20
-"""No file of ours comes near."""
+"""No file of ours comes near this size."""
 VERSION_KEY = b"raprune_schema_version"
 Keys = Mapping[str, type | tuple[type, ...]]
 
@@ -55,7 +55,7 @@ def read_json(file: Path, keys: Keys, way_on: str = "") -> dict[str, Any]:
     """
     found = _parse(file, way_on)
     if not isinstance(found, dict):
-        raise _damaged(file, f"it must hold a mapping; it holds {_kind(found)}", way_on)
+        raise _damaged(file, f"it must contain a mapping; it contains {_kind(found)}", way_on)
     for key, wanted in keys.items():
         if key not in found:
             raise _damaged(file, f"it has no {key}", way_on)
@@ -68,7 +68,7 @@ def read_json_list(file: Path, of: type, way_on: str = "") -> list[Any]:
     """The list in a JSON file, all of whose items are of one type; errors as :func:`read_json`."""
     found = _parse(file, way_on)
     if not isinstance(found, list) or not all(isinstance(item, of) for item in found):
-        raise _damaged(file, f"it must hold a list of {of.__name__}; it holds {_kind(found)}", way_on)
+        raise _damaged(file, f"it must contain a list of {of.__name__}; it contains {_kind(found)}", way_on)
     return found
 
 
@@ -86,9 +86,9 @@ def read_table(file: Path, table: str, trial_id: str, columns: list[str] | None 
     Raises :class:`FileError` where the file cannot be read, :class:`DamagedError` where it is not what raprune writes
     for this trial.
     """
-    way_on = f"delete the folder {file.parent} and run its study again: the trial starts anew"
+    way_on = f"delete the folder {file.parent} and run its study again: the trial starts from the beginning"
     if table == "trial":
-        way_on = "running its study again ends the trial anew, from the last layer that was committed"
+        way_on = "running its study again finishes the trial from its last committed layer"
     with naming(file, way_on):
         _check_regular(file, way_on)
         found = _read_parquet(file, way_on)
@@ -103,7 +103,7 @@ def read_table(file: Path, table: str, trial_id: str, columns: list[str] | None 
 
 
 def _read_parquet(file: Path, way_on: str) -> pa.Table:
-    """Not by its name: Arrow takes a colon in a path for an address, and ``x=1`` for a column."""
+    """Read it opened, not by name: Arrow reads a colon in a path as an address, and ``x=1`` as a column."""
     with file.open("rb") as opened:
         try:
             return pq.ParquetFile(opened, page_checksum_verification=True).read()
@@ -120,7 +120,7 @@ def write_parquet(file: Path, found: pa.Table) -> None:
 
 
 def set_aside(file: Path) -> Path:
-    """Rename a damaged file, so that another can be written in its place; the new path."""
+    """Rename a damaged file, so that another can be written in its place; returns the new path."""
     names = (f"{file.name}.damaged{f'-{number}' if number > 1 else ''}" for number in itertools.count(1))
     place = next(place for name in names if not os.path.lexists(place := file.with_name(name)))
     with naming(file):
@@ -150,9 +150,9 @@ def _widen(found: pa.Table, schema: pa.Schema) -> pa.Table:
 
 
 def _check_regular(file: Path, way_on: str) -> None:
-    """A pipe would be waited for, a device read for ever."""
+    """Raise where the file is not a regular one: a pipe could block, a device could be read for ever."""
     if file.is_symlink() and not file.exists():
-        raise _damaged(file, f"it is a link to {os.readlink(file)}, where no file is", way_on)
+        raise _damaged(file, f"it is a link to {os.readlink(file)}, where there is no file", way_on)
     mode = file.stat().st_mode
     if not stat.S_ISREG(mode):
         raise _damaged(file, f"it is {'a folder' if stat.S_ISDIR(mode) else 'a pipe or a device'}, not a file", way_on)
@@ -163,7 +163,7 @@ def _damaged(file: Path, why: str, way_on: str) -> DamagedError:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"it holds {name}")
+    raise ValueError(f"it contains {name}")
 
 
 def _finite(text: str) -> float:

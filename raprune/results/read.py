@@ -40,7 +40,7 @@ def read_study(folder: Path) -> Tables:
     """
     file = folder / "manifest.json"
     if not os.path.lexists(file):
-        raise ResultsError(f"{folder} holds no study (no manifest.json)")
+        raise ResultsError(f"{folder} contains no study (no manifest.json)")
     manifest = read_manifest(folder)
     ids: list[str] = manifest["trial_ids"]
     frames = {table: _read(folder, ids, table) for table in SCHEMAS}
@@ -59,26 +59,26 @@ def _read(folder: Path, trial_ids: list[str], table: str) -> pd.DataFrame:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """What ``manifest.json`` in ``folder`` says of its study, checked.
+    """The checked content of ``manifest.json`` in ``folder``.
 
     Raises :class:`ResultsError` where the file is damaged, or of a schema newer than this raprune's.
     """
     file = folder / "manifest.json"
-    way_on = "running the study again in this folder writes it anew"
+    way_on = "running the study again in this folder rewrites it"
     manifest = read_json(file, {"schema_version": int, "study": str, "trial_ids": list, "axes": dict}, way_on)
     if (version := manifest["schema_version"]) > SCHEMA_VERSION:
         raise ResultsError(f"{folder} has schema version {version}; this raprune reads up to {SCHEMA_VERSION}")
-    problem = next((said for said, is_so in _UNSOUND.items() if is_so(manifest)), None)
+    problem = next((rule for rule, is_broken in _UNSOUND.items() if is_broken(manifest)), None)
     if problem is not None:
         raise DamagedError(f"{file} is damaged: {problem}; {way_on}")
     return manifest
 
 
 _UNSOUND: dict[str, Callable[[dict[str, Any]], bool]] = {
-    "trial_ids must name folders": lambda found: not all(names_a_folder(one) for one in found["trial_ids"]),
+    "trial_ids must name folders": lambda found: not all(names_a_folder(name) for name in found["trial_ids"]),
     "trial_ids names a trial twice": lambda found: len(set(found["trial_ids"])) < len(found["trial_ids"]),
-    "axes must hold texts by trial and axis": lambda found: not all(map(_are_texts, found["axes"].values())),
-    "packages must hold texts": lambda found: not _are_texts(found.get("packages", {})),
+    "axes must map trials and axes to texts": lambda found: not all(map(_are_texts, found["axes"].values())),
+    "packages must map names to texts": lambda found: not _are_texts(found.get("packages", {})),
     "command must be a list of texts": lambda found: not _are_listed(found.get("command", [])),
     "description, preset, commit, python and raprune must be texts": lambda found: any(
         not isinstance(found.get(key), str | None) for key in ("description", "preset", "commit", "python", "raprune")
@@ -95,6 +95,6 @@ def _are_listed(found: object) -> bool:
 
 
 def _number(file: Path) -> float:
-    """Place among the files of a trial's table: that of a layer which was cut short is the last."""
+    """Place among the files of a trial's table; a layer that was cut short comes last."""
     tail = file.stem.rpartition("-")[2]
     return int(tail) if tail.isdigit() else math.inf

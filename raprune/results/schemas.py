@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 SCHEMA_VERSION = 5
-"""Raised with every change of a column; older results still load."""
+"""Increased with every change of a column; older results still load."""
 
 TEXT, INT, FLOAT, MASK, FLAG = pa.string(), pa.int64(), pa.float64(), pa.list_(pa.bool_()), pa.bool_()
 BYTES = pa.binary()
@@ -186,15 +186,15 @@ TABLES: dict[str, Columns] = {
     | {
         "device": (TEXT, "cpu, or the name of the GPU"),
         "backend": (TEXT, "eager, compiled or onnxruntime"),
-        "batch_size": (INT, "images a run"),
+        "batch_size": (INT, "images per run"),
         "network": (TEXT, "baseline or pruned"),
         "macs": (INT, "multiply-adds for one image"),
         "threads": (INT, "processor threads"),
         "num_runs": (INT, "runs after the warm-up, baseline and pruned in turn"),
-        "mean_s": (FLOAT, "seconds a run"),
-        "median_s": (FLOAT, "seconds a run"),
-        "lower_quartile_s": (FLOAT, "seconds a run"),
-        "upper_quartile_s": (FLOAT, "seconds a run"),
+        "mean_s": (FLOAT, "seconds per run"),
+        "median_s": (FLOAT, "seconds per run"),
+        "lower_quartile_s": (FLOAT, "seconds per run"),
+        "upper_quartile_s": (FLOAT, "seconds per run"),
         "peak_memory_bytes": (INT, "the most its runs held, in a process of its own, libraries not counted"),
         "backend_version": (TEXT, "of torch, or of ONNX Runtime"),
         "host": (TEXT, "machine it ran on"),

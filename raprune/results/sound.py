@@ -1,6 +1,6 @@
-"""What the tables of a trial must hold to be those that raprune wrote; whatever else a file says is refused.
+"""What the tables of a trial must contain; a file that contains anything else is refused as damaged.
 
-Only what every version of the schema wrote is asked for.
+Only what every version of the schema wrote is required.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ POSITIVE = ("num_filters", "baseline_params", "params", "baseline_macs", "macs",
 NOT_NEGATIVE = ("num_kept", "num_layers", "num_layers_whole", "num_candidates", "num_scored", "layer_index")
 SHARES = ("pruning_ratio",)
 JSON_MAPPINGS = "_settings"
-"""What the names of columns that hold a JSON mapping end in."""
+"""Ending of the names of columns that contain a JSON mapping."""
 
 
 def what_is_wrong(found: pa.Table, table: str, trial_id: str, present: Collection[str]) -> str | None:
@@ -47,7 +47,7 @@ def what_is_wrong(found: pa.Table, table: str, trial_id: str, present: Collectio
             return f"column {column} lacks values"
     others = [other for other in set(found["trial_id"].to_pylist()) if other != trial_id]
     if others:
-        return f"its rows are those of trial {sorted(others)[0][:100]!r}"
+        return f"its rows belong to trial {sorted(others)[0][:100]!r}"
     if "keep_mask" in found.column_names and any(chunk.flatten().null_count for chunk in found["keep_mask"].chunks):
         return "keep_mask has gaps"
     if table not in ONE_ROW:  # the others are long, and no value of theirs is relied on
@@ -62,7 +62,7 @@ def _wrong_values(row: Mapping[str, Any], table: str) -> Iterator[str]:
         if isinstance(value, float) and not math.isfinite(value):
             yield f"{name} is {value}"
         elif isinstance(value, int | float) and (allowed := _out_of_range(name, value)):
-            yield f"{name} is {value:g}, and must be {allowed}"
+            yield f"{name} is {value:g}, but must be {allowed}"
         elif name.endswith(JSON_MAPPINGS) and value is not None and not _is_mapping(value):
             yield f"{name} is not a JSON mapping"
     if table == "layers" and len(row["keep_mask"]) != row["num_filters"]:
@@ -71,7 +71,7 @@ def _wrong_values(row: Mapping[str, Any], table: str) -> Iterator[str]:
 
 def _wrong_trial(row: Mapping[str, Any], present: Collection[str]) -> Iterator[str]:
     if row["status"] not in STATUSES:
-        yield f"status is {row['status'][:100]!r}, and must be {', '.join(STATUSES)}"
+        yield f"status is {row['status'][:100]!r}, but must be one of {', '.join(STATUSES)}"
     if row["status"] == "completed" or row["val_score"] is not None:
         null = [name for name in MEASURED if name in present and row[name] is None]
         yield from (f"{name} is null, although the trial has scores" for name in null)
@@ -83,7 +83,7 @@ def _wrong_trial(row: Mapping[str, Any], present: Collection[str]) -> Iterator[s
 
 
 def names_a_folder(name: object) -> bool:
-    """Whether ``name`` is that of a folder, and leads nowhere else."""
+    """Whether ``name`` is the name of a folder, and not a path elsewhere."""
     return isinstance(name, str) and name not in ("", ".", "..") and not set(name) & {"/", "\0"}
 
 

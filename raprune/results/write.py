@@ -20,7 +20,7 @@ from raprune.results.schemas import SCHEMAS
 
 Row = Mapping[str, Any]
 PROVISIONAL = "provisional"
-"""Stands for the number of a layer whose decision a budget cut short: the files of it go when the trial goes on."""
+"""Stands for the number of a layer whose decision a budget cut short; its files go when the trial resumes."""
 
 
 def write_table(file: Path, table: str, rows: Sequence[Row]) -> None:
@@ -60,7 +60,7 @@ class TrialStore:
                 self._rows(file.name, table)
 
     def set_damaged_row_aside(self) -> Path | None:
-        """Where the trial's row was renamed to, so that the trial can end anew; ``None`` for a row that can be read."""
+        """Rename an unreadable row, so that the trial can finish again; returns the new path, or ``None``."""
         try:
             self.trial_row()
         except DamagedError:
@@ -68,13 +68,13 @@ class TrialStore:
         return None
 
     def forget_row(self) -> None:
-        """Take away the row of a trial that is to run again, and a layer that was cut short; committed ones stay."""
+        """Remove the row of a trial that is to run again, and a layer that was cut short; committed layers stay."""
         (self.folder / "trial.parquet").unlink(missing_ok=True)
         for table in ("layers", "updates", "candidates"):
             (self.folder / f"{table}-{PROVISIONAL}.parquet").unlink(missing_ok=True)
 
     def num_committed(self) -> int:
-        """Layers committed so far: the length of the unbroken row of ``layers-<k>.parquet``."""
+        """Layers committed so far: the length of the unbroken sequence of ``layers-<k>.parquet``."""
         return self._unbroken("layers")
 
     def _unbroken(self, table: str) -> int:
@@ -113,19 +113,19 @@ class TrialStore:
         return [row for k in steps for row in self._rows(f"low_rank-{k}.parquet", "low_rank")]
 
     def write_low_rank(self, step: int, row: Row) -> None:
-        """What the low-rank step did with a layer; written once that is on disk."""
+        """Write what the low-rank step did with a layer, once that is on disk."""
         self._write(f"low_rank-{step}.parquet", "low_rank", [row])
 
     def write_pictures(self, rows: Sequence[Row]) -> None:
-        """What the trial's network gives for a few images, beside the baseline's."""
+        """Write the predictions of the trial's network for a few images, beside the baseline's."""
         self._write("pictures.parquet", "pictures", rows)
 
     def write_speed(self, rows: Sequence[Row]) -> None:
-        """How fast the trial's network is beside the baseline; replaces what was measured before."""
+        """Write the speed of the trial's network and of the baseline; replaces earlier measurements."""
         self._write("speed.parquet", "speed", rows)
 
     def write_trial(self, row: Row) -> None:
-        """The trial's row: the last file of a trial."""
+        """Write the trial's row: the last file of a trial."""
         self._write("trial.parquet", "trial", [row])
 
     def _rows(self, name: str, table: str) -> list[dict[str, Any]]:
@@ -133,7 +133,7 @@ class TrialStore:
         return rows
 
     def make_folder(self) -> None:
-        """The trial's folder, unless the study's was removed meanwhile, which raises :class:`FileError`."""
+        """Create the trial's folder. Raises :class:`FileError` where the study's folder has been removed."""
         if self._has_manifest and not self._manifest.is_file():
             raise FileError(f"{self._manifest.parent}: the study's folder was removed while it ran; nothing is written")
         with naming(self.folder):
@@ -151,7 +151,7 @@ class FolderLock:
         self.file = folder / ".lock"
 
     def __enter__(self) -> FolderLock:
-        with naming(self.file, "delete it where no study runs in this folder"):
+        with naming(self.file, "delete it if no study is running in this folder"):
             self.file.parent.mkdir(parents=True, exist_ok=True)
             self._handle = self.file.open("a+")
         try:
@@ -162,7 +162,7 @@ class FolderLock:
             self._handle.close()
             folder = self.file.parent
             raise ResultsError(f"{folder} is in use by {owner}; choose another folder with --out") from None
-        with contextlib.suppress(OSError):  # whose it is helps others; the lock holds without it
+        with contextlib.suppress(OSError):  # who holds the lock helps others; it works without
             self._handle.truncate(0)
             self._handle.write(f"process {os.getpid()} on {os.uname().nodename}")
             self._handle.flush()

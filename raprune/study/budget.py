@@ -9,7 +9,7 @@ from raprune.study.wording import counted
 
 
 class BudgetSpec(Settings):
-    """A study ends with the best within the bound so far once one of these is spent; never part of a trial's id."""
+    """Once one of these is spent, a study ends with the best so far within the bound; never part of a trial's id."""
 
     model_config = ConfigDict(json_schema_extra={"minProperties": 1})
 
@@ -26,7 +26,7 @@ class BudgetSpec(Settings):
 
     def __str__(self) -> str:
         """``8 hours``, ``2,000 candidates``, ``8 hours or 2,000 candidates``."""
-        said = [] if self.hours is None else [f"{self.hours:g} hour{'' if self.hours == 1 else 's'}"]
+        parts = [] if self.hours is None else [f"{self.hours:g} hour{'' if self.hours == 1 else 's'}"]
         if self.candidates is not None:
-            said.append(counted(self.candidates, "candidate"))
-        return " or ".join(said)
+            parts.append(counted(self.candidates, "candidate"))
+        return " or ".join(parts)

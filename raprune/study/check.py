@@ -25,11 +25,11 @@ class Checker:
         self.document = document
         self._problems = dict.fromkeys(document.problems)
         self.ways_on: list[str] = []
-        """Commands that would get on, where data are missing."""
+        """Commands that would work, where data are missing."""
 
     @property
     def problems(self) -> list[Problem]:
-        """All that is wrong, each once, by line."""
+        """All problems, each once, by line."""
         return by_line(self._problems)
 
     def complain(self, path: str, message: str) -> None:
@@ -40,12 +40,12 @@ class Checker:
         self.ways_on += self.document.commands(remedies)
 
     def study(self, data: dict[str, Any]) -> StudySpec | None:
-        """The study's own keys, as far as they are right."""
+        """The study's own keys, without the values that are wrong."""
         return SettingsProblems(self, {}).validate(StudySpec, data)
 
 
 class SettingsProblems:
-    """Problems of one trial, told at the place in the document that its values come from."""
+    """Problems of one trial, reported at the place in the document that its values come from."""
 
     def __init__(self, checker: Checker, origin: Mapping[str, str]) -> None:
         self.checker = checker
@@ -59,7 +59,7 @@ class SettingsProblems:
         self.checker.complain(origin_path(self.origin, path, of_axis=unknown_key), message)
 
     def validate(self, model: type[S], data: dict[str, Any], under: str = "") -> S | None:
-        """``model`` from plain data, every problem told; what is wrong is left out, so that the rest can be checked on.
+        """``model`` from plain data. Reports every problem and leaves wrong values out, so that the rest is checked.
 
         ``None`` where what is left is not enough; ``sound`` says whether anything was left out.
         """
@@ -105,7 +105,7 @@ def _without(data: dict[str, Any], paths: Iterable[tuple[str | int, ...]]) -> di
 
 
 def origin_path(origin: Mapping[str, str], path: str, *, of_axis: bool = False) -> str:
-    """Where in the document the value at ``path`` of a trial stands; ``of_axis``: not which of its values."""
+    """Where in the document the value at a trial's ``path`` stands; ``of_axis``: the axis, not one of its values."""
     for swept in sorted(origin, key=len, reverse=True):
         if path == swept or path.startswith((f"{swept}.", f"{swept}[")):
             place = child("sweep", swept) if of_axis and path == swept else origin[swept]
@@ -114,14 +114,14 @@ def origin_path(origin: Mapping[str, str], path: str, *, of_axis: bool = False) 
 
 
 def _unreadable(value: object) -> bool:
-    """Whether a value is, or holds, one that was refused already."""
+    """Whether a value is, or contains, one that has already been refused."""
     if isinstance(value, dict):
         return any(map(_unreadable, value.values()))
     return any(map(_unreadable, value)) if isinstance(value, list) else value is UNREADABLE
 
 
 def by_line(problems: Iterable[Problem]) -> list[Problem]:
-    """``problems`` as they stand in the file; those of ``--set`` and of the whole file first."""
+    """``problems`` in the order of the file; problems of ``--set`` and of the whole file come first."""
     return sorted(problems, key=_line)
 
 

@@ -1,4 +1,4 @@
-"""A study document to its trials: preset, then the file, then ``--set``, then one point of the sweep at a time.
+"""From a study document to its trials: preset, then the file, then ``--set``, then one point of the sweep at a time.
 
 All problems of all points are collected and raised together, each at the place of the value that caused it.
 """
@@ -52,7 +52,7 @@ class StudyPlan:
 
 
 class UnsoundStudy(StudyError):
-    """A study with problems, and what can be said of its trials all the same."""
+    """A study with problems; carries what is known of its trials all the same."""
 
     def __init__(self, problems: Sequence[Problem], plan: StudyPlan, ways_on: Sequence[str] = ()) -> None:
         super().__init__(problems, ways_on)
@@ -67,7 +67,7 @@ def load_study(
 
     ``overrides`` are ``a.b=value`` texts from ``--set``; ``layer_names`` lists a trial's prunable layers and is asked
     only for ``layers: each``. Raises :class:`StudyError` with every problem found, :class:`UnsoundStudy` where the
-    rest can be checked on.
+    rest could still be checked.
     """
     return expand(read_study_file(file, overrides, rehearse), layer_names)
 
@@ -137,7 +137,7 @@ class _Expansion:
             else:
                 self._trials(raw, place)
         if len(self.trials) > MAX_TRIALS:
-            self.checker.complain("layers", f"must give at most {MAX_TRIALS:,} trials; got {len(self.trials):,}")
+            self.checker.complain("layers", f"must expand to at most {MAX_TRIALS:,} trials; got {len(self.trials):,}")
 
     def _at(self, point: Point) -> dict[str, Any]:
         """The trial's raw keys at one point."""
@@ -164,14 +164,14 @@ class _Expansion:
         for axis, index in point.items():
             if index != first[axis]:
                 path, value = child("sweep", axis), self.sweep.axes[axis][index]
-                message = f"gives the same trials as {child(path, first[axis])}; got {shown(value)}"
+                message = f"expands to the same trials as {child(path, first[axis])}; got {shown(value)}"
                 self.checker.complain(child(path, index), message)
                 return
 
     def _trials(
         self, raw: dict[str, Any], place: SettingsProblems, matched_trial_id: str | None = None
     ) -> list[TrialSpec]:
-        """The trial of one point, or one for each layer; wrong values are told and left out, as far as that goes."""
+        """The trial of one point, or one for each layer; wrong values are reported and, where possible, left out."""
         raw = dict(raw)
         each = raw.get("layers") == "each"
         if each:
@@ -204,9 +204,9 @@ class _Expansion:
             message = f"needs a method that ranks the filters ({', '.join(rankers)}); {name} does not"
             place.complain("method.match", message)
         if match is not UNREADABLE and match not in methods:
-            others = f"no trial of this study uses the method {shown(match)}{nearest(str(match), methods)}"
-            none = "must name another method of this study's sweep, and there is none; got " + shown(match)
-            place.complain("method.match", others if methods else none)
+            unknown = f"no trial of this study uses the method {shown(match)}{nearest(str(match), methods)}"
+            alone = "must name another method of this study's sweep, but there is none; got " + shown(match)
+            place.complain("method.match", unknown if methods else alone)
         return match in methods
 
     def _matched(self, raw: dict[str, Any], place: SettingsProblems, partner: TrialSpec) -> list[TrialSpec]:
@@ -235,7 +235,7 @@ def _method_label(trial: TrialSpec, given: Any, others: Sequence[Any]) -> str:
 
 
 def _stand_in(kind: str) -> Choice:
-    """Takes the place of a plug-in that is no good, so that the rest can be checked."""
+    """Stands in for an unusable plug-in, so that the rest can be checked."""
     return (ModelChoice if kind == "model" else Choice)(name=plugin_name(COMMON.get(kind)) or "?")
 
 

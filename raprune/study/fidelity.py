@@ -1,7 +1,7 @@
-"""How a candidate is scored where that may be approximate: named fidelities, all of them off by default.
+"""Named fidelities: ways to score a candidate approximately, all of them off by default.
 
-What is committed is fine-tuned and measured at full fidelity whatever stands here; under ``recalibrate`` that
-fine-tune starts from batch norms measured anew, as the candidates had them.
+Whatever is set here, what is committed is fine-tuned and measured at full fidelity; under ``recalibrate`` that
+fine-tune starts from re-estimated batch norms, as the candidates had them.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ from raprune.registry import Settings
 
 
 class FidelitySpec(Settings):
-    """What of the full measurement of a candidate is left out, to save time."""
+    """Which parts of a candidate's full measurement are left out to save time."""
 
     val_images: int | None = Field(default=None, ge=2)
-    """Images of val, a seeded choice, on which a candidate is compared with the state it is cut from; null for all."""
+    """How many val images (a seeded choice) compare a candidate with the state it is cut from; null for all."""
     finetune_steps: int | None = Field(default=None, ge=1)
-    """Optimiser steps before the reward in the place of finetune.before_reward; null for those."""
+    """Optimiser steps before the reward, instead of finetune.before_reward; null for no change."""
     finetune: Literal["full", "suffix", "recalibrate"] = "full"
-    """``suffix`` trains only what lies above the decided layer, ``recalibrate`` only measures its batch norms anew."""
+    """``suffix`` trains only what lies above the decided layer; ``recalibrate`` only re-estimates the batch norms."""
     recalibration_batches: int = Field(default=8, ge=1)
     """Training batches over which ``recalibrate`` averages the batch norms' statistics."""
     precision: Literal["full", "bfloat16"] = "full"
-    """``bfloat16`` scores candidates under autocast; what is trained or recalibrated before stays in full."""
+    """``bfloat16`` scores candidates under autocast; training and recalibration before it stay in full precision."""
     racing: float | None = Field(default=None, gt=0)
-    """Standard errors above the score seen so far that must lie below the reward's floor to stop; null for never."""
+    """Stop once the score so far plus this many standard errors is below the reward's floor; null for never."""
 
     @model_validator(mode="after")
     def _no_steps_without_training(self) -> FidelitySpec:
         if self.recalibrates and self.finetune_steps is not None:
-            raise ValueError("must have no finetune_steps beside finetune: recalibrate, which takes none")
+            raise ValueError("must not set finetune_steps with finetune: recalibrate, which takes no steps")
         return self
 
     @property
@@ -43,11 +43,11 @@ class FidelitySpec(Settings):
 
     @property
     def recalibrates(self) -> bool:
-        """Whether candidates have their batch norms measured anew, so that what is committed starts from those."""
+        """Whether candidates have their batch norms re-estimated, so that what is committed starts from those."""
         return self.finetune == "recalibrate"
 
     def name(self, finetune: str) -> str:
-        """All that is not full, and how candidates are fine-tuned; ``finetune`` is that at full fidelity, in words."""
+        """All that is approximate, and how candidates are fine-tuned; ``finetune`` describes the full fine-tune."""
         if self.finetune_steps is not None:
             finetune = f"finetune={self.finetune_steps} steps"
         if self.recalibrates:

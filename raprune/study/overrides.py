@@ -12,8 +12,8 @@ from raprune.study.reader import Document, child, parse_scalar
 from raprune.study.wording import shown
 
 _PAIRS = (("epochs", "steps"), ("drop_bound", "score_floor"), ("name", "import"))
-EITHER_OR = {one: other for pair in _PAIRS for one, other in (pair, pair[::-1])}
-"""Two ways to say one thing: what lies on top takes the place of both."""
+EITHER_OR = {key: other for pair in _PAIRS for key, other in (pair, pair[::-1])}
+"""Two ways to say one thing: the upper layer's value replaces both."""
 
 
 def set_path(data: dict[str, Any], path: str, value: Any) -> None:
@@ -57,17 +57,17 @@ def holds(data: Any, path: str) -> bool:
 
 
 def alternative(path: str) -> str | None:
-    """The other way to say what ``a.b.epochs`` says."""
+    """The other way to say what ``a.b.epochs`` says: ``a.b.steps``."""
     parents, _, last = path.rpartition(".")
     other = EITHER_OR.get(last)
     return other and (f"{parents}.{other}" if parents else other)
 
 
 def overridden(document: Document, overrides: Iterable[str]) -> Document:
-    """``document`` under ``a.b=value`` texts: a value replaces an axis of the sweep, an axis replaces a value, and
-    ``sweep={}`` takes the whole sweep out.
+    """``document`` with ``a.b=value`` texts applied: a value replaces an axis of the sweep, an axis replaces a value,
+    and ``sweep={}`` removes the whole sweep.
 
-    What is wrong with them joins the document's problems.
+    Their problems are added to the document's.
     """
     document = copy.deepcopy(document)
     for text in overrides:
@@ -119,7 +119,7 @@ def path_of(keys: Iterable[str]) -> str:
 
 
 def drop_axes(document: Document, key: str) -> None:
-    """Take ``key``, what lies inside it and its alternative out of the sweep."""
+    """Remove ``key``, what lies inside it and its alternative from the sweep."""
     sweep = document.data.get("sweep")
     if not isinstance(sweep, dict):
         return
@@ -132,7 +132,7 @@ def drop_axes(document: Document, key: str) -> None:
 
 
 def _drop(document: Document, key: str) -> None:
-    """Take ``key`` and its alternative out of the study's own values."""
+    """Remove ``key`` and its alternative from the study's own values."""
     for path in (key, alternative(key)):
         if path and holds(document.data, path):
             *parents, last = path.split(".")

@@ -1,4 +1,4 @@
-"""The parts of a study that are no plug-ins: fine-tuning, the baseline, scoring, evaluators."""
+"""The parts of a study that are not plug-ins: fine-tuning, the baseline, scoring, evaluators."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class FinetuneLength(Settings):
     epochs: int | None = Field(default=None, ge=0)
     """Passes over the training split."""
     steps: int | None = Field(default=None, ge=0)
-    """Optimiser steps; they go on into the next pass where one is too short."""
+    """Optimiser steps; they continue into the next pass where one is too short."""
 
     @model_validator(mode="after")
     def _one_of_them(self) -> FinetuneLength:
@@ -43,45 +43,45 @@ class FinetuneSpec(Settings):
     before_reward: FinetuneLength = _steps(0)
     """Fine-tune of every candidate before it is scored; part of its fidelity."""
     after_layer: FinetuneLength = FinetuneLength(epochs=1)
-    """Fine-tune after a layer was cut for good; kept only within the drop bound."""
+    """Fine-tune after a layer has been cut for good; kept only within the drop bound."""
     at_end: FinetuneLength = _steps(0)
     """Fine-tune of the finished network; kept only within the drop bound."""
     learning_rate: float = Field(default=0.01, gt=0)
     """At the first step."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
-    """Of SGD."""
+    """Momentum of SGD."""
     weight_decay: float = Field(default=5e-4, ge=0)
-    """Times each weight, added to its gradient."""
+    """Multiplied by each weight and added to its gradient."""
     batch_size: int = Field(default=64, ge=2)
-    """Images a step."""
+    """Images per step."""
 
 
 class BaselineSpec(Settings):
     """The trained, untouched network: from a checkpoint, or trained here with SGD and a one-cycle schedule."""
 
     checkpoint: str | None = None
-    """Path of a state dict (``.safetensors``, or ``.pt`` that holds tensors only); nothing is trained then."""
+    """Path of a state dict (``.safetensors``, or a ``.pt`` that holds only tensors); nothing is trained then."""
     seed: int = Field(default=0, ge=0)
-    """Of its initial weights and batch order."""
+    """Seed of its initial weights and batch order."""
     epochs: int = Field(default=20, ge=1)
     """Passes over the training split."""
     learning_rate: float = Field(default=0.05, gt=0)
     """The peak of the one-cycle schedule."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
-    """Of SGD."""
+    """Momentum of SGD."""
     weight_decay: float = Field(default=5e-4, ge=0)
-    """Times each weight, added to its gradient."""
+    """Multiplied by each weight and added to its gradient."""
     batch_size: int = Field(default=64, ge=2)
-    """Images a step."""
+    """Images per step."""
     threads: int = Field(default=1, ge=1, le=MAX_THREADS)
-    """Processor threads while training (where it is trained on a processor)."""
+    """Processor threads while training (if it is trained on a processor)."""
 
 
 class ScoringSpec(Settings):
     """How candidates are scored; changes numbers in the last bits, so it is part of every trial."""
 
     batch_size: int = Field(default=100, ge=1)
-    """Images a forward pass."""
+    """Images per forward pass."""
     threads: int = Field(default=1, ge=1, le=MAX_THREADS)
     """Processor threads of one evaluator."""
 
@@ -98,7 +98,7 @@ class EvaluatorsSpec(Settings):
     engine: Annotated[str, NameOf(ENGINES)] = "exact"
     """``naive`` is plain PyTorch, the reference: the whole network, masked, for every candidate."""
     cache_gib: float = Field(default=2.0, ge=0)
-    """Memory of a host (on a GPU: of an evaluator) to keep activations of the layers below the decided one in, GiB."""
+    """GiB per host (on GPUs: per evaluator) that keep the activations of the layers below the decided one."""
 
     @field_validator("count")
     @classmethod

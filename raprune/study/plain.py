@@ -1,4 +1,4 @@
-"""A study that a program says in plain data: the same document as a file's, checked by the same rules."""
+"""A study that a program writes as plain data: the same document as a file's, checked by the same rules."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from raprune.study.wording import shown
 def document_of(data: dict[str, Any], name: str) -> Document:
     """``data`` as the study document called ``name``; tuples are lists and paths are text, as in YAML.
 
-    What a study file could not hold joins the document's problems.
+    What a study file could not hold is added to the document's problems.
     """
     problems: list[Problem] = []
 
@@ -41,10 +41,10 @@ def _odd_key(value: Any) -> str | None:
 
 
 def _problem(value: Any) -> str | None:
-    """Why a value may not stand in a study."""
+    """Why a study must not contain a value; ``None`` where it may."""
     value = fspath(value) if isinstance(value, PathLike) else value
     if value is None:
-        return "has no value (None); leave the key out to get its default"
+        return "has no value (None); omit the key to get its default"
     if isinstance(value, dict | list | tuple):
         return f"is nested more than {MAX_DEPTH} levels deep"
     if type(value) not in (bool, int, float, str):
@@ -52,5 +52,5 @@ def _problem(value: Any) -> str | None:
     if isinstance(value, float) and not math.isfinite(value):
         return f"must be a finite number; got {shown(value)}"
     if isinstance(value, int) and abs(value) > MAX_INTEGER:
-        return f"must be an integer of 64 bits, at most {MAX_INTEGER}"
+        return f"must be a 64-bit integer, at most {MAX_INTEGER}"
     return None

@@ -14,7 +14,7 @@ from raprune.study.schema import Choice, ModelChoice
 from raprune.study.wording import shown
 
 IMPORTABLE = ("model", "dataset", "score")
-"""Kinds of which a user may bring their own without a file of ours."""
+"""Kinds for which a study may name a user's own function."""
 TRACING = tuple(key for key in ModelChoice.model_fields if key not in Choice.model_fields)
 """Keys of a model that say how it is traced, whichever it is."""
 
@@ -84,13 +84,13 @@ def _form_problem(kind: str, given: Any, name: str) -> tuple[str, str] | None:
     """What is wrong with how a plug-in is named, and where."""
     imports = isinstance(given, dict) and "import" in given
     if imports and "name" in given:
-        return child(kind, "import"), "must not stand beside name: one of the two says what it is"
+        return child(kind, "import"), "must not stand beside name; give one of the two"
     if imports and kind not in IMPORTABLE:
         folder = KINDS[kind].package.replace(".", "/")
-        return child(kind, "import"), f"a {kind} is named, not imported; a file in {folder}/ registers a new one"
+        return child(kind, "import"), f"a {kind} is named, not imported; a file in {folder}/ adds one"
     if imports and name.count(":") != 1:
         return child(kind, "import"), f"must be package.module:function; got {shown(name)}"
     if not imports and ":" in name:
         path = child(kind, "name") if isinstance(given, dict) else kind
-        return path, f"must be a known name; for one of your own write {{import: {name}}}"
+        return path, f"must be a known name; to use your own, write {{import: {name}}}"
     return None

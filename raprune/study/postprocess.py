@@ -1,4 +1,4 @@
-"""What is done to a network after the last layer was decided, before the final fine-tune."""
+"""What is done to a network after the last layer has been decided, before the final fine-tune."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TWO_RULES = tuple(combinations(RULES, 2))
 
 
 class LowRankSpec(Settings):
-    """Layers factorised into two smaller ones each; one that is over the bound then, or saves nothing, stays as it is.
+    """Factorises layers into two smaller ones; a layer that would exceed the bound, or save nothing, stays as it is.
 
     Without ``energy``, ``rank`` and ``ratio`` a layer's rank is the smallest that is within the drop bound.
     """
@@ -28,11 +28,11 @@ class LowRankSpec(Settings):
     model_config = ConfigDict(json_schema_extra={"not": {"anyOf": [{"required": list(two)} for two in TWO_RULES]}})
 
     schemes: list[SchemeName] = Field(default=["response_svd"], min_length=1, json_schema_extra={"uniqueItems": True})
-    """How layers are factorised: of each layer the first that can."""
+    """Ways to factorise; for each layer the first that can is used."""
     layers: Literal["whole", "all"] | list[str] = Field(default="whole", json_schema_extra=layers_as_json(LAYERS))
-    """Layers to try: ``whole`` (those of which no filter was pruned), ``all``, or names."""
+    """Layers to try: ``whole`` (those with no filter pruned), ``all``, or names."""
     order: Literal["largest_saving", "low_to_high", "high_to_low"] = "largest_saving"
-    """Order of trying: by the parameters that rank 1 would save, or by place in the network."""
+    """The order in which layers are tried: by the parameters that rank 1 would save, or by place in the network."""
     energy: float | None = Field(default=None, gt=0, le=1)
     """Share of the squared singular values to keep (of the responses' variance, for response_svd)."""
     rank: int | None = Field(default=None, ge=1)
@@ -42,7 +42,7 @@ class LowRankSpec(Settings):
     finetune: bool = False
     """Fine-tune after each factorised layer as after a pruned one (``finetune.after_layer``)."""
     images: int = Field(default=256, ge=1)
-    """Training images on which response_svd looks at responses; all, where there are fewer."""
+    """Training images on which response_svd measures responses; all, where there are fewer."""
 
     def layers_among(self, known: Iterable[str]) -> list[str]:
         """The layers to look at, of a network that has the layers ``known``."""
@@ -62,12 +62,12 @@ class LowRankSpec(Settings):
     def _one_rule(self) -> LowRankSpec:
         given = [name for name in RULES if getattr(self, name) is not None]
         if len(given) > 1:
-            raise ValueError(f"must have one of {', '.join(RULES)} at most; got {' and '.join(given)}")
+            raise ValueError(f"must have at most one of {', '.join(RULES)}")
         return self
 
 
 class PostprocessSpec(Settings):
-    """Steps after the last layer was decided, before the final fine-tune, within the drop bound as well."""
+    """Steps after the last layer has been decided, before the final fine-tune, within the drop bound as well."""
 
     low_rank: LowRankSpec | None = None
     """Factorise layers into smaller ones: ``{}`` for the defaults; left out for none."""

@@ -1,10 +1,10 @@
-"""Named settings. A preset stands under the study's own keys: what the file says wins.
+"""Named settings. A preset lies beneath the study's own keys: the file wins.
 
 ``default`` is what we found best (docs/decisions.md has the figures); ``paper`` is the setting of Huang, Zhou, You and
 Neumann (2018) as far as it is known (docs/decisions.md says which part), and is pinned in
 every study that reproduces it, so that better defaults never silently change it. ``fast`` takes a
-fraction of the time, by approximate scores and few updates; it stays away from the bound, where it may leave some of it
-unused. What is committed is measured in full under every preset.
+fraction of the time, with approximate scores and few updates; it keeps a distance from the bound, so part of the bound
+may stay unused. What is committed is measured in full under every preset.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ COMMON: dict[str, Any] = {
     "method": {"name": "agent"},
     "reward": {"name": "bounded_log"},
 }
-"""What a study need not name: ``reward: {floor: none}`` sets one thing of the reward that it would have anyway."""
+"""What a study need not name; ``reward: {floor: none}`` sets one thing in the default reward."""
 
 ABOUT = {
     "default": "What we found best: exact scores, forward only, fewest filters within the bound.",

@@ -1,9 +1,9 @@
-"""YAML text to plain data that remembers its lines; whatever a study file may not hold is refused here.
+"""From YAML text to plain data that remembers its lines; what a study file must not contain is refused here.
 
 Refused, each with its line: duplicate keys, tags, null, NaN and infinite numbers, integers that are not plain decimals
 of 64 bits, keys that are not text, ``<<`` merges, more than 20 levels of nesting, aliases that expand to more than
 10,000 values or contain themselves, an empty file, a file that is not a mapping. What is refused becomes
-:data:`UNREADABLE`, so that everything else can still be checked and all problems are told at once.
+:data:`UNREADABLE`, so that everything else can still be checked and all problems are reported at once.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 
 from raprune.errors import Problem, StudyError, meaning
-from raprune.study.wording import shown
+from raprune.study.wording import shown, with_value
 
 MAX_DEPTH = 20
 MAX_VALUES = 10_000
@@ -29,12 +29,12 @@ MAX_INTEGER = 2**63 - 1
 PLAIN_KEY = re.compile(r"[\w.-]+")
 INTEGER = re.compile(r"[-+]?(0|[1-9][0-9_]*)")
 EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$")
-"""Numbers such as ``1e-3``, which YAML 1.1 takes for text."""
+"""Numbers such as ``1e-3``, which YAML 1.1 reads as text."""
 YAML_TAG = "tag:yaml.org,2002:"
 
 
 class Unreadable(enum.Enum):
-    """Stands where a value was refused; its problem is told already."""
+    """Stands in for a refused value, whose problem has already been reported."""
 
     VALUE = "unreadable"
 
@@ -65,16 +65,16 @@ class Document:
     """YAML path of a number, true or false -> how it is written, such as ``0.10``."""
 
     can_rehearse: bool = False
-    """Whether the file says how to run in small."""
+    """Whether the file has a rehearsal block."""
     rehearses: str | None = None
-    """Name of the study of which this is the rehearsal."""
+    """Name of the study that this one rehearses."""
 
     def commands(self, remedies: Iterable[str]) -> list[str]:
         """The study's command line with each of these arguments, and that of its rehearsal."""
-        found = list(remedies)
-        if found and self.can_rehearse:
-            found.append("--rehearse  # the same layers, in small, on data that need no download")
-        return [f"raprune study {self.name} {remedy}" for remedy in found]
+        arguments = list(remedies)
+        if arguments and self.can_rehearse:
+            arguments.append("--rehearse  # the same layers at small scale, on data that need no download")
+        return [f"raprune study {self.name} {remedy}" for remedy in arguments]
 
     def where(self, path: str) -> str:
         """The place of ``path``, or of the nearest thing around it."""
@@ -87,7 +87,7 @@ class Document:
 
 
 def read_document(file: Path) -> Document:
-    """Read a study file. Raises :class:`StudyError` where it has no values to go on with."""
+    """Read a study file. Raises :class:`StudyError` where no values can be read from it."""
     name = str(file)
     try:
         if stat.S_ISFIFO(file.stat().st_mode) and not name.startswith(("/dev/", "/proc/")):
@@ -117,11 +117,11 @@ def parse_document(text: str, name: str) -> Document:
     except yaml.reader.ReaderError as error:
         where = f"{name}:{text.count(chr(10), 0, error.position) + 1}"
         character = chr(error.character) if isinstance(error.character, int) else error.character
-        raise StudyError([Problem(where, "", f"holds a character that YAML forbids: {character!r}")]) from None
+        raise StudyError([Problem(where, "", f"contains a character that YAML forbids: {character!r}")]) from None
     if node is None:
         raise StudyError([Problem(name, "", "is empty; see studies/quickstart.yaml and `raprune list`")])
     if not isinstance(node, yaml.MappingNode):
-        raise StudyError([Problem(_line(name, node), "", "must be a mapping of keys to values at the top")])
+        raise StudyError([Problem(_line(name, node), "", "must be a mapping of keys to values at the top level")])
     return _Builder(name, loader.tagged).document(node)
 
 
@@ -132,7 +132,7 @@ def parse_scalar(text: str, path: str) -> tuple[Any, dict[str, str]]:
         raise StudyError(document.problems)
     if set(document.data) != {"value"}:
         raise StudyError([Problem("--set", path, f"must be one value; got {shown(text)}")])
-    return document.data["value"], {place.removeprefix("value"): said for place, said in document.texts.items()}
+    return document.data["value"], {place.removeprefix("value"): written for place, written in document.texts.items()}
 
 
 def dump(document: Document) -> str:
@@ -157,7 +157,7 @@ class _Loader(yaml.SafeLoader):
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes text that our reader would take for a number."""
+    """Quotes text that our reader would read as a number."""
 
 
 for _class in (_Loader, _Dumper):
@@ -171,8 +171,8 @@ def _line(name: str, node: yaml.Node | yaml.Event) -> str:
 def _syntax_problem(error: yaml.MarkedYAMLError, name: str) -> Problem:
     mark = error.problem_mark or error.context_mark
     where = f"{name}:{mark.line + 1}" if mark else name
-    found = " ".join(part for part in (error.context, error.problem) if part)
-    return Problem(where, "", f"is not YAML: {found}")
+    complaint = " ".join(part for part in (error.context, error.problem) if part)
+    return Problem(where, "", f"is not YAML: {complaint}")
 
 
 def _check_size(text: str, name: str) -> None:
@@ -202,7 +202,7 @@ def _integer(text: str) -> int:
     if not INTEGER.fullmatch(text):
         raise ValueError("must be a plain decimal number (YAML reads this as octal, hexadecimal, binary or base 60)")
     if len(text) > 30 or abs(int(text.replace("_", ""))) > MAX_INTEGER:
-        raise ValueError(f"must be an integer of 64 bits, at most {MAX_INTEGER}")
+        raise ValueError(f"must be a 64-bit integer, at most {MAX_INTEGER}")
     return int(text.replace("_", ""))
 
 
@@ -238,7 +238,7 @@ class _Builder:
     def _value(self, node: yaml.Node, path: str, parents: tuple[int, ...]) -> Any:
         self.num_values += 1
         if self.num_values > MAX_VALUES:
-            self._refuse(node, path, f"makes more than {MAX_VALUES:,} values, counting what aliases stand for")
+            self._refuse(node, path, f"expands to more than {MAX_VALUES:,} values, aliases included")
             raise StudyError(self.problems)
         self.places[path] = _line(self.name, node)
         if id(node) in self.tagged:
@@ -268,7 +268,7 @@ class _Builder:
             key = str(key_node.value)
             line = key_node.start_mark.line + 1
             if key in lines:
-                self._refuse(key_node, child(path, key), f"is given twice; first in line {lines[key]}")
+                self._refuse(key_node, child(path, key), f"is given twice; first on line {lines[key]}")
                 continue
             lines[key] = line
             out[key] = self._value(value_node, child(path, key), parents)
@@ -281,11 +281,11 @@ class _Builder:
             return
         quoted = f"; did you mean '{node.value}', in quotes?" if PLAIN_KEY.fullmatch(node.value) else ""
         kind = node.tag.replace(YAML_TAG, "")
-        self._refuse(node, path, f"a key must be text{quoted}; got {kind} {shown(node.value)}")
+        self._refuse(node, path, f"a key must be text; got {kind} {shown(node.value)}{quoted}")
 
     def _scalar(self, node: yaml.Node, path: str) -> Any:
         if node.tag == f"{YAML_TAG}null":
-            return self._refuse(node, path, "has no value (null); leave the key out to get its default")
+            return self._refuse(node, path, "has no value (null); omit the key to get its default")
         convert = _CONVERT.get(node.tag)
         if convert is None:
             kind = node.tag.replace(YAML_TAG, "")
@@ -295,4 +295,4 @@ class _Builder:
         try:
             return convert(node.value)
         except ValueError as error:
-            return self._refuse(node, path, f"{error}; got {shown(node.value)}")
+            return self._refuse(node, path, with_value(str(error), shown(node.value)))

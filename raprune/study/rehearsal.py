@@ -1,4 +1,4 @@
-"""A study in small: its ``rehearsal`` block laid over the rest, so that the same layers run anywhere.
+"""A study at small scale: its ``rehearsal`` block laid over the rest, so that the same layers run anywhere.
 
 Mappings are merged key by key; a plug-in that the block names anew (``name`` or ``import``) replaces the study's own,
 and so does a value or an axis of the sweep.
@@ -18,18 +18,18 @@ from raprune.study.wording import shown
 
 KEY = "rehearsal"
 SUFFIX = "-rehearsal"
-IN_SMALL = "A rehearsal, in small and perhaps on other data, of:"
-"""Begins the description, so that no report is taken for the study's."""
+IN_SMALL = "A rehearsal, at small scale and perhaps on other data, of:"
+"""Begins the description, so that nobody mistakes its report for the study's."""
 
 
 def rehearsed(document: Document, wanted: bool) -> Document:
-    """``document`` without its block, which lies over the rest where it is ``wanted``.
+    """``document`` without its rehearsal block, which is laid over the rest where it is ``wanted``.
 
-    Raises :class:`StudyError` where there is none to lay.
+    Raises :class:`StudyError` where a wanted block is missing.
     """
     block, name = document.data.get(KEY, {}), document.data.get("name")
     if wanted and KEY not in document.data:
-        message = f"has no {KEY} block: say under {KEY}: what is smaller (model, dataset, sweep, finetune, ...)"
+        message = f"has no {KEY} block; add one that sets what is smaller (model, dataset, sweep, finetune, ...)"
         raise StudyError([Problem(document.name, "", message)])
     can_rehearse = isinstance(block, dict) and KEY in document.data and not wanted
     document = copy.deepcopy(replace(document, can_rehearse=can_rehearse))

@@ -23,8 +23,8 @@ LAYERS = ["all", "each"]
 """``each`` is expanded before a trial is made."""
 
 NEW_FIELDS = ("round_to", "fidelity", "postprocess")
-"""Fields of a trial that its first ids did not know: at their default they are left out of the id, so that results
-which are older than a field stay those of the trial."""
+"""Fields that were added to a trial later: at their default they are left out of its id, so that results older than
+a field still belong to the trial."""
 
 
 class Choice(Settings):
@@ -38,9 +38,9 @@ class ModelChoice(Choice):
     """A network, and how it is traced."""
 
     whole: list[str] = Field(default_factory=list)
-    """Modules and nodes that are not looked into: what they read is not pruned."""
+    """Modules and nodes that are not traced into: what they read is not pruned."""
     output: str | int | None = None
-    """The output that is scored, where the network gives several: a key, or a place."""
+    """The output that is scored, where the network returns several: a key, or an index."""
 
 
 class TrialSpec(Settings):
@@ -55,32 +55,32 @@ class TrialSpec(Settings):
     """How good a network is on its task."""
     baseline: BaselineSpec = BaselineSpec()
     layers: Literal["all"] | list[str] = Field(default="all", json_schema_extra=layers_as_json(LAYERS))
-    """The layers to decide: ``all``, ``each`` (one trial a layer) or names (a group goes by its first convolution)."""
+    """The layers to decide: ``all``, ``each`` (one trial per layer) or names (of a group: its first convolution)."""
     order: Choice
     """The order in which layers are decided."""
     method: Choice
-    """How the filters of a layer to keep are found."""
+    """How the filters to keep in a layer are chosen."""
     reward: Choice
     """What a candidate is worth to the agent."""
     drop_bound: float | None = Field(default=None, json_schema_extra={"minimum": MIN_DROP_BOUND, "maximum": 100})
     """How many points of validation score the whole network may lose (the paper's b)."""
     score_floor: float | None = Field(default=None, json_schema_extra={"minimum": 1, "maximum": 100})
-    """The other way to say it: the validation score, in percent, that must be kept."""
+    """Instead of drop_bound: the validation score, in percent, that must be kept."""
     finetune: FinetuneSpec = FinetuneSpec()
     scoring: ScoringSpec = ScoringSpec()
     fidelity: FidelitySpec = FidelitySpec()
     """What of a candidate's measurement is approximate."""
     seed: int = Field(default=0, ge=0)
-    """Of the method's own draws; where it is swept, also of every other seed that the study does not set itself:
+    """Seed of the method's own draws; where it is swept, it also sets every seed that the study does not set itself:
     ``data_seed`` and, unless the baseline is a checkpoint, ``baseline.seed`` and the data set's ``split_seed``."""
     data_seed: int = Field(default=0, ge=0)
-    """Of the fine-tunes' batch order; the same for all candidates of one state (common random numbers)."""
+    """Seed of the fine-tunes' batch order; the same for all candidates of one state (common random numbers)."""
     residual: Literal["independent", "coupled"] = "independent"
     """How filters that meet in a residual sum are pruned."""
     round_to: int = Field(default=1, ge=1, le=1024)
     """Kept filters of every decided layer are rounded up to a multiple of this (8 suits many kernels); 1 for none."""
     postprocess: PostprocessSpec = PostprocessSpec()
-    """What is done to the network after its last layer was decided."""
+    """What is done to the network after its last layer has been decided."""
     matched_trial_id: str | None = None
     """The trial whose num_kept this one prunes to in every layer, without search and without the bound."""
 
@@ -105,7 +105,7 @@ class TrialSpec(Settings):
     @field_validator("layers", mode="before")
     @classmethod
     def _layers_named(cls, layers: Any) -> Any:
-        return check_layers(layers, LAYERS, "all, each (one trial a layer)")
+        return check_layers(layers, LAYERS, "all, each (one trial per layer)")
 
     @model_validator(mode="after")
     def _one_bound(self) -> TrialSpec:
@@ -113,7 +113,7 @@ class TrialSpec(Settings):
             message = "is required: points of validation score that may be lost (or score_floor: percent to keep)"
             raise PydanticCustomError("rule", message, {"at": "drop_bound"})
         if self.drop_bound is not None and self.score_floor is not None:
-            message = f"must not stand beside drop_bound, keep one of the two; got {self.score_floor:g}"
+            message = f"must not stand beside drop_bound; keep one of the two; got {self.score_floor:g}"
             raise PydanticCustomError("rule", message, {"at": "score_floor"})
         return self
 
@@ -122,10 +122,10 @@ class TrialSpec(Settings):
         full = self.finetune.before_reward
         shorter, trained = self.fidelity.finetune_steps, full.steps or full.epochs
         if not trained and (shorter is not None or self.fidelity.finetune == "suffix"):
-            message = "must have no finetune_steps and no suffix where finetune.before_reward is none"
+            message = "must not set finetune_steps or finetune: suffix where finetune.before_reward is 0"
             raise PydanticCustomError("rule", message, {"at": "fidelity"})
         if shorter is not None and full.steps and shorter > full.steps:
-            message = f"must have finetune_steps of at most finetune.before_reward, {full.steps}; got {shorter}"
+            message = f"must have finetune_steps of at most {full.steps}, as finetune.before_reward has; got {shorter}"
             raise PydanticCustomError("rule", message, {"at": "fidelity"})
         return self
 
@@ -135,7 +135,7 @@ class TrialSpec(Settings):
 
     @property
     def fidelity_name(self) -> str:
-        """What a candidate's score was measured with, as the ``fidelity`` column holds it."""
+        """How a candidate's score was measured, as the ``fidelity`` column has it."""
         length = self.finetune.before_reward
         unit, number = ("epochs", length.epochs) if length.epochs is not None else ("steps", length.steps)
         return self.fidelity.name(f"finetune={number} {unit}" if number else "forward only")
@@ -151,10 +151,10 @@ class TrialSpec(Settings):
         return digest(self._hashed({"model", "dataset", "score", "baseline", "scoring"}), NUMERICS_VERSION)
 
     def _hashed(self, fields: set[str]) -> dict[str, Any]:
-        """What an id says of ``fields``: their values, but for later ones at their default."""
+        """What an id hashes of ``fields``: their values, except later ones at their default."""
         defaults = {name: type(self).model_fields[name].get_default(call_default_factory=True) for name in NEW_FIELDS}
-        said = {name for name in fields if name not in defaults or getattr(self, name) != defaults[name]}
-        return self.model_dump(mode="json", include=said)
+        included = {name for name in fields if name not in defaults or getattr(self, name) != defaults[name]}
+        return self.model_dump(mode="json", include=included)
 
 
 class StudySpec(Settings):
@@ -168,10 +168,10 @@ class StudySpec(Settings):
     """``paper`` pins the published setting; ``fast`` scores candidates approximately and asks for fewer of them."""
     evaluators: EvaluatorsSpec = Field(default_factory=EvaluatorsSpec)
     keep_models: Literal["best", "front", "all"] = "all"
-    """Whose network stays on disk when the study has ended, by model and data set: of the trial with the fewest
-    multiply-adds within its bound, of all that none beats in multiply-adds and drop, or of every trial."""
+    """Which networks stay on disk when the study has ended, for each model and data set: that of the trial with the
+    fewest multiply-adds within its bound, those that no other beats in both multiply-adds and drop, or all."""
     budget: BudgetSpec | None = None
-    """What the study may cost before it ends itself with the best within the bound so far; null for no end."""
+    """What the study may cost before it ends with the best so far within the bound; null for no limit."""
 
     @field_validator("name")
     @classmethod
@@ -179,7 +179,7 @@ class StudySpec(Settings):
         if not NAME.fullmatch(name):
             near = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-_.")[:100]
             hint = f"; did you mean {near!r}?" if near else ""
-            raise ValueError(f"must be 1 to 100 letters, digits, '_', '-' and '.', from a letter or digit on{hint}")
+            raise ValueError(f"must be 1 to 100 letters, digits, '_', '-' or '.', a letter or digit first{hint}")
         return name
 
 

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 NUMERICS_VERSION = 1
-"""Raised whenever the same study would give other numbers; part of every ``trial_id``."""
+"""Increased whenever the same study would yield other numbers; part of every ``trial_id``."""
 
 
 def digest(*parts: Any, length: int = 12) -> str:

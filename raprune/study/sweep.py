@@ -27,10 +27,10 @@ class Sweep:
 
     axes: dict[str, list[Any]] = field(default_factory=dict)
     broken: list[str] = field(default_factory=list)
-    """Axes whose values are no good; nothing else is said about them."""
+    """Axes with invalid values; nothing more is reported about them."""
 
     def points(self) -> list[Point]:
-        """Every point of the grid; the first alone of a grid that is too large."""
+        """Every point of the grid; only the first of a grid that is too large."""
         number = math.prod(map(len, self.axes.values()))
         grid = itertools.product(*(range(len(values)) for values in self.axes.values()))
         inwards = sorted(self.axes, key=lambda axis: axis.count("."))
@@ -51,7 +51,7 @@ def read_sweep(document: Document, checker: Checker) -> Sweep:
             checker.complain("sweep", f"must be a mapping of keys to lists of values; got {shown(given)}")
         return sweep
     if not given:
-        checker.complain("sweep", "has no axis: give a key with a list of values, or leave it out")
+        checker.complain("sweep", "has no axis: give a key with a list of values, or omit sweep")
     for axis, values in given.items():
         problem = _axis_problem(axis)
         if problem:
@@ -65,7 +65,7 @@ def read_sweep(document: Document, checker: Checker) -> Sweep:
             sweep.broken.append(axis)
     number = math.prod(map(len, sweep.axes.values()))
     if number > MAX_TRIALS:
-        checker.complain("sweep", f"must give at most {MAX_TRIALS:,} trials; got {number:,}")
+        checker.complain("sweep", f"must expand to at most {MAX_TRIALS:,} trials; got {number:,}")
     return sweep
 
 
@@ -86,24 +86,24 @@ def _axis_problem(axis: str) -> str:
 
 
 def _alone(document: Document, axis: str, checker: Checker) -> bool:
-    """Whether no other axis sets this key; that the study sets it too is told, but its values can be checked."""
+    """Whether no other axis sets this key. That the study sets it too is reported, but its values are still checked."""
     other = alternative(axis)
     for path in filter(None, (axis, other)):
         if holds(document.data, path):
-            message = f"is swept, but {path} has a value as well ({document.where(path)}): keep one of the two"
+            message = f"is swept, but {path} also has a value ({document.where(path)}): keep one of the two"
             checker.complain(child("sweep", axis), message)
     for outer, values in document.data["sweep"].items():
         inside = axis.removeprefix(f"{outer}.")
         set_inside = inside != axis and isinstance(values, list) and any(holds(value, inside) for value in values)
         if outer == other or set_inside:
-            message = f"sets what {child('sweep', outer)} sets as well: keep one of the two"
+            message = f"sets what {child('sweep', outer)} also sets: keep one of the two"
             checker.complain(child("sweep", axis), message)
             return False
     return True
 
 
 def _laid_into_mappings(data: dict[str, Any], axis: str, checker: Checker) -> None:
-    """An axis is laid into a mapping, or a plug-in's bare name; anything else would be lost without a word."""
+    """Check that an axis is laid into a mapping or a plug-in's bare name; anything else would silently be lost."""
     keys = axis.split(".")[:-1]
     found = [_not_a_mapping(data, keys, "", False)] if keys else []
     for number in range(1, len(keys) + 1):
@@ -112,7 +112,7 @@ def _laid_into_mappings(data: dict[str, Any], axis: str, checker: Checker) -> No
             path = child(child("sweep", outer), index)
             found.append(_not_a_mapping(value, keys[number:], path, outer in PLUGIN_KEYS))
     for path, value in filter(None, found):
-        checker.complain(path, f"must be a mapping, for the sweep sets {axis}; got {shown(value)}")
+        checker.complain(path, f"must be a mapping, because the sweep sets {axis}; got {shown(value)}")
 
 
 def _not_a_mapping(value: Any, keys: list[str], path: str, may_be_name: bool) -> tuple[str, Any] | None:
@@ -131,8 +131,8 @@ def _values_fit(axis: str, values: Any, checker: Checker) -> bool:
     if values is UNREADABLE:
         return False
     if not isinstance(values, list) or not values:
-        said = as_written(values, checker.document.texts.get(path))
-        hint = f"; did you mean [{said}]?" if isinstance(values, str | int | float) else ""
-        checker.complain(path, f"must be a list of at least one value{hint}; got {said}")
+        text = as_written(values, checker.document.texts.get(path))
+        hint = f"; did you mean [{text}]?" if isinstance(values, str | int | float) else ""
+        checker.complain(path, f"must be a list of at least one value; got {text}{hint}")
         return False
     return True

@@ -60,6 +60,12 @@ def as_written(value: object, text: str | None) -> str:
     return text if text and isinstance(value, int | float) else shown(value)
 
 
+def with_value(message: str, text: str) -> str:
+    """``message`` with ``; got TEXT`` at its end, before its ``; did you mean ...?``."""
+    rule, hint, choice = message.partition("; did you mean ")
+    return f"{rule}; got {text}{hint}{choice}"
+
+
 def closest(value: object, known: Sequence[str]) -> str:
     """``; did you mean 'x'?``, or nothing where none of ``known`` is close."""
     hint = nearest(str(value), list(known))
@@ -97,7 +103,7 @@ Written = Callable[[tuple[str | int, ...]], str | None]
 def complaints(
     model: type[BaseModel], data: Any, errors: Sequence[ErrorDetails], written: Written = lambda path: None
 ) -> Iterator[Complaint]:
-    """pydantic's errors in words; those of a union's alternatives become one. Values are told as they are written."""
+    """pydantic's errors in words; the errors of a union's alternatives become one. Values are shown as written."""
     unions: dict[tuple[str | int, ...], list[ErrorDetails]] = {}
     inner: set[tuple[str | int, ...]] = set()
     for details in errors:
@@ -141,14 +147,14 @@ class _Place:
             here = model_in(field.annotation) if field else None
             is_mapping = field is not None and get_origin(field.annotation) is dict
         at = (details.get("ctx") or {}).get("at")
-        if at is not None:  # a rule about several keys says at which of them it is told
+        if at is not None:  # a rule about several keys names the one at which it is reported
             path.append(at)
         known = around if details["type"] == "extra_forbidden" or here is None else here
         return cls(tuple(path), union, tuple(known.model_fields))
 
 
 def model_in(annotation: Any) -> type[BaseModel] | None:
-    """The settings that a field holds: itself, or the alternative of ``Settings | None``."""
+    """The settings class that a field holds: itself, or the alternative of ``Settings | None``."""
     for candidate in (annotation, *get_args(annotation)):
         if isinstance(candidate, type) and issubclass(candidate, BaseModel):
             return candidate
@@ -174,10 +180,10 @@ def _complaint(place: _Place, details: ErrorDetails, text: str | None) -> Compla
     elif kind == "rule":
         message = details["msg"]
     elif kind == "value_error":
-        message = f"{details['ctx']['error']}; got {as_written(value, text)}"
+        message = with_value(str(details["ctx"]["error"]), as_written(value, text))
     else:
         rule = f"a mapping of {', '.join(place.fields)}" if kind.startswith("model_") else _rule(details)
-        message = f"must be {rule}{_hint(details, text)}; got {as_written(value, text)}"
+        message = f"must be {rule}; got {as_written(value, text)}{_hint(details, text)}"
     return Complaint(place.path, message, value, unknown_key)
 
 
@@ -190,7 +196,7 @@ def _alternatives(
         return _complaint(_Place(path, None, ()), same_kind[0], text)
     rules = list(dict.fromkeys(_rule(a) for a in alternatives))
     hints = [hint for a in alternatives if (hint := _hint(a, text))]
-    message = f"must be {' or '.join(rules)}{hints[0] if hints else ''}; got {as_written(value, text)}"
+    message = f"must be {' or '.join(rules)}; got {as_written(value, text)}{hints[0] if hints else ''}"
     return Complaint(path, message, value)
 
 
@@ -204,7 +210,7 @@ def _rule(details: ErrorDetails) -> str:
 
 
 def _hint(details: ErrorDetails, text: str | None) -> str:
-    """The nearest valid choice, where there is one to be seen."""
+    """The nearest valid choice, where one is close."""
     kind, value = details["type"], details["input"]
     if kind == "literal_error":
         return closest(value, _literals(details))

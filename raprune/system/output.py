@@ -1,4 +1,4 @@
-"""Standard output and error that nobody may read any more: what cannot be written is dropped, and the work goes on."""
+"""Standard output and error whose reader may be gone: what cannot be written is dropped, and the work continues."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, TextIO, cast
 
 
 class Lenient:
-    """A text stream in front of another one, whose reader may leave (``| head -1``) or whose disk may be full."""
+    """Wraps a text stream whose reader may leave (``| head -1``) or whose disk may be full."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -39,7 +39,7 @@ class Lenient:
             self._drop()
 
     def _drop(self) -> None:
-        """From now on, and what is still in the buffer: to nowhere."""
+        """Send what is still buffered, and everything from now on, to the null device."""
         with contextlib.suppress(OSError, ValueError):
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self._stream.fileno())
@@ -48,17 +48,17 @@ class Lenient:
 
 
 def lenient(stream: TextIO) -> TextIO:
-    """``stream``, forgiving."""
+    """``stream``, which then ignores failed writes."""
     return stream if isinstance(stream, Lenient) else cast(TextIO, Lenient(stream))
 
 
 @contextlib.contextmanager
 def forgiving() -> Iterator[None]:
-    """The standard streams of this process forgive inside; those that were closed before it began lead nowhere."""
+    """Make this process's standard streams lenient inside the block; those that were closed lead to the null device."""
     for number in range(3):
         try:
             os.fstat(number)
-        except OSError:  # else the next file that is opened would be taken for it
+        except OSError:  # else the next file that is opened would take its number
             os.open(os.devnull, os.O_RDWR)
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = (stream if stream is None else lenient(stream) for stream in before)

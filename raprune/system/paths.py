@@ -1,4 +1,4 @@
-"""Paths as people write them: ``~`` and ``$VARIABLES`` as a shell has them, and what is no path refused."""
+"""Paths as people write them: ``~`` and ``$VARIABLES`` expand as in a shell, and what is not a path is refused."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from raprune.errors import InputError, meaning
 PACKAGE = Path(__file__).parents[1]
 """The folder of raprune's own code: the only place that says where it lies."""
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-"""Begins what is no path, such as ``s3://bucket/folder``."""
+"""Starts an address, such as ``s3://bucket/folder``, which is not a path."""
 
 
 def given_path(text: str | os.PathLike[str], what: str = "") -> Path:
-    """The path that a person gave, ``~`` expanded; ``what`` it is for begins an error.
+    """The path that a person wrote, ``~`` expanded; error messages begin with ``what`` it is for.
 
-    Raises :class:`InputError` for an empty text, an address such as ``s3://bucket/folder`` and what no path can hold.
+    Raises :class:`InputError` for an empty text, an address such as ``s3://bucket/folder``, and a null character.
     """
     path, before = os.fspath(text), f"{what}: " if what else ""
     if not path.strip():
         raise InputError(f"{before}must name a file or a folder; got {path!r}")
     if ADDRESS.match(path):
         raise InputError(
-            f"{before}{path} is an address, not a path: raprune reads and writes files of this machine; mount it, or "
+            f"{before}{path} is an address, not a path: raprune reads and writes local files only; mount it, or "
             "copy the folder afterwards"
         )
     if "\0" in path:
-        raise InputError(f"{before}{path!r} cannot be a path: it holds a null character")
+        raise InputError(f"{before}{path!r} cannot be a path: it contains a null character")
     try:
         return Path(path).expanduser()
     except RuntimeError:
-        raise InputError(f"{before}{path}: the home folder that ~ stands for is not known; write it out") from None
+        raise InputError(f"{before}{path}: the home folder that ~ stands for is unknown; write the path out") from None
 
 
 def expanded(path: str) -> Path:
@@ -41,7 +41,7 @@ def expanded(path: str) -> Path:
 
 
 def folder_for(out: str | os.PathLike[str], what: str) -> Path:
-    """The folder that a person gave, made if need be and found to be writable; ``what`` it is for begins an error."""
+    """The folder that a person named, created if need be and writable; error messages begin with ``what`` it is for."""
     folder = given_path(out, what)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -49,5 +49,5 @@ def folder_for(out: str | os.PathLike[str], what: str) -> Path:
         why = "it is a file" if isinstance(error, FileExistsError) else meaning(error)
         raise InputError(f"{what}: {str(folder)!r} cannot be a folder: {why}") from error
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise InputError(f"{what}: {folder} may not be written to: change its permissions, or name another folder")
+        raise InputError(f"{what}: {folder} is not writable: change its permissions, or choose another folder")
     return folder

@@ -1,7 +1,7 @@
-"""Who ends the process: a signal of the user's, or code of the user's that has no business to.
+"""What ends the process: a signal from the user, or user code that has no business ending it.
 
 A network, a data set or a score that calls ``sys.exit`` (``argparse`` does, at the top of a script) would end a study
-as if it were done. It is an error of that code, and named as one.
+as if it were complete. That is an error in the user's code and is reported as one.
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ from raprune.errors import InputError
 from raprune.system.paths import PACKAGE
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
-"""Those that ask a process to stop: Ctrl-C, a scheduler's, and that of a terminal that went away."""
+"""Signals that ask a process to stop: from Ctrl-C, from a scheduler, and from a terminal that was closed."""
 PATIENCE_S = 10.0
-"""A clean stop takes less."""
+"""Seconds; a clean stop takes less."""
 Handler = Callable[[int, FrameType | None], None]
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal asked the process to stop; a KeyboardInterrupt of another type was raised by somebody's code."""
+    """A signal asked the process to stop; any other KeyboardInterrupt was raised by user code."""
 
 
 class Stop:
-    """What the signals of a process came to; the first one asks it to stop, those that follow are the same wish."""
+    """Whether signals have asked the process to stop; after the first, further ones repeat the request."""
 
     def __init__(self) -> None:
         self._at: float | None = None
 
     @property
     def asked(self) -> bool:
-        """Whether there was one."""
+        """Whether a signal has come."""
         return self._at is not None
 
     def note(self) -> bool:
-        """Note a signal, and whether it is the first. One that comes long after it ends the process at once."""
+        """Note a signal; returns whether it is the first. One that comes long after that ends the process at once."""
         first, self._at = self._at is None, self._at or time.monotonic()
         if time.monotonic() - self._at > PATIENCE_S:
             os._exit(130)
@@ -55,12 +55,12 @@ class Stop:
 
 
 STOP = Stop()
-"""Of this process."""
+"""This process's."""
 
 
 @contextlib.contextmanager
 def quitting_is_a_fault() -> Iterator[None]:
-    """SystemExit and KeyboardInterrupt that code raises inside become :class:`InputError`; signals pass."""
+    """Turn SystemExit and KeyboardInterrupt that code inside raises into :class:`InputError`; signals pass."""
     try:
         yield
     except (SystemExit, KeyboardInterrupt) as error:
@@ -70,10 +70,10 @@ def quitting_is_a_fault() -> Iterator[None]:
 
 
 def fault_of(error: BaseException) -> InputError:
-    """The error of the code that raised SystemExit or KeyboardInterrupt, by its file and line."""
-    said = f"{type(error).__name__}({', '.join(map(repr, error.args))})"
+    """The error that names the file and line of the code that raised SystemExit or KeyboardInterrupt."""
+    call = f"{type(error).__name__}({', '.join(map(repr, error.args))})"
     return InputError(
-        f"{_place(error)} raises {said}, which would end the whole process: a network, a data set, a score or another "
+        f"{_place(error)} raises {call}, which would end the whole process: a network, a data set, a score or another "
         "part of a study must return, or raise an error that says what is wrong"
     )
 
@@ -94,7 +94,7 @@ def _is_installed(file: str) -> bool:
 
 @contextlib.contextmanager
 def signals_handled_by(handler: Handler) -> Iterator[dict[Any, Any]]:
-    """``handler`` for all of :data:`SIGNALS` that are not ignored. What is yielded, what was there before, returns."""
+    """Let ``handler`` handle :data:`SIGNALS`, but no ignored ones. Yields the earlier handlers and restores them."""
     before: dict[Any, Any] = {}
     if threading.current_thread() is threading.main_thread():
         before = {number: signal.getsignal(number) for number in SIGNALS}
@@ -110,7 +110,7 @@ def signals_handled_by(handler: Handler) -> Iterator[dict[Any, Any]]:
 
 
 def signals_end_with(code: int) -> None:
-    """For the end of a process whose work is done: signals change nothing, and end it if it takes long."""
+    """For a process whose work is done: ignore signals, but exit with ``code`` at one that comes after the patience."""
     ended = time.monotonic()
 
     def handle(number: int, frame: FrameType | None) -> None:
@@ -122,7 +122,7 @@ def signals_end_with(code: int) -> None:
 
 
 def ignore_signals_at_last() -> None:
-    """Called as the first thing, after all that the process does at its exit: Python itself then lets signals kill."""
+    """Ignore signals once all else at exit has run; call this first. Python would then let them kill the process."""
     atexit.register(_take, signal.SIG_IGN)
 
 

@@ -198,7 +198,7 @@ def test_runs_as_a_script_without_torch_and_ray(tmp_path: Path) -> None:
 def test_a_folder_without_a_study_is_a_sentence_and_exit_code_2(tmp_path: Path) -> None:
     done = run_script(str(tmp_path), stubs=tmp_path / "stubs")
     assert done.returncode == 2
-    assert done.stderr.strip() == f"{tmp_path} holds no study (no manifest.json)"
+    assert done.stderr.strip() == f"{tmp_path} contains no study (no manifest.json)"
     assert not (tmp_path / "report").exists()
     bare = run_script(stubs=tmp_path / "stubs")
     assert bare.returncode == 2

@@ -165,7 +165,7 @@ def test_a_budget_ends_it_with_what_it_has(user: User, pruned: Pruned, tmp_path:
     budget = {"budget": {"candidates": 5}}
     ended = prune(user.model, user.train, user.val, 4.0, test=user.test, out=tmp_path, settings=budget, **FAST)
     assert ended.report.status == "stopped"
-    assert "its budget ended it" in str(ended.report)
+    assert "its budget is spent" in str(ended.report)
     assert accuracy(ended.network, *user.val) == ended.report.val_score
     again = prune(user.model, user.train, user.val, 4.0, test=user.test, out=tmp_path, **FAST)
     assert again.report.status == "completed"
@@ -197,7 +197,7 @@ def test_the_network_comes_back_in_another_program(user: User, pruned: Pruned) -
         load_pruned(pruned.out, SmallNet())
     other = SmallNet()
     other.body[4] = nn.GELU()
-    with pytest.raises(InputError, match="python:SmallNet gives is another than the one that was pruned: the shapes"):
+    with pytest.raises(InputError, match="python:SmallNet now returns another network than the one that was pruned"):
         load_pruned(pruned.trial_dir, other)
 
 
@@ -207,7 +207,7 @@ def test_a_plan_of_an_earlier_version_says_what_it_does_not_tell(pruned: Pruned,
     plan = json.loads((folder / "plan.json").read_text())
     del plan["fingerprints"]
     (folder / "plan.json").write_text(json.dumps(plan | {"format_version": 2}))
-    with pytest.warns(UserWarning, match="of an earlier version: it tells the shapes of the network, and not what"):
+    with pytest.warns(UserWarning, match="from an earlier version: it records the shapes of the network, but not what"):
         network = load_pruned(folder, SmallNet())
     assert count_params(network) == pruned.report.params
 
@@ -245,7 +245,7 @@ def test_a_given_network_is_its_hooks_and_settings_too() -> None:
 
 
 def test_without_the_program_its_trial_says_so(pruned: Pruned) -> None:
-    with pytest.raises(InputError, match=r"model python:SmallNet was given to raprune.api.prune by a program"):
+    with pytest.raises(InputError, match=r"model python:SmallNet was passed to raprune.api.prune by a program"):
         open_trial(pruned.trial_dir)
 
 

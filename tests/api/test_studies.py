@@ -63,7 +63,7 @@ def test_everything_wrong_is_told(tmp_path: Path) -> None:
     with pytest.raises(StudyError) as caught:
         load_study(write_study(tmp_path, STUDY.replace("epochs: 2", "epochs: none")), ["drop_bound=0.01"])
     assert len(caught.value.problems) == 2
-    with pytest.raises(InputError, match="overrides and rehearse: belong to load_study"):
+    with pytest.raises(InputError, match="overrides and rehearse: pass them to load_study"):
         run_study(load_study(write_study(tmp_path)), overrides=["seed=1"])
     with pytest.raises(InputError, match=r"out: .* cannot be a folder"):
         folder_for(write_study(tmp_path))

@@ -95,7 +95,7 @@ def test_a_study_removes_networks_and_runs_nothing_again(reference: Path, tmp_pa
     watch = Watch()
     outcome, _ = run_tiny(tmp_path, 0, "keep_models=best", watch=watch)
     assert outcome.exit_code == 0
-    assert watch.text == "keep_models best: 5 networks removed, all rows stay"
+    assert watch.text == "keep_models best: 5 networks removed, all rows kept"
     (best,) = out.glob("trials/*/model")
     trials = read_study(out).trials
     bounded = trials[trials["drop_bound"].notna()]
@@ -103,7 +103,7 @@ def test_a_study_removes_networks_and_runs_nothing_again(reference: Path, tmp_pa
     assert {file: file.stat().st_mtime_ns for file in times} == times
     assert_same_rows(out, reference)
     gone = next(folder for folder in (out / "trials").iterdir() if folder != best.parent)
-    with pytest.raises(InputError, match="has no network any more: keep_models: best removed it when the study ended"):
+    with pytest.raises(InputError, match="no longer has a network: keep_models: best removed it when the study ended"):
         open_trial(gone)
     with pytest.raises(InputError, match=r"agent, its network was removed by keep_models: best\n"):
         open_trial(out)

@@ -44,7 +44,7 @@ def test_a_matched_trial_goes_with_what_its_partner_decided(tmp_path: Path, tria
     note_origin(store, trial, BASELINE, decided(tmp_path, 6))
     check_origin(store, trial, SOURCES, "file", decided(tmp_path, 6))
     with pytest.raises(
-        InputError, match=f"{store.folder} was matched to what trial partner decided before; .*: delete"
+        InputError, match=f"{store.folder} was matched to earlier decisions of trial partner, .*: delete"
     ):
         note_origin(store, trial, BASELINE, decided(tmp_path, 5))
 
@@ -52,10 +52,10 @@ def test_a_matched_trial_goes_with_what_its_partner_decided(tmp_path: Path, tria
 @pytest.mark.parametrize(
     ("part", "said"),
     [
-        ("network", "model vgg16 builds another network now"),
-        ("weights", "model vgg16 builds it with other weights now"),
-        ("code", "is other code now"),
-        ("data", "on other images or labels of train and val than data set digits gives now"),
+        ("network", "model vgg16 now builds another network"),
+        ("weights", "model vgg16 now builds it with other weights"),
+        ("code", "is now other code"),
+        ("data", "on other images or labels of train and val than data set digits returns now"),
         ("test", "on other images, labels or class names of test"),
     ],
 )

@@ -142,7 +142,7 @@ def test_a_backend_that_is_wrong_or_fails_has_no_rows(
     measured = measure(independent, settings)
     assert measured.cells == []
     assert measured.notes == [
-        "eager on cpu, batch 1, is left out: it does not give what the network gives",
-        "eager on cpu, batch 2, is left out: it does not give what the network gives",
+        "eager on cpu, batch 1, is left out: its output differs from the network's",
+        "eager on cpu, batch 2, is left out: its output differs from the network's",
         "onnxruntime is left out: no such thing",
     ]

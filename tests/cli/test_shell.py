@@ -15,7 +15,7 @@ from raprune import cli
 from raprune.cli import completion
 from raprune.errors import InputError
 from raprune.registry import KINDS
-from raprune.study.bundled import find_study, shipped_studies
+from raprune.study.bundled import bundled_studies, find_study
 from tests.study.texts import validator
 from tests.test_shape import ROOT
 
@@ -49,7 +49,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_bare_name_is_a_study_that_comes_along(here: Path) -> None:
-    assert {"quickstart", "vgg16_drop_bounds"} <= set(shipped_studies())
+    assert {"quickstart", "vgg16_drop_bounds"} <= set(bundled_studies())
     assert find_study(Path("quickstart")) == ROOT / "studies" / "quickstart.yaml"
 
 

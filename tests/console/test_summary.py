@@ -20,4 +20,4 @@ from tests.analysis.make_tables import make_tables, trial_row
 def test_a_baseline_that_was_not_trained_to_its_end_is_told(changes: dict[str, Any], told: bool) -> None:
     """A matched trial has the bound of the trial that it is matched to: 2 points."""
     table = results_table(make_tables([trial_row("agent"), trial_row("other") | changes]))
-    assert ("the baseline was not trained to its end" in str(table.caption)) == told
+    assert ("the baseline was not fully trained" in str(table.caption)) == told

@@ -67,14 +67,14 @@ def test_files_of_several_trials_are_not_mixed(folder: Path) -> None:
     row = TrialStore(folder.parent.parent, "made", "t").trial_row()
     assert row is not None
     write_json(file, plan | {"trial_id": "u"})
-    with pytest.raises(InputError, match=r"plan.json is of trial u: put back that of t"):
+    with pytest.raises(InputError, match=r"plan.json is of trial u: restore that of t"):
         open_trial(folder, allow_import=True)
     write_json(file, plan)
     TrialStore(folder.parent.parent, "made", "t").write_trial(bare(row) | {"val_score": 12.5})
     with pytest.raises(InputError, match=r"plan.json is of another run of trial t than its row"):
         open_trial(folder, allow_import=True)
     shutil.copytree(folder, folder.with_name("u"))
-    with pytest.raises(InputError, match=r"trial.parquet is damaged: its rows are those of trial 't'"):
+    with pytest.raises(InputError, match=r"trial.parquet is damaged: its rows belong to trial 't'"):
         open_trial(folder.with_name("u"), allow_import=True)
     write_json(folder / "made_from.json", dict.fromkeys(("network", "weights", "code", "data", "test", "made_by"), "")
                | {"baseline": "other", "matched": None})  # fmt: skip
@@ -83,7 +83,7 @@ def test_files_of_several_trials_are_not_mixed(folder: Path) -> None:
         json.loads((folder.parent.parent / "baselines" / "b0" / "baseline.json").read_text())
         | {"weights_fingerprint": "this"},
     )
-    with pytest.raises(InputError, match="was pruned from another baseline than lies in"):
+    with pytest.raises(InputError, match="was pruned from another baseline than the one"):
         open_trial(folder, allow_import=True)
 
 
@@ -117,7 +117,7 @@ def test_other_code_is_refused(folder: Path, versions: str, monkeypatch: pytest.
     makers.append(lambda num_classes: reset(own.Own(num_classes, 8, False), lambda net: setattr(net.norm, "eps", 0.5)))
     for make in makers:
         monkeypatch.setattr(own, "build", make)
-        with pytest.raises(InputError, match=f"the network that model {NAME} gives is another than the one that was"):
+        with pytest.raises(InputError, match=f"model {NAME} now returns another network than the one that was"):
             open_trial(folder, allow_import=True)
 
 
@@ -158,7 +158,7 @@ def test_files_import_nothing_unasked(
         True: lambda: open_network(folder / "net.safetensors"),
         False: lambda: export_trial(folder, Wanted("safetensors", out), allow_import=[NAME]),
     }[where == "header"]
-    with pytest.raises(InputError, match=r"names code to import, which would run: .*--allow-import "):
+    with pytest.raises(InputError, match=r"names code that would be imported and run: .*--allow-import "):
         attempt()
     assert not ran
     assert "harmful_module" not in sys.modules

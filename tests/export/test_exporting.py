@@ -17,7 +17,7 @@ from raprune.engine.inputs import Inputs
 from raprune.errors import InputError, MissingDataError
 from raprune.export import exporting
 from raprune.export.checking import Difference, ExportError, Images, compare, parity
-from raprune.export.command import said
+from raprune.export.command import report_lines
 from raprune.export.exporting import Exported, Quantised, Wanted, export_trial
 from raprune.export.formats.safetensors import Safetensors
 from raprune.export.running import Run
@@ -52,9 +52,9 @@ def loading(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Tensor], Ten
     [
         ("onyx", "x", {}, "no format is called 'onyx'; did you mean 'onnx'"),
         ("pt2", "x", {"quantised": True}, "int8 is for the format onnx; pt2 is written in"),
-        ("pt2", "no/x", {}, "no is no folder"),
+        ("pt2", "no/x", {}, "no is not a folder"),
         ("pt2", "folder", {}, "is a folder; name a file"),
-        ("pt2", "there", {}, r"is there already; --force \(in Python force=True\) replaces it"),
+        ("pt2", "there", {}, r"exists; --force \(in Python force=True\) replaces it"),
     ],
 )
 def test_what_cannot_be_is_told_first(
@@ -71,7 +71,7 @@ def test_a_trials_own_files_are_never_replaced(own_trial: OwnTrial) -> None:
     file = own_trial.folder / "model" / "model.safetensors"
     before = file.read_bytes()
     for out in (file, own_trial.folder / "net.pt2", own_trial.folder.parent / "net.pt2"):
-        with pytest.raises(InputError, match="lies among the study's trials"):
+        with pytest.raises(InputError, match="lies among the study's own trial files"):
             export_trial(own_trial.folder, Wanted("pt2", out, force=True), allow_import=True)
         assert out == file or not out.exists()
     assert file.read_bytes() == before
@@ -97,10 +97,10 @@ def test_a_file_is_replaced_only_by_force(own_trial: OwnTrial, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("how", "sentence"),
     [
-        (lambda logits: logits + 2e-4 * logits.abs().max(), "differ from those of the network by 2.0e-04 of"),
+        (lambda logits: logits + 2e-4 * logits.abs().max(), "differ from the network's by 2.0e-04 of"),
         (lambda logits: logits * float("nan"), "by inf of the largest, more than 1e-04"),
-        (lambda logits: logits[:, :2], r"it gives \(1, 2\) for 1 image, the network \(1, 3\)"),
-        (lambda logits: logits if len(logits) < 6 else logits.flip(1), "times otherwise than the network on the val"),
+        (lambda logits: logits[:, :2], r"it returns \(1, 2\) for 1 image, the network \(1, 3\)"),
+        (lambda logits: logits if len(logits) < 6 else logits.flip(1), "other decisions than the network on the val"),
     ],
 )  # fmt: skip
 def test_what_does_not_agree_is_not_left_behind(
@@ -126,7 +126,7 @@ def test_a_network_that_un_pools_may_differ_where_pools_have_ties(own_trial: Own
             found = parity(of, off, Images(of, Inputs()))[5]
             assert found.largest == pytest.approx(1.0, rel=1e-3)
             assert (found.judged <= 1e-4) == (may and share < 0.5)
-    lines = list(said(replace(own_trial.exported["onnx"], differences={5: Difference(0.02, 3e-7, True)})))
+    lines = list(report_lines(replace(own_trial.exported["onnx"], differences={5: Difference(0.02, 3e-7, True)})))
     assert lines[0].startswith("logits: largest difference over the largest logit 2.0e-02 for a batch of 5")
     assert lines[1].startswith("half of the logits are within 3.0e-07 for a batch of 5; others read a value that")
 
@@ -155,7 +155,7 @@ def test_ties_are_told_and_pass(own_trial: OwnTrial, loading: Callable[..., None
     first, second = compare(replace(trial, row=row), run, Images(trial, Inputs()))
     assert first.score == first.row - 0.5
     assert first.wrong == 0
-    assert first.others.startswith(f"the network in raprune gives {first.score:.6g} here; it decides 0 of 12 otherwise")
+    assert first.others.startswith(f"the network in raprune scores {first.score:.6g} here; 0 of 12 decisions differ")
     assert (second.others, second.score) == ("", trial.row["test_score"])
 
 
@@ -169,7 +169,7 @@ def test_data_that_cannot_be_had_leave_random_images(
     exported = export_trial(own_trial.folder, Wanted("safetensors", tmp_path / "net"), allow_import=True)
     assert exported.scores == ()
     assert exported.checked_on == (
-        "random images (the study's cannot be had, so nothing is scored: there are no such files)"
+        "random images (the study's are not available, so nothing is scored: there are no such files)"
     )
     assert max(of.largest for of in exported.differences.values()) == 0
     monkeypatch.setattr(exporting, "_write", lambda *given: _written(given[4], exported))
@@ -201,14 +201,14 @@ def test_a_network_that_knows_its_batch_is_refused(tmp_path: Path) -> None:
 
 def test_what_a_person_reads(own_trial: OwnTrial) -> None:
     exported = own_trial.exported["onnx"]
-    lines = list(said(exported))
+    lines = list(report_lines(exported))
     assert lines[0].startswith("logits: largest difference over the largest logit ")
     assert lines[0].endswith(" for a batch of 5, on validation images of tests.export.own:data")
     assert lines[1] == f"val score: {own_trial.trial.row['val_score']:.6g}, as in the trial's row"
     assert lines[-1] == f"load it with onnxruntime.InferenceSession({str(exported.file)!r})"
     val, test = (measured.score for measured in exported.scores)
     eight = replace(exported, num_bytes=10, quantised=Quantised(20, {"val": val - 1.5, "test": test}, 7))
-    lines = list(said(eight))
+    lines = list(report_lines(eight))
     assert lines[1] == f"val score: {val - 1.5:.6g} in 8 bits (-1.5); {val:.6g} in float, as in the trial's row"
     assert lines[3].endswith("(10 bytes, 20 in float; calibrated on 7 images)")
 

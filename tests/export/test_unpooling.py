@@ -87,7 +87,7 @@ def test_it_stands_in_where_an_exporter_refuses(
     chosen: Format = FORMATS.build(format_name, {})
     note = chosen.write(network, torch.zeros(2, 1, 9, 7), own_trial.trial.plan, file)
     assert note is not None
-    assert note.startswith("its un-pooling is written as comparisons, for as it is ")
+    assert note.startswith("its un-pooling is written as comparisons, because otherwise ")
     assert note.endswith("ValueError: no max_unpool2d here")
     for size in (1, 5):
         images = torch.randn(size, 1, 9, 7)

@@ -34,7 +34,7 @@ class Answer:
         """
         if self.code not in (0, 1, 2):
             return f"exit code {self.code}"
-        for forbidden in ("Traceback (most recent call last)", "this is a fault of raprune", "Exception in thread"):
+        for forbidden in ("Traceback (most recent call last)", "this is a bug in raprune", "Exception in thread"):
             if forbidden in self.text:
                 return forbidden
         if "\x1b" in self.text or "\0" in self.text:

@@ -77,7 +77,7 @@ def test_wrapped_networks_are_taken_out(name: str) -> None:
     [
         ("half", r"must be float32 or float64, use model\.float\(\); got torch\.float16"),
         ("on_meta", r"0\.weight, 0\.bias, 2\.weight, 2\.bias: on the meta device, without values"),
-        ("scripted", "a scripted network cannot be traced; give the nn.Module that it was made of"),
+        ("scripted", "a scripted network cannot be traced; pass the nn.Module from which it was scripted"),
         ("nothing", "must be a torch.nn.Module; got dict"),
     ],
 )

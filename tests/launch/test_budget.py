@@ -85,7 +85,7 @@ def test_a_budget_of_candidates_ends_a_study(reference: Path, tmp_path: Path) ->
     assert never["val_score"].isna().all()
     assert watch.statuses[ids[1]] == "stopped"
     said = budget_sentence(out, outcome.budget or "")
-    assert "1 trial ended with the best within the bound so far" in said
+    assert "1 trial ended with the best network so far within the bound" in said
     assert f"{len(never)} trials did not begin" in said
 
 

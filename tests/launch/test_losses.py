@@ -62,7 +62,7 @@ def test_a_lost_cluster_is_told_in_a_sentence(reference: Path, tmp_path: Path, w
     assert process.returncode == 1, text
     (line,) = [line for line in text.splitlines() if "the Ray cluster was lost" in line]
     assert f"({named}) on " in line
-    assert "the same command goes on from the last committed layers" in line
+    assert "the same command resumes from the last committed layers" in line
     assert "Traceback" not in text
     assert len(list(tmp_path.glob("out/trials/*/layers-*.parquet"))) >= 2
     finish(tmp_path, "--evaluators", "0")

@@ -137,8 +137,8 @@ def change(file: Path, old: str, new: str) -> None:
 
 
 OTHERS = {
-    "the activation": ("mine_blocks.py", "nn.ReLU()", "nn.Tanh()", "builds another network now"),
-    "a setting of a layer": ("mine_nets.py", "BatchNorm2d(8)", "BatchNorm2d(8, eps=0.1)", "builds another network now"),
+    "the activation": ("mine_blocks.py", "nn.ReLU()", "nn.Tanh()", "now builds another network"),
+    "a setting of a layer": ("mine_nets.py", "BatchNorm2d(8)", "BatchNorm2d(8, eps=0.1)", "now builds another network"),
     "a hook": (
         "mine_blocks.py",
         "return network",
@@ -178,7 +178,7 @@ def test_other_content_is_refused(mine: Path, case: str) -> None:
     for overrides in ((), ("drop_bound=40.0",)):
         with pytest.raises(InputError, match=said) as caught:
             go(mine, *overrides)
-        assert "Go on in another folder (--out)" in str(caught.value)
+        assert "Use another folder (--out)" in str(caught.value)
     assert go(mine, out="elsewhere").exit_code in (0, 1)
 
 
@@ -211,10 +211,10 @@ def test_a_checkpoint_is_its_content(mine: Path) -> None:
     assert go(mine, CHECKPOINT, "drop_bound=40.0", out="out2").exit_code == 0
     save_safetensors({name: tensor + (tensor.dim() == 4) * 1e-3 for name, tensor in tensors.items()}, file)
     for bound in (30.0, 50.0):
-        with pytest.raises(InputError, match=r"the checkpoint 'mine.safetensors' holds other weights now"):
+        with pytest.raises(InputError, match=r"the checkpoint 'mine.safetensors' now has other weights"):
             go(mine, CHECKPOINT, f"drop_bound={bound}", out="out2")
     shutil.rmtree(mine / "out2" / "baselines")
-    with pytest.raises(InputError, match=r"trials.* the checkpoint 'mine.safetensors' holds other weights now"):
+    with pytest.raises(InputError, match=r"trials.* the checkpoint 'mine.safetensors' now has other weights"):
         go(mine, CHECKPOINT, out="out2")
 
 
@@ -265,7 +265,7 @@ def test_baselines_that_cannot_be_compared_are_scored(mine: Path, versions: str)
         found["sources"] |= {"network": "0", "weights": "0", "code": "0", "made_by": "torch 1.0"}
     file.write_text(json.dumps(found))
     change(mine / "mine_blocks.py", "nn.ReLU()", "nn.Tanh()")
-    with pytest.raises(InputError, match="builds another network now"):
+    with pytest.raises(InputError, match="now builds another network"):
         go(mine, "drop_bound=40.0")
     change(mine / "mine_blocks.py", "nn.Tanh()", "nn.ReLU()")
     assert go(mine, "drop_bound=40.0").exit_code == 0

@@ -43,7 +43,7 @@ def test_a_signal_stops_the_study_at_once(tmp_path: Path, number: int, ignored: 
     text, _ = process.communicate(timeout=60)
     assert process.returncode == 130, text
     assert time.monotonic() - began < 30
-    assert "goes on from the last committed layers" in text
+    assert "resumes from the last committed layers" in text
     assert "Traceback" not in text
     assert "stopped" in set(read_study(tmp_path / "out").trials["status"])
 
@@ -71,7 +71,7 @@ def test_signals_without_end(reference: Path, tmp_path: Path, evaluators: str) -
         time.sleep(0.05)
     text, _ = process.communicate(timeout=10)
     assert process.returncode == 130, text
-    assert "goes on from the last committed layers" in text
+    assert "resumes from the last committed layers" in text
     assert "Traceback" not in text
     assert "failed" not in set(read_study(tmp_path / "out").trials["status"])
     finish(tmp_path, "--evaluators", "0")

@@ -84,7 +84,7 @@ def test_signals_on_ray(reference: Path, tmp_path: Path, number: int) -> None:
         process.send_signal(number)
     text, _ = process.communicate(timeout=60)
     assert process.returncode == 130, text
-    assert "goes on from the last committed layers" in text
+    assert "resumes from the last committed layers" in text
     foreign = [line for line in text.splitlines() if not OURS.search(line)]
     assert foreign == []
     statuses = set(read_study(tmp_path / "out").trials["status"])

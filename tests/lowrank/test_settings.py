@@ -26,7 +26,7 @@ def test_ids_without_a_step_are_what_they_were(tmp_path: Path) -> None:
     [
         ("schemes=[svd, svd]", "must name each scheme once; 'svd' is given twice"),
         ("schemes=[tucker]", "'tucker'"),
-        ("layers=whol", "must be whole, all or a list of layer names; did you mean 'whole'?"),
+        ("layers=whol", "must be whole, all or a list of layer names; got 'whol'; did you mean 'whole'?"),
         ("layers=[]", "must be a list of at least one layer"),
         ("layers=[classifier.0, classifier.0]", "'classifier.0' is given twice"),
         ("layers=[classifier.3]", "no convolution or linear layer is called 'classifier.3'; did you mean"),
@@ -47,7 +47,7 @@ def test_mistakes_are_told_at_their_place(tmp_path: Path, setting: str, message:
 
 def test_two_rules_are_refused_and_a_scheme_that_does_not_fit(tmp_path: Path) -> None:
     for value, message in (
-        ("{energy: 0.9, rank: 3}", "must have one of energy, rank, ratio at most; got energy and rank"),
+        ("{energy: 0.9, rank: 3}", "must have at most one of energy, rank, ratio; got "),
         ("{layers: [classifier.0], schemes: [separable]}", "classifier.0 cannot be factorised: separable is for"),
     ):
         with pytest.raises(StudyError) as caught:

@@ -147,7 +147,7 @@ def test_what_is_no_file_of_tensors_is_a_sentence(tmp_path: Path) -> None:
     files = {
         "empty.pt": "is empty",
         "folder.pt": "is a folder",
-        "pipe.pt": "no regular file",
+        "pipe.pt": "is not a regular file",
         "none.pt": "No such file",
     }
     for name, fragment in {**files, "model.safetensors.index.json": "in several files (shards)"}.items():

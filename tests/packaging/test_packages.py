@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from raprune import __version__
-from raprune.study.bundled import shipped_studies
+from raprune.study.bundled import bundled_studies
 from tests.packaging.builds import FreshEnvironment, build_sdist, build_wheel, files_under, members
 from tests.test_shape import ROOT
 
@@ -74,7 +74,7 @@ def test_it_works_in_a_fresh_environment_far_from_the_checkout(
     assert not [line for line in fresh.pip("check", check=False).splitlines() if line.startswith("raprune ")]
     assert fresh.raprune("--version") == f"raprune {__version__}\n"
     listed = fresh.raprune("list", "study")
-    assert all(f"  {name}  " in listed for name in shipped_studies())
+    assert all(f"  {name}  " in listed for name in bundled_studies())
     assert str(fresh.site) in listed
     sets = [part for text in SHORT for part in ("--set", text)]
     said = fresh.raprune("study", "quickstart", "--evaluators", 0, *sets)

@@ -59,7 +59,7 @@ def go_on(study: Study) -> tuple[dict[str, str], str]:
     ("error", "said"),
     [
         (OSError(errno.ENOSPC, "No space left"), "f: its disk is full: free some space, then run the same command"),
-        (PermissionError(errno.EACCES, "Permission denied", "g"), "f: you may not read or write it"),
+        (PermissionError(errno.EACCES, "Permission denied", "g"), "f: permission denied"),
         (OSError("of no number"), "f: of no number"),
         (pa.ArrowInvalid("no magic"), "f is damaged: it cannot be read as Parquet (no magic)"),
         (SafetensorError("header too large"), "f is damaged: it cannot be read as safetensors (header too large)"),
@@ -97,9 +97,9 @@ def test_a_full_disk_keeps_the_older_text(tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "cannot be read as JSON"), ("[]", "it must hold a mapping; it holds a list"), ("null", "it holds null"),
+        ("", "cannot be read as JSON"), ("[]", "it must contain a mapping"), ("null", "it contains null"),
         ("{}", "it has no run_s"), ('{"run_s": "1"}', "run_s is text"), ('{"run_s": true}', "run_s is true or false"),
-        ('{"run_s": NaN}', "it holds NaN"), ('{"run_s": 1e999}', "is too large"), ("[" * 100_000, "as JSON"),
+        ('{"run_s": NaN}', "it contains NaN"), ('{"run_s": 1e999}', "is too large"), ("[" * 100_000, "as JSON"),
     ],
 )  # fmt: skip
 def test_json_that_is_not_what_was_written(tmp_path: Path, text: str, said: str) -> None:
@@ -132,7 +132,7 @@ def test_a_flipped_bit_in_a_table_is_found(small_study: Study, tmp_path: Path) -
 
 def test_a_table_of_another_trial_is_refused(small_study: Study) -> None:
     trial = trial_of(small_study[1], "agent")
-    with pytest.raises(DamagedError, match=f"its rows are those of trial '{trial.name}'"):
+    with pytest.raises(DamagedError, match=f"its rows belong to trial '{trial.name}'"):
         read_table(trial / "trial.parquet", "trial", "other")
     with pytest.raises(DamagedError, match="it has no column"):
         read_table(trial / "layers-0.parquet", "candidates", trial.name)
@@ -207,7 +207,7 @@ def test_a_damaged_manifest_is_written_anew(done: Study) -> None:
 
 def test_another_studys_folder_is_refused(done: Study) -> None:
     before = (done[1] / "manifest.json").read_bytes()
-    with pytest.raises(InputError, match="is the folder of study small, not of other: name another folder with --out"):
+    with pytest.raises(InputError, match="is the folder of study small, not of other: choose another with --out"):
         run_study(load_study(done[0], ["name=other"]), done[1], Watch(), num_evaluators=0)
     assert (done[1] / "manifest.json").read_bytes() == before
 
@@ -226,13 +226,13 @@ def test_a_folder_that_may_not_be_written(done: Study, tmp_path: Path) -> None:
     for folder in (done[1] / "report", done[1]):
         folder.chmod(0o555)
     try:
-        assert "name another place with --out" in call("report", done[1]).text
+        assert "choose another place with --out" in call("report", done[1]).text
         assert call("report", done[1], "--out", tmp_path / "mine").code == 0
         answer = call("study", done[0], "--out", done[1])
     finally:
         done[1].chmod(0o755)
         (done[1] / "report").chmod(0o755)
-    assert (answer.code, answer.fault("may not be written to")) == (2, None)
+    assert (answer.code, answer.fault("is not writable")) == (2, None)
 
 
 def test_a_report_goes_where_it_is_told(done: Study, tmp_path: Path) -> None:
@@ -245,7 +245,7 @@ def test_a_fault_of_ours_is_told_as_such(monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.setattr("raprune.cli.reports.write_report", lambda *_: {}["key"])
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     answer = call("report", tmp_path)
-    assert "this is a fault of raprune; please report it with" in answer.text
+    assert "this is a bug in raprune; please report it with" in answer.text
     (file,) = tmp_path.glob("raprune-*.txt")
     assert "Traceback" in file.read_text()
     assert "Traceback" not in answer.text

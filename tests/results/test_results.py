@@ -203,7 +203,7 @@ def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_a_study_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ResultsError, match="holds no study"):
+    with pytest.raises(ResultsError, match="contains no study"):
         read_study(tmp_path)
 
 

@@ -194,7 +194,7 @@ def test_set(tmp_path: Path, text: str, overrides: list[str], expected: dict[str
         (["drop_bound.x=3"], ["--set: drop_bound: must be a number; got {'x': 3}"]),
         (["finetune.momentum=2", "bad"], ["--set: finetune.momentum: must be below 1", "got 'bad'"]),
         (["sweep=3"], ["--set: sweep: must be a mapping"]),
-        (["sweep=3", "sweep.seed=3"], ["--set: sweep.seed: must be a list of at least one value; did you mean [3]?"]),
+        (["sweep=3", "sweep.seed=3"], ["sweep.seed: must be a list of at least one value; got 3; did you mean [3]?"]),
         (["sweep.sed=[3]"], ["--set: sweep.sed: is not a key of a trial; did you mean 'seed'?"]),
         (["sweep.seed=[1, x]"], ["--set: sweep.seed[1]: must be an integer; got 'x'"]),
     ],

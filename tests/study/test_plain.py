@@ -32,10 +32,10 @@ def test_tuples_and_paths_are_what_yaml_has() -> None:
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        ({"seed": None}, "here: seed: has no value (None); leave the key out to get its default"),
+        ({"seed": None}, "here: seed: has no value (None); omit the key to get its default"),
         ({"seed": 1j}, "here: seed: must be text, a number, True or False; got complex 1j"),
         ({"drop_bound": float("nan")}, "here: drop_bound: must be a finite number; got nan"),
-        ({"seed": 2**63}, "here: seed: must be an integer of 64 bits"),
+        ({"seed": 2**63}, "here: seed: must be a 64-bit integer"),
         ({"layers": ["features.0", None]}, "here: layers[1]: has no value (None)"),
         ({"finetune": {3: 1}}, "here: finetune: a key must be text; got 3"),
         ({"seed": "one"}, "here: seed: must be an integer; got 'one'"),

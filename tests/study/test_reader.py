@@ -69,18 +69,18 @@ def test_odd_keys_are_quoted_in_paths() -> None:
         ("a: [1\nb: 2\n", ["s.yaml:2: is not YAML"]),
         ("a: b: c\n", ["s.yaml:1: is not YAML"]),
         ("a: *nowhere\n", ["s.yaml:1: is not YAML", "undefined alias 'nowhere'"]),
-        ("a: 1\nb: x\0y\n", ["s.yaml:2: holds a character", r"'\x00'"]),
+        ("a: 1\nb: x\0y\n", ["s.yaml:2: contains a character", r"'\x00'"]),
         ("%YAML 9.9\n---\na: 1\n", ["s.yaml:1: is not YAML", "version"]),
-        ("a: 1\nb: 2\na: 3\n", ["s.yaml:3: a: is given twice; first in line 1"]),
-        ("a: {b: 1,\n  b: 2}\n", ["s.yaml:2: a.b: is given twice; first in line 1"]),
-        ("a:\n", ["s.yaml:1: a: has no value (null)", "leave the key out"]),
+        ("a: 1\nb: 2\na: 3\n", ["s.yaml:3: a: is given twice; first on line 1"]),
+        ("a: {b: 1,\n  b: 2}\n", ["s.yaml:2: a.b: is given twice; first on line 1"]),
+        ("a:\n", ["s.yaml:1: a: has no value (null)", "omit the key"]),
         ("a: [1, ~]\n", ["s.yaml:1: a[1]: has no value (null)"]),
         ("a: .nan\n", ["a: must be a finite number; got '.nan'"]),
         ("a: -.INF\n", ["a: must be a finite number; got '-.INF'"]),
         ("a: 1e400\n", ["a: must be a finite number; got '1e400'"]),
         ("a: 1.0e+400\n", ["a: must be a finite number"]),
-        ("a: " + "9" * 5000, ["a: must be an integer of 64 bits", "5,002 characters"]),
-        ("a: 9223372036854775808\n", ["a: must be an integer of 64 bits, at most 9223372036854775807"]),
+        ("a: " + "9" * 5000, ["a: must be a 64-bit integer", "5,002 characters"]),
+        ("a: 9223372036854775808\n", ["a: must be a 64-bit integer, at most 9223372036854775807"]),
         ("a: 017\n", ["a: must be a plain decimal number", "octal", "got '017'"]),
         ("a: 0x1F\n", ["a: must be a plain decimal number", "hexadecimal", "got '0x1F'"]),
         ("a: 0b11\n", ["a: must be a plain decimal number", "binary"]),
@@ -93,8 +93,8 @@ def test_odd_keys_are_quoted_in_paths() -> None:
         ("a: !mine {b: 1}\n", ["a: must have no YAML tag; got '!mine'"]),
         ("a: !!binary aGk=\n", ["a: must have no YAML tag"]),
         ("a: {!!str b: 1}\n", ["a: a key must be text"]),
-        ("1: a\n", ["s.yaml:1: a key must be text; did you mean '1', in quotes?; got int '1'"]),
-        ("on: a\n", ["a key must be text; did you mean 'on', in quotes?; got bool 'on'"]),
+        ("1: a\n", ["s.yaml:1: a key must be text; got int '1'; did you mean '1', in quotes?"]),
+        ("on: a\n", ["a key must be text; got bool 'on'; did you mean 'on', in quotes?"]),
         ("null: a\n", ["a key must be text"]),
         ("[a]: 1\n", ["a key must be text; got a list or a mapping"]),
         ("b: &b {c: 1}\na: {<<: *b}\n", ["s.yaml:2: a: must not have '<<' merges"]),
@@ -116,7 +116,7 @@ def test_an_alias_bomb_does_not_go_off() -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 12)]
     said = refusals("\n".join(lines))
-    assert "makes more than 10,000 values, counting what aliases stand for" in said
+    assert "expands to more than 10,000 values, aliases included" in said
 
 
 def test_plain_aliases_are_fine() -> None:

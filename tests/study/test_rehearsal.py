@@ -53,10 +53,10 @@ def test_the_block_lies_over_the_study(tmp_path: Path) -> None:
     assert (trial.baseline.epochs, trial.baseline.batch_size) == (2, 32)
     assert (trial.finetune.before_reward.steps, trial.finetune.before_reward.epochs) == (3, None)
     assert "rehearsal:" not in plan.text
-    assert plan.spec.description == "A rehearsal, in small and perhaps on other data, of: Mine."
+    assert plan.spec.description == "A rehearsal, at small scale and perhaps on other data, of: Mine."
     assert plan.document.rehearses == "mine"
     nameless = load(tmp_path, TEXT.replace("description: Mine.\n", ""))
-    assert nameless.spec.description == "A rehearsal, in small and perhaps on other data, of: mine"
+    assert nameless.spec.description == "A rehearsal, at small scale and perhaps on other data, of: mine"
 
 
 def test_without_the_flag_it_is_not_there(tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_without_the_flag_it_is_not_there(tmp_path: Path) -> None:
         load(tmp_path, rehearse=False)
     message = str(caught.value)
     assert "mine.yaml:5: dataset.train: no such file" in message
-    assert "any of these gets on:" in message
+    assert "to continue, run one of:" in message
     assert f"raprune study {tmp_path / 'mine.yaml'} --rehearse" in message
 
 
@@ -104,7 +104,7 @@ def test_tracing_and_imports(tmp_path: Path) -> None:
         ("{import: 'no.such:thing'}", "cannot be imported: ModuleNotFoundError"),
         ("{import: 'torchvision.models:resnet81'}", "torchvision.models has no 'resnet81'; did you mean 'resnet18'?"),
         ("{name: vgg16, import: 'a.b:c'}", "must not stand beside name"),
-        ("'a.b:c'", "must be a known name; for one of your own write {import: a.b:c}"),
+        ("'a.b:c'", "must be a known name; to use your own, write {import: a.b:c}"),
     ):
         with pytest.raises(StudyError) as caught:
             load(tmp_path, base.replace("{name: vgg16, width: 0.5}", wrong), rehearse=False)

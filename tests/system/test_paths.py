@@ -24,7 +24,7 @@ Make = Callable[[Path], object]
 @pytest.mark.parametrize(
     ("text", "said"),
     [("", "must name a file or a folder; got ''"), (" ", "must name"), ("s3://bucket/x", "is an address, not a path"),
-     ("~nobody-at-all/x", "the home folder that ~ stands for is not known")],
+     ("~nobody-at-all/x", "the home folder that ~ stands for is unknown")],
 )  # fmt: skip
 def test_what_is_no_path(text: str, said: str, small_study: Study) -> None:
     with pytest.raises(InputError, match=said.replace("(", r"\(")):
@@ -50,11 +50,11 @@ def test_a_name_with_a_colon_is_no_address(small_study: Study, tmp_path: Path, m
 
 
 STUDY_FILES: dict[str, tuple[Make, str]] = {
-    "folder": (lambda file: file.mkdir(), "it is a folder, where a file is needed"),
+    "folder": (lambda file: file.mkdir(), "it is a folder, but a file is needed"),
     "pipe": (os.mkfifo, "must be a file; it is a pipe"),
-    "loop": (lambda file: file.symlink_to(file), "symbolic links lead in a circle"),
+    "loop": (lambda file: file.symlink_to(file), "symbolic links form a loop"),
     "binary": (lambda file: file.write_bytes(bytes(range(256))), "is not UTF-8 text"),
-    "null bytes": (lambda file: file.write_bytes(b"a: \0"), "holds a character that YAML forbids"),
+    "null bytes": (lambda file: file.write_bytes(b"a: \0"), "contains a character that YAML forbids"),
     "huge": (lambda file: file.write_bytes(b"#" * 2_000_000), "is longer than"),
     "other encoding": (lambda file: file.write_bytes("name: x".encode("utf-16")), "is not UTF-8 text"),
 }

@@ -32,7 +32,7 @@ def bare(model: Any) -> nn.Module:
         else:
             break
     if isinstance(model, torch.jit.ScriptModule):
-        raise InputError("a scripted network cannot be traced; give the nn.Module that it was made of")
+        raise InputError("a scripted network cannot be traced; pass the nn.Module from which it was scripted")
     if not isinstance(model, nn.Module):
         raise InputError(f"must be a torch.nn.Module; got {type(model).__name__}")
     return model

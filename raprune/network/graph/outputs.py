@@ -16,9 +16,9 @@ def choose_output(result: Any, wanted: str | int | None) -> Any:
     parts = _parts(result)
     if parts is None:
         if not isinstance(result, Tensor):
-            raise InputError(f"the network gives a {type(result).__name__}, which is not a tensor")
+            raise InputError(f"the network returns a {type(result).__name__}, which is not a tensor")
         if wanted is not None:
-            raise InputError(f"the network gives one tensor: there is no output {wanted!r} to choose")
+            raise InputError(f"the network returns one tensor: there is no output {wanted!r} to choose")
         return result
     names = list(parts)
     if wanted is None and len(names) == 1:
@@ -28,7 +28,7 @@ def choose_output(result: Any, wanted: str | int | None) -> Any:
     if wanted is None or wanted not in parts:
         said = "" if wanted is None else f"; it has no {wanted!r}"
         raise InputError(
-            f"the network gives several outputs ({', '.join(map(str, names))}): name one with output{said}"
+            f"the network returns several outputs ({', '.join(map(str, names))}): name one with output{said}"
         )
     if not isinstance(parts[wanted], Tensor):
         raise InputError(f"the network's output {wanted!r} is not a tensor")

@@ -160,7 +160,7 @@ class Held(_Known, fx.Proxy):
         return self.attribute(name)
 
     def __bool__(self) -> bool:
-        raise Untraceable("its control flow depends on what a module gives")
+        raise Untraceable("its control flow depends on what a module returns")
 
     def __iter__(self) -> Iterator[Any]:
         raise Untraceable(f"it runs through a {type(self.value).__name__} that a module gives")

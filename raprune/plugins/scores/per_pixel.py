@@ -85,5 +85,5 @@ def check_sizes(logits_BKHW: Tensor, labels_BHW: Tensor) -> None:
         logits, labels = ("x".join(map(str, of.shape)) for of in (logits_BKHW, labels_BHW))
         raise InputError(
             f"the score needs logits of images x classes x height x width and labels of images x height x width; "
-            f"the network gives {logits} for labels of {labels}"
+            f"the network returns {logits} for labels of {labels}"
         )

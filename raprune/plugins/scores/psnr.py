@@ -86,4 +86,4 @@ def _squared_errors(outputs_BCHW: Tensor, labels_BCHW: Tensor) -> Tensor:
 def _check_sizes(outputs_BCHW: Tensor, labels_BCHW: Tensor) -> None:
     if outputs_BCHW.shape != labels_BCHW.shape:
         output, target = ("x".join(map(str, of.shape)) for of in (outputs_BCHW, labels_BCHW))
-        raise InputError(f"psnr needs an output of the target's size; the network gives {output} for targets {target}")
+        raise InputError(f"psnr needs outputs of the target's size; the network returns {output} for targets {target}")
