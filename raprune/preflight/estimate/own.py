@@ -23,7 +23,6 @@ from raprune.network.state import State
 from raprune.plugins.scores.base import Scored, Tally
 from raprune.preflight.checks import Facts
 from raprune.preflight.estimate import clock
-from raprune.preflight.estimate.timing import Steps
 from raprune.results import TrialStore
 from raprune.study import Choice, TrialSpec
 from raprune.trial.context import TrialContext
@@ -112,10 +111,12 @@ class _MadeUp:
         return max(0.0, self.marks[layer] - begin - sum(several) - sum(alone)), update_s, search_s
 
 
-def own_costs(trial: TrialSpec, facts: Facts, engine: Engine, layers: list[str]) -> tuple[dict[str, Own], float]:
+def own_costs(
+    trial: TrialSpec, facts: Facts, engine: Engine, trains: bool, layers: list[str]
+) -> tuple[dict[str, Own], float]:
     """What ``trial`` does itself for each of ``layers``, and the seconds of its own work at its begin and end."""
-    bound, steps, most = trial.drop_bound or 2.0, Steps.of(trial), MOST_MASKS * len(layers)
-    made_up = _MadeUp(engine, bound, facts.num_val, steps.commit + steps.reward > 0, most)
+    bound, most = trial.drop_bound or 2.0, MOST_MASKS * len(layers)
+    made_up = _MadeUp(engine, bound, facts.num_val, trains, most)
     with tempfile.TemporaryDirectory(prefix="raprune-estimate-") as scratch:
         store = TrialStore(Path(scratch), trial.study, trial.trial_id)
         context = _context(trial, facts, engine, store, made_up)

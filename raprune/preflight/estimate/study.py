@@ -131,12 +131,12 @@ class _Estimation:
         timer.time_training()
         self.told(f"{what}: candidates of {counted(min(MOST_LAYERS, len(decided)), 'layer')}, low to high")
         together = int(max(_asked(trial, fact, decided)[0].max() for trial in trials))
-        for order in dict.fromkeys(order for order, _ in orders.values()):
+        for order in dict.fromkeys([tuple(decided), *(order for order, _ in orders.values())]):
             timer.time_masks(order, together)
         self.told(f"{what}: what a trial does itself")
         searched = {_method(trial): trial for trial in reversed(trials) if trial.matched_trial_id is None}
-        layers = spread(decided, OWN_LAYERS)
-        own = {method: own_costs(t, fact, timer.engine, layers) for method, t in searched.items()}
+        layers, trains = spread(decided, OWN_LAYERS), timer.costs.steps.reward + timer.costs.steps.commit > 0
+        own = {method: own_costs(t, fact, timer.engine, trains, layers) for method, t in searched.items()}
         kinds = {(len(orders[t.trial_id][0]), t.baseline.seed): t.trial_id for t in reversed(trials)}
         partner = next(iter(own.values()))  # where a matched trial takes its own work from
         for trial in trials:

@@ -61,9 +61,8 @@ class Small(Workload):
     splits: Splits | None = None
 
     @classmethod
-    def of(cls, trial: TrialSpec, folder: Path) -> Small:
-        whole, splits = Workload.of(trial, folder), load_data(trial.dataset)
-        number = min(len(splits.val), trial.fidelity.val_images or len(splits.val))
+    def of_trial(cls, trial: TrialSpec, splits: Splits) -> Small:
+        whole, number = Workload.of(trial, Path()), _num_scored(trial, splits)
         val = splits.val.take(torch.arange(min(number, TIMED_BATCHES * trial.scoring.batch_size)))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
@@ -95,6 +94,11 @@ class Small(Workload):
         return replace(self, finetune=finetune, fidelity=fidelity, key=f"estimate-{self.key}-{before_reward}")
 
 
+def _num_scored(trial: TrialSpec, splits: Splits) -> int:
+    """Validation images that a candidate is scored on, at most."""
+    return min(len(splits.val), trial.fidelity.val_images or len(splits.val))
+
+
 class Steps(NamedTuple):
     """Optimiser steps of a trial: of its baseline (0 for a checkpoint), before a reward, after a layer, at the end."""
 
@@ -104,8 +108,8 @@ class Steps(NamedTuple):
     final: int
 
     @classmethod
-    def of(cls, trial: TrialSpec) -> Steps:
-        num_train, finetune, fidelity = len(load_data(trial.dataset).train), trial.finetune, trial.fidelity
+    def of(cls, trial: TrialSpec, num_train: int) -> Steps:
+        finetune, fidelity = trial.finetune, trial.fidelity
         epoch = steps_per_epoch(num_train, finetune.batch_size)
         lengths = (finetune.before_reward, finetune.after_layer, finetune.at_end)
         reward, commit, final = (length.num_steps(epoch) for length in lengths)
@@ -179,10 +183,10 @@ class Timer:
 
     def __init__(self, trial: TrialSpec, device: str, spec: EvaluatorsSpec, drift: Drift, seconds_left: float) -> None:
         self.trial, self.drift, self._ends = trial, drift, time.monotonic() + seconds_left
-        self.data, self.small, steps = load_data(trial.dataset), Small.of(trial, Path()), Steps.of(trial)
+        self.data = load_data(trial.dataset)
+        self.small, steps = Small.of_trial(trial, self.data), Steps.of(trial, len(self.data.train))
         size, num_val = trial.scoring.batch_size, len(self.small.load_data().val)
-        num_scored = min(len(self.data.val), trial.fidelity.val_images or len(self.data.val))
-        self.costs = Costs(steps, math.ceil(num_scored / size), spec.engine == "exact")
+        self.costs = Costs(steps, math.ceil(_num_scored(trial, self.data) / size), spec.engine == "exact")
         gib = spec.cache_gib * num_val / len(self.data.val)  # as many of few images fit
         self._device, self._spec = device, spec.model_copy(update={"cache_gib": gib})
         self._num_batches, self._num_masks = math.ceil(num_val / size), 0
