@@ -222,7 +222,7 @@ class Timer:
     def time_training(self) -> None:
         """Fine-tunes, scores of val, and the baseline's training."""
         costs, spec, num_steps = self.costs, self.trial.baseline, MORE_STEPS - FEW_STEPS
-        self._finetune(self.engine, self._whole)  # the first one of a process also loads what training needs
+        self.engine.finetune(self._whole, "commit", "")  # the first one of a process also loads what training needs
         states = [self._whole]
         if time.monotonic() < self._ends:  # a state that was cut takes longer to build, whatever its steps take then
             states.append(self._half(list(self.engine.graph.groups)))
@@ -238,7 +238,8 @@ class Timer:
         if costs.steps.baseline:
             engine = self._open(0, spec.batch_size)
             torch.set_num_threads(spec.threads)
-            _, (few_s, more_s) = (self._finetune(engine, self._whole) for _ in range(2))
+            engine.finetune(self._whole, "commit", "")
+            few_s, more_s = self._finetune(engine, self._whole)
             torch.set_num_threads(self.trial.scoring.threads)
             costs.baseline_s += costs.steps.baseline * max(1e-6, (more_s - few_s) / num_steps)
 
