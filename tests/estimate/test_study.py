@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from raprune import cli
+from raprune.engine.inputs import Inputs
 from raprune.launch.in_flight import trials_in_flight
 from raprune.plugins.methods.base import Evaluation, LayerView
 from raprune.preflight.checks import load_and_inspect
@@ -87,7 +88,7 @@ def test_the_command_prints_it(
 def test_masks_of_a_gpu_share_launches(found: Estimate) -> None:
     """Five masks of an update are one call there, so more trials fill as many evaluators."""
     trials = found.plan.trials
-    estimation = module._Estimation(found.plan, {}, print)
+    estimation = module._Estimation(found.plan, {}, print, Inputs())
     estimation.device_type = "cuda"
     estimation.shapes = {trial.trial_id: shape() for trial in trials}
     course = estimation._course(found.libraries, middle())
