@@ -1,12 +1,13 @@
-"""Is `raprune check --estimate` right? Its 80% interval of hours beside the time that the study then took.
+"""Whether `raprune check --estimate` keeps its word: its 80% interval of hours, and how long the study then took.
 
     python -m benchmarks.estimates [--processor] [NAME ...]        # default: all five
 
-Each study is estimated, then run from the start in a fresh folder with as many evaluators; the true time is what the
-run itself counts (time.json). Prints one line per study, and how many of the true times lie in their interval.
+Each study is estimated, then run from the beginning in a fresh folder with as many evaluators; the true time is what
+the run itself counts (time.json). It prints one line per study, and at the end how many true times lie in their
+interval.
 
-``--processor`` estimates and measures processor seconds of a run in process instead of wall time, which leaves the
-estimate's own error, whoever else uses the machine. Neither includes the report or loading the libraries.
+``--processor`` estimates and measures processor seconds of a run in process instead of wall time: what is left is the
+error of the estimate, whoever else uses the machine. Neither counts the report or the loading of libraries.
 """
 
 from __future__ import annotations
@@ -47,10 +48,10 @@ CASES = {
 
 
 def estimated(case: Case) -> tuple[float, float, float]:
-    """Seconds: 10%, 50% and 90%."""
+    """The 10%, 50% and 90% quantiles, in seconds."""
     plan, facts = load_and_inspect(STUDIES / f"{case.study}.yaml", case.overrides, case.rehearse)
-    found = estimate_study(plan, facts, lambda text: None, [case.evaluators])
-    low, mid, high = (3600 * hours for hours in found.hours[case.evaluators])
+    estimate = estimate_study(plan, facts, lambda text: None, [case.evaluators])
+    low, mid, high = (3600 * hours for hours in estimate.hours[case.evaluators])
     return low, mid, high
 
 
@@ -66,13 +67,13 @@ print(time.process_time() - began)
 
 
 def true_s(case: Case) -> tuple[float, float]:
-    """Seconds that the study's run took, and processor seconds of its process."""
+    """Wall seconds of the study's run, and processor seconds of its process."""
     with tempfile.TemporaryDirectory(prefix="estimates-") as folder:
         asked = [str(STUDIES / f"{case.study}.yaml"), case.overrides, case.rehearse, folder, case.evaluators]
         command = [sys.executable, "-c", RUN, json.dumps(asked)]
-        found = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
         wall_s = float(json.loads((Path(folder) / "time.json").read_text())["run_s"])
-        return wall_s, float(found.stdout.split()[-1])
+        return wall_s, float(done.stdout.split()[-1])
 
 
 def main(names: list[str], *, processor: bool) -> None:

@@ -21,7 +21,7 @@ import pkgutil
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -50,6 +50,10 @@ class Settings(BaseModel):
     def remedies(self) -> list[str]:
         """Command lines that mend :meth:`problems`."""
         return []
+
+    def shortened(self) -> Self:
+        """Settings of the same kind of work, but less of it: what an estimate times."""
+        return self
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,14 @@
-"""Trials on a pool, against answers worked out by hand."""
+"""Trials on a pool, with answers found by hand."""
 
 from __future__ import annotations
 
 import pytest
 
-from raprune.preflight.estimate.schedule import Work, makespan_s, serial_s, spread_s
+from raprune.preflight.estimate.course import Work, makespan_s, serial_s, spread_s
 
 
 def work(update: float = 100.0, search: float = 20.0, commit: float = 10.0, own: float = 5.0, masks: int = 5) -> Work:
-    return Work(update, search, commit, own, 0.0, masks)
+    return Work(update, search, commit, own, at_once=masks)
 
 
 def test_in_one_process_everything_follows_one_another() -> None:
@@ -30,7 +30,7 @@ def test_one_trial_alone_takes_its_path(evaluators: int, expected: float) -> Non
 
 
 def test_calls_lengthen_the_path() -> None:
-    calls = Work(10.0, 0.0, 0.0, 0.0, 100.0, 5)
+    calls = Work(10.0, num_calls=100.0, at_once=5)
     assert makespan_s([calls], 8, 2, 0.01) == pytest.approx(2.0 + 1.0)
 
 

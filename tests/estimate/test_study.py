@@ -1,4 +1,4 @@
-"""Estimates of a real study: what is timed, what results, what is printed."""
+"""Estimates of a real study: what is timed, what comes out, what is printed."""
 
 from __future__ import annotations
 
@@ -9,15 +9,19 @@ import pytest
 import torch
 
 from raprune import cli
+from raprune.engine.inputs import Inputs
+from raprune.launch.in_flight import trials_in_flight
 from raprune.plugins.methods.base import Evaluation, LayerView
 from raprune.preflight.checks import load_and_inspect
 from raprune.preflight.estimate import Estimate, estimate_study
 from raprune.preflight.estimate import study as module
+from raprune.preflight.estimate.course import middle
 from raprune.preflight.estimate.lines import facts_of, heading, hours_table, limits, uncertain
 from raprune.preflight.estimate.memory import Libraries, measure_libraries
-from raprune.preflight.estimate.reduced import cost_key
+from raprune.preflight.estimate.small import cost_key
 from raprune.registry import METHODS, Plugin
 from raprune.results import read_study
+from tests.estimate.test_draws import shape
 from tests.tiny import write_study
 
 
@@ -79,6 +83,18 @@ def test_the_command_prints_it(
     assert asked == [[0, 1, 2, 8, 64, 512]]
     assert "hours, 80% interval" in printed
     assert all(line in printed for line in (*facts_of(found), *limits(found)))
+
+
+def test_masks_of_a_gpu_share_launches(found: Estimate) -> None:
+    """Five masks of an update are one call there, so more trials fill as many evaluators."""
+    trials = found.plan.trials
+    estimation = module._Estimation(found.plan, {}, print, Inputs())
+    estimation.device_type = "cuda"
+    estimation.shapes = {trial.trial_id: shape() for trial in trials}
+    course = estimation._course(found.libraries, middle())
+    assert course.in_flight(8) == trials_in_flight(trials, 8, "cuda") > trials_in_flight(trials, 8, "cpu")
+    assert [module.at_once(trials[0], masks, "cuda") for masks in (1, 5, 9)] == [1, 1, 2]
+    assert module.at_once(trials[0], 5, "cpu") == 5
 
 
 def test_costs_do_not_depend_on_seeds_bounds_and_methods(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ Shapes: N filters, L weights a filter (after pooling), M masks an update.
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
 from pydantic import Field
@@ -32,6 +32,9 @@ from raprune.network.masks import keep_first
 from raprune.plugins.methods.base import Asked, Decision, Evaluate, Evaluation, LayerView, Method
 from raprune.plugins.methods.search import bisection_steps, fewest_bisection_steps, geometric, smallest_feasible, trim
 from raprune.registry import METHODS, Settings
+
+TIMED_UPDATES = 6
+"""Of a layer, which tell an estimate what one takes."""
 
 
 class AgentSettings(Settings):
@@ -66,6 +69,10 @@ class AgentSettings(Settings):
     """Of each of its four convolutions."""
     hidden: int = Field(default=64, ge=1)
     """Of its first fully connected layer."""
+
+    def shortened(self) -> Self:
+        updates = {"min_updates": 1, "max_updates": min(TIMED_UPDATES, self.max_updates)}
+        return self.model_copy(update=updates | {"trim": False})
 
 
 class Policy(nn.Module):

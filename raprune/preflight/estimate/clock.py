@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import statistics
 import time
+from collections import defaultdict
 from collections.abc import Callable
 
 now = time.perf_counter
 """What all timing reads; a benchmark that must not see other processes' work puts processor time in its place."""
-MIN_SAMPLE_S = 0.1
+MIN_SAMPLE_S, MOST_REPEATS = 0.1, 20
 """The reference work is repeated for so long: shorter samples tell of the scheduler, not of the machine's speed."""
-MOST_REPEATS = 20
 MEDIAN_TO_SIGMA = 1.4826
 """Of a normal distribution: its standard deviation over the median of its deviations."""
 LATER_SIGMA = 0.15
@@ -25,24 +25,13 @@ def seconds(work: Callable[[], object]) -> float:
     return now() - start
 
 
-class Deadline:
-    """The end of the time that timing may take."""
-
-    def __init__(self, seconds_left: float) -> None:
-        self._end = time.monotonic() + seconds_left
-
-    @property
-    def passed(self) -> bool:
-        return time.monotonic() >= self._end
-
-
 class Drift:
     """The same work timed again and again while other work is timed."""
 
     def __init__(self, threads: int | None) -> None:
         """``threads`` that the work keeps busy; ``None`` where it is not done on processors."""
         self.threads = threads
-        self._samples: dict[str, list[float]] = {}
+        self._logs: defaultdict[str, list[float]] = defaultdict(list)
         self._wanted_s = self._got_s = 0.0
 
     def sample(self, name: str, work: Callable[[], object]) -> None:
@@ -51,13 +40,13 @@ class Drift:
         while repeats == 0 or (total < MIN_SAMPLE_S and repeats < MOST_REPEATS):
             total += seconds(work)
             repeats += 1
-        self._samples.setdefault(name, []).append(total / repeats)
+        self._logs[name].append(math.log(total / repeats))
         self._wanted_s += total * (self.threads or 1)
         self._got_s += time.process_time() - got
 
     @property
     def share(self) -> float:
-        """Of the processors' time that the work could have used, what it got: under 1 where others use them too."""
+        """What the work got of the processors' time that it could have used: under 1 where others use them too."""
         return 1.0 if self.threads is None or not self._wanted_s else min(1.0, self._got_s / self._wanted_s)
 
     @property
@@ -66,8 +55,7 @@ class Drift:
 
         From the median deviation: one sample in which the system did something else says nothing of hours.
         """
-        logs = [[math.log(s) for s in samples] for samples in self._samples.values() if len(samples) > 1]
-        off = [abs(value - statistics.median(of)) for of in logs for value in of]
+        off = [abs(log - statistics.median(logs)) for logs in self._logs.values() if len(logs) > 1 for log in logs]
         return MEDIAN_TO_SIGMA * statistics.median(off) if off else 0.0
 
     @property

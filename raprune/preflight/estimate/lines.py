@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 from rich.table import Table
 
-from raprune.launch.in_flight import masks_per_update, trials_in_flight
 from raprune.preflight.estimate.clock import LATER_SIGMA
-from raprune.preflight.estimate.study import CALL_S, Estimate
+from raprune.preflight.estimate.course import CALL_S
+from raprune.preflight.estimate.study import Estimate
+from raprune.study.wording import counted
 
 ENOUGH = 1.05
 """More evaluators hardly help where without any limit it would take at most this much less."""
@@ -27,11 +28,11 @@ def heading(estimate: Estimate) -> str:
 def facts_of(estimate: Estimate) -> Iterator[str]:
     """Candidates, memory and results."""
     trials = estimate.plan.trials
-    searched = sum(trial.matched_trial_id is None for trial in trials)
+    searched = len(estimate.course.waves[0])
     low, _, high = estimate.candidates
     matched = f"; {len(trials) - searched} more prune to another's numbers" if len(trials) > searched else ""
     number = f"{low:,.0f}" if f"{low:,.0f}" == f"{high:,.0f}" else f"{low:,.0f} to {high:,.0f}"
-    yield f"candidates: {number}, of {_several(searched, 'trial')}{matched}"
+    yield f"candidates: {number}, of {counted(searched, 'trial')}{matched}"
     yield _memory(estimate)
     yield f"results: {_size(estimate.results_bytes)}, the report not counted"
 
@@ -50,18 +51,14 @@ def hours_table(estimate: Estimate) -> Table:
 
 def limits(estimate: Estimate) -> Iterator[str]:
     """From which number of evaluators on more do not help, and why."""
-    course, trials = estimate.course, estimate.plan.trials
-    best = course.hours(NO_LIMIT, trials_in_flight(trials, NO_LIMIT))
-    enough = 1
-    while course.hours(enough, trials_in_flight(trials, enough)) > ENOUGH * best:
+    course, enough = estimate.course, 1
+    best, masks = course.hours(NO_LIMIT), [work.masks_per_update for work in course.waves[0]]
+    while course.hours(enough) > ENOUGH * best:
         enough += 1 if enough < 16 else enough // 8
-    searched = [trial for trial in trials if trial.matched_trial_id is None]
-    most = sum(masks_per_update(trial) for trial in searched)
-    several = max(map(masks_per_update, searched), default=1)
     yield (
-        f"more than {_several(enough, 'evaluator')} hardly help: with any number it takes {_hours(best)} hours. "
-        f"At most {_several(most, 'mask')} are in work at once, of {_several(len(searched), 'trial')} and M = {several}"
-        f" masks an update; what is left is one call after another: {_path(estimate)}"
+        f"more than {counted(enough, 'evaluator')} hardly help: with any number it takes {_hours(best)} hours. "
+        f"At most {counted(sum(masks), 'mask')} are in work at once, of {counted(len(masks), 'trial')} and M = "
+        f"{max(masks, default=1)} masks an update; what is left is one call after another: {_path(estimate)}"
     )
 
 
@@ -81,7 +78,7 @@ def uncertain(estimate: Estimate) -> str:
 def _path(estimate: Estimate) -> str:
     """The parts of the longest trial of each wave, and of what comes before."""
     course = estimate.course
-    longest = [max(wave, key=lambda work: work.path_s(NO_LIMIT, CALL_S)) for wave in course.waves if wave]
+    longest = [max(wave, key=lambda work: work.path_s(NO_LIMIT)) for wave in course.waves if wave]
     parts = {
         "start": course.start_s + course.open_s,
         "baseline": max(course.baselines_s, default=0.0),
@@ -99,8 +96,7 @@ def _busy(estimate: Estimate, number: int) -> float:
     """Share of the evaluators' time in which they work."""
     course = estimate.course
     asked_s = sum(work.evaluator_s for wave in course.waves for work in wave) + sum(course.baselines_s)
-    total_s = 3600 * course.hours(number, trials_in_flight(estimate.plan.trials, number))
-    return min(1.0, asked_s / number / total_s)
+    return min(1.0, asked_s / number / (3600 * course.hours(number)))
 
 
 def _memory(estimate: Estimate) -> str:
@@ -121,10 +117,6 @@ def _size(number: float) -> str:
     return (
         f"{number / GIB:.1f} GiB" if number >= GIB else f"{number / MIB:,.0f} MiB" if number >= MIB else "under 1 MiB"
     )
-
-
-def _several(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _hours(hours: float) -> str:

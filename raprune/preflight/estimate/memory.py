@@ -9,17 +9,16 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx
 
 from raprune.engine import Engine
 from raprune.engine.base import MAX_NETWORKS
-from raprune.network.measure import count_bytes
-from raprune.plugins.datasets.base import Split, Splits, normalise
+from raprune.plugins.datasets.base import Splits, normalise
 
 LOADED = (
     "import ray, raprune.evaluators.ray_pool, raprune.engine.cache.shared, raprune.baseline.prepare; "
@@ -44,12 +43,12 @@ class Libraries:
 
 def measure_libraries() -> Libraries:
     """Starts the process and waits for its end."""
-    told = Path("/proc/self/status").is_file()
+    tells = Path("/proc/self/status").is_file()
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     start = time.perf_counter()
-    command = [sys.executable, "-c", RESIDENT if told else LOADED]
+    command = [sys.executable, "-c", RESIDENT if tells else LOADED]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-    return Libraries(int(done.stdout) * 1024 if told else None, time.perf_counter() - start)
+    return Libraries(int(done.stdout) * 1024 if tells else None, time.perf_counter() - start)
 
 
 @dataclass(frozen=True)
@@ -61,80 +60,40 @@ class Held:
     data: int
     """Images and labels of all splits: once a host on processors, in each evaluator on GPUs."""
     prefixes: int
-    """What the layers below a decided one give, at most: once a host on processors, in each evaluator on GPUs."""
+    """The outputs of the layers below a decided one, at most: once a host on processors, in each evaluator on GPUs."""
     working: int
     """What a training step keeps for its backward pass, or a scored batch on its way, whichever is more."""
+
+
+def num_bytes(tensors: Iterable[Tensor]) -> int:
+    """Of all ``tensors``."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 def held_by(engine: Engine, data: Splits, batch_size: int, train_size: int, cache_bytes: int) -> Held:
     """What ``engine`` will hold with all of ``data``."""
     network = engine.traced.network
+    assert isinstance(network, fx.GraphModule)
+    metas = {str(node.target): node.meta.get("tensor_meta") for node in network.graph.nodes}
+    outputs = {name: 4 * meta.shape[1:].numel() for name, meta in metas.items() if hasattr(meta, "shape")}  # an image's
     parts = [part for part in (data.train, data.val, data.test) if part is not None]
-    trained = max(
-        _saved_bytes(lambda: network.train()(_images(engine, data.train, train_size)), network),
-        _largest_output(network, _images(engine, data.val, batch_size)),
+    return Held(
+        (1 + MAX_NETWORKS + TRAINED) * num_bytes(network.state_dict().values()),
+        num_bytes(tensor for part in parts for tensor in (part.images_BCHW, part.labels_B)),
+        min(cache_bytes, len(data.val) * max((outputs.get(layer, 0) for layer in engine.graph.groups), default=0)),
+        # a layer that is scored reads one output and writes another
+        max(_kept_in_training(engine, train_size), 2 * batch_size * max(outputs.values())),
     )
-    network.eval()
-    prefixes = min(cache_bytes, _largest_prefix(engine, len(data.val)))
-    return Held((1 + MAX_NETWORKS + TRAINED) * count_bytes(network), sum(map(_bytes, parts)), prefixes, trained)
 
 
-def _images(engine: Engine, split: Split, number: int) -> Tensor:
-    splits = engine.splits
-    images = split.images_BCHW[:number].to(engine.device)
-    return normalise(images, splits).contiguous(memory_format=torch.channels_last)
-
-
-def _bytes(split: Split) -> int:
-    return sum(t.numel() * t.element_size() for t in (split.images_BCHW, split.labels_B))
-
-
-def _saved_bytes(forward: Callable[[], object], network: nn.Module) -> int:
+def _kept_in_training(engine: Engine, batch_size: int) -> int:
     """Bytes that a forward pass keeps for the backward one, parameters not counted."""
-    own = {t.data_ptr() for t in network.state_dict().values()}
-    kept: dict[int, int] = {}
-
-    def keep(tensor: Tensor) -> Tensor:
-        if tensor.data_ptr() not in own:
-            kept[tensor.data_ptr()] = tensor.numel() * tensor.element_size()
-        return tensor
-
-    state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        result = forward()
+    network, kept = engine.traced.network, dict[int, Tensor]()
+    images = engine.splits.train.images_BCHW[:batch_size]
+    inputs = normalise(images, engine.splits).contiguous(memory_format=torch.channels_last)
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.setdefault(t.data_ptr(), t), lambda t: t):
+        result = network.train()(inputs)
+    network.eval()
+    own = {tensor.data_ptr() for tensor in network.state_dict().values()}
     del result
-    network.load_state_dict(state)
-    return sum(kept.values())
-
-
-@torch.no_grad()
-def _outputs(network: nn.Module, images: Tensor) -> dict[str, int]:
-    """Module -> bytes of what it gives."""
-    found: dict[str, int] = {}
-
-    def note(name: str) -> Callable[[nn.Module, object, object], None]:
-        def hook(module: nn.Module, inputs: object, output: object) -> None:
-            del module, inputs
-            if isinstance(output, Tensor):
-                found[name] = output.numel() * output.element_size()
-
-        return hook
-
-    handles = [m.register_forward_hook(note(n)) for n, m in network.named_modules() if not list(m.children())]
-    try:
-        network.eval()(images)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return found
-
-
-def _largest_output(network: nn.Module, images: Tensor) -> int:
-    """A layer reads one and writes another."""
-    return 2 * max(_outputs(network, images).values(), default=0)
-
-
-def _largest_prefix(engine: Engine, num_images: int) -> int:
-    """Of one layer, all of val: what the layer's convolution gives crosses to what reads it."""
-    given = _outputs(engine.traced.network, _images(engine, engine.splits.val, 1))
-    return max((given.get(layer, 0) for layer in engine.graph.groups), default=0) * num_images
+    return num_bytes(tensor for place, tensor in kept.items() if place not in own)

@@ -1,163 +1,158 @@
 """Times what a trial does itself, beside its evaluators: the agent's updates, the memo, rows, sizes, files.
 
-The method decides a real layer through the real :class:`~raprune.trial.candidates.Candidates` and a memo on disk; the
-scores that it is given are made up and take no time.
+A real trial decides a few layers, with fewer updates; the scores that it is given are made up and take no time.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
-from typing import cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
-from torch import Tensor
 
-from raprune.evaluators.base import EvaluatedMask, Evaluator
+from raprune.engine import Engine
+from raprune.engine.inputs import Inputs
+from raprune.engine.tasks import Pictures, Task
+from raprune.engine.workload import Baseline
+from raprune.evaluators.base import EvaluatedMask
 from raprune.evaluators.memo import Conditions, Memo, Memoised
-from raprune.launch.in_flight import masks_per_update
 from raprune.network.masks import KeepMask
-from raprune.network.sizes import Sizes
 from raprune.network.state import State
-from raprune.plugins.methods.base import LayerView, Method
 from raprune.plugins.scores.base import Scored, Tally
+from raprune.preflight.checks import Facts
 from raprune.preflight.estimate import clock
-from raprune.preflight.estimate.clock import seconds
-from raprune.registry import METHODS, REWARDS
-from raprune.results.write import write_table
-from raprune.study import FinetuneLength, TrialSpec
-from raprune.study.budget import BudgetSpec
-from raprune.trial.budget import Account, BudgetSpent, TrialBudget
-from raprune.trial.candidates import Candidates, Scale
-from raprune.trial.snapshots import Snapshots
+from raprune.registry import METHODS
+from raprune.results import TrialStore
+from raprune.study import Choice, TrialSpec
+from raprune.trial.context import TrialContext
+from raprune.trial.run import run_trial
 
-UPDATES = 6
-"""Of a layer's agent that are timed."""
-MOST_SEARCHED = 32
-"""Masks at most that the method may ask for after them."""
+T = TypeVar("T")
+
+MOST_MASKS = 64
+"""Masks at most that the trial may ask for, a layer on average."""
 BASELINE_SCORE = 90.0
 """Of the network in the made-up scores, percent."""
 
 
-@dataclass(frozen=True)
-class Own:
-    """Seconds and bytes of a trial's own work on one layer."""
+class Own(NamedTuple):
+    """A trial's own work on one layer, in seconds, and what it writes.
 
-    start_s: float
-    """Before the first candidate: reading the weights, making the agent."""
+    Whatever the number of masks (weights are read, the agent is made, sizes are taken, files are written), for an
+    update of the agent, and to record a mask scored alone; bytes for each candidate and for the layer's agent.
+    """
+
+    layer_s: float
     update_s: float
-    """An update of the agent and all that is written down about its masks."""
     search_s: float
-    """What is written down about a mask scored alone."""
-    commit_s: float
-    """The network's size, the state's and the layer's files."""
     candidate_bytes: float
-    """A row of ``candidates`` and a line of the memo."""
-    agent_bytes: int
-    """The files of the layer's agent."""
+    agent_bytes: float
 
 
-@dataclass
 class _MadeUp:
-    """An evaluator whose scores are drawn, and when it was asked."""
+    """A trial's evaluator, with drawn scores, and its budget; notes when it is asked and when layers end."""
 
-    scale: Scale
-    num_images: int
-    asked: list[float] = field(default_factory=list)
-    answered: list[float] = field(default_factory=list)
+    def __init__(self, engine: Engine, bound: float, num_images: int, trains: bool, most_masks: int) -> None:
+        self.engine, self.bound, self.num_images, self.trains = engine, bound, num_images, trains
+        self.left = most_masks
+        self.marks: dict[str, float] = {}
+        """When the first layer began (""), and when each layer was committed."""
+        self.gaps: dict[tuple[str, bool], list[float]] = {}
+        """Layer, whether several masks were scored -> seconds until the trial asked again."""
+        self._last: tuple[str, bool, float] | None = None
+
+    def spent(self, trial_id: str, num_candidates: int) -> bool:
+        del trial_id, num_candidates
+        self.marks.setdefault("", clock.now())
+        return self.left <= 0
+
+    def progress(self, news: Mapping[str, Any]) -> None:
+        if "committed_pruning_ratio" in news:
+            self.marks[news["layer"]] = clock.now()
 
     def evaluate(
-        self,
-        state: State,
-        layer: str,
-        masks: Sequence[KeepMask],
-        lowest: float | None,
-        starts: Sequence[Tally | None] | None = None,
+        self, state: State, layer: str, masks: Sequence[KeepMask], lowest: float | None, starts: object = None
     ) -> list[EvaluatedMask]:
-        self.asked.append(clock.now())
-        del state, layer, starts
-        generator = torch.Generator().manual_seed(len(self.asked))
-        drops = torch.rand(len(masks), generator=generator) * 2 * self.scale.drop_bound
+        del state, starts
+        if self._last is not None and self._last[0] == layer:
+            self.gaps.setdefault(self._last[:2], []).append(clock.now() - self._last[2])
         found = []
-        for drop in drops.tolist():
-            score = self.scale.baseline_score - drop
+        for drop in (torch.rand(len(masks), generator=torch.Generator().manual_seed(self.left)) * 2).tolist():
+            score = BASELINE_SCORE - drop * self.bound
             tally = Tally([round(score)], [self.num_images], self.num_images, score, True)
             found.append(EvaluatedMask(Scored(tally.score(lowest), self.num_images, 0.01, tally), "evaluator-0"))
-        self.answered.append(clock.now())
+        self.left -= len(masks)
+        self._last = (layer, len(masks) > 1, clock.now())
         return found
 
-    def gaps(self, first: int, last: int) -> float:
-        """Mean seconds from an answer to the next question, of the questions ``first`` to ``last``."""
-        last = min(last, len(self.asked) - 1)  # the memo answers what an update asks for again
-        gaps = [self.asked[place + 1] - self.answered[place] for place in range(first, last)]
-        return sum(gaps) / max(1, len(gaps))
+    def run(self, task: Task[T], state: State) -> T:
+        """As its own engine."""
+        return cast(T, []) if isinstance(task, Pictures) else task.run(cast(Engine, self), state)
+
+    def candidate(self, state: State, layer: str, mask: KeepMask) -> State:
+        return self.finetune(state.cut(self.engine.graph, layer, mask))
+
+    def finetune(self, state: State, *purpose: str) -> State:
+        del purpose
+        return state.trained(state.tensors(self.engine.graph, self.engine.weights)) if self.trains else state
+
+    def measure(self, state: State, split: str) -> float:
+        del state, split
+        return BASELINE_SCORE
+
+    def own(self, layer: str, begin: float) -> tuple[float, float, float]:
+        """Seconds of its own that a layer took: beside its masks, for an update, for a mask alone."""
+        several, alone = (self.gaps.get((layer, kind), []) for kind in (True, False))
+        update_s, search_s = (sum(gaps) / max(1, len(gaps)) for gaps in (several or alone, alone))
+        return max(0.0, self.marks[layer] - begin - sum(several) - sum(alone)), update_s, search_s
 
 
-def own_costs(trial: TrialSpec, sizes: Sizes, layer: str, num_images: int) -> Own:
-    """What a trial does itself for ``layer`` of the untouched network, with its method."""
-    torch.set_num_threads(trial.scoring.threads)
-    reward = REWARDS.build(trial.reward.name, trial.reward.settings)
-    scale = Scale(BASELINE_SCORE, trial.drop_bound or 2.0, reward)
-    state = State.baseline(trial.baseline_key)
-    made_up = _MadeUp(scale, num_images)
-    conditions = Conditions({}, {}, {}, {}, 0, "", "", "", "", None, "cpu")
+def own_costs(
+    trial: TrialSpec, facts: Facts, engine: Engine, trains: bool, layers: list[str]
+) -> tuple[dict[str, Own], float]:
+    """What ``trial`` does itself for each of ``layers``, and the seconds of its own work at its begin and end."""
+    bound, most = trial.drop_bound or 2.0, MOST_MASKS * len(layers)
+    made_up = _MadeUp(engine, bound, facts.num_val, trains, most)
     with tempfile.TemporaryDirectory(prefix="raprune-estimate-") as scratch:
-        folder = Path(scratch)
-        evaluator = Memoised(cast(Evaluator, made_up), Memo(folder / "memo"), conditions)
+        store = TrialStore(Path(scratch), trial.study, trial.trial_id)
+        context = _context(trial, facts, engine, store, made_up)
         start = clock.now()
-        view = view_of(sizes, layer)
-        number = UPDATES * masks_per_update(trial) + MOST_SEARCHED
-        trial_budget = TrialBudget(Account(BudgetSpec(candidates=number), 0.0, {}), "", 0)
-        candidates = Candidates(evaluator, state, layer, view.num_filters, scale, lambda _: None, trial_budget)
-        agent = _decide(trial, view, candidates)
-        num_updates, num_asked = len(candidates.update_rows), len(made_up.asked)
-        begun = (made_up.asked or [clock.now()])[0]
-        alone = Candidates(evaluator, state, layer, view.num_filters, scale, lambda _: None)
-        for index in range(UPDATES):
-            mask = torch.ones(view.num_filters, dtype=torch.bool)
-            mask[index % view.num_filters] = view.num_filters == 1
-            alone([mask])
-        asked = max(1, len(candidates.rows))
-        trained = trial.finetune.after_layer != FinetuneLength(steps=0)
-        committed = state.trained(sizes.weights) if trained else state  # its weights are written and hashed
-        files_s = seconds(lambda: _write(folder, candidates, committed, agent))
-        rows = folder / "candidates.parquet"
-        empty = folder / "empty.parquet"
-        write_table(empty, "candidates", [])
-        memo_bytes = sum(file.stat().st_size for file in (folder / "memo").glob("*")) / max(1, len(made_up.asked))
-        row_bytes = (rows.stat().st_size - empty.stat().st_size) / asked
-        agents = sum(file.stat().st_size for file in (folder / "state").glob("*.agent.safetensors"))
-    return Own(
-        start_s=begun - start, update_s=made_up.gaps(0, num_updates - 1),
-        search_s=made_up.gaps(num_asked, len(made_up.asked) - 1),
-        commit_s=seconds(lambda: sizes.of(committed)) + files_s,
-        candidate_bytes=row_bytes + memo_bytes, agent_bytes=agents,
+        run_trial(_shortened(trial, layers, bound), context)
+        ends_s = clock.now() - start
+        rows = _bytes(store.folder.glob("candidates-*")) + _bytes(Path(scratch).glob("memo/*"))
+        agents = _bytes(store.folder.glob("state/*.agent.*"))
+    sizes = (rows / max(1, most - made_up.left), agents / len(layers))
+    marks = list(made_up.marks.items())
+    own = {layer: Own(*made_up.own(layer, begin), *sizes) for (_, begin), (layer, _) in pairwise(marks)}
+    return own, ends_s - (marks[-1][1] - marks[0][1])
+
+
+def _bytes(files: Iterable[Path]) -> int:
+    return sum(file.stat().st_size for file in files)
+
+
+def _shortened(trial: TrialSpec, layers: list[str], bound: float) -> TrialSpec:
+    """``trial`` for a few layers and updates, without a low-rank step."""
+    settings = METHODS.get(trial.method.name).settings.model_validate(trial.method.settings)
+    method = Choice(name=trial.method.name, settings=settings.shortened().model_dump())
+    return trial.model_copy(
+        update={"layers": layers, "drop_bound": bound, "order": Choice(name="low_to_high"), "method": method}
+        | {"postprocess": type(trial.postprocess)()}
+    )
+
+
+def _context(trial: TrialSpec, facts: Facts, engine: Engine, store: TrialStore, made_up: _MadeUp) -> TrialContext:
+    folder, workload = store.folder.parents[1], replace(engine.workload, folder=str(store.folder.parents[1]))
+    baseline = Baseline(
+        trial.baseline_key, str(folder), BASELINE_SCORE, BASELINE_SCORE, facts.num_val, facts.params, facts.macs,
+        4 * facts.params, 0.0, None, 0.0, facts.score_unit, engine.splits.num_classes, facts.input_shape,
+        data_fingerprint="-", weights_fingerprint="-", val_order_fingerprint="-",
     )  # fmt: skip
-
-
-def view_of(sizes: Sizes, layer: str) -> LayerView:
-    """A layer of the untouched network as a method sees it."""
-    tensors = State.baseline("").tensors(sizes.graph, sizes.weights)
-    return LayerView(layer, sizes.graph.group(layer).weights_NM(tensors))
-
-
-def _decide(trial: TrialSpec, view: LayerView, candidates: Candidates) -> dict[str, Tensor]:
-    """Let the method begin to decide; gives back what its agent would keep, where it came to an end."""
-    settings = dict(trial.method.settings)
-    shorter = {"min_updates": 1, "max_updates": min(UPDATES, settings.get("max_updates", 1)), "trim": False}
-    settings |= {key: value for key, value in shorter.items() if key in settings}
-    method: Method = METHODS.build(trial.method.name, settings)
-    try:
-        return dict(method.decide(view, candidates, torch.Generator().manual_seed(0)).agent_state)
-    except BudgetSpent:
-        return {}
-
-
-def _write(folder: Path, candidates: Candidates, state: State, agent: dict[str, Tensor]) -> None:
-    """The files of a layer."""
-    Snapshots(folder / "state", state.baseline_key).save(0, state, agent)
-    keys = {"study": "estimate", "trial_id": "0" * 12}
-    for name, rows in (("updates", candidates.update_rows), ("candidates", candidates.rows)):
-        write_table(folder / f"{name}.parquet", name, [keys | row for row in rows])
+    evaluator = Memoised(made_up, Memo(folder / "memo"), Conditions.of(workload, baseline, "cpu"))
+    return TrialContext(
+        evaluator, Inputs(), workload, baseline, store, None, "", 0, "cpu", made_up.progress, budget=made_up
+    )  # fmt: skip

@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from raprune.engine import Engine
 from raprune.engine.inputs import Inputs
+from raprune.engine.launches import MASKS_A_LAUNCH, shares_launches
 from raprune.evaluators.in_process import local_device
 from raprune.launch.in_flight import trials_in_flight
-from raprune.network.measure import count_bytes
-from raprune.network.sizes import Sizes
-from raprune.network.state import State
-from raprune.plugins.methods.base import Method
+from raprune.plugins.methods.base import LayerView
+from raprune.plugins.methods.search import bisection_steps
 from raprune.preflight.checks import Facts, facts_key
-from raprune.preflight.estimate.clock import Deadline, Drift, seconds
-from raprune.preflight.estimate.draws import Draw, draws, middle, share_when_hopeless
-from raprune.preflight.estimate.low_rank import low_rank_work
+from raprune.preflight.estimate.clock import Drift
+from raprune.preflight.estimate.course import Course, Draw, Shape, between, draws, middle, results_bytes, work_of
 from raprune.preflight.estimate.memory import Held, Libraries, held_by, measure_libraries
-from raprune.preflight.estimate.own import Own, own_costs, view_of
-from raprune.preflight.estimate.reduced import cost_key
-from raprune.preflight.estimate.schedule import Work, makespan_s, serial_s, spread_s
-from raprune.preflight.estimate.timing import Costs, Timer, spread
-from raprune.preflight.estimate.trials import Shape, results_bytes, work_of
-from raprune.registry import METHODS, ORDERS
+from raprune.preflight.estimate.own import Own, own_costs
+from raprune.preflight.estimate.small import cost_key
+from raprune.preflight.estimate.timing import MOST_LAYERS, Timer, spread
+from raprune.registry import METHODS, ORDERS, REWARDS
 from raprune.study import StudyPlan, TrialSpec
+from raprune.study.postprocess import RULES
 from raprune.study.wording import counted
 
 TIMING_S = 30.0
@@ -35,43 +36,18 @@ TIMING_S = 30.0
 NUM_EVALUATORS = (1, 8, 64, 512)
 RAY_START_S = 6.0
 """Of a local Ray and of Tune's first trial on an idle machine, beside the evaluators' own start."""
-CALL_S = 0.002
-"""Of a call to the pool and back (benchmarks/README.md, row 8)."""
 OWN_LAYERS = 3
-INTERVAL = (0.1, 0.5, 0.9)
-"""An 80% interval and its middle, as quantiles."""
+"""Layers at which a trial's own work is timed."""
+ASSUMED_SCORE = 90.0
+"""Of a baseline that is still to be trained, percent."""
 
-Told = Callable[[str], None]
-Wave = list[tuple[TrialSpec, Shape]]
-"""Trials that run together."""
-
-
-@dataclass(frozen=True)
-class Course:
-    """The baselines and the trials of one possible course of a study."""
-
-    baselines_s: Sequence[float]
-    waves: Sequence[Sequence[Work]]
-    """Searched trials, then matched ones."""
-    start_s: float
-    """Of Ray and its evaluators."""
-    open_s: float
-
-    def hours(self, num_evaluators: int, in_flight: int) -> float:
-        """Wall time; 0 evaluators is this process alone."""
-        if num_evaluators == 0:
-            return (sum(self.baselines_s) + self.open_s + sum(map(serial_s, self.waves))) / 3600
-        waves = sum(makespan_s(wave, num_evaluators, in_flight, CALL_S) for wave in self.waves)
-        return (self.start_s + self.open_s + spread_s(self.baselines_s, num_evaluators) + waves) / 3600
-
-    @property
-    def num_candidates(self) -> float:
-        return sum(work.num_candidates for wave in self.waves for work in wave)
+Interval = tuple[float, float, float]
+"""The 10%, 50% and 90% quantiles."""
 
 
 @dataclass
 class Estimate:
-    """What a study will cost; intervals are (10%, 50%, 90%)."""
+    """What a study will cost."""
 
     device: str
     timed_s: float
@@ -79,9 +55,9 @@ class Estimate:
     sigma: float
     """Of the logarithm of the machine's speed while timing."""
     share: float
-    """Of the processors' time that timing could have used, what it got."""
-    candidates: tuple[float, float, float]
-    hours: dict[int, tuple[float, float, float]]
+    """What timing got of the processors' time that it could have used."""
+    candidates: Interval
+    hours: dict[int, Interval]
     """Number of evaluators (0: in process) -> hours."""
     held: dict[str, Held]
     """Network on data -> what an evaluator holds of it."""
@@ -99,7 +75,7 @@ class Estimate:
 def estimate_study(
     plan: StudyPlan,
     facts: Mapping[str, Facts],
-    told: Told,
+    told: Callable[[str], None],
     num_evaluators: Sequence[int] = NUM_EVALUATORS,
     inputs: Inputs | None = None,
 ) -> Estimate:
@@ -108,147 +84,164 @@ def estimate_study(
 
 
 class _Estimation:
-    def __init__(self, plan: StudyPlan, facts: Mapping[str, Facts], told: Told, inputs: Inputs) -> None:
+    def __init__(
+        self, plan: StudyPlan, facts: Mapping[str, Facts], told: Callable[[str], None], inputs: Inputs
+    ) -> None:
         self.inputs = inputs
-        self.plan = plan
-        self.facts = facts
-        self.told = told
+        self.plan, self.facts, self.told = plan, facts, told
         self.device = local_device(plan.spec.evaluators.device)
+        self.device_type = torch.device(self.device).type
         threads = max(trial.scoring.threads for trial in plan.trials)
         self.drift = Drift(threads if self.device == "cpu" else None)
-        self.costs: dict[str, Costs] = {}
-        self.sizes: dict[str, Sizes] = {}
-        self.own: dict[tuple[str, str], dict[str, Own]] = {}
-        self.ends_s: dict[str, float] = {}
+        self.shapes: dict[str, Shape] = {}
+        """By trial."""
+        self.open_s = 0.0
         self.held: dict[str, Held] = {}
-        self.orders: dict[str, tuple[tuple[str, ...], int]] = {}
         self.timed: list[str] = []
 
     def run(self, num_evaluators: Sequence[int]) -> Estimate:
         began = time.perf_counter()
         self.told("loading what an evaluator loads, in a process of its own")
         libraries = measure_libraries()
-        keys: dict[str, list[TrialSpec]] = {}
+        groups: dict[str, list[TrialSpec]] = {}
         for trial in self.plan.trials:
-            keys.setdefault(cost_key(trial), []).append(trial)
-        for number, (key, trials) in enumerate(keys.items(), start=1):
+            groups.setdefault(cost_key(trial), []).append(trial)
+        for number, trials in enumerate(groups.values(), start=1):
             fact = self.facts[facts_key(trials[0])]
-            what = f"{fact.model} on {fact.dataset}" + (f" ({number} of {len(keys)})" if len(keys) > 1 else "")
-            self._time(key, trials, what, TIMING_S / len(keys))
-        shapes = self._shapes()
+            what = f"{fact.model} on {fact.dataset}" + (f" ({number} of {len(groups)})" if len(groups) > 1 else "")
+            self._time(trials, fact, what, TIMING_S / len(groups))
         took_s, sigma, share = time.perf_counter() - began, self.drift.sigma, self.drift.share
         self.told("putting it together")
-        possible = [self._course(shapes, libraries, draw) for draw in draws(self.drift.sigma_later, share)]
-        hours = {
-            number: self._quantiles([course.hours(number, self._in_flight(number)) for course in possible])
-            for number in num_evaluators
-        }
-        central = self._course(shapes, libraries, middle())
-        works = [work for wave in central.waves for work in wave]
-        ordered = [shape for wave in shapes for _, shape in wave]
-        models = [self.sizes[facts_key(trial)] for wave in shapes for trial, _ in wave]
-        bytes_of = [count_bytes(sizes.traced.network) for sizes in models]
-        results = sum(map(results_bytes, ordered, works, bytes_of))
-        results += sum(dict(zip([t.baseline_key for w in shapes for t, _ in w], bytes_of, strict=True)).values())
+        possible = [self._course(libraries, draw) for draw in draws(self.drift.sigma_later, share)]
+        numbers = [sum(work.num_candidates for wave in course.waves for work in wave) for course in possible]
+        hours = {number: _interval([course.hours(number) for course in possible]) for number in num_evaluators}
         gpu = torch.cuda.max_memory_allocated() if self.device.startswith("cuda") else None
-        candidates = self._quantiles([course.num_candidates for course in possible])
+        baselines = {t.baseline_key: self.shapes[t.trial_id].costs.model_bytes for t in self.plan.trials}
+        results = sum(results_bytes(shape, work_of(shape, middle())) for shape in self.shapes.values())
         return Estimate(
-            self.device, took_s, sigma, share, candidates, hours, self.held, libraries, gpu, results, central,
-            self.plan, self.timed,
+            self.device, took_s, sigma, share, _interval(numbers), hours, self.held, libraries, gpu,
+            results + sum(baselines.values()), self._course(libraries, middle()), self.plan, self.timed,
         )  # fmt: skip
 
-    @staticmethod
-    def _quantiles(values: Sequence[float]) -> tuple[float, float, float]:
-        low, mid, high = np.quantile(values, INTERVAL)
-        return float(low), float(mid), float(high)
-
-    def _in_flight(self, num_evaluators: int) -> int:
-        return trials_in_flight(self.plan.trials, num_evaluators)
-
-    def _time(self, key: str, trials: Sequence[TrialSpec], what: str, seconds_left: float) -> None:
-        trial = trials[0]
-        fact, deadline = self.facts[facts_key(trial)], Deadline(seconds_left)
+    def _time(self, trials: Sequence[TrialSpec], fact: Facts, what: str, seconds_left: float) -> None:
+        """Time what trials of one cost key need, and note their shapes."""
         self.told(f"{what}: loading")
-        timer = Timer(trial, self.device, self.plan.spec.evaluators, self.drift, self.inputs)
-        self.costs[key] = timer.costs
-        self._look_at_network(trial, timer)
-        layers = list(fact.graph.groups)
-        decided = list(dict.fromkeys(layer for t in trials for layer in self._layers(t)))
-        orders = list(dict.fromkeys(self._order(t)[0] for t in trials))
+        trial, spec = trials[0], self.plan.spec.evaluators
+        timer = Timer(trial, self.device, spec, self.drift, seconds_left, self.inputs)
+        self.open_s += timer.costs.open_s
+        sizes = (trial.scoring.batch_size, trial.finetune.batch_size, int(spec.cache_gib * 2**30))
+        self.held[f"{fact.model} on {fact.dataset}"] = held_by(timer.engine, timer.data, *sizes)
+        orders = {trial.trial_id: _order(trial, timer.engine) for trial in trials}
+        decided = [layer for layer in fact.graph.groups if any(layer in order for order, _ in orders.values())]
         self.told(f"{what}: fine-tunes and the baseline's training")
-        timer.time_training(deadline)
-        self.told(f"{what}: candidates of {counted(min(5, len(decided)), 'layer')}, low to high")
-        timer.time_masks([layer for layer in layers if layer in decided], [o for o in orders if len(o) > 1], deadline)
+        timer.time_training()
+        self.told(f"{what}: candidates of {counted(min(MOST_LAYERS, len(decided)), 'layer')}, low to high")
+        together = int(max(_asked(trial, fact, decided)[0].max() for trial in trials))
+        for order in dict.fromkeys([tuple(decided), *(order for order, _ in orders.values())]):
+            timer.time_masks(order, together)
         self.told(f"{what}: what a trial does itself")
-        for t in trials:
-            method = (facts_key(t), t.method.model_dump_json())
-            if not t.matched_trial_id and method not in self.own:
-                chosen = spread([layer for layer in layers if layer in decided], OWN_LAYERS)
-                sizes, number = self.sizes[facts_key(t)], fact.num_val
-                self.own[method] = {layer: own_costs(t, sizes, layer, number) for layer in chosen}
+        searched = {_method(trial): trial for trial in reversed(trials) if trial.matched_trial_id is None}
+        layers, trains = spread(decided, OWN_LAYERS), timer.costs.steps.reward + timer.costs.steps.commit > 0
+        own = {method: own_costs(t, fact, timer.engine, trains, layers) for method, t in searched.items()}
+        kinds = {(len(orders[t.trial_id][0]), t.baseline.seed): t.trial_id for t in reversed(trials)}
+        partner = next(iter(own.values()))  # where a matched trial takes its own work from
+        for trial in trials:
+            shape = self._shape(trial, fact, timer, orders[trial.trial_id], own.get(_method(trial), partner))
+            self.shapes[trial.trial_id] = replace(shape, pays_finetuned=trial.trial_id in kinds.values())
         self.timed.append(f"{what}, {len(timer.costs.masks)} of {counted(len(decided), 'layer')}")
 
-    def _look_at_network(self, trial: TrialSpec, timer: Timer) -> None:
-        key, data = facts_key(trial), self.inputs.data(trial.dataset)
-        if key in self.sizes:
-            return
-        traced_s = seconds(lambda: timer.engine.workload.load_network(self.inputs, data.num_classes, data.input_shape))
-        traced = timer.engine.workload.load_network(self.inputs, data.num_classes, data.input_shape)
-        weights = {name: t.clone() for name, t in traced.network.state_dict().items()}
-        self.sizes[key] = Sizes(traced, weights, data.input_shape)
-        latency_s = seconds(lambda: self.sizes[key].latency_s(State.baseline(trial.baseline_key)))
-        self.ends_s[key] = traced_s + 2 * latency_s
-        fact, cache = self.facts[key], int(self.plan.spec.evaluators.cache_gib * 2**30)
-        self.held[f"{fact.model} on {fact.dataset}"] = held_by(
-            timer.engine, data, trial.scoring.batch_size, trial.finetune.batch_size, cache
-        )
+    def _shape(
+        self, trial: TrialSpec, fact: Facts, timer: Timer, ordered: tuple[tuple[str, ...], int],
+        own: tuple[Mapping[str, Own], float],
+    ) -> Shape:  # fmt: skip
+        (order, num_ordered), costs, layers = ordered, timer.costs, tuple(fact.graph.groups)
+        asked, hopeless = _asked(trial, fact, order), share_when_hopeless(trial, fact, timer.data.num_classes)
+        ratios = {layer: (ratio,) for layer, ratio in costs.pruned[order].items()}
+        return Shape(
+            costs, between(order, layers, costs.masks), between(order, order, ratios)[0], asked,
+            between(order, layers, own[0]), own[1], num_ordered, hopeless, trial.matched_trial_id is not None,
+            has_pictures=timer.data.val.kind == "pixel", low_rank=low_rank_work(trial, fact),
+            at_once=at_once(trial, int(asked[0].max()), self.device_type),
+        )  # fmt: skip
 
-    def _layers(self, trial: TrialSpec) -> list[str]:
-        graph = self.facts[facts_key(trial)].graph
-        return graph.arrange(trial.layers_among(graph.groups))
+    def _course(self, libraries: Libraries, draw: Draw) -> Course:
+        trials = self.plan.trials
+        baselines = {t.baseline_key: self.shapes[t.trial_id].costs.baseline_s * draw.speed for t in trials}
+        works = [work_of(self.shapes[t.trial_id], draw) for t in trials]
+        waves = [
+            [work for work, t in zip(works, trials, strict=True) if bool(t.matched_trial_id) == matched]
+            for matched in (False, True)
+        ]
+        start_s = (RAY_START_S / self.drift.share + libraries.start_s) * draw.speed
+        in_flight = partial(trials_in_flight, trials, device_type=self.device_type)
+        return Course(list(baselines.values()), waves, start_s, self.open_s * draw.speed, in_flight)
 
-    def _order(self, trial: TrialSpec) -> tuple[tuple[str, ...], int]:
-        """The order of deciding, and the masks scored to find it; scores are made up."""
-        if trial.trial_id not in self.orders:
-            rng, asked = np.random.default_rng(0), 0
 
-            def score(layer: str, mask: torch.Tensor) -> float:
-                nonlocal asked
-                del layer, mask
-                asked += 1
-                return float(rng.uniform(50, 90))
+def at_once(trial: TrialSpec, masks_per_update: int, device_type: str) -> int:
+    """Evaluators that an update can keep busy: one a mask, or one for all masks that share a launch."""
+    return math.ceil(masks_per_update / MASKS_A_LAUNCH) if shares_launches(trial, device_type) else masks_per_update
 
-            order = ORDERS.build(trial.order.name, trial.order.settings)
-            views = [view_of(self.sizes[facts_key(trial)], layer) for layer in self._layers(trial)]
-            found = tuple(order.arrange(views, score))
-            self.orders[trial.trial_id] = (found, 0 if trial.matched_trial_id else asked)
-        return self.orders[trial.trial_id]
 
-    def _shapes(self) -> list[Wave]:
-        """The trials of both waves."""
-        paid: set[tuple[str, int, int]] = set()
-        waves: list[Wave] = [[], []]
-        for trial in self.plan.trials:
-            fact, data = self.facts[facts_key(trial)], self.inputs.data(trial.dataset)
-            order, num_ordered = self._order(trial)
-            kind = (cost_key(trial), len(order), trial.baseline.seed)
-            method: Method = METHODS.build(trial.method.name, trial.method.settings)
-            asked = {layer: method.asked(fact.graph.group(layer).num_filters) for layer in order}
-            own = self.own.get((facts_key(trial), trial.method.model_dump_json()))
-            shape = Shape(
-                self.costs[cost_key(trial)], tuple(fact.graph.groups), order, {} if trial.matched_trial_id else asked,
-                own or next(iter(self.own.values())), self.ends_s[facts_key(trial)], num_ordered,
-                share_when_hopeless(trial, fact, data.num_classes), kind not in paid,
-                data.val.labels_B.dim() == 3, low_rank_work(trial, self.sizes[facts_key(trial)]),
-            )  # fmt: skip
-            paid.add(kind)
-            waves[trial.matched_trial_id is not None].append((trial, shape))
-        return waves
+def _method(trial: TrialSpec) -> str:
+    return trial.method.model_dump_json()
 
-    def _course(self, shapes: Sequence[Wave], libraries: Libraries, draw: Draw) -> Course:
-        baselines = {trial.baseline_key: self.costs[cost_key(trial)].baseline_s for trial in self.plan.trials}
-        waves = [[work_of(shape, draw) for _, shape in wave] for wave in shapes]
-        open_s = sum(costs.open_s for costs in self.costs.values())
-        start_s = RAY_START_S / self.drift.share + libraries.start_s
-        trained = [seconds_ * draw.speed for seconds_ in baselines.values()]
-        return Course(trained, waves, start_s * draw.speed, open_s * draw.speed)
+
+def _order(trial: TrialSpec, engine: Engine) -> tuple[tuple[str, ...], int]:
+    """The order of deciding, and the number of masks scored to find it; the scores are made up."""
+    graph, rng, asked = engine.graph, np.random.default_rng(0), []
+
+    def score(layer: str, mask: Tensor) -> float:
+        asked.append((layer, mask))
+        return float(rng.uniform(50, 90))
+
+    def view(layer: str) -> LayerView:
+        return LayerView(layer, graph.group(layer).weights_NM(engine.weights))
+
+    layers = graph.arrange(trial.layers_among(graph.groups))
+    order = ORDERS.build(trial.order.name, trial.order.settings).arrange([view(layer) for layer in layers], score)
+    return tuple(order), 0 if trial.matched_trial_id else len(asked)
+
+
+def _asked(trial: TrialSpec, facts: Facts, layers: Sequence[str]) -> np.ndarray:
+    """:attr:`Shape.asked` of a trial."""
+    if trial.matched_trial_id is not None:
+        return np.array([[1.0, 0, 0, 0, 0]] * len(layers)).T
+    method = METHODS.build(trial.method.name, trial.method.settings)
+    asked = [method.asked(facts.graph.group(layer).num_filters) for layer in layers]
+    return np.array([(one.masks_per_update, *one.updates, *one.searched) for one in asked], float).T
+
+
+def low_rank_work(trial: TrialSpec, facts: Facts) -> tuple[float, float, float, bool] | None:
+    """:attr:`Shape.low_rank` of a trial; a rank that no rule names is bisected."""
+    spec = trial.postprocess.low_rank
+    if spec is None:
+        return None
+    able = {
+        layer: next(ranks[scheme] for scheme in spec.schemes if scheme in ranks)
+        for layer, ranks in facts.full_ranks.items()
+        if not ranks.keys().isdisjoint(spec.schemes) and (isinstance(spec.layers, str) or layer in spec.layers)
+    }
+    searched = trial.matched_trial_id is None and all(getattr(spec, rule) is None for rule in RULES)
+    scores = np.mean([1 + bisection_steps(rank) if searched else 1 for rank in able.values()] or [1])
+    prunable = {member.layer for group in facts.graph.groups.values() for member in group.members}
+    surely = [layer for layer in able if spec.layers != "whole" or layer not in prunable]  # the others may lose filters
+    return len(surely), len(able), float(scores), spec.finetune
+
+
+def share_when_hopeless(trial: TrialSpec, facts: Facts, num_classes: int) -> float:
+    """The share of the images after which a hopeless candidate is given up; 1 where none ever is.
+
+    A network at chance level gets about one of ``num_classes`` images right, those of small margin come first, and as
+    many must be wrong as the baseline has wrong and the reward's floor allows on top.
+    """
+    score = ASSUMED_SCORE if facts.checkpoint_score is None else facts.checkpoint_score
+    bound = trial.drop_bound if trial.drop_bound is not None else score - (trial.score_floor or 0.0)
+    largest = REWARDS.build(trial.reward.name, trial.reward.settings).largest_drop(max(bound, 0.0))
+    if largest is None or facts.score_unit != "percent":
+        return 1.0
+    return float(min(1.0, (100.0 - score + largest) / 100.0 / (1.0 - 1.0 / max(2, num_classes))))
+
+
+def _interval(values: Sequence[float]) -> Interval:
+    low, mid, high = np.quantile(values, (0.1, 0.5, 0.9))
+    return float(low), float(mid), float(high)

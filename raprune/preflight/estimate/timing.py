@@ -1,54 +1,70 @@
-"""Times what evaluators do: candidates at some layers low to high, fine-tunes, scores, and the baseline's training.
+"""Times what evaluators do: candidates at some layers, fine-tunes, scores, and the baseline's training.
 
-The public calls of an engine are timed as an evaluator would make them, on the device that the study would use here.
+A real engine does the work, on the device that the study would use here, on the workload in small: the network
+untrained (what a candidate costs does not depend on the weights, but for the early exit), few validation images, short
+fine-tunes.
 """
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import NamedTuple
 
-import numpy as np
 import torch
 
 from raprune.engine import Engine, engine_kind, open_engine
 from raprune.engine.inputs import Inputs
-from raprune.engine.split import channels_last
-from raprune.engine.train import Recipe, train
-from raprune.engine.workload import trace_model
-from raprune.launch.in_flight import masks_per_update
+from raprune.engine.train import steps_per_epoch
 from raprune.network.masks import KeepMask
 from raprune.network.state import State
-from raprune.preflight.estimate.clock import Deadline, Drift, seconds
-from raprune.preflight.estimate.reduced import FEW_STEPS, MORE_STEPS, Steps, reduced, scored_images, untrained
+from raprune.preflight.estimate.clock import Drift, seconds
+from raprune.preflight.estimate.small import FEW_STEPS, MORE_STEPS, Small, num_scored
 from raprune.study import TrialSpec
 from raprune.study.parts import EvaluatorsSpec
 
 MOST_LAYERS = 5
-"""Layers at which candidates are timed."""
+"""Layers of an order at which candidates are timed."""
 KEPT = 0.7
 """Share of its filters that a timed candidate keeps."""
 HOPELESS = 1e9
 """A floor that no score reaches: the candidate is given up after the first batch."""
 
 
-@dataclass(frozen=True)
-class MaskCost:
-    """Seconds of a candidate of one layer."""
+class Steps(NamedTuple):
+    """Optimiser steps of a trial: of its baseline (0 for a checkpoint), before a reward, after a layer, at the end."""
+
+    baseline: int
+    reward: int
+    commit: int
+    final: int
+
+    @classmethod
+    def of(cls, trial: TrialSpec, num_train: int) -> Steps:
+        finetune, fidelity = trial.finetune, trial.fidelity
+        epoch = steps_per_epoch(num_train, finetune.batch_size)
+        lengths = (finetune.before_reward, finetune.after_layer, finetune.at_end)
+        reward, commit, final = (length.num_steps(epoch) for length in lengths)
+        if fidelity.finetune_steps is not None or fidelity.recalibrates:
+            reward = fidelity.finetune_steps or 0
+        trained = trial.baseline.epochs * steps_per_epoch(num_train, trial.baseline.batch_size)
+        return cls(0 if trial.baseline.checkpoint else trained, reward, commit, final)
+
+
+class MaskCost(NamedTuple):
+    """Seconds of a candidate of one layer.
+
+    Whatever it sees (its fine-tune included), for each batch of images, and once for all candidates of a state; and the
+    share of these that a mask takes where all masks of an update are scored in one call.
+    """
 
     fixed_s: float
-    """Whatever number of images is seen; the fine-tune before the reward is in it."""
     batch_s: float
-    """A batch of validation images."""
     cold_s: float
-    """Once for all candidates of a state: what the layers below give, for all images."""
     together: float = 1.0
-    """Of these seconds those that a mask takes when an update's masks are scored in one call."""
-
-    def candidate_s(self, num_batches: float) -> float:
-        return self.fixed_s + num_batches * self.batch_s
 
 
 @dataclass
@@ -59,14 +75,14 @@ class Costs:
     val_batches: int
     """Of a candidate, at most."""
     gives_up: bool = True
-    """Whether the engine leaves off scoring a hopeless candidate."""
+    """Whether the engine stops scoring a hopeless candidate."""
     masks: dict[str, MaskCost] = field(default_factory=dict)
     """Timed layer -> a candidate of it, nothing pruned before."""
     pruned: dict[tuple[str, ...], dict[str, float]] = field(default_factory=dict)
     """Order of layers -> timed layer -> its candidates' time with half of the filters of all earlier layers pruned,
     relative to ``masks``."""
     step_s: float = 0.0
-    """Of a committed fine-tune of the whole network."""
+    """Of a fine-tune of the whole network."""
     pruned_step: float = 1.0
     """A fine-tune with half of all filters pruned, relative to that."""
     finetune_s: float = 0.0
@@ -78,28 +94,11 @@ class Costs:
     """The baseline's training and its scores."""
     open_s: float = 0.0
     """Loading network and data in an evaluator."""
+    model_bytes: int = 0
 
-    def mask(self, layer: str, layers: Sequence[str]) -> MaskCost:
-        """A candidate of ``layer``, between the nearest timed ones; ``layers`` are all, low to high."""
-        places = [layers.index(timed) for timed in self.masks]
-        parts = [(c.fixed_s, c.batch_s, c.cold_s, c.together) for c in self.masks.values()]
-        return MaskCost(*_between(layers.index(layer), places, parts))
-
-    def half_pruned(self, layer: str, order: tuple[str, ...]) -> float:
-        """``pruned`` of any layer of an order; the first of an order has nothing pruned before it."""
-        found = {order.index(timed): (ratio,) for timed, ratio in self.pruned.get(order, {}).items()} | {0: (1.0,)}
-        return float(_between(order.index(layer), list(found), list(found.values()))[0])
-
-
-def _between(place: int, places: Sequence[int], values: Sequence[Sequence[float]]) -> list[float]:
-    by_place = sorted(zip(places, values, strict=True))
-    known = [p for p, _ in by_place]
-    return [float(np.interp(place, known, column)) for column in zip(*(v for _, v in by_place), strict=True)]
-
-
-def _bounded(ratio: float) -> float:
-    """A pruned network's time relative to the whole one's; gathers into residual sums can make it the slower one."""
-    return min(2.0, max(0.05, ratio))
+    def trained(self, num_steps: int, factor: float = 1.0) -> float:
+        """Seconds of a fine-tune whose steps take ``factor`` of those of the whole network."""
+        return self.finetune_s + num_steps * self.step_s * factor if num_steps else 0.0
 
 
 def spread(layers: Sequence[str], number: int) -> list[str]:
@@ -114,184 +113,129 @@ def spread(layers: Sequence[str], number: int) -> list[str]:
     return [layers[place] for place in dict.fromkeys(order)]
 
 
-@dataclass(frozen=True)
-class _StateCosts:
-    """Seconds of what is done with a state."""
-
-    few_s: float
-    """Fine-tunes of few and of more steps."""
-    more_s: float
-    first_s: float
-    """Its first score on the timed images: its network is built and compiled."""
-    again_s: float
-
-
 class Timer:
-    """Times one network on one data set."""
+    """Times one network on one data set; after ``seconds_left`` only what an answer needs."""
 
-    def __init__(self, trial: TrialSpec, device: str, spec: EvaluatorsSpec, drift: Drift, inputs: Inputs) -> None:
-        self.trial = trial
-        self.drift = drift
-        self.data = inputs.data(trial.dataset)
-        self.network = untrained(trial, inputs)
-        batch = trial.scoring.batch_size
-        number = math.ceil(scored_images(trial, len(self.data.val)) / batch)
-        self.costs = Costs(Steps.of(trial, len(self.data.train)), number, gives_up=engine_kind(spec).gives_up)
-        timed_steps = min(self.costs.steps.reward, MORE_STEPS)
-        if timed_steps == MORE_STEPS:
-            timed_steps = FEW_STEPS
-        workload = reduced(trial, self.network, self.data, timed_steps)
-        assert workload.splits is not None
-        self.timed_batches = math.ceil(len(workload.splits.val) / batch)
-        share = len(workload.splits.val) / len(self.data.val)
-        small = spec.model_copy(update={"cache_gib": spec.cache_gib * share})  # of few images as many fit
-        self.costs.open_s = seconds(lambda: self._open(workload, device, small))
-        self.longer: Engine | None = None
-        if self.costs.steps.reward > timed_steps:
-            self.longer = open_engine(reduced(trial, self.network, self.data, MORE_STEPS), device, small)
-        self.more_steps = self.costs.steps.reward - timed_steps
-        self._device = device
-        self._number = 0
+    def __init__(
+        self,
+        trial: TrialSpec,
+        device: str,
+        spec: EvaluatorsSpec,
+        drift: Drift,
+        seconds_left: float,
+        inputs: Inputs,
+    ) -> None:
+        self.trial, self.drift, self._ends = trial, drift, time.monotonic() + seconds_left
+        self.data, self._inputs = inputs.data(trial.dataset), inputs
+        self.small, steps = Small.of_trial(trial, self.data, inputs), Steps.of(trial, len(self.data.train))
+        size, num_val = trial.scoring.batch_size, len(self.small.load_data(inputs).val)
+        self.costs = Costs(steps, math.ceil(num_scored(trial, self.data) / size), engine_kind(spec).gives_up)
+        gib = spec.cache_gib * num_val / len(self.data.val)  # as many of few images fit
+        self._device, self._spec = device, spec.model_copy(update={"cache_gib": gib})
+        self._num_batches, self._num_masks = math.ceil(num_val / size), 0
+        opened: list[Engine] = []
+        self.costs.open_s = seconds(lambda: opened.append(self._open(min(FEW_STEPS, steps.reward))))
+        self.engine = opened[0]
+        self._longer = self._open(MORE_STEPS) if steps.reward > FEW_STEPS else None
+        self._whole = State.baseline(trial.baseline_key)
         self._full_s: dict[str, float] = {}
 
-    def _open(self, workload: object, device: str, spec: EvaluatorsSpec) -> None:
-        self.engine: Engine = open_engine(workload, device, spec)  # type: ignore[arg-type]
+    def _open(self, reward_steps: int, batch_size: int | None = None) -> Engine:
+        small = self.small.with_steps(reward_steps, batch_size or self.trial.finetune.batch_size)
+        return open_engine(small, self._device, self._spec, inputs=self._inputs)
 
-    def time_masks(self, layers: Sequence[str], orders: Sequence[tuple[str, ...]], deadline: Deadline) -> None:
-        """Candidates of some of ``layers``, with nothing pruned and, for each order, with earlier layers half pruned.
+    def time_masks(self, order: tuple[str, ...], masks_per_update: int) -> None:
+        """Candidates of some layers of ``order``, with nothing pruned and with half of the earlier layers' filters.
 
-        What the deadline leaves out is taken from the nearest layers; the ends of each order are timed in any case.
+        What there is no time for is taken from the nearest layers; the ends are timed in any case.
         """
-        whole = State.baseline(self.trial.baseline_key)
-        for number, layer in enumerate(spread(layers, MOST_LAYERS)):
-            if number >= 2 and deadline.passed:
+        ratios = self.costs.pruned[order] = {}
+        for number, layer in enumerate(spread(order, MOST_LAYERS)):
+            if number >= 2 and time.monotonic() >= self._ends:
                 break
-            self.costs.masks[layer] = self._mask_cost(whole, layer)
-            self._sample(whole, layers[len(layers) // 2])
-        for order in orders:
-            timed = [layer for layer in spread(order, MOST_LAYERS) if order.index(layer) > 0]
-            ratios = self.costs.pruned.setdefault(order, {})
-            for number, layer in enumerate(timed):
-                if number >= 1 and deadline.passed:
-                    break
-                before = order[: order.index(layer)]
-                ratios[layer] = self._relative(self._half(before), layer)
-                self._sample(whole, layers[len(layers) // 2])
+            if layer not in self.costs.masks:
+                self.costs.masks[layer] = self._mask_cost(layer, masks_per_update)
+            before = order[: order.index(layer)]
+            ratios[layer] = _bounded(self._full(self._half(before), layer)[1] / self._full_s[layer]) if before else 1.0
+            middle = order[len(order) // 2]
+            again = partial(self.engine.evaluate, self._whole, middle, self._mask(middle), HOPELESS)
+            again()  # builds the state's network, where it was dropped
+            self.drift.sample(middle, again)
 
-    def time_training(self, deadline: Deadline) -> None:
+    def time_training(self) -> None:
         """Fine-tunes, scores of val, and the baseline's training."""
-        costs, whole = self.costs, State.baseline(self.trial.baseline_key)
-        self._finetune(whole, "commit")  # the first one of a process also loads what training needs
-        found = [self._state_costs(whole)]
-        if not deadline.passed:  # a state that was cut takes longer to build, whatever its steps take then
-            found.append(self._state_costs(self._half(list(self.engine.graph.groups))))
-        costs.step_s = max(1e-6, (found[0].more_s - found[0].few_s) / (MORE_STEPS - FEW_STEPS))
-        costs.pruned_step = _bounded(found[-1].more_s / found[0].more_s)
-        few_s, first_s, again_s = (
-            sum(getattr(of, name) for of in found) / len(found) for name in ("few_s", "first_s", "again_s")
-        )
-        costs.finetune_s = max(0.0, few_s - FEW_STEPS * costs.step_s)
-        batches = {name: len(split) / len(self.engine.splits.val) for name, split in self._scored().items()}
-        costs.val_s = max(0.0, first_s - again_s) + again_s * batches["val"]
-        costs.test_s = again_s * batches.get("test", 0.0)
-        costs.baseline_s = costs.val_s + costs.test_s + self._baseline_s()
-
-    def _state_costs(self, state: State) -> _StateCosts:
-        few_s, tuned = self._finetune(state, "commit")
-        more_s, _ = self._finetune(state, "final")
-        first_s, again_s = (seconds(lambda: self.engine.measure(tuned, "val")) for _ in range(2))
-        return _StateCosts(few_s, more_s, first_s, again_s)
-
-    def _scored(self) -> Mapping[str, Sequence[object]]:
-        parts = {"val": self.data.val, "test": self.data.test}
-        return {name: range(len(part)) for name, part in parts.items() if part is not None}
-
-    def _baseline_s(self) -> float:
-        if not self.costs.steps.baseline:
-            return 0.0
-        spec = self.trial.baseline
-        recipe = Recipe(spec.learning_rate, spec.momentum, spec.weight_decay, spec.batch_size, "one_cycle")
-        traced = trace_model(copy.deepcopy(self.network), self.trial.model, self.data.input_shape)
-        network = channels_last(traced.network.to(self._device))
-
-        def training(num_steps: int) -> Callable[[], object]:
-            return lambda: train(network, self.engine.splits, self.engine.score, recipe, num_steps, 0)
-
-        torch.set_num_threads(spec.threads)
-        try:
-            seconds(training(1))
-            few_s, more_s = seconds(training(FEW_STEPS)), seconds(training(MORE_STEPS))
-        finally:
+        costs, spec, num_steps = self.costs, self.trial.baseline, MORE_STEPS - FEW_STEPS
+        self.engine.finetune(self._whole, "commit", "")  # the first one of a process also loads what training needs
+        states = [self._whole]
+        if time.monotonic() < self._ends:  # a state that was cut takes longer to build, whatever its steps take then
+            states.append(self._half(list(self.engine.graph.groups)))
+        finetunes = [self._finetune(self.engine, state) for state in states]
+        costs.step_s = max(1e-6, (finetunes[0][1] - finetunes[0][0]) / num_steps)
+        costs.pruned_step = _bounded(finetunes[-1][1] / finetunes[0][1])
+        costs.finetune_s = max(0.0, sum(few_s for few_s, _ in finetunes) / len(states) - FEW_STEPS * costs.step_s)
+        first_s, again_s = (sum(seconds(partial(self.engine.measure, s, "val")) for s in states) for _ in range(2))
+        image_s = again_s / len(states) / len(self.engine.splits.val)
+        costs.val_s = max(0.0, first_s - again_s) / len(states) + image_s * len(self.data.val)
+        costs.test_s = 0.0 if self.data.test is None else image_s * len(self.data.test)
+        costs.baseline_s = costs.val_s + costs.test_s
+        if costs.steps.baseline:
+            engine = self._open(0, spec.batch_size)
+            torch.set_num_threads(spec.threads)
+            engine.finetune(self._whole, "commit", "")
+            few_s, more_s = self._finetune(engine, self._whole)
             torch.set_num_threads(self.trial.scoring.threads)
-        return self.costs.steps.baseline * max(1e-6, (more_s - few_s) / (MORE_STEPS - FEW_STEPS))
+            costs.baseline_s += costs.steps.baseline * max(1e-6, (more_s - few_s) / num_steps)
 
-    def _finetune(self, state: State, purpose: str) -> tuple[float, State]:
-        found: list[State] = []
-        took_s = seconds(lambda: found.append(self.engine.finetune(state, purpose, state.version)))  # type: ignore[arg-type]
-        return took_s, found[0]
+    @staticmethod
+    def _finetune(engine: Engine, state: State) -> tuple[float, float]:
+        """Seconds of few steps and of more."""
+        few_s = seconds(lambda: engine.finetune(state, "commit", state.version))
+        return few_s, seconds(lambda: engine.finetune(state, "final", state.version))
 
-    def _mask_cost(self, state: State, layer: str) -> MaskCost:
-        cold_s = self._evaluate(state, layer)
-        full_s = (self._evaluate(state, layer) + self._evaluate(state, layer)) / 2
-        one_s = (self._evaluate(state, layer, HOPELESS) + self._evaluate(state, layer, HOPELESS)) / 2
+    def _mask_cost(self, layer: str, masks_per_update: int) -> MaskCost:
+        (cold_s, full_s), batches = self._full(self._whole, layer), self._num_batches
+        one_s = (self._evaluate(self._whole, layer, HOPELESS) + self._evaluate(self._whole, layer, HOPELESS)) / 2
         self._full_s[layer] = full_s
-        batches = self.timed_batches
-        if batches == 1 or not self.costs.gives_up:
-            batch_s = full_s / batches
-        else:
-            batch_s = max(0.0, full_s - one_s) / (batches - 1)
+        can_tell = self.costs.gives_up and batches > 1
+        batch_s = max(0.0, full_s - one_s) / (batches - 1) if can_tell else full_s / batches
         fixed_s = max(0.0, full_s - batches * batch_s)
-        if self.longer is not None:
-            longer_s = seconds(lambda: self._score(self.longer, state, layer, HOPELESS, 1))
-            fixed_s += self.more_steps * max(0.0, longer_s - one_s) / (MORE_STEPS - FEW_STEPS)
+        if self._longer is not None:
+            more_s = self._evaluate(self._whole, layer, HOPELESS, engine=self._longer) - one_s
+            fixed_s += (self.costs.steps.reward - FEW_STEPS) * max(0.0, more_s) / (MORE_STEPS - FEW_STEPS)
         cold_s = max(0.0, cold_s - full_s) * self.costs.val_batches / batches
-        return MaskCost(fixed_s, batch_s, cold_s, self._together(state, layer, full_s))
+        if not self._device.startswith("cuda") or masks_per_update == 1:
+            return MaskCost(fixed_s, batch_s, cold_s)
+        _, all_s = (self._evaluate(self._whole, layer, number=masks_per_update) for _ in range(2))
+        return MaskCost(fixed_s, batch_s, cold_s, min(1.0, all_s / masks_per_update / full_s))
 
-    def _together(self, state: State, layer: str, full_s: float) -> float:
-        """On a GPU an update's masks share their launches."""
-        number = masks_per_update(self.trial)
-        if not self._device.startswith("cuda") or number == 1:
-            return 1.0
-        self._score(self.engine, state, layer, None, number)
-        return min(1.0, seconds(lambda: self._score(self.engine, state, layer, None, number)) / number / full_s)
+    def _full(self, state: State, layer: str) -> tuple[float, float]:
+        """Seconds of the first candidate that sees all images, and of the next ones."""
+        cold_s, *warm_s = (self._evaluate(state, layer) for _ in range(3))
+        return cold_s, sum(warm_s) / len(warm_s)
 
-    def _relative(self, state: State, layer: str) -> float:
-        """A candidate's time in ``state``, relative to that in the whole network."""
-        if layer not in self._full_s:
-            self._full_s[layer] = self._warm_s(State.baseline(self.trial.baseline_key), layer)
-        return _bounded(self._warm_s(state, layer) / self._full_s[layer])
-
-    def _warm_s(self, state: State, layer: str) -> float:
-        self._evaluate(state, layer)
-        return (self._evaluate(state, layer) + self._evaluate(state, layer)) / 2
-
-    def _evaluate(self, state: State, layer: str, lowest: float | None = None) -> float:
-        return seconds(lambda: self._score(self.engine, state, layer, lowest, 1))
-
-    def _score(self, engine: Engine | None, state: State, layer: str, lowest: float | None, number: int) -> None:
-        assert engine is not None
-        masks = [self._mask(layer) for _ in range(number)]
-        engine.evaluate_many(state, layer, masks, lowest, [None] * number)
+    def _evaluate(
+        self, state: State, layer: str, lowest: float | None = None, number: int = 1, engine: Engine | None = None
+    ) -> float:
+        masks, engine = [self._mask(layer) for _ in range(number)], engine or self.engine
+        return seconds(lambda: engine.evaluate_many(state, layer, masks, lowest, [None] * number))
 
     def _mask(self, layer: str) -> KeepMask:
         """Another one each time."""
-        self._number += 1
-        generator = torch.Generator().manual_seed(self._number)
+        self._num_masks += 1
+        generator = torch.Generator().manual_seed(self._num_masks)
         mask = torch.rand(self.engine.graph.group(layer).num_filters, generator=generator) < KEPT
-        mask[self._number % len(mask)] = True
+        mask[self._num_masks % len(mask)] = True
         return KeepMask.of(mask)
 
     def _half(self, layers: Sequence[str]) -> State:
-        state, generator = State.baseline(self.trial.baseline_key), torch.Generator().manual_seed(0)
-        for layer in layers:
+        state, generator = self._whole, torch.Generator().manual_seed(0)
+        for layer in layers:  # other filters in each: summands that keep the same ones would need no gathers
             number = self.engine.graph.group(layer).num_filters
-            kept = torch.randperm(number, generator=generator)[: (number + 1) // 2]
-            mask = torch.zeros(number, dtype=torch.bool)
-            mask[kept] = True  # other filters in each layer: summands that keep the same ones would need no gathers
+            mask = torch.randperm(number, generator=generator) < (number + 1) // 2
             state = state.cut(self.engine.graph, layer, KeepMask.of(mask))
         return state
 
-    def _sample(self, state: State, layer: str) -> None:
-        mask = self._mask(layer)
-        self.engine.evaluate(state, layer, mask, HOPELESS)  # builds the state's network, where it was let go of
-        self.drift.sample(layer, lambda: self.engine.evaluate(state, layer, mask, HOPELESS))
+
+def _bounded(ratio: float) -> float:
+    """A pruned network's time relative to the whole one's; gathers into residual sums can make it the slower one."""
+    return min(2.0, max(0.05, ratio))
