@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from raprune.network.graph import Traced, trace
 from raprune.network.measure import count_params
 from raprune.network.surgery import shrink
-from raprune.preflight.equivalence import prove, random_plan
+from raprune.preflight.equivalence import prove, random_cuts
 from tests.graph.networks import NETWORKS, make_lively
 
 PASSED = "passed"
@@ -48,7 +48,7 @@ def raprune(name: str) -> str:
 def torch_pruning(name: str) -> str:
     """``passed``, or what went wrong."""
     traced = _traced(name, "coupled")
-    plan = random_plan(traced.graph, torch.Generator().manual_seed(0))
+    plan = random_cuts(traced.graph, torch.Generator().manual_seed(0))
     images = _images(name)
     expected = shrink(traced, plan)(images)
     network = make_lively(name).double()

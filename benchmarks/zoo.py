@@ -152,10 +152,10 @@ def peer_result(name: str, shape: tuple[int, ...]) -> str:
     from raprune.network.graph import trace
     from raprune.network.measure import count_params
     from raprune.network.surgery import shrink
-    from raprune.preflight.equivalence import random_plan
+    from raprune.preflight.equivalence import random_cuts
 
     traced = trace(make(name).double(), shape, residual="coupled")
-    plan = random_plan(traced.graph, torch.Generator().manual_seed(0))
+    plan = random_cuts(traced.graph, torch.Generator().manual_seed(0))
     images = torch.randn(2, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     network = make(name).double()
     whole = count_params(network)

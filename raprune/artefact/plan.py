@@ -112,7 +112,7 @@ class NetworkPlan(Settings):
 
 def plan_of(row: Mapping[str, Any], model: ModelChoice, baseline: Baseline, graph: Graph, state: State) -> NetworkPlan:
     """The plan of a trial's finished network; ``row`` is the trial's, with its study and id."""
-    masks = {layer: mask.flags for layer, mask in state.plan.items()}
+    masks = {layer: mask.flags for layer, mask in state.cuts.items()}
     num_filters = {layer: group.num_filters for layer, group in graph.groups.items()}
     return _from_row(row, model, baseline, num_filters, masks, dict(state.factors))
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from raprune.bench.backends import images
-from raprune.network.graph import Plan, Traced
+from raprune.network.graph import Cuts, Traced
 
 WARM_UP, RUNS = 3, 10
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
@@ -25,9 +25,9 @@ class Gathers:
     """Module -> the convolution, or the sum, whose channels it moves."""
 
     @classmethod
-    def of(cls, traced: Traced, plan: Plan) -> Gathers:
-        """Those of the network of ``plan``, in the order in which they run."""
-        kept = traced.graph.kept(plan)
+    def of(cls, traced: Traced, cuts: Cuts) -> Gathers:
+        """Those of the network of ``cuts``, in the order in which they run."""
+        kept = traced.graph.kept(cuts)
         moving = {site.module for site in traced.graph.sites if site.index(kept).numel()}
         nodes = [node for node in traced.network.graph.nodes if node.op == "call_module" and node.target in moving]
         return cls({str(node.target): _source(traced.network, node) for node in nodes})

@@ -20,7 +20,7 @@ from raprune.engine.kernels.program import Program, compile_module, is_tensor
 from raprune.engine.split import Halves, channels_last, narrowed, split
 from raprune.engine.stacking import num_slots, stacked
 from raprune.errors import InputError, first_line
-from raprune.network.graph import Plan, Traced
+from raprune.network.graph import Cuts, Traced
 from raprune.network.surgery import build, cut_tensors, refill, refillable
 from raprune.plugins.datasets.base import Splits, normalise
 
@@ -111,13 +111,13 @@ class _Comparison:
     def _input(self) -> Tensor:
         return self.images.clone()
 
-    def _cut(self, plan: Plan) -> fx.GraphModule:
-        """The network of ``plan``, smaller."""
-        tensors = cut_tensors(self.traced.graph, self.tensors, {}, plan)
+    def _cut(self, cuts: Cuts) -> fx.GraphModule:
+        """The network of ``cuts``, smaller."""
+        tensors = cut_tensors(self.traced.graph, self.tensors, {}, cuts)
         if self.scratch is None or not refillable(self.scratch):
-            self.scratch = build(self.traced, plan, tensors)
+            self.scratch = build(self.traced, cuts, tensors)
         else:
-            refill(self.scratch, self.traced.graph, plan, tensors)
+            refill(self.scratch, self.traced.graph, cuts, tensors)
         small = channels_last(self.scratch).eval()
         assert isinstance(small, fx.GraphModule)
         return small

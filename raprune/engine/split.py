@@ -19,7 +19,7 @@ from torch.func import functional_call
 
 from raprune.engine.kernels.convolutions import FusedConv
 from raprune.engine.kernels.program import Program, compile_module, is_tensor
-from raprune.network.graph import Axis, Graph, Group, Plan, Site, present
+from raprune.network.graph import Axis, Cuts, Graph, Group, Site, present
 from raprune.network.graph.align import align
 from raprune.network.graph.plain import written_inputs
 from raprune.network.graph.units import Ids, Kept
@@ -51,7 +51,7 @@ class Below:
     """Images to the values that cross."""
     graph: Graph
     layer: str
-    plan: Plan
+    cuts: Cuts
     """Of the state."""
     crossing: tuple[Ids | None, ...]
     """For each crossing value the units of its channels; ``None`` where the layer's mask does not change it."""
@@ -59,7 +59,7 @@ class Below:
 
     def kept(self, mask: Tensor) -> Kept:
         """The units that stay with the layer cut to ``mask``."""
-        return self.graph.kept({**self.plan, self.layer: mask})
+        return self.graph.kept({**self.cuts, self.layer: mask})
 
     def indices(self, kept: Kept) -> list[Tensor | None]:
         """For each crossing value the channels that are ``kept``; ``None`` for all."""
@@ -148,12 +148,12 @@ def below(
     network: fx.GraphModule,
     graph: Graph,
     layer: str,
-    plan: Plan,
+    cuts: Cuts,
     convs: Convs | None = None,
     parts: Parts | None = None,
 ) -> Below:
-    """What of ``network``, that of ``plan`` in eval mode, lies below what reads ``layer``; ``parts`` if divided."""
-    group, kept = graph.group(layer), graph.kept(plan)
+    """What of ``network``, that of ``cuts`` in eval mode, lies below what reads ``layer``; ``parts`` if divided."""
+    group, kept = graph.group(layer), graph.kept(cuts)
     parts = parts or divide(network, group)
     values = [graph.values.get(name) for name in parts.crossing]
     changed = [None if ids is None or not graph.touches(ids, group) else ids for ids in values]
@@ -161,18 +161,18 @@ def below(
         prefix=compile_module(fx.GraphModule(network, parts.prefix), convs),
         graph=graph,
         layer=layer,
-        plan=plan,
+        cuts=cuts,
         crossing=tuple(None if ids is None else ids[:, present(ids, kept)] for ids in changed),
         device=next(network.parameters()).device,
     )
 
 
-def split(network: fx.GraphModule, graph: Graph, layer: str, plan: Plan, convs: Convs | None = None) -> Halves | None:
-    """Cut the network of ``plan`` below what reads ``layer``; ``convs`` keeps fused convolutions of the network.
+def split(network: fx.GraphModule, graph: Graph, layer: str, cuts: Cuts, convs: Convs | None = None) -> Halves | None:
+    """Cut the network of ``cuts`` below what reads ``layer``; ``convs`` keeps fused convolutions of the network.
 
     ``None`` where a depthwise convolution above that follows the layer: its number of groups is not a tensor.
     """
-    group, kept = graph.group(layer), graph.kept(plan)
+    group, kept = graph.group(layer), graph.kept(cuts)
     parts = divide(network, group)
     inside = {str(node.target) for node in parts.suffix.nodes if node.op == "call_module"}
     axes = [a for a in graph.axes if graph.touches(a.ids, group)]
@@ -182,7 +182,7 @@ def split(network: fx.GraphModule, graph: Graph, layer: str, plan: Plan, convs: 
     suffix = compile_module(fx.GraphModule(network, parts.suffix), convs)
     sites = {s.module: s for s in graph.sites if graph.touches(s.source, group) or graph.touches(s.target, group)}
     return Halves(
-        **vars(below(network, graph, layer, plan, convs, parts)),
+        **vars(below(network, graph, layer, cuts, convs, parts)),
         suffix=suffix,
         written=tuple(name in written for name in parts.inputs),
         touched=tuple(_touched(suffix, axes, kept)),

@@ -23,10 +23,10 @@ Arrays = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """A plan plus the tensors that changed. Picklable; two states of equal content have equal versions."""
+    """Cuts plus the tensors that changed. Picklable; two states of equal content have equal versions."""
 
     baseline_key: str
-    plan: Mapping[str, KeepMask]
+    cuts: Mapping[str, KeepMask]
     """layer -> keep mask over its original filters."""
     arrays: Arrays
     """The complete, already smaller state dict after a fine-tune; empty while the weights are the baseline's."""
@@ -45,10 +45,10 @@ class State:
 
     @cached_property
     def version(self) -> str:
-        """Content hash: baseline, plan and tensors, never how it came about."""
+        """Content hash: baseline, cuts and tensors, never how it came about."""
         sha = hashlib.sha256(self.baseline_key.encode())
-        for layer in sorted(self.plan):
-            sha.update(layer.encode() + b"\0" + self.plan[layer].key)
+        for layer in sorted(self.cuts):
+            sha.update(layer.encode() + b"\0" + self.cuts[layer].key)
         for layer in sorted(self.factors):
             factor = self.factors[layer]
             sha.update(f"\0{layer}\0{factor.scheme}\0{factor.rank}".encode())
@@ -59,20 +59,20 @@ class State:
         return sha.hexdigest()[:16]
 
     def keep_masks(self) -> dict[str, Tensor]:
-        """The plan as bool tensors."""
-        return {layer: mask.tensor for layer, mask in self.plan.items()}
+        """The cuts as bool tensors."""
+        return {layer: mask.tensor for layer, mask in self.cuts.items()}
 
     def cut(self, graph: Graph, layer: str, mask: KeepMask) -> State:
         """The state after ``layer`` is cut to ``mask``; the layer must be whole in this one."""
-        if layer in self.plan:
+        if layer in self.cuts:
             raise ValueError(f"{layer} is cut already")
         if self.factors:
             raise ValueError(f"{layer} cannot be cut: filters are pruned before layers are factorised")
         arrays: Arrays = {}
         if self.arrays:
-            plan = self.keep_masks()
-            arrays = to_arrays(cut_tensors(graph, to_tensors(self.arrays), plan, {**plan, layer: mask.tensor}))
-        return State(self.baseline_key, {**self.plan, layer: mask}, arrays)
+            cuts = self.keep_masks()
+            arrays = to_arrays(cut_tensors(graph, to_tensors(self.arrays), cuts, {**cuts, layer: mask.tensor}))
+        return State(self.baseline_key, {**self.cuts, layer: mask}, arrays)
 
     def trained(self, tensors: Mapping[str, Tensor]) -> State:
         """The same structure with new weights."""
@@ -88,8 +88,8 @@ class State:
         return replace(self, arrays=to_arrays(tensors), factors={**self.factors, layer: factor})
 
     def unfactorised(self) -> State:
-        """The same plan as it was before the first factor, with the baseline's weights: what tells its sizes."""
-        return State(self.baseline_key, self.plan, {})
+        """The same cuts as they were before the first factor, with the baseline's weights: what tells its sizes."""
+        return State(self.baseline_key, self.cuts, {})
 
     def tensors(self, graph: Graph, baseline: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The complete state dict, on the CPU, never sharing memory with ``arrays``."""

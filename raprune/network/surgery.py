@@ -1,4 +1,4 @@
-"""Physical removal of filters: tensors sliced by a plan, and the smaller network that takes them."""
+"""Physical removal of filters: tensors sliced by what is cut, and the smaller network that takes them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from raprune.network.graph import Graph, Plan, Traced, lay_out, present
+from raprune.network.graph import Cuts, Graph, Traced, lay_out, present
 from raprune.network.graph.plain import is_altered, is_ours
 from raprune.network.graph.sizes import follow_tensors
 from raprune.network.lowrank.factor import Factor
@@ -17,7 +17,7 @@ from raprune.network.lowrank.factorising import insert_factors
 Tensors = Mapping[str, Tensor]
 
 
-def cut_tensors(graph: Graph, tensors: Tensors, old: Plan, new: Plan) -> dict[str, Tensor]:
+def cut_tensors(graph: Graph, tensors: Tensors, old: Cuts, new: Cuts) -> dict[str, Tensor]:
     """State-dict ``tensors`` of a network cut to ``old``, after it is cut on to ``new``, which keeps no more.
 
     The tensors that change are copies.
@@ -32,19 +32,19 @@ def cut_tensors(graph: Graph, tensors: Tensors, old: Plan, new: Plan) -> dict[st
     return out
 
 
-def shrink(traced: Traced, plan: Plan) -> nn.Module:
-    """A smaller copy of the whole network, with the filters that ``plan`` prunes removed and its weights sliced."""
-    return build(traced, plan, cut_tensors(traced.graph, traced.network.state_dict(), {}, plan))
+def shrink(traced: Traced, cuts: Cuts) -> nn.Module:
+    """A smaller copy of the whole network, with the filters that ``cuts`` prune removed and its weights sliced."""
+    return build(traced, cuts, cut_tensors(traced.graph, traced.network.state_dict(), {}, cuts))
 
 
-def build(traced: Traced, plan: Plan, tensors: Tensors, factors: Mapping[str, Factor] | None = None) -> nn.Module:
-    """The network of ``plan`` and ``factors``, with ``tensors``, its complete and already smaller state dict."""
-    return refill(insert_factors(copy.deepcopy(traced.network), factors or {}), traced.graph, plan, tensors)
+def build(traced: Traced, cuts: Cuts, tensors: Tensors, factors: Mapping[str, Factor] | None = None) -> nn.Module:
+    """The network of ``cuts`` and ``factors``, with ``tensors``, its complete and already smaller state dict."""
+    return refill(insert_factors(copy.deepcopy(traced.network), factors or {}), traced.graph, cuts, tensors)
 
 
-def refill(network: nn.Module, graph: Graph, plan: Plan, tensors: Tensors) -> nn.Module:
-    """Make ``network`` that of ``plan``, with ``tensors``, in place; it may have been that of any other plan."""
-    return lay_out(load_tensors(network, tensors, graph.depthwise), graph, graph.kept(plan))
+def refill(network: nn.Module, graph: Graph, cuts: Cuts, tensors: Tensors) -> nn.Module:
+    """Make ``network`` that of ``cuts``, with ``tensors``, in place; it may have been that of any other cuts."""
+    return lay_out(load_tensors(network, tensors, graph.depthwise), graph, graph.kept(cuts))
 
 
 def refillable(network: nn.Module) -> bool:

@@ -19,7 +19,7 @@ from torch import Tensor, fx, nn
 
 from raprune.engine.arithmetic import exact_arithmetic, same_arithmetic
 from raprune.errors import InputError, first_line
-from raprune.network.graph import Graph, Plan, Traced, present
+from raprune.network.graph import Cuts, Graph, Traced, present
 from raprune.network.surgery import cut_tensors, refill, refillable, shrink
 
 ROUNDING = 64
@@ -32,26 +32,26 @@ BATCHES = (2, 3, 1)
 Masks = dict[str, Tensor]
 
 
-def random_plan(graph: Graph, generator: torch.Generator, keep: float = 0.6) -> Masks:
+def random_cuts(graph: Graph, generator: torch.Generator, keep: float = 0.6) -> Masks:
     """Random keep masks for every layer, each with at least one filter."""
-    plan = {}
+    cuts = {}
     for layer, group in graph.groups.items():
         mask = torch.rand(group.num_filters, generator=generator) < keep
         mask[torch.randint(group.num_filters, (1,), generator=generator)] = True
-        plan[layer] = mask
-    return plan
+        cuts[layer] = mask
+    return cuts
 
 
-def plans(graph: Graph, generator: torch.Generator) -> Iterator[Masks]:
+def cuts_to_try(graph: Graph, generator: torch.Generator) -> Iterator[Masks]:
     """Keep masks that differ in kind: random ones, one filter a layer, the first half of each.
 
-    Then some layers alone: of any two, one is cut without the other. 2 log2(layers) plans do.
+    Then some layers alone: of any two, one is cut without the other. 2 log2(layers) of them do.
     """
-    yield random_plan(graph, generator)
-    yield random_plan(graph, generator, keep=0.0)
+    yield random_cuts(graph, generator)
+    yield random_cuts(graph, generator, keep=0.0)
     yield {layer: torch.arange(g.num_filters) < max(1, g.num_filters // 2) for layer, g in graph.groups.items()}
     for bit in range(max(1, (len(graph.groups) - 1).bit_length())):
-        masks = random_plan(graph, generator)
+        masks = random_cuts(graph, generator)
         for value in (0, 1):
             some = {layer: mask for place, (layer, mask) in enumerate(masks.items()) if place >> bit & 1 == value}
             if some:
@@ -75,18 +75,18 @@ def _prove(traced: Traced, input_shape: tuple[int, ...], seed: int) -> None:
     own = next(traced.network.parameters()).dtype
     exact: _Pair | None = _Pair(traced, torch.float64, generator)
     single: _Pair | None = None
-    for place, plan in enumerate(plans(traced.graph, generator)):
+    for place, cuts in enumerate(cuts_to_try(traced.graph, generator)):
         images = torch.randn(BATCHES[place % 3], *input_shape, generator=generator) * (1.0, 3.0)[place % 2]
-        if exact is not None and len(plan) == len(traced.graph.groups):
+        if exact is not None and len(cuts) == len(traced.graph.groups):
             try:
-                exact.compare(plan, images)
+                exact.compare(cuts, images)
                 continue
             except Fails:
                 if place > 0:
                     raise
                 exact = None  # in float64 it does not run
         single = single or _Pair(traced, own, torch.Generator().manual_seed(seed))
-        single.compare(plan, images)
+        single.compare(cuts, images)
 
 
 class _Pair:
@@ -100,30 +100,30 @@ class _Pair:
         self.whole = Traced(network, traced.graph)
         self._scratch = copy.deepcopy(network) if refillable(network) else None
 
-    def compare(self, plan: Plan, images: Tensor) -> None:
+    def compare(self, cuts: Cuts, images: Tensor) -> None:
         """Run both; where they differ, say which layers do it."""
-        found = self._difference(plan, images)
+        found = self._difference(cuts, images)
         if found is None:
             return
         groups = self.whole.graph.groups
-        near = [layer for layer in plan if any(self.whole.graph.touches(ids, groups[layer]) for ids in found.seen)]
-        alone = [layer for layer in near if self._difference({layer: plan[layer]}, images)]
+        near = [layer for layer in cuts if any(self.whole.graph.touches(ids, groups[layer]) for ids in found.seen)]
+        alone = [layer for layer in near if self._difference({layer: cuts[layer]}, images)]
         raise InputError(_told(found, alone or near))
 
     @torch.no_grad()
-    def _difference(self, plan: Plan, images: Tensor) -> Differs | None:
+    def _difference(self, cuts: Cuts, images: Tensor) -> Differs | None:
         first = next(self.whole.network.parameters())
         try:
-            SideBySide(self.whole, self._smaller(plan), plan).run(images.to(first.device, first.dtype))
+            SideBySide(self.whole, self._smaller(cuts), cuts).run(images.to(first.device, first.dtype))
         except Differs as differs:
             return differs
         return None
 
-    def _smaller(self, plan: Plan) -> nn.Module:
+    def _smaller(self, cuts: Cuts) -> nn.Module:
         if self._scratch is None:
-            return shrink(self.whole, plan)
+            return shrink(self.whole, cuts)
         graph = self.whole.graph
-        return refill(self._scratch, graph, plan, cut_tensors(graph, self.whole.network.state_dict(), {}, plan))
+        return refill(self._scratch, graph, cuts, cut_tensors(graph, self.whole.network.state_dict(), {}, cuts))
 
 
 class Fails(InputError):
@@ -143,12 +143,12 @@ class Differs(Exception):
 class SideBySide(fx.Interpreter):
     """Runs the masked network, and every node of the smaller one on the masked network's values."""
 
-    def __init__(self, traced: Traced, small: nn.Module, plan: Plan) -> None:
+    def __init__(self, traced: Traced, small: nn.Module, cuts: Cuts) -> None:
         super().__init__(traced.network)
         self.extra_traceback = False  # our error says what there is to say
         assert isinstance(small, fx.GraphModule)
         self.channels = traced.graph.values
-        kept = traced.graph.kept(plan)
+        kept = traced.graph.kept(cuts)
         self.keep = {name: torch.from_numpy(present(ids, kept)) for name, ids in self.channels.items()}
         self.small = fx.Interpreter(small)
         self.twins = {node.name: node for node in small.graph.nodes}

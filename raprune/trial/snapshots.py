@@ -56,9 +56,9 @@ class Snapshots:
             save_safetensors(to_tensors(state.arrays), self.folder / f"{step}.safetensors")
         if agent_state:
             save_safetensors(agent_state, self.folder / f"{step}.agent.safetensors")
-        plan = {layer: list(mask.key) for layer, mask in state.plan.items()}
+        cuts = {layer: list(mask.key) for layer, mask in state.cuts.items()}
         factors = {layer: asdict(factor) for layer, factor in state.factors.items()}
-        write_json(self.folder / f"{step}.json", {"version": state.version, "plan": plan, "factors": factors})
+        write_json(self.folder / f"{step}.json", {"version": state.version, "plan": cuts, "factors": factors})
 
     def _make_folder(self) -> None:
         study = self.folder.parents[2]
@@ -77,11 +77,11 @@ class Snapshots:
         with naming(weights, self._again()):
             arrays = to_arrays(load_safetensors(weights)) if os.path.lexists(weights) else {}
         try:
-            plan = {layer: KeepMask(bytes(mask)) for layer, mask in found["plan"].items()}
+            cuts = {layer: KeepMask(bytes(mask)) for layer, mask in found["plan"].items()}
             factors = {layer: Factor(**factor) for layer, factor in found.get("factors", {}).items()}
         except (TypeError, ValueError, AttributeError) as error:
             raise DamagedError(f"{file} is damaged: {error}; {self._again()}") from None
-        state = State(self.baseline_key, plan, arrays, factors)
+        state = State(self.baseline_key, cuts, arrays, factors)
         if state.version != found["version"]:
             raise ResultsError(
                 f"{weights if weights.is_file() else file} has changed since it was written; {self._again()}"

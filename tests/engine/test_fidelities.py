@@ -208,7 +208,7 @@ def test_suffix_on_other_networks(name: str) -> None:
     score = "top1_accuracy" if splits.val.labels_B.dim() == 1 else "global_accuracy"
     full = engine_of(copy.deepcopy(network), splits, 2, score=score)
     engine, state = approximate(full, finetune="suffix"), a_state(full)
-    whole = [layer for layer in full.graph.groups if layer not in state.plan]
+    whole = [layer for layer in full.graph.groups if layer not in state.cuts]
     for layer in (whole[0], whole[-1]):
         (mask,) = random_masks(full, layer, 1)
         candidate = full.build(state.cut(full.graph, layer, mask))

@@ -11,7 +11,7 @@ from raprune.engine import Engine
 from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.plugins.datasets.base import Split, Splits
-from raprune.preflight.equivalence import random_plan
+from raprune.preflight.equivalence import random_cuts
 from raprune.registry import MODELS
 from tests.tiny import engine_of
 
@@ -58,14 +58,14 @@ def engines(name: str, steps: int, residual: str) -> tuple[Engine, Engine]:
 def a_state(engine: Engine) -> State:
     """Every third layer cut already."""
     state = State.baseline("baseline")
-    plan = random_plan(engine.graph, torch.Generator().manual_seed(2))
+    plan = random_cuts(engine.graph, torch.Generator().manual_seed(2))
     for layer in list(plan)[::3]:
         state = state.cut(engine.graph, layer, KeepMask.of(plan[layer]))
     return state
 
 
 def masks(engine: Engine, layer: str, number: int) -> list[KeepMask]:
-    plans = [random_plan(engine.graph, torch.Generator().manual_seed(seed)) for seed in range(number)]
+    plans = [random_cuts(engine.graph, torch.Generator().manual_seed(seed)) for seed in range(number)]
     return [KeepMask.of(plan[layer]) for plan in plans]
 
 
@@ -83,7 +83,7 @@ def test_counts_are_identical_in_float64(name: str, residual: str, steps: int) -
     exact, naive = engines(name, steps, residual)
     seen = set()
     for state in (State.baseline("baseline"), a_state(exact)):
-        whole = [layer for layer in exact.graph.groups if layer not in state.plan]
+        whole = [layer for layer in exact.graph.groups if layer not in state.cuts]
         for layer in whole if steps == 0 else whole[:: max(1, len(whole) // 3)]:
             for mask in masks(exact, layer, 2 if steps == 0 else 1):
                 fast, slow = (engine.evaluate(state, layer, mask, None).tally for engine in (exact, naive))

@@ -71,7 +71,7 @@ def make_trial(
             weights[f"{layer}.first.weight"] = torch.randn(factor.rank, m).view(factor.rank, -1, *kernel)
             weights[f"{layer}.second.weight"] = torch.randn(n, factor.rank).view(n, -1, *(1 for _ in kernel))
             weights[f"{layer}.second.bias"] = weights.pop(f"{layer}.bias")
-        state = State("b0", state.plan, to_arrays(weights), factors)
+        state = State("b0", state.cuts, to_arrays(weights), factors)
         smaller = build(traced, masks, weights, factors).eval()
     score = SCORES.build(score_name, {})
     found = {f"{name}_score": score_split(smaller, splits, getattr(splits, name), score, 7) for name in ("val", "test")}

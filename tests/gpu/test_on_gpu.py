@@ -43,7 +43,7 @@ def test_counts_are_the_processors_in_float64(name: str, residual: str) -> None:
     gpu, naive = engine(name, residual, "cuda", stacked=True), engine(name, residual, "cuda", naive=True)
     cpu = engine(name, residual, "cpu")
     for state in (STATE, a_state(cpu)):
-        layers = [layer for layer in cpu.graph.groups if layer not in state.plan]
+        layers = [layer for layer in cpu.graph.groups if layer not in state.cuts]
         for layer in layers:
             asked = masks(cpu, layer, 3)
             found = [scored.tally.counts for scored in gpu.evaluate_many(state, layer, asked, None, [None] * 3)]

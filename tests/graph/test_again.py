@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from raprune.network.graph import Align, trace
 from raprune.network.surgery import shrink
-from raprune.preflight.equivalence import prove, random_plan
+from raprune.preflight.equivalence import prove, random_cuts
 
 
 class Rounds(nn.Module):
@@ -41,7 +41,7 @@ def test_rounds_of_pruning(first: str, then: str, wrapped: bool) -> None:
     traced = trace(Rounds(), (1, 8, 8), residual=first)
     images = torch.randn(3, 1, 8, 8)
     for _ in range(3):
-        small: nn.Module = shrink(traced, random_plan(traced.graph, generator, keep=0.8))
+        small: nn.Module = shrink(traced, random_cuts(traced.graph, generator, keep=0.8))
         small = nn.Sequential(copy.deepcopy(small), nn.Identity()) if wrapped else copy.deepcopy(small)
         expected = small.eval()(images)
         traced = trace(small, (1, 8, 8), residual=then)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from raprune.network.graph import Traced, trace
 from raprune.network.measure import count_macs, count_params
 from raprune.network.surgery import shrink
-from raprune.preflight.equivalence import random_plan
+from raprune.preflight.equivalence import random_cuts
 from tests.graph.networks import NETWORKS, make_lively
 
 Masks = dict[str, Tensor]
@@ -136,7 +136,7 @@ def norm_params(small: nn.Module) -> int:
 def test_counts(name: str, residual: str, seed: int) -> None:
     entry, network = NETWORKS[name], make_lively(name)
     traced: Traced = trace(network, entry.input_shape, residual=residual)
-    masks = random_plan(traced.graph, torch.Generator().manual_seed(seed))
+    masks = random_cuts(traced.graph, torch.Generator().manual_seed(seed))
     small = shrink(traced, masks)
     whole = RULES[name](network, {layer: torch.ones_like(mask) for layer, mask in masks.items()}, residual)
     widths = RULES[name](network, masks, residual)

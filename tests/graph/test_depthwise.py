@@ -12,7 +12,7 @@ from raprune.engine.kernels.program import compile_module
 from raprune.network.graph import Traced, trace
 from raprune.network.measure import count_macs
 from raprune.network.surgery import cut_tensors, refill, shrink
-from raprune.preflight.equivalence import prove, random_plan
+from raprune.preflight.equivalence import prove, random_cuts
 from tests.graph.small import chain
 
 SHAPE = (3, 9, 9)
@@ -44,7 +44,7 @@ def test_refilled_to_one_channel_and_back(what: str) -> None:
     traced = _traced(middle)
     graph, tensors = traced.graph, traced.network.state_dict()
     least = {layer: mask for layer, mask in smallest.items() if layer in graph.groups}
-    plans = [least, {}, random_plan(graph, torch.Generator().manual_seed(0)), least, {}]
+    plans = [least, {}, random_cuts(graph, torch.Generator().manual_seed(0)), least, {}]
     x = torch.randn(2, *SHAPE, dtype=torch.float64)
     scratch = shrink(traced, {})
     for plan in plans:
@@ -81,7 +81,7 @@ def test_paddings(what: str, groups: int) -> None:
     traced = trace(network, SHAPE)
     assert traced.graph.prunable() == (2, 2)
     prove(traced, SHAPE)
-    plan = random_plan(traced.graph, torch.Generator().manual_seed(3), keep=0.4)
+    plan = random_cuts(traced.graph, torch.Generator().manual_seed(3), keep=0.4)
     for small in (traced.network, shrink(traced, plan)):
         assert isinstance(small, torch.fx.GraphModule)
         x = torch.randn(2, *SHAPE)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from raprune.engine.split import split
 from raprune.network.graph import trace
 from raprune.network.surgery import shrink
-from raprune.preflight.equivalence import prove, random_plan
+from raprune.preflight.equivalence import prove, random_cuts
 from tests.graph.small import Net
 
 SHAPE = (3, 8, 8)
@@ -58,7 +58,7 @@ def test_factors_that_stay(what: str, residual: str) -> None:
 
 def test_candidates_of_a_split_network_take_the_factors_channels() -> None:
     traced = trace(Scaled(lambda s, a, b: (a * s.of_four + b) * s.of_three).eval(), SHAPE)
-    plan = random_plan(traced.graph, torch.Generator().manual_seed(1), keep=0.4)
+    plan = random_cuts(traced.graph, torch.Generator().manual_seed(1), keep=0.4)
     x: Tensor = torch.randn(2, *SHAPE)
     for place, layer in enumerate(plan):
         below = dict(list(plan.items())[:place])

@@ -17,7 +17,7 @@ from torch import nn
 from raprune.engine.split import split
 from raprune.network.graph import Traced, trace
 from raprune.network.surgery import cut_tensors, shrink
-from raprune.preflight.equivalence import prove, random_plan
+from raprune.preflight.equivalence import prove, random_cuts
 from tests.graph.networks import NETWORKS, Entry, make_lively
 
 
@@ -50,7 +50,7 @@ def case(request: pytest.FixtureRequest) -> Iterator[Case]:
     entry = NETWORKS[name]
     single = trace(make_lively(name), entry.input_shape, residual=residual, **entry.options)
     double = Traced(copy.deepcopy(single.network).double(), single.graph)
-    return Case(entry, residual, single, double, random_plan(single.graph, torch.Generator().manual_seed(5)))
+    return Case(entry, residual, single, double, random_cuts(single.graph, torch.Generator().manual_seed(5)))
 
 
 def test_every_convolution_but_the_output_can_be_pruned(case: Case) -> None:

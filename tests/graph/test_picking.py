@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from raprune.engine.kernels.program import compile_module
 from raprune.network.graph import trace
 from raprune.network.surgery import shrink
-from raprune.preflight.equivalence import prove, random_plan
+from raprune.preflight.equivalence import prove, random_cuts
 from tests.graph.small import net
 
 SHAPE = (3, 8, 8)
@@ -65,7 +65,7 @@ def test_channels_by_their_places(what: str, residual: str) -> None:
     torch.testing.assert_close(traced.network(x), expected)
     for seed in range(3):
         prove(traced, SHAPE, seed)
-    small = shrink(traced, random_plan(traced.graph, torch.Generator().manual_seed(0), keep=0.0))
+    small = shrink(traced, random_cuts(traced.graph, torch.Generator().manual_seed(0), keep=0.0))
     assert isinstance(small, torch.fx.GraphModule)
     torch.testing.assert_close(compile_module(small)(x), small(x))
 

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from raprune.errors import InputError
 from raprune.network.graph import Traced, trace
-from raprune.preflight.equivalence import plans, prove
+from raprune.preflight.equivalence import cuts_to_try, prove
 from tests.graph.small import chain, net
 
 SHAPE = (3, 8, 8)
@@ -61,7 +61,7 @@ def test_positions_and_batches_may_be_counted() -> None:
 
 def test_of_any_two_layers_one_is_cut_alone() -> None:
     graph = trace(chain(*[nn.Conv2d(3, 3, 1) for _ in range(12)]), SHAPE).graph
-    drawn = list(plans(graph, torch.Generator().manual_seed(0)))
+    drawn = list(cuts_to_try(graph, torch.Generator().manual_seed(0)))
     layers = list(graph.groups)
     assert len(drawn) == 3 + 2 * 4
     for one in layers:
@@ -116,7 +116,7 @@ class Deep(nn.Module):
 
 def test_the_tolerance_is_that_of_one_node_however_deep_the_network_is() -> None:
     traced = trace(Deep(30).double(), SHAPE)
-    plan = next(plans(traced.graph, torch.Generator().manual_seed(0)))
+    plan = next(cuts_to_try(traced.graph, torch.Generator().manual_seed(0)))
     assert plan
     prove(traced, SHAPE)
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from raprune.errors import InputError
 from raprune.network.graph import Graph, trace
 from raprune.network.surgery import shrink
-from raprune.preflight.equivalence import prove, random_plan
+from raprune.preflight.equivalence import prove, random_cuts
 from tests.graph.small import chain, net
 
 
@@ -131,7 +131,7 @@ def test_dropout_follows_the_mode_and_draws_at_full_width() -> None:
     traced = trace(Dropping(), (3, 8, 8))
     x = torch.randn(2, 3, 8, 8)
     assert torch.equal(traced.network(x), traced.network(x))
-    mask = random_plan(traced.graph, torch.Generator().manual_seed(0))
+    mask = random_cuts(traced.graph, torch.Generator().manual_seed(0))
     small = shrink(traced, mask)
     hidden = []
     for network in (traced.network, small):

@@ -126,7 +126,7 @@ def test_versions_of_states_without_factors_are_what_they_were() -> None:
     state = State("key", {"a": KeepMask(b"\1\0\1")}, {"w": np.arange(3, dtype=np.float32)})
     assert state.version == "f5ec57a38a00fd51"
     factors = [{"a": Factor("svd", 2)}, {"a": Factor("svd", 3)}, {"a": Factor("separable", 2)}, {"b": Factor("svd", 2)}]
-    versions = {State("key", state.plan, state.arrays, of).version for of in factors}
+    versions = {State("key", state.cuts, state.arrays, of).version for of in factors}
     assert len(versions | {state.version}) == 5
 
 

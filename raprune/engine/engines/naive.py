@@ -16,7 +16,7 @@ from raprune.engine.cache.prefix import Store
 from raprune.engine.contract import EngineKind
 from raprune.engine.inputs import Inputs
 from raprune.engine.workload import Workload
-from raprune.network.graph import Graph, Plan, present
+from raprune.network.graph import Cuts, Graph, present
 from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.plugins.scores.base import Scored, Tally
@@ -77,12 +77,12 @@ class NaiveEngine(Engine):
         return super().as_input(images_BCHW).contiguous(memory_format=self.memory_format)
 
 
-def mask_channels(network: fx.GraphModule, graph: Graph, plan: Plan, layer: str, mask: Tensor) -> fx.GraphModule:
-    """``network``, that of ``plan``, with the pruned channels of ``layer`` zero wherever they are read; in place.
+def mask_channels(network: fx.GraphModule, graph: Graph, cuts: Cuts, layer: str, mask: Tensor) -> fx.GraphModule:
+    """``network``, that of ``cuts``, with the pruned channels of ``layer`` zero wherever they are read; in place.
 
     The channels are read by what mixes them, and by the sums that put them into another layout.
     """
-    before, after = graph.kept(plan), graph.kept({**plan, layer: mask})
+    before, after = graph.kept(cuts), graph.kept({**cuts, layer: mask})
     readers = set(_readers(network, graph, layer))
     for node in list(network.graph.nodes):
         ids = graph.values.get(node.name)

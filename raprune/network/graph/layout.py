@@ -1,4 +1,4 @@
-"""The indices of a network's own modules under a plan: where sums put channels, which of dropout's draws are used."""
+"""The indices of a cut network's own modules: where sums put channels, which of dropout's draws are used."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from raprune.errors import InputError
 from raprune.network.graph.units import ZERO, Ids, Kept, present
 from raprune.registry import nearest
 
-Plan = Mapping[str, Tensor]
+Cuts = Mapping[str, Tensor]
 """layer -> keep mask over its original filters; layers that are not in it are whole."""
 
 
@@ -124,20 +124,20 @@ class Graph:
         wanted = {self.group(layer).layer for layer in layers}
         return [layer for layer in self.groups if layer in wanted]
 
-    def kept(self, plan: Plan) -> Kept:
-        """(num_units,): which units a plan keeps."""
+    def kept(self, cuts: Cuts) -> Kept:
+        """(num_units,): which units ``cuts`` keep."""
         kept = np.ones(self.num_units, dtype=bool)
         kept[ZERO] = False
-        for layer, mask in plan.items():
+        for layer, mask in cuts.items():
             group = self.group(layer)
             if mask.shape != (group.num_filters,):
                 raise ValueError(f"{layer} has {group.num_filters} filters, its keep mask {mask.numel()} entries")
             kept[group.units] = mask.cpu().numpy()
         return kept
 
-    def num_kept(self, plan: Plan, layers: Iterable[str]) -> tuple[int, int]:
+    def num_kept(self, cuts: Cuts, layers: Iterable[str]) -> tuple[int, int]:
         """Filters, and filters that stay, of all members of ``layers``."""
-        kept = self.kept(plan)
+        kept = self.kept(cuts)
         num_filters = num_kept = 0
         for layer in layers:
             group = self.group(layer)
