@@ -140,18 +140,19 @@ def test_every_example_passes_the_tests_of_its_kind(copy: Path) -> None:
 
 def test_the_example_of_an_evaluator_scores_like_the_serial_twin(copy: Path) -> None:
     code = """
+from types import SimpleNamespace
+
 import torch
-from raprune.evaluators import in_process, timed
+from raprune.evaluators import timed
 from raprune.registry import EVALUATORS
 from raprune.study.parts import EvaluatorsSpec
 from tests import tiny
 
 network = tiny.lively_vgg()
 engine = tiny.engine_of(network, tiny.own_labels(network, 40))
-in_process.open_engine = lambda *_: engine
 masks = [torch.arange(8) < kept for kept in (3, 5)]
 twin = tiny.candidates_of(engine, "features.10", 2.0)(masks)
-ours = EVALUATORS.build("timed", EvaluatorsSpec().model_dump(), engine.workload)
+ours = EVALUATORS.build("timed", EvaluatorsSpec().model_dump(), engine.workload, SimpleNamespace(of=lambda _: engine))
 tiny.EngineEvaluator = lambda _: ours
 assert tiny.candidates_of(engine, "features.10", 2.0)(masks) == twin and ours.seconds > 0
 assert timed.__file__.startswith(FOLDER)

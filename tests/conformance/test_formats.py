@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from raprune.artefact import TrialNetworks, open_trial
 from raprune.cli.root import app
+from raprune.engine.inputs import Inputs
 from raprune.export.checking import TOLERANCE
 from raprune.export.contract import Format, QuantisedFormat
 from raprune.export.refusals import Refused
@@ -44,7 +45,7 @@ def test_what_is_written_is_loaded_as_the_same_network(plugin: Plugin, trial: Tr
     except Refused as error:
         pytest.skip(str(error))
     assert trial.plan.model.name.encode() in file.read_bytes()
-    run = chosen.load(file, 1)
+    run = chosen.load(file, 1, Inputs())
     for number in (1, 3):
         images_BCHW = torch.randn(number, *trial.input_shape, generator=torch.Generator().manual_seed(number))
         with torch.inference_mode():
