@@ -49,9 +49,9 @@ def count_bytes(network: nn.Module) -> int:
 def layer_macs(layer: nn.Module, source: Tensor, output: Tensor) -> int:
     """Multiply-adds for one image of a convolution, transposed convolution or linear layer that turned one into the
     other."""
-    weight = layer.get_parameter("weight")
+    assert isinstance(layer.weight, Tensor)  # a buffer, too, such as of a fixed upsampling
     counted = source if isinstance(layer, nn.ConvTranspose2d) else output
-    return counted[0].numel() * math.prod(weight.shape[1:])
+    return counted[0].numel() * math.prod(layer.weight.shape[1:])
 
 
 @torch.no_grad()

@@ -11,6 +11,7 @@ import torch
 from raprune.artefact import TrialNetworks, open_trial, write_model
 from raprune.artefact.plan import FROM_PIXELS, parse_plan
 from raprune.artefact.rebuilding import rebuild, trace_plan
+from raprune.engine.inputs import Inputs
 from raprune.errors import InputError
 from raprune.network.lowrank.factor import Factor
 from raprune.network.weights import load_safetensors
@@ -49,7 +50,7 @@ def test_a_studys_plan_tells_all(reference: Path) -> None:
 def test_the_network_is_rebuilt_from_plan_and_weights_alone(reference: Path) -> None:
     folder = reference / "trials" / read_study(reference).trials["trial_id"].iloc[0]
     plan = parse_plan((folder / "model" / "plan.json").read_text(), "it")
-    network = rebuild(plan, trace_plan(plan), load_safetensors(folder / "model" / "model.safetensors"), "it")
+    network = rebuild(plan, trace_plan(plan, Inputs()), load_safetensors(folder / "model" / "model.safetensors"), "it")
     images = torch.randn(3, *plan.input_shape)
     with torch.inference_mode():
         assert torch.equal(network(images), open_trial(folder).networks["pruned"](images))

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from analysis.plots import write_report
-from raprune.cli import console
+from raprune.cli import terminal
 from raprune.results import TrialStore, write_json
 from tests.analysis.make_tables import candidate_row, layer_row, manifest, trial_row, update_row
 
@@ -19,7 +19,7 @@ HOSTILE = "<script>alert(1)</script>\x1b[31m\u202e\0日本 пример [/bold]"
 def test_a_terminal_is_not_steered(monkeypatch: pytest.MonkeyPatch) -> None:
     out = io.StringIO()
     monkeypatch.setattr("sys.stdout", out)
-    console.open_console(width=200).print("a\x1b[31m[bold]b\u202ec:smile: 日本 [/x]")
+    terminal.open_console(width=200).print("a\x1b[31m[bold]b\u202ec:smile: 日本 [/x]")
     assert out.getvalue() == "a\\x1b[31m[bold]b\\u202ec:smile: 日本 [/x]\n"
 
 
@@ -30,7 +30,7 @@ def test_a_table_of_hostile_texts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdout", out)
     table = Table("a", title="[/x]\x1b")
     table.add_row(HOSTILE)
-    console.print_whole(table, console.open_console())
+    terminal.print_whole(table, terminal.open_console())
     assert "[/bold]" in out.getvalue()
     assert not set("\x1b\0\u202e") & set(out.getvalue())
 

@@ -85,10 +85,14 @@ def test_a_trial_says_what_is_not_full() -> None:
 @pytest.mark.parametrize(
     ("before_reward", "fidelity", "message"),
     [
-        (20, {"finetune": "recalibrate", "finetune_steps": 5}, "no finetune_steps beside"),
-        (0, {"finetune_steps": 5}, "before_reward is none"),
-        (0, {"finetune": "suffix"}, "before_reward is none"),
-        (4, {"finetune_steps": 5}, "at most finetune.before_reward, 4; got 5"),
+        (
+            20,
+            {"finetune": "recalibrate", "finetune_steps": 5},
+            "not set finetune_steps with finetune: recalibrate",
+        ),
+        (0, {"finetune_steps": 5}, "where finetune.before_reward is 0"),
+        (0, {"finetune": "suffix"}, "where finetune.before_reward is 0"),
+        (4, {"finetune_steps": 5}, "at most 4, as finetune.before_reward has; got 5"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(before_reward: int, fidelity: dict[str, Any], message: str) -> None:

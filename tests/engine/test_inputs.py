@@ -47,7 +47,7 @@ def test_data_are_decoded_once_and_by_the_next_run_anew() -> None:
 
 def test_what_a_program_gave_is_its_own_runs_alone() -> None:
     named = ModelChoice(name="python:Net", settings={"digest": "d"})
-    with pytest.raises(InputError, match="by a program and is in its memory alone"):
+    with pytest.raises(InputError, match="by a program and exists only in its memory"):
         Inputs().network(named, 10, (1, 8, 8))
 
 
