@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if processes := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):  # several processes share the cores, not each all
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
 
 from tests.launch.runs import run_tiny
 from tests.tiny import Trained, train_small
