@@ -1,9 +1,9 @@
 """Whether a network has learned anything, and whether it numbers the classes as the labels do.
 
-Its answers are held against the same answers given to other images. A network that always gives one class, or one
-that sees nothing of what tells the classes apart, is right as often when the labels are shuffled. That holds for any
-balance of the classes and any number of them. Cohen's kappa says how much better than shuffled the answers are, 1 where
-all of them are right; from ``GOOD_KAPPA`` on nothing is shuffled, so that a network without errors always passes.
+Its answers are compared with the same answers to shuffled labels. A network that always answers one class, or that
+cannot tell the classes apart, is right equally often when the labels are shuffled, whatever the number and balance of
+the classes. Cohen's kappa says how much better than shuffled the answers are; it is 1 where all of them are right. From
+``GOOD_KAPPA`` on, nothing is shuffled, so a network without errors always passes.
 
 Shapes: B images, K classes, H x W pixels.
 """
@@ -20,10 +20,10 @@ from raprune.plugins.datasets.base import VOID
 
 GOOD_KAPPA = 0.5
 MIN_KAPPA, MIN_PIXEL_KAPPA = 0.03, 0.05
-"""Less is what an untrained network has by accident. Of labels a pixel it is all that is asked: pixels are not
+"""An untrained network may reach less by accident. For labels per pixel this is the only test: pixels are not
 independent, and there may be too few images to shuffle."""
 NUM_SHUFFLES = 1999
-"""None of them may be right as often as the network: a chance of 1 in 2,000."""
+"""No shuffle may be right as often as the network: a chance of 1 in 2,000."""
 
 
 class Answers:
@@ -32,13 +32,13 @@ class Answers:
     def __init__(self, num_classes: int) -> None:
         self.num_classes = num_classes
         self.confusion_KK = torch.zeros(num_classes, num_classes, dtype=torch.int64)
-        """Labels by predictions; of labels a pixel, pixels."""
+        """Counts of images by label and prediction; of pixels where labels are per pixel."""
         self._labels: list[Tensor] = []
         self._predictions: list[Tensor] = []
         self._per_pixel = False
 
     def add(self, logits: Tensor, labels: Tensor) -> None:
-        """Logits (B, K) and labels (B,), or (B, K, H, W) and (B, H, W); void pixels and NaN answers count nowhere."""
+        """Add logits (B, K) and labels (B,), or (B, K, H, W) and (B, H, W); skips void pixels and NaN answers."""
         self._per_pixel = labels.dim() > 1
         known = (labels != VOID) & ~logits.isnan().any(1) if self._per_pixel else ~logits.isnan().any(1)
         labels, predictions = labels[known].long(), logits.argmax(1)[known]
@@ -49,15 +49,15 @@ class Answers:
             self._predictions.append(predictions)
 
     def permutation(self) -> tuple[list[tuple[int, int]], float]:
-        """Class pairs (label, the answer that stands for it) that differ, and percent right when answers are so read.
+        """The best renumbering: class pairs (label, answer) that differ, and the percentage right under it.
 
-        Of labels an image. The pairs are found on one half of the images and the percentage on the other: with few
-        images a class there is always a permutation that makes all of those right from which it was made.
+        For labels per image only. The pairs come from one half of the images and the percentage from the other: with
+        few images per class, some permutation always fits the images from which it was computed.
         """
         labels_B, predictions_B = torch.cat(self._labels), torch.cat(self._predictions)
         order = torch.randperm(len(labels_B), generator=torch.Generator().manual_seed(0))
-        found, held = order[::2], order[1::2]
-        pairs = labels_B[found] * self.num_classes + predictions_B[found]
+        fitted, held = order[::2], order[1::2]
+        pairs = labels_B[fitted] * self.num_classes + predictions_B[fitted]
         confusion_KK = pairs.bincount(minlength=self.num_classes**2).view_as(self.confusion_KK)
         rows, columns = linear_sum_assignment(-confusion_KK.numpy())
         right = torch.from_numpy(columns)[labels_B[held]] == predictions_B[held]
@@ -66,7 +66,7 @@ class Answers:
 
     @property
     def kappa(self) -> float:
-        """Cohen's: 0 for answers that do not depend on the label, 1 for those that are all right."""
+        """Cohen's kappa: 0 for answers that do not depend on the label, 1 where all are right."""
         total = int(self.confusion_KK.sum())
         shares = self.confusion_KK.double() / max(1, total)
         expected = float((shares.sum(0) * shares.sum(1)).sum())
@@ -74,7 +74,7 @@ class Answers:
 
     @property
     def num_label_classes(self) -> int:
-        """Classes that the labels have; answers to a single one tell nothing."""
+        """Number of classes among the labels; with a single class the answers prove nothing."""
         return int((self.confusion_KK.sum(1) > 0).sum())
 
     def tell(self) -> bool:

@@ -31,16 +31,16 @@ from raprune.study.schema import TrialSpec
 from raprune.study.seeds import digest
 
 ORIGIN_FILE = "made_from.json"
-"""In a trial's folder: the content of the baseline that it prunes, and of the trial that it is matched to."""
+"""File in a trial's folder: the content of the baseline that it prunes, and of the trial that it is matched to."""
 
 SOME_IMAGES = {"image": 32, "pixel": 2, "target": 2}
-"""Images that a user's own score is asked for, by what its labels are."""
+"""Number of images on which a user's own score is fingerprinted, by the kind of its labels."""
 TAKEN_OVER = ("layer", "num_kept", "applied", "scheme", "rank")
-"""Columns of a trial's layers that a matched one takes over."""
+"""Columns of a trial's layers that a matched trial adopts."""
 
 
 def sources_of(trial: TrialSpec, splits: Splits, score: Score, network: fx.GraphModule) -> Sources:
-    """What the baseline of ``trial`` is made of now; ``network`` is the one that it begins with, traced."""
+    """The current sources of the baseline of ``trial``; ``network`` is its initial network, traced."""
     spec, model = trial.baseline, trial.model
     own = frozenset(
         choice.name.partition(":")[0].partition(".")[0]
@@ -61,7 +61,7 @@ def sources_of(trial: TrialSpec, splits: Splits, score: Score, network: fx.Graph
 
 
 def what_it_gives(score: Score, splits: Splits) -> list[str]:
-    """Loss, counts, value and margins of a score for seeded logits and a few labels of val: what it reads too."""
+    """Loss, counts, value and margins of a score for seeded logits and a few val labels; covers what it reads."""
     few = splits.val.take(torch.arange(min(SOME_IMAGES[splits.val.kind], len(splits.val))))
     labels_B, generator = few.labels_B, torch.Generator().manual_seed(0)
     shape = labels_B.shape if few.kind == "target" else (len(few), splits.num_classes, *labels_B.shape[1:])
@@ -70,13 +70,13 @@ def what_it_gives(score: Score, splits: Splits) -> list[str]:
         whole, counts = score.whole(labels_B), score.counts(logits_BK, labels_B)
         floats = [float(score.loss(logits_BK, labels_B)), score.value(counts, whole)]
         floats += [float(margin) for margin in score.margins(logits_BK, labels_B)]
-    except Exception as error:  # a score that cannot take these is told by whoever takes it seriously
+    except Exception as error:  # a score that fails on these inputs is reported where it is used
         return [type(error).__name__]
     return [of_value(whole, counts), *(f"{number:.4g}" for number in floats)]
 
 
 def what_it_does(splits: Splits) -> str:
-    """Of what a data set does to a few training images, where they are bytes; with seeded draws."""
+    """Fingerprint of a data set's augmentation of a few training images, with seeded draws; empty for float images."""
     few = splits.train.take(torch.arange(min(SOME_IMAGES["image"], len(splits.train))))
     if splits.augment is None or splits.normalised:
         return ""
@@ -84,13 +84,13 @@ def what_it_does(splits: Splits) -> str:
 
 
 def before_sources(data_fingerprint: str, now: Sources) -> Sources:
-    """What a baseline of an earlier version tells: its images at most, and of all else nothing that could differ."""
+    """The sources of a baseline of an earlier version: at most its images are known; all else equals ``now``."""
     silent = {"network": "", "weights": "", "code": "", "made_by": ""}
     return replace(now, data=data_fingerprint or now.data, **silent)
 
 
 def other_content(what: str, trial: TrialSpec, parts: Collection[str]) -> str:
-    """The sentence that ``what`` was built from other content than ``trial`` has now, and what to do."""
+    """The message that ``what`` was built from content other than the current one of ``trial``, with the way out."""
     spec, model = trial.baseline, trial.model
     if spec.checkpoint is not None:
         weights = f"the checkpoint {spec.checkpoint!r} now has other weights"
@@ -116,7 +116,7 @@ def other_content(what: str, trial: TrialSpec, parts: Collection[str]) -> str:
 
 
 def note_origin(store: TrialStore, trial: TrialSpec, baseline: Baseline, matched: TrialStore | None) -> None:
-    """Write down what a trial prunes before it begins; raises :class:`InputError` where it began with other content."""
+    """Record what a trial prunes before it begins; raises :class:`InputError` if it began with other content."""
     check_origin(store, trial, baseline.sources, baseline.weights_fingerprint, matched)
     file = store.folder / ORIGIN_FILE
     if not file.is_file() and baseline.sources is not None:
@@ -128,21 +128,21 @@ def note_origin(store: TrialStore, trial: TrialSpec, baseline: Baseline, matched
 def check_origin(
     store: TrialStore, trial: TrialSpec, sources: Sources | None, baseline: str, matched: TrialStore | None
 ) -> None:
-    """Whether a trial that has begun was of these ``sources`` and of the ``baseline`` with this fingerprint, if known.
+    """Check that a trial that has begun was built from ``sources`` and ``baseline`` (its fingerprint), where known.
 
-    Raises :class:`InputError`.
+    Raises :class:`InputError` if it was not.
     """
-    found = origin_of(store)
-    if found is None:
+    origin = origin_of(store)
+    if origin is None:
         return
     if sources is not None:
-        certain, _ = differing(_sources(found), sources)
+        certain, _ = differing(_sources(origin), sources)
         if certain:
             raise InputError(other_content(f"trial {store.folder}", trial, certain))
     anew = f"delete {store.folder} to run it again, or use another folder (--out)"
-    if baseline and found["baseline"] != baseline:
+    if baseline and origin["baseline"] != baseline:
         raise InputError(f"trial {store.folder} was pruned from another baseline than the one now in its study: {anew}")
-    if matched is not None and matched.status() == "completed" and found["matched"] != _decided(matched):
+    if matched is not None and matched.status() == "completed" and origin["matched"] != _decided(matched):
         raise InputError(
             f"trial {store.folder} was matched to earlier decisions of trial {matched.folder.name}, which has run "
             f"again since and decided otherwise: {anew}"
@@ -150,26 +150,26 @@ def check_origin(
 
 
 def origin_of(store: TrialStore) -> Mapping[str, Any] | None:
-    """What a trial was made of; ``None`` where it has not begun, or was begun by an earlier version."""
+    """What a trial was built from; ``None`` if it has not begun, or was begun by an earlier version."""
     file = store.folder / ORIGIN_FILE
     if not file.is_file():
         return None
     try:
-        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        _sources(found)
-        return {"matched": None, **found, "baseline": str(found["baseline"])}
+        origin: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        _sources(origin)
+        return {"matched": None, **origin, "baseline": str(origin["baseline"])}
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise InputError(
             f"{file} is damaged ({type(error).__name__}: {error}): delete {store.folder} to run its trial again"
         ) from None
 
 
-def _sources(found: Mapping[str, Any]) -> Sources:
-    return Sources(**{name: str(found[name]) for name in Sources.__dataclass_fields__})
+def _sources(origin: Mapping[str, Any]) -> Sources:
+    return Sources(**{name: str(origin[name]) for name in Sources.__dataclass_fields__})
 
 
 def _decided(matched: TrialStore | None) -> str | None:
-    """What a matched trial takes over."""
+    """Digest of what a matched trial adopts from its partner."""
     if matched is None:
         return None
     rows = [*matched.layer_rows(), *matched.low_rank_rows()]

@@ -42,17 +42,17 @@ from raprune.study.seeds import seed_for
 from raprune.system.paths import expanded
 
 FEW_IMAGES, MORE_IMAGES = 100, 500
-"""Fewer validation images than this are too few to tell a network from chance; then so many training images must."""
+"""Below ``FEW_IMAGES`` validation images, ``MORE_IMAGES`` training images tell a network from chance instead."""
 MAX_PAIRS = 10
-"""Classes that a message names."""
+"""Most class pairs that a message lists."""
 
 
 def prepare_baseline(trial: TrialSpec, folder: Path, device: str = "cpu", inputs: Inputs | None = None) -> Baseline:
-    """The baseline of ``trial`` in ``folder``: read if it is there, else trained or loaded, measured and written.
+    """The baseline of ``trial`` in ``folder``: read if it exists, else trained or loaded, measured and written.
 
     Raises :class:`InputError` for a checkpoint that does not fit, for a baseline that is at chance level or whose
-    classes look permuted (nothing that is pruned from it would mean anything), and for one that lies there and was made
-    of other content than ``trial`` has now.
+    classes look permuted (pruning it would be meaningless), and for an existing one that was built from content other
+    than the current one of ``trial``.
     """
     exact_arithmetic(torch.device(device))
     inputs = inputs or Inputs()
@@ -60,9 +60,9 @@ def prepare_baseline(trial: TrialSpec, folder: Path, device: str = "cpu", inputs
     score: Score = SCORES.build(trial.score.name, trial.score.settings)
     network = initial_network(trial, splits, inputs)
     sources = sources_of(trial, splits, score, network)
-    found = Baseline.read(folder)
-    if found is not None:
-        return _checked(found, folder, trial, splits, score, network, sources)
+    existing = Baseline.read(folder)
+    if existing is not None:
+        return _checked(existing, folder, trial, splits, score, network, sources)
     network = _finished(network, trial, splits, score, device)
     size, threads = trial.scoring.batch_size, trial.scoring.threads
     check_sane(network, splits, splits.val, score, size)
@@ -97,7 +97,7 @@ def _save_order(network: nn.Module, splits: Splits, score: Score, batch_size: in
 
 
 def _checked(
-    found: Baseline,
+    existing: Baseline,
     folder: Path,
     trial: TrialSpec,
     splits: Splits,
@@ -105,25 +105,25 @@ def _checked(
     network: fx.GraphModule,
     sources: Sources,
 ) -> Baseline:
-    """A baseline that lies there, if it is still of the content that it was made of."""
-    weights = baseline_weights(folder, found)
-    certain, perhaps = differing(found.sources or before_sources(found.data_fingerprint, sources), sources)
-    if perhaps and not certain and not _is_that_of(found, weights, trial, splits, score, network, sources):
+    """The ``existing`` baseline, if its content has not changed; raises :class:`InputError` if it has."""
+    weights = baseline_weights(folder, existing)
+    certain, perhaps = differing(existing.sources or before_sources(existing.data_fingerprint, sources), sources)
+    if perhaps and not certain and not _scores_alike(existing, weights, trial, splits, score, network, sources):
         certain = perhaps
     if certain:
         raise InputError(other_content(f"the baseline in {folder}", trial, certain))
     if not (folder / ORDER_FILE).is_file():
         network.load_state_dict(weights)
         _save_order(network.eval(), splits, score, trial.scoring.batch_size, folder)
-    known = replace(found, data_fingerprint=sources.data, **_input_of(splits))
-    if found.sources is None or perhaps:
+    known = replace(existing, data_fingerprint=sources.data, **_input_of(splits))
+    if existing.sources is None or perhaps:
         known = replace(known, sources=sources)
-    complete = found.weights_fingerprint and found.val_order_fingerprint
-    return found if known == found and complete else _written(known, folder)
+    complete = existing.weights_fingerprint and existing.val_order_fingerprint
+    return existing if known == existing and complete else _written(known, folder)
 
 
-def _is_that_of(
-    found: Baseline,
+def _scores_alike(
+    existing: Baseline,
     weights: Mapping[str, Tensor],
     trial: TrialSpec,
     splits: Splits,
@@ -131,18 +131,18 @@ def _is_that_of(
     network: fx.GraphModule,
     sources: Sources,
 ) -> bool:
-    """Whether a baseline whose fingerprints cannot be compared is the network of today, by what it scores."""
+    """Whether a baseline whose fingerprints cannot be compared is the current network, judged by its score."""
     if trial.baseline.checkpoint is not None and of_tensors(weights) != sources.weights:
         return False
     if shapes_of(weights) != shapes_of(network.state_dict()):
         return False
     network.load_state_dict(weights)
     score_now = score_split(network.eval(), splits, splits.val, score, trial.scoring.batch_size)
-    return abs(score_now - found.val_score) <= found.quantum + 1e-9
+    return abs(score_now - existing.val_score) <= existing.quantum + 1e-9
 
 
 def _input_of(splits: Splits) -> dict[str, Any]:
-    """What the network's user has to know of its input and its outputs."""
+    """What a user of the network must know about its input and outputs."""
     return {
         "pixels": "float" if splits.normalised else "uint8",
         "mean": tuple(map(float, splits.mean)),
@@ -152,7 +152,7 @@ def _input_of(splits: Splits) -> dict[str, Any]:
 
 
 def _written(baseline: Baseline, folder: Path) -> Baseline:
-    """``baseline`` with the fingerprint of its weights, which lie in ``folder``, as it then lies there too."""
+    """Add the fingerprints of the files in ``folder`` to ``baseline``, write it there and return it."""
     complete = replace(
         baseline,
         weights_fingerprint=of_file(folder / WEIGHTS_FILE),
@@ -163,7 +163,7 @@ def _written(baseline: Baseline, folder: Path) -> Baseline:
 
 
 def initial_network(trial: TrialSpec, splits: Splits, inputs: Inputs) -> fx.GraphModule:
-    """The network that a baseline begins with, on the CPU: from its checkpoint, or with weights as they are drawn."""
+    """The network that a baseline begins with, on the CPU: from its checkpoint, or with seeded initial weights."""
     spec = trial.baseline
     with drawn_from(seed_for(spec.seed, "initial weights")):
         network = inputs.network(trial.model, splits.num_classes, splits.input_shape, spec.checkpoint is not None)
@@ -173,7 +173,7 @@ def initial_network(trial: TrialSpec, splits: Splits, inputs: Inputs) -> fx.Grap
 
 
 def _finished(network: fx.GraphModule, trial: TrialSpec, splits: Splits, score: Score, device: str) -> fx.GraphModule:
-    """The baseline network on ``device``: trained, where neither a checkpoint nor a program gave its weights."""
+    """The baseline network on ``device``; trained, unless a checkpoint or a program provided its weights."""
     channels_last(network.to(device))
     if trial.baseline.checkpoint is None and not is_given(trial.model.name):
         before = extra_state_of(network)
@@ -181,14 +181,14 @@ def _finished(network: fx.GraphModule, trial: TrialSpec, splits: Splits, score: 
         if changed := [name for name, state in extra_state_of(network).items() if state != before[name]]:
             raise InputError(
                 f"model {trial.model.name}: training changes the extra state of {changed[0]!r} (its get_extra_state), "
-                "and raprune keeps parameters and buffers: make it a buffer"
+                "and raprune keeps only parameters and buffers: make it a buffer"
             )
     return network.eval()
 
 
 @contextlib.contextmanager
 def drawn_from(seed: int) -> Iterator[None]:
-    """Whatever is drawn inside the block comes from ``seed``, and outside of it nothing has been drawn."""
+    """Seed all random generators inside the block; restore their states after it."""
     python, numpy = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -220,7 +220,7 @@ def _logits(network: nn.Module, splits: Splits, split: Split, batch_size: int) -
 
 
 def _forward(network: nn.Module, splits: Splits, images_BCHW: Tensor) -> Tensor:
-    """Images of the data set to logits on the CPU."""
+    """Logits of the data set's images, on the CPU."""
     parameter = next(network.parameters())
     inputs = normalise(images_BCHW.to(parameter.device), splits, parameter.dtype)
     logits: Tensor = network(inputs.contiguous(memory_format=torch.channels_last))
@@ -234,11 +234,11 @@ def score_split(network: nn.Module, splits: Splits, split: Split, score: Score, 
 
 
 def check_sane(network: nn.Module, splits: Splits, split: Split, score: Score, batch_size: int) -> float:
-    """The score on ``split``; raises :class:`InputError` at chance level or where the classes look permuted.
+    """The score on ``split``; raises :class:`InputError` at chance level or if the classes look permuted.
 
-    Answers that do not depend on the label are chance (``chance.py``): those of a network that always gives the most
-    frequent class, too. Few images, or images of one class, do not tell: there training images are looked at
-    instead. An image-to-image network must beat the mean grey of all targets, unless they are all one grey.
+    Answers that do not depend on the label are at chance level (``chance.py``), including those of a network that
+    always answers the most frequent class. Few images, or images of one class, cannot show it; training images are then
+    used instead. An image-to-image network must beat the mean grey of all targets, unless they are all one grey.
     """
     answers = Answers(splits.num_classes)
     classifies = split.labels_B.dim() < 4
@@ -273,7 +273,7 @@ def check_sane(network: nn.Module, splits: Splits, split: Split, score: Score, b
 
 
 def spread(number: int, most: int) -> Tensor:
-    """Indices of at most ``most`` of so many images, evenly spread: images may lie class by class."""
+    """Indices of at most ``most`` of ``number`` images, evenly spread, because images may be sorted by class."""
     return torch.arange(min(number, most)) * number // min(number, most)
 
 

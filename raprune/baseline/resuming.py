@@ -1,4 +1,4 @@
-"""Whether what lies in a study's folder is of the content that the study has now; before anything of it is used."""
+"""Checks that a study's folder holds results of the study's current content, before any of them is used."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from raprune.study.schema import TrialSpec
 
 
 def check_results(trials: Sequence[TrialSpec], out: Path, inputs: Inputs) -> None:
-    """Compare baselines and trials in ``out`` with what they would be made of now; completed ones too.
+    """Compare baselines and trials in ``out``, completed ones too, with what they would be built from now.
 
-    Raises :class:`InputError` that names the folder or file and says how to go on.
+    Raises :class:`InputError` that names the folder or file and says what to do.
     """
     for group in _by_baseline(trials):
         folder = out / "baselines" / group[0].baseline_key
@@ -35,7 +35,10 @@ def check_results(trials: Sequence[TrialSpec], out: Path, inputs: Inputs) -> Non
 
 
 def check_trials(trials: Sequence[TrialSpec], out: Path) -> None:
-    """Whether trials that have begun, completed ones too, are of the baselines that lie in ``out`` by now."""
+    """Check that trials that have begun, completed ones too, were pruned from the baselines now in ``out``.
+
+    Raises :class:`InputError` if they were not.
+    """
     stores = {trial.trial_id: TrialStore(out, trial.study, trial.trial_id) for trial in trials}
     for group in _by_baseline(trials):
         baseline = Baseline.read(out / "baselines" / group[0].baseline_key)

@@ -1,7 +1,7 @@
 """Does the fast engine compute the network? Both run on real images before a candidate is scored.
 
-Compared are the network itself and a random cut of every layer, in float64: there, rounding cannot hide a hook that was
-dropped or a value that was written over. The first node that differs is named.
+The comparison covers the network itself and a random cut of every layer, in float64: there, rounding cannot hide a
+dropped hook or an overwritten value. The error names the first node that differs.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from raprune.plugins.datasets.base import Splits, normalise
 
 NUM_IMAGES = 2
 TOLERANCE = 1e-8
-"""Largest difference in float64, of the largest value; rounding stays a thousand times below it."""
+"""Largest difference in float64, relative to the largest value; rounding stays a thousand times below it."""
 LOOSE = 1e-3
-"""The same where the network computes in less."""
+"""The same where the network computes in lower precision."""
 
 Steps = Iterator[tuple[str, Any]]
 """Names of the network's nodes, with what an engine computes for them."""
 
 
 def example(splits: Splits, network: nn.Module) -> Tensor:
-    """Some validation images as ``network`` takes them."""
+    """Some validation images, normalised for ``network``."""
     dtype = next(network.parameters()).dtype
     return normalise(splits.val.images_BCHW[:NUM_IMAGES], splits, dtype)
 
@@ -43,10 +43,10 @@ def example(splits: Splits, network: nn.Module) -> Tensor:
 @same_arithmetic()
 @torch.no_grad()
 def check_agreement(traced: Traced, images_BCHW: Tensor, slots: int = 1) -> None:
-    """Compare the engine with the plain network on ``images_BCHW``, as the network takes them, on their device.
+    """Compare the engine with the plain network on ``images_BCHW`` (normalised), on their device.
 
-    ``slots``: masks that a launch of the engine holds. Raises :class:`InputError` that names the first node at
-    which the engine differs, and the layer that was cut.
+    ``slots``: masks per launch of the engine. Raises :class:`InputError` that names the first node at which the engine
+    differs, and the layer that was cut.
     """
     images = images_BCHW[:NUM_IMAGES]
     exact_arithmetic(images.device)
@@ -54,7 +54,7 @@ def check_agreement(traced: Traced, images_BCHW: Tensor, slots: int = 1) -> None
         network = copy.deepcopy(traced.network).to(torch.float64)
         network(images.to(torch.float64))
         dtype, tolerance = torch.float64, TOLERANCE
-    except (RuntimeError, TypeError):  # its forward, or its device, insists on less
+    except (RuntimeError, TypeError):  # its forward or its device requires lower precision
         network, dtype, tolerance = copy.deepcopy(traced.network), images.dtype, LOOSE
     channels_last(network).eval()
     _Comparison(Traced(network, traced.graph), images.to(dtype), tolerance).run(slots)
@@ -98,12 +98,12 @@ class _Comparison:
         self._compare(small, ways, lambda: self._cut_steps(halves, mask), halves.layer)
         if any(isinstance(old, Tensor) and not _same(old, new) for old, new in zip(before, crossing, strict=True)):
             raise InputError(
-                f"what reads {halves.layer} changes its input in place, and raprune cannot tell where: name the module "
-                "in the model's whole, or take the plain network (evaluators: {engine: naive})"
+                f"a module that reads {halves.layer} changes its input in place, and raprune cannot tell which: name "
+                "it in the model's whole, or use the plain network (evaluators: {engine: naive})"
             )
 
     def _cut_steps(self, halves: Halves, mask: Tensor) -> Steps:
-        """From what crosses on; what lies below is that of the whole network."""
+        """The suffix, node by node; its inputs come from the whole network's prefix."""
         kept = halves.kept(mask)
         values = narrowed(halves.prefix(self._input()), halves.indices(kept), halves.written)
         return _steps(halves.suffix, halves.exchanged(kept), *values)
@@ -112,7 +112,7 @@ class _Comparison:
         return self.images.clone()
 
     def _cut(self, cuts: Cuts) -> fx.GraphModule:
-        """The network of ``cuts``, smaller."""
+        """The smaller network that ``cuts`` leave."""
         tensors = cut_tensors(self.traced.graph, self.tensors, {}, cuts)
         if self.scratch is None or not refillable(self.scratch):
             self.scratch = build(self.traced, cuts, tensors)
@@ -125,12 +125,12 @@ class _Comparison:
     def _compare(
         self, plain: fx.GraphModule, ways: Sequence[Callable[[], Any]], steps: Callable[[], Steps], layer: str
     ) -> None:
-        """Each of ``ways`` gives the engine's output, and ``steps`` how it comes there."""
+        """Compare ``plain`` with the outputs of ``ways``; ``steps`` computes the engine's values node by node."""
         expected = is_tensor(plain(self._input()))
         for way in ways:
             try:
                 differs = self._difference(expected, way())
-            except Exception as error:  # whatever the engine trips over, the plain network ran
+            except Exception as error:  # the engine may raise anything; the plain network ran
                 differs = f"fails: {first_line(error)}"
             if differs is None:
                 continue
@@ -138,12 +138,12 @@ class _Comparison:
             cut = f", with {layer} cut" if layer else ""
             raise InputError(
                 f"the engine does not compute this network{cut}: node {name or 'output'} {how or differs}; leave it "
-                f"whole (model: {{..., whole: [{name or 'NODE'}]}}), or take the plain network "
+                f"whole (model: {{..., whole: [{name or 'NODE'}]}}), or use the plain network "
                 "(evaluators: {engine: naive})"
             )
 
     def _first_difference(self, plain: fx.GraphModule, steps: Callable[[], Steps]) -> tuple[str, str]:
-        """The first node at which the engine's values are not the network's, and how they differ."""
+        """The first node at which the engine's values differ from the network's, and how."""
         recorded = _Recorder(plain)
         recorded.run(self._input())
         name = ""
@@ -157,17 +157,17 @@ class _Comparison:
             return name, f"or the one after it fails: {first_line(error)}"
         return "", ""
 
-    def _difference(self, expected: Tensor, found: Any) -> str | None:
-        found = is_tensor(found)
-        if expected.shape != found.shape:
-            return f"gives shape {tuple(found.shape)} instead of {tuple(expected.shape)}"
+    def _difference(self, expected: Tensor, value: Any) -> str | None:
+        actual = is_tensor(value)
+        if expected.shape != actual.shape:
+            return f"returns shape {tuple(actual.shape)} instead of {tuple(expected.shape)}"
         if expected.numel() == 0 or not expected.is_floating_point():
-            return None if torch.equal(expected, found) else "gives other values"
-        close = torch.isclose(found, expected, rtol=0.0, atol=self.tolerance * _scale(expected), equal_nan=True)
+            return None if torch.equal(expected, actual) else "returns other values"
+        close = torch.isclose(actual, expected, rtol=0.0, atol=self.tolerance * _scale(expected), equal_nan=True)
         if bool(close.all()):
             return None
-        worst = (found - expected).abs().nan_to_num(torch.inf).max()
-        return f"gives values that differ by up to {float(worst):.2g}, where the largest is {_scale(expected):.2g}"
+        worst = (actual - expected).abs().nan_to_num(torch.inf).max()
+        return f"returns values that differ by up to {float(worst):.2g}, where the largest is {_scale(expected):.2g}"
 
 
 def random_cut(num_filters: int, generator: torch.Generator) -> Tensor:
@@ -179,7 +179,7 @@ def random_cut(num_filters: int, generator: torch.Generator) -> Tensor:
 
 
 class _Recorder(fx.Interpreter):
-    """Keeps what every node gives."""
+    """Records every node's value."""
 
     def __init__(self, network: fx.GraphModule) -> None:
         super().__init__(network)
@@ -192,7 +192,7 @@ class _Recorder(fx.Interpreter):
 
 
 def _steps(program: Program, others: Mapping[str, Any], *inputs: Any) -> Steps:
-    """What a program computes, node by node, with ``others`` in the place of its own parts."""
+    """What a program computes, node by node, with ``others`` in place of its own parts."""
     parts, values, given = {**program.parts, **others}, dict[fx.Node, Any](), iter(inputs)
     for node in program.graph.nodes:
         args, kwargs = fx.node.map_arg((node.args, node.kwargs), values.__getitem__)
@@ -213,9 +213,9 @@ def _step(node: fx.Node, parts: Mapping[str, Any], given: Iterator[Any], args: S
     return getattr(args[0], target)(*args[1:], **kwargs) if node.op == "call_method" else target(*args, **kwargs)
 
 
-def _same(one: Tensor, other: Tensor) -> bool:
-    """Whether two tensors have equal values, NaN for NaN."""
-    return torch.equal(one.nan_to_num(), other.nan_to_num()) and torch.equal(one.isnan(), other.isnan())
+def _same(first: Tensor, second: Tensor) -> bool:
+    """Whether two tensors have equal values, NaN equal to NaN."""
+    return torch.equal(first.nan_to_num(), second.nan_to_num()) and torch.equal(first.isnan(), second.isnan())
 
 
 def _scale(values: Tensor) -> float:

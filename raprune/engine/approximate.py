@@ -1,9 +1,9 @@
 """Scoring at a named fidelity: cheaper than the full measurement, and not equal to it.
 
-On a part of val a candidate's score is that of its parent state on all of val, less what the candidate loses against
-the parent on the part: the paired difference has a far smaller error than the candidate's own score has. With racing,
-images are seen in a random order and a score is the least upper bound found on the way to it, its own value at the
-end included; so a result depends on no floor but the one asked for, and the memo may answer for any.
+On a part of val, a candidate's score is its parent state's score on all of val, less what the candidate loses against
+the parent on that part: the paired difference has a far smaller error than the candidate's own score. With racing,
+images are seen in a random order, and a score is the smallest of the upper bounds computed along the way and its own
+value at the end; so a result depends on no floor but the requested one, and the memo may answer for any floor.
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ MAX_PARENTS = 8
 
 @dataclass(frozen=True)
 class Parent:
-    """What a candidate is compared with: the state it is cut from."""
+    """The state that a candidate is cut from and compared with."""
 
     score: float
-    """On all of val."""
+    """Score on all of val."""
     ahead: float
-    """Points by which ``score`` is above the score on the images that candidates see."""
+    """``score`` less the score on the images that candidates see, points."""
     images: Tensor | None
-    """Scores of those images one by one, in their order; ``None`` without racing."""
+    """Scores of the single images that candidates see, in their order; ``None`` without racing."""
 
 
 class ApproximateEngine(ExactEngine):
-    """The exact engine at another fidelity; states are trained and measured as ever, in full."""
+    """The exact engine at another fidelity; states are still trained and measured in full."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class ApproximateEngine(ExactEngine):
         super().__init__(workload, device, cache_gib, store, inputs)
         self.fidelity = workload.fidelity
         if self.fidelity.racing is not None and self.score.labels == "target":
-            raise InputError(f"fidelity.racing needs a score of labels; {workload.score.name} compares images")
+            raise InputError(f"fidelity.racing needs a score of class labels; {workload.score.name} compares images")
         self._order = self._chosen()
         self._parents: OrderedDict[str, Parent] = OrderedDict()
 
@@ -87,11 +87,11 @@ class ApproximateEngine(ExactEngine):
         whole, least = self.score.whole(self.splits.val.labels_B[self._order]).cpu(), float("inf")
         with self._precision():
             for logits, labels in batches:
-                found = _at_least_single(logits())
-                tally = advance(self.score, tally, found, labels, whole)
+                values = _at_least_single(logits())
+                tally = advance(self.score, tally, values, labels, whole)
                 highest = tally.highest + parent.ahead
                 if race is not None:
-                    least = min(least, race.bound(image_scores(self.score, found, labels)))
+                    least = min(least, race.bound(image_scores(self.score, values, labels)))
                 tally = replace(tally, highest=min(least, highest))
                 if tally.decides(lowest):
                     break
@@ -99,7 +99,7 @@ class ApproximateEngine(ExactEngine):
         return tally
 
     def _precision(self) -> AbstractContextManager[None]:
-        """What candidates are scored under, the layers below the decided one included."""
+        """The precision in which candidates are scored, including the layers below the decided one."""
         if self.fidelity.precision == "full":
             return nullcontext()
         return torch.autocast(self.device.type, torch.bfloat16)
@@ -115,7 +115,7 @@ class ApproximateEngine(ExactEngine):
         return super()._reward_steps() if steps is None else steps
 
     def _above(self, state: State, layer: str, mask: KeepMask, first: int) -> Batches:
-        """With the part above the layer trained or recalibrated, on what the part below gives, which stays."""
+        """The candidate's logits: the part above the layer is trained or recalibrated, the part below is fixed."""
         of_state = self._below(state, layer)
         indices = of_state.indices(of_state.kept(mask.tensor))
         if self.fidelity.recalibrates:
@@ -130,7 +130,7 @@ class ApproximateEngine(ExactEngine):
         return self._scored_above(part, state, of_state, indices, first)
 
     def _recalibrated(self, state: State, layer: str, mask: KeepMask) -> tuple[nn.Module, fx.GraphModule]:
-        """A candidate's network, the norms above the layer measured anew, and its part above."""
+        """A candidate's network with the norms above the layer recalibrated, and its part above."""
         network, part = self._part(state, layer, mask)
         of_state, number = self._below(state, layer), self.fidelity.recalibration_batches
         some = self._train_values(state, of_state, self._reward_seed(state), number)
@@ -140,7 +140,7 @@ class ApproximateEngine(ExactEngine):
         return network, part
 
     def _part(self, state: State, layer: str, mask: KeepMask) -> tuple[nn.Module, fx.GraphModule]:
-        """A candidate's network, to use at once, and what of it reads the layer: the same modules."""
+        """A candidate's network, to use at once, and its part above the layer, which shares its modules."""
         network = self.scratch(state.cut(self.graph, layer, mask))
         assert isinstance(network, fx.GraphModule)
         return network, above(network, self.graph, layer)
@@ -160,7 +160,7 @@ class ApproximateEngine(ExactEngine):
             yield partial(forward, *values), self.splits.val.labels_B[some]
 
     def _train_values(self, state: State, of_state: Below, seed: int, number: int) -> Iterator[tuple[Crossing, Tensor]]:
-        """What the part below gives for the first training batches, and their labels; kept as far as there is room."""
+        """Crossing values and labels of the first ``number`` training batches; cached as far as there is room."""
         dtype = next(self.traced.network.parameters()).dtype
         batches = train_batches(self.splits, self.workload.recipe.batch_size, number, seed, dtype)
         made = 0
@@ -182,11 +182,11 @@ class ApproximateEngine(ExactEngine):
         if name not in built.programs:
             with torch.inference_mode():
                 built.programs[name] = below(built.network, self.graph, layer, state.keep_masks(), built.convs)
-        found: Below = built.programs[name]
-        return found
+        part: Below = built.programs[name]
+        return part
 
     def _chosen(self) -> Tensor:
-        """Val's images that candidates see: the fragile first, or with racing in a random order."""
+        """The val images that candidates see: fragile ones first, or with racing in a random order."""
         number = self.fidelity.val_images
         generator = torch.Generator().manual_seed(seed_for(self.workload.data_seed, "val_images"))
         drawn = torch.randperm(len(self._order), generator=generator)[:number].to(self._order.device)
@@ -218,5 +218,5 @@ class ApproximateEngine(ExactEngine):
 
 
 def _at_least_single(logits: Tensor) -> Tensor:
-    """Scores are counted in single precision or better."""
+    """``logits`` in single precision or better, as scores need them."""
     return logits.float() if logits.dtype == torch.bfloat16 else logits

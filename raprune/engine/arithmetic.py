@@ -9,9 +9,9 @@ import torch
 
 
 def exact_arithmetic(device: torch.device) -> None:
-    """Where ``device`` is a GPU, switch TF32 and the search for the fastest algorithm off, for this process.
+    """If ``device`` is a GPU, switch off TF32 and the search for the fastest algorithm, for this process.
 
-    TF32 has 10 bits of mantissa: it is torch's default for convolutions, and another network by a thousandth.
+    TF32, torch's default for convolutions, has 10 bits of mantissa: it changes the network's values by a thousandth.
     """
     if device.type != "cuda":
         return
@@ -23,7 +23,7 @@ def exact_arithmetic(device: torch.device) -> None:
 
 @contextlib.contextmanager
 def same_arithmetic() -> Iterator[None]:
-    """After the block a GPU computes as before it."""
+    """Restore the GPU's arithmetic settings after the block."""
     if not torch.cuda.is_available():
         yield
         return

@@ -36,15 +36,15 @@ MAX_NETWORKS = 3
 
 @dataclass
 class Built:
-    """The network of a state, and what was prepared of it."""
+    """The network of a state, and programs prepared from it."""
 
     network: fx.GraphModule
     convs: dict[str, FusedConv] = field(default_factory=dict)
     programs: dict[str, Any] = field(default_factory=dict)
-    """Of :meth:`Engine.measure` under "", and whatever else an engine prepares."""
+    """The whole network's program under "", and whatever else an engine prepares."""
 
     def program(self) -> Program:
-        """The whole network's forward."""
+        """The whole network as a program, compiled once."""
         if "" not in self.programs:
             self.programs[""] = compile_module(self.network, self.convs)
         program: Program = self.programs[""]
@@ -55,7 +55,7 @@ class Engine(ABC):
     """One network, one data set, one device."""
 
     def __init__(self, workload: Workload, device: str = "cpu", inputs: Inputs | None = None) -> None:
-        """``inputs`` are those of whoever runs it; without them it reads its own."""
+        """``inputs`` belong to the caller; without them the engine reads its own."""
         self.workload = workload
         inputs = inputs or Inputs()
         self.device = torch.device(device)
@@ -76,10 +76,10 @@ class Engine(ABC):
     def evaluate(
         self, state: State, layer: str, mask: KeepMask, lowest: float | None, start: Tally | None = None
     ) -> Scored:
-        """Score ``state`` with ``layer`` cut to ``mask`` on val, after the fine-tune that the study asks for.
+        """Score ``state`` with ``layer`` cut to ``mask`` on val, after the study's fine-tune before the reward, if any.
 
-        The result depends on its arguments, the workload and the device type alone. ``score`` is ``None`` exactly
-        where it is below ``lowest``, in the score's unit. ``start`` is where an earlier scoring stopped.
+        The result depends only on the arguments, the workload and the device type. ``score`` is ``None`` exactly
+        where it is below ``lowest``, in the score's unit. ``start`` is the tally at which an earlier scoring stopped.
         """
 
     def evaluate_many(
@@ -92,7 +92,7 @@ class Engine(ABC):
         return [self.evaluate(state, layer, mask, lowest, start) for mask, start in pairs]
 
     def built(self, state: State) -> Built:
-        """The network of ``state``, physically smaller, in eval mode; kept for the next call, not to be trained."""
+        """The network of ``state``, physically smaller, in eval mode; kept for later calls, so do not train it."""
         if state.version in self._built:
             self._built.move_to_end(state.version)
         else:
@@ -109,7 +109,7 @@ class Engine(ABC):
         return channels_last(build(self.traced, state.keep_masks(), tensors, state.factors)).eval()
 
     def scratch(self, state: State) -> nn.Module:
-        """As :meth:`build`, but the same network at every call where it can be: the next call takes it away."""
+        """As :meth:`build`, but reuses one network where possible: the next call overwrites it."""
         if self._scratch is None or state.factors:
             network = self.build(state)
             if not state.factors and refillable(network):
@@ -121,7 +121,7 @@ class Engine(ABC):
     def candidate(self, state: State, layer: str, mask: KeepMask) -> State:
         """``state`` with ``layer`` cut to ``mask`` after the fine-tune before the reward.
 
-        Candidates are seeded by the state they were cut from, all alike (common random numbers).
+        All candidates of a state get the same seed, from that state (common random numbers).
         """
         cut = state.cut(self.graph, layer, mask)
         return self._trained(cut, self.workload.finetune.before_reward, "reward", state.version)
@@ -129,8 +129,8 @@ class Engine(ABC):
     def finetune(self, state: State, purpose: Purpose, seeded_by: str) -> State:
         """``state`` after the fine-tune for ``purpose``: after a layer, or at the end.
 
-        Its draws depend on the data seed, ``purpose`` and ``seeded_by`` (the version of a state). No steps give the
-        same state back.
+        Its draws depend on the data seed, ``purpose`` and ``seeded_by`` (the version of a state). With zero steps it
+        returns ``state``.
         """
         lengths = self.workload.finetune
         return self._trained(state, lengths.after_layer if purpose == "commit" else lengths.at_end, purpose, seeded_by)
@@ -148,10 +148,10 @@ class Engine(ABC):
         train(network, self.splits, self.score, self.workload.recipe, num_steps, seed)
 
     def decomposed(self, state: State, layer: str, scheme: str, num_images: int) -> Decomposition:
-        """A layer of ``state`` by the scheme of that name; the same arguments give the same bits.
+        """Decompose a layer of ``state`` by the scheme of that name; equal arguments give equal bits.
 
-        ``num_images``: seeded training images for schemes that look at responses. The last one is kept, because ranks
-        are asked for one after another.
+        ``num_images``: seeded training images for schemes that need responses. The last decomposition is kept, because
+        ranks are tried one after another.
         """
         key = (state.version, layer, scheme, num_images)
         if self._decomposed is None or self._decomposed[0] != key:
@@ -162,7 +162,7 @@ class Engine(ABC):
         return self._decomposed[1]
 
     def _train_images(self, number: int) -> Iterator[Tensor]:
-        """Batches of a seeded choice of training images, as the network takes them; not augmented."""
+        """Batches of seeded training images, normalised but not augmented."""
         train, size = self.splits.train, self.workload.scoring.batch_size
         generator = torch.Generator().manual_seed(seed_for(self.workload.data_seed, "responses"))
         chosen = torch.randperm(len(train), generator=generator)[:number].to(train.images_BCHW.device)
@@ -171,7 +171,7 @@ class Engine(ABC):
 
     @torch.inference_mode()
     def measure(self, state: State, split_name: str) -> float:
-        """The score of ``state`` on a whole split, percent; the only way to the test split."""
+        """The score of ``state`` on a whole split, percent; nothing else reads the test split."""
         split = self.splits.split(split_name)
         return self._scored(self.forward(state), split).highest
 
@@ -184,14 +184,14 @@ class Engine(ABC):
         return length.num_steps(steps_per_epoch(len(self.splits.train), batch))
 
     def _scored(self, forward: Forward, split: Split) -> Tally:
-        """The complete tally of ``forward``, which takes images as :meth:`as_input` makes them."""
+        """The complete tally of ``forward``, which reads images prepared by :meth:`as_input`."""
         return score_whole(self.score, lambda raw: forward(self.as_input(raw)), split, self.workload.scoring.batch_size)
 
     def _whole(self, split: Split) -> Tensor:
         return self.score.whole(split.labels_B).cpu()
 
     def as_input(self, images_BCHW: Tensor) -> Tensor:
-        """Images as the network takes them."""
+        """Images normalised, in the network's precision and layout."""
         dtype = next(self.traced.network.parameters()).dtype
         return normalise(images_BCHW, self.splits, dtype).contiguous(memory_format=torch.channels_last)
 
@@ -202,7 +202,7 @@ def device_name(device: torch.device) -> str:
 
 
 def _to(splits: Splits, device: torch.device) -> Splits:
-    """The splits resident on ``device``."""
+    """The splits moved to ``device``."""
 
     def move(part: Split) -> Split:
         return Split(part.images_BCHW.to(device), part.labels_B.to(device))

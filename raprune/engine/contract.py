@@ -14,14 +14,14 @@ from raprune.study.parts import EvaluatorsSpec
 
 
 class EngineKind(ABC):
-    """A way to compute scores, under the name that a study gives it."""
+    """A way to compute scores, which a study selects by name."""
 
     has_fidelities: ClassVar[bool]
-    """Whether it scores at fidelities other than the full one."""
+    """Whether it can score at fidelities other than full."""
     gives_up: ClassVar[bool]
-    """Whether it stops scoring a candidate as soon as the rest of the images cannot lift its score to the floor."""
+    """Whether it stops scoring a candidate once the remaining images cannot lift its score to the floor."""
     reuses: ClassVar[bool]
-    """Whether what is known may be used again: activations kept for the host, scores in the study's memo."""
+    """Whether known results may be reused: activations shared on the host, scores in the study's memo."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -30,8 +30,8 @@ class EngineKind(ABC):
     def open(
         self, workload: Workload, device: str, spec: EvaluatorsSpec, store: Store | None, inputs: Inputs | None
     ) -> Engine:
-        """An engine for ``workload`` on ``device``.
+        """Open an engine for ``workload`` on ``device``.
 
-        ``store`` holds activations in place of this process's own memory; only an engine that ``reuses`` gets one.
+        ``store`` holds activations instead of this process's own memory; only an engine that ``reuses`` gets one.
         The network and data come from ``inputs``.
         """

@@ -1,8 +1,8 @@
-"""The fast engine: no reward changes, nothing is computed that is known.
+"""The fast engine: it changes no reward and computes nothing twice.
 
-Candidates run on physically smaller tensors; without a fine-tune before the reward, everything below the layer being
-decided is computed once per state; scoring stops when the rest of the images cannot change the reward, the images whose
-baseline margin is smallest first.
+Candidates run on physically smaller tensors. Without a fine-tune before the reward, everything below the layer being
+decided is computed once per state. Scoring stops when the remaining images cannot change the reward; images with the
+smallest baseline margins come first.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class ExactEngine(Engine):
     """Prefix cache, compact candidates, fused and fast convolutions, early exit; compared with the plain network."""
 
     slots = 1
-    """Masks that a launch holds."""
+    """Masks per launch."""
 
     def __init__(
         self,
@@ -58,12 +58,12 @@ class ExactEngine(Engine):
         return Scored(tally.score(lowest), tally.num_images - first, time.perf_counter() - began, tally)
 
     def _tally(self, state: State, batches: Batches, lowest: float | None, start: Tally | None) -> Tally:
-        """What ``batches`` of a candidate of ``state`` add to ``start``, until it decides."""
+        """``start`` plus a candidate's ``batches``, until the tally decides ``lowest``; ``state`` is its parent."""
         del state
         return score_batches(self.score, batches, self._whole(self.splits.val), lowest, start)
 
     def _candidate(self, state: State, layer: str, mask: KeepMask, first: int) -> Batches:
-        """What the candidate gives for val's images, after the fine-tune before the reward."""
+        """The candidate's logits for val's images, after the fine-tune before the reward."""
         num_steps = self._reward_steps()
         if num_steps == 0 and (halves := self._halves(state, layer)) is not None:
             return self._suffix(halves, self.prefix_key(state, layer), mask, first)
@@ -84,18 +84,18 @@ class ExactEngine(Engine):
         return halves
 
     def _suffix(self, halves: Halves, key: str, mask: KeepMask, first: int) -> Batches:
-        """The part above the layer, on what the part below gave once for all candidates."""
+        """Logits of the part above the layer, from the crossing values that all candidates share."""
         logits = halves.candidate(mask.tensor)
         for index, some in self._val_batches(first):
             values = self._crossing(halves.prefix, key, index, some)
             yield partial(logits, values), self.splits.val.labels_B[some]
 
     def prefix_key(self, state: State, layer: str) -> str:
-        """What the values below a layer are kept under."""
+        """The key under which the crossing values of a layer are kept."""
         return f"{self.workload.key}-{state.version}-{layer}"
 
     def _crossing(self, prefix: Program, key: str, index: int, some: Tensor) -> Crossing:
-        """What the part below a layer gives for a batch of val, kept or computed."""
+        """The crossing values of a batch of val, kept or computed."""
 
         def compute() -> Crossing:
             below: Crossing = prefix(self.as_input(self.splits.val.images_BCHW[some]))
@@ -104,7 +104,7 @@ class ExactEngine(Engine):
         return self.store.batch(key, index, compute)
 
     def _whole_network(self, network: nn.Module, first: int) -> Batches:
-        """By a network built for this once."""
+        """Logits of a network that was built for this candidate alone."""
         assert isinstance(network, fx.GraphModule)
         forward: Forward = compile_module(network)
         for _, some in self._val_batches(first):
@@ -112,7 +112,7 @@ class ExactEngine(Engine):
             yield partial(forward, images), self.splits.val.labels_B[some]
 
     def _val_batches(self, first: int) -> Iterator[tuple[int, Tensor]]:
-        """Number and images of each batch of val, from the image at place ``first`` of the order on."""
+        """Number and images of each batch of val, starting at place ``first`` of the order."""
         size = self.workload.scoring.batch_size
         for start in range(first, len(self._order), size):
             yield start // size, self._order[start : start + size]

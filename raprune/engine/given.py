@@ -1,6 +1,6 @@
-"""A network and data of a program's own, which stand in a study under the digest of their content.
+"""A program's own network and data, which a study names by the digest of their content.
 
-They are in memory alone: a study file that names them runs only where the program gave them. Shapes as in
+They exist only in memory: a study file that names them runs only where the program gave them. Shapes as in
 :mod:`raprune.plugins.datasets.base`.
 """
 
@@ -24,11 +24,11 @@ from raprune.plugins.datasets.base import Splits
 
 DIGEST_BYTES = 8
 KNOWN = ("torch.", "raprune.")
-"""Where layers are from that are known by their names."""
+"""Prefixes of the modules whose layers are identified by name alone."""
 
 
 def digest_of_network(traced: Traced) -> str:
-    """Of a network's forward, the settings and hooks of its modules, the user's own code in it, and its weights."""
+    """Digest of a network's forward, its modules' settings and hooks, the user's own code in it, and its weights."""
     blake = hashlib.blake2b(digest_size=DIGEST_BYTES)
     blake.update(re.sub(r"0x[0-9a-f]+", "", f"{traced.network.code}{traced.network}").encode())
     for name, tensor in traced.network.state_dict().items():
@@ -42,7 +42,7 @@ def digest_of_network(traced: Traced) -> str:
 
 
 def _unsaid(network: fx.GraphModule) -> Iterator[str]:
-    """Fingerprints of what neither a network's code nor the text of its modules says; of torch's own layers nothing."""
+    """Fingerprints of what neither a network's code nor the text of its modules shows; none for torch's own layers."""
     is_own = own_modules()
     if trains := of_training(network):
         yield trains
@@ -58,15 +58,15 @@ def _unsaid(network: fx.GraphModule) -> Iterator[str]:
 
 
 def _says_all(module: nn.Module) -> bool:
-    """Whether the text of a module tells its settings, and it has nothing besides."""
+    """Whether the text of a module shows all its settings, and it has neither hooks nor extra state."""
     kind = type(module)
     known = kind.__module__.startswith(KNOWN) and kind.get_extra_state is nn.Module.get_extra_state
-    told = kind.extra_repr is not nn.Module.extra_repr or not set(vars(module)) - OF_MODULES - {"inplace"}
-    return known and told and not any(getattr(module, hooks) for hooks in HOOKS)
+    shown = kind.extra_repr is not nn.Module.extra_repr or not set(vars(module)) - OF_MODULES - {"inplace"}
+    return known and shown and not any(getattr(module, hooks) for hooks in HOOKS)
 
 
 def digest_of_data(splits: Splits) -> str:
-    """Of the images and labels of all splits, in their order, and of the normalisation."""
+    """Digest of the images and labels of all splits, in their order, and of the normalisation."""
     blake = hashlib.blake2b(contents.of_data(splits).encode(), digest_size=DIGEST_BYTES)
     if splits.test is not None:
         blake.update(contents.of_data(replace(splits, train=splits.test)).encode())

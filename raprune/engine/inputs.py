@@ -1,4 +1,4 @@
-"""What a run takes in from outside: a program's own network and data, data sets, and a user's own modules."""
+"""What a run reads from outside: a program's own network and data, data sets, and a user's own modules."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MAX_READ = 4
 
 @dataclass(frozen=True)
 class Given:
-    """A program's own network and data, each with the digest of its content, by which a study names it."""
+    """A program's own network and data, each with the digest of its content; a study names them by these digests."""
 
     network_digest: str
     data_digest: str
@@ -38,8 +38,8 @@ class Given:
 class Inputs:
     """Builds the networks and reads the data that a study names; each data set is decoded once.
 
-    Whoever runs something opens one, passes it down and closes it. Nothing that it holds outlives it: the next one
-    reads everything anew.
+    The caller that starts a run opens it, passes it down and closes it. Nothing that it holds outlives it: the next
+    one reads everything anew.
     """
 
     def __init__(self, import_path: Iterable[str] = ()) -> None:
@@ -59,7 +59,7 @@ class Inputs:
         self.close()
 
     def close(self) -> None:
-        """Drop everything, and import no more of the user's modules; those that were imported stay imported."""
+        """Drop everything and restore the import path; modules already imported stay imported."""
         for held in (self.networks, self._given, self._read):
             held.clear()
         for folder in self._import_path:
@@ -68,31 +68,31 @@ class Inputs:
         self._import_path.clear()
 
     def import_from(self, *folders: str) -> None:
-        """Let a user's own modules be imported from ``folders`` until the end, as ``python -m`` does."""
+        """Make a user's own modules in ``folders`` importable until :meth:`close`, as ``python -m`` does."""
         new = [folder for folder in folders if folder not in self._import_path]
         sys.path[:0] = new
         self._import_path += new
 
     def import_for(self, names: Iterable[str]) -> None:
-        """:meth:`import_from` the working folder, if any of a study's ``names`` is an import path."""
+        """Call :meth:`import_from` with the working folder if any of a study's ``names`` is an import path."""
         if any(map(is_imported, names)):
             self.import_from(os.getcwd())
 
     def give(self, given: Given) -> None:
-        """Let studies find a program's own network and data."""
+        """Register a program's own network and data, so that studies find them."""
         self.networks[given.network_digest] = given.network
         self._given[given.data_digest] = given.splits
 
     def provide(self, key: str, splits: Splits) -> None:
-        """Data that need not be decoded here; ``key`` is the data set's choice as JSON."""
+        """Register data that need not be decoded here; ``key`` is the data set's choice as JSON."""
         self._read[key] = splits
 
     def drop_read(self) -> None:
-        """Drop all decoded data; what a program gave stays."""
+        """Drop all decoded data; a program's own data stay."""
         self._read.clear()
 
     def data(self, dataset: Choice) -> Splits:
-        """A data set, decoded once; a ``train``, ``val`` or ``test`` split without images is refused."""
+        """A data set, decoded once; raises :class:`InputError` for a split without images."""
         key = dataset.model_dump_json()
         if key not in self._read:
             while len(self._read) >= MAX_READ:
@@ -118,7 +118,8 @@ class Inputs:
     ) -> nn.Module:
         """A network with initial weights from torch's global generator, or pretrained where its settings say so.
 
-        ``fresh`` leaves the pretrained ones out, for a network that gets others or that is only looked at.
+        ``fresh`` skips pretrained weights, for a network that is only inspected or gets other weights. Raises
+        :class:`InputError` for a model that cannot be built.
         """
         settings = model.settings
         if fresh and "pretrained" in settings and ":" not in model.name:
@@ -136,7 +137,7 @@ class Inputs:
 
 @contextlib.contextmanager
 def using(inputs: Inputs | None) -> Iterator[Inputs]:
-    """``inputs``, which are somebody else's to close; where there are none, new ones for the block."""
+    """``inputs``, which their owner closes; if ``None``, new ones that are closed after the block."""
     if inputs is not None:
         yield inputs
         return
@@ -145,19 +146,19 @@ def using(inputs: Inputs | None) -> Iterator[Inputs]:
 
 
 def _moved(splits: Splits, shift: int = 0, flip: bool = False) -> Splits:
-    """Given data whose training images are moved anew in every step."""
+    """Given data whose training images are shifted and flipped anew in every step."""
     return replace(splits, augment=shift_and_flip(shift, flip)) if shift or flip else splits
 
 
 def _fill_lazy(network: nn.Module, input_shape: tuple[int, int, int]) -> nn.Module:
-    """``network``, whose lazy layers get their sizes and weights, drawn from torch's global generator as others are."""
+    """``network`` after its lazy layers got sizes and weights, drawn from torch's global generator like all others."""
     if any(map(is_lazy, (*network.parameters(), *network.buffers()))):
         was_training = network.training
         dtype = next(network.parameters()).dtype
         try:
             with torch.no_grad():
                 network.eval()(torch.zeros(2, *input_shape, dtype=dtype))
-        except Exception as error:  # whatever a user's forward raises for images that it cannot take
+        except Exception as error:  # a user's forward may raise anything for such images
             first = first_line(error)
             raise InputError(f"the network cannot take images of {tuple(input_shape)}: {first}") from error
         network.train(was_training)
@@ -165,7 +166,7 @@ def _fill_lazy(network: nn.Module, input_shape: tuple[int, int, int]) -> nn.Modu
 
 
 def _bare(model: Choice, made: Any) -> nn.Module:
-    """What a model's function made, on the CPU and taken out of its wrappers."""
+    """The network that a model's function built, without its wrappers, on the CPU."""
     try:
         return on_cpu(bare(made))
     except InputError as error:

@@ -1,4 +1,4 @@
-"""Several candidates in one launch of a GPU: how many, and when."""
+"""How many candidates share one GPU launch, and when."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from raprune.study import TrialSpec
 
 Purpose = Literal["commit", "final"]
 MASKS_A_LAUNCH = 8
-"""Masks that a launch holds where several are stacked into one (on a GPU).
+"""Masks per launch where several are stacked into one (on a GPU).
 
-A launch always holds as many, so a score follows from its mask alone: never from the other masks of the request, the
-number of evaluators, a timing, or what is known already.
+Every launch holds exactly this many, so a score depends on its mask alone: never on the other masks of the request, the
+number of evaluators, a timing, or what is already known.
 """
 
 

@@ -13,7 +13,7 @@ from raprune.study.parts import EvaluatorsSpec
 
 
 def engine_kind(spec: EvaluatorsSpec) -> EngineKind:
-    """What ``spec.engine`` names: it says what the engine can do, and opens it."""
+    """The kind of engine that ``spec.engine`` names: it declares what the engine can do, and opens it."""
     kind: EngineKind = ENGINES.build(spec.engine, {})
     return kind
 
@@ -25,12 +25,12 @@ def open_engine(
     store: Store | None = None,
     inputs: Inputs | None = None,
 ) -> Engine:
-    """An engine for ``workload`` on ``device``; ``store`` holds activations in place of this process's own memory.
+    """Open an engine for ``workload`` on ``device``; ``store``, if any, holds activations instead of this process.
 
-    Its network and data come from ``inputs``. Raises :class:`InputError` where ``workload`` has a fidelity that the
-    engine does not have.
+    Its network and data come from ``inputs``. Raises :class:`InputError` if ``workload`` has a fidelity and the engine
+    supports none.
     """
     kind = engine_kind(spec)
     if not workload.fidelity.is_full and not kind.has_fidelities:
-        raise InputError(f"engine {spec.engine} has no fidelities: leave fidelity out, or take another engine")
+        raise InputError(f"the {spec.engine} engine has no fidelities: omit fidelity, or use another engine")
     return kind.open(workload, device, spec, store, inputs)

@@ -1,4 +1,4 @@
-"""The images that pruning changed the most and the least, as PNG, for networks with a label a pixel.
+"""The images that pruning changed the most and the least, as PNG, for networks with one label per pixel.
 
 Shapes: B images a batch, C channels, K classes, H x W pixels.
 """
@@ -30,7 +30,7 @@ _FIRST_COLOURS = (
     0x33BBDD, 0xBB77FF, 0xDDDD33, 0xDD9955, 0x0055BB, 0x557733, 0x99BBBB, 0x335577, 0x003377, 0xFFBB99, 0x007755,
     0x55BBFF, 0xDD3333,
 )  # fmt: skip
-"""Each is the farthest from those before it, and from black, to eyes with and without red-green blindness."""
+"""Each is as far as possible from the earlier ones and from black, to eyes with and without red-green blindness."""
 
 
 @dataclass(frozen=True)
@@ -48,30 +48,34 @@ class _Picture:
 
     @property
     def change(self) -> Fraction:
-        """Of global accuracy, a share of the labelled pixels; positive is better."""
+        """Change of global accuracy, as a share of the labelled pixels; positive is better."""
         return Fraction(self.pruned_right - self.baseline_right, self.num_labelled)
 
 
 def choose_pictures(batches: Iterable[Batch], number: int = 3, class_names: Sequence[str] = ()) -> list[dict[str, Any]]:
     """Rows of the ``pictures`` table: up to ``number`` images each that improved, stayed and got worse the most.
 
-    Judged by global accuracy on an image's own labelled pixels; an image without any is left out, and of equals the
-    first in the split is taken. Besides a batch, no more than five times ``number`` images are held at any time. The
-    label maps are PNGs with a palette, their indices the classes and ``VOID``; the classes' names go into their text
-    ``class_names`` (JSON).
+    Images are compared by global accuracy on their own labelled pixels. An image without any is left out; among equal
+    ones the first in the split comes first. Besides a batch, at most five times ``number`` images are held at any time.
+    The label maps are PNGs with a palette, whose indices are the classes and ``VOID``; the classes' names are in their
+    text chunk ``class_names`` (JSON).
     """
     improved: list[_Picture] = []
     stayed: list[_Picture] = []
     worse: list[_Picture] = []
     for batch in batches:
-        found = _pictures(batch)
-        improved = _best(improved + [p for p in found if p.change > 0], number, -1)
-        worse = _best(worse + [p for p in found if p.change < 0], number, 1)
-        stayed = sorted(stayed + found, key=lambda p: (abs(p.change), p.index))[: 3 * number]
+        new = _pictures(batch)
+        improved = _best(improved + [p for p in new if p.change > 0], number, -1)
+        worse = _best(worse + [p for p in new if p.change < 0], number, 1)
+        stayed = sorted(stayed + new, key=lambda p: (abs(p.change), p.index))[: 3 * number]
     shown = {picture.index for picture in improved + worse}
     stayed = [picture for picture in stayed if picture.index not in shown][:number]
     kinds = {"improved": improved, "stayed": stayed, "worse": worse}
-    return [_row(kind, place, picture, class_names) for kind, of in kinds.items() for place, picture in enumerate(of)]
+    return [
+        _row(kind, place, picture, class_names)
+        for kind, pictures in kinds.items()
+        for place, picture in enumerate(pictures)
+    ]
 
 
 def _best(pictures: list[_Picture], number: int, sign: int) -> list[_Picture]:
@@ -82,13 +86,13 @@ def _pictures(batch: Batch) -> list[_Picture]:
     images_BCHW, labels_BHW, baseline_BKHW, pruned_BKHW, first_index = batch
     labelled_BHW = labels_BHW != VOID
     baseline_BHW, pruned_BHW = (logits.argmax(1).to(torch.uint8) for logits in (baseline_BKHW, pruned_BKHW))
-    counts = [labelled_BHW, *((labelled_BHW & (of == labels_BHW)) for of in (baseline_BHW, pruned_BHW))]
+    counts = [labelled_BHW, *((labelled_BHW & (answers == labels_BHW)) for answers in (baseline_BHW, pruned_BHW))]
     numbers = torch.stack([count.sum((1, 2)) for count in counts], 1).tolist()
-    maps = [of.cpu() for of in (images_BCHW, labels_BHW, baseline_BHW, pruned_BHW)]
+    maps = [values.cpu() for values in (images_BCHW, labels_BHW, baseline_BHW, pruned_BHW)]
     return [
-        _Picture(first_index + place, *of, *(each[place].clone() for each in maps))
-        for place, of in enumerate(numbers)
-        if of[0]
+        _Picture(first_index + place, *pixels, *(each[place].clone() for each in maps))
+        for place, pixels in enumerate(numbers)
+        if pixels[0]
     ]
 
 
@@ -108,7 +112,7 @@ def _row(kind: str, place: int, picture: _Picture, class_names: Sequence[str]) -
 
 
 def _colours(image_CHW: Tensor) -> Image.Image:
-    """The first three channels as red, green and blue, or the first as grey; of floats, darkest to brightest."""
+    """The first three channels as red, green and blue, or the first as grey; floats are scaled to their own range."""
     if image_CHW.is_floating_point():
         low, high = image_CHW.min(), image_CHW.max()
         image_CHW = (255 * (image_CHW - low) / (high - low).clamp(min=1e-12)).round().to(torch.uint8)
@@ -132,7 +136,7 @@ def _png(image: Image.Image, info: PngInfo | None = None) -> bytes:
 
 
 def _palette() -> list[tuple[int, int, int]]:
-    """256 different colours, one a class whatever the data set; ``VOID`` is black."""
+    """256 different colours, the same for a class in every data set; ``VOID`` is black."""
     colours = [(rgb >> 16, rgb >> 8 & 255, rgb & 255) for rgb in _FIRST_COLOURS]
     for number in range(len(colours), VOID):
         hue, lightness = number * 0.618034 % 1, 0.3 + 0.4 * (number * 0.754878 % 1)  # evenly spread, never periodic

@@ -1,7 +1,7 @@
-"""When a candidate is hopeless: the upper confidence bound of its score, from the images it was seen on.
+"""When a candidate is hopeless: the upper confidence bound of its score, from the images it has seen so far.
 
-The bound is that of a mean of paired differences, image by image, to the state that the candidate is cut from, drawn
-without replacement: z standard errors, which vanish when all images are seen.
+The bound is on the mean of the paired differences, image by image, from the state that the candidate is cut from. The
+images are drawn without replacement: the margin is z standard errors, which vanish once all images are seen.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from torch import Tensor
 from raprune.plugins.scores.base import Score
 
 MIN_SEEN = 30
-"""Images before which a standard error says too little to stop."""
+"""Images below which the standard error is too uncertain to stop."""
 
 
 def image_scores(score: Score, logits: Tensor, labels_B: Tensor) -> Tensor:
     """(B,) float64: the score of each image on its own; 0 where it has no label that counts."""
-    found = []
+    scores = []
     for number in range(len(labels_B)):
         of_image, label = logits[number : number + 1], labels_B[number : number + 1]
         whole = score.whole(label).cpu()
-        found.append(score.value(score.counts(of_image, label).cpu(), whole) if whole.any() else 0.0)
-    return torch.tensor(found, dtype=torch.float64)
+        scores.append(score.value(score.counts(of_image, label).cpu(), whole) if whole.any() else 0.0)
+    return torch.tensor(scores, dtype=torch.float64)
 
 
 class Race:
@@ -37,7 +37,7 @@ class Race:
         self._seen: list[Tensor] = []
 
     def bound(self, images_B: Tensor) -> float:
-        """The upper confidence bound of the candidate's score after ``images_B``, its scores of the next images."""
+        """Add ``images_B``, the scores of the next images; returns the upper confidence bound of the score."""
         self._seen.append(images_B)
         candidate = torch.cat(self._seen)
         number, total = len(candidate), len(self.parent_images)

@@ -1,8 +1,8 @@
 """A network cut in two at the point where one layer's keep mask acts.
 
-Everything below that point is the same for all candidates of the layer, so it is computed once (the prefix); a
-candidate only runs the part above it (the suffix), on the channels that it keeps. Exact, up to the order of sums in
-the layers that consume the channels.
+Everything below that point (the prefix) is the same for all candidates of the layer, so it is computed once; a
+candidate runs only the part above (the suffix), on the channels that it keeps. This is exact up to the order of sums
+in the layers that consume the channels.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from raprune.network.graph.units import Ids, Kept
 Convs = dict[str, FusedConv]
 """Fused convolutions of a network by name, kept for its next program."""
 Crossing = tuple[Any, ...]
-"""Values (tensors, or sizes) that the prefix gives to the suffix for one batch."""
+"""Values (tensors, or sizes) that the prefix passes to the suffix for one batch."""
 
 
 @dataclass(frozen=True)
@@ -35,34 +35,34 @@ class Touched:
     """A tensor of the suffix that loses entries with the layer's filters."""
 
     part: str
-    """Of the suffix's program."""
+    """A part of the suffix's program."""
     tensor: str
-    """In that part: ``weight``, or nothing where the part is the tensor."""
+    """The tensor in that part: ``weight``, or empty where the part itself is the tensor."""
     dim: int
     ids: Ids
-    """What the state has of its entries."""
+    """The units of the entries that the state has."""
 
 
 @dataclass(frozen=True)
 class Below:
-    """The part of a state's network below what reads ``layer``, which is whole in the state."""
+    """The part of a state's network below the nodes that read ``layer``, which is whole in the state."""
 
     prefix: Program
-    """Images to the values that cross."""
+    """Maps images to the crossing values."""
     graph: Graph
     layer: str
     cuts: Cuts
-    """Of the state."""
+    """The state's cuts."""
     crossing: tuple[Ids | None, ...]
-    """For each crossing value the units of its channels; ``None`` where the layer's mask does not change it."""
+    """For each crossing value, the units of its channels; ``None`` where the layer's mask does not change it."""
     device: torch.device
 
     def kept(self, mask: Tensor) -> Kept:
-        """The units that stay with the layer cut to ``mask``."""
+        """The units that remain when the layer is cut to ``mask``."""
         return self.graph.kept({**self.cuts, self.layer: mask})
 
     def indices(self, kept: Kept) -> list[Tensor | None]:
-        """For each crossing value the channels that are ``kept``; ``None`` for all."""
+        """For each crossing value, the indices of the channels that are ``kept``; ``None`` for all."""
         return [None if ids is None else _index(ids, kept, self.device) for ids in self.crossing]
 
 
@@ -72,26 +72,26 @@ class Halves(Below):
 
     suffix: Program
     written: tuple[bool, ...]
-    """For each crossing value whether the suffix may write into it: it gets a copy then."""
+    """For each crossing value, whether the suffix may write into it; it then gets a copy."""
     touched: tuple[Touched, ...]
     sites: Mapping[str, Site]
-    """Part of the suffix -> where it puts channels; those that the layer's mask changes."""
+    """Part of the suffix -> where it puts channels; only parts that the layer's mask changes."""
 
     def candidate(self, mask: Tensor) -> Callable[[Crossing], Tensor]:
-        """Crossing values of a batch to logits, for the network with the layer cut to ``mask``."""
+        """The function from a batch's crossing values to logits, for the network with the layer cut to ``mask``."""
         kept = self.kept(mask)
         forward = self.suffix if bool(mask.all()) else self.suffix.exchanged(self.exchanged(kept))
         indices = self.indices(kept)
         return lambda values: is_tensor(forward(*narrowed(values, indices, self.written)))
 
     def exchanged(self, kept: Kept) -> dict[str, Any]:
-        """Parts of the suffix as they are without the channels that are not ``kept``."""
+        """The changed parts of the suffix, without the channels that are not ``kept``."""
         changes: dict[str, dict[tuple[str, int], Tensor]] = {}
         for entry in self.touched:
             index = _index(entry.ids, kept, self.device)
             if index is not None:
                 changes.setdefault(entry.part, {})[entry.tensor, entry.dim] = index
-        out = {name: self._narrowed(name, of) for name, of in changes.items()}
+        out = {name: self._narrowed(name, indices) for name, indices in changes.items()}
         for name, site in self.sites.items():
             out[name] = partial(align, index=site.index(kept).to(self.device))
         return out
@@ -103,8 +103,8 @@ class Halves(Below):
         if isinstance(part, Tensor):
             return _cut(part, {dim: index for (_, dim), index in indices.items()})
         tensors = {}
-        for tensor in {of for of, _ in indices}:
-            dims = {dim: index for (of, dim), index in indices.items() if of == tensor}
+        for tensor in {name for name, _ in indices}:
+            dims = {dim: index for (name, dim), index in indices.items() if name == tensor}
             tensors[tensor] = _cut(operator.attrgetter(tensor)(part), dims)
         return lambda *args, **kwargs: functional_call(part, tensors, args, kwargs, tie_weights=False)
 
@@ -114,19 +114,19 @@ class Parts:
     """A traced network divided at the point where a group's mask acts."""
 
     prefix: fx.Graph
-    """Images to the values that cross."""
+    """Maps images to the crossing values."""
     suffix: fx.Graph
-    """The values that cross to the output."""
+    """Maps the crossing values to the output."""
     crossing: tuple[str, ...]
     """The nodes of the network whose values cross."""
     inputs: tuple[str, ...]
-    """The nodes of the suffix that take them."""
+    """The nodes of the suffix that receive them."""
 
 
 def divide(network: fx.GraphModule, group: Group) -> Parts:
-    """Graphs of the parts of ``network`` below and above the point where the mask of ``group`` acts."""
+    """Divide ``network`` into graphs below and above the point where the mask of ``group`` acts."""
     nodes = list(network.graph.nodes)
-    above: set[fx.Node] = set()  # what mixes the group's channels, and all that depends on it, the output included
+    above: set[fx.Node] = set()  # nodes that mix the group's channels, and all that depend on them, the output included
     for node in nodes:
         if node.name in group.consumers or any(source in above for source in node.all_input_nodes):
             above.add(node)
@@ -152,7 +152,10 @@ def below(
     convs: Convs | None = None,
     parts: Parts | None = None,
 ) -> Below:
-    """What of ``network``, that of ``cuts`` in eval mode, lies below what reads ``layer``; ``parts`` if divided."""
+    """The part of ``network`` below the nodes that read ``layer``; ``parts`` if it is already divided.
+
+    ``network`` is the network of ``cuts`` in eval mode.
+    """
     group, kept = graph.group(layer), graph.kept(cuts)
     parts = parts or divide(network, group)
     values = [graph.values.get(name) for name in parts.crossing]
@@ -168,9 +171,9 @@ def below(
 
 
 def split(network: fx.GraphModule, graph: Graph, layer: str, cuts: Cuts, convs: Convs | None = None) -> Halves | None:
-    """Cut the network of ``cuts`` below what reads ``layer``; ``convs`` keeps fused convolutions of the network.
+    """Cut the network of ``cuts`` just below the nodes that read ``layer``; ``convs`` keeps its fused convolutions.
 
-    ``None`` where a depthwise convolution above that follows the layer: its number of groups is not a tensor.
+    ``None`` if a depthwise convolution above that point depends on the layer: its number of groups is not a tensor.
     """
     group, kept = graph.group(layer), graph.kept(cuts)
     parts = divide(network, group)
@@ -199,8 +202,8 @@ def _touched(program: Program, axes: list[Axis], kept: Kept) -> Iterator[Touched
     for axis in axes:
         owner, _, tensor = axis.tensor.rpartition(".")
         ids = axis.ids[:, present(axis.ids, kept)]
-        for part, of in program.fused.items():
-            if of.conv == owner and tensor == "weight":
+        for part, fused in program.fused.items():
+            if fused.conv == owner and tensor == "weight":
                 yield Touched(part, tensor, axis.dim, ids)
         for part, name in program.modules.items():
             if name == axis.tensor or name == owner:
@@ -208,7 +211,7 @@ def _touched(program: Program, axes: list[Axis], kept: Kept) -> Iterator[Touched
 
 
 def _index(ids: Ids, kept: Kept, device: torch.device) -> Tensor | None:
-    """Which entries stay; ``None`` for all."""
+    """Indices of the entries that stay; ``None`` for all."""
     stays = present(ids, kept)
     return None if stays.all() else torch.from_numpy(stays.nonzero()[0]).to(device)
 
@@ -221,7 +224,7 @@ def select(value: Tensor, dim: int, index: Tensor) -> Tensor:
 
 
 def narrowed(values: Crossing, indices: Sequence[Tensor | None], written: Sequence[bool]) -> Crossing:
-    """Crossing values with the channels that stay; what may be ``written`` into is a copy, for others read it too."""
+    """Crossing values with the channels that stay; values that may be ``written`` into are copied first."""
     return tuple(
         value if not isinstance(value, Tensor)
         else select(value, 1, index.to(value.device)) if index is not None
@@ -243,5 +246,5 @@ def nbytes(values: Crossing) -> int:
 
 
 def channels_last(network: nn.Module) -> nn.Module:
-    """The layout in which the scoring runs, in place."""
+    """Put ``network`` into the memory layout used for scoring, in place."""
     return network.to(memory_format=torch.channels_last)

@@ -1,8 +1,7 @@
-"""The exact engine with several masks a launch, for accelerators that one candidate of a small network leaves idle.
+"""The exact engine with several masks per launch, for accelerators that one candidate of a small network leaves idle.
 
-On a GPU the time is in the launches, not in the multiplications that smaller tensors would save. Departs from the
-compact candidate by float rounding only; never used on a processor, whose results are bitwise those of one mask at a
-time.
+On a GPU the launches cost the time, not the multiplications that smaller tensors would save. Results differ from the
+compact candidate's by float rounding only. Never used on a processor, where each mask runs on its own.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from raprune.plugins.scores.base import Scored, Tally, advance
 
 
 class StackedEngine(ExactEngine):
-    """Stacks masks wherever that may be done, a request of a single mask too; elsewhere the exact engine."""
+    """Stacks masks where possible, even for a request of a single mask; otherwise works as the exact engine."""
 
     slots = MASKS_A_LAUNCH
     launches = 0
@@ -40,7 +39,7 @@ class StackedEngine(ExactEngine):
         halves = None if self._reward_steps() or state.factors else self._halves(state, layer)
         slots = 1 if halves is None else self._num_slots(state, halves)
         if halves is None or slots == 1:
-            return [super(StackedEngine, self).evaluate(state, layer, *one) for one in _each(masks, lowest, starts)]
+            return [super(StackedEngine, self).evaluate(state, layer, *args) for args in _each(masks, lowest, starts)]
         began = time.perf_counter()
         with torch.inference_mode():
             tallies = self._tallies(halves, self.prefix_key(state, layer), masks, lowest, starts, slots)
@@ -64,7 +63,7 @@ class StackedEngine(ExactEngine):
         self, halves: Halves, key: str, masks: Sequence[KeepMask], lowest: float | None, starts: Sequence[Tally | None],
         slots: int,
     ) -> list[Tally]:  # fmt: skip
-        """Each mask goes on where its tally stopped, batch by batch, until it is decided."""
+        """Resume each mask where its tally stopped, batch by batch, until it is decided."""
         tallies, whole = list(starts), self._whole(self.splits.val)
         size = self.workload.scoring.batch_size
         for index, some in self._val_batches(0):
@@ -76,8 +75,8 @@ class StackedEngine(ExactEngine):
             values, labels = self._crossing(halves.prefix, key, index, some), self.splits.val.labels_B[some]
             for part in _parts(due, slots):
                 self.launches += 1
-                found = stacked(halves, [masks[m].tensor for m in part], slots)(values)
-                for m, logits in zip(part, found, strict=True):
+                outputs = stacked(halves, [masks[m].tensor for m in part], slots)(values)
+                for m, logits in zip(part, outputs, strict=True):
                     tallies[m] = advance(self.score, tallies[m], logits, labels, whole)
         return [tally for tally in tallies if tally is not None]
 

@@ -1,7 +1,7 @@
 """Several masks in one launch: their candidates run masked, one behind the other in the batch.
 
-A launch always holds the same number of slots, those without a mask of their own filled with the last one: what is
-computed for a mask never depends on which others were asked for with it.
+A launch always holds the same number of slots; those without a mask of their own repeat the last one. So what is
+computed for a mask never depends on which other masks were requested with it.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from raprune.engine.split import Crossing, Halves, nbytes
 from raprune.network.graph import present
 
 MAX_BYTES = 2**24
-"""Of the values that go into one launch: with more a GPU is busy, and smaller tensors save more than fewer launches."""
+"""Most bytes of values in one launch: with more, a GPU is busy and smaller tensors save more than fewer launches."""
 
 
 def num_slots(halves: Halves, image_1CHW: Tensor, batch_size: int) -> int:
-    """Masks a launch for batches of ``batch_size``; 1 where masks may not be stacked, or stacking would not pay.
+    """Masks per launch for batches of ``batch_size``; 1 where masks cannot be stacked, or stacking would not pay.
 
-    All that loses channels must read them where they cross: a channel that is zero there is zero to the end. And all
-    that crosses must be tensors with the images first, or must not depend on their number. The result follows from
-    shapes alone, so it is the same for every request.
+    Every part that loses channels must read them where they cross: a channel that is zero there stays zero. Every
+    crossing value must be a tensor whose first dimension is the images, or be independent of their number. The result
+    depends on shapes alone, so it is the same for every request.
     """
     readers = {f"part_{name}" for name in halves.graph.group(halves.layer).consumers}
     if halves.sites or not {entry.part for entry in halves.touched} <= readers:
@@ -38,14 +38,14 @@ def num_slots(halves: Halves, image_1CHW: Tensor, batch_size: int) -> int:
 
 
 def _follows_images(of_one: Any, of_two: Any) -> bool:
-    """Whether a crossing value of one image and of two differs in the images alone."""
+    """Whether a crossing value of one image and that of two images differ only in the number of images."""
     if isinstance(of_one, Tensor):
         return of_one.dim() > 1 and len(of_one) == 1 and of_two.shape == (2, *of_one.shape[1:])
     return bool(of_one == of_two)
 
 
 def stacked(halves: Halves, masks: Sequence[Tensor], slots: int) -> Callable[[Crossing], list[Tensor]]:
-    """Crossing values of a batch to logits for each of at most ``slots`` masks of the layer."""
+    """The function from a batch's crossing values to logits for each of at most ``slots`` masks of the layer."""
     filled = [masks[min(slot, len(masks) - 1)] for slot in range(slots)]
     keeps = [_keep(halves, mask) for mask in filled]
 
@@ -57,7 +57,7 @@ def stacked(halves: Halves, masks: Sequence[Tensor], slots: int) -> Callable[[Cr
 
 
 def _keep(halves: Halves, mask: Tensor) -> list[Tensor | None]:
-    """For each crossing value (C,): the channels that stay; ``None`` where all do."""
+    """For each crossing value, a (C,) mask of the channels that stay; ``None`` where all do."""
     kept = halves.kept(mask)
     return [None if ids is None else torch.from_numpy(present(ids, kept)).to(halves.device) for ids in halves.crossing]
 

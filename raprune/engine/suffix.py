@@ -1,6 +1,6 @@
-"""The part of a network above the decided layer as a module of its own, to be trained or to have its norms measured.
+"""The part of a network above the decided layer as a separate module, to be trained or recalibrated.
 
-The part below stays as it is in eval mode, so what it gives for a training batch is the same for all candidates.
+The part below stays in eval mode, so its values for a training batch are the same for all candidates.
 """
 
 from __future__ import annotations
@@ -17,14 +17,17 @@ from raprune.network.graph.module import held_in_eval, part_of
 
 
 def above(network: fx.GraphModule, graph: Graph, layer: str) -> fx.GraphModule:
-    """What of ``network`` reads ``layer``, to the output: crossing values to logits, with the network's own modules."""
+    """The part of ``network`` from the nodes that read ``layer`` to the output, with the network's own modules.
+
+    It maps crossing values to logits.
+    """
     return part_of(network, divide(network, graph.group(layer)).suffix)
 
 
 def recalibrate(network: nn.Module, batches: Iterable[Crossing]) -> None:
-    """Batch norms' running statistics become the plain average over ``batches``; the network is left in eval mode.
+    """Set batch norms' running statistics to the plain average over ``batches``; leaves the network in eval mode.
 
-    Norms that are held in eval mode when the network trains keep theirs.
+    Norms that stay in eval mode while the network trains keep their statistics.
     """
     held = held_in_eval(network)
     named = [(name, m) for name, m in network.eval().named_modules() if isinstance(m, _BatchNorm)]
@@ -32,7 +35,7 @@ def recalibrate(network: nn.Module, batches: Iterable[Crossing]) -> None:
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
-        norm.momentum = None  # each batch counts alike
+        norm.momentum = None  # all batches weigh the same
         norm.train()
     try:
         with torch.no_grad():

@@ -1,7 +1,7 @@
-"""What an evaluator computes besides the scores of masks: one frozen task each, which knows how an engine does it.
+"""What an evaluator computes besides the scores of masks: one frozen task each, which calls the engine.
 
-A task travels to the engine that computes it, in this process or another. A new one is a class here and its caller:
-evaluators, their retries and the memo treat all alike.
+A task is sent to the engine that computes it, in this process or another. To add one, write a class here and its
+caller: evaluators, their retries and the memo treat all tasks alike.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Task(ABC, Generic[T_co]):
-    """Work on one state, picklable like its result, which depends on task, state, workload and device type alone."""
+    """Work on one state, picklable like its result, which depends only on task, state, workload and device type."""
 
     @property
     def name(self) -> str:
@@ -33,7 +33,7 @@ class Task(ABC, Generic[T_co]):
 
     @abstractmethod
     def run(self, engine: Engine, state: State) -> T_co:
-        """The result for ``state``, computed by ``engine``."""
+        """Compute the result for ``state`` with ``engine``."""
 
 
 @dataclass(frozen=True)
@@ -79,12 +79,12 @@ class Measure(Task[float]):
 
 @dataclass(frozen=True)
 class Energies(Task[list[float]]):
-    """What each component of ``layer`` holds under a low-rank scheme, largest first."""
+    """The energy of each component of ``layer`` under a low-rank scheme, largest first."""
 
     layer: str
     scheme: str
     num_images: int
-    """Seeded training images, for a scheme that looks at responses."""
+    """Number of seeded training images, for schemes that need responses."""
 
     def run(self, engine: Engine, state: State) -> list[float]:
         energies: list[float] = engine.decomposed(state, self.layer, self.scheme, self.num_images).energies_R.tolist()
@@ -93,7 +93,7 @@ class Energies(Task[list[float]]):
 
 @dataclass(frozen=True)
 class Factorise(Task[State]):
-    """The state with ``factor`` in place of ``layer``, whose components :class:`Energies` lists."""
+    """The state with ``layer`` replaced by ``factor``; :class:`Energies` lists the layer's components."""
 
     layer: str
     factor: Factor
@@ -106,7 +106,7 @@ class Factorise(Task[State]):
 
 @dataclass(frozen=True)
 class Pictures(Task[list[dict[str, Any]]]):
-    """Rows of ``pictures``: val images that the state does better, alike and worse; none without labels per pixel."""
+    """Rows of ``pictures``: val images on which the state is better, equal or worse; none without labels per pixel."""
 
     @torch.inference_mode()
     def run(self, engine: Engine, state: State) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""SGD on a training split, every draw from an explicit generator."""
+"""SGD on a training split; every draw comes from an explicit generator."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Recipe:
 
 
 def steps_per_epoch(num_images: int, batch_size: int) -> int:
-    """Batches a pass; a last batch of a single image is left out, for batch norm cannot train on it."""
+    """Batches per epoch; a last batch of a single image is left out, because batch norm cannot train on it."""
     full, rest = divmod(num_images, batch_size)
     return full + (1 if rest > 1 else 0)
 
@@ -50,9 +50,9 @@ def train_on(
     num_steps: int,
     seed: int,
 ) -> bool:
-    """:func:`train` on ``num_steps`` given batches: what the network takes, and the labels.
+    """As :func:`train`, on ``num_steps`` given batches: the network's inputs, and the labels.
 
-    The optimiser is made here, on the network's present parameters, so it never points at filters that are gone.
+    The optimiser is built here from the network's current parameters, so it never refers to removed filters.
     """
     if num_steps == 0:
         network.eval()
@@ -69,9 +69,9 @@ def train_on(
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
     network.train()
     device = next(network.parameters()).device
-    finite = torch.ones((), dtype=torch.bool, device=device)  # asked once, at the end: a GPU would wait each time
+    finite = torch.ones((), dtype=torch.bool, device=device)  # read once, at the end: each read makes a GPU wait
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)  # of dropout
+        torch.manual_seed(seed)  # for dropout
         for inputs, labels_B in batches:
             loss = score.loss(network(*inputs), labels_B)
             optimiser.zero_grad(set_to_none=True)
@@ -100,7 +100,7 @@ def _schedule(recipe: Recipe, num_steps: int) -> Callable[[int], float]:
 def train_batches(
     splits: Splits, batch_size: int, num_steps: int, seed: int, dtype: torch.dtype
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Images as a network takes them, and labels, of each step; the first steps are the same whatever their number."""
+    """Normalised images and labels of each step; the first steps do not depend on ``num_steps``."""
     generator = torch.Generator().manual_seed(seed)
     images, labels = splits.train.images_BCHW, splits.train.labels_B
     each_epoch = steps_per_epoch(len(labels), batch_size)

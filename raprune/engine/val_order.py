@@ -1,7 +1,7 @@
-"""The order in which candidates see val's images: those first that the baseline is least sure of.
+"""The order in which candidates see val's images: first those that the baseline is least sure of.
 
-It is found once, with the baseline, and kept beside its weights. A partial tally says how many images of this order
-were counted, so every evaluator, on whatever processor, has to go on in the same one.
+It is computed once, with the baseline, and stored beside its weights. A partial tally records how many images of this
+order were counted, so every evaluator, on any processor, must continue in the same order.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ NAME = "val_order"
 
 
 def fragile_first(score: Score, batches: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
-    """(B,) int64 places of val's images by margin, smallest first, from the baseline's (logits, labels)."""
+    """(B,) int64: places of val's images by margin, smallest first, from the baseline's (logits, labels)."""
     margins = [score.margins(logits, labels).cpu() for logits, labels in batches]
     return torch.cat(margins).argsort(stable=True)
 
@@ -33,11 +33,11 @@ def save_order(order_B: Tensor, folder: Path) -> Path:
 
 
 def load_order(folder: Path, num_images: int) -> Tensor:
-    """The order in a baseline's folder. Raises :class:`InputError` where it is not one of ``num_images`` images."""
+    """Read the order in a baseline's folder. Raises :class:`InputError` if it does not order ``num_images`` images."""
     file = folder / ORDER_FILE
     order: Tensor | None = load_safetensors(file).get(NAME)
     if order is None or not torch.equal(order.sort().values, torch.arange(num_images)):
         raise InputError(
-            f"{file} does not hold an order of the {num_images} validation images: remove it, and it is made anew"
+            f"{file} does not hold an order of the {num_images} validation images: delete it, and it is rebuilt"
         )
     return order

@@ -1,4 +1,4 @@
-"""What an evaluator loads once and keeps: network, data, score and how candidates are treated."""
+"""What an evaluator loads once and keeps: network, data, score, and how candidates are trained and scored."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ BASELINE_KEYS: dict[str, type | tuple[type, ...]] = {
 
 @dataclass(frozen=True)
 class Baseline:
-    """The trained, untouched network as it lies on disk, and what was measured on it."""
+    """The trained, unpruned network on disk, and its measurements."""
 
     key: str
     folder: str
@@ -51,7 +51,7 @@ class Baseline:
     latency_s: float
     """Median seconds for a batch of one image, on the machine that prepared it."""
     standard_error: float | None
-    """Of ``val_score``, points; ``None`` where the number of images does not tell."""
+    """Standard error of ``val_score``, points; ``None`` where it does not follow from the number of images."""
     quantum: float
     """The smallest step of the score on the validation images, points."""
     score_unit: str
@@ -60,47 +60,47 @@ class Baseline:
     input_shape: tuple[int, int, int]
     """(C, H, W)."""
     sources: Sources | None = None
-    """What it was made of; ``None`` only in a file of an earlier version."""
+    """What it was built from; ``None`` only in a file of an earlier version."""
     data_fingerprint: str = ""
-    """Of the images and labels of train and val; empty only in a file of an earlier version."""
+    """Fingerprint of the images and labels of train and val; empty only in a file of an earlier version."""
     val_order_fingerprint: str = ""
-    """Of the file of the order in which candidates see val's images; empty only in a file of an earlier version."""
+    """Fingerprint of the file with the order in which candidates see val's images; empty only in earlier versions."""
     weights_fingerprint: str = ""
-    """Of the file of the network's weights; empty only in a file of an earlier version."""
+    """Fingerprint of the weights file; empty only in a file of an earlier version."""
     pixels: str = ""
-    """What the data set's images are, ``uint8`` or ``float``; empty only in a file of an earlier version."""
+    """Type of the data set's images, ``uint8`` or ``float``; empty only in a file of an earlier version."""
     mean: tuple[float, ...] = ()
-    """Of each channel of uint8 images, scaled to [0, 1]."""
+    """Mean of each channel of uint8 images, scaled to [0, 1]."""
     std: tuple[float, ...] = ()
     class_names: tuple[str, ...] = ()
-    """In the order of the network's outputs, where the data set has names."""
+    """Class names in the order of the network's outputs, where the data set has them."""
 
     @property
     def own_code(self) -> str | None:
-        """Of the user's own network and code; ``None`` where all are ours."""
+        """Digest of the user's own network and code; ``None`` where all are raprune's."""
         if self.sources is None or not (self.sources.network or self.sources.code):
             return None
         return of_value(self.sources.network, self.sources.code)
 
     @classmethod
     def read(cls, folder: Path) -> Baseline | None:
-        """The baseline in ``folder``; ``None`` where it is not complete. Raises :class:`InputError` for damage."""
+        """Read the baseline in ``folder``; ``None`` if it is not complete. Raises :class:`InputError` for damage."""
         file = folder / BASELINE_FILE
         if not file.exists():
             return None
-        found = read_json(file, BASELINE_KEYS, made_anew(folder))
+        entries = read_json(file, BASELINE_KEYS, made_anew(folder))
         try:
-            tuples = {name: tuple(found[name]) for name in TUPLES if name in found}
-            sources = {"sources": Sources(**found["sources"])} if found.get("sources") else {}
-            found.pop("own_code", None)  # as earlier versions wrote it
-            return cls(**{**found, **tuples, **sources, "folder": str(folder)})
+            tuples = {name: tuple(entries[name]) for name in TUPLES if name in entries}
+            sources = {"sources": Sources(**entries["sources"])} if entries.get("sources") else {}
+            entries.pop("own_code", None)  # written by earlier versions
+            return cls(**{**entries, **tuples, **sources, "folder": str(folder)})
         except TypeError as error:
             raise DamagedError(f"{file} is damaged: {error}; {made_anew(folder)}") from None
 
 
 @dataclass(frozen=True)
 class Workload:
-    """Everything that scoring depends on; picklable, a few hundred bytes."""
+    """Everything that scoring depends on; picklable, a few hundred bytes in size."""
 
     key: str
     """Evaluators keep one engine for each key."""
@@ -112,13 +112,13 @@ class Workload:
     data_seed: int
     baseline_key: str
     folder: str
-    """Where the baseline lies."""
+    """The folder of the baseline."""
     residual: str = "independent"
     fidelity: FidelitySpec = field(default=FidelitySpec(), kw_only=True)
 
     @classmethod
     def of(cls, trial: TrialSpec, folder: Path) -> Workload:
-        """The workload of a trial whose baseline lies in ``folder``."""
+        """The workload of a trial whose baseline is in ``folder``."""
         from raprune.study.seeds import digest
 
         key = digest(
@@ -132,7 +132,7 @@ class Workload:
 
     @property
     def recipe(self) -> Recipe:
-        """How fine-tunes train."""
+        """The recipe of all fine-tunes."""
         f = self.finetune
         return Recipe(f.learning_rate, f.momentum, f.weight_decay, f.batch_size, "linear")
 
@@ -163,7 +163,7 @@ class Workload:
 
 
 def baseline_weights(folder: Path, baseline: Baseline | None) -> dict[str, Tensor]:
-    """The weights of the baseline in ``folder``; raises :class:`InputError` where they are not those that it wrote."""
+    """Read the weights of the baseline in ``folder``; raises :class:`InputError` if they have changed since."""
     file = folder / WEIGHTS_FILE
     if baseline is not None and baseline.weights_fingerprint:
         check_file(file, baseline.weights_fingerprint, made_anew(folder))
@@ -171,14 +171,14 @@ def baseline_weights(folder: Path, baseline: Baseline | None) -> dict[str, Tenso
 
 
 def made_anew(folder: Path) -> str:
-    """The way on from a baseline that is damaged."""
-    return f"put back a copy of it, or delete {folder}: the same command then makes the baseline anew"
+    """The end of a message about a damaged baseline: how to repair it."""
+    return f"restore a copy of it, or delete {folder}: the same command then rebuilds the baseline"
 
 
 def trace_model(
     network: nn.Module, model: ModelChoice, input_shape: tuple[int, int, int], residual: str = "independent"
 ) -> Traced:
-    """``network`` as raprune runs it, with what the study says of its tracing."""
+    """Trace ``network`` with the study's settings. Raises :class:`InputError` where it cannot be traced."""
     try:
         return trace(network, input_shape, residual=residual, whole=model.whole, output=model.output)
     except InputError as error:

@@ -17,17 +17,17 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class EvaluatedMask:
-    """What scoring one mask gave, and who did it."""
+    """The result of scoring one mask, and who scored it."""
 
     scored: Scored
     evaluator: str
     from_memo: bool = False
-    """Nothing was scored now: all that is asked was known."""
+    """Nothing was scored: the memo already held the result."""
 
 
 @dataclass(frozen=True)
 class PoolAddress:
-    """Where a pool of evaluators is found: plain strings, so that it travels anywhere."""
+    """The address of a pool of evaluators: plain strings, so that it can be sent anywhere."""
 
     namespace: str
     names: tuple[str, ...]
@@ -44,17 +44,17 @@ class Evaluator(Protocol):
         lowest: float | None,
         starts: Sequence[Tally | None] | None = None,
     ) -> list[EvaluatedMask]:
-        """Score ``state`` with ``layer`` cut to each mask, in order. Raises :class:`EvaluatorError`.
+        """Score ``state`` with ``layer`` cut to each mask; returns results in order. Raises :class:`EvaluatorError`.
 
-        ``starts`` says how far each mask was scored before; none of them may decide ``lowest`` already.
+        ``starts`` holds each mask's earlier tally, if any; none of them may decide ``lowest`` already.
         """
 
     def run(self, task: Task[T], state: State) -> T:
-        """The result of any other work on ``state``. Raises :class:`EvaluatorError`."""
+        """Run any other work on ``state``; returns its result. Raises :class:`EvaluatorError`."""
 
 
 class OnEngine:
-    """An evaluator that asks one engine of its own process."""
+    """An evaluator that uses one engine in its own process."""
 
     def __init__(self, engine: Engine, name: str) -> None:
         self.engine = engine
@@ -68,8 +68,8 @@ class OnEngine:
         lowest: float | None,
         starts: Sequence[Tally | None] | None = None,
     ) -> list[EvaluatedMask]:
-        scored = self.engine.evaluate_many(state, layer, masks, lowest, starts or [None] * len(masks))
-        return [EvaluatedMask(one, self.name) for one in scored]
+        results = self.engine.evaluate_many(state, layer, masks, lowest, starts or [None] * len(masks))
+        return [EvaluatedMask(scored, self.name) for scored in results]
 
     def run(self, task: Task[T], state: State) -> T:
         return task.run(self.engine, state)

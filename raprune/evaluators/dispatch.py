@@ -1,6 +1,6 @@
-"""Calls to actors that may die or hang: at most two in flight each, quarantine by ping, four attempts a call.
+"""Calls to actors that may die or hang: at most two in flight each, quarantine by ping, four attempts per call.
 
-Every wait of a study for one of its evaluators goes through here, from their start to the last score. Ray's own retries
+Every wait of a study for its evaluators goes through here, from their start to the last score. Ray's own retries
 are off: a restarted actor would run a repeated call on reset weights and return a wrong reward without an error. Here
 every call carries its state, so a repeated call gives the same result wherever it runs.
 """
@@ -20,27 +20,27 @@ from raprune.evaluators.pulse import Pulses
 MAX_IN_FLIGHT = 2
 MAX_ATTEMPTS = 4
 STALL_S = 600.0
-"""Without any living evaluator for this long, a trial fails."""
+"""A trial fails after this many seconds without a living evaluator."""
 POLL_S = 1.0
 WAY_ON = (
-    "The same command goes on from what is on disk. Where memory is short, fewer evaluators (--evaluators) or a "
-    "smaller scoring.batch_size need less of it."
+    "The same command resumes from what is on disk. Where memory is short, use fewer evaluators (--evaluators) or a "
+    "smaller scoring.batch_size."
 )
 
 
 @dataclass
 class Call:
-    """One call to whichever actor is free; ``items`` are masks with their tallies, or what else it is for."""
+    """One call to whichever actor is free; ``items`` are masks with their tallies, or the arguments of other work."""
 
     items: list[Any]
     indices: list[int]
     attempts: int = 0
     actor: int | None = None
-    """The one that it is for, where it is not for any."""
+    """The only actor that may take it; ``None`` where any may."""
 
 
 Submit = Callable[[Any, list[Any]], Any]
-"""(actor, items) -> object ref of a list with one result an item."""
+"""(actor, items) -> object ref of a list with one result per item."""
 
 
 @dataclass
@@ -50,13 +50,13 @@ class _Work:
     what: str
     pending: deque[Call]
     busy: list[int]
-    """Calls in flight an actor."""
+    """Calls in flight, per actor."""
     in_flight: dict[Any, tuple[Call, int]] = field(default_factory=dict)
     results: dict[int, Any] = field(default_factory=dict)
 
 
 class Dispatcher:
-    """Spreads calls over the actors of a pool and brings the results back in order."""
+    """Spreads calls over the actors of a pool and returns the results in order."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class Dispatcher:
         pulses: Pulses | None = None,
         check: Callable[[], None] = lambda: None,
     ) -> None:
-        """``names`` are those of the actors in ``pulses``. ``check`` raises what ends all waiting."""
+        """``names``: the actors' names in ``pulses``. What ``check`` raises while waiting ends the wait."""
         self.actors = list(actors)
         self._names = list(names)
         self._pulses = pulses
@@ -75,15 +75,15 @@ class Dispatcher:
         self._next = first % max(1, len(self.actors))
         self._quarantined: dict[int, Any] = {}
         self._gone: dict[int, str] = {}
-        """Actors that Ray does not start again, and why."""
+        """Actors that Ray does not restart, with the reason."""
         self._hung: set[int] = set()
         self._answered = [0.0] * len(self.actors)
-        """When each gave its last answer, or was found lost."""
+        """Time (monotonic) at which each actor last answered or its loss was noticed."""
 
     def run(self, calls: Sequence[Call], submit: Submit, what: str, limit_s: float | None = None) -> list[Any]:
-        """The results of all calls, by index. ``what`` names the work in errors.
+        """The results of all calls, ordered by index. ``what`` names the work in errors.
 
-        Raises :class:`EvaluatorError` where a call is lost several times, no actor lives, or ``limit_s`` have passed.
+        Raises :class:`EvaluatorError` if a call is lost several times, no actor lives, or ``limit_s`` seconds pass.
         """
         work = _Work(what, deque(calls), [0] * len(self.actors))
         began = time.monotonic()
@@ -102,7 +102,7 @@ class Dispatcher:
             self._give_up(work)
             if limit_s is not None and time.monotonic() - began > limit_s:
                 left = len(work.pending) + len(work.in_flight)
-                raise EvaluatorError(f"{what}: {left} of {len(calls)} calls have no answer after {limit_s:.0f} s")
+                raise EvaluatorError(f"{what}: {left} of {len(calls)} calls were not answered within {limit_s:.0f} s")
         return [work.results[index] for index in sorted(work.results)]
 
     def each(self, submit: Submit, what: str, limit_s: float | None = None) -> list[Any]:
@@ -116,7 +116,7 @@ class Dispatcher:
             actor = self._free(work.busy, call.actor)
             if actor is None:
                 work.pending.append(call)
-                if call.actor is None:  # nor is there one for any other
+                if call.actor is None:  # so no other call can be placed either
                     work.pending.rotate(1)
                     return
                 continue
@@ -124,7 +124,7 @@ class Dispatcher:
             work.in_flight[submit(self.actors[actor], call.items)] = (call, actor)
 
     def _free(self, busy: list[int], wanted: int | None = None) -> int | None:
-        """The least busy actor that may take a call, round robin among equals; ``busy`` counts calls an actor."""
+        """The least busy actor that may take a call, round robin among equals; ``busy`` counts calls per actor."""
         count = len(self.actors)
         for load in range(MAX_IN_FLIGHT):
             for step in range(count):
@@ -137,7 +137,7 @@ class Dispatcher:
         return None
 
     def _collect(self, ref: Any, call: Call, actor: int, results: dict[int, Any], what: str) -> list[Call]:
-        """Store a call's results; the calls to make again where its actor was lost."""
+        """Store a call's results; returns the calls to repeat if its actor was lost."""
         import ray
 
         try:
@@ -160,13 +160,13 @@ class Dispatcher:
         return [Call([item], [i], attempts, call.actor) for item, i in zip(call.items, call.indices, strict=True)]
 
     def _reason(self, lost: Exception, actor: int) -> str:
-        """Where and why an actor was lost, in words."""
+        """Where and why an actor was lost, as part of a sentence."""
         place = self._pulses.place(self._names[actor]) if self._pulses else ""
         why = "it gave no sign of life and was ended" if actor in self._hung else why_lost(lost)
         return f"({place}) {why}" if place else why
 
     def _release(self) -> None:
-        """Actors that answer again leave quarantine; those that do not are asked again, unless they are gone."""
+        """Release actors that answer again from quarantine; ping the others again, unless they are gone."""
         import ray
 
         for actor, ref in list(self._quarantined.items()):
@@ -185,7 +185,7 @@ class Dispatcher:
                 self._quarantined[actor] = self.actors[actor].ping.remote()
 
     def _end_hanging(self, work: _Work) -> None:
-        """End the actors that show no sign of life; Ray starts them again, and what they had in hand is lost."""
+        """Kill the actors that show no sign of life; Ray restarts them, and their current calls are lost."""
         import ray
 
         if self._pulses is None or not self._pulses.is_due():
@@ -197,32 +197,32 @@ class Dispatcher:
                     ray.kill(self.actors[actor], no_restart=False)
 
     def _give_up(self, work: _Work) -> None:
-        """Raise where no actor that a call waits for has lived for long, or will live again."""
+        """Raise if the actors that a call waits for have been dead for too long, or will not be restarted."""
         for call in work.pending if work.pending and work.pending[0].actor is not None else list(work.pending)[:1]:
             able = [call.actor] if call.actor is not None else list(range(len(self.actors)))
             living = [actor for actor in able if actor not in self._gone]
             if not living:
                 reasons = "; ".join(dict.fromkeys(self._gone[actor] for actor in able))
-                raise EvaluatorError(f"{work.what}: no evaluator can be started again: {reasons}. {WAY_ON}")
+                raise EvaluatorError(f"{work.what}: no evaluator can be restarted: {reasons}. {WAY_ON}")
             silent_s = time.monotonic() - max(self._answered[actor] for actor in living)
             if silent_s > STALL_S and all(actor in self._quarantined for actor in living):
                 raise EvaluatorError(f"{work.what}: no evaluator has answered for {STALL_S:.0f} s. {WAY_ON}")
 
 
 def _ready(work: _Work) -> list[Any]:
-    """Calls that have ended, after a wait."""
+    """Wait a little; returns the calls that have ended."""
     import ray
 
     if not work.in_flight:
         time.sleep(0.05)
         return []
-    enough = 1 if work.pending else len(work.in_flight)  # with nothing left to hand out, one wait serves for all
+    enough = 1 if work.pending else len(work.in_flight)  # with nothing left to hand out, wait for all at once
     ready: list[Any] = ray.wait(list(work.in_flight), num_returns=enough, timeout=POLL_S)[0]
     return ready
 
 
 def why_lost(error: Exception) -> str:
-    """Why Ray lost a process, in words."""
+    """Why Ray lost a process, as part of a sentence."""
     import ray
 
     text = str(error)

@@ -10,7 +10,7 @@ from raprune.study.parts import EvaluatorsSpec
 
 
 class Engines:
-    """At most ``most`` engines by workload, for trials that follow one another; the oldest is dropped first."""
+    """At most ``most`` engines by workload, kept for later trials; the oldest is dropped first."""
 
     def __init__(
         self, inputs: Inputs, settings: EvaluatorsSpec, device: str, most: int = 1, store: Store | None = None

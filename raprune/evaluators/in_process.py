@@ -1,4 +1,4 @@
-"""Scores in the process that asks: the serial twin of every parallel evaluator, and the one to debug with."""
+"""Scores in the calling process: the serial twin of every parallel evaluator, and the one to debug with."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class InProcess(OnEngine):
 
 
 def local_device(wanted: str) -> str:
-    """The device of this process for ``auto``: a GPU, else Apple's, else the processor."""
+    """The device that this process uses: ``wanted``, or for ``auto`` a GPU, else Apple's, else the processor."""
     import torch
 
     if wanted != "auto":

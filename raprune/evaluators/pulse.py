@@ -1,10 +1,10 @@
-"""Signs of life: a process that others wait for beats, and one whose beats stay away is ended and started again.
+"""Signs of life: a process that others wait for beats; one whose beats stop is killed and restarted.
 
-A beat is an entry in the cluster's own key-value store, so that nothing is asked of a process that may not answer. The
-beats are those of a thread of its own. They stop with the process (suspended, or in code that never lets go of the
-interpreter), and where the call in hand hangs: its thread used no processor for minutes, or it takes a hundred times
-as long as the longest of its kind. A call's length alone says nothing, for it may be queued behind another trial's
-fine-tune, or train a baseline for a day.
+A beat is an entry in the cluster's own key-value store, so a process that may not answer is never asked. A thread of
+its own writes the beats. They stop when the process does (suspended, or in code that never releases the interpreter),
+and when the current call hangs: its thread used no processor for minutes, or it has run a hundred times as long as the
+longest call of its kind. A call's length alone says nothing: it may be queued behind another trial's fine-tune, or
+train a baseline for a day.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from typing import Any
 
 BEAT_S = 5.0
 SILENT_S = 60.0
-"""Without a beat for this long, a process hangs."""
+"""A process that has not beaten for this long hangs."""
 IDLE_S, BUSY_S = 300.0, 0.01
-"""A call hangs that in so much time uses less than so much of a processor."""
+"""A call hangs if in ``IDLE_S`` seconds it uses less than ``BUSY_S`` seconds of processor time."""
 LONGER, LONG_S = 100.0, 3600.0
-"""So many times the longest call of its kind, and this at least: a call that is still running hangs."""
+"""A call hangs if it runs ``LONGER`` times as long as the longest of its kind, and longer than ``LONG_S`` seconds."""
 STORE = b"raprune"
 
 
@@ -37,12 +37,12 @@ class _InHand:
     thread: int
     began: float
     used_s: float
-    """Processor time of its thread, when it was last seen to use some."""
+    """Processor time of its thread when it was last seen to use any."""
     used_at: float
 
 
 class Pulse:
-    """Beats for this process until it is stopped, or hangs."""
+    """Beats for this process until it is stopped or hangs."""
 
     def __init__(self, namespace: str, name: str) -> None:
         self._key = _key(namespace, name)
@@ -53,7 +53,7 @@ class Pulse:
 
     @contextlib.contextmanager
     def during(self, kind: str) -> Iterator[None]:
-        """Inside, a call of ``kind`` runs in this thread."""
+        """Mark the block as a call of ``kind``, run by this thread."""
         now, thread = time.monotonic(), threading.get_ident()
         self._call = _InHand(kind, thread, now, _thread_s(thread), now)
         try:
@@ -66,7 +66,7 @@ class Pulse:
         self._stopped.set()
 
     def hangs(self) -> bool:
-        """Whether the call in hand does."""
+        """Whether the current call hangs."""
         call, now = self._call, time.monotonic()
         if call is None:
             return False
@@ -83,7 +83,7 @@ class Pulse:
         while not self._stopped.wait(0 if number == 0 else BEAT_S):
             number += 1
             if not self.hangs():
-                with contextlib.suppress(Exception):  # a store that is gone: whoever waits learns it himself
+                with contextlib.suppress(Exception):  # the store is gone: whoever waits notices
                     _put(self._key, json.dumps({**about, "number": number}), overwrite=True)
 
 
@@ -93,7 +93,7 @@ class Pulses:
     def __init__(self, namespace: str) -> None:
         self.namespace = namespace
         self._seen: dict[str, tuple[dict[str, Any], float]] = {}
-        """By name: the last beat, and when it was first seen, by this process's clock."""
+        """Name -> the last beat, and when it was first seen by this process's clock."""
         self._looked = 0.0
 
     def is_due(self) -> bool:
@@ -104,7 +104,7 @@ class Pulses:
         return due
 
     def is_silent(self, name: str) -> bool:
-        """Whether a process that has beaten before does so no longer."""
+        """Whether a process that beat before has stopped."""
         beat = self._read(name)
         if beat is None:
             return False
@@ -115,11 +115,11 @@ class Pulses:
         return time.monotonic() - since > SILENT_S
 
     def claim(self, name: str) -> bool:
-        """Whether it falls to this process to end the silent one: one of those that wait for it does."""
+        """Whether this process is the one to kill the silent process; only one of those that wait for it is."""
         beat, _ = self._seen.pop(name)
         try:
             return not _put(_key(self.namespace, f"{name} {beat['host']} {beat['process']} ended"), "", overwrite=False)
-        except Exception:  # no store: then there is no cluster in which to end anything
+        except Exception:  # no store: then there is no cluster in which to kill anything
             return False
 
     def place(self, name: str) -> str:
@@ -134,12 +134,12 @@ class Pulses:
             value = _internal_kv_get(_key(self.namespace, name), namespace=STORE)
         except Exception:  # as above
             return None
-        found: dict[str, Any] | None = json.loads(value) if value else None
-        return found
+        beat: dict[str, Any] | None = json.loads(value) if value else None
+        return beat
 
 
 def forget_beats(namespace: str) -> None:
-    """Take the entries of a study out of the store of a cluster that goes on."""
+    """Remove a study's entries from the store of a cluster that outlives it."""
     from ray.experimental.internal_kv import _internal_kv_del
 
     with contextlib.suppress(Exception):
@@ -151,14 +151,14 @@ def _key(namespace: str, name: str) -> bytes:
 
 
 def _put(key: bytes, value: str, *, overwrite: bool) -> bool:
-    """Whether the key was there already."""
+    """Store ``value``; returns whether the key was there already."""
     from ray.experimental.internal_kv import _internal_kv_put
 
     return bool(_internal_kv_put(key, value.encode(), overwrite=overwrite, namespace=STORE))
 
 
 def _thread_s(thread: int) -> float:
-    """Processor time of a thread, or of the whole process where no system clock tells a thread's."""
+    """Processor time of a thread; of the whole process where the system has no clock for threads."""
     if not hasattr(time, "pthread_getcpuclockid"):
         return time.process_time()
     return time.clock_gettime(time.pthread_getcpuclockid(thread))

@@ -1,7 +1,7 @@
 """A pool of Ray actors, shared by all trials of a study: each holds the network and the data, on its GPU if any.
 
-Measured on Ray 2.60: one shared pool beats evaluators per trial (44.9 s instead of 82.6 s for the same work), for the
-network and data load once and another trial's masks fill the gaps. Trials find the pool by name.
+Measured on Ray 2.60: one shared pool beats evaluators per trial (44.9 s instead of 82.6 s for the same work), because
+the network and data load once and another trial's masks fill the gaps. Trials find the pool by name.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from raprune.evaluators.sharing import Refs, SharedGiven
 
 BATCH_BELOW_S = 0.02
-"""Masks that take less than this travel several to a call."""
+"""Masks that take less than this are sent several per call."""
 MAX_ENGINES = 4
 MAX_STATES = 8
 
@@ -42,9 +42,9 @@ T = TypeVar("T")
 
 
 class EvaluatorProcess:
-    """The actor. Every call carries what it needs, so one that was restarted gives the same results.
+    """The actor. Every call carries what it needs, so a restarted actor returns the same results.
 
-    Its engine (network and data, loaded once for each workload) and states are kept only to save their loading.
+    It keeps engines (network and data, loaded once per workload) and states only to avoid loading them again.
     """
 
     def __init__(
@@ -56,9 +56,9 @@ class EvaluatorProcess:
         namespace: str = "",
         given: SharedGiven | None = None,
     ) -> None:
-        """``namespace`` is the study's: evaluators of one host and study share what they keep.
+        """``namespace``: the study's; its evaluators on one host share what they keep.
 
-        ``given`` is what a program gave; an evaluator that is started again has it, too.
+        ``given``: the program's own network and data; a restarted evaluator gets them again.
         """
         from raprune.engine import engine_kind
         from raprune.engine.cache.shared import HostStore  # torch is loaded before the first call
@@ -75,12 +75,12 @@ class EvaluatorProcess:
 
     @contextlib.contextmanager
     def _call(self, kind: str) -> Iterator[None]:
-        """What every call happens in."""
+        """The context in which every call runs."""
         with quitting_is_a_fault(), self._pulse.during(kind) if self._pulse else contextlib.nullcontext():
             yield
 
     def use_data(self, data: Refs) -> list[None]:
-        """Read data sets from the object store; an evaluator that was started again decodes its own."""
+        """Read data sets from the object store; a restarted evaluator decodes its own instead."""
         from raprune.evaluators.sharing import use_shared
 
         with self._call("use_data"):
@@ -96,7 +96,7 @@ class EvaluatorProcess:
             return [prepare_baseline(trial, folder, device, inputs).folder for trial, folder in baselines]
 
     def _use_given(self) -> Inputs:
-        """What this process reads, with what a program gave."""
+        """This process's inputs, with the program's own network and data."""
         if self._given is not None:
             self._given.use(self._inputs)
             self._given = None
@@ -108,7 +108,7 @@ class EvaluatorProcess:
         return OnEngine(self._engines.of(workload), self.name)
 
     def _state(self, version: str, ref: list[Any]) -> State:
-        """The state of a version; fetched once."""
+        """The state of this version, fetched once."""
         import ray
 
         if version not in self._states:
@@ -141,7 +141,7 @@ class EvaluatorProcess:
             return [self._local(workload).run(task, self._state(version, ref))]
 
     def let_go(self) -> None:
-        """Let go of what is kept in memory for the host; nothing is scored after this."""
+        """Release the memory that the host shares; nothing is scored afterwards."""
         self._engines.close()
         if self._store is not None:
             self._store.close()
@@ -151,7 +151,7 @@ class EvaluatorProcess:
         return [self.name]
 
     def process_id(self) -> int:
-        """For whoever wants to look at it, or to end it."""
+        """The id of this process, to inspect or kill it."""
         return os.getpid()
 
 
@@ -163,7 +163,7 @@ class RayPool:
         import ray
 
         if pool is None:
-            raise ValueError("a pool of evaluators is needed")
+            raise ValueError("ray_pool needs the address of a pool of evaluators")
         self.workload = workload
         self._by_launch = shares_launches(workload, settings.device)
         actors = [ray.get_actor(name, namespace=pool.namespace) for name in pool.names]
@@ -204,7 +204,7 @@ class RayPool:
         return cast(T, result)
 
     def _ref(self, state: State) -> list[Any]:
-        """A reference in a list: the actor fetches it only if it does not have the version yet."""
+        """A reference, in a list so that the actor fetches it only if it does not hold the version yet."""
         import ray
 
         if state.version not in self._refs:
@@ -214,7 +214,7 @@ class RayPool:
         return [self._refs[state.version]]
 
     def _masks_per_call(self, num_masks: int) -> int:
-        """As many as share a launch; else by what a mask takes. No number depends on it."""
+        """As many as share a launch; otherwise chosen by the seconds per mask. No result depends on it."""
         if self._by_launch:
             return MASKS_A_LAUNCH
         share = -(-num_masks // len(self.dispatcher.actors))

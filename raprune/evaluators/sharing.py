@@ -16,15 +16,15 @@ from raprune.registry import is_given
 from raprune.study import TrialSpec
 
 Refs = dict[str, list[Any]]
-"""Data set (JSON) -> its reference, in a list so that Ray does not fetch it before it is wanted."""
+"""Data set (JSON) -> its reference, in a list so that Ray does not fetch it before it is needed."""
 
 
 @dataclass(frozen=True)
 class SharedGiven:
-    """What a program gave, for processes that are not its own."""
+    """A program's own network and data, for other processes."""
 
     networks: list[Any]
-    """A reference to the pickle of all networks by digest, in a list; it is in memory alone."""
+    """A reference to the pickle of all networks by digest, in a list; the pickle is never written to disk."""
     data: Refs
 
     def use_networks(self, inputs: Inputs) -> None:
@@ -41,9 +41,9 @@ class SharedGiven:
 
 
 def share_given(trials: Sequence[TrialSpec], data: Refs, inputs: Inputs) -> SharedGiven | None:
-    """The given networks in the object store, and which of ``data`` were given; ``None`` where nothing was.
+    """Put the program's own networks into the object store and select its own data; ``None`` where it gave nothing.
 
-    Raises :class:`InputError` for a network that cannot leave its process.
+    Raises :class:`InputError` for a network that cannot be sent to another process.
     """
     import ray
     from ray import cloudpickle
@@ -54,8 +54,8 @@ def share_given(trials: Sequence[TrialSpec], data: Refs, inputs: Inputs) -> Shar
         pickled = cloudpickle.dumps(inputs.networks)
     except Exception as error:  # whatever the parts of a user's network raise when they are pickled
         raise InputError(
-            f"the network cannot be sent to other processes ({type(error).__name__}: {error}): with evaluators=0 "
-            "all is done in this one"
+            f"the network cannot be sent to other processes ({type(error).__name__}: {error}): use evaluators=0, "
+            "which runs everything in this one"
         ) from error
     named = {trial.dataset.model_dump_json() for trial in trials if is_given(trial.dataset.name)}
     return SharedGiven([ray.put(pickled)], {key: ref for key, ref in data.items() if key in named})
@@ -69,7 +69,7 @@ def data_bytes(trials: Sequence[TrialSpec], inputs: Inputs) -> int:
 
 
 def share_data(trials: Sequence[TrialSpec], inputs: Inputs) -> Refs:
-    """Put the data sets of ``trials`` into the object store; ``inputs`` drop their own copy."""
+    """Put the data sets of ``trials`` into the object store; drops the copy in ``inputs``."""
     import ray
 
     refs: Refs = {}
@@ -85,13 +85,13 @@ def share_data(trials: Sequence[TrialSpec], inputs: Inputs) -> Refs:
 
 
 def use_shared(refs: Refs, inputs: Inputs) -> None:
-    """Let ``inputs`` read data sets from the object store."""
+    """Give ``inputs`` the data sets in the object store."""
     import ray
 
     for key, ref in refs.items():
         arrays, bare = ray.get(ref[0])
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch wonders about memory that cannot be written; nobody writes it
+            warnings.simplefilter("ignore")  # torch warns of read-only memory; nobody writes to it
             parts = {n: Split(torch.from_numpy(x), torch.from_numpy(y)) for n, (x, y) in arrays.items()}
         inputs.provide(key, Splits(parts["train"], parts["val"], parts.get("test"), **bare))
 

@@ -1,4 +1,4 @@
-"""The contracts of what runs trials and of what watches them run."""
+"""The contracts of the runners of trials and of their watchers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Watch(Protocol):
     """Watches a study run."""
 
     def phase(self, text: str) -> None:
-        """What the study is doing now."""
+        """The study entered the phase ``text``; empty while trials run."""
 
     def told(self, trial_id: str, progress: dict[str, Any]) -> None:
         """A trial reported ``progress``."""
@@ -28,24 +28,24 @@ class Watch(Protocol):
 
 @dataclass(frozen=True)
 class Launch:
-    """A study's run, as it was asked for."""
+    """A study's run, as requested."""
 
     plan: StudyPlan
     out: Path
     todo: Sequence[TrialSpec]
-    """The trials that are to be run."""
+    """The trials to run."""
     count: int | str
-    """Of evaluators: a number, or ``auto``."""
+    """Number of evaluators, or ``auto``."""
     address: str | None = None
-    """Of a running Ray cluster."""
+    """Address of a running Ray cluster; ``None`` starts one here."""
     account: Account | None = None
-    """Of the study's budget."""
+    """Account of the study's budget, if it has one."""
     inputs: Inputs = field(default_factory=Inputs)
     """What the run reads."""
 
 
 class Runner(Protocol):
-    """Runs trials somewhere."""
+    """Runs trials: in this process, or on a cluster."""
 
     place: Place
 

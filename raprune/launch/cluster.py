@@ -1,4 +1,4 @@
-"""A Ray cluster: started here or joined, kept silent, and checked for whether a study fits into it."""
+"""A Ray cluster: started here or joined, silenced, and checked for whether a study fits into it."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ QUIET = {
     "RAY_prestart_worker_first_driver": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
 }
-"""Set before ``import ray``: only our own lines, no files that nobody reads, no idle workers."""
+"""Set before ``import ray``: only our own output, no files that nobody reads, no idle workers."""
 LOCAL = {"RAY_worker_niceness": "0"}
-"""The niceness of the user's own process; Ray's default of 15 starves its workers beside other programs."""
+"""Keeps the niceness of the user's process; Ray's default of 15 starves its workers beside other programs."""
 
 
 @dataclass(frozen=True)
 class Connection:
-    """A cluster that this process is in."""
+    """A cluster that this process is connected to."""
 
     joined_before: bool = False
-    """Somebody else in this process joined it, so it is not ours to end."""
+    """The process had joined it before, so it is not ours to leave."""
     folder: local.PrivateFolder | None = None
     """The folder of a Ray that was started for this study."""
 
@@ -46,7 +46,7 @@ class Connection:
         return self.folder is not None
 
     def close(self, *, keep_logs: bool = False) -> None:
-        """Leave the cluster, or end it where it is ours."""
+        """Leave the cluster; stop it if it was started for this study."""
         import ray
 
         if self.joined_before:
@@ -67,8 +67,8 @@ def connect(
 ) -> Connection:
     """Start Ray on this machine (with ``cpus`` cores instead of its own), or join the cluster at ``address``.
 
-    A Ray that is started here gets room for ``data_bytes`` of images. A study that cannot
-    fit this machine is refused before anything starts.
+    A Ray that is started here gets room for ``data_bytes`` of images. Raises :class:`InputError` before anything starts
+    if the study cannot fit this machine, and where no cluster can be joined.
     """
     if address is not None and address.startswith("ray://"):
         raise InputError(
@@ -116,7 +116,7 @@ def _join(address: str, common: dict[str, Any]) -> None:
 
 
 def _check_reachable(address: str) -> None:
-    """Raise ConnectionError at once where nothing answers at the port; Ray itself tries for minutes."""
+    """Raise ConnectionError at once if nothing answers at the port; Ray itself tries for minutes."""
     host, colon, port = address.rpartition(":")
     if colon and port.isdigit():
         try:
@@ -126,9 +126,9 @@ def _check_reachable(address: str) -> None:
 
 
 def _authenticate(*, local: bool) -> None:
-    """Ray 2.59 and later want a token; an explicit address finds it only in token mode. Ours is for this study.
+    """Set up the token that Ray 2.59 and later require; with an explicit address it is used only in token mode.
 
-    Ray reads the mode when it is imported: where a program did that before, its own Ray stays without a token.
+    Ray reads the mode when it is imported: if a program imported it before, a local Ray runs without a token.
     """
     if "RAY_AUTH_MODE" in os.environ or (local and "ray" in sys.modules):
         return

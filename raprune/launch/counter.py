@@ -1,8 +1,8 @@
-"""A study's budget on Ray: one small named actor that all trials ask.
+"""A study's budget on Ray: one small named actor that all trials call.
 
-Trials report totals to it, so a repeated call changes nothing. It lives on the driver's
-node, whose clock says when the hours have passed. If it dies it starts again from what the study had spent when it
-began, and learns the rest with the next call of each trial.
+Trials report totals to it, so a repeated call changes nothing. It lives on the driver's node, whose clock says when the
+hours have passed. If it dies, it restarts from what the study had spent when the run began, and learns the rest with
+the next call of each trial.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ NAME = "budget"
 
 
 class SharedBudget:
-    """A trial's way to the actor."""
+    """The budget as a trial sees it: forwards calls to the actor."""
 
     def __init__(self, actor: Any, namespace: str) -> None:
         self._dispatcher = Dispatcher([actor], names=[NAME], pulses=Pulses(namespace))

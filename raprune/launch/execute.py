@@ -1,4 +1,4 @@
-"""One trial, wherever it runs: builds its context, runs it, and turns whatever happens into a row."""
+"""One trial, wherever it runs: builds its context, runs it, and records any outcome as a row."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from raprune.trial.rows import describe_error, unfinished_row
 from raprune.trial.run import run_trial
 
 MANIFEST = "manifest.json"
-"""Written when a run begins, so a study's folder has it unless somebody removed it."""
+"""Written when a run begins, so a study's folder contains it unless somebody removed it."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,9 @@ class Place:
     import_path: tuple[str, ...] = ()
     """Folders from which the study's own plug-ins are imported."""
     has_budget: bool = False
-    """Whether the study's budget is to be asked, at ``pool``."""
+    """Whether the study has a budget; its actor is in the namespace of ``pool``."""
     given: SharedGiven | None = None
-    """What a program gave, for processes that are not its own."""
+    """A program's own network and data, for other processes."""
 
     @property
     def memo_folder(self) -> Path:
@@ -58,7 +58,7 @@ class Place:
 
     @property
     def device_type(self) -> str:
-        """``cpu``, ``cuda`` or ``mps``: what candidates are scored on."""
+        """The device that scores candidates: ``cpu``, ``cuda`` or ``mps``."""
         return local_device(self.evaluators.device) if self.pool is None else self.device
 
     def baseline_folder(self, trial: TrialSpec) -> Path:
@@ -75,7 +75,7 @@ class Holdings:
     inputs: Inputs
     memo: Memo
     engines: Engines | None = None
-    """In process; ``None`` where a pool scores."""
+    """The engines of an in-process run; ``None`` where a pool scores."""
 
 
 NO_BUDGET = Unlimited()
@@ -86,15 +86,15 @@ def check_folder(out: Path) -> None:
     if not (out / MANIFEST).is_file():
         raise ResultsError(
             f"{out} was removed, renamed or emptied while the study ran: put it back, and the same "
-            "command continues from what it contains; without it, the study starts from the beginning"
+            "command resumes from what it contains; without it, the study starts from the beginning"
         )
 
 
 def execute(trial: TrialSpec, place: Place, holdings: Holdings, progress: Progress, budget: Budget = NO_BUDGET) -> str:
-    """Run ``trial`` to its row; returns its status: ``completed``, ``failed`` or, by ``budget``, ``stopped``.
+    """Run ``trial`` to its row; returns its status: ``completed``, ``failed``, or ``stopped`` by ``budget``.
 
-    A completed trial returns at once, and so does one that has not begun when the budget is spent, which gets no row.
-    A failure leaves a row with the traceback, and the same in ``error.txt``.
+    A completed trial returns at once. So does a trial that has not begun when the budget is spent; it gets no row. A
+    failure leaves a row with the traceback, which is also written to ``error.txt``.
     """
     store = place.store(trial)
     try:
@@ -106,20 +106,20 @@ def execute(trial: TrialSpec, place: Place, holdings: Holdings, progress: Progre
             store.check()
             row = run_trial(trial, replace(_context(trial, place, holdings, progress), budget=budget))
         finally:
-            budget.spent(trial.trial_id, asked_by(store))  # as on disk: a layer that it failed in is lost
+            budget.spent(trial.trial_id, asked_by(store))  # as on disk: the layer in which it failed is lost
     except BudgetSpent:
         return "stopped"
     except SystemExit as error:
         if place.pool is not None:  # the user's code runs elsewhere: Tune ends the trial
             raise
         return write_failed(trial, place, describe_error(fault_of(error), socket.gethostname()))
-    except Exception as error:  # whatever it is, it belongs in the trial's row
+    except Exception as error:  # any error belongs in the trial's row
         return write_failed(trial, place, describe_error(error, socket.gethostname()))
     return str(row["status"])
 
 
 def write_failed(trial: TrialSpec, place: Place, text: str) -> str:
-    """Write the row of a failed trial, with ``text``, its error, beside it; returns its status."""
+    """Write the row of a failed trial with its error ``text``, also to ``error.txt``; returns the status."""
     check_folder(Path(place.out))
     store = place.store(trial)
     store.write_trial(unfinished_row(trial, place.preset, "failed", text))

@@ -1,4 +1,4 @@
-"""What a run may find in its folder: another study, or damaged files."""
+"""Handles what a run may find in its folder: another study, or damaged files."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ Tell = Callable[[str], None]
 
 
 def refuse_another(name: str, out: Path, tell: Tell) -> None:
-    """Raise :class:`InputError` where ``out`` is the folder of a study of another name.
+    """Raise :class:`InputError` if ``out`` is the folder of a study with another name.
 
-    A damaged manifest, which every run writes anew, is moved aside; ``tell`` hears of it.
+    A damaged manifest, which every run rewrites, is moved aside and reported to ``tell``.
     """
     file = out / "manifest.json"
     if not os.path.lexists(file):

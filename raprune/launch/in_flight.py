@@ -1,4 +1,4 @@
-"""How many trials decide at the same time."""
+"""How many trials run at the same time."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def masks_per_update(trial: TrialSpec) -> int:
 
 
 def trials_in_flight(trials: Iterable[TrialSpec], num_evaluators: int, device_type: str = "cpu") -> int:
-    """Enough for two calls per evaluator, and at least two: one fills the other's gaps."""
+    """Trials to run at once: enough for two calls per evaluator, at least two, so that each fills the others' gaps."""
     return max(
         2, math.ceil(2 * num_evaluators / max([1, *(_calls_per_update(trial, device_type) for trial in trials)]))
     )
 
 
 def _calls_per_update(trial: TrialSpec, device_type: str) -> int:
-    """Calls over which an update can be spread: one per mask, or one for all masks that share a launch."""
+    """Calls over which an update can be spread: one per mask, or one per launch where masks share launches."""
     masks = masks_per_update(trial)
     return math.ceil(masks / MASKS_A_LAUNCH) if shares_launches(trial, device_type) else masks

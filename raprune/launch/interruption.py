@@ -1,4 +1,4 @@
-"""Signals while a study runs: the first stops it cleanly at any point; its results so far are on disk."""
+"""Signals while a study runs: the first one stops it cleanly at any point; its results so far are on disk."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class Interruption:
 
     @contextlib.contextmanager
     def guard(self) -> Iterator[Interruption]:
-        """Handle signals inside the block: note them, so that what must be tidied up is."""
+        """Handle signals inside the block: record them, so that cleanup still runs."""
         STOP.forget()
         with signals_handled_by(self._handle):
             yield self
 
     @contextlib.contextmanager
     def stoppable(self) -> Iterator[None]:
-        """Inside, a signal ends the block quietly."""
+        """Let a signal end the block quietly."""
         try:
             self._raises = True
             self.check()
@@ -43,7 +43,7 @@ class Interruption:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Inside, in a stoppable block, a signal is only noted; it ends the block afterwards."""
+        """Only record signals inside the block; the enclosing stoppable block ends afterwards."""
         before, self._raises = self._raises, False
         try:
             yield
@@ -58,7 +58,7 @@ class Interruption:
                     signal.signal(number, self._handle)
 
     def check(self) -> None:
-        """Raise :class:`Interrupted` after a signal that was only noted."""
+        """Raise :class:`Interrupted` if a signal was recorded."""
         if self.happened:
             raise Interrupted
 

@@ -1,4 +1,4 @@
-"""A Ray of our own on this machine: on the loopback, in a private folder, with the niceness of its user."""
+"""A private Ray on this machine: on the loopback, in a private folder, with the user's niceness."""
 
 from __future__ import annotations
 
@@ -19,27 +19,30 @@ PREFIX = "rray-"
 SOCKET_BYTES = 107
 """Longest path of a Unix socket."""
 BELOW_BYTES = len(f"/{PREFIX}12345678/r/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.10")
-"""Length of what Ray and we append to the chosen folder."""
+"""Length of the path that Ray and raprune append to the chosen folder."""
 KEPT_S = 24 * 3600.0
-"""Seconds for which the logs of a killed Ray stay."""
+"""Seconds for which the logs of a killed Ray are kept."""
 
 
 class PrivateFolder:
-    """A folder of this user's (0700) for one Ray, held by a lock while this process lives."""
+    """This user's private folder (0700) for one Ray, locked while this process lives."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = _lock(path)
 
     def close(self, keep: bool = False) -> None:
-        """Remove the folder, unless its logs are to be kept; then it is removed when it is old."""
+        """Remove the folder, or ``keep`` its logs until a later run sweeps them."""
         if not keep:
             shutil.rmtree(self.path, ignore_errors=True)
         os.close(self._lock)
 
 
 def start(num_cpus: int, store_bytes: int, **options: Any) -> PrivateFolder:
-    """Start Ray on this machine; returns its private folder, to be closed after it."""
+    """Start Ray on this machine; returns its private folder, to close once Ray has ended.
+
+    Raises :class:`InputError` if Ray cannot be started.
+    """
     import ray
 
     folder = private_folder()
@@ -66,31 +69,32 @@ def start(num_cpus: int, store_bytes: int, **options: Any) -> PrivateFolder:
 def private_folder() -> PrivateFolder:
     """A new folder whose path is short enough for Ray's sockets.
 
-    In ``RAY_TMPDIR`` or ``TMPDIR``; where those are too long or cannot be written, in ``/tmp`` or ``/var/tmp``.
+    It is in ``RAY_TMPDIR`` or ``TMPDIR``; where those are too long or not writable, in ``/tmp`` or ``/var/tmp``. Raises
+    :class:`InputError` if none of them will do.
     """
     wanted = [os.environ.get("RAY_TMPDIR"), tempfile.gettempdir(), "/tmp", "/var/tmp"]
     for place in [Path(name).absolute() for name in wanted if name]:
         if len(os.fsencode(place)) + BELOW_BYTES <= SOCKET_BYTES:
             with contextlib.suppress(OSError):
                 _sweep(place)
-                # 0700; Ray opens what lies in it to all
+                # 0700; Ray makes what is in it readable by all
                 return PrivateFolder(Path(tempfile.mkdtemp(prefix=PREFIX, dir=place)))
     named, most = ", ".join(dict.fromkeys(filter(None, wanted))), SOCKET_BYTES - BELOW_BYTES
     raise InputError(
-        f"Ray's sockets need a writable folder with a path of at most {most} bytes, which none of {named} is: "
-        "name one in RAY_TMPDIR, or use --evaluators 0"
+        f"Ray's sockets need a writable folder with a path of at most {most} bytes; none of {named} "
+        "qualifies: set RAY_TMPDIR to one that does, or use --evaluators 0"
     )
 
 
 def _lock(folder: Path) -> int:
-    """Held while this process lives, so that others know it does."""
+    """Take a lock that shows other processes that this one lives; returns its handle."""
     handle = os.open(folder / ".alive", os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     return handle
 
 
 def _sweep(place: Path) -> None:
-    """Remove this user's old folders of Rays that were killed."""
+    """Remove this user's old folders that killed Rays left behind."""
     for folder in place.glob(f"{PREFIX}*"):
         with contextlib.suppress(OSError):
             about = folder.lstat()
@@ -106,7 +110,7 @@ def _sweep(place: Path) -> None:
 
 @contextlib.contextmanager
 def _loopback_as_it_is() -> Iterator[None]:
-    """Ray replaces the loopback with an address that others can reach; inside the block it does not."""
+    """Stop Ray from replacing the loopback with an externally reachable address inside the block."""
     from ray._private import services
 
     exchange = getattr(services, "resolve_ip_for_localhost", None)

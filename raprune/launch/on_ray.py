@@ -1,8 +1,8 @@
 """On Ray: a cluster, a pool of evaluators in it, and Ray Tune over the study's axes.
 
 Measured on Ray 2.60. The pool exists before Tune's ``fit``, is owned by this process and found by name; a trial is a
-thin process of a twentieth of a core. Tune schedules and feeds the display, Parquet remembers: a new Tuner each time,
-in which completed trials return at once.
+thin process that reserves a twentieth of a core. Tune schedules trials and feeds the display; results are kept in
+Parquet. Each run creates a new Tuner, in which completed trials return at once.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ from raprune.study import StudyPlan, TrialSpec
 
 READY_S = 600.0
 LOSS_SHOWS_S = 5.0
-"""How long the loss of a cluster may take to be seen once Ray raises errors for it."""
+"""Seconds to wait for the loss of a cluster to show once Ray raises errors."""
 LET_GO_S = 1.0
-"""How long evaluators get to release their host's memory before they are ended."""
+"""Seconds that evaluators get to release their host's memory before they are killed."""
 
 
 @contextlib.contextmanager
 def ray_runner(launch: Launch, watch: Watch, interruption: Interruption | None = None) -> Iterator[RayRunner]:
-    """A runner on a local or running Ray cluster; everything it started is gone afterwards.
+    """A runner on a local or running Ray cluster; everything that it started is ended afterwards.
 
-    Raises :class:`ClusterLostError` where the cluster is lost meanwhile.
+    Raises :class:`ClusterLostError` if the cluster is lost meanwhile.
     """
     plan, count, address = launch.plan, launch.count, launch.address
     watch.phase("joining the Ray cluster" if address else "starting Ray")
@@ -103,7 +103,7 @@ class RayRunner:
         )
 
     def watch_over(self, cluster: ClusterWatch, signals: Interruption) -> None:
-        """From now on, every wait ends when the cluster is lost."""
+        """Make every wait from now on end when the cluster is lost."""
         self._cluster, self._signals = cluster, signals
 
     def _check(self) -> None:
@@ -111,7 +111,7 @@ class RayRunner:
             self._cluster.check()
 
     def prepare(self, trials: Sequence[TrialSpec]) -> None:
-        """The data, shared; the pool; then the baselines, trained or loaded and measured by its evaluators."""
+        """Share the data, start the pool, and have its evaluators train or load and measure the baselines."""
         data = share_data(trials, self.inputs)
         self.place = replace(self.place, given=share_given(trials, data, self.inputs))
         pool = self._start_pool()
@@ -148,7 +148,7 @@ class RayRunner:
         return pool
 
     def run(self, trials: Sequence[TrialSpec], plan: StudyPlan, watch: Watch) -> Any:
-        """Run trials; returns Tune's result grid, ``None`` where a signal ended them."""
+        """Run trials; returns Tune's result grid, or ``None`` if a signal ended them."""
         scratch = Path(self.place.out) / ".tune"
         try:
             with self._signals.held():  # Tune stops its trials, then ends
@@ -162,7 +162,7 @@ class RayRunner:
             shutil.rmtree(scratch, ignore_errors=True)
 
     def _check_run(self) -> None:
-        """End Tune's loop: it stops its trials at an Exception; any other exception passes straight through it."""
+        """End Tune's loop by raising: Tune stops its trials at an Exception, but lets a BaseException pass."""
         if self._cluster is not None and self._cluster.lost is not None:
             raise _LostError
         if self._signals.happened:
@@ -170,7 +170,7 @@ class RayRunner:
         check_folder(Path(self.place.out))
 
     def close(self) -> None:
-        """End the evaluators, so that their GPUs are free at once on a cluster that stays."""
+        """Kill the evaluators, so that a cluster that outlives the study gets its GPUs back at once."""
         import ray
 
         if not self.actors or (self._cluster is not None and self._cluster.lost is not None):

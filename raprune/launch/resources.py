@@ -1,4 +1,4 @@
-"""Whether a study's pool of evaluators fits, node by node: what does not fit would wait for ever."""
+"""Whether a study's pool of evaluators fits the cluster, node by node; a pool that does not fit would wait forever."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from raprune.study.parts import EvaluatorsSpec
 
 TRIAL_CPUS = 0.05
 Node = Mapping[str, float]
-"""What Ray says a machine has: ``CPU``, ``GPU`` and more."""
+"""A machine's resources as Ray reports them: ``CPU``, ``GPU`` and more."""
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What the pool takes from the cluster."""
+    """What the pool reserves on the cluster."""
 
     num_evaluators: int
     device: str
-    """``cuda`` or ``cpu``: what an evaluator computes on."""
+    """The device of an evaluator: ``cuda`` or ``cpu``."""
     options: dict[str, Any]
     """Ray options of one evaluator."""
 
 
 def resources_for(nodes: Sequence[Node], spec: EvaluatorsSpec, count: int | str, threads: int) -> Resources:
-    """What the pool takes of a cluster's machines. Raises :class:`InputError` for a study that does not fit."""
+    """What the pool reserves on a cluster's machines. Raises :class:`InputError` if the study does not fit."""
     cpus = sum(node.get("CPU", 0.0) for node in nodes)
     gpus = sum(math.floor(node.get("GPU", 0.0)) for node in nodes)
     if spec.device == "cuda" and gpus == 0:
@@ -38,7 +38,7 @@ def resources_for(nodes: Sequence[Node], spec: EvaluatorsSpec, count: int | str,
         number = most if count == "auto" else int(count)
         if number > most:
             raise InputError(
-                f"{evaluators(number)} of {spec.gpu_share:g} GPU each do not fit: a GPU takes {a_gpu}, and the cluster "
+                f"{evaluators(number)} of {spec.gpu_share:g} GPU each do not fit: a GPU holds {a_gpu}, and the cluster "
                 f"has {gpus:g}: use --evaluators {most}, or a smaller evaluators.gpu_share"
             )
         if cpus < TRIAL_CPUS:
@@ -56,7 +56,7 @@ def evaluators_a_gpu(share: float) -> int:
 
 
 def evaluator_cpus(threads: int) -> float:
-    """Cores one evaluator on a processor holds: a little less than its threads, so that the trials fit beside it."""
+    """Cores that one evaluator reserves: a little less than its threads, so that the trials fit beside it."""
     return threads - 0.1
 
 
@@ -70,7 +70,7 @@ def most_on_processors(nodes: Sequence[Node], threads: int) -> int:
 
 
 def check_cpus(count: int, threads: int, nodes: Sequence[Node], where: str) -> None:
-    """Raise :class:`InputError` where ``count`` evaluators on processors do not fit."""
+    """Raise :class:`InputError` if ``count`` evaluators on processors do not fit."""
     most = most_on_processors(nodes, threads)
     if count <= most:
         return

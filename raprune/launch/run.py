@@ -1,4 +1,4 @@
-"""A study from its plan to its rows: baselines first, then the searched trials, then those matched to them."""
+"""Runs a study from its plan to its rows: baselines first, then the searched trials, then those matched to them."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ class Outcome:
     """trial_id -> completed, failed or stopped."""
     interrupted: bool
     budget: str | None = None
-    """The budget, in words, that ended the study."""
+    """The budget that ended the study, as text."""
     lost: str | None = None
-    """Why the cluster on which it ran is gone."""
+    """Why the cluster on which it ran was lost."""
 
     @property
     def exit_code(self) -> int:
@@ -68,8 +68,8 @@ def run_study(
     """Run (or resume) a study in the folder ``out``.
 
     ``num_evaluators`` overrides the study's; 0 runs in this process without Ray. ``address`` joins a running Ray
-    cluster. ``inputs`` hold what a program gave, and data that were decoded for this run; else everything is read
-    anew. Raises :class:`InputError` before any trial where the study cannot be run here.
+    cluster. ``inputs`` hold a program's own network and data, and data already decoded for this run; without them
+    everything is read anew. Raises :class:`InputError` before any trial if the study cannot be run here.
     """
     interruption, lost = Interruption(), None
     with interruption.guard(), FolderLock(out), using(inputs) as inputs, RunClock(out, watch.phase) as clock:
@@ -109,7 +109,7 @@ def _outcome(
     signalled: bool,
     lost: str | None,
 ) -> Outcome:
-    """How the study ended; one that ran to its end loses the networks that it does not keep."""
+    """How the study ended; removes the networks that a completed study does not keep."""
     account = open_account(plan, stores, clock)
     unfinished = any(status == "stopped" for status in statuses.values())
     spent = unfinished and account is not None and account.is_spent
@@ -126,7 +126,7 @@ def _outcome(
 def _run_waves(
     runner: Runner, todo: Sequence[TrialSpec], plan: StudyPlan, watch: Watch, interruption: Interruption
 ) -> None:
-    """Searched trials, then the matched ones, which need what those decided."""
+    """Run the searched trials, then the matched ones, which need their decisions."""
     for wave in ([t for t in todo if not t.matched_trial_id], [t for t in todo if t.matched_trial_id]):
         if wave and not interruption.happened:
             watch.phase("")
@@ -149,7 +149,7 @@ def _runner(launch: Launch, watch: Watch, interruption: Interruption) -> Iterato
 
 
 def _settle(plan: StudyPlan, stores: dict[str, TrialStore]) -> dict[str, str]:
-    """A row for every trial; trials without one were stopped."""
+    """Write a row for every trial without one, which was stopped; returns the status of every trial."""
     statuses = {}
     for trial in plan.trials:
         store = stores[trial.trial_id]
@@ -185,20 +185,20 @@ def _write_manifest(plan: StudyPlan, out: Path) -> None:
 
 
 def _versions() -> dict[str, str]:
-    """Of the packages that are installed; a study in one process runs without Ray."""
+    """Versions of the installed packages; a study in one process runs without Ray."""
     from importlib.metadata import PackageNotFoundError, version
 
-    found = {}
+    versions = {}
     for name in ("torch", "torchvision", "ray", "numpy", "pandas", "pyarrow"):
         with contextlib.suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
+            versions[name] = version(name)
+    return versions
 
 
 def _commit() -> str | None:
     """The commit of the source checkout, if this is one."""
     try:
-        found = subprocess.run(
+        head = subprocess.run(
             ["git", "-C", str(PACKAGE), "rev-parse", "HEAD"],
             capture_output=True,
             text=True,
@@ -207,4 +207,4 @@ def _commit() -> str | None:
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return found.stdout.strip() or None
+    return head.stdout.strip() or None

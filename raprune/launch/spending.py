@@ -1,4 +1,4 @@
-"""The driver's side of a budget: how long the runs of a study took, what its trials asked for, what is left to run."""
+"""The driver's side of a budget: how long a study's runs took, what its trials requested, and what is left to run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from raprune.trial.budget import Account
 from raprune.trial.snapshots import num_asked
 
 WRITE_EVERY_S = 10.0
-"""A killed run loses at most this much of its time, in seconds."""
+"""Seconds between writes: a killed run loses at most this much of its time."""
 
 
 class RunClock:
@@ -35,9 +35,9 @@ class RunClock:
         if not os.path.lexists(self.file):
             return 0.0
         try:
-            found = float(read_json(self.file, {"run_s": (int, float)})["run_s"])
-            if found >= 0:
-                return found
+            earlier_s = float(read_json(self.file, {"run_s": (int, float)})["run_s"])
+            if earlier_s >= 0:
+                return earlier_s
         except DamagedError:
             pass
         tell(f"{self.file} is damaged: moved to {set_aside(self.file).name}; the study's clock starts again from 0")
@@ -70,7 +70,7 @@ class RunClock:
 
 
 def open_account(plan: StudyPlan, stores: Mapping[str, TrialStore], clock: RunClock) -> Account | None:
-    """What the study has spent, according to its folder; ``None`` for a study without a budget."""
+    """An account with what the study has spent, according to its folder; ``None`` for a study without a budget."""
     if plan.spec.budget is None:
         return None
     asked = {trial.trial_id: asked_by(stores[trial.trial_id]) for trial in plan.trials}

@@ -1,4 +1,4 @@
-"""Ray Tune over the study's axes: it schedules trials and passes on what they report."""
+"""Ray Tune over the study's axes: schedules trials and passes on their reports."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ REPORT_EVERY_S = 0.5
 MAX_LOSSES = 3
 """A trial fails once its process has been lost this many times."""
 AXES = ("drop_bound", "order", "method", "seed")
-"""Always among the search-space keys, so that trackers and the result grid see them."""
+"""Axes that are always search-space keys, so that trackers and the result grid see them."""
 
 
 def axis_values(trial: TrialSpec, plan: StudyPlan) -> dict[str, Any]:
@@ -39,7 +39,7 @@ def axis_values(trial: TrialSpec, plan: StudyPlan) -> dict[str, Any]:
 
 
 def search_space(trials: Sequence[TrialSpec], plan: StudyPlan) -> dict[str, Any]:
-    """One grid search over the trials; every axis is a key of its own that follows from the trial."""
+    """One grid search over the trials; every axis is a separate key whose value depends on the trial."""
     from ray import tune
 
     values = {trial.trial_id: axis_values(trial, plan) for trial in trials}
@@ -100,7 +100,7 @@ def _environment(**values: str) -> Iterator[None]:
 
 
 def _trainable(config: dict[str, Any], *, specs: dict[str, TrialSpec], place: Place) -> None:
-    """One trial in a Tune process: never on a GPU, whatever the machine shows."""
+    """Run one trial in a Tune process, which never uses a GPU."""
     import ray
     from ray import tune
 
@@ -121,27 +121,27 @@ def _trainable(config: dict[str, Any], *, specs: dict[str, TrialSpec], place: Pl
 
 
 class _Reporter:
-    """Sends progress at most twice a second, summing what is counted in between; commits go at once."""
+    """Sends progress at most twice a second, with counts summed in between; commits are sent at once."""
 
     def __init__(self, trial_id: str) -> None:
         self.trial_id = trial_id
         self.waiting: dict[str, Any] = {}
         self._sent = 0.0
 
-    def __call__(self, told: dict[str, Any]) -> None:
+    def __call__(self, news: dict[str, Any]) -> None:
         from ray import tune
 
         for key in ("new_candidates", "new_scored"):
-            if key in told or key in self.waiting:
-                told = {**told, key: told.get(key, 0) + self.waiting.get(key, 0)}
-        self.waiting = {**self.waiting, **told}
-        if "pruning_ratio" in told or "low_rank" in told or time.monotonic() - self._sent > REPORT_EVERY_S:
+            if key in news or key in self.waiting:
+                news = {**news, key: news.get(key, 0) + self.waiting.get(key, 0)}
+        self.waiting = {**self.waiting, **news}
+        if "pruning_ratio" in news or "low_rank" in news or time.monotonic() - self._sent > REPORT_EVERY_S:
             tune.report({**self.waiting, "raprune_trial_id": self.trial_id})
             self.waiting, self._sent = {}, time.monotonic()
 
 
 class Watched:
-    """Trials under Tune: shows what they report, ends those that hang, and writes the rows of those that are lost."""
+    """Trials under Tune: shows their reports, kills those that hang, and writes the rows of those that are lost."""
 
     def __init__(
         self, watch: Watch, place: Place, specs: Mapping[str, TrialSpec], check: Callable[[], None] = lambda: None
@@ -154,7 +154,7 @@ class Watched:
         self.pulses = Pulses(place.pool.namespace)
 
     def look(self, trials: Sequence[Any]) -> None:
-        """End all where ``check`` says so, and trials' processes without a sign of life, which Tune starts again."""
+        """End the run if ``check`` raises; kill trials' processes without a sign of life, which Tune restarts."""
         import ray
 
         self.check()
@@ -177,7 +177,7 @@ class Watched:
             self.watch.ended(trial_id, result["status"], self.place.store(self.specs[trial_id]).folder)
 
     def write_lost(self, trial_id: str, error: Exception | None) -> None:
-        """The row of a trial whose process could not be kept alive."""
+        """Write the row of a trial whose process could not be kept alive."""
         import ray
 
         where = self.pulses.place(trial_id)
@@ -196,7 +196,7 @@ def _callback(watched: Watched) -> Any:
 
     class Callback(tune.Callback):  # type: ignore[misc]
         def __reduce__(self) -> Any:
-            return tune.Callback, ()  # Tune writes its callbacks to disk, where nobody watches anything
+            return tune.Callback, ()  # Tune writes its callbacks to disk, where this one is useless
 
         def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
             del iteration, info

@@ -1,4 +1,4 @@
-"""Watches the cluster: its loss is reported in a sentence before Ray ends the process a minute later."""
+"""Watches the cluster, and reports its loss in a sentence before Ray ends the process a minute later."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LOOK_S = 0.5
 UNREACHABLE_S = 15.0
 """A head that cannot be reached for this long is lost; Ray itself gives up after a minute."""
 STUCK_S = 30.0
-"""Seconds after the loss at which the process is ended if it still waits for the cluster, as Ray would do."""
+"""Seconds after the loss at which a process that still waits for the cluster is ended, as Ray would do."""
 WAY_ON = "What is on disk is kept: the same command resumes from the last committed layers."
 
 
@@ -29,9 +29,9 @@ class ClusterWatch:
     """Watches the cluster in a thread of its own, between :meth:`start` and :meth:`stop`."""
 
     def __init__(self, address: str, processes: dict[str, Any], folder: Path | None) -> None:
-        """``processes``: a local cluster's, by description; ``address``: host:port of the head."""
+        """``processes``: description -> process of a local cluster; ``address``: host:port of the head."""
         self.lost: str | None = None
-        """Why the cluster is gone, once it is."""
+        """Why the cluster was lost; ``None`` until then."""
         self._address = address
         self._processes = processes
         self._folder = folder
@@ -41,7 +41,7 @@ class ClusterWatch:
 
     @classmethod
     def of_this_process(cls, folder: Path | None) -> ClusterWatch:
-        """The watch of the cluster that this process is in; ``folder`` where it is a local one."""
+        """Create the watch of this process's cluster; ``folder`` if it is a local one."""
         import ray
 
         node = ray._private.worker._global_node
@@ -57,7 +57,7 @@ class ClusterWatch:
         self._stopped.set()
 
     def check(self, wait_s: float = 0.0) -> None:
-        """Raise :class:`ClusterLostError` where the cluster is gone, or is found gone within ``wait_s``."""
+        """Raise :class:`ClusterLostError` if the cluster is lost, or its loss shows within ``wait_s`` seconds."""
         end = time.monotonic() + wait_s
         while self.lost is None and time.monotonic() < end:
             time.sleep(0.1)
@@ -72,7 +72,7 @@ class ClusterWatch:
             if why is not None:
                 logs = "" if self._folder is None else f" Ray's own logs are in {self._folder}."
                 self.lost = f"the Ray cluster was lost: {why}. {WAY_ON}{logs}"
-        if not self._stopped.wait(STUCK_S):  # some call of Ray waits for an answer that never comes
+        if not self._stopped.wait(STUCK_S):  # some Ray call waits for an answer that never comes
             for process in self._processes.values():
                 process.kill()
             end_process(self.lost, 1)
@@ -101,7 +101,7 @@ class ClusterWatch:
 
 
 def end_process(sentence: str, code: int) -> None:
-    """Say why, and end this process at once."""
+    """Print ``sentence``, and end this process at once."""
     with contextlib.suppress(Exception):
         print(sentence, file=sys.stderr, flush=True)
     os._exit(code)

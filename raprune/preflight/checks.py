@@ -1,4 +1,4 @@
-"""What can be known to be wrong before any work is paid for: data, network, layers, bounds, checkpoint."""
+"""Finds what is wrong with a study before it starts: data, network, layers, bounds, checkpoint."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SANITY_IMAGES = 500
 
 @dataclass(frozen=True)
 class Facts:
-    """What a model on a data set comes to."""
+    """Facts of one model on one data set."""
 
     model: str
     dataset: str
@@ -44,35 +44,35 @@ class Facts:
     num_test: int | None
     graph: Graph
     low_rank: Reasons
-    """Why schemes cannot factorise layers."""
+    """Why low-rank schemes cannot factorise layers."""
     full_ranks: Ranks
-    """The largest ranks where they can."""
+    """The full ranks of the layers that they can factorise."""
     params: int
     macs: int
     checkpoint_score: float | None
     """Percent, on at most ``SANITY_IMAGES`` validation images; ``None`` where the baseline is trained."""
     standard_error: float | None
-    """Of a score of 90% (or the checkpoint's) on all validation images, points."""
+    """Standard error of a score of 90% (or of the checkpoint's score) on all validation images, points."""
     quantum: float
     """The smallest step of the score on the validation images, points."""
     score_unit: str
     input_shape: tuple[int, int, int]
-    """(C, H, W) of the images as the network reads them."""
+    """(C, H, W) of the network's input images."""
     statistics: Statistics | None
     """Mean and standard deviation of each channel, of pixels scaled to [0, 1]; ``None`` for floats."""
     left_out: tuple[str, ...] = ()
-    """What of the checkpoint is not loaded."""
+    """Entries of the checkpoint that are not loaded."""
 
 
 def load_and_inspect(
     file: Path, overrides: Iterable[str] = (), rehearse: bool = False, inputs: Inputs | None = None
 ) -> tuple[StudyPlan, dict[str, Facts]]:
-    """A study and its facts. Raises :class:`StudyError` with everything that is wrong, in the file and beyond it."""
+    """Load a study and find its facts. Raises :class:`StudyError` with everything wrong, in the file and beyond it."""
     return expand_and_inspect(read_study_file(file, overrides, rehearse), inputs)
 
 
 def expand_and_inspect(document: Document, inputs: Inputs | None = None) -> tuple[StudyPlan, dict[str, Facts]]:
-    """As :func:`load_and_inspect`, of a study that is no file."""
+    """As :func:`load_and_inspect`, for a document that is already in memory."""
     with using(inputs) as inputs:
         inputs.import_for(import_paths(document.data))
         inspector = Inspector(inputs)
@@ -85,7 +85,7 @@ def expand_and_inspect(document: Document, inputs: Inputs | None = None) -> tupl
 
 
 class Inspector:
-    """Finds the facts of studies, those of each network on its data once."""
+    """Finds the facts of studies, once for each network on its data."""
 
     def __init__(self, inputs: Inputs) -> None:
         self._inputs = inputs
@@ -103,7 +103,7 @@ class Inspector:
         return facts
 
     def look(self, plan: StudyPlan) -> tuple[dict[str, Facts], list[Problem], list[str]]:
-        """Facts, what is wrong, and the commands that get on where data are missing."""
+        """Facts, problems, and the commands that fetch missing data."""
         problems: list[Problem] = []
         ways_on: list[str] = []
         facts: dict[str, Facts] = {}
@@ -132,7 +132,7 @@ class Inspector:
         return self._known[key]
 
     def _baseline_problems(self, plan: StudyPlan, trial: TrialSpec, facts: dict[str, Facts]) -> list[Problem]:
-        """What is wrong with a checkpoint; its score goes into ``facts``."""
+        """Problems of a checkpoint; adds its score to ``facts``."""
         if trial.baseline.checkpoint is None:
             return []
         file = expanded(trial.baseline.checkpoint)
@@ -158,12 +158,12 @@ class Inspector:
 
 
 def num_layers(trial: TrialSpec, facts: Facts) -> int:
-    """Layers that a trial decides."""
+    """Number of layers that a trial decides."""
     return len(trial.layers_among(facts.graph.groups))
 
 
 def expected_candidates(trial: TrialSpec, facts: Facts) -> int:
-    """About how many candidates a trial asks for, at most; a layer's commit counts as one."""
+    """About the largest number of candidates that a trial requests; a layer's commit counts as one."""
     method = METHODS.build(trial.method.name, trial.method.settings)
     number = 0
     for layer in trial.layers_among(facts.graph.groups):
@@ -178,7 +178,7 @@ def facts_key(trial: TrialSpec) -> str:
 
 
 class _Unusable(InputError):
-    """A data set or a model that fails; ``key`` is the study's key that names it."""
+    """A data set or a model that cannot be used; ``key`` is the study's key that names it."""
 
     def __init__(self, key: str, error: Exception) -> None:
         ours = isinstance(error, InputError)
@@ -190,7 +190,7 @@ class _Unusable(InputError):
 def _data(trial: TrialSpec, inputs: Inputs) -> Splits:
     try:
         return inputs.data(trial.dataset)
-    except Exception as error:  # what a reader may raise for a file that is not what it should be is not ours to list
+    except Exception as error:  # a reader may raise anything for a malformed file
         raise _Unusable("dataset", error) from error
 
 
@@ -204,7 +204,7 @@ def _facts(trial: TrialSpec, inputs: Inputs) -> Facts:
         if ":" in choice.name:
             prove(traced, splits.input_shape)
             check_agreement(traced, example(splits, traced.network))
-    except Exception as error:  # nor what a network's forward may raise on images of a size that it cannot take
+    except Exception as error:  # a network's forward may raise anything on images of the wrong size
         raise _Unusable("model", error) from error
     if score_problem := _score_problem(traced, splits, trial.score, chosen):
         raise _Unusable(*score_problem)
@@ -230,19 +230,19 @@ def _facts(trial: TrialSpec, inputs: Inputs) -> Facts:
     )
 
 
-LABELS = {"image": "one class an image", "pixel": "one class a pixel", "target": "an image to give back"}
+LABELS = {"image": "one class per image", "pixel": "one class per pixel", "target": "an image to reproduce"}
 
 
 def _score_problem(traced: Traced, splits: Splits, choice: Choice, score: Score) -> tuple[str, InputError] | None:
-    """Whether network, data and score fit one another; else the key that is to blame, and why."""
+    """The key and the error where network, data and score do not fit one another; ``None`` where they do."""
     kind, labels = splits.val.kind, splits.val.labels_B
     if score.labels != kind:
-        return "score", InputError(f"{choice.name} takes {LABELS[score.labels]}; the data set gives {LABELS[kind]}")
+        return "score", InputError(f"{choice.name} needs {LABELS[score.labels]}; the data set has {LABELS[kind]}")
     last = next(node for node in traced.network.graph.nodes if node.op == "output")
     shape = tuple(last.all_input_nodes[0].meta["tensor_meta"].shape)
     wanted = (splits.num_classes, *labels.shape[1:]) if kind != "target" else tuple(labels.shape[1:])
     if shape[1:] != wanted:
-        return "model", InputError(f"gives {shape[1:]} for an image; the data set's labels need {wanted}")
+        return "model", InputError(f"returns shape {shape[1:]} per image; the data set's labels need {wanted}")
     return None
 
 
@@ -271,7 +271,7 @@ def _trial_problems(plan: StudyPlan, trial: TrialSpec, facts: Facts) -> list[Pro
 
 
 def _missing(file: Path) -> str:
-    """What to say of a file that is not there, with the name nearest to it in its folder."""
+    """The message about a file that does not exist, with the most similar name in its folder."""
     if file.is_dir():
         return f"must be a file; got the folder {str(file)!r}"
     if file.exists():

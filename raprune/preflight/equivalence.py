@@ -1,10 +1,10 @@
-"""Is the smaller network the masked one? Both run node by node side by side, and the first that differs is named.
+"""Does the smaller network compute what the masked one does? Runs both node by node and names the first difference.
 
-The definition: a channel is zero at every node wherever the keep masks take it away, after norms and activations.
+The definition: a channel that the keep masks remove is zero at every node, after norms and activations.
 
-Each node of the smaller network gets the masked network's values, without the absent channels, and has to give what the
-masked node gives. What all nodes do for equal values the networks do, so nothing adds up along the depth: the tolerance
-is that of one node's sums in the precision at hand, however deep the network is.
+Each node of the smaller network reads the masked network's values, without the absent channels, and must return what
+the masked node returns. If every node agrees on equal inputs, so do the networks, and errors do not add up along the
+depth: the tolerance is that of one node's sums in the precision at hand, however deep the network is.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from raprune.network.graph import Cuts, Graph, Traced, present
 from raprune.network.surgery import cut_tensors, refill, refillable, shrink
 
 ROUNDING = 64
-"""How often the rounding error that is expected of a sum may show: differences of many sums, the largest counts."""
+"""Factor on the expected rounding error of one sum: the largest difference among many sums is compared."""
 LEAST_OF_LESS = 1e-4
-"""Least tolerance where the network computes in less than float64: there an algorithm may transform what it sums."""
+"""Least tolerance below float64: there an algorithm may transform its summands first."""
 BATCHES = (2, 3, 1)
-"""Images of the runs in turn: a number of images that a forward takes for granted shows."""
+"""Images in each run in turn: they differ, so that a forward that assumes a number of images shows."""
 
 Masks = dict[str, Tensor]
 
@@ -43,9 +43,10 @@ def random_cuts(graph: Graph, generator: torch.Generator, keep: float = 0.6) -> 
 
 
 def cuts_to_try(graph: Graph, generator: torch.Generator) -> Iterator[Masks]:
-    """Keep masks that differ in kind: random ones, one filter a layer, the first half of each.
+    """Keep masks of different kinds: random ones, one filter per layer, the first half of each layer.
 
-    Then some layers alone: of any two, one is cut without the other. 2 log2(layers) of them do.
+    Then masks that cut only some layers, so that for any two layers one is cut without the other: about 2 log2(layers)
+    of them.
     """
     yield random_cuts(graph, generator)
     yield random_cuts(graph, generator, keep=0.0)
@@ -61,9 +62,9 @@ def cuts_to_try(graph: Graph, generator: torch.Generator) -> Iterator[Masks]:
 def prove(traced: Traced, input_shape: tuple[int, ...], seed: int = 0) -> None:
     """Compare masked and smaller network under masks of many kinds, with random norms so that constants show.
 
-    The masks that cut every layer in float64, in the network's own precision where its forward insists on that; those
-    that cut some layers only in its own. Raises :class:`InputError` with the node at which they differ first, and the
-    layers whose masks do it.
+    Masks that cut every layer run in float64, or in the network's own precision if its forward requires that; masks
+    that cut only some layers run in its own. Raises :class:`InputError` with the first node at which the networks
+    differ, and the layers whose masks cause it.
     """
     with same_arithmetic():
         exact_arithmetic(next(traced.network.parameters()).device)
@@ -84,13 +85,13 @@ def _prove(traced: Traced, input_shape: tuple[int, ...], seed: int) -> None:
             except Fails:
                 if place > 0:
                     raise
-                exact = None  # in float64 it does not run
+                exact = None  # it does not run in float64
         single = single or _Pair(traced, own, torch.Generator().manual_seed(seed))
         single.compare(cuts, images)
 
 
 class _Pair:
-    """A copy of a network with random norms, and one to make smaller."""
+    """A copy of a network with random norms, and another copy to make smaller."""
 
     def __init__(self, traced: Traced, dtype: torch.dtype, generator: torch.Generator) -> None:
         network = copy.deepcopy(traced.network).to(dtype).eval()
@@ -101,14 +102,14 @@ class _Pair:
         self._scratch = copy.deepcopy(network) if refillable(network) else None
 
     def compare(self, cuts: Cuts, images: Tensor) -> None:
-        """Run both; where they differ, say which layers do it."""
-        found = self._difference(cuts, images)
-        if found is None:
+        """Run both; raise :class:`InputError` where they differ, with the layers that cause it."""
+        difference = self._difference(cuts, images)
+        if difference is None:
             return
-        groups = self.whole.graph.groups
-        near = [layer for layer in cuts if any(self.whole.graph.touches(ids, groups[layer]) for ids in found.seen)]
+        graph = self.whole.graph
+        near = [layer for layer in cuts if any(graph.touches(ids, graph.groups[layer]) for ids in difference.seen)]
         alone = [layer for layer in near if self._difference({layer: cuts[layer]}, images)]
-        raise InputError(_told(found, alone or near))
+        raise InputError(_message(difference, alone or near))
 
     @torch.no_grad()
     def _difference(self, cuts: Cuts, images: Tensor) -> Differs | None:
@@ -127,25 +128,25 @@ class _Pair:
 
 
 class Fails(InputError):
-    """A network that cannot take some number of images, or values in some precision."""
+    """A network that fails for some number of images, or in some precision."""
 
 
 class Differs(Exception):
-    """A node of the smaller network that does not give what the masked one gives."""
+    """A node of the smaller network whose result differs from the masked network's."""
 
     def __init__(self, node: fx.Node, how: str, seen: list[Any]) -> None:
         super().__init__(how)
         self.node = node
         self.seen = seen
-        """The channels that the node reads and gives."""
+        """The channels of the node's result and of its inputs."""
 
 
 class SideBySide(fx.Interpreter):
-    """Runs the masked network, and every node of the smaller one on the masked network's values."""
+    """Runs the masked network, and each node of the smaller one on the masked network's values."""
 
     def __init__(self, traced: Traced, small: nn.Module, cuts: Cuts) -> None:
         super().__init__(traced.network)
-        self.extra_traceback = False  # our error says what there is to say
+        self.extra_traceback = False  # our error says everything
         assert isinstance(small, fx.GraphModule)
         self.channels = traced.graph.values
         kept = traced.graph.kept(cuts)
@@ -154,12 +155,12 @@ class SideBySide(fx.Interpreter):
         self.twins = {node.name: node for node in small.graph.nodes}
         self.nodes = {node.name: node for node in traced.network.graph.nodes}
         self.number = 0
-        """Images."""
+        """Number of images."""
         self.numbers: dict[str, Any] = {}
-        """What nodes of the smaller network give that are no tensors: its own sizes."""
+        """Results of the smaller network's nodes that are not tensors: its own sizes."""
 
     def run_node(self, n: fx.Node) -> Any:
-        """The masked value of a node, after it is compared with the smaller network's."""
+        """The masked value of a node, once it has been compared with the smaller network's."""
         keep = self.keep.get(n.name)
         if n.op == "placeholder":
             images: Tensor = super().run_node(n)
@@ -167,14 +168,17 @@ class SideBySide(fx.Interpreter):
             return images
         twin = self.twins[n.name]
         pure = n.op == "call_module" and type(self.fetch_attr(str(n.target))).__module__.startswith("torch.nn.")
-        args, kwargs = (fx.map_arg(given, lambda of: self._given(of, pure)) for given in (twin.args, twin.kwargs))
+        args, kwargs = (fx.map_arg(given, lambda read: self._given(read, pure)) for given in (twin.args, twin.kwargs))
         try:
             out = _each(super().run_node(n), lambda value: value if keep is None else _masked(value, keep))
         except RuntimeError as error:
             first = first_line(error)
-            raise Fails(f"with {self.number} images, node {n.name} gives an error: {first}") from error
+            raise Fails(f"with {self.number} images, node {n.name} raises an error: {first}") from error
         if keep is not None and any(len(value) not in (1, self.number) for value in _tensors(out)):
-            raise Fails(f"with {self.number} images, node {n.name} gives values of another number: it names theirs")
+            raise Fails(
+                f"with {self.number} images, node {n.name} returns values for another number of images: its "
+                "forward fixes that number"
+            )
         try:
             other = getattr(self.small, n.op)(twin.target, args, kwargs)
         except (RuntimeError, ValueError, IndexError) as error:
@@ -185,7 +189,7 @@ class SideBySide(fx.Interpreter):
         return out
 
     def _given(self, node: fx.Node, pure: bool) -> Any:
-        """What a node of the smaller network reads; copies, where it might write into them."""
+        """What a node of the smaller network reads; a copy where the node might write into it."""
         if node.name in self.numbers:
             return self.numbers[node.name]
         keep = self.keep.get(node.name)
@@ -206,7 +210,7 @@ class SideBySide(fx.Interpreter):
                     raise self._differs(node, f"values that differ by up to {float(worst):.2g}")
 
     def _tolerance(self, node: fx.Node, value: Tensor) -> float:
-        """By how much a node's values may differ, of the largest: what rounding makes of a sum of as many terms."""
+        """Largest difference relative to a node's largest value: the rounding error of a sum of that many terms."""
         terms = [1]
         for source in node.all_input_nodes:
             terms += [math.prod(t.shape[2:]) for t in _tensors(self.env.get(source))]
@@ -219,21 +223,21 @@ class SideBySide(fx.Interpreter):
 
     def _differs(self, node: fx.Node, how: str) -> Differs:
         ids = [self.channels.get(near.name) for near in (node, *node.all_input_nodes)]
-        return Differs(node, how, [of for of in ids if of is not None])
+        return Differs(node, how, [channels for channels in ids if channels is not None])
 
 
-def _told(found: Differs, layers: list[str]) -> str:
-    node = found.node
+def _message(difference: Differs, layers: list[str]) -> str:
+    node = difference.node
     target = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", node.target)
     cut = f" where {', '.join(layers)} {'is' if len(layers) == 1 else 'are'} cut" if layers else ""
     return (
-        f"the smaller network is not the masked one: node {node.name} ({target}) gives {found}{cut}; to leave whole "
-        f"what it reads: model: {{..., whole: [{node.name}]}}"
+        f"the smaller network differs from the masked one: node {node.name} ({target}) returns {difference}{cut}; to "
+        f"leave what it reads whole, set model: {{..., whole: [{node.name}]}}"
     )
 
 
 def _enliven(norm: Any, generator: torch.Generator) -> None:
-    """Random factors, shifts and statistics."""
+    """Give a norm random factors, shifts and statistics, in place."""
     for tensor, low, high in (
         (norm.weight, 0.5, 1.5), (norm.bias, -0.5, 0.5), (norm.running_mean, -0.5, 0.5), (norm.running_var, 0.5, 1.5),
     ):  # fmt: skip
@@ -244,12 +248,12 @@ def _enliven(norm: Any, generator: torch.Generator) -> None:
 
 
 def _masked(value: Tensor, keep: Tensor) -> Tensor:
-    """``value`` with zeros for channels that are not kept, whatever they were."""
+    """``value`` with zeros in place of the channels that are not kept, even of NaN."""
     return torch.where(keep.to(value.device).view(1, -1, *[1] * (value.dim() - 2)), value, torch.zeros_like(value))
 
 
 def _without(value: Tensor, keep: Tensor | None) -> Tensor:
-    """A copy of ``value`` with the kept channels alone."""
+    """A copy of ``value`` with only the kept channels."""
     return value.clone() if keep is None else value[:, keep.to(value.device)]
 
 

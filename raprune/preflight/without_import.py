@@ -14,30 +14,30 @@ from raprune.study import StudyPlan, TrialSpec, load_study
 
 @dataclass(frozen=True)
 class Unimported:
-    """A study of which nothing was imported."""
+    """A study checked without importing anything that it names."""
 
     plan: StudyPlan
     known: StudyPlan
-    """Its trials without import paths."""
+    """The plan with only the trials that name no import path."""
     facts: dict[str, Facts]
-    """Of those."""
+    """The facts of ``known``."""
     imports: tuple[str, ...]
     """``file:line: model would import package.module:function``, each once."""
 
 
 def load_without_imports(file: Path, overrides: Iterable[str] = (), rehearse: bool = False) -> Unimported:
-    """A study, checked as far as that goes without the user's own code; raises :class:`StudyError`."""
+    """Load a study and check what can be checked without the user's own code; raises :class:`StudyError`."""
     with no_imports(), Inputs() as inputs:
         inspector = Inspector(inputs)
         plan = load_study(file, overrides, lambda t: ["each"] if _imports_of(t) else inspector.layer_names(t), rehearse)
         known = replace(plan, trials=tuple(trial for trial in plan.trials if not _imports_of(trial)))
         facts = inspector.inspect(known)
-    said = [
+    imports = [
         str(plan.problem(trial, f"{kind}.import", f"would import {name}"))
         for trial in plan.trials
         for kind, name in _imports_of(trial).items()
     ]
-    return Unimported(plan, known, facts, tuple(dict.fromkeys(said)))
+    return Unimported(plan, known, facts, tuple(dict.fromkeys(imports)))
 
 
 def _imports_of(trial: TrialSpec) -> dict[str, str]:

@@ -95,7 +95,7 @@ def expand(document: Document, layer_names: LayerNames | None = None) -> StudyPl
 def _check_fidelities(engine: str, trials: Iterable[TrialSpec], checker: Checker) -> None:
     able = [plugin.name for plugin in ENGINES if plugin.declared["has_fidelities"]]
     if engine not in able and not all(trial.fidelity.is_full for trial in trials):
-        message = f"must be {' or '.join(able)} where fidelity is set: engine {engine} has no fidelities"
+        message = f"must be {' or '.join(able)} where fidelity is set: the {engine} engine has no fidelities"
         checker.complain("evaluators.engine", message)
 
 

@@ -10,30 +10,30 @@ from raprune.study.budget import BudgetSpec
 
 
 class BudgetSpent(Exception):
-    """Nothing may be asked for any more. Not an error: it ends a search early."""
+    """No more candidates may be requested. Not an error: it ends a search early."""
 
 
 class Budget(Protocol):
-    """Seen by every trial of a study, wherever it runs."""
+    """A study's budget, shared by all its trials wherever they run."""
 
     def spent(self, trial_id: str, num_candidates: int) -> bool:
-        """Note what a trial has asked for so far, all its layers together; whether the study's budget is spent."""
+        """Record the candidates that a trial has requested in all its layers; returns whether the budget is spent."""
 
 
 class Unlimited:
     """The budget of a study that has none."""
 
     def spent(self, trial_id: str, num_candidates: int) -> bool:
-        """Never."""
+        """Always ``False``."""
         del trial_id, num_candidates
         return False
 
 
 class Account:
-    """A budget, and what each trial has asked for. Noting the same twice changes nothing, so a call may be repeated."""
+    """A budget, and what each trial has requested. Trials report totals, so a repeated call changes nothing."""
 
     def __init__(self, spec: BudgetSpec, used_s: float, asked: Mapping[str, int]) -> None:
-        """``used_s``: seconds that earlier runs took; ``asked``: trial_id -> candidates it has asked for before."""
+        """``used_s``: seconds that earlier runs took; ``asked``: trial_id -> candidates that it requested before."""
         self.spec = spec
         self._ends_at = None if spec.hours is None else time.time() + spec.hours * 3600 - used_s
         self._asked = dict(asked)
@@ -44,7 +44,7 @@ class Account:
 
     @property
     def is_spent(self) -> bool:
-        """Whether the hours have passed or the candidates are asked for."""
+        """Whether the hours have passed or all candidates have been requested."""
         if self._ends_at is not None and time.time() >= self._ends_at:
             return True
         return self.spec.candidates is not None and sum(self._asked.values()) >= self.spec.candidates
@@ -54,21 +54,21 @@ class TrialBudget:
     """One trial's view of the budget."""
 
     def __init__(self, budget: Budget, trial_id: str, num_candidates: int) -> None:
-        """``num_candidates``: what the trial's committed layers asked for."""
+        """``num_candidates``: candidates that the trial has already requested."""
         self._budget = budget
         self._trial_id = trial_id
         self._num_candidates = num_candidates
 
     @property
     def is_empty(self) -> bool:
-        """Whether the study's budget is spent, what this trial has asked for included."""
+        """Whether the study's budget is spent, including what this trial has requested."""
         return self._budget.spent(self._trial_id, self._num_candidates)
 
     def take(self, num_candidates: int) -> None:
-        """Note candidates that the trial asked for."""
+        """Add candidates that the trial has requested."""
         self._num_candidates += num_candidates
 
     def require(self) -> None:
-        """Raise :class:`BudgetSpent` where it is empty."""
+        """Raise :class:`BudgetSpent` if the budget is spent."""
         if self.is_empty:
             raise BudgetSpent

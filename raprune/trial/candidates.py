@@ -1,4 +1,4 @@
-"""One layer's candidates: has them scored, turns scores into rewards, and keeps their record and rows."""
+"""One layer's candidates: has them scored, turns scores into rewards, and collects their rows."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TOLERANCE = 1e-9
 
 @dataclass(frozen=True)
 class Scale:
-    """What turns a score into a reward: the trial's baseline, bound and reward."""
+    """Turns scores into rewards: the trial's baseline score, bound and reward."""
 
     baseline_score: float
     drop_bound: float
@@ -33,7 +33,7 @@ class Scale:
 
     @property
     def lowest(self) -> float | None:
-        """Scores below this, in percent, all give the same reward."""
+        """Scores below this, in percent, all earn the same reward; ``None`` where there is no such limit."""
         largest = self.reward.largest_drop(self.drop_bound)
         return None if largest is None else self.baseline_score - largest - TOLERANCE
 
@@ -42,24 +42,24 @@ class Scale:
         return score is not None and self.baseline_score - score <= self.drop_bound + TOLERANCE
 
     def keeps(self, before: float, after: float) -> bool:
-        """Whether a fine-tune is kept: within the bound, or no worse than the score ``before`` it."""
+        """Whether to keep a fine-tune: it is within the bound, or no worse than the score ``before`` it."""
         return self.feasible(after) or after >= before
 
     def evaluation(self, score: float | None, mask: KeepMask) -> Evaluation:
-        """What a mask with this score is worth."""
+        """The reward of a mask with this score. Raises :class:`RapruneError` for a reward that is not finite."""
         drop = None if score is None else self.baseline_score - score
         reward = self.reward.reward(drop, self.drop_bound, mask.num_filters, mask.num_kept)
         if not math.isfinite(reward):
-            raise RapruneError(f"the reward {type(self.reward).__name__} gives {reward} for a score drop of {drop}")
+            raise RapruneError(f"the reward {type(self.reward).__name__} returns {reward} for a score drop of {drop}")
         return Evaluation(reward, score, drop, self.feasible(score))
 
 
 class Candidates:
     """``evaluate`` of a method: callable with masks.
 
-    Every mask goes to the evaluator each time it is asked for. The memo in front of it answers for what is known, in
-    this layer or anywhere in the study; without the memo (``engine: naive``) it is scored again. Once the study's
-    budget is spent nothing is asked any more (:class:`raprune.trial.budget.BudgetSpent`).
+    Every requested mask goes to the evaluator. The memo in front of it answers for known masks, from this layer or
+    anywhere in the study; without the memo (``engine: naive``) a mask is scored again. Once the study's budget is
+    spent, a call raises :class:`raprune.trial.budget.BudgetSpent`.
     """
 
     def __init__(
@@ -89,39 +89,39 @@ class Candidates:
         return self._evaluations([KeepMask.of(mask, self.num_filters) for mask in masks], policy_entropy)
 
     def _evaluations(self, masks: Sequence[KeepMask], policy_entropy: float | None) -> list[Evaluation]:
-        found = self.evaluator.evaluate(self.state, self.layer, masks, self.scale.lowest)
+        results = self.evaluator.evaluate(self.state, self.layer, masks, self.scale.lowest)
         self.budget.take(len(masks))
-        self._scores.update((mask, e.scored.score) for mask, e in zip(masks, found, strict=True))
-        evaluations = [self.scale.evaluation(e.scored.score, mask) for mask, e in zip(masks, found, strict=True)]
+        self._scores.update((mask, e.scored.score) for mask, e in zip(masks, results, strict=True))
+        evaluations = [self.scale.evaluation(e.scored.score, mask) for mask, e in zip(masks, results, strict=True)]
         update = len(self.update_rows) if policy_entropy is not None else None
-        self._record(masks, evaluations, found, update)
+        self._record(masks, evaluations, results, update)
         if policy_entropy is not None:
             self._record_update(masks, evaluations, policy_entropy)
         learning = policy_entropy is not None or not self.update_rows
-        self._tell(masks, evaluations if learning else [], sum(not e.from_memo for e in found))
+        self._tell(masks, evaluations if learning else [], sum(not e.from_memo for e in results))
         return evaluations
 
     def feasible_masks(self) -> list[KeepMask]:
-        """Every mask found within the bound, the one that prunes most first; equal ones by score, then as scored."""
-        found = [
+        """All scored masks within the bound, those that prune most first; ties by score, then in order of scoring."""
+        ranked = [
             (mask.num_kept, -(score or 0.0), number, mask)
             for number, (mask, score) in enumerate(self._scores.items())
             if self.scale.feasible(score) and not mask.keeps_all
         ]
-        return [mask for *_, mask in sorted(found)]
+        return [mask for *_, mask in sorted(ranked)]
 
     def best_so_far(self) -> KeepMask:
-        """The mask within the bound that prunes most, of those scored so far; all filters where there is none."""
+        """The scored mask within the bound that prunes most; a mask of all filters if there is none."""
         return next(iter(self.feasible_masks()), KeepMask.whole(self.num_filters))
 
     def score_of(self, mask: KeepMask) -> float | None:
-        """The score a mask was found to have in this layer, if any."""
+        """The score of a mask in this layer; ``None`` if it was not scored or lies below the lowest score."""
         return self._scores.get(mask)
 
     def _record(
-        self, masks: Sequence[KeepMask], evaluations: list[Evaluation], found: list[EvaluatedMask], update: int | None
+        self, masks: Sequence[KeepMask], evaluations: list[Evaluation], results: list[EvaluatedMask], update: int | None
     ) -> None:
-        for number, (mask, evaluation, evaluated) in enumerate(zip(masks, evaluations, found, strict=True)):
+        for number, (mask, evaluation, evaluated) in enumerate(zip(masks, evaluations, results, strict=True)):
             self.rows.append(
                 {
                     "layer": self.layer,
@@ -156,7 +156,7 @@ class Candidates:
         )
 
     def _tell(self, masks: Sequence[KeepMask], evaluations: list[Evaluation], num_new: int) -> None:
-        """Progress; the reward shown is that of the learning, not of the searches after it."""
+        """Report progress; the reward shown comes from learning, not from the search after it."""
         rewards = {"reward": statistics.fmean(e.reward for e in evaluations)} if evaluations else {}
         self.progress(
             rewards

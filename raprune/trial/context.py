@@ -25,10 +25,10 @@ class TrialContext:
     baseline: Baseline
     store: TrialStore
     matched: TrialStore | None
-    """The trial whose num_kept a matched trial takes over."""
+    """The trial whose num_kept a matched trial adopts."""
     preset: str
     num_evaluators: int
     device: str
     progress: Progress = lambda _: None
     budget: Budget = field(default_factory=Unlimited)
-    """Of the study: it says when the trial ends with what it has."""
+    """The study's budget: once it is spent, the trial ends with what it has."""

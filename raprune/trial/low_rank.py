@@ -1,8 +1,8 @@
-"""The low-rank step of a trial: layer by layer, factorise, score, keep what is within the drop bound.
+"""The low-rank step of a trial: layer by layer, factorise, score, and keep what is within the drop bound.
 
-After Huang, Zhou, You, Neumann, arXiv 1801.07365, who factorise by SVD what pruning left whole; our departures: other
-schemes beside it, and the contract of ``within_bound.py``: every kept state is scored on the full validation split.
-Where no rule names a layer's rank it is bisected to the smallest within the bound, scored without fine-tuning.
+After Huang, Zhou, You, Neumann, arXiv 1801.07365, who factorise by SVD the layers that pruning left whole. Departures:
+other schemes besides SVD, and the contract of ``within_bound.py``: every kept state is scored on the full validation
+split. Where no rule fixes a layer's rank, bisection finds the smallest one within the bound, without fine-tuning.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from raprune.trial.within_bound import Contract
 
 @dataclass(frozen=True)
 class Factorised:
-    """A network with one layer more factorised, and how many ranks of that layer were scored on the way to it."""
+    """A network with one more factorised layer, and how many ranks of that layer were scored to find it."""
 
     state: State
     val_score: float
     factorised_val_score: float | None = None
-    """Of the last layer that was factorised, before its fine-tune."""
+    """Score once the last layer was factorised, before its fine-tune."""
     num_scored: int = 0
 
 
 class Stays(Exception):
-    """No error: a layer is not factorised; why, and how many of its ranks were scored."""
+    """Not an error: a layer is not factorised. Holds the reason, and how many of its ranks were scored."""
 
     def __init__(self, reason: str, num_scored: int = 0) -> None:
         super().__init__(reason)
@@ -49,7 +49,7 @@ class Stays(Exception):
 
 
 class LowRankStep:
-    """One trial's; goes on from the last layer that is on disk."""
+    """The low-rank step of one trial; resumes after the last layer that is on disk."""
 
     def __init__(
         self,
@@ -61,9 +61,9 @@ class LowRankStep:
         first_step: int,
         is_over: Callable[[], bool],
     ) -> None:
-        """``first_step``: number of the first snapshot, those of the pruned layers come before.
+        """``first_step``: number of the first snapshot, after those of the pruned layers.
 
-        ``is_over``: whether the study's budget is spent. A matched trial takes over the ranks of ``context.matched``,
+        ``is_over``: whether the study's budget is spent. A matched trial adopts the ranks of ``context.matched``,
         without the bound.
         """
         self.spec = spec
@@ -78,12 +78,12 @@ class LowRankStep:
         self.first_step = first_step
         self.is_over = is_over
         self.num_diverged = 0
-        """Fine-tunes of this run that left weights which are NaN or infinite; none of them was kept."""
+        """Fine-tunes of this run that left NaN or infinite weights; none of them was kept."""
 
     def run(self, state: State, val_score: float) -> tuple[State, float, bool]:
-        """The state and its score afterwards, and whether the step came to its end.
+        """Run the step; returns the state and its score afterwards, and whether all layers were tried.
 
-        ``state`` is that of :func:`last_snapshot`, ``val_score`` that of the pruned network.
+        ``state`` is the one of :func:`last_snapshot`; ``val_score`` is the pruned network's score.
         """
         rows = self.store.low_rank_rows()
         if applied := [row for row in rows if row["applied"]]:
@@ -99,43 +99,43 @@ class LowRankStep:
         start, num_diverged = time.perf_counter(), self.num_diverged
         row = low_rank_row(step, layer, val_score)
         try:
-            factor, energies, found = self._factorise(layer, state)
+            factor, energies, factorised = self._factorise(layer, state)
         except Stays as stays:
             row |= {"reason": str(stays), "num_scored": stays.num_scored}
-            found = Factorised(state, val_score)
+            factorised = Factorised(state, val_score)
         else:
             assert layer.costs is not None
-            row |= _applied(layer.costs, factor.rank, lowrank.energy_kept(energies, factor.rank), found)
-            self.snapshots.save(self.first_step + step, found.state, {})
+            row |= _applied(layer.costs, factor.rank, lowrank.energy_kept(energies, factor.rank), factorised)
+            self.snapshots.save(self.first_step + step, factorised.state, {})
         row["num_diverged"] = self.num_diverged - num_diverged
         self.store.write_low_rank(step, row | {"wall_time_s": time.perf_counter() - start})
         if row["applied"]:
             self.snapshots.forget_before(self.first_step + step)
-            self.tell({"low_rank": row | {"val_score_drop": self.scale.baseline_score - found.val_score}})
-        return found.state, found.val_score
+            self.tell({"low_rank": row | {"val_score_drop": self.scale.baseline_score - factorised.val_score}})
+        return factorised.state, factorised.val_score
 
     def _arranged(self, state: State) -> Iterator[Surveyed]:
-        """The layers in the order of trying; those that cannot be factorised at the end."""
+        """The layers in the order in which they are tried; those that cannot be factorised come last."""
         network = self.sizes.network(state.unfactorised())
         assert isinstance(network, fx.GraphModule)
-        found = {one.layer: one for one in lowrank.survey(network, self.spec.schemes, self.sizes.input_shape)}
+        layers = {ly.layer: ly for ly in lowrank.survey(network, self.spec.schemes, self.sizes.input_shape)}
         if isinstance(self.spec.layers, list):
-            found = {name: found[check_layer(name, list(found))] for name in self.spec.layers}
+            layers = {name: layers[check_layer(name, list(layers))] for name in self.spec.layers}
         elif self.spec.layers == "whole":
-            found = {name: one if self._is_whole(network, name) else _pruned(one) for name, one in found.items()}
-        able = [one for one in found.values() if one.costs is not None]
-        able.sort(key=lambda one: one.index, reverse=self.spec.order == "high_to_low")
+            layers = {name: ly if self._is_whole(network, name) else _pruned(ly) for name, ly in layers.items()}
+        able = [layer for layer in layers.values() if layer.costs is not None]
+        able.sort(key=lambda layer: layer.index, reverse=self.spec.order == "high_to_low")
         if self.spec.order == "largest_saving":
-            able.sort(key=lambda one: one.costs.largest_saving if one.costs else 0, reverse=True)
+            able.sort(key=lambda layer: layer.costs.largest_saving if layer.costs else 0, reverse=True)
         yield from able
-        yield from sorted((one for one in found.values() if one.costs is None), key=lambda one: one.index)
+        yield from sorted((ly for ly in layers.values() if ly.costs is None), key=lambda layer: layer.index)
 
     def _is_whole(self, network: fx.GraphModule, layer: str) -> bool:
-        weights = [of.get_submodule(layer).get_parameter("weight") for of in (network, self.sizes.traced.network)]
+        weights = [net.get_submodule(layer).get_parameter("weight") for net in (network, self.sizes.traced.network)]
         return weights[0].shape[0] == weights[1].shape[0]
 
     def _factorise(self, layer: Surveyed, state: State) -> tuple[Factor, list[float], Factorised]:
-        """The layer's factor, what each component holds, and the network; raises :class:`Stays`."""
+        """The layer's factor, the energy of each component, and the network; raises :class:`Stays`."""
         costs = layer.costs
         if costs is None:
             raise Stays(layer.reason or "")
@@ -143,19 +143,19 @@ class LowRankStep:
             raise Stays("no rank saves both parameters and multiply-adds")
         energies = self.evaluator.run(Energies(layer.layer, costs.scheme, self.spec.images), state)
         rank = self._rank(costs, energies)
-        found = self._searched(costs, state) if rank is None else self._scored(costs, state, rank)
-        return found.state.factors[layer.layer], energies, self._finetuned(costs, found)
+        factorised = self._searched(costs, state) if rank is None else self._scored(costs, state, rank)
+        return factorised.state.factors[layer.layer], energies, self._finetuned(costs, factorised)
 
     def _rank(self, costs: LayerCosts, energies: list[float]) -> int | None:
-        """The rank that the partner has or a rule names; ``None`` where it is searched."""
+        """The rank that the matched trial has or a rule fixes; ``None`` where it is searched. Raises :class:`Stays`."""
         if self.matched is not None:
             theirs = {row["layer"]: row for row in self.matched.low_rank_rows() if row["applied"]}
             if costs.layer not in theirs:
                 raise Stays("the trial that this one is matched to left it as it is")
             return int(theirs[costs.layer]["rank"])
-        rank, said = self.spec.rank, "rank {}"
+        rank, subject = self.spec.rank, "rank {}"
         if self.spec.energy is not None:
-            rank, said = (
+            rank, subject = (
                 lowrank.rank_for_energy(energies, self.spec.energy),
                 f"rank {{}} keeps {self.spec.energy:.4g} of energy",
             )
@@ -164,7 +164,7 @@ class LowRankStep:
             if rank == 0:
                 raise Stays(f"rank 1 has more than {self.spec.ratio:.4g} of its parameters")
         if rank is not None and rank > costs.max_rank:
-            raise Stays(f"{said.format(rank)}; only ranks up to {costs.max_rank} save parameters and multiply-adds")
+            raise Stays(f"{subject.format(rank)}; only ranks up to {costs.max_rank} save parameters and multiply-adds")
         return rank
 
     def _scored(self, costs: LayerCosts, state: State, rank: int) -> Factorised:
@@ -175,48 +175,51 @@ class LowRankStep:
         return Factorised(factorised, score, score, 1)
 
     def _searched(self, costs: LayerCosts, state: State) -> Factorised:
-        """The smallest rank within the bound, by bisection: a rank whose next tried smaller one is over it."""
-        found: Factorised | None = None
+        """A smallest rank within the bound, by bisection: the next smaller rank is over the bound."""
+        best: Factorised | None = None
         infeasible, feasible, tried = 0, costs.max_rank + 1, 0
         while feasible - infeasible > 1:
             middle = (feasible + infeasible) // 2
             network = self._scored(costs, state, middle)
             tried += 1
             if self.scale.feasible(network.val_score):
-                feasible, found = middle, network
+                feasible, best = middle, network
             else:
                 infeasible = middle
-        if found is None:
+        if best is None:
             raise Stays(f"no rank up to {costs.max_rank}, the largest that saves, is within the drop bound", tried)
-        return replace(found, num_scored=tried)
+        return replace(best, num_scored=tried)
 
-    def _finetuned(self, costs: LayerCosts, found: Factorised) -> Factorised:
-        """After the study's fine-tune where it is asked for and within the bound; raises :class:`Stays` over it."""
+    def _finetuned(self, costs: LayerCosts, cut: Factorised) -> Factorised:
+        """The network after the study's fine-tune, if the study has one and its score is kept, else as it was.
+
+        Raises :class:`Stays` where that is over the bound.
+        """
         if self.spec.finetune:
-            tuned = self.evaluator.run(Finetune("commit", found.state.version), found.state)
+            tuned = self.evaluator.run(Finetune("commit", cut.state.version), cut.state)
             if self.contract.diverged(tuned):
                 self.num_diverged += 1
-            elif tuned.version != found.state.version:
+            elif tuned.version != cut.state.version:
                 score = self.evaluator.run(Measure("val"), tuned)
-                if self.scale.keeps(found.val_score, score) and self._within(score):
-                    return replace(found, state=tuned, val_score=score)
-        if not self._within(found.val_score):
-            rank = found.state.factors[costs.layer].rank
-            raise Stays(f"at rank {rank} the score is {found.val_score:.2f}: over the drop bound", found.num_scored)
-        return found
+                if self.scale.keeps(cut.val_score, score) and self._within(score):
+                    return replace(cut, state=tuned, val_score=score)
+        if not self._within(cut.val_score):
+            rank = cut.state.factors[costs.layer].rank
+            raise Stays(f"at rank {rank} the score is {cut.val_score:.2f}: over the drop bound", cut.num_scored)
+        return cut
 
     def _within(self, score: float) -> bool:
         return self.matched is not None or self.scale.feasible(score)
 
 
 def last_snapshot(store: TrialStore, num_pruned: int) -> int:
-    """Number of the snapshot that a trial goes on from when it has pruned so many layers."""
+    """Number of the snapshot from which a trial resumes once it has pruned ``num_pruned`` layers."""
     applied = [row["step"] for row in store.low_rank_rows() if row["applied"]]
     return num_pruned + applied[-1] if applied else num_pruned - 1
 
 
 def low_rank_problems(spec: LowRankSpec, reasons: Reasons, ranks: lowrank.Ranks) -> Iterator[tuple[str, str]]:
-    """What of a step cannot be done with a network: the setting, and why."""
+    """What a network cannot do of a step: pairs of the setting and the reason."""
     if isinstance(spec.layers, list):
         for index, name in enumerate(spec.layers):
             try:
@@ -235,10 +238,10 @@ def low_rank_problems(spec: LowRankSpec, reasons: Reasons, ranks: lowrank.Ranks)
 
 
 def low_rank_line(spec: LowRankSpec, reasons: Reasons) -> str:
-    """The layers that a step can try, and those that it cannot."""
+    """A line on the layers that a step can try, then lines on those that it cannot."""
     wanted = spec.layers_among(reasons)
     chosen = {name: lowrank.choose(reasons[name], spec.schemes) for name in wanted}
-    by_scheme = [f"{sum(of == scheme for of, _ in chosen.values())} by {scheme}" for scheme in spec.schemes]
+    by_scheme = [f"{sum(name == scheme for name, _ in chosen.values())} by {scheme}" for scheme in spec.schemes]
     able = sum(scheme is not None for scheme, _ in chosen.values())
     unless = " unless they lose filters" if spec.layers == "whole" else ""
     lines = [
@@ -250,7 +253,7 @@ def low_rank_line(spec: LowRankSpec, reasons: Reasons) -> str:
 
 
 def check_layer(name: str, known: list[str]) -> str:
-    """``name``, which must be a convolution or linear layer of the network."""
+    """Return ``name``; raises :class:`InputError` unless it is a convolution or linear layer of the network."""
     if name not in known:
         raise InputError(f"no convolution or linear layer is called {name!r}{nearest(name, known)}")
     return name
@@ -261,8 +264,8 @@ def _pruned(layer: Surveyed) -> Surveyed:
     return layer if layer.costs is None else replace(layer, costs=None, reason="filters of it were pruned")
 
 
-def _applied(costs: LayerCosts, rank: int, energy: float, found: Factorised) -> dict[str, Any]:
-    """What the row of a factorised layer says besides."""
+def _applied(costs: LayerCosts, rank: int, energy: float, factorised: Factorised) -> dict[str, Any]:
+    """The further columns of a factorised layer's row."""
     after = costs.at(rank)
     return {
         "rank": rank,
@@ -270,8 +273,8 @@ def _applied(costs: LayerCosts, rank: int, energy: float, found: Factorised) -> 
         "params_after": after.params,
         "macs_after": after.macs,
         "bytes_after": after.model_bytes,
-        "factorised_val_score": found.factorised_val_score,
-        "val_score_after": found.val_score,
-        "num_scored": found.num_scored,
+        "factorised_val_score": factorised.factorised_val_score,
+        "val_score_after": factorised.val_score,
+        "num_scored": factorised.num_scored,
         "applied": True,
     }

@@ -1,4 +1,4 @@
-"""A trial's and a layer's row, put together from what was measured."""
+"""Builds the rows of a trial and its layers from what was measured."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from raprune.trial.context import TrialContext
 from raprune.trial.within_bound import Committed
 
 WITHIN_BOUND, AS_MATCHED = "within bound", "as matched"
-"""Which masks a trial commits: those whose score is within the bound, or its partner's num_kept whatever the score."""
+"""Which masks a trial commits: those within the bound, or those with its partner's num_kept, whatever the score."""
 
 
 def layer_row(
@@ -32,7 +32,7 @@ def layer_row(
     num_updates: int,
     cut_short: bool,
 ) -> dict[str, Any]:
-    """One row of ``layers``, but for its time."""
+    """One row of ``layers``, without its time."""
     mask = committed.keep_mask
     return {
         "layer": group.layer,
@@ -56,7 +56,7 @@ def layer_row(
 
 
 def low_rank_row(step: int, layer: Surveyed, val_score: float) -> dict[str, Any]:
-    """One row of ``low_rank``, of a layer that stays as it is, but for its time."""
+    """One row of ``low_rank`` for a layer that stays as it is, without its time."""
     costs = layer.costs
     return {
         "layer": layer.layer,
@@ -84,7 +84,7 @@ def low_rank_row(step: int, layer: Surveyed, val_score: float) -> dict[str, Any]
 
 @dataclass(frozen=True)
 class TrialOutcome:
-    """What a trial came to: at its end, or where a budget stopped it."""
+    """The result of a trial: at its end, or where a budget stopped it."""
 
     stopped: bool
     state: State
@@ -101,7 +101,7 @@ class TrialOutcome:
 def trial_row(
     trial: TrialSpec, context: TrialContext, drop_bound: float, sizes: Sizes, outcome: TrialOutcome
 ) -> dict[str, Any]:
-    """The row of a trial that came to its end, or that a budget ``stopped`` before."""
+    """The row of a trial that completed, or that a budget stopped."""
     state, layers = outcome.state, trial.layers_among(sizes.graph.groups)
     val_score, test_score = outcome.val_score, outcome.test_score
     baseline = context.baseline
@@ -151,19 +151,19 @@ def trial_row(
 
 
 def unfinished_row(trial: TrialSpec, preset: str, status: str, error: str | None) -> dict[str, Any]:
-    """The row of a trial that failed or was stopped: what is not known is null."""
+    """The row of a trial that failed or was stopped; unknown columns are null."""
     bound = None if trial.matched_trial_id else trial.drop_bound
     return _blank(trial, preset) | {"status": status, "error": error, "drop_bound": bound}
 
 
 def describe_error(error: BaseException, host: str) -> str:
-    """Traceback, host and time of a failure, as the ``error`` column holds it."""
+    """Error, host, time and traceback of a failure, for the ``error`` column."""
     when = time.strftime("%Y-%m-%d %H:%M:%S")
     return f"{type(error).__name__}: {error}\nhost {host}, {when}\n{''.join(traceback.format_exception(error))}"
 
 
 def _blank(trial: TrialSpec, preset: str) -> dict[str, Any]:
-    """Every column of the trial table, filled where the specification says it."""
+    """Every column of the trial table, filled as far as the specification determines it."""
 
     def settings(choice: Choice) -> str:
         return json.dumps(choice.settings, sort_keys=True)
@@ -197,7 +197,7 @@ def _blank(trial: TrialSpec, preset: str) -> dict[str, Any]:
 
 
 def _baseline_settings(trial: TrialSpec) -> str:
-    """JSON without the training that did not happen: of a checkpoint, or of the network that a program gave."""
+    """The baseline's settings as JSON, without training settings where a checkpoint or a program gave the weights."""
     if is_given(trial.model.name):
         return "{}"
     return trial.baseline.model_dump_json(include={"checkpoint"} if trial.baseline.checkpoint is not None else None)

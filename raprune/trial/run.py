@@ -1,4 +1,4 @@
-"""One trial, readable from top to bottom (Algorithm 2): layer by layer, decide, cut, fine-tune, commit.
+"""One trial, readable from top to bottom (Algorithm 2): decide, cut, fine-tune and commit layer by layer.
 
 Source: Huang, Zhou, You, Neumann, arXiv 1801.07365, Algorithm 2. Departures: the drop-bound contract of
 :mod:`raprune.trial.within_bound`, and orders other than low-to-high.
@@ -36,23 +36,23 @@ from raprune.trial.within_bound import Committed, Contract, commit_as_given, com
 
 
 def run_trial(trial: TrialSpec, context: TrialContext) -> dict[str, Any]:
-    """Run a trial from its last committed layer to its end; returns its row, which is then on disk.
+    """Run a trial from its last committed layer to its end; writes its row and returns it.
 
-    Once the budget is spent the layer being decided is cut to its best mask so far, the rest stay whole, and the row's
-    status is ``stopped``; a trial that has not begun to decide raises :class:`BudgetSpent`. Raises what went wrong; the
-    layers committed so far stay and are not decided again.
+    Once the budget is spent, the layer being decided is cut to its best mask so far, the other layers stay whole, and
+    the row's status is ``stopped``; a trial that has not begun to decide raises :class:`BudgetSpent`. Errors pass
+    through; the layers committed so far stay and are not decided again.
     """
     return _Trial(trial, context).run()
 
 
 def drop_bound(trial: TrialSpec, baseline: Baseline) -> float:
-    """The bound in points, whichever way the study says it; above zero, or :class:`RapruneError`."""
+    """The bound in points, from the study's bound or score floor; raises :class:`RapruneError` if it is too small."""
     bound = trial.drop_bound
     if bound is None:
         bound = baseline.val_score - cast(float, trial.score_floor)
     if bound <= 0 or bound < baseline.quantum:
         raise RapruneError(
-            f"a drop bound of {bound:.3g} points is less than one of {baseline.num_val_images} validation images"
+            f"a drop bound of {bound:.3g} points is worth less than one of {baseline.num_val_images} validation images"
         )
     return bound
 
@@ -79,7 +79,7 @@ class _Trial:
         self.contract = Contract(self.evaluator, self.graph, self.scale, trial.fidelity, trains, self.weights)
         rows = [*context.store.layer_rows(), *context.store.low_rank_rows()]
         self.num_diverged = sum(row.get("num_diverged") or 0 for row in rows)
-        """Fine-tunes so far that left weights which are NaN or infinite; none of them was kept."""
+        """Fine-tunes so far that left NaN or infinite weights; none of them was kept."""
 
     def run(self) -> dict[str, Any]:
         start = time.perf_counter()
@@ -127,7 +127,7 @@ class _Trial:
         return row
 
     def _order(self, layers: list[str]) -> list[str]:
-        """The order of deciding: the matched trial's own, else the study's; found once and kept."""
+        """The order of deciding: the matched trial's, or else the study's; computed once and saved."""
         if self.context.matched is not None:
             return [row["layer"] for row in self.context.matched.layer_rows()]
         known = self.snapshots.order()
@@ -143,9 +143,9 @@ class _Trial:
                     self.budget.take(1)
                 num_candidates += 1
                 checked = KeepMask.of(mask, self.graph.group(layer).num_filters)
-                found = self.evaluator.evaluate(baseline, layer, [checked], None)[0]
-                self.context.progress({"layer": layer, "new_candidates": 1, "new_scored": int(not found.from_memo)})
-                return cast(float, found.scored.score)
+                result = self.evaluator.evaluate(baseline, layer, [checked], None)[0]
+                self.context.progress({"layer": layer, "new_candidates": 1, "new_scored": int(not result.from_memo)})
+                return cast(float, result.scored.score)
 
             try:
                 known = order.arrange([self._view(baseline, layer) for layer in layers], score)
@@ -163,22 +163,22 @@ class _Trial:
         return known
 
     def _num_order_candidates(self) -> int | None:
-        """Masks that the order had scored: none of a matched trial, which takes its partner's."""
+        """Masks scored to find the order: 0 for a matched trial, which uses its partner's order."""
         return 0 if self.context.matched is not None else self.snapshots.num_order_candidates()
 
     def _view(self, state: State, layer: str) -> LayerView:
-        """The layer as a method sees it: its present weights, members side by side."""
+        """The layer as a method sees it: its current weights, members side by side."""
         tensors = state.tensors(self.graph, self.weights)
         return LayerView(layer, self.graph.group(layer).weights_NM(tensors))
 
     def _layer(self, step: int, layer: str, state: State, val_score: float, num_layers: int) -> tuple[State, float]:
-        """Decide one layer and commit it: the state and its validation score afterwards."""
+        """Decide one layer and commit it; returns the state and its validation score afterwards."""
         start = time.perf_counter()
         view = self._view(state, layer)
         place = {"prune_step": step, "num_layers": num_layers}
         candidates = Candidates(
             self.evaluator, state, layer, view.num_filters, self.scale,
-            lambda told: self.context.progress({**told, **place}), self.budget,
+            lambda news: self.context.progress({**news, **place}), self.budget,
         )  # fmt: skip
         rng = torch.Generator().manual_seed(seed_for(self.trial.seed, self.trial.method.name, layer))
         cut_short = False
@@ -208,7 +208,7 @@ class _Trial:
     def _decide(
         self, view: LayerView, candidates: Candidates, rng: torch.Generator
     ) -> tuple[KeepMask, Mapping[str, Tensor], bool]:
-        """The method's mask and agent, and whether the budget cut the search short: then the best mask so far."""
+        """The method's mask and agent, and whether the budget cut the search short; if so, the best mask so far."""
         try:
             decision = self.method.decide(view, candidates, rng)
         except BudgetSpent:
@@ -216,7 +216,7 @@ class _Trial:
         return KeepMask.of(decision.keep_mask, view.num_filters), decision.agent_state, False
 
     def _match(self, step: int, view: LayerView, state: State, val_score: float, rng: torch.Generator) -> Committed:
-        """The matched trial's num_kept along this method's ranking."""
+        """Commit the first filters of this method's ranking, as many as the matched trial kept."""
         assert self.context.matched is not None
         assert isinstance(self.method, RankedMethod)
         num_kept = self.context.matched.layer_rows()[step]["num_kept"]
@@ -246,7 +246,7 @@ class _Trial:
         )
 
     def _finish(self, state: State, val_score: float) -> tuple[State, float]:
-        """The final fine-tune, kept only if it is within the bound or, in a matched trial, no worse."""
+        """Run the final fine-tune; keep it only if it is within the bound or no worse than the state before it."""
         final = self.evaluator.run(Finetune("final", state.version), state)
         if final.version == state.version:
             return state, val_score
@@ -257,13 +257,13 @@ class _Trial:
         return (final, score) if self.scale.keeps(val_score, score) else (state, val_score)
 
     def _measure_test(self, state: State) -> float | None:
-        """The one time that this trial opens the test split."""
+        """The test score; nothing else in a trial reads the test split. ``None`` without one."""
         return None if self.context.baseline.test_score is None else self.evaluator.run(Measure("test"), state)
 
     def _baseline_finetuned(self, num_layers: int, stopped: bool) -> float | None:
-        """What the same fine-tuning alone gives: one committed fine-tune a layer and the final one, nothing pruned.
+        """Score of the baseline after the same fine-tuning: one committed fine-tune per layer and the final one.
 
-        A trial that a budget stopped had no final one. ``None`` where that fine-tuning diverges.
+        A trial that a budget stopped has no final one. ``None`` where that fine-tuning diverges.
         """
 
         def compute() -> float | None:

@@ -1,4 +1,4 @@
-"""A trial's state on disk, so that it goes on from its last committed layer."""
+"""A trial's state on disk, so that it can resume from its last committed layer."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ class Snapshots:
         self.baseline_key = baseline_key
 
     def order(self) -> list[str] | None:
-        """The order of deciding found earlier, if any."""
-        found = self._order()
-        return None if found is None or found["order"] is None else list(found["order"])
+        """The saved order of deciding, if any."""
+        saved = self._order()
+        return None if saved is None or saved["order"] is None else list(saved["order"])
 
     def num_order_candidates(self) -> int | None:
-        """Masks that were scored to find it so far; ``None`` where none were, or an earlier version found it."""
-        found = self._order()
-        return None if found is None else found["num_candidates"]
+        """Masks scored so far to find the order; ``None`` if none were, or an earlier version found it."""
+        saved = self._order()
+        return None if saved is None else saved["num_candidates"]
 
     def save_order(self, order: list[str] | None, num_candidates: int) -> None:
-        """Keep the order, or, where a budget ended the search for it, how many masks that has asked for."""
+        """Save the order; or, if a budget ended the search for it, how many masks the search has requested."""
         self._make_folder()
         write_json(self.folder / "order.json", {"order": order, "num_candidates": num_candidates})
 
@@ -45,12 +45,12 @@ class Snapshots:
         file = self.folder / "order.json"
         if not os.path.lexists(file):
             return None
-        with contextlib.suppress(DamagedError):  # as earlier versions wrote it
+        with contextlib.suppress(DamagedError):  # the format of earlier versions
             return {"order": read_json_list(file, str), "num_candidates": None}
         return read_json(file, {"order": (list, type(None)), "num_candidates": (int, type(None))}, self._again())
 
     def save(self, step: int, state: State, agent_state: Mapping[str, Tensor]) -> None:
-        """Keep the state after the ``step``-th layer and the agent that decided it."""
+        """Save the state after the ``step``-th layer, and the agent that decided the layer."""
         self._make_folder()
         if state.arrays:
             save_safetensors(to_tensors(state.arrays), self.folder / f"{step}.safetensors")
@@ -68,21 +68,21 @@ class Snapshots:
             self.folder.mkdir(parents=True, exist_ok=True)
 
     def load(self, step: int) -> State:
-        """The state after the ``step``-th layer; raises :class:`ResultsError` where it was changed on disk."""
+        """Load the state after the ``step``-th layer; raises :class:`ResultsError` if it was changed on disk."""
         file = self.folder / f"{step}.json"
         if not file.is_file():
             raise ResultsError(f"{file} is missing; delete {self.folder.parent} to start its trial again")
-        found = read_json(file, {"plan": dict, "version": str}, self._again())
+        saved = read_json(file, {"plan": dict, "version": str}, self._again())
         weights = self.folder / f"{step}.safetensors"
         with naming(weights, self._again()):
             arrays = to_arrays(load_safetensors(weights)) if os.path.lexists(weights) else {}
         try:
-            cuts = {layer: KeepMask(bytes(mask)) for layer, mask in found["plan"].items()}
-            factors = {layer: Factor(**factor) for layer, factor in found.get("factors", {}).items()}
+            cuts = {layer: KeepMask(bytes(mask)) for layer, mask in saved["plan"].items()}
+            factors = {layer: Factor(**factor) for layer, factor in saved.get("factors", {}).items()}
         except (TypeError, ValueError, AttributeError) as error:
             raise DamagedError(f"{file} is damaged: {error}; {self._again()}") from None
         state = State(self.baseline_key, cuts, arrays, factors)
-        if state.version != found["version"]:
+        if state.version != saved["version"]:
             raise ResultsError(
                 f"{weights if weights.is_file() else file} has changed since it was written; {self._again()}"
             )
@@ -92,28 +92,28 @@ class Snapshots:
         return f"delete {self.folder.parent} to start its trial again"
 
     def forget_before(self, step: int) -> None:
-        """Delete the weights of earlier layers, which a later one replaces; agents are kept."""
+        """Delete the states of earlier layers, which a later one replaces; keeps the agents."""
         for earlier in range(step):
             for name in (f"{earlier}.json", f"{earlier}.safetensors"):
                 (self.folder / name).unlink(missing_ok=True)
 
     @staticmethod
     def shared_score(folder: str, name: str, compute: Callable[[], float | None]) -> float | None:
-        """A score that all trials of a baseline share, computed by whoever needs it first, or finds it damaged.
+        """A score that all trials of a baseline share; computed where the file is missing or damaged.
 
-        ``None`` for none.
+        ``None`` where ``compute`` returned ``None``.
         """
         file = Path(folder) / f"{name}.json"
         kinds = {"val_score": (int, float, type(None))}
         with contextlib.suppress(DamagedError):
             if os.path.lexists(file):
-                found: float | None = read_json(file, kinds)["val_score"]
-                return found
+                known: float | None = read_json(file, kinds)["val_score"]
+                return known
         score = compute()
         write_json(file, {"val_score": score})
         return score
 
 
 def num_asked(store: TrialStore) -> int:
-    """Masks that a trial has asked to have scored, as on disk: its decided layers' candidates and its order's."""
+    """Masks that a trial has requested, according to its files: candidates of its decided layers and of its order."""
     return store.candidate_counts()[0] + (Snapshots(store.folder / "state", "").num_order_candidates() or 0)

@@ -203,7 +203,7 @@ REFUSED: list[tuple[Callable[[User], dict[str, Any]], str]] = [
     (lambda u: {"model": u.model.state_dict()}, "model: must be a torch.nn.Module; got OrderedDict"),
     (lambda u: {"model": Several(u.model, alone=False)}, "several outputs (logits, features): name one with output"),
     (lambda u: {"model": SmallNet()}, "no better than chance"),
-    (lambda u: {"score": "mean_iou"}, "mean_iou takes one class a pixel; the data set gives one class an image"),
+    (lambda u: {"score": "mean_iou"}, "mean_iou needs one class per pixel; the data set has one class per image"),
 ]
 
 

@@ -90,5 +90,5 @@ def test_it_has_fidelities_if_it_says_so(plugin: Plugin, reference: Engine) -> N
         scored = open_engine(workload, "cpu", spec).evaluate(BASELINE, LAYER, masks()[0], None)
         assert scored.images_scored == 40
     else:
-        with pytest.raises(InputError, match=f"engine {plugin.name} has no fidelities"):
+        with pytest.raises(InputError, match=f"the {plugin.name} engine has no fidelities"):
             open_engine(workload, "cpu", spec)

@@ -49,10 +49,10 @@ def test_data_that_changed_on_disk_are_read_again(tmp_path: Path) -> None:
     folder = tmp_path / "out" / "baselines" / plan.trials[0].baseline_key
     prepare_baseline(plan.trials[0], folder)
     write_folder(tmp_path / "images", per_class=45, seed=1)
-    with pytest.raises(InputError, match=rf"made on other images or labels .*\({tmp_path}/images\) gives now"):
+    with pytest.raises(InputError, match=rf"built on other images or labels .*\({tmp_path}/images\) returns now"):
         run_study(plan, tmp_path / "out", Watch(), num_evaluators=0)
     outcome = run_study(plan, tmp_path / "new", Watch(), num_evaluators=0)
     assert outcome.exit_code == 0
     write_folder(tmp_path / "images", per_class=45, seed=2)
-    with pytest.raises(InputError, match="made on other images or labels"):
+    with pytest.raises(InputError, match="built on other images or labels"):
         run_study(plan, tmp_path / "new", Watch(), num_evaluators=0)

@@ -161,7 +161,7 @@ def test_an_engine_that_drops_a_hook_is_found_and_the_node_named(monkeypatch: py
     net[4].register_forward_hook(clip)
     traced = trace(net, (3, 32, 32))
     monkeypatch.setattr(program, "is_plain", lambda module, kind: type(module) is kind)
-    with pytest.raises(InputError, match=r"does not compute this network: node _4 gives values that differ by up to"):
+    with pytest.raises(InputError, match=r"does not compute this network: node _4 returns values that differ by up to"):
         check_agreement(traced, torch.randn(2, 3, 32, 32))
 
 

@@ -85,13 +85,9 @@ def test_a_trial_says_what_is_not_full() -> None:
 @pytest.mark.parametrize(
     ("before_reward", "fidelity", "message"),
     [
-        (
-            20,
-            {"finetune": "recalibrate", "finetune_steps": 5},
-            "not set finetune_steps with finetune: recalibrate",
-        ),
-        (0, {"finetune_steps": 5}, "where finetune.before_reward is 0"),
-        (0, {"finetune": "suffix"}, "where finetune.before_reward is 0"),
+        (20, {"finetune": "recalibrate", "finetune_steps": 5}, "must not set finetune_steps with"),
+        (0, {"finetune_steps": 5}, "before_reward is 0"),
+        (0, {"finetune": "suffix"}, "before_reward is 0"),
         (4, {"finetune_steps": 5}, "at most 4, as finetune.before_reward has; got 5"),
     ],
 )
@@ -102,11 +98,11 @@ def test_what_cannot_be_meant_is_refused(before_reward: int, fidelity: dict[str,
 
 def test_the_naive_engine_has_no_fidelities(tmp_path: Path) -> None:
     text = STUDY + "fidelity: {val_images: 50}\nevaluators: {engine: naive}\n"
-    with pytest.raises(StudyError, match="engine naive has no fidelities"):
+    with pytest.raises(StudyError, match="the naive engine has no fidelities"):
         load_study(write_study(tmp_path, text))
     assert load_study(write_study(tmp_path, text.replace("naive", "exact"))).trials[0].fidelity.val_images == 50
     workload = replace(small().workload, fidelity=FidelitySpec(racing=3.0))
-    with pytest.raises(InputError, match="engine naive has no fidelities"):
+    with pytest.raises(InputError, match="the naive engine has no fidelities"):
         open_engine(workload, "cpu", EvaluatorsSpec(engine="naive"))
     assert type(open_engine(workload, "cpu", EvaluatorsSpec())) is ApproximateEngine
 

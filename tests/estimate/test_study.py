@@ -61,7 +61,7 @@ def test_what_is_printed(found: Estimate) -> None:
     assert heading(found).endswith("vgg16 on digits, 3 of 3 layers")
     assert [*hours_table(found).columns[0].cells] == ["in process", "1", "8", "512"]
     (limit,) = limits(found)
-    assert "At most 12 masks are in work at once, of 4 trials and M = 5 masks an update" in limit
+    assert "At most 12 masks are scored at once, from 4 trials with M = 5 masks per update" in limit
     assert f"±{found.sigma:.0%} while timing, ±15% from one hour to another" in uncertain(found)
 
 

@@ -108,7 +108,7 @@ def test_a_checkpoint_of_ones_own(study: Path) -> None:
         ("model.depth=3", "model 'own_nets:build' has no argument 'depth'"),
         ("model.output=lgits", "several outputs (logits, features): name one with output; it has no 'lgits'"),
         ("model.whole=[squeez]", "no module or node 'squeez'; did you mean 'squeeze'?"),
-        ("score=mean_iou", "mean_iou takes one class a pixel; the data set gives one class an image"),
+        ("score=mean_iou", "mean_iou needs one class per pixel; the data set has one class per image"),
     ],
 )
 def test_what_does_not_fit_is_a_sentence(study: Path, override: str, said: str) -> None:

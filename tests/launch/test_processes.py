@@ -113,7 +113,7 @@ def test_one_that_cannot_start_again_leaves_the_work_to_the_other(pool: Dispatch
     assert pool.run([Call([n], [n]) for n in range(8)], double, "scoring") == [2 * n for n in range(8)]
     for fate in ("cannot start", "dies"):
         (place / f"second {fate}").touch()
-    with pytest.raises(EvaluatorError, match=r"no evaluator can be started again: .*no space left on device"):
+    with pytest.raises(EvaluatorError, match=r"no evaluator can be restarted: .*no space left on device"):
         pool.run([Call([n], [n]) for n in range(8)], double, "scoring")
 
 

@@ -236,7 +236,7 @@ def test_a_spoilt_baseline_is_refused_and_made_anew(mine: Path) -> None:
     ):
         kept = file.read_bytes()
         damage(file)
-        with pytest.raises(InputError, match=f"{file}.*delete {folder}: the same command then makes the baseline anew"):
+        with pytest.raises(InputError, match=f"{file}.*delete {folder}: the same command then rebuilds the baseline"):
             go(mine, "drop_bound=40.0")
         file.write_bytes(kept)
     shutil.rmtree(folder)

@@ -1,4 +1,4 @@
-"""Crossing values in a file, mapped without a copy: each tensor with the strides it had."""
+"""Crossing values in a file, mapped without a copy; each tensor keeps its strides."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ LENGTH_BYTES = 8
 
 @dataclass(frozen=True)
 class _Laid:
-    """Where a tensor lies in the file."""
+    """The place of a tensor in the file."""
 
     dtype: torch.dtype
     shape: tuple[int, ...]
     stride: tuple[int, ...]
     start: int
-    """Bytes from where the tensors begin."""
+    """Offset in bytes from the first tensor."""
     span: int
-    """Elements from its first to its last, with those between that are not its own."""
+    """Number of elements from its first to its last, including those in between that are not its own."""
 
 
 def write_values(out: BinaryIO, values: Crossing, make_room: Callable[[int], None]) -> None:
-    """Write ``values`` (on the CPU), once ``make_room`` of the file's size has returned."""
+    """Write ``values`` (on the CPU) after calling ``make_room`` with the file's size in bytes."""
     entries: list[Any] = []
     spans: list[Tensor] = []
     end = 0
@@ -56,7 +56,7 @@ def write_values(out: BinaryIO, values: Crossing, make_room: Callable[[int], Non
 
 
 def map_values(file: Path) -> Crossing:
-    """The values of a file, in its memory; whoever writes to them is ended by the system."""
+    """Map the values of a file, without a copy; the system kills a process that writes to them."""
     with file.open("rb") as source:
         flags = mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)  # else a page fault every few pages
         memory = mmap.mmap(source.fileno(), 0, flags=flags, prot=mmap.PROT_READ)
@@ -70,7 +70,7 @@ def _tensor(memory: mmap.mmap, begin: int, laid: _Laid) -> Tensor:
     if laid.span == 0:
         return torch.empty_strided(laid.shape, laid.stride, dtype=laid.dtype)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch wonders about memory that cannot be written; nobody writes it
+        warnings.simplefilter("ignore")  # torch warns of read-only memory; nobody writes to it
         flat = torch.frombuffer(memory, dtype=laid.dtype, count=laid.span, offset=begin + laid.start)
     return flat.as_strided(laid.shape, laid.stride)
 

@@ -1,4 +1,4 @@
-"""Where what the layers below give is kept, batch by batch, within a number of bytes."""
+"""Keeps what the layers below the decided one compute, batch by batch, within a number of bytes."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from raprune.engine.split import Crossing, nbytes
 
 
 class Store(Protocol):
-    """Keeps crossing values; what it does not keep is computed every time."""
+    """Keeps crossing values; those that it does not keep are computed every time."""
 
     def batch(self, key: str, index: int, compute: Callable[[], Crossing]) -> Crossing:
         """Batch ``index`` of what ``key`` names, kept or computed; equal calls give bitwise equal values."""
 
 
 class LocalStore:
-    """In the memory of this process (or of its GPU): the least recently used key is let go of first.
+    """A store in the memory of this process (or of its GPU); the least recently used key is dropped first.
 
-    Of a key that does not fit as a whole the first batches are kept, which are the ones that are asked for most.
+    Of a key that does not fit as a whole, the first batches are kept: they are used most.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -29,7 +29,7 @@ class LocalStore:
 
     @property
     def num_bytes(self) -> int:
-        """Bytes that are kept."""
+        """Bytes kept."""
         return sum(self._bytes.values())
 
     def batch(self, key: str, index: int, compute: Callable[[], Crossing]) -> Crossing:

@@ -1,7 +1,7 @@
 """Prefixes in memory that the evaluators of a host share: one computes a batch, the others map it, read-only.
 
-One folder a study and host, in shared memory where it has the room. Locks are the kernel's (``flock``), so whatever
-process dies, nobody waits for it; a folder in which no evaluator lives is removed by the next study that starts.
+One folder per study and host, in shared memory if there is room. The kernel holds the locks (``flock``), so nobody
+waits for a process that died; a folder without living evaluators is removed by the next study that starts.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from raprune.system.writing import replacing
 
 SHARED_MEMORY = Path("/dev/shm")
 RESERVE = 256 * 2**20
-"""Bytes of memory, and of the file system, that are never taken."""
+"""Bytes of memory, and of the file system, that always stay free."""
 ALIVE, ROOM = ".alive", ".room"
 
 
 class HostStore:
-    """At most ``capacity`` bytes for all evaluators of a study on this host, the least recently used key out first.
+    """At most ``capacity`` bytes for all evaluators of a study on this host; the least recently used key goes first.
 
-    Of a key that does not fit as a whole the first batches are kept. What another process let go of stays in memory
+    Of a key that does not fit as a whole, the first batches are kept. Files that another process removed stay mapped
     here until the next batch that is not found.
     """
 
@@ -45,7 +45,7 @@ class HostStore:
 
     @property
     def num_bytes(self) -> int:
-        """Bytes that are kept on this host."""
+        """Bytes kept on this host."""
         return sum(stat.st_size for _, stat in _files(self.folder))
 
     def batch(self, key: str, index: int, compute: Callable[[], Crossing]) -> Crossing:
@@ -53,10 +53,10 @@ class HostStore:
         file = self.folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}-{index}"
         if (values := self._find(file)) is not None:
             return values
-        self._let_go_of_removed()
-        if not self.folder.is_dir():  # taken away from outside: nothing is kept any more
+        self._drop_removed()
+        if not self.folder.is_dir():  # removed from outside: nothing is kept any more
             return compute()
-        if file.name not in self._not_kept:  # else all would compute in turn what all have to compute
+        if file.name not in self._not_kept:  # else every process would wait, then compute it anyway
             lock = file.with_suffix(".lock")
             with _opened(lock) as handle:
                 waited = not _try_lock(handle)
@@ -71,7 +71,7 @@ class HostStore:
         return self._compute(file, compute)
 
     def close(self) -> None:
-        """Let go of everything; the last evaluator of the study removes its folder."""
+        """Release everything; the last evaluator of the study removes its folder."""
         self._mapped.clear()
         os.close(self._alive)
         _remove_if_dead(self.folder)
@@ -86,7 +86,7 @@ class HostStore:
             return None
         return self._mapped[file.name]
 
-    def _let_go_of_removed(self) -> None:
+    def _drop_removed(self) -> None:
         for name in [name for name in self._mapped if not (self.folder / name).exists()]:
             del self._mapped[name]
 
@@ -99,7 +99,7 @@ class HostStore:
         return self._find(file) or values
 
     def _keep(self, file: Path, values: Crossing) -> bool:
-        """Write aside, then rename, if there is room and the folder was not taken away."""
+        """Write to a temporary file, then rename it; returns whether there was room and the folder still existed."""
         try:
             with _opened(self.folder / ROOM) as handle:
                 fcntl.flock(handle, fcntl.LOCK_EX)
@@ -112,7 +112,7 @@ class HostStore:
         return True
 
     def _make_room(self, file: Path, size: int) -> None:
-        """Remove the least recently used other keys until ``size`` bytes fit. Raises ENOSPC where they cannot."""
+        """Remove the least recently used other keys until ``size`` bytes fit. Raises ENOSPC if they cannot."""
         sizes: dict[str, int] = {}
         used: dict[str, int] = {}
         for name, stat in _files(self.folder):
@@ -133,14 +133,14 @@ class HostStore:
 
 
 def sweep(root: Path, but: str = "") -> None:
-    """Remove the folders of this user's studies in ``root`` in which no evaluator lives, save the one named ``but``."""
+    """Remove this user's folders in ``root`` that have no living evaluator, except the one named ``but``."""
     for folder in root.glob(f"{_name('')}*"):
         if folder.name != but and folder.is_dir() and folder.stat().st_uid == os.getuid():
             _remove_if_dead(folder)
 
 
 def remove_folder(namespace: str, wait_s: float) -> None:
-    """Remove a study's folder on this host as soon as its evaluators are dead; they are waited for so long at most."""
+    """Remove a study's folder on this host once its evaluators are dead; waits at most ``wait_s`` seconds for that."""
     folders = [root / _name(namespace) for root in _roots()]
     end = time.monotonic() + wait_s
     while any([folder.is_dir() and not _remove_if_dead(folder) for folder in folders]) and time.monotonic() < end:
@@ -148,7 +148,7 @@ def remove_folder(namespace: str, wait_s: float) -> None:
 
 
 def free_bytes(folder: Path) -> int:
-    """What can be written to ``folder``; in shared memory, no more than the memory that is available."""
+    """Bytes that can be written to ``folder``; in shared memory, at most the available memory."""
     free = shutil.disk_usage(folder).free
     memory = Path("/proc/meminfo")
     if folder.is_relative_to(SHARED_MEMORY) and memory.is_file():
@@ -158,7 +158,7 @@ def free_bytes(folder: Path) -> int:
 
 
 def _files(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """Names and facts of what lies in ``folder``; another process may remove any of it meanwhile."""
+    """Names and stats of the files in ``folder``; another process may remove any of them meanwhile."""
     for entry in os.scandir(folder):
         with contextlib.suppress(FileNotFoundError):
             yield entry.name, entry.stat()
@@ -169,12 +169,12 @@ def _name(namespace: str) -> str:
 
 
 def _roots() -> list[Path]:
-    """Where folders may lie, the best first."""
+    """Where the folders may be, the best place first."""
     return [SHARED_MEMORY] * os.access(SHARED_MEMORY, os.W_OK) + [Path(tempfile.gettempdir())]
 
 
 def _choose_root(namespace: str, capacity: int) -> Path:
-    """Where the study's folder lies already; else the first place with the room."""
+    """The place where the study's folder already is; otherwise the first place with enough room."""
     roots = _roots()
     there = [root for root in roots if (root / _name(namespace)).is_dir()]
     room = [root for root in roots if free_bytes(root) >= capacity + RESERVE]
@@ -182,12 +182,12 @@ def _choose_root(namespace: str, capacity: int) -> Path:
 
 
 def _enter(folder: Path) -> int:
-    """Live in ``folder``: the handle of a shared lock, which a process that sweeps respects."""
+    """Create ``folder`` and take a shared lock in it, which sweeping processes respect; returns the lock's handle."""
     while True:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if folder.stat().st_uid != os.getuid():
             raise PermissionError(f"{folder} belongs to another user")
-        with contextlib.suppress(FileNotFoundError):  # swept in this moment: once more
+        with contextlib.suppress(FileNotFoundError):  # swept at this moment: try again
             handle = os.open(folder / ALIVE, os.O_RDWR | os.O_CREAT, 0o600)
             fcntl.flock(handle, fcntl.LOCK_SH)
             if os.fstat(handle).st_nlink:

@@ -1,6 +1,6 @@
 """The reference: plain PyTorch, the whole network of a state, masked, on every image, for every candidate.
 
-Nothing is saved: this is what every faster way must agree with, kept for ever.
+It takes no shortcut: every faster engine must agree with it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Naive(EngineKind):
 
 
 class NaiveEngine(Engine):
-    """Multiplies the channels of pruned filters with zero where they are read."""
+    """Multiplies the channels of pruned filters by zero where they are read."""
 
     def __init__(
         self,
@@ -78,9 +78,9 @@ class NaiveEngine(Engine):
 
 
 def mask_channels(network: fx.GraphModule, graph: Graph, cuts: Cuts, layer: str, mask: Tensor) -> fx.GraphModule:
-    """``network``, that of ``cuts``, with the pruned channels of ``layer`` zero wherever they are read; in place.
+    """Zero the pruned channels of ``layer`` wherever they are read, in place; ``network`` is the network of ``cuts``.
 
-    The channels are read by what mixes them, and by the sums that put them into another layout.
+    Channels are read by the nodes that mix them, and by the sums that put them into another layout.
     """
     before, after = graph.kept(cuts), graph.kept({**cuts, layer: mask})
     readers = set(_readers(network, graph, layer))

@@ -19,7 +19,7 @@ Algorithm = Literal["direct", "winograd", "matrix"]
 Pair = tuple[int, int]
 
 MIN_WINOGRAD_WORK = 64 * 64
-"""Channels times filters from which on Winograd's transforms pay."""
+"""Channels times filters from which Winograd's transforms pay."""
 MIN_WINOGRAD_PIXELS = 9
 MAX_MATRIX = 2**24
 """Entries of the largest matrix that stands for a convolution."""
@@ -27,7 +27,7 @@ MAX_MATRIX = 2**24
 
 @dataclass(frozen=True)
 class Geometry:
-    """How a convolution walks over its input."""
+    """How a convolution moves over its input."""
 
     kernel: Pair
     stride: Pair
@@ -35,16 +35,16 @@ class Geometry:
     dilation: Pair
 
     def output(self, height: int, width: int) -> Pair:
-        """Pixels that come out."""
+        """Height and width of the output."""
         sizes = zip((height, width), self.kernel, self.stride, self.padding, self.dilation, strict=True)
         rows, columns = ((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in sizes)
         return rows, columns
 
     def algorithm(self, channels: int, filters: int, height: int, width: int) -> Algorithm:
-        """Which one is fastest on a processor, never by a timing.
+        """The fastest algorithm on a processor, chosen from the shapes, never by a timing.
 
-        ``matrix``: on maps of a few pixels most of a kernel lies on the padding; one matrix over all pixels leaves that
-        out. ``winograd``: 3x3 kernels of stride 1 with enough channels.
+        ``matrix``: on maps of a few pixels most of a kernel covers padding; one matrix over all pixels skips that.
+        ``winograd``: 3x3 kernels of stride 1 with enough channels.
         """
         rows, columns = self.output(height, width)
         inputs, outputs = height * width * channels, rows * columns * filters
@@ -86,13 +86,13 @@ class FusedConv:
         return self._prepared["winograd"]
 
     def matrix(self, size: Pair) -> Tensor:
-        """(H, W, C, H' * W' * K): what each input pixel gives to each output pixel, for inputs of ``size``."""
+        """(H, W, C, H' * W' * K): the weight of each input pixel in each output pixel, for inputs of ``size``."""
         if size not in self._prepared:
             self._prepared[size] = _matrix(self.weight_KCRS, self.geometry, size)
         return self._prepared[size]
 
     def narrowed(self, channels: Tensor | None, filters: Tensor | None) -> FusedConv:
-        """The convolution on some of its channels, with some of its filters; by the same sums, never prepared anew."""
+        """The convolution on some channels, with some filters; it reuses the prepared weights, so sums are equal."""
         return _Narrowed(self, channels, filters)
 
     def _as_matrix(self, images_BCHW: Tensor, size: Pair) -> Tensor:
@@ -105,7 +105,7 @@ class FusedConv:
 
 
 class _Narrowed(FusedConv):
-    """Prepares its weights by slices of the whole convolution's, which are prepared once for all candidates."""
+    """Slices its weights from the whole convolution's, which are prepared once for all candidates."""
 
     def __init__(self, whole: FusedConv, channels: Tensor | None, filters: Tensor | None) -> None:
         weight, bias = _select(_select(whole.weight_KCRS, 1, channels), 0, filters), _select(whole.bias_K, 0, filters)
@@ -144,7 +144,7 @@ def _matrix(weight_KCRS: Tensor, geometry: Geometry, size: Pair) -> Tensor:
 
 
 def fuse(conv: nn.Conv2d, norm: nn.BatchNorm2d | None, relu: bool) -> FusedConv:
-    """One call for a convolution that :func:`can_fuse` and what follows it, in eval mode."""
+    """Fuse a convolution, for which :func:`can_fuse` is true, with its norm and ReLU, in eval mode."""
     weight, bias = conv.weight.detach(), None if conv.bias is None else conv.bias.detach()
     bias = torch.zeros_like(weight[:, 0, 0, 0]) if bias is None else bias
     if norm is not None:

@@ -1,7 +1,7 @@
-"""A traced network in eval mode as one function over fused convolutions, whose modules can be exchanged for a call.
+"""A traced network in eval mode as one function over fused convolutions; each call may exchange its modules.
 
-Nothing is built for a candidate but what its mask touches: the function is generated once, and each call names the
-modules and tensors that take the place of the network's own.
+For a candidate, only the parts that its mask changes are built: the function is generated once, and each call names the
+modules and tensors that replace the network's own.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PURE: dict[Any, Any] = {
     F.relu_: F.relu,
     torch.relu_: torch.relu,
 }
-"""In place -> the same with a result of its own: values that are kept for other candidates must not change."""
+"""In-place function -> its counterpart with a new result: values kept for other candidates must not change."""
 
 
 @dataclass(frozen=True)
@@ -40,17 +40,17 @@ class Fused:
 
 @dataclass
 class Program:
-    """``program(*values)`` is the module's forward; :meth:`run` the same with some parts exchanged."""
+    """``program(*values)`` is the module's forward; :meth:`exchanged` is the same with some parts exchanged."""
 
     forward: Callable[..., Any]
     parts: dict[str, Any]
     """Name in the generated code -> module, fused convolution or tensor."""
     fused: dict[str, Fused]
-    """Of ``parts``, the fused convolutions."""
+    """The fused convolutions among ``parts``."""
     modules: dict[str, str]
-    """Of ``parts``, other modules and tensors, with their names in the network."""
+    """The other modules and tensors among ``parts``, with their names in the network."""
     graph: fx.Graph
-    """What ``forward`` was generated from; its modules are names of ``parts``."""
+    """The graph that ``forward`` was generated from; its modules are names of ``parts``."""
     names: dict[str, str]
     """Node of ``graph`` -> node of the module whose value it has."""
     _own: SimpleNamespace = field(init=False)
@@ -62,13 +62,13 @@ class Program:
         return self.forward(self._own, *values)
 
     def exchanged(self, others: Mapping[str, Any]) -> Callable[..., Any]:
-        """The program with ``others`` in the place of its own parts of these names."""
+        """The program with ``others`` in place of its own parts of the same names."""
         names = SimpleNamespace(**{**self.parts, **others})
         return lambda *values: self.forward(names, *values)
 
 
 def compile_module(module: fx.GraphModule, convs: dict[str, FusedConv] | None = None) -> Program:
-    """A program of ``module``, which must be in eval mode; ``convs`` keeps fused convolutions for other programs."""
+    """Compile ``module``, which must be in eval mode; ``convs`` keeps fused convolutions for other programs."""
     convs = {} if convs is None else convs
     graph = fx.Graph()
     copies: dict[fx.Node, fx.Node] = {}
@@ -105,7 +105,7 @@ def compile_module(module: fx.GraphModule, convs: dict[str, FusedConv] | None = 
 
 
 def _chain(module: fx.GraphModule, conv: fx.Node) -> list[fx.Node]:
-    """A convolution with the norm and the ReLU that alone read what comes before them."""
+    """A convolution with the norm and the ReLU that follow it, as long as each is the only reader."""
     chain = [conv]
     following = _only_user(conv)
     if following is not None and following.op == "call_module" and can_fold(_called(module, following)):
@@ -121,11 +121,11 @@ def _describe(module: fx.GraphModule, chain: list[fx.Node]) -> Fused:
     return Fused(str(chain[0].target), norms[0] if norms else None, _is_relu(module, chain[-1]))
 
 
-def _fuse(module: fx.GraphModule, of: Fused) -> FusedConv:
-    conv, norm = module.get_submodule(of.conv), None if of.norm is None else module.get_submodule(of.norm)
+def _fuse(module: fx.GraphModule, fused: Fused) -> FusedConv:
+    conv, norm = module.get_submodule(fused.conv), None if fused.norm is None else module.get_submodule(fused.norm)
     assert isinstance(conv, nn.Conv2d)
     assert norm is None or isinstance(norm, nn.BatchNorm2d)
-    return fuse(conv, norm, of.relu)
+    return fuse(conv, norm, fused.relu)
 
 
 def _only_user(node: fx.Node) -> fx.Node | None:
@@ -146,6 +146,6 @@ def _called(module: fx.GraphModule, node: fx.Node) -> nn.Module:
 
 
 def is_tensor(value: Any) -> Tensor:
-    """``value``, which is a tensor."""
+    """``value``, asserted to be a tensor."""
     assert isinstance(value, Tensor)
     return value

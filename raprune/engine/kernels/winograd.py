@@ -4,8 +4,8 @@ Source: Lavin and Gray, *Fast Algorithms for Convolutional Neural Networks*, arX
 section 4.3. Departures: the transforms of a tile are one matrix each (the Kronecker square of the paper's), so that
 every step is a matrix product of a tuned library; images go through in parts that stay in the processor's caches.
 
-The multiply-adds that are left run at the library's best rate, so that a large convolution takes two thirds of the time
-of a direct one. Rounding grows by about four times a layer and stays far under the bound of the exactness rules
+The remaining multiply-adds run at the library's best rate, so a large convolution takes two thirds of the time of a
+direct one. Rounding grows about fourfold per layer and stays far below the bound of the exactness rules
 (``benchmarks/README.md`` has the figures).
 
 Shapes: B images, C channels, K filters, H x W pixels, T tiles of 4x4 outputs from 6x6 inputs.
@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 TILE, PATCH = 4, 6
 SMALLEST_PART, LARGEST_PART = 1.2e6, 1e7
-"""Bytes that are worked on at a time: as many as the weights have, within these."""
+"""Bytes processed at a time: as many as the weights have, within these limits."""
 
 _INPUT = (
     (4, 0, -5, 0, 1, 0), (0, -4, -4, 1, 1, 0), (0, 4, -4, -1, 1, 0),
@@ -42,7 +42,7 @@ def _square(rows: tuple[tuple[float, ...], ...], dtype: torch.dtype) -> Tensor:
 
 
 def transform_weight(weight_KC33: Tensor) -> Tensor:
-    """(36, C, K): what :func:`convolve` multiplies with; slices of channels and filters commute with it."""
+    """(36, C, K): the weights that :func:`convolve` needs; slicing channels or filters commutes with the transform."""
     filters, channels = weight_KC33.shape[:2]
     weight_9CK = weight_KC33.double().permute(2, 3, 1, 0).reshape(9, channels * filters)
     transformed = _square(_FILTER, torch.float64) @ weight_9CK
@@ -50,7 +50,7 @@ def transform_weight(weight_KC33: Tensor) -> Tensor:
 
 
 def convolve(images_BCHW: Tensor, weight_36CK: Tensor, bias_K: Tensor, relu: bool) -> Tensor:
-    """The convolution with padding 1, and ReLU if asked for; channels_last in and out."""
+    """Convolve with padding 1, then apply ReLU if ``relu``; channels_last in and out."""
     batch, channels, height, width = images_BCHW.shape
     filters = weight_36CK.shape[2]
     rows, columns = -(-height // TILE), -(-width // TILE)

@@ -1,7 +1,7 @@
 """The memo's key: exactly what a candidate's score depends on.
 
-It leaves out what it does not depend on: study, trial, bound, floor, order, method, its seed, update and sample, the
-fine-tunes after the reward, and where and how candidates are scored (evaluators, engine, cache).
+The key omits what the score does not depend on: study, trial, bound, floor, order, method and its seed, update and
+sample, the fine-tunes after the reward, and where and how candidates are scored (evaluators, engine, cache).
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from raprune.engine.workload import Baseline, Workload
 from raprune.study.seeds import NUMERICS_VERSION, digest
 
 SCOPE_DIGITS = MASK_DIGITS = 24
-"""Hex digits of each half of a key, 96 bits: no two of a study's are ever equal by chance."""
+"""Hex digits of each half of a key, 96 bits: no two keys of a study are ever equal by chance."""
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """The parts of a key that are the same for all candidates of a trial, each by its name."""
+    """The parts of a key that all candidates of a trial share."""
 
     finetune: dict[str, Any]
     """Length and recipe of the fine-tune before the reward."""
     fidelity: dict[str, Any]
-    """What of the measurement is approximate."""
+    """How candidates are scored approximately."""
     score: dict[str, Any]
     """Name and settings."""
     scoring: dict[str, Any]
@@ -37,20 +37,20 @@ class Conditions:
     data: str
     """Fingerprint of the images and labels."""
     weights: str
-    """Fingerprint of the baseline's weights: states name the baseline by its settings."""
+    """Fingerprint of the baseline's weights; states name the baseline by its settings only."""
     val_order: str
-    """Fingerprint of the order in which candidates see val's images: a tally that is not complete counts its first."""
+    """Fingerprint of the order in which candidates see val's images; a partial tally counts the first of them."""
     code: str | None
     """Digest of the user's own plug-ins."""
     device_type: str
-    """No bitwise promise holds from one to another."""
+    """Scores on one type need not equal those on another bit for bit."""
     split: str = "val"
     torch_version: str = str(torch.__version__)
     numerics_version: int = NUMERICS_VERSION
 
     @classmethod
     def of(cls, workload: Workload, baseline: Baseline, device_type: str) -> Conditions:
-        """Those of a trial; ``baseline`` is a prepared one, whose fingerprints are known."""
+        """The conditions of a trial; ``baseline`` must be prepared, so that its fingerprints are known."""
         if not (baseline.data_fingerprint and baseline.weights_fingerprint and baseline.val_order_fingerprint):
             raise ValueError(f"the baseline in {baseline.folder} has no fingerprints: it was not prepared")
         return cls(
@@ -72,7 +72,7 @@ class Conditions:
         return digest(asdict(self), length=64)
 
     def scope(self, state: str, layer: str) -> str:
-        """First half of the keys of all candidates of one layer of one state; ``state`` is its version."""
+        """First half of the keys of all candidates for one layer of one state; ``state`` is the state's version."""
         return digest(self._digest, state, layer, length=SCOPE_DIGITS)
 
 

@@ -1,4 +1,4 @@
-"""An evaluator in front of which stands the memo: what is known is not scored again."""
+"""An evaluator behind the memo: masks whose scores are known are not scored again."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class Memoised:
-    """``evaluator``, asked only for what the memo does not decide; a mask it has seen in part is gone on with."""
+    """``evaluator``, called only for what the memo does not decide; a partly scored mask resumes from its tally."""
 
     def __init__(self, evaluator: Evaluator, memo: Memo, conditions: Conditions) -> None:
         self.evaluator = evaluator
@@ -42,8 +42,8 @@ class Memoised:
         scored: dict[str, EvaluatedMask] = {}
         if asked:
             unfinished = [known.get(key) for key in asked]
-            found = self.evaluator.evaluate(state, layer, list(asked.values()), lowest, unfinished)
-            scored = dict(zip(asked, found, strict=True))
+            results = self.evaluator.evaluate(state, layer, list(asked.values()), lowest, unfinished)
+            scored = dict(zip(asked, results, strict=True))
             known |= {key: evaluated.scored.tally for key, evaluated in scored.items()}
             self.memo.add({key: known[key] for key in scored})
         return [scored.pop(key) if key in scored else _remembered(known[key], lowest) for key in keys]

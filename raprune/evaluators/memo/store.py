@@ -1,9 +1,9 @@
 """The memo on disk: append-only JSON Lines in one folder, a file for each process that writes.
 
-A line is whole or it is not there: a process that is killed in the middle of one leaves a last line without its end,
-which nobody reads. Processes on all hosts that share the folder read what
-the others add. Only the entries of the layers being decided are held in memory; for those of another one the files are
-read once from their beginning. Deleting the folder, even in the middle of a study, loses nothing but time.
+Only whole lines count: a process that is killed while it writes leaves a last line without a line end, which nobody
+reads. Processes on all hosts that share the folder read what the others add. Only the entries of the layers being
+decided are held in memory; for another layer the files are read once from the beginning. Deleting the folder, even in
+the middle of a study, loses nothing but time.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from raprune.plugins.scores.base import Tally
 
 SUFFIX = ".jsonl"
 FIELDS = {"key", *(f.name for f in fields(Tally))}
-"""Of a line."""
+"""The fields of a line."""
 KINDS = {"key": str, "counts": list, "seen": list, "num_images": int, "highest": int | float, "complete": bool}
 """What each field of a line must be."""
 MAX_SCOPES = 4
-"""Scopes held in memory: a trial asks for one layer after another."""
+"""Scopes held in memory; a trial needs one layer after another."""
 MAX_PAUSE_S = 1.0
 SHARE = 0.05
-"""Of the time at most, looking for what others added may take."""
+"""Largest share of the time that reading what others added may take."""
 
 
 @dataclass
@@ -45,20 +45,20 @@ class _Scope:
     read: dict[str, int] = field(default_factory=dict)
     """File name -> bytes read."""
     next_look: float = 0.0
-    """Time (monotonic) before which the folder is not looked at again."""
+    """Time (monotonic) before which the folder is not read again."""
 
 
 class Memo:
-    """Tallies by key, of this and all other processes. A key starts with its scope, whose keys are held together."""
+    """Tallies by key, from this and all other processes. A key starts with its scope; a scope is held as a whole."""
 
     def __init__(self, folder: Path, writer: str | None = None) -> None:
-        """``writer`` names the file that is written to; processes that run at one time need different ones."""
+        """``writer`` names the file to write to; processes that run at the same time need different names."""
         self.folder = folder
         self._writer = writer or writer_name(uuid.uuid4().hex)
         self._scopes: OrderedDict[str, _Scope] = OrderedDict()
 
     def find(self, keys: Iterable[str], lowest: float | None) -> dict[str, Tally]:
-        """What is known of ``keys``, all of one scope; others' files are read where that does not decide ``lowest``."""
+        """What is known of ``keys``, all of one scope; reads the others' files if that does not decide ``lowest``."""
         wanted = list(keys)
         if not wanted:
             return {}
@@ -73,7 +73,7 @@ class Memo:
         """Read what was added to the scope since the last look."""
         held = self._hold(scope)
         start = time.monotonic()
-        with contextlib.suppress(OSError):  # somebody deletes the memo, as anybody may, or it cannot be read
+        with contextlib.suppress(OSError):  # the memo may be deleted at any time, or cannot be read
             for entry in list(os.scandir(self.folder)):
                 if entry.name.endswith(SUFFIX) and entry.is_file():
                     self._read_new(entry, scope, held)
@@ -81,7 +81,7 @@ class Memo:
         held.next_look = start + took + min(MAX_PAUSE_S, took / SHARE)
 
     def add(self, entries: Mapping[str, Tally]) -> None:
-        """Keep tallies that say more than what is known, here and for the other processes."""
+        """Keep the tallies that say more than what is known, and write them for the other processes."""
         lines = []
         for key, tally in entries.items():
             if _keep(self._hold(key[:SCOPE_DIGITS]).entries, key, tally):
@@ -97,13 +97,13 @@ class Memo:
         return held
 
     def _read_new(self, entry: os.DirEntry[str], scope: str, held: _Scope) -> None:
-        """What one file has that was not read; of one that cannot be read, nothing: it is measured again."""
+        """Read what one file has gained; a file that cannot be read is skipped, and its masks are scored again."""
         with contextlib.suppress(OSError):
             if entry.stat().st_size > held.read.get(entry.name, 0):
                 self._read(entry.name, scope, held)
 
     def _read(self, name: str, scope: str, held: _Scope) -> None:
-        """The whole lines from where the last reading ended."""
+        """Read the whole lines after the last position read."""
         start = f'{{"key":"{scope}'.encode()
         position = held.read.get(name, 0)
         with (self.folder / name).open("rb") as file:
@@ -117,7 +117,7 @@ class Memo:
         held.read[name] = position
 
     def _append(self, data: bytes) -> None:
-        """Opened anew each time: on a network file system, closing is what shows the others what was written."""
+        """Append lines to this process's file; closed each time, since a network file system shows them only then."""
         place = self.folder / f"{self._writer}{SUFFIX}"
         with naming(place):
             self.folder.mkdir(exist_ok=True)
@@ -125,7 +125,7 @@ class Memo:
             try:
                 size = os.fstat(file).st_size
                 if size and os.pread(file, 1, size - 1) != b"\n":
-                    data = b"\n" + data  # ends a line that was torn, which nobody can read
+                    data = b"\n" + data  # ends a torn line, which nobody can read
                 written = os.write(file, data)
             finally:
                 os.close(file)
@@ -134,7 +134,7 @@ class Memo:
 
 
 def writer_name(unique: str) -> str:
-    """The name of a file that nobody else writes to, if ``unique`` is nobody else's on this host."""
+    """The name of a file that nobody else writes to, provided that nobody else on this host uses ``unique``."""
     host = re.sub(r"[^A-Za-z0-9.-]+", "-", socket.gethostname())
     return f"{host}-{os.getpid()}-{unique[:8]}"
 
@@ -149,7 +149,7 @@ def _keep(entries: dict[str, Tally], key: str, tally: Tally) -> bool:
 
 
 def _parse(line: bytes) -> tuple[str, Tally] | None:
-    """Key and tally; ``None`` for what is no entry: a disk that lost power can leave anything in a file's place."""
+    """Key and tally; ``None`` for what is no entry: after a power failure a file may contain anything."""
     try:
         entry = json.loads(line)
     except (ValueError, RecursionError):
@@ -170,7 +170,7 @@ def _is_sound(entry: Mapping[str, object]) -> bool:
     return counts and numbers and isinstance(entry["complete"], bool)
 
 
-def _are_numbers(found: object) -> bool:
-    if isinstance(found, list):
-        return all(map(_are_numbers, found))
-    return isinstance(found, int | float) and not isinstance(found, bool)
+def _are_numbers(value: object) -> bool:
+    if isinstance(value, list):
+        return all(map(_are_numbers, value))
+    return isinstance(value, int | float) and not isinstance(value, bool)

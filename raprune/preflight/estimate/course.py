@@ -1,11 +1,11 @@
-"""How long a study takes in one possible course: its trials' work, and how a pool of evaluators gets through it.
+"""How long a study takes in one possible course: its trials' work, and how a pool of evaluators completes it.
 
-A trial alternates between evaluators and itself. Alone on K evaluators it takes its path: its updates in rounds of at
-most K calls, everything else one call after another. As many trials as are in flight run at once; while together they
-ask for more than the K evaluators, all of them slow down alike (processor sharing), and when one ends the next begins.
+A trial alternates between evaluators and its own work. Alone on K evaluators it takes the time of its path: its updates
+in rounds of at most K calls, everything else one call after another. All trials in flight run at once; while together
+they need more than the K evaluators, all of them slow down alike (processor sharing); when one ends, the next begins.
 
-What is not known before is drawn anew for each course. Ranges that no setting gives are those of the studies recorded
-in docs/cost.md.
+What is unknown beforehand is drawn anew for each course. Ranges that follow from no setting come from the studies
+recorded in docs/cost.md.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ import numpy as np
 from raprune.preflight.estimate.timing import Costs
 
 CALL_S = 0.002
-"""Of a call to the pool and back (benchmarks/README.md, row 8)."""
+"""Seconds of a call to the pool and back (benchmarks/README.md, row 8)."""
 NUM_DRAWS = 400
 RANGES = {
     "updates": (0.0, 1.0), "seen_whole": (0.5, 1.0), "known": (0.0, 0.2), "pruned": (0.05, 0.65), "tries": (0.5, 1.5),
 }  # fmt: skip
-"""Of the fields of :class:`Draw`."""
+"""Ranges of the fields of :class:`Draw`."""
 
 
 @dataclass(frozen=True)
@@ -34,28 +34,28 @@ class Draw:
     """One possible course of a study."""
 
     updates: float
-    """Where between the fewest and the most updates of a layer the agents converge, 0 to 1."""
+    """When agents converge, from 0 (the fewest updates of a layer) to 1 (the most)."""
     seen_whole: float
-    """Share of candidates that are so near to the floor that all images are seen."""
+    """Share of candidates so close to the floor that they see all images."""
     known: float
     """Share of candidates that the memo answers."""
     pruned: float
-    """Share of the filters that trials have pruned at their end."""
+    """Share of the filters that trials have pruned at the end."""
     tries: float
-    """Masks that a layer's commit fine-tunes and scores: none for a layer that stays whole, several at the bound."""
+    """Masks that a layer's commit fine-tunes and scores: none for a layer that stays whole, several near the bound."""
     speed: float
     """Factor on all times: 1 is the speed while timing."""
     rng: np.random.Generator
-    """Of what is drawn layer by layer or trial by trial."""
+    """Draws what varies by layer or by trial."""
 
     @property
     def halvings(self) -> float:
-        """How often the filters are halved until the end."""
+        """How many times the number of filters is halved by the end."""
         return -math.log2(1 - self.pruned)
 
 
 def draws(sigma: float, share: float = 1.0, seed: int = 0) -> Iterator[Draw]:
-    """``sigma``: of the logarithm of this machine's speed; ``share``: of its time that was not others', as measured."""
+    """Possible courses. ``sigma``: of the logarithm of this machine's speed; ``share``: as :attr:`Drift.share`."""
     for number in range(NUM_DRAWS):
         rng = np.random.default_rng((seed, number))
         drawn = {name: float(rng.uniform(*limits)) for name, limits in RANGES.items()}
@@ -70,7 +70,7 @@ def middle() -> Draw:
 
 
 def between(layers: Sequence[str], all_layers: Sequence[str], timed: Mapping[str, Sequence[float]]) -> np.ndarray:
-    """What was timed at some of ``all_layers``, interpolated: a column for each of ``layers``."""
+    """Timings at some of ``all_layers``, interpolated: one column for each of ``layers``."""
     known = sorted((all_layers.index(layer), *values) for layer, values in timed.items())
     places, *rows = zip(*known, strict=True)
     return np.array([np.interp([all_layers.index(layer) for layer in layers], places, row) for row in rows])
@@ -78,43 +78,43 @@ def between(layers: Sequence[str], all_layers: Sequence[str], timed: Mapping[str
 
 @dataclass(frozen=True)
 class Shape:
-    """What does not vary of a trial. Arrays have a column for each layer that it decides, in turn."""
+    """What is fixed about a trial. Arrays have one column per layer that it decides, in the order of deciding."""
 
     costs: Costs
     masks: np.ndarray
-    """The rows of :class:`raprune.preflight.estimate.timing.MaskCost`, nothing pruned before."""
+    """Rows: the fields of :class:`raprune.preflight.estimate.timing.MaskCost`, with nothing pruned before."""
     half_pruned: np.ndarray
-    """Factor on that with half of the filters of all earlier layers pruned."""
+    """Factor on ``masks`` once half of the filters of all earlier layers are pruned."""
     asked: np.ndarray
-    """Masks an update, fewest and most updates, fewest and most masks one by one; zeros in a matched trial."""
+    """Masks per update, fewest and most updates, fewest and most masks one by one; zeros in a matched trial."""
     own: np.ndarray
-    """The rows of :class:`raprune.preflight.estimate.own.Own`."""
+    """Rows: the fields of :class:`raprune.preflight.estimate.own.Own`."""
     ends_s: float
-    """The trial's own work at its begin and end."""
+    """The trial's own work at its beginning and end."""
     num_ordered: int = 0
     """Masks scored to find the order."""
     hopeless: float = 1.0
     """Share of the images after which a hopeless candidate is given up."""
     matched: bool = False
     pays_finetuned: bool = False
-    """Whether it is the one that fine-tunes the baseline alike, for all trials of its kind."""
+    """Whether this trial runs the baseline's fine-tunes that all trials of its kind share."""
     has_pictures: bool = False
     at_once: int = 1
     """Evaluators that an update can keep busy."""
     low_rank: tuple[float, float, float, bool] | None = None
-    """Fewest and most layers tried, states scored for each, whether it is fine-tuned."""
+    """Fewest and most layers tried, states scored per layer, whether each is fine-tuned."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """What a trial asks for. Evaluators' seconds: of updates, of masks one by one, of all else; and its own seconds."""
+    """A trial's work: evaluators' seconds for updates, masks one by one and the rest, and the trial's own seconds."""
 
     update_s: float = 0.0
     search_s: float = 0.0
     commit_s: float = 0.0
     own_s: float = 0.0
     num_calls: float = 0.0
-    """Times that it waits for evaluators."""
+    """How many times it waits for evaluators."""
     num_candidates: float = 0.0
     masks_per_update: int = 1
     at_once: int = 1
@@ -122,15 +122,15 @@ class Work:
 
     @property
     def evaluator_s(self) -> float:
-        """All that evaluators do for it."""
+        """Seconds of all that evaluators do for it."""
         return self.update_s + self.search_s + self.commit_s
 
     def rounds_s(self, num_evaluators: int) -> float:
-        """The updates, with all of the evaluators to itself."""
+        """Seconds of the updates, with all evaluators to itself."""
         return self.update_s * math.ceil(self.at_once / num_evaluators) / self.at_once
 
     def path_s(self, num_evaluators: int, call_s: float = CALL_S) -> float:
-        """From its begin to its end, with all of the evaluators to itself; ``call_s`` is what a call to them costs."""
+        """Seconds from beginning to end, with all evaluators to itself; ``call_s`` is the cost of a call to them."""
         rest = self.search_s + self.commit_s + self.own_s + self.num_calls * call_s
         return self.rounds_s(num_evaluators) + rest
 
@@ -145,7 +145,7 @@ def work_of(shape: Shape, draw: Draw) -> Work:
 
 
 def _candidates(shape: Shape, draw: Draw) -> dict[str, float]:
-    """What the method asks for, in all layers, and what the order asked for before."""
+    """The masks that the method requests in all layers, and those that the order requested before."""
     costs, (fixed_s, batch_s, cold_s, together), (_, update_s, search_s, *_) = shape.costs, shape.masks, shape.own
     share = draw.seen_whole + (1 - draw.seen_whole) * shape.hopeless if costs.gives_up else 1.0
     factor = shape.half_pruned**draw.halvings
@@ -165,7 +165,7 @@ def _candidates(shape: Shape, draw: Draw) -> dict[str, float]:
 
 
 def _commits(shape: Shape, draw: Draw) -> dict[str, float]:
-    """All layers' commits. A matched layer is tried once, and its score as cut is not known."""
+    """The commits of all layers. A matched layer is tried once, and its score as cut is measured."""
     costs, number = shape.costs, len(shape.half_pruned)
     tries = min(1.0, draw.tries) if shape.matched else draw.tries
     factors = costs.pruned_step ** (draw.halvings * np.arange(number) / number)
@@ -178,7 +178,7 @@ def _commits(shape: Shape, draw: Draw) -> dict[str, float]:
 
 
 def _end(shape: Shape, draw: Draw) -> dict[str, float]:
-    """Low rank, the final fine-tune, test, pictures, and the baseline's fine-tunes, once for all trials of a kind."""
+    """Low rank, the final fine-tune, test, pictures, and the baseline's fine-tunes, which a kind of trials shares."""
     costs, steps, calls = shape.costs, shape.costs.steps, 4.0
     end_s = costs.trained(steps.final, costs.pruned_step**draw.halvings) + costs.val_s * (steps.final > 0)
     end_s += costs.test_s + 2 * costs.val_s * shape.has_pictures
@@ -193,7 +193,7 @@ def _end(shape: Shape, draw: Draw) -> dict[str, float]:
 
 
 def results_bytes(shape: Shape, work: Work) -> float:
-    """What a trial leaves: rows, memo, agents, the last state and the network, both at most of the baseline's size."""
+    """Bytes a trial writes: rows, memo, agents, the last state and the network, each at most the baseline's size."""
     *_, candidate_bytes, agent_bytes = shape.own
     states = 2 if shape.costs.steps.commit or shape.costs.steps.final else 1
     agents = 0.0 if shape.matched else agent_bytes.sum()
@@ -208,13 +208,13 @@ class Course:
     waves: Sequence[Sequence[Work]]
     """Searched trials, then matched ones."""
     start_s: float
-    """Of Ray and its evaluators."""
+    """Seconds to start Ray and its evaluators."""
     open_s: float
     in_flight: Callable[[int], int]
     """Number of evaluators -> trials that run at once."""
 
     def hours(self, num_evaluators: int) -> float:
-        """Wall time; 0 evaluators is this process alone."""
+        """Hours of wall time; 0 evaluators means this process alone."""
         if num_evaluators == 0:
             return (sum(self.baselines_s) + self.open_s + sum(map(serial_s, self.waves))) / 3600
         waves = sum(makespan_s(wave, num_evaluators, self.in_flight(num_evaluators)) for wave in self.waves)
@@ -222,14 +222,14 @@ class Course:
 
 
 def serial_s(works: Sequence[Work]) -> float:
-    """One trial after another in one process."""
+    """Seconds of one trial after another in one process."""
     return sum(work.evaluator_s + work.own_s for work in works)
 
 
 def makespan_s(works: Sequence[Work], num_evaluators: int, in_flight: int, call_s: float = CALL_S) -> float:
-    """From the first trial's begin to the last one's end, begun in their order."""
+    """Seconds from the start of the first trial to the end of the last; trials start in the given order."""
     waiting = list(reversed(works))
-    running: list[list[float]] = []  # seconds left of the path, and evaluators that it keeps busy on the way
+    running: list[list[float]] = []  # seconds of the path that are left, and evaluators that it keeps busy
     total = 0.0
     while waiting or running:
         while waiting and len(running) < in_flight:
@@ -244,7 +244,7 @@ def makespan_s(works: Sequence[Work], num_evaluators: int, in_flight: int, call_
 
 
 def spread_s(jobs: Sequence[float], num_evaluators: int) -> float:
-    """Jobs of one evaluator each, in their order, each to whichever is free first."""
+    """Seconds of ``jobs`` for one evaluator each, started in order on whichever evaluator is free first."""
     free = [0.0] * min(num_evaluators, max(1, len(jobs)))
     for job in jobs:
         heapq.heapreplace(free, free[0] + job)

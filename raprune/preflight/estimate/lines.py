@@ -1,4 +1,4 @@
-"""An estimate in words, for the console."""
+"""An estimate as text for the console."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from raprune.preflight.estimate.study import Estimate
 from raprune.study.wording import counted
 
 ENOUGH = 1.05
-"""More evaluators hardly help where without any limit it would take at most this much less."""
+"""More evaluators hardly help once the study takes at most this many times as long as without a limit."""
 NO_LIMIT = 2**20
 ALONE = 0.95
-"""With a larger share of the processors' time than this there is nobody else to speak of."""
+"""Above this share of the processors' time, other processes are not worth mentioning."""
 MIB, GIB = 2**20, 2**30
 
 
@@ -38,7 +38,7 @@ def facts_of(estimate: Estimate) -> Iterator[str]:
 
 
 def hours_table(estimate: Estimate) -> Table:
-    """One row a number of evaluators."""
+    """One row for each number of evaluators."""
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     for name in ("evaluators", "hours, 80% interval", "h:mm:ss", "middle", "busy"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -50,15 +50,15 @@ def hours_table(estimate: Estimate) -> Table:
 
 
 def limits(estimate: Estimate) -> Iterator[str]:
-    """From which number of evaluators on more do not help, and why."""
+    """The number of evaluators beyond which more hardly help, and why."""
     course, enough = estimate.course, 1
     best, masks = course.hours(NO_LIMIT), [work.masks_per_update for work in course.waves[0]]
     while course.hours(enough) > ENOUGH * best:
         enough += 1 if enough < 16 else enough // 8
     yield (
         f"more than {counted(enough, 'evaluator')} hardly help: with any number it takes {_hours(best)} hours. "
-        f"At most {counted(sum(masks), 'mask')} are in work at once, of {counted(len(masks), 'trial')} and M = "
-        f"{max(masks, default=1)} masks an update; what is left is one call after another: {_path(estimate)}"
+        f"At most {counted(sum(masks), 'mask')} are scored at once, from {counted(len(masks), 'trial')} with M = "
+        f"{max(masks, default=1)} masks per update; the rest is one call after another: {_path(estimate)}"
     )
 
 
@@ -66,17 +66,17 @@ def uncertain(estimate: Estimate) -> str:
     """What makes the interval as wide as it is."""
     crowd, later = "", f", ±{LATER_SIGMA:.0%} from one hour to another" if estimate.device == "cpu" else ""
     if estimate.share < ALONE:
-        crowd = f"; of its time others took {1 - estimate.share:.0%}, and may take more or leave"
+        crowd = f"; other processes used {1 - estimate.share:.0%} of it, and may use more or less later"
     return (
         "uncertain: how soon agents converge and how much is trimmed, how early hopeless candidates are given up, how "
-        "much is known before, how far the network is pruned on the way, and this machine's speed "
-        f"(±{estimate.sigma:.0%} while timing{later}{crowd}). Other machines are taken to be as fast. docs/cost.md "
-        "says how all of it is combined"
+        "many candidates the memo knows, how far the network is pruned along the way, and this machine's speed "
+        f"(±{estimate.sigma:.0%} while timing{later}{crowd}). Other machines are assumed to be as fast. docs/cost.md "
+        "says how these are combined"
     )
 
 
 def _path(estimate: Estimate) -> str:
-    """The parts of the longest trial of each wave, and of what comes before."""
+    """Shares of the longest trial of each wave, and of what comes before the trials."""
     course = estimate.course
     longest = [max(wave, key=lambda work: work.path_s(NO_LIMIT)) for wave in course.waves if wave]
     parts = {
@@ -93,7 +93,7 @@ def _path(estimate: Estimate) -> str:
 
 
 def _busy(estimate: Estimate, number: int) -> float:
-    """Share of the evaluators' time in which they work."""
+    """Share of the time for which evaluators are busy."""
     course = estimate.course
     asked_s = sum(work.evaluator_s for wave in course.waves for work in wave) + sum(course.baselines_s)
     return min(1.0, asked_s / number / (3600 * course.hours(number)))
@@ -106,11 +106,11 @@ def _memory(estimate: Estimate) -> str:
     if estimate.libraries.num_bytes is not None:
         own = {"libraries": estimate.libraries.num_bytes, **own}
     if estimate.gpu_bytes is not None:
-        said = ", ".join(f"{name} {_size(size)}" for name, size in own.items() if name == "libraries")
-        return f"memory: an evaluator {_size(estimate.gpu_bytes)} of its GPU, as measured, and of its host {said}"
+        host = ", ".join(f"{name} {_size(size)}" for name, size in own.items() if name == "libraries")
+        return f"memory: per evaluator {_size(estimate.gpu_bytes)} on its GPU, as measured, and on its host {host}"
     parts = ", ".join(f"{name} {_size(size)}" for name, size in own.items())
     shared = f"images {_size(data)}, prefixes at most {_size(prefixes)}"
-    return f"memory: an evaluator {_size(sum(own.values()))} ({parts}); all of a host together {shared}"
+    return f"memory: per evaluator {_size(sum(own.values()))} ({parts}); shared by all on a host: {shared}"
 
 
 def _size(number: float) -> str:
@@ -120,7 +120,7 @@ def _size(number: float) -> str:
 
 
 def _hours(hours: float) -> str:
-    """Two or three digits of them."""
+    """Hours with two or three digits."""
     if hours >= 10:
         return f"{hours:,.0f}" if hours >= 100 else f"{hours:.1f}"
     return f"{hours:.2f}" if hours >= 1 else f"{hours:.2g}"

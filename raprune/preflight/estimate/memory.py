@@ -1,6 +1,6 @@
-"""What an evaluator holds, part by part, and how long one takes to start.
+"""What an evaluator holds in memory, part by part, and how long it takes to start.
 
-The libraries are measured in a process of their own that loads what an evaluator loads; the rest is counted in bytes.
+The libraries are measured in a separate process that loads what an evaluator loads; the rest is computed from sizes.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ TRAINED = 3
 
 @dataclass(frozen=True)
 class Libraries:
-    """A process that has loaded what an evaluator loads."""
+    """Memory and start of a process that loads what an evaluator loads."""
 
     num_bytes: int | None
-    """``None`` where the system does not tell."""
+    """``None`` where the system does not report it."""
     start_s: float
 
 
 def measure_libraries() -> Libraries:
-    """Starts the process and waits for its end."""
+    """Measure the libraries: start the process and wait for its end."""
     tells = Path("/proc/self/status").is_file()
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     start = time.perf_counter()
@@ -53,20 +53,20 @@ def measure_libraries() -> Libraries:
 
 @dataclass(frozen=True)
 class Held:
-    """Bytes of an evaluator beside its libraries."""
+    """Bytes that an evaluator holds besides its libraries."""
 
     networks: int
     """The baseline, the states that are kept built, and one in training."""
     data: int
-    """Images and labels of all splits: once a host on processors, in each evaluator on GPUs."""
+    """Images and labels of all splits: once per host on processors, in each evaluator on GPUs."""
     prefixes: int
-    """The outputs of the layers below a decided one, at most: once a host on processors, in each evaluator on GPUs."""
+    """Cached outputs of the layers below a decided one, at most: held once per host, or in each evaluator on GPUs."""
     working: int
-    """What a training step keeps for its backward pass, or a scored batch on its way, whichever is more."""
+    """What a training step keeps for its backward pass, or a batch while it is scored, whichever is more."""
 
 
 def num_bytes(tensors: Iterable[Tensor]) -> int:
-    """Of all ``tensors``."""
+    """Bytes of all ``tensors``."""
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
@@ -75,7 +75,7 @@ def held_by(engine: Engine, data: Splits, batch_size: int, train_size: int, cach
     network = engine.traced.network
     assert isinstance(network, fx.GraphModule)
     metas = {str(node.target): node.meta.get("tensor_meta") for node in network.graph.nodes}
-    outputs = {name: 4 * meta.shape[1:].numel() for name, meta in metas.items() if hasattr(meta, "shape")}  # an image's
+    outputs = {name: 4 * meta.shape[1:].numel() for name, meta in metas.items() if hasattr(meta, "shape")}  # per image
     parts = [part for part in (data.train, data.val, data.test) if part is not None]
     return Held(
         (1 + MAX_NETWORKS + TRAINED) * num_bytes(network.state_dict().values()),
@@ -87,7 +87,7 @@ def held_by(engine: Engine, data: Splits, batch_size: int, train_size: int, cach
 
 
 def _kept_in_training(engine: Engine, batch_size: int) -> int:
-    """Bytes that a forward pass keeps for the backward one, parameters not counted."""
+    """Bytes that a forward pass keeps for the backward pass, without the parameters."""
     network, kept = engine.traced.network, dict[int, Tensor]()
     images = engine.splits.train.images_BCHW[:batch_size]
     inputs = normalise(images, engine.splits).contiguous(memory_format=torch.channels_last)

@@ -1,6 +1,6 @@
-"""Times what a trial does itself, beside its evaluators: the agent's updates, the memo, rows, sizes, files.
+"""Times a trial's own work, without its evaluators: the agent's updates, the memo, rows, sizes, files.
 
-A real trial decides a few layers, with fewer updates; the scores that it is given are made up and take no time.
+A real trial decides a few layers, with fewer updates; its scores are made up and take no time.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ from raprune.trial.run import run_trial
 T = TypeVar("T")
 
 MOST_MASKS = 64
-"""Masks at most that the trial may ask for, a layer on average."""
+"""Most masks that the trial may request, per layer on average."""
 BASELINE_SCORE = 90.0
-"""Of the network in the made-up scores, percent."""
+"""Made-up score of the baseline, percent."""
 
 
 class Own(NamedTuple):
-    """A trial's own work on one layer, in seconds, and what it writes.
+    """A trial's own work on one layer, in seconds, and the bytes that it writes.
 
-    Whatever the number of masks (weights are read, the agent is made, sizes are taken, files are written), for an
-    update of the agent, and to record a mask scored alone; bytes for each candidate and for the layer's agent.
+    ``layer_s``: independent of the number of masks (reading weights, building the agent, measuring sizes, writing
+    files); ``update_s``: per update of the agent; ``search_s``: per mask scored alone.
     """
 
     layer_s: float
@@ -54,7 +54,7 @@ class Own(NamedTuple):
 
 
 class _MadeUp:
-    """A trial's evaluator, with drawn scores, and its budget; notes when it is asked and when layers end."""
+    """A trial's evaluator with made-up scores, and its budget; records when it is called and when layers end."""
 
     def __init__(self, engine: Engine, bound: float, num_images: int, trains: bool, most_masks: int) -> None:
         self.engine, self.bound, self.num_images, self.trains = engine, bound, num_images, trains
@@ -62,7 +62,7 @@ class _MadeUp:
         self.marks: dict[str, float] = {}
         """When the first layer began (""), and when each layer was committed."""
         self.gaps: dict[tuple[str, bool], list[float]] = {}
-        """Layer, whether several masks were scored -> seconds until the trial asked again."""
+        """(layer, whether several masks were scored) -> seconds until the trial's next request."""
         self._last: tuple[str, bool, float] | None = None
 
     def spent(self, trial_id: str, num_candidates: int) -> bool:
@@ -80,17 +80,17 @@ class _MadeUp:
         del state, starts
         if self._last is not None and self._last[0] == layer:
             self.gaps.setdefault(self._last[:2], []).append(clock.now() - self._last[2])
-        found = []
+        results = []
         for drop in (torch.rand(len(masks), generator=torch.Generator().manual_seed(self.left)) * 2).tolist():
             score = BASELINE_SCORE - drop * self.bound
             tally = Tally([round(score)], [self.num_images], self.num_images, score, True)
-            found.append(EvaluatedMask(Scored(tally.score(lowest), self.num_images, 0.01, tally), "evaluator-0"))
+            results.append(EvaluatedMask(Scored(tally.score(lowest), self.num_images, 0.01, tally), "evaluator-0"))
         self.left -= len(masks)
         self._last = (layer, len(masks) > 1, clock.now())
-        return found
+        return results
 
     def run(self, task: Task[T], state: State) -> T:
-        """As its own engine."""
+        """Run ``task`` with this object in place of an engine."""
         return cast(T, []) if isinstance(task, Pictures) else task.run(cast(Engine, self), state)
 
     def candidate(self, state: State, layer: str, mask: KeepMask) -> State:
@@ -105,7 +105,7 @@ class _MadeUp:
         return BASELINE_SCORE
 
     def own(self, layer: str, begin: float) -> tuple[float, float, float]:
-        """Seconds of its own that a layer took: beside its masks, for an update, for a mask alone."""
+        """The trial's own seconds for a layer: without its masks, per update, per mask alone."""
         several, alone = (self.gaps.get((layer, kind), []) for kind in (True, False))
         update_s, search_s = (sum(gaps) / max(1, len(gaps)) for gaps in (several or alone, alone))
         return max(0.0, self.marks[layer] - begin - sum(several) - sum(alone)), update_s, search_s
@@ -114,7 +114,7 @@ class _MadeUp:
 def own_costs(
     trial: TrialSpec, facts: Facts, engine: Engine, trains: bool, layers: list[str]
 ) -> tuple[dict[str, Own], float]:
-    """What ``trial`` does itself for each of ``layers``, and the seconds of its own work at its begin and end."""
+    """The own work of ``trial`` on each of ``layers``, and the seconds of its own work at its beginning and end."""
     bound, most = trial.drop_bound or 2.0, MOST_MASKS * len(layers)
     made_up = _MadeUp(engine, bound, facts.num_val, trains, most)
     with tempfile.TemporaryDirectory(prefix="raprune-estimate-") as scratch:

@@ -1,4 +1,4 @@
-"""A trial's workload in small: the network untrained, few validation images, short fine-tunes."""
+"""A small version of a trial's workload: an untrained network, few validation images, short fine-tunes."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from raprune.study import FinetuneLength, TrialSpec
 from raprune.study.seeds import digest
 
 TIMED_BATCHES = 4
-"""Of the validation images: enough to tell what a batch costs from what a candidate costs."""
+"""Batches of validation images: enough to separate the cost of a batch from that of a candidate."""
 FEW_STEPS, MORE_STEPS = 1, 4
-"""Steps of the two fine-tunes that tell what one step costs."""
+"""Steps of the two fine-tunes whose difference shows the cost of one step."""
 
 
 def cost_key(trial: TrialSpec) -> str:
-    """Trials of one key have the same costs: seeds, bounds, layers and methods are not in it."""
+    """Trials with the same key have the same costs; it omits seeds, bounds, layers and methods."""
     settings = {key: value for key, value in trial.dataset.settings.items() if key != "split_seed"}
     finetune = trial.finetune.model_dump(exclude={"learning_rate", "weight_decay"})
     baseline = trial.baseline.model_dump(exclude={"seed", "learning_rate", "weight_decay"})
@@ -35,7 +35,7 @@ def cost_key(trial: TrialSpec) -> str:
 
 @dataclass(frozen=True)
 class Small(Workload):
-    """A workload whose network and data are in memory."""
+    """A small workload whose network and data are in memory."""
 
     network: nn.Module | None = None
     splits: Splits | None = None
@@ -66,7 +66,7 @@ class Small(Workload):
         return torch.arange(num_images)  # to an untrained network no image is more fragile than another
 
     def with_steps(self, before_reward: int, batch_size: int) -> Small:
-        """With so many steps before a reward, and with few and more after a layer and at the end."""
+        """With ``before_reward`` steps before a reward, ``FEW_STEPS`` after a layer, ``MORE_STEPS`` at the end."""
         lengths = {"before_reward": before_reward, "after_layer": FEW_STEPS, "at_end": MORE_STEPS}
         settings = {name: FinetuneLength(steps=number) for name, number in lengths.items()}
         finetune, fidelity = self.finetune.model_copy(update=settings | {"batch_size": batch_size}), self.fidelity
@@ -76,5 +76,5 @@ class Small(Workload):
 
 
 def num_scored(trial: TrialSpec, splits: Splits) -> int:
-    """Validation images that a candidate is scored on, at most."""
+    """The largest number of validation images that a candidate is scored on."""
     return min(len(splits.val), trial.fidelity.val_images or len(splits.val))

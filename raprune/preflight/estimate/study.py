@@ -1,4 +1,4 @@
-"""The estimate of a whole study: what was timed, put together for every number of evaluators."""
+"""The estimate of a whole study: combines the timings for every number of evaluators."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from raprune.study.postprocess import RULES
 from raprune.study.wording import counted
 
 TIMING_S = 30.0
-"""After so long only what is needed for an answer is timed."""
+"""Seconds after which only what the estimate cannot do without is timed."""
 NUM_EVALUATORS = (1, 8, 64, 512)
 RAY_START_S = 6.0
-"""Of a local Ray and of Tune's first trial on an idle machine, beside the evaluators' own start."""
+"""Seconds to start a local Ray and Tune's first trial on an idle machine, besides the evaluators' own start."""
 OWN_LAYERS = 3
 """Layers at which a trial's own work is timed."""
 ASSUMED_SCORE = 90.0
-"""Of a baseline that is still to be trained, percent."""
+"""Score of a baseline that is still to be trained, percent."""
 
 Interval = tuple[float, float, float]
 """The 10%, 50% and 90% quantiles."""
@@ -53,23 +53,23 @@ class Estimate:
     timed_s: float
     """How long the timing took."""
     sigma: float
-    """Of the logarithm of the machine's speed while timing."""
+    """Standard deviation of the logarithm of the machine's speed while timing."""
     share: float
-    """What timing got of the processors' time that it could have used."""
+    """Share of the usable processor time that the timing got."""
     candidates: Interval
     hours: dict[int, Interval]
     """Number of evaluators (0: in process) -> hours."""
     held: dict[str, Held]
-    """Network on data -> what an evaluator holds of it."""
+    """Network on data -> what an evaluator holds for it."""
     libraries: Libraries
     gpu_bytes: int | None
-    """On a GPU the most that was allocated."""
+    """Peak memory allocated on a GPU; ``None`` without one."""
     results_bytes: float
     course: Course
-    """The middle of every range."""
+    """The course with the middle of every range."""
     plan: StudyPlan
     timed: list[str] = field(default_factory=list)
-    """What was timed, in words."""
+    """What was timed, as text."""
 
 
 def estimate_study(
@@ -79,7 +79,7 @@ def estimate_study(
     num_evaluators: Sequence[int] = NUM_EVALUATORS,
     inputs: Inputs | None = None,
 ) -> Estimate:
-    """Time work of the study here and put it together; ``told`` hears what is done, in words."""
+    """Time parts of the study's work here and combine them; calls ``told`` with a text for each step."""
     return _Estimation(plan, facts, told, inputs or Inputs()).run(num_evaluators)
 
 
@@ -101,7 +101,7 @@ class _Estimation:
 
     def run(self, num_evaluators: Sequence[int]) -> Estimate:
         began = time.perf_counter()
-        self.told("loading what an evaluator loads, in a process of its own")
+        self.told("loading an evaluator's libraries in a separate process")
         libraries = measure_libraries()
         groups: dict[str, list[TrialSpec]] = {}
         for trial in self.plan.trials:
@@ -111,7 +111,7 @@ class _Estimation:
             what = f"{fact.model} on {fact.dataset}" + (f" ({number} of {len(groups)})" if len(groups) > 1 else "")
             self._time(trials, fact, what, TIMING_S / len(groups))
         took_s, sigma, share = time.perf_counter() - began, self.drift.sigma, self.drift.share
-        self.told("putting it together")
+        self.told("combining the timings")
         possible = [self._course(libraries, draw) for draw in draws(self.drift.sigma_later, share)]
         numbers = [sum(work.num_candidates for wave in course.waves for work in wave) for course in possible]
         hours = {number: _interval([course.hours(number) for course in possible]) for number in num_evaluators}
@@ -124,7 +124,7 @@ class _Estimation:
         )  # fmt: skip
 
     def _time(self, trials: Sequence[TrialSpec], fact: Facts, what: str, seconds_left: float) -> None:
-        """Time what trials of one cost key need, and note their shapes."""
+        """Time the work of trials with one cost key, and store their shapes."""
         self.told(f"{what}: loading")
         trial, spec = trials[0], self.plan.spec.evaluators
         timer = Timer(trial, self.device, spec, self.drift, seconds_left, self.inputs)
@@ -139,12 +139,12 @@ class _Estimation:
         together = int(max(_asked(trial, fact, decided)[0].max() for trial in trials))
         for order in dict.fromkeys([tuple(decided), *(order for order, _ in orders.values())]):
             timer.time_masks(order, together)
-        self.told(f"{what}: what a trial does itself")
+        self.told(f"{what}: a trial's own work")
         searched = {_method(trial): trial for trial in reversed(trials) if trial.matched_trial_id is None}
         layers, trains = spread(decided, OWN_LAYERS), timer.costs.steps.reward + timer.costs.steps.commit > 0
         own = {method: own_costs(t, fact, timer.engine, trains, layers) for method, t in searched.items()}
         kinds = {(len(orders[t.trial_id][0]), t.baseline.seed): t.trial_id for t in reversed(trials)}
-        partner = next(iter(own.values()))  # where a matched trial takes its own work from
+        partner = next(iter(own.values()))  # stands for a matched trial's own work
         for trial in trials:
             shape = self._shape(trial, fact, timer, orders[trial.trial_id], own.get(_method(trial), partner))
             self.shapes[trial.trial_id] = replace(shape, pays_finetuned=trial.trial_id in kinds.values())
@@ -178,7 +178,7 @@ class _Estimation:
 
 
 def at_once(trial: TrialSpec, masks_per_update: int, device_type: str) -> int:
-    """Evaluators that an update can keep busy: one a mask, or one for all masks that share a launch."""
+    """Evaluators that an update can keep busy: one per mask, or one per launch where masks share launches."""
     return math.ceil(masks_per_update / MASKS_A_LAUNCH) if shares_launches(trial, device_type) else masks_per_update
 
 
@@ -208,11 +208,11 @@ def _asked(trial: TrialSpec, facts: Facts, layers: Sequence[str]) -> np.ndarray:
         return np.array([[1.0, 0, 0, 0, 0]] * len(layers)).T
     method = METHODS.build(trial.method.name, trial.method.settings)
     asked = [method.asked(facts.graph.group(layer).num_filters) for layer in layers]
-    return np.array([(one.masks_per_update, *one.updates, *one.searched) for one in asked], float).T
+    return np.array([(number.masks_per_update, *number.updates, *number.searched) for number in asked], float).T
 
 
 def low_rank_work(trial: TrialSpec, facts: Facts) -> tuple[float, float, float, bool] | None:
-    """:attr:`Shape.low_rank` of a trial; a rank that no rule names is bisected."""
+    """:attr:`Shape.low_rank` of a trial; ranks that no rule fixes are found by bisection."""
     spec = trial.postprocess.low_rank
     if spec is None:
         return None
@@ -229,10 +229,11 @@ def low_rank_work(trial: TrialSpec, facts: Facts) -> tuple[float, float, float, 
 
 
 def share_when_hopeless(trial: TrialSpec, facts: Facts, num_classes: int) -> float:
-    """The share of the images after which a hopeless candidate is given up; 1 where none ever is.
+    """The share of the images after which scoring a hopeless candidate stops; 1 where it never stops.
 
-    A network at chance level gets about one of ``num_classes`` images right, those of small margin come first, and as
-    many must be wrong as the baseline has wrong and the reward's floor allows on top.
+    A network at chance level classifies about one in ``num_classes`` images correctly, and images with small margins
+    come first. Scoring stops once as many images are wrong as the baseline has wrong plus what the reward's floor
+    allows.
     """
     score = ASSUMED_SCORE if facts.checkpoint_score is None else facts.checkpoint_score
     bound = trial.drop_bound if trial.drop_bound is not None else score - (trial.score_floor or 0.0)

@@ -1,8 +1,7 @@
-"""Times what evaluators do: candidates at some layers, fine-tunes, scores, and the baseline's training.
+"""Times the evaluators' work: candidates at some layers, fine-tunes, scores, and the baseline's training.
 
-A real engine does the work, on the device that the study would use here, on the workload in small: the network
-untrained (what a candidate costs does not depend on the weights, but for the early exit), few validation images, short
-fine-tunes.
+A real engine does the work, on the device that the study would use here, with a small workload: an untrained network
+(except for the early exit, a candidate's cost does not depend on the weights), few validation images, short fine-tunes.
 """
 
 from __future__ import annotations
@@ -31,11 +30,11 @@ MOST_LAYERS = 5
 KEPT = 0.7
 """Share of its filters that a timed candidate keeps."""
 HOPELESS = 1e9
-"""A floor that no score reaches: the candidate is given up after the first batch."""
+"""A floor that no score reaches: scoring stops after the first batch."""
 
 
 class Steps(NamedTuple):
-    """Optimiser steps of a trial: of its baseline (0 for a checkpoint), before a reward, after a layer, at the end."""
+    """Optimiser steps of a trial: its baseline's (0 with a checkpoint), before a reward, after a layer, at the end."""
 
     baseline: int
     reward: int
@@ -57,8 +56,9 @@ class Steps(NamedTuple):
 class MaskCost(NamedTuple):
     """Seconds of a candidate of one layer.
 
-    Whatever it sees (its fine-tune included), for each batch of images, and once for all candidates of a state; and the
-    share of these that a mask takes where all masks of an update are scored in one call.
+    ``fixed_s``: independent of the images it sees, fine-tune included; ``batch_s``: per batch of images; ``cold_s``:
+    once for all candidates of a state; ``together``: the share of ``fixed_s`` and ``batch_s`` that a mask costs where
+    all masks of an update are scored in one call.
     """
 
     fixed_s: float
@@ -73,36 +73,36 @@ class Costs:
 
     steps: Steps
     val_batches: int
-    """Of a candidate, at most."""
+    """Most batches that a candidate sees."""
     gives_up: bool = True
     """Whether the engine stops scoring a hopeless candidate."""
     masks: dict[str, MaskCost] = field(default_factory=dict)
-    """Timed layer -> a candidate of it, nothing pruned before."""
+    """Timed layer -> cost of a candidate for it, with nothing pruned before."""
     pruned: dict[tuple[str, ...], dict[str, float]] = field(default_factory=dict)
-    """Order of layers -> timed layer -> its candidates' time with half of the filters of all earlier layers pruned,
-    relative to ``masks``."""
+    """Order of layers -> timed layer -> its candidates' time, relative to ``masks``, with half of the filters of all
+    earlier layers pruned."""
     step_s: float = 0.0
-    """Of a fine-tune of the whole network."""
+    """Seconds of a fine-tune's step on the whole network."""
     pruned_step: float = 1.0
-    """A fine-tune with half of all filters pruned, relative to that."""
+    """A step with half of all filters pruned, relative to ``step_s``."""
     finetune_s: float = 0.0
-    """Of a fine-tune beside its steps: building the network, taking its weights out."""
+    """Seconds of a fine-tune besides its steps: building the network, reading its weights."""
     val_s: float = 0.0
-    """A score of the whole of val."""
+    """Seconds to score all of val."""
     test_s: float = 0.0
     baseline_s: float = 0.0
-    """The baseline's training and its scores."""
+    """Seconds of the baseline's training and scores."""
     open_s: float = 0.0
-    """Loading network and data in an evaluator."""
+    """Seconds to load network and data in an evaluator."""
     model_bytes: int = 0
 
     def trained(self, num_steps: int, factor: float = 1.0) -> float:
-        """Seconds of a fine-tune whose steps take ``factor`` of those of the whole network."""
+        """Seconds of a fine-tune whose steps take ``factor`` times those of the whole network."""
         return self.finetune_s + num_steps * self.step_s * factor if num_steps else 0.0
 
 
 def spread(layers: Sequence[str], number: int) -> list[str]:
-    """``number`` of ``layers`` from end to end: the ends first, then what halves the gaps."""
+    """``number`` of ``layers``, spread evenly: both ends first, then those that halve the gaps."""
     order, gaps = [0, len(layers) - 1], [(0, len(layers) - 1)]
     while gaps and len(set(order)) < min(number, len(layers)):
         low, high = gaps.pop(0)
@@ -114,7 +114,7 @@ def spread(layers: Sequence[str], number: int) -> list[str]:
 
 
 class Timer:
-    """Times one network on one data set; after ``seconds_left`` only what an answer needs."""
+    """Times one network on one data set; after ``seconds_left`` only what the estimate cannot do without."""
 
     def __init__(
         self,
@@ -130,7 +130,7 @@ class Timer:
         self.small, steps = Small.of_trial(trial, self.data, inputs), Steps.of(trial, len(self.data.train))
         size, num_val = trial.scoring.batch_size, len(self.small.load_data(inputs).val)
         self.costs = Costs(steps, math.ceil(num_scored(trial, self.data) / size), engine_kind(spec).gives_up)
-        gib = spec.cache_gib * num_val / len(self.data.val)  # as many of few images fit
+        gib = spec.cache_gib * num_val / len(self.data.val)  # so that the same share of the few images fits
         self._device, self._spec = device, spec.model_copy(update={"cache_gib": gib})
         self._num_batches, self._num_masks = math.ceil(num_val / size), 0
         opened: list[Engine] = []
@@ -145,9 +145,9 @@ class Timer:
         return open_engine(small, self._device, self._spec, inputs=self._inputs)
 
     def time_masks(self, order: tuple[str, ...], masks_per_update: int) -> None:
-        """Candidates of some layers of ``order``, with nothing pruned and with half of the earlier layers' filters.
+        """Candidates for some layers of ``order``, with nothing pruned and with half of the earlier layers' filters.
 
-        What there is no time for is taken from the nearest layers; the ends are timed in any case.
+        Layers for which no time is left are interpolated from their neighbours; both ends are always timed.
         """
         ratios = self.costs.pruned[order] = {}
         for number, layer in enumerate(spread(order, MOST_LAYERS)):
@@ -159,15 +159,15 @@ class Timer:
             ratios[layer] = _bounded(self._full(self._half(before), layer)[1] / self._full_s[layer]) if before else 1.0
             middle = order[len(order) // 2]
             again = partial(self.engine.evaluate, self._whole, middle, self._mask(middle), HOPELESS)
-            again()  # builds the state's network, where it was dropped
+            again()  # rebuilds the state's network if it was dropped
             self.drift.sample(middle, again)
 
     def time_training(self) -> None:
-        """Fine-tunes, scores of val, and the baseline's training."""
+        """Time fine-tunes, scores of val, and the baseline's training."""
         costs, spec, num_steps = self.costs, self.trial.baseline, MORE_STEPS - FEW_STEPS
-        self.engine.finetune(self._whole, "commit", "")  # the first one of a process also loads what training needs
+        self.engine.finetune(self._whole, "commit", "")  # a process's first fine-tune also loads what training needs
         states = [self._whole]
-        if time.monotonic() < self._ends:  # a state that was cut takes longer to build, whatever its steps take then
+        if time.monotonic() < self._ends:  # a cut state takes longer to build, however fast its steps are
             states.append(self._half(list(self.engine.graph.groups)))
         finetunes = [self._finetune(self.engine, state) for state in states]
         costs.step_s = max(1e-6, (finetunes[0][1] - finetunes[0][0]) / num_steps)
@@ -188,7 +188,7 @@ class Timer:
 
     @staticmethod
     def _finetune(engine: Engine, state: State) -> tuple[float, float]:
-        """Seconds of few steps and of more."""
+        """Seconds of ``FEW_STEPS`` and of ``MORE_STEPS``."""
         few_s = seconds(lambda: engine.finetune(state, "commit", state.version))
         return few_s, seconds(lambda: engine.finetune(state, "final", state.version))
 
@@ -209,7 +209,7 @@ class Timer:
         return MaskCost(fixed_s, batch_s, cold_s, min(1.0, all_s / masks_per_update / full_s))
 
     def _full(self, state: State, layer: str) -> tuple[float, float]:
-        """Seconds of the first candidate that sees all images, and of the next ones."""
+        """Seconds of a first candidate that sees all images, and the mean of the next ones."""
         cold_s, *warm_s = (self._evaluate(state, layer) for _ in range(3))
         return cold_s, sum(warm_s) / len(warm_s)
 
@@ -220,7 +220,7 @@ class Timer:
         return seconds(lambda: engine.evaluate_many(state, layer, masks, lowest, [None] * number))
 
     def _mask(self, layer: str) -> KeepMask:
-        """Another one each time."""
+        """A different mask at each call."""
         self._num_masks += 1
         generator = torch.Generator().manual_seed(self._num_masks)
         mask = torch.rand(self.engine.graph.group(layer).num_filters, generator=generator) < KEPT
@@ -229,7 +229,7 @@ class Timer:
 
     def _half(self, layers: Sequence[str]) -> State:
         state, generator = self._whole, torch.Generator().manual_seed(0)
-        for layer in layers:  # other filters in each: summands that keep the same ones would need no gathers
+        for layer in layers:  # different filters in each: summands that keep the same ones need no gathers
             number = self.engine.graph.group(layer).num_filters
             mask = torch.randperm(number, generator=generator) < (number + 1) // 2
             state = state.cut(self.engine.graph, layer, KeepMask.of(mask))
@@ -237,5 +237,5 @@ class Timer:
 
 
 def _bounded(ratio: float) -> float:
-    """A pruned network's time relative to the whole one's; gathers into residual sums can make it the slower one."""
+    """A pruned network's time relative to the whole one's, bounded; gathers into residual sums can make it slower."""
     return min(2.0, max(0.05, ratio))
