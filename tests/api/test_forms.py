@@ -188,7 +188,7 @@ REFUSED: list[tuple[Callable[[User], dict[str, Any]], str]] = [
     (lambda u: {"val": (u.val[0], u.val[1] + 5)}, "its val split: item "),
     (
         lambda u: {"val": (u.val[0][:, :, :4], u.val[1])},
-        "its val split: images are (1, 4, 8), those of train (1, 8, 8)",
+        "its val split: images are (1, 4, 8), the training images (1, 8, 8)",
     ),
     (
         lambda u: {"train": (u.train[0].expand(-1, 3, -1, -1), u.train[1])},

@@ -135,4 +135,4 @@ def test_pretrained_weights_that_cannot_be_had_are_told_by_the_settings(plugin: 
     file.touch()
     assert problems(pretrained=str(file)) == problems(pretrained="download") == problems(width=0.5) == []
     [(key, message)] = problems(pretrained=str(file), width=0.5)
-    assert (key, message) == ("pretrained", "needs width 1, the filters that were trained; got width 0.5")
+    assert (key, message) == ("pretrained", "needs width 1, the width of the trained network; got width 0.5")

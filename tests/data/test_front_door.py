@@ -45,7 +45,7 @@ def test_images_of_one_size_stay_as_they_are(tmp_path: Path, size: tuple[int, in
 def test_images_of_several_sizes_are_cut_as_for_imagenet(tmp_path: Path) -> None:
     assert load(folder_of(tmp_path, (32, 32), (32, 33))).input_shape == (3, 224, 224)
     assert load(tmp_path, size=16).input_shape == (3, 16, 16)
-    with pytest.raises(InputError, match="size: is required where resize is given, 40"):
+    with pytest.raises(InputError, match="size: is required because resize is 40"):
         load(tmp_path, resize=40)
 
 
@@ -84,7 +84,7 @@ def test_normalisation(
     ("change", "message"),
     [
         ({"mean": [0.5, 0.5, 0.5]}, "std is required where mean is given"),
-        ({"mean": [127.5, 127.5, 127.5], "std": [0.5] * 3}, r"not of 0 to 255; did you mean \[0\.5, 0\.5, 0\.5\]\?"),
+        ({"mean": [127.5, 127.5, 127.5], "std": [0.5] * 3}, r"not 0 to 255; did you mean \[0\.5, 0\.5, 0\.5\]\?"),
         ({"mean": [0.5] * 3, "std": [0.0] * 3}, "must be above 0"),
         ({"mean": [0.5], "std": [0.5]}, "at least 3 items"),
     ],

@@ -36,10 +36,10 @@ def identities(images: torch.Tensor) -> set[bytes]:
     [
         ({"num_val": 40}, "40 images; num_val takes 40"),
         ({"num_val": 30, "num_test": 10, "test": None}, "40 images; num_val and num_test take 40"),
-        ({"image_column": "image"}, "train.parquet: has no column 'image'"),
-        ({"label_column": "fine_label"}, "train.parquet: has no column 'fine_label'"),
+        ({"image_column": "image"}, "train.parquet has no column 'image'"),
+        ({"label_column": "fine_label"}, "train.parquet has no column 'fine_label'"),
         ({"image_column": "label"}, "train.parquet: column 'label' must be a struct with a field bytes; it is int64"),
-        ({"label_column": "img"}, "train.parquet: column 'img' must have integers; it is struct"),
+        ({"label_column": "img"}, "train.parquet: column 'img' must be of integers; it is struct"),
         ({"num_classes": 5}, "train.parquet: row 5 has label 5; num_classes is 5"),
     ],
 )
@@ -55,7 +55,7 @@ def test_settings_that_do_not_fit(
         ([b"no image", png(pixels(1, 0)[0])], "train.parquet: the image in row 0 cannot be decoded"),
         ([b"", png(pixels(1, 0)[0])], "train.parquet: the image in row 0 cannot be decoded"),
         ([png(pixels(1, 0)[0]), png(pixels(1, 0)[0])[:100]], "train.parquet: the image in row 1 cannot be decoded"),
-        ([png(pixels(1, 0)[0]), png(pixels(1, 0)[0][:16])], "must all have one size"),
+        ([png(pixels(1, 0)[0]), png(pixels(1, 0)[0][:16])], "all images must have the same size"),
     ],
 )
 def test_bad_images(tmp_path: Path, images: list[bytes], message: str) -> None:

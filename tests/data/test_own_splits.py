@@ -54,7 +54,7 @@ def test_the_example_of_the_page(importable: Path) -> None:
 def test_what_gives_no_splits_is_refused_with_the_way_on(importable: Path) -> None:
     (importable / "no_splits.py").write_text("def load(num_val): return {'train': 1}\n")
     (importable / "own.yaml").write_text(STUDY.replace("own_digits", "no_splits"))
-    with pytest.raises(StudyError, match=r"must return a Splits object, which raprune\.api\.splits_of makes.*got dict"):
+    with pytest.raises(StudyError, match=r"must return a Splits object; raprune\.api\.splits_of makes.*got dict"):
         load_and_inspect(importable / "own.yaml")
 
 

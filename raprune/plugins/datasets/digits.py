@@ -12,18 +12,18 @@ from raprune.registry import DATASETS, Settings
 
 CLASS_NAMES = tuple("0123456789")
 MEAN, STD = (0.305,), (0.350,)
-"""Of the enlarged digits."""
+"""Statistics of the enlarged digits, scaled to [0, 1]."""
 
 
 class DigitsSettings(Settings):
     num_val: int = Field(default=500, ge=1, le=1000)
-    """Validation images, from the training side."""
+    """Validation images, taken from what is left after the test images."""
     num_test: int = Field(default=400, ge=1, le=600)
     """Test images."""
     split_seed: int = Field(default=0, ge=0)
-    """Of the split into train, val and test."""
+    """Seed for splitting the images into train, val and test."""
     shift: int = Field(default=2, ge=0, le=8)
-    """Training images are shifted by up to this many pixels."""
+    """Shift training images by up to this many pixels."""
 
 
 def enlarged_digits() -> Split:

@@ -1,6 +1,6 @@
-"""Images and annotations in files as uint8 tensors; what is not as it should be is refused by the name of its file.
+"""Reads image and annotation files into uint8 tensors; an unusable file is refused with an error that names it.
 
-Shapes: B images a batch, C channels, H x W pixels.
+Shapes: B images per batch, C channels, H x W pixels.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ from raprune.system.paths import expanded
 
 T = TypeVar("T")
 Pair = tuple[Path, Path]
-"""The files of an image and of its annotation, which has one class a pixel."""
+"""The files of an image and of its annotation, which has one class per pixel."""
 Fit = Callable[[Image.Image, Image.Image, Pair], tuple[Image.Image, Image.Image]]
-"""An image and its annotation to what is kept of them; the files are for messages."""
+"""Crops or resizes an image and its annotation; the files are for messages."""
 MEAN_COLOUR = tuple(round(255 * channel) for channel in IMAGENET_MEAN)
 
 
 def expand(path: str) -> Path:
-    """A path of the settings; ``$VARIABLES`` and ``~`` are expanded."""
+    """A path from the settings, with ``$VARIABLES`` and ``~`` expanded."""
     return expanded(path)
 
 
 def refuse(problems: Iterable[tuple[str, str]]) -> None:
-    """Raise :class:`InputError` for the first of a data set's ``problems()``, if there is one."""
+    """Raise :class:`InputError` for the first of a data set's ``problems()``, if any."""
     for key, message in problems:
         raise InputError(f"{key}: {message}")
 
 
 @contextmanager
 def fetching(what: str, root: Path, download: bool) -> Iterator[None]:
-    """Around torchvision's loader: files that it cannot get, or that are not its own, are missing data."""
+    """Wraps torchvision's loader: files that it cannot get or does not accept raise :class:`MissingDataError`."""
     try:
         yield
     except (OSError, HTTPException, RuntimeError) as error:  # no network, half a file, a file of another hash
@@ -55,7 +55,7 @@ def fetching(what: str, root: Path, download: bool) -> Iterator[None]:
 
 
 def decode(source: Path | bytes, name: str) -> Image.Image:
-    """An image, decoded to its last pixel; :class:`InputError` calls it ``name``."""
+    """A completely decoded image; :class:`InputError` calls it ``name`` where it cannot be decoded."""
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
             image.load()
@@ -67,23 +67,23 @@ def decode(source: Path | bytes, name: str) -> Image.Image:
 
 
 WIDE_GREY = ("I", "I;16", "I;16B", "I;16L", "I;16N")
-"""Pillow's modes of 16-bit grey images; ``I`` has more in other formats than these."""
+"""Pillow's modes of 16-bit grey images; ``I`` means 16 bits only in the formats below."""
 SIXTEEN_BITS = ("PNG", "PPM", "JPEG2000")
 ORIENTATION = 0x0112
-"""The EXIF tag that says how an image is to be turned; 1 is not at all."""
+"""The EXIF tag that says how to turn an image; 1 means not at all."""
 
 
 def decode_rgb(source: Path | bytes, name: str) -> Image.Image:
-    """A decoded image in RGB, 8 bits a channel, as a viewer shows it; :class:`InputError` calls it ``name``.
+    """A decoded image in RGB, 8 bits per channel, as a viewer shows it; :class:`InputError` calls it ``name``.
 
-    16-bit grey is scaled by its full range, transparent pixels lie on white, and the turn that EXIF asks for is made.
-    Images of floats and of 32-bit integers are refused: nothing says what is white in them.
+    16-bit grey is scaled by its full range, transparent pixels are laid on white, and the image is turned as EXIF says.
+    Images of floats and of 32-bit integers are refused, since nothing says which value is white.
     """
     return _rgb(decode(source, name), name)
 
 
 def upright_size(file: Path) -> tuple[int, int]:
-    """Width and height that :func:`decode_rgb` gives; nothing is decoded."""
+    """Width and height of the image that :func:`decode_rgb` would return, read without decoding it."""
     try:
         with Image.open(file) as image:
             width, height = image.size
@@ -105,18 +105,18 @@ def _rgb(image: Image.Image, name: str) -> Image.Image:
 
 
 def _eight_bit(image: Image.Image, name: str) -> Image.Image:
-    """Grey images of 16 bits in 8; the metadata stay."""
+    """16-bit grey converted to 8 bits, metadata kept; other images as they are."""
     if image.mode not in (*WIDE_GREY, "F"):
         return image
     if image.mode == "F" or (image.mode == "I" and image.format not in SIXTEEN_BITS):
-        raise InputError(f"{name} has pixels of mode {image.mode}, of no known range: convert it to 8 or 16 bits")
+        raise InputError(f"{name} has pixels of mode {image.mode}, whose range is unknown: convert it to 8 or 16 bits")
     grey = Image.fromarray(((np.asarray(image).astype(np.int64) * 255 + 32767) // 65535).astype(np.uint8))
     grey.info = {key: value for key, value in image.info.items() if key != "transparency"}
     return grey
 
 
 def decode_annotation(file: Path, num_classes: int, void: int) -> Image.Image:
-    """The classes of an image's pixels (palette indices or grey levels), ``void`` as ``VOID``, in mode L."""
+    """The class of each pixel (its palette index or grey level) in mode L, with ``void`` replaced by ``VOID``."""
     image = decode(file, str(file))
     if image.mode not in ("P", "L"):
         raise InputError(f"{file}: an annotation must have palette or 8-bit grey pixels; got mode {image.mode}")
@@ -133,9 +133,9 @@ def decode_annotation(file: Path, num_classes: int, void: int) -> Image.Image:
 
 
 def decode_pairs(pairs: Sequence[Pair], size: tuple[int, int], num_classes: int, void: int, fit: Fit) -> Split:
-    """Images and annotations of ``size`` (H, W); smaller ones are padded right and bottom, larger ones refused.
+    """Images and annotations of ``size`` (H, W); smaller ones are padded at the right and bottom, larger ones refused.
 
-    Padding has the mean colour and no label.
+    Padding has the mean colour and the label ``VOID``.
     """
     h, w = size
     images_BCHW = torch.empty((len(pairs), 3, h, w), dtype=torch.uint8)
@@ -155,19 +155,19 @@ def decode_pairs(pairs: Sequence[Pair], size: tuple[int, int], num_classes: int,
 
 
 def decode_pair(pair: Pair, num_classes: int, void: int) -> tuple[Image.Image, Image.Image]:
-    """An image in RGB and its annotation, of one size."""
+    """An image in RGB and its annotation, which must have the same size."""
     decoded = decode(pair[0], str(pair[0]))
     _check_upright(decoded, pair[0])
     image = _rgb(decoded, str(pair[0]))
     annotation = decode_annotation(pair[1], num_classes, void)
     if annotation.size != image.size:
-        ours, theirs = (f"{one.width}x{one.height}" for one in (annotation, image))
+        ours, theirs = (f"{picture.width}x{picture.height}" for picture in (annotation, image))
         raise InputError(f"{pair[1]} has {ours} pixels, its image {pair[0].name} {theirs}")
     return image, annotation
 
 
 def _check_upright(image: Image.Image, file: Path) -> None:
-    """Refuse a turn that EXIF asks for: an image and its annotation would not lie on each other any more."""
+    """Refuse an image that EXIF turns: its pixels would no longer match those of its annotation."""
     if (turn := image.getexif().get(ORIENTATION, 1)) != 1:
         raise InputError(f"{file} has the EXIF orientation {turn}: turn the pixels of the image and of its annotation")
 
@@ -180,24 +180,24 @@ def for_each(number: int, fill: Callable[[int], None]) -> None:
 
 
 def read_list(file: Path, root: Path, files_of: Callable[[str], Iterable[Path]]) -> list[str]:
-    """The lines of a list file that are not blank; ``files_of`` a line must all lie in ``root``.
+    """The lines of a list file that are not blank; the files that ``files_of`` returns for a line must lie in ``root``.
 
-    Only what is written counts: a link in the folder may lead anywhere, for whoever owns the folder made it.
+    Only the written path is checked: a link in the folder may lead anywhere, since the folder's owner made it.
     """
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise InputError(f"{file}: the list of images cannot be read: {reason}") from None
-    found = [line.strip() for line in lines if line.strip()]
+    entries = [line.strip() for line in lines if line.strip()]
     for number, line in enumerate(lines, start=1):
         if line.strip() and not all(_lies_in(root, path) for path in files_of(line.strip())):
             raise InputError(
                 f"{file}:{number}: {shown(line.strip())} leads out of {root}; a list names files inside it"
             )
-    if not found:
+    if not entries:
         raise InputError(f"{file}: the list of images is empty")
-    return found
+    return entries
 
 
 def _lies_in(root: Path, path: Path) -> bool:
@@ -214,7 +214,7 @@ def check_listed_once(file: Path, names: Iterable[str]) -> None:
 
 
 def check_annotated(pairs: Iterable[Pair]) -> None:
-    """Refuse pairs of which a file is missing."""
+    """Refuse pairs whose image or annotation is missing."""
     for image, annotation in pairs:
         if not image.is_file():
             raise InputError(f"{image}: no such file")
@@ -223,12 +223,12 @@ def check_annotated(pairs: Iterable[Pair]) -> None:
 
 
 def content(source: Path | bytes) -> bytes:
-    """What two files, or encoded images, of the same bytes have in common."""
+    """Digest of the bytes of a file or of an encoded image."""
     return hashlib.sha256(source if isinstance(source, bytes) else source.read_bytes()).digest()
 
 
 def check_apart(splits: Mapping[str, Iterable[tuple[bytes | str, str]]]) -> None:
-    """Refuse an image that is in two splits; each is given by what identifies it and by how messages call it."""
+    """Refuse an image that is in two splits; each image comes as its identity and its name for messages."""
     seen: dict[bytes | str, tuple[str, str]] = {}
     for split, images in splits.items():
         for identity, name in images:
@@ -238,13 +238,13 @@ def check_apart(splits: Mapping[str, Iterable[tuple[bytes | str, str]]]) -> None
 
 
 def once_and_more(contents: Sequence[bytes]) -> tuple[list[int], list[int]]:
-    """Places of what is there once, and of what is there several times: that is trained on, whatever is dealt."""
+    """Indices of the contents that occur once, and of those that occur several times, which always go to training."""
     times = Counter(contents)
     places = range(len(contents))
     return [i for i in places if times[contents[i]] == 1], [i for i in places if times[contents[i]] > 1]
 
 
 def deal(items: Sequence[T], count: int, seed: int) -> tuple[list[T], list[T]]:
-    """A seeded split of what is not decoded yet: the rest, and ``count`` of them, both in random order."""
+    """A seeded split of items not yet decoded: the rest, and ``count`` of them, both in random order."""
     order = torch.randperm(len(items), generator=torch.Generator().manual_seed(seed)).tolist()
     return [items[i] for i in order[count:]], [items[i] for i in order[:count]]

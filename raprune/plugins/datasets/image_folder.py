@@ -1,7 +1,7 @@
-"""Images in one folder a class. Images of one size stay as they are; of others the centre is cut out.
+"""Images in one folder per class. Images that all have one size stay as they are; others are cropped to their centre.
 
-Which is done as torchvision's ``Resize`` and ``CenterCrop`` do it for ImageNet networks: the shorter side is resized
-first. Every file of a class folder counts as an image, but those whose names start with a dot.
+The crop follows torchvision's ``Resize`` and ``CenterCrop`` for ImageNet networks: the shorter side is resized first.
+Every file of a class folder counts as an image, except those whose names start with a dot.
 """
 
 from __future__ import annotations
@@ -33,31 +33,31 @@ from raprune.plugins.datasets.normalisation import NormalisedSettings
 from raprune.registry import DATASETS
 
 DEFAULT_SIZE = 224
-"""Of images that differ in size, as ImageNet networks take them."""
+"""Size of the crop for images that differ in size: the input size of ImageNet networks."""
 Labelled = tuple[Path, int]
 """An image file and its class."""
 
 
 class ImageFolderSettings(NormalisedSettings):
     root: str
-    """Folder with a subfolder of images for each class, or with train/ (and val/, test/) that have them."""
+    """Folder with a subfolder of images for each class, or with train/ (and optionally val/, test/) laid out so."""
     size: int | None = Field(default=None, ge=8)
-    """Height and width in pixels of the part that is cut out of the centre; by default the images' own size where all
-    have the same, and 224 where they have not."""
+    """Height and width, in pixels, of the centre crop; by default the images are used whole if all have the same size,
+    else 224."""
     resize: int | None = Field(default=None, ge=8)
-    """The shorter side of an image, in pixels, before its centre is cut out; by default 8/7 of ``size``."""
+    """Length, in pixels, to which the shorter side is resized before the crop; by default 8/7 of ``size``."""
     num_val: int = Field(default=1000, ge=1)
-    """Validation images, a seeded part of the training images; where there is a val/ it is used, and all of it."""
+    """Validation images, a seeded part of the training images; ignored if there is a val/, which is used whole."""
     num_test: int | None = Field(default=None, ge=1)
-    """Test images, a seeded part of the training images; where there is a test/ it is used, and at most this many."""
+    """Test images, a seeded part of the training images; if there is a test/, at most this many are taken from it."""
     num_train: int | None = Field(default=None, ge=1)
-    """Use only this many of the other training images."""
+    """Use only this many of the remaining training images."""
     split_seed: int = Field(default=0, ge=0)
-    """Of the splits that are parts of the training images."""
+    """Seed for the splits taken from the training images."""
     shift: int = Field(default=16, ge=0)
-    """Training images are shifted by up to this many pixels; of their own size, by at most an eighth of it."""
+    """Shift training images by up to this many pixels; without ``size``, by at most an eighth of the shorter side."""
     flip: bool = True
-    """Half of the training images are mirrored."""
+    """Mirror half of the training images."""
 
     @model_validator(mode="before")
     @classmethod
@@ -72,14 +72,14 @@ class ImageFolderSettings(NormalisedSettings):
         return {key: value for key, value in dump.items() if key not in unset or value != unset[key]}
 
     def problems(self) -> list[tuple[str, str]]:
-        found = []
+        problems = []
         if not expand(self.root).is_dir():
-            found.append(("root", f"no such folder: {str(expand(self.root))!r}"))
+            problems.append(("root", f"no such folder: {str(expand(self.root))!r}"))
         if self.resize is not None and self.size is None:
-            found.append(("size", f"is required where resize is given, {self.resize}"))
+            problems.append(("size", f"is required because resize is {self.resize}"))
         if self.resize is not None and self.size is not None and self.resize < self.size:
-            found.append(("resize", f"must be at least size, {self.size}; got {self.resize}"))
-        return found
+            problems.append(("resize", f"must be at least size, {self.size}; got {self.resize}"))
+        return problems
 
     def remedies(self) -> list[str]:
         if expand(self.root).is_dir():
@@ -89,7 +89,7 @@ class ImageFolderSettings(NormalisedSettings):
 
 @DATASETS.register("image_folder", ImageFolderSettings)
 def load(settings: ImageFolderSettings) -> Splits:
-    """Images of any size in one folder a class, by path."""
+    """Images of any size in one folder per class."""
     refuse(settings.problems())
     root = expand(settings.root)
     folders = {"train": root}
@@ -122,32 +122,32 @@ def _folders(folder: Path) -> list[str]:
 def _class_names(folders: dict[str, Path]) -> tuple[str, ...]:
     names = {split: _folders(folder) for split, folder in folders.items()}
     if len(names["train"]) < 2:
-        found = ", ".join(names["train"]) or "none"
-        raise InputError(f"{folders['train']}: must have a subfolder for each of at least two classes; found {found}")
+        listed = ", ".join(names["train"]) or "none"
+        raise InputError(f"{folders['train']}: must have a subfolder for each of at least two classes; found {listed}")
     for split in names:
-        for one, other in (("train", split), (split, "train")):
-            lonely = sorted(set(names[one]) - set(names[other]))
+        for here, there in (("train", split), (split, "train")):
+            lonely = sorted(set(names[here]) - set(names[there]))
             if lonely:
-                raise InputError(f"{folders[one] / lonely[0]}: {folders[other]} has no class of that name")
+                raise InputError(f"{folders[here] / lonely[0]}: {folders[there]} has no class of that name")
     return tuple(names["train"])
 
 
 def _labelled(folder: Path, class_names: Sequence[str]) -> list[Labelled]:
-    found: list[Labelled] = []
+    labelled: list[Labelled] = []
     for label, name in enumerate(class_names):
         files = sorted(p for p in (folder / name).iterdir() if p.is_file() and not p.name.startswith("."))
         if not files:
             raise InputError(f"{folder / name}: the class has no images")
-        found += [(file, label) for file in files]
-    return found
+        labelled += [(file, label) for file in files]
+    return labelled
 
 
 def _split(settings: ImageFolderSettings, files: dict[str, list[Labelled]]) -> dict[str, list[Labelled]]:
-    """What has no folder of its own is dealt from the training images; an image that is there twice is trained on."""
+    """Splits without a folder of their own are dealt from the training images; repeated images stay in training."""
     contents = {name: [content(file) for file, _ in part] for name, part in files.items()}
     check_apart(
         {
-            name: [(one, str(file)) for one, (file, _) in zip(contents[name], part, strict=True)]
+            name: [(digest, str(file)) for digest, (file, _) in zip(contents[name], part, strict=True)]
             for name, part in files.items()
         }
     )
@@ -172,20 +172,18 @@ Fit = Callable[[Image.Image], Image.Image]
 
 
 def _fit(settings: ImageFolderSettings, files: Sequence[Path]) -> tuple[Fit, tuple[int, int]]:
-    """What is done to every image, and the height and width that it has then."""
+    """The function applied to every image, and the height and width of its result."""
     size, resize = settings.size, settings.resize
     if size is None and (own := _common_size(files)) is not None:
         if min(own) < 8:
-            raise InputError(
-                f"{files[0]} has {own[0]}x{own[1]} pixels, and so have all others: give size, of at least 8"
-            )
+            raise InputError(f"{files[0]} has {own[0]}x{own[1]} pixels, like all other images: set size, to at least 8")
         return (lambda image: image), (own[1], own[0])
     size = size or DEFAULT_SIZE
     return partial(_centre, resize=resize or round(size * 8 / 7), size=size), (size, size)
 
 
 def _common_size(files: Sequence[Path]) -> tuple[int, int] | None:
-    """Width and height, where all images have the same; the first that differs ends the search."""
+    """Width and height that all images share, or ``None``; the first that differs ends the search."""
     first = upright_size(files[0])
     return first if all(upright_size(file) == first for file in files) else None
 
@@ -203,7 +201,7 @@ def _decode(files: list[Labelled], fit: Fit, shape: tuple[int, int]) -> Split:
 
 
 def _centre(image: Image.Image, resize: int, size: int) -> Image.Image:
-    """The shorter side ``resize`` pixels long, then ``size`` x ``size`` pixels of the centre."""
+    """Resize the shorter side to ``resize`` pixels, then crop ``size`` x ``size`` pixels from the centre."""
     shorter = min(image.size)
     width, height = (resize if side == shorter else int(resize * side / shorter) for side in image.size)
     left, top = round((width - size) / 2), round((height - size) / 2)

@@ -32,27 +32,27 @@ from raprune.study.wording import counted
 
 class ImageParquetSettings(NormalisedSettings):
     train: str
-    """Parquet file of the training images; ``$VARIABLES`` are expanded."""
+    """Parquet file with the training images; ``$VARIABLES`` are expanded."""
     test: str | None = None
-    """Parquet file of the test images; without it, and without ``num_test``, test scores are null."""
+    """Parquet file with the test images; without it and without ``num_test``, test scores are null."""
     image_column: str = "img"
     """Struct column whose field ``bytes`` holds an encoded image (JPEG, PNG, ...)."""
     label_column: str = "label"
-    """Integer column, 0 to num_classes - 1."""
+    """Column with integer labels, 0 to num_classes - 1."""
     num_classes: int = Field(default=10, ge=2)
-    """Of the labels."""
+    """Number of classes of the labels."""
     num_val: int = Field(default=5000, ge=1)
     """Validation images, a seeded part of the training images."""
     num_train: int | None = Field(default=None, ge=1)
-    """Use only this many of the other training images (for a rehearsal)."""
+    """Use only this many of the remaining training images (for a rehearsal)."""
     num_test: int | None = Field(default=None, ge=1)
-    """Test images, a seeded part of the training images; where there is a test file, a seeded part of it."""
+    """Test images, a seeded part of the test file, or of the training images if there is no test file."""
     split_seed: int = Field(default=0, ge=0)
-    """Of the splits that are parts of the training images."""
+    """Seed for the splits."""
     shift: int = Field(default=4, ge=0)
-    """Training images are shifted by up to this many pixels."""
+    """Shift training images by up to this many pixels."""
     flip: bool = True
-    """Half of the training images are mirrored."""
+    """Mirror half of the training images."""
 
     def _missing(self) -> list[tuple[str, str]]:
         files = [("train", self.train), ("test", self.test)]
@@ -68,13 +68,13 @@ class ImageParquetSettings(NormalisedSettings):
 
 @DATASETS.register("image_parquet", ImageParquetSettings)
 def load(settings: ImageParquetSettings) -> Splits:
-    """Labelled images of one size in Parquet files (the Hugging Face layout), by path."""
+    """Labelled images of one size in Parquet files (the Hugging Face layout)."""
     refuse(settings.problems())
     train_file = _read(settings, settings.train)
     test_file = _read(settings, settings.test) if settings.test is not None else None
     if test_file is not None:
         check_apart({"train": train_file.identities(), "test": test_file.identities()})
-    rows, repeated = once_and_more([one for one, _ in train_file.identities()])
+    rows, repeated = once_and_more([digest for digest, _ in train_file.identities()])
     test_rows = list(range(len(test_file.labels))) if test_file is not None else []
     num_dealt = settings.num_val + (settings.num_test or 0 if test_file is None else 0)
     if len(rows) <= num_dealt:
@@ -97,7 +97,7 @@ def load(settings: ImageParquetSettings) -> Splits:
 
 @dataclass(frozen=True)
 class _File:
-    """What a Parquet file holds, its images still encoded."""
+    """The contents of a Parquet file, its images still encoded."""
 
     path: str
     images: pa.Array
@@ -119,9 +119,9 @@ class _File:
         def fill(index: int) -> None:
             image = self.decode(rows[index])
             if image.shape != shape:
-                found, expected = (f"{one[1]}x{one[0]}" for one in (image.shape, shape))
-                place = f"{self.path}: row {rows[index]} has {found} pixels, others {expected}"
-                raise InputError(f"{place}; images must all have one size")
+                size, expected = (f"{width}x{height}" for height, width, _ in (image.shape, shape))
+                place = f"{self.path}: row {rows[index]} has {size} pixels, others {expected}"
+                raise InputError(f"{place}; all images must have the same size")
             pixels[index] = image.transpose(2, 0, 1)
 
         for_each(len(rows), fill)
@@ -136,13 +136,13 @@ def _read(settings: ImageParquetSettings, name: str) -> _File:
         raise InputError(f"cannot be used: {path} is not a Parquet file: {error}") from None
     for column in (settings.image_column, settings.label_column):
         if column not in schema.names:
-            raise InputError(f"{path}: has no column {column!r} (it has {', '.join(schema.names)})")
+            raise InputError(f"{path} has no column {column!r}; its columns are {', '.join(schema.names)}")
     kind = schema.field(settings.image_column).type
     if not pa.types.is_struct(kind) or kind.get_field_index("bytes") < 0:
         raise InputError(f"{path}: column {settings.image_column!r} must be a struct with a field bytes; it is {kind}")
     kind = schema.field(settings.label_column).type
     if not pa.types.is_integer(kind):
-        raise InputError(f"{path}: column {settings.label_column!r} must have integers; it is {kind}")
+        raise InputError(f"{path}: column {settings.label_column!r} must be of integers; it is {kind}")
     table = pq.read_table(path, columns=[settings.image_column, settings.label_column])
     column = table.column(settings.label_column)
     if column.null_count:
@@ -158,7 +158,7 @@ def _read(settings: ImageParquetSettings, name: str) -> _File:
 
 
 def _class_names(schema: Any, settings: ImageParquetSettings) -> tuple[str, ...]:
-    """As the Hugging Face library writes them into a file, where it did."""
+    """The names that the Hugging Face library stored in the file; empty if there are none that fit."""
     described = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
     label = described.get("info", {}).get("features", {}).get(settings.label_column, {})
     names = tuple(map(str, label.get("names", ())))

@@ -1,4 +1,4 @@
-"""Image to image: scikit-learn's digits at 32x32 with Gaussian noise, to be made clean again. Needs no download."""
+"""Image to image: scikit-learn's digits at 32x32 with Gaussian noise, to be denoised. Needs no download."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from raprune.registry import DATASETS, Settings
 
 class NoisyDigitsSettings(Settings):
     num_val: int = Field(default=300, ge=1, le=1000)
-    """Validation images, from the training side."""
+    """Validation images, taken from what is left after the test images."""
     num_test: int = Field(default=300, ge=1, le=600)
     """Test images."""
     noise: float = Field(default=50.0, gt=0, le=255)
-    """Standard deviation of the noise, grey levels of 255."""
+    """Standard deviation of the noise, in grey levels of 0 to 255."""
     split_seed: int = Field(default=0, ge=0)
-    """Of the split into train, val and test, and of the noise."""
+    """Seed for the noise and for splitting the images into train, val and test."""
     shift: int = Field(default=2, ge=0, le=8)
-    """Training images are shifted by up to this many pixels, with their noise."""
+    """Shift training images, noise included, by up to this many pixels."""
 
 
 @DATASETS.register("noisy_digits", NoisyDigitsSettings)

@@ -1,4 +1,4 @@
-"""How a data set of image files says what becomes of its pixels before a network reads them."""
+"""Settings for how a data set of image files normalises its pixels before a network reads them."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ STATISTICS: dict[str, Statistics] = {
     "unit": ((0.0,) * 3, (1.0,) * 3),
     "none": ((0.0,) * 3, (1 / 255,) * 3),
 }
-"""Name -> mean and standard deviation of each channel, of pixels scaled to [0, 1]."""
+"""Name -> mean and standard deviation of each channel, for pixels scaled to [0, 1]."""
 assert set(STATISTICS) == set(get_args(Name))
 
 Channels = Annotated[list[float], Field(min_length=3, max_length=3)]
 
 
 class NormalisedSettings(Settings):
-    """Settings of a data set of colour images. What is not set is not in their dump: ids are as before it could be."""
+    """Settings of a data set of colour images. The dump omits ``mean`` and ``std`` if unset, so that old ids stay."""
 
     normalisation: Name = "imagenet"
-    """Mean and standard deviation of the channels: ``imagenet`` and ``cifar10`` those of these images; ``half`` gives
-    -1 to 1, ``unit`` 0 to 1, and ``none`` the pixels as they are, 0 to 255."""
+    """How pixels are normalised: by the mean and standard deviation of ``imagenet`` or ``cifar10``, to -1 to 1
+    (``half``), to 0 to 1 (``unit``), or not at all, 0 to 255 (``none``)."""
     mean: Channels | None = None
-    """Of red, green and blue, of pixels scaled to [0, 1], in the place of those of ``normalisation``; with ``std``."""
+    """Means of red, green and blue for pixels scaled to [0, 1]; with ``std``, they replace ``normalisation``."""
     std: Channels | None = None
-    """Standard deviations, with ``mean``."""
+    """Standard deviations of red, green and blue for pixels scaled to [0, 1]; requires ``mean``."""
 
     @field_validator("mean", "std")
     @classmethod
     def _of_unit_pixels(cls, values: list[float] | None) -> list[float] | None:
         if values is not None and max(values) > 1:
             hint = f"; did you mean [{', '.join(f'{value / 255:.4g}' for value in values)}]?"
-            raise ValueError(f"is of pixels scaled to [0, 1], not of 0 to 255{hint}")
+            raise ValueError(f"must be for pixels scaled to [0, 1], not 0 to 255{hint}")
         return values
 
     @field_validator("std")

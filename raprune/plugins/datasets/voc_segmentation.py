@@ -29,7 +29,7 @@ from raprune.registry import DATASETS, Settings
 from raprune.study.wording import counted
 
 FOLDERS = {"2011": "TrainVal/VOCdevkit/VOC2011", "2012": "VOCdevkit/VOC2012"}
-"""Under the root, as the archives unpack."""
+"""Year -> folder under the root, as the archives unpack."""
 DOWNLOADS = {"2011": "1.7 GB", "2012": "2.0 GB"}
 CLASS_NAMES = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable",
@@ -41,21 +41,21 @@ class VocSegmentationSettings(Settings):
     root: str = "data"
     """Folder that holds, or will hold, VOCdevkit (2011: TrainVal/VOCdevkit); ``$VARIABLES`` are expanded."""
     year: Literal["2011", "2012"] = "2012"
-    """Of the challenge."""
+    """Year of the challenge."""
     download: bool = False
-    """Download it (2.0 GB; 2011: 1.7 GB) where it is missing."""
+    """Download the data set (2.0 GB; 2011: 1.7 GB) if it is missing."""
     size: int = Field(default=500, ge=32)
-    """Height and width in pixels to which images are padded with the mean colour; a larger image is refused."""
+    """Height and width, in pixels, to which images are padded with the mean colour; larger images are refused."""
     num_val: int = Field(default=200, ge=1)
     """Validation images, a seeded part of VOC's train list."""
     num_train: int | None = Field(default=None, ge=1)
-    """Use only this many of the other training images."""
+    """Use only this many of the remaining training images."""
     num_test: int | None = Field(default=None, ge=1)
     """Use only this many of VOC's val list, which is the test split."""
     split_seed: int = Field(default=0, ge=0)
-    """Of the choice of validation and other images."""
+    """Seed for choosing the images of each split."""
     flip: bool = True
-    """Half of the training images are mirrored."""
+    """Mirror half of the training images."""
 
     @property
     def folder(self) -> Path:
@@ -76,7 +76,7 @@ class VocSegmentationSettings(Settings):
 
 @DATASETS.register("voc_segmentation", VocSegmentationSettings)
 def load(settings: VocSegmentationSettings) -> Splits:
-    """Pascal VOC segmentation (2011 or 2012; 21 classes, void pixels) from torchvision, downloaded where allowed."""
+    """Pascal VOC segmentation (2011 or 2012; 21 classes, void pixels) from torchvision, downloaded if allowed."""
     refuse(settings.problems())
     if settings.download and not _is_complete(settings.folder):
         from torchvision.datasets import VOCSegmentation
@@ -123,7 +123,7 @@ def _pair(folder: Path, image: str) -> Pair:
 
 
 def _is_complete(folder: Path) -> bool:
-    """Whether all that the lists name is there; a download may have been cut off."""
+    """Whether all files that the lists name exist; a download may have been cut off."""
     lists = [_list_file(folder, name) for name in ("train", "val")]
     return all(file.is_file() for file in lists) and all(
         file.is_file() for listed in lists for image in _names(folder, listed) for file in _pair(folder, image)

@@ -4,18 +4,18 @@ Source: Huang, Zhou, You, Neumann, *Learning to Prune Filters in Convolutional N
 the agent's network (section 3), its gradient (equation 5) and Algorithm 1.
 
 Departures, each a setting that ``preset: paper`` turns off where the paper is clear:
-- widths of the network, the pooling of wide weight matrices to ``max_columns`` columns and the stop rule are ours (the
-  paper does not give them); no axis is pooled below 2;
-- ``initial_keep_probability``: the paper does not say; ours starts at 0.8, near networks that still work;
+- the widths of the network, the pooling of wide weight matrices to ``max_columns`` columns and the stop rule are ours,
+  since the paper does not specify them; no axis is pooled below 2;
+- ``initial_keep_probability``: unspecified in the paper; ours starts at 0.8, near networks that still work;
 - ``magnitude_prior`` adds a fixed slope over the rank of the L1 norms to the logits, so that the agent starts from
-  what magnitude knows and learns what it does not;
-- ``decision: bound`` ranks the filters by keep probability and bisects num_kept to the drop bound, for the reward's
-  optimum lies well inside it; ``trim`` then tries each kept filter alone. ``decision: reward`` is the published one.
-- ``logit_learning_rate``: the last layer's biases, one a filter, learn faster than the network that all filters
-  share. With one rate for both the logits move together and the policy settles too early (docs/decisions.md);
+  the magnitude ranking and learns where it is wrong;
+- ``decision: bound`` ranks the filters by keep probability and bisects num_kept to the drop bound, because the reward's
+  optimum lies well inside it; ``trim`` then tries each kept filter alone. The paper uses ``decision: reward``;
+- ``logit_learning_rate``: the last layer's biases, one per filter, learn faster than the network that all filters
+  share. With one rate for both, the logits move together and the policy settles too early (docs/decisions.md);
 - advantages are divided by the standard deviation of the M rewards (``normalise: mean_std``), not only centred.
 
-Shapes: N filters, L weights a filter (after pooling), M masks an update.
+Shapes: N filters, L weights per filter (after pooling), M masks per update.
 """
 
 from __future__ import annotations
@@ -34,41 +34,41 @@ from raprune.plugins.methods.search import bisection_steps, fewest_bisection_ste
 from raprune.registry import METHODS, Settings
 
 TIMED_UPDATES = 6
-"""Of a layer, which tell an estimate what one takes."""
+"""Updates of a layer that an estimate runs to time one."""
 
 
 class AgentSettings(Settings):
     masks_per_update: int = Field(default=5, ge=2)
-    """M: keep masks sampled and scored for one update."""
+    """M, the number of keep masks sampled and scored for one update."""
     min_updates: int = Field(default=30, ge=1)
-    """Updates a layer before it may count as converged."""
+    """Fewest updates per layer before it may count as converged."""
     max_updates: int = Field(default=60, ge=1)
-    """Updates a layer at most, also where that is below ``min_updates``."""
+    """Most updates per layer, even if that is below ``min_updates``."""
     converged_entropy: float = Field(default=0.01, ge=0)
-    """A layer is converged once the mean entropy of its keep probabilities is below this, in nats a filter."""
+    """A layer has converged once the mean entropy of its keep probabilities is below this, in nats per filter."""
     learning_rate: float = Field(default=0.001, gt=0)
-    """Of Adam, for the policy network."""
+    """Adam's learning rate for the policy network."""
     logit_learning_rate: float = Field(default=0.2, gt=0)
-    """Of Adam, for the last layer's biases: one free logit a filter."""
+    """Adam's learning rate for the last layer's biases, one free logit per filter."""
     normalise: Literal["mean_std", "mean"] = "mean_std"
-    """Rewards minus their mean over the M masks, or also divided by their standard deviation."""
+    """``mean``: subtract the mean reward of the M masks; ``mean_std``: also divide by their standard deviation."""
     initial_keep_probability: float = Field(default=0.8, gt=0, lt=1)
-    """Of every filter before the first update, the magnitude prior aside."""
+    """Keep probability of every filter before the first update, the magnitude prior aside."""
     magnitude_prior: float = Field(default=3.0, ge=0)
-    """Logits by which the filter of largest L1 norm starts above the one of the smallest."""
+    """How far, in logits, the filter with the largest L1 norm starts above the one with the smallest."""
     decision: Literal["bound", "reward", "ranked_reward"] = "bound"
     """``bound``: fewest filters within the drop bound; ``reward``: highest reward seen; ``ranked_reward``: the same,
-    after the likeliest N/1.4, N/2, N/2.8, N/4 ... of N filters were scored as well."""
+    after also scoring the likeliest N/1.4, N/2, N/2.8, N/4 ... of N filters."""
     trim: bool = True
     """With ``decision: bound``: after the bisection, prune each single filter whose removal stays within the bound."""
     max_columns: int = Field(default=64, ge=2)
-    """Weight matrices with more columns are average-pooled to this many."""
+    """Average-pool weight matrices with more columns to this many."""
     min_columns_for_conv: int = Field(default=24, ge=2)
-    """Below this many columns the agent has its two fully connected layers only."""
+    """With fewer columns, the agent has only its two fully connected layers."""
     channels: int = Field(default=8, ge=1)
-    """Of each of its four convolutions."""
+    """Filters of each of the agent's four convolutions."""
     hidden: int = Field(default=64, ge=1)
-    """Of its first fully connected layer."""
+    """Width of the agent's first fully connected layer."""
 
     def shortened(self) -> Self:
         updates = {"min_updates": 1, "max_updates": min(TIMED_UPDATES, self.max_updates)}
@@ -98,14 +98,14 @@ class Policy(nn.Module):
 
 
 def pool_columns(weights_NM: Tensor, max_columns: int) -> Tensor:
-    """(N, M_l) to (N, min(M_l, max_columns)), columns averaged."""
+    """(N, M_l) to (N, min(M_l, max_columns)) by averaging columns."""
     if weights_NM.shape[1] <= max_columns:
         return weights_NM
     return F.adaptive_avg_pool1d(weights_NM[None], max_columns)[0]
 
 
 def _standardised(input_NL: Tensor) -> Tensor:
-    """(1, 1, N, L) with mean 0 and standard deviation 1; zeros where all weights are equal but for rounding."""
+    """(1, 1, N, L) with mean 0 and standard deviation 1; zeros if all weights are equal up to rounding."""
     centred_NL = torch.zeros_like(input_NL)
     if not _alike(input_NL, relative=1e-6):
         centred_NL = (input_NL - input_NL.mean()) / input_NL.std().clamp_min(1e-12)
@@ -131,16 +131,16 @@ def _body(num_filters: int, num_columns: int, settings: AgentSettings) -> nn.Seq
 
 
 def entropy(logits_N: Tensor) -> float:
-    """Mean entropy of the N Bernoullis, nats a filter."""
+    """Mean entropy of the N Bernoulli variables, in nats per filter."""
     probs_N = torch.sigmoid(logits_N)
     return float((F.softplus(logits_N) - probs_N * logits_N).mean())
 
 
 def advantages(rewards_M: Tensor, normalise: str) -> Tensor | None:
-    """Rewards minus their mean (and over their standard deviation), float32; ``None`` where they are equal.
+    """Rewards minus their mean, divided by their standard deviation for ``mean_std``, float32; ``None`` if all equal.
 
-    What differs by rounding alone is equal: divided by its own standard deviation it would be +1 and -1. Scores are
-    near 100, and their differences are divided by the drop bound, so rewards have rounding of about 1e-12.
+    Rewards that differ only by rounding count as equal: dividing by their standard deviation would make them +1 and -1.
+    Scores are near 100 and their differences are divided by the drop bound, so rewards carry rounding of about 1e-12.
     """
     rewards_M = rewards_M.double()
     if _alike(rewards_M, relative=1e-9, absolute=1e-11):
@@ -150,7 +150,7 @@ def advantages(rewards_M: Tensor, normalise: str) -> Tensor | None:
 
 
 def _alike(values: Tensor, relative: float, absolute: float = 0.0) -> bool:
-    """Whether the values lie so close together that only rounding tells them apart."""
+    """Whether the values differ by no more than rounding."""
     spread = float(values.max() - values.min())
     return spread <= max(absolute, relative * float(values.abs().max()))
 
@@ -162,7 +162,7 @@ def reinforce_loss(logits_N: Tensor, masks_MN: Tensor, advantages_M: Tensor) -> 
 
 
 def sample_masks(logits_N: Tensor, number: int, rng: torch.Generator) -> list[Tensor]:
-    """Independent Bernoullis; a mask that keeps nothing is drawn again, and from its likeliest filter in the end."""
+    """Independent Bernoulli draws; an empty mask is drawn again up to 100 times, then keeps the likeliest filter."""
     probs_N = torch.sigmoid(logits_N)
     masks = []
     for _ in range(number):
@@ -193,7 +193,7 @@ class Agent(Method):
         return asked.masks_per_update * asked.updates[1] + asked.searched[1]
 
     def asked(self, num_filters: int) -> Asked:
-        """Trimming asks for each filter that the bisection kept: any number."""
+        """What the agent asks for; trimming scores one mask per filter that the bisection kept, at most all filters."""
         s = self.settings
         updates = (min(s.min_updates, s.max_updates), s.max_updates)
         if s.decision == "reward":
@@ -228,7 +228,7 @@ class Agent(Method):
     def _learn(
         self, policy: Policy, optimiser: torch.optim.Optimizer, evaluate: Evaluate, rng: torch.Generator
     ) -> list[tuple[Tensor, Evaluation]]:
-        """Sample, score, update until converged; every mask with what it was worth."""
+        """Sample, score and update until converged; returns every mask with its evaluation."""
         s = self.settings
         seen: list[tuple[Tensor, Evaluation]] = []
         for update in range(s.max_updates):
@@ -266,7 +266,7 @@ class Agent(Method):
 
 
 def _agent_state(policy: Policy, optimiser: torch.optim.Optimizer, rng: torch.Generator) -> dict[str, Tensor]:
-    """Everything that an agent needs to go on from here: its network, Adam's moments, the generator."""
+    """Everything that an agent needs to continue from here: its network, Adam's moments, the generator."""
     state = {f"policy.{name}": tensor.clone() for name, tensor in policy.state_dict().items()}
     names = [name for name, _ in policy.named_parameters() if name != "head.bias"] + ["head.bias"]
     for index, moments in optimiser.state_dict()["state"].items():

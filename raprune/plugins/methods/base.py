@@ -1,4 +1,4 @@
-"""What a method sees and gives back when it decides one layer. It knows neither Ray, nor the data, nor the reward."""
+"""What a method is given and returns when it decides one layer. It knows nothing of Ray, the data or the reward."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import Tensor
 class LayerView:
     """The layer to decide.
 
-    ``weights_NM``: its filters as rows, (N, M_l) with M_l = C_in * k_h * k_w; the members of a group side by side.
+    ``weights_NM``: its filters as rows, (N, M_l) with M_l = C_in * k_h * k_w; in a group, the members' side by side.
     """
 
     layer: str
@@ -33,7 +33,7 @@ class Evaluation:
 
     reward: float
     score: float | None
-    """Percent on val; ``None`` where psi is under the reward's floor."""
+    """Percent on val; ``None`` where psi is below the reward's floor."""
     score_drop: float | None
     """Points below the baseline."""
     feasible: bool
@@ -41,10 +41,10 @@ class Evaluation:
 
 
 class Evaluate(Protocol):
-    """Scores keep masks: one :class:`Evaluation` a mask, in order."""
+    """Scores keep masks: one :class:`Evaluation` per mask, in order."""
 
     def __call__(self, masks: Sequence[Tensor], *, policy_entropy: float | None = None) -> list[Evaluation]:
-        """``masks``: bool, (N,), at least one kept. ``policy_entropy`` (nats a filter) marks the masks of an update."""
+        """Each mask is bool (N,), at least one kept. ``policy_entropy`` (nats per filter) marks an update's masks."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Decision:
 
     keep_mask: Tensor
     agent_state: Mapping[str, Tensor] = field(default_factory=dict)
-    """Tensors to keep beside the layer, such as an agent's and its optimiser's."""
+    """Tensors to store with the layer, such as those of an agent and its optimiser."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Asked:
     updates: tuple[int, int]
     """Fewest and most."""
     searched: tuple[int, int]
-    """Fewest and most masks after the updates, each of which waits for the score of the one before."""
+    """Fewest and most masks after the updates, each scored after the one before."""
 
 
 class Method(ABC):
@@ -75,7 +75,7 @@ class Method(ABC):
 
     @property
     def masks_per_update(self) -> int:
-        """Masks that it asks for at once; 1 where each mask waits for the score of the one before."""
+        """Masks that it asks for at once; 1 if each mask depends on the score of the one before."""
         return 1
 
     @abstractmethod
@@ -84,16 +84,16 @@ class Method(ABC):
 
     @abstractmethod
     def expected_candidates(self, num_filters: int) -> int:
-        """About how many masks it will ask for, at most; for progress and estimates."""
+        """Roughly the most masks it will ask for; used for progress and estimates."""
 
     def asked(self, num_filters: int) -> Asked:
-        """What it asks for in a layer; a method whose number of masks is not fixed states the range of it here."""
+        """What it asks for in a layer; override it where the number of masks is a range."""
         number = self.expected_candidates(num_filters)
         return Asked(1, (0, 0), (number, number))
 
 
 class RankedMethod(Method):
-    """A method that is one ranking of the filters."""
+    """A method that ranks the filters once."""
 
     ranks = True
 

@@ -1,4 +1,4 @@
-"""Nothing is pruned: what fine-tuning, or factorising layers afterwards, gives alone."""
+"""Prunes nothing: shows what fine-tuning, or factorising layers afterwards, achieves alone."""
 
 from __future__ import annotations
 

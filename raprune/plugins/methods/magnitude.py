@@ -1,7 +1,7 @@
 """Magnitude pruning: filters ranked by the L1 norm of their weights.
 
 Source: Li, Kadav, Durdanovic, Samet, Graf, *Pruning Filters for Efficient ConvNets*, arXiv 1608.08710. Our departure:
-the number of filters is not given but found, the fewest that stay within the drop bound.
+the number of filters is not given but searched for, the fewest that stay within the drop bound.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class MagnitudeSettings(Settings):
 
 @METHODS.register("magnitude", MagnitudeSettings)
 class Magnitude(RankedMethod):
-    """L1 norm of the filters, num_kept bisected to the drop bound."""
+    """Ranks the filters by L1 norm and bisects num_kept to the drop bound."""
 
     def __init__(self, settings: MagnitudeSettings) -> None:
         self.settings = settings
@@ -40,6 +40,6 @@ class Magnitude(RankedMethod):
         return self.asked(num_filters).searched[1]
 
     def asked(self, num_filters: int) -> Asked:
-        """Trimming asks for each filter that the bisection kept: any number."""
+        """A bisection's masks; trimming scores one more per filter that the bisection kept, at most all filters."""
         most = bisection_steps(num_filters) + (num_filters if self.settings.trim else 0)
         return Asked(1, (0, 0), (fewest_bisection_steps(num_filters), most))

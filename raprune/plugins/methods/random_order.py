@@ -13,12 +13,12 @@ from raprune.study.seeds import seed_for
 
 class RandomSettings(Settings):
     draw: int = Field(default=0, ge=0)
-    """Which of the seed's permutations: several draws can be compared with one trial of another method."""
+    """Which of the seed's permutations to use, so that several draws can be compared with another method's trial."""
 
 
 @METHODS.register("random", RandomSettings)
 class RandomOrder(RankedMethod):
-    """One seeded permutation, num_kept bisected to the drop bound."""
+    """Ranks the filters by one seeded permutation and bisects num_kept to the drop bound."""
 
     def __init__(self, settings: RandomSettings) -> None:
         self.draw = settings.draw

@@ -1,4 +1,4 @@
-"""Searches along one ranking of the filters: what methods share."""
+"""Searches along one ranking of the filters, shared by the methods."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from raprune.plugins.methods.base import Evaluate
 
 
 def smallest_feasible(ranking: Sequence[int], evaluate: Evaluate) -> Tensor:
-    """The prefix of ``ranking`` (most important filter first) with the fewest filters that is within the bound.
+    """The shortest prefix of ``ranking`` (most important filter first) that stays within the drop bound.
 
-    Bisects over the integer num_kept; what it returns was scored and found feasible, keep-all excepted, which needs no
-    search. Where feasibility is not monotone along the ranking this is *a* boundary: a feasible prefix whose next
-    shorter one is not.
+    Bisects over num_kept. The prefix it returns was scored and is feasible; keep-all needs no scoring. If feasibility
+    is not monotone along the ranking, this is *a* boundary: a feasible prefix whose next shorter one is not.
     """
     infeasible, kept = 0, len(ranking)
     while kept - infeasible > 1:
@@ -40,17 +39,17 @@ def trim(mask: Tensor, ranking: Sequence[int], evaluate: Evaluate) -> Tensor:
 
 
 def geometric(num_filters: int) -> list[int]:
-    """Numbers of filters to keep, each about 1.4 times fewer than the one before, down to one."""
+    """Numbers of filters to keep, each the one before divided by about 1.4, down to one."""
     number = round(2 * math.log2(num_filters))
     numbers = [round(num_filters * 2 ** (-step / 2)) for step in range(1, number + 1)]
     return sorted(set(numbers) - {num_filters}, reverse=True)
 
 
 def bisection_steps(num_filters: int) -> int:
-    """Masks that :func:`smallest_feasible` scores, at most."""
+    """Most masks that :func:`smallest_feasible` scores."""
     return max(1, (num_filters - 1).bit_length())
 
 
 def fewest_bisection_steps(num_filters: int) -> int:
-    """Masks that :func:`smallest_feasible` scores, at least."""
+    """Fewest masks that :func:`smallest_feasible` scores."""
     return num_filters.bit_length() - 1

@@ -18,11 +18,11 @@ from raprune.registry import MODELS
 
 class CifarResNetSettings(WidthSettings):
     depth: Literal[20, 32, 44, 56, 110] = 20
-    """Convolutions and linear layers, 6n + 2 for n blocks a stage."""
+    """Number of convolutions and linear layers, 6n + 2 for n blocks per stage."""
 
 
 class Shortcut(nn.Module):
-    """Every second row and column, and channels of zeros around those that are there."""
+    """Takes every second row and column and adds channels of zeros before and after the others."""
 
     def __init__(self, in_channels: int, channels: int) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class Shortcut(nn.Module):
 
 
 class Block(nn.Module):
-    """Two 3x3 convolutions with norms, and what comes in added before the last ReLU."""
+    """Two 3x3 convolutions with norms; the block's input is added before the last ReLU."""
 
     def __init__(self, in_channels: int, channels: int, stride: int) -> None:
         super().__init__()

@@ -5,10 +5,10 @@ Source: Long, Shelhamer and Darrell, arXiv 1411.4038, and the authors' Caffe net
 
 The centre of the i-th score's receptive field is pixel 32i + 12.5 of the image with ``padding: published`` and
 32i + 15.5 with ``same``; the deconvolution puts it at 32i + 31.5, so the first 19 or 16 rows and columns are cropped.
-What is left covers images of any size.
+The rest covers images of any size.
 
-Departures: the score layer starts from small random weights, not from zeros; a dense deconvolution is trained, the
-authors' stayed bilinear.
+Departures: the score layer starts from small random weights, not from zeros; a dense deconvolution is trained, while
+the authors' stayed bilinear.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from raprune.registry import MODELS
 
 STRIDE = 32
 KERNEL = 64
-"""Of the deconvolution, pixels."""
+"""Side of the deconvolution's kernel, pixels."""
 
 Padding = Literal["published", "same"]
 Deconvolution = Literal["dense", "bilinear"]
@@ -34,20 +34,20 @@ Deconvolution = Literal["dense", "bilinear"]
 
 class Fcn32sSettings(VggSettings):
     padding: Padding = "published"
-    """``published``: 100 pixels around the image; ``same``: as many around each layer as keep its size (cheaper)."""
+    """``published``: pad the image by 100 pixels; ``same``: pad each layer so that it keeps its size (cheaper)."""
     deconvolution: Deconvolution = "dense"
-    """``dense``: every class from every class, trained; ``bilinear``: each class from itself, fixed."""
+    """``dense``: trained, each class computed from all classes; ``bilinear``: fixed, each class from itself alone."""
 
 
 class Fcn32s(nn.Sequential):
-    """The layers in the order in which they run, then the crop."""
+    """The layers in the order they run, then the crop."""
 
     pretrained_layers: ClassVar[dict[str, str]] = {
         **published_names(batch_norm=False),
         "classifier.0": "fc6",
         "classifier.3": "fc7",
     }
-    """torchvision's name of a layer that its VGG-16 has as well -> its name here."""
+    """torchvision's name of each layer that its VGG-16 also has -> its name here."""
 
     def __init__(
         self, width: float, num_classes: int, in_channels: int, padding: Padding, deconvolution: Deconvolution
@@ -83,7 +83,7 @@ class Fcn32s(nn.Sequential):
     def adapt_state_dict(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """A published FCN-32s, or a VGG-16 with torchvision's names, in this network's names.
 
-        A dense deconvolution in which no class is made of another fits a bilinear one.
+        A dense deconvolution that computes each class from itself alone is reduced to fit a bilinear one.
         """
         expected = self.state_dict()
         adapted = adapt(tensors, expected, {**self.pretrained_layers, "classifier.6": "score_fr"})
@@ -100,7 +100,7 @@ def bilinear_kernel() -> Tensor:
 
 
 def _each_class_from_itself(weight: Tensor) -> Tensor:
-    """(K, K, 64, 64) as (K, 1, 64, 64) where that loses nothing; else as it is."""
+    """(K, K, 64, 64) as (K, 1, 64, 64) if that loses nothing; else unchanged."""
     if weight.dim() != 4 or weight.shape[0] != weight.shape[1]:
         return weight
     diagonal = torch.arange(len(weight))
@@ -109,7 +109,7 @@ def _each_class_from_itself(weight: Tensor) -> Tensor:
 
 
 def _upscore(num_classes: int, deconvolution: Deconvolution) -> nn.ConvTranspose2d:
-    """The deconvolution with bilinear weights; fixed ones are no parameter."""
+    """The deconvolution with bilinear weights; fixed weights are a buffer, not a parameter."""
     groups = num_classes if deconvolution == "bilinear" else 1
     upscore = nn.ConvTranspose2d(num_classes, num_classes, KERNEL, stride=STRIDE, groups=groups, bias=False)
     if deconvolution == "bilinear":

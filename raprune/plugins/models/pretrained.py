@@ -1,4 +1,4 @@
-"""Weights that others trained: torchvision's ImageNet networks by path or download, and published names made ours."""
+"""Weights that others trained: loads torchvision's ImageNet networks and renames published layers to ours."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from raprune.system.paths import expanded
 
 
 def source_problem(source: str) -> str | None:
-    """Why ``none``, ``download`` or a path (``$VARIABLES`` and ``~`` are expanded) names no weights, by looking."""
+    """Why ``source`` is neither ``none`` nor ``download`` nor an existing file (``$VARIABLES``, ``~`` are expanded)."""
     file = expanded(source)
     if source in ("none", "download") or file.is_file():
         return None
@@ -23,11 +23,11 @@ def source_problem(source: str) -> str | None:
 
 
 def load_pretrained(network: nn.Module, source: str, published: str, layers: Mapping[str, str]) -> None:
-    """Load those ``layers`` of a torchvision network into ``network``, in place; the other layers stay as they are.
+    """Load ``layers`` of a torchvision network into ``network``, in place; the other layers stay as they are.
 
-    ``source`` is ``none``, ``download`` or a path, ``published`` torchvision's name of the network (``vgg16_bn``), and
-    ``layers`` gives torchvision's name of a layer the name of its counterpart here. Raises :class:`InputError` where
-    the weights cannot be had or do not fit.
+    ``source`` is ``none``, ``download`` or a path, ``published`` is torchvision's name of the network (``vgg16_bn``),
+    and ``layers`` maps torchvision's name of a layer to the name of its counterpart here. Raises :class:`InputError` if
+    the weights cannot be obtained or do not fit.
     """
     if source == "none":
         return
@@ -48,19 +48,19 @@ def load_pretrained(network: nn.Module, source: str, published: str, layers: Map
 
 
 def _read(file: Path, published: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of a file, of the dictionary in it that has most of the ``published`` names, less their wrappers."""
-    found = [unwrapped(of.tensors, published) for of in read_checkpoint(file)]
-    tensors: dict[str, Tensor] = max(found, key=lambda names: len(published.keys() & names.keys()))
+    """The tensors of that dictionary in a file that has most of the ``published`` names, without wrapper prefixes."""
+    candidates = [unwrapped(dictionary.tensors, published) for dictionary in read_checkpoint(file)]
+    tensors: dict[str, Tensor] = max(candidates, key=lambda names: len(published.keys() & names.keys()))
     return {name: tensor for name, tensor in tensors.items() if not is_counter(name, tensor)}
 
 
 def adapt(
     tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], layers: Mapping[str, str]
 ) -> dict[str, Tensor]:
-    """A published state dict in the names and shapes of ``expected``, as far as they are known.
+    """A published state dict with the names and shapes of ``expected``, as far as they are known.
 
-    A prefix that all names share goes (``model.``), layers are renamed by ``layers`` (theirs -> ours), and the matrix
-    of a linear layer becomes the convolution that computes the same. What is not known stays as it is.
+    A prefix that all names share (``model.``) is dropped, layers are renamed by ``layers`` (theirs -> ours), and the
+    matrix of a linear layer becomes the convolution that computes the same. Unknown tensors stay as they are.
     """
     known = {*layers, *layers.values(), *map(_layer, expected)}
     while _shares_prefix(tensors) and not any(_layer(name) in known for name in tensors):
@@ -84,14 +84,14 @@ def _shares_prefix(tensors: Mapping[str, Tensor]) -> bool:
 
 
 def _as_convolution(tensor: Tensor, expected: Tensor | None) -> Tensor:
-    """(N, C*K*K) as (N, C, K, K) where a convolution of that size is expected."""
+    """(N, C*K*K) as (N, C, K, K) if a convolution of that size is expected."""
     if expected is None or (tensor.dim(), expected.dim()) != (2, 4) or tensor.numel() != expected.numel():
         return tensor
     return tensor.view(expected.shape)
 
 
 def _download(published: str) -> dict[str, Tensor]:
-    """torchvision's default weights, from its cache where they are there."""
+    """torchvision's default weights, from its cache if it has them."""
     from torchvision.models import get_model_weights
 
     try:

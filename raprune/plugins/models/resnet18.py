@@ -40,7 +40,7 @@ class ResNet18(nn.Module):
 
 def _block(in_channels: int, channels: int, stride: int = 1, shortcut: nn.Module | None = None) -> nn.Module:
     """torchvision's block of two 3x3 convolutions."""
-    from torchvision.models.resnet import BasicBlock  # takes a second, which listing the networks should not
+    from torchvision.models.resnet import BasicBlock  # a slow import, which listing the networks should not wait for
 
     block: nn.Module = BasicBlock(in_channels, channels, stride, shortcut)
     return block

@@ -1,7 +1,7 @@
 """SegNet: the 13 convolutions of VGG-16 with batch norm, and their mirror image, which un-pools by the pools' indices.
 
 Source: Badrinarayanan, Kendall and Cipolla, arXiv 1511.00561, and the authors' Caffe network, whose layer names these
-are. Max pools round up, as Caffe's do (360x480 ends at 12x15), and each un-pooling gives back the size before its pool,
+are. Max pools round up, as Caffe's do (360x480 ends at 12x15), and each un-pooling restores the size before its pool,
 so images may have any size. The last convolution has neither norm nor ReLU. With 11 classes it has 29,449,355
 parameters and 106,712,432,640 multiply-adds at 360x480.
 """
@@ -25,7 +25,7 @@ class SegNet(nn.Module):
     """``convS_I``, ``poolS``, then ``upsampleS``, ``convS_I_D`` from the last stage S to the first."""
 
     pretrained_layers: ClassVar[dict[str, str]] = published_names(batch_norm=True)
-    """torchvision's name of a layer that its ``vgg16_bn`` has as well -> its name here."""
+    """torchvision's name of each layer that its ``vgg16_bn`` also has -> its name here."""
 
     def __init__(self, width: float, num_classes: int, in_channels: int) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ class SegNet(nn.Module):
         return logits
 
     def adapt_state_dict(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """A state dict whose encoder has torchvision's names, in this network's names."""
+        """A state dict whose encoder has torchvision's names, renamed to this network's names."""
         return adapt(tensors, self.state_dict(), self.pretrained_layers)
 
 

@@ -24,20 +24,20 @@ class VggSettings(WidthSettings):
     """Settings of a network with a VGG-16 in it."""
 
     pretrained: str = "none"
-    """Initial ImageNet weights: ``none``, ``download`` (torchvision's), or the path of its VGG-16 state dict."""
+    """Initial ImageNet weights: ``none``, ``download`` (torchvision's), or the path of torchvision's state dict."""
 
     def problems(self) -> list[tuple[str, str]]:
-        found = []
+        problems = []
         if self.pretrained != "none" and self.width != 1:
-            message = f"needs width 1, the filters that were trained; got width {self.width:g}"
-            found.append(("pretrained", message))
+            message = f"needs width 1, the width of the trained network; got width {self.width:g}"
+            problems.append(("pretrained", message))
         if (problem := source_problem(self.pretrained)) is not None:
-            found.append(("pretrained", problem))
-        return found
+            problems.append(("pretrained", problem))
+        return problems
 
 
 def vgg16_features(width: float, in_channels: int, batch_norm: bool) -> nn.Sequential:
-    """torchvision's ``features``: the 13 convolutions and five pools, with a norm after each convolution or without."""
+    """torchvision's ``features``: 13 convolutions and five pools, with or without a norm after each convolution."""
     layers: list[nn.Module] = []
     channels = in_channels
     for block in BLOCKS:
@@ -52,7 +52,7 @@ def vgg16_features(width: float, in_channels: int, batch_norm: bool) -> nn.Seque
 
 
 def published_names(batch_norm: bool) -> dict[str, str]:
-    """torchvision's name of each convolution and norm -> its published one: ``features.0`` -> ``conv1_1``."""
+    """torchvision's name of each convolution and norm -> its published name: ``features.0`` -> ``conv1_1``."""
     names = {}
     position = 0
     for stage, block in enumerate(BLOCKS, 1):
@@ -69,7 +69,7 @@ class Vgg16(nn.Module):
     """``features`` (13 convolutions), then ``classifier`` (two linear layers)."""
 
     pretrained_layers: ClassVar[dict[str, str]] = {name: name for name in published_names(batch_norm=True)}
-    """torchvision's name of a layer that ``vgg16_bn`` has as well -> its name here."""
+    """torchvision's name of each layer that ``vgg16_bn`` also has -> its name here."""
 
     def __init__(self, width: float, num_classes: int, in_channels: int) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ class Vgg16(nn.Module):
         return logits
 
     def adapt_state_dict(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """A state dict saved as a part of a larger module, in this network's names."""
+        """A state dict saved as part of a larger module, renamed to this network's names."""
         return adapt(tensors, self.state_dict(), self.pretrained_layers)
 
 

@@ -18,7 +18,7 @@ from raprune.registry import MODELS
 
 class Vgg16ImagenetSettings(VggSettings):
     batch_norm: bool = False
-    """A batch norm after each convolution (torchvision's ``vgg16_bn``)."""
+    """Add a batch norm after each convolution (torchvision's ``vgg16_bn``)."""
 
 
 class Vgg16Imagenet(nn.Module):
@@ -41,7 +41,7 @@ class Vgg16Imagenet(nn.Module):
         )
         names = [*published_names(batch_norm), "classifier.0", "classifier.3"]
         self.pretrained_layers = {name: name for name in names}
-        """torchvision's name of each layer but the last, which depends on the classes -> its name here."""
+        """torchvision's name of each layer except the last, which depends on the classes -> its name here."""
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, H, W) to logits (B, num_classes)."""
@@ -49,7 +49,7 @@ class Vgg16Imagenet(nn.Module):
         return logits
 
     def adapt_state_dict(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """A state dict saved as a part of a larger module, in this network's names."""
+        """A state dict saved as part of a larger module, renamed to this network's names."""
         return adapt(tensors, self.state_dict(), self.pretrained_layers)
 
 
@@ -58,7 +58,7 @@ def build(settings: Vgg16ImagenetSettings, *, num_classes: int, input_shape: tup
     """torchvision's VGG-16 for images such as 224x224: 13 prunable convolutions, 138 M parameters for 1,000 classes."""
     channels, height, width = input_shape
     if min(height, width) < 32:
-        raise ValueError(f"vgg16_imagenet takes images of 32x32 and more; this data set has {height}x{width}")
+        raise ValueError(f"vgg16_imagenet takes images of at least 32x32; this data set has {height}x{width}")
     network = Vgg16Imagenet(settings.width, num_classes, channels, settings.batch_norm)
     for module in network.modules():
         if isinstance(module, (nn.Conv2d, nn.Linear)) and module is not network.classifier[-1]:

@@ -18,7 +18,7 @@ class ScoreMask(Protocol):
 
 
 class Order(Protocol):
-    """In which order the layers are decided."""
+    """The order in which the layers are decided."""
 
     def arrange(self, layers: Sequence[LayerView], score: ScoreMask) -> list[str]:
-        """A permutation of the names of ``layers``, which come from low to high."""
+        """A permutation of the names of ``layers``, which are given from low (input) to high (output)."""

@@ -1,8 +1,8 @@
 """By pruning sensitivity, the least sensitive layer first.
 
-The paper (arXiv 1801.07365) compares low-to-high with "the order of pruning-sensitivity" and does not define it. Ours:
-the mean score of the untouched baseline with the layer's smallest filters (L1 norm) pruned at each of a few ratios,
-every layer alone.
+The paper (arXiv 1801.07365) compares low-to-high with "the order of pruning-sensitivity" but does not define it. Ours
+is the mean score of the otherwise untouched baseline with the layer's smallest filters (L1 norm) pruned at each of a
+few ratios, one layer at a time.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Ratio = Annotated[float, Field(gt=0, lt=1)]
 
 class BySensitivitySettings(Settings):
     pruning_ratios: list[Ratio] = Field(default=[0.25, 0.5, 0.75], min_length=1)
-    """Shares of a layer's filters pruned when its sensitivity is measured."""
+    """Shares of a layer's filters to prune when measuring its sensitivity."""
 
 
 @ORDERS.register("by_sensitivity", BySensitivitySettings)
@@ -34,7 +34,7 @@ class BySensitivity:
         self.pruning_ratios = settings.pruning_ratios
 
     def arrange(self, layers: Sequence[LayerView], score: ScoreMask) -> list[str]:
-        """Highest mean score first; equal ones as they stand in the network."""
+        """Highest mean score first; layers with equal scores in the network's order."""
         mean = {view.layer: self._mean_score(view, score) for view in layers}
         return sorted(mean, key=lambda layer: -mean[layer])
 
@@ -45,4 +45,4 @@ class BySensitivity:
         for ratio in self.pruning_ratios:
             num_kept = max(1, round(view.num_filters * (1 - ratio)))
             scores.append(score(view.layer, keep_first(ranking, num_kept)))
-        return math.fsum(scores) / len(scores)  # equal means are equal, whatever the order of their parts
+        return math.fsum(scores) / len(scores)  # exact, so that the order of the parts does not matter

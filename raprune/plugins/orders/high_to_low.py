@@ -1,4 +1,4 @@
-"""From the output to the input: the opposite of the paper's Algorithm 2, to compare with it."""
+"""From the output to the input: the reverse of the paper's Algorithm 2, for comparison."""
 
 from __future__ import annotations
 
@@ -17,5 +17,5 @@ class HighToLow:
         del settings
 
     def arrange(self, layers: Sequence[LayerView], score: ScoreMask) -> list[str]:
-        """The layers as they come, the last first."""
+        """The layers in reverse order."""
         return [layer.layer for layer in reversed(layers)]

@@ -11,11 +11,11 @@ from raprune.registry import ORDERS, Settings
 
 @ORDERS.register("low_to_high")
 class LowToHigh:
-    """From the input to the output, as the paper does."""
+    """From the input to the output, as in the paper."""
 
     def __init__(self, settings: Settings) -> None:
         del settings
 
     def arrange(self, layers: Sequence[LayerView], score: ScoreMask) -> list[str]:
-        """The layers as they come."""
+        """The layers in the order given."""
         return [layer.layer for layer in layers]

@@ -1,4 +1,4 @@
-"""In an order that means nothing: what the other orders are worth is seen against it."""
+"""In a random order, the control for the other orders."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from raprune.registry import ORDERS, Settings
 
 class RandomSettings(Settings):
     seed: int = Field(default=0, ge=0)
-    """Of the order."""
+    """Seed for the order."""
 
 
 @ORDERS.register("random", RandomSettings)
@@ -25,6 +25,6 @@ class Random:
         self.seed = settings.seed
 
     def arrange(self, layers: Sequence[LayerView], score: ScoreMask) -> list[str]:
-        """A permutation that depends on the seed and the number of layers alone."""
+        """A permutation that depends only on the seed and the number of layers."""
         generator = torch.Generator().manual_seed(self.seed)
         return [layers[int(index)].layer for index in torch.randperm(len(layers), generator=generator)]

@@ -9,7 +9,7 @@ class Reward(Protocol):
     """What a candidate is worth."""
 
     def reward(self, score_drop: float | None, drop_bound: float, num_filters: int, num_kept: int) -> float:
-        """``score_drop`` and ``drop_bound`` in points; ``None`` for a drop beyond :meth:`largest_drop`."""
+        """The reward of a candidate; drops are in points, ``score_drop`` is ``None`` beyond :meth:`largest_drop`."""
 
     def largest_drop(self, drop_bound: float) -> float | None:
-        """Drops beyond this all give the same reward, so scoring may stop there; ``None``: every drop counts."""
+        """Drop, in points, beyond which the reward no longer changes and scoring may stop; ``None`` without one."""

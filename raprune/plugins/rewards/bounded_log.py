@@ -1,8 +1,8 @@
 """The paper's reward R = psi * phi.
 
 Source: Huang, Zhou, You, Neumann, arXiv 1801.07365, equations 1 to 4: psi = (b - (p* - p_hat)) / b, negative once the
-drop exceeds the bound b and not clipped above; phi = log(N / C), C the number of kept filters. Departure: ``floor``
-clips psi from below, so that scoring a hopeless candidate can stop early; ``preset: paper`` has none.
+drop exceeds the bound b and not clipped above; phi = log(N / C) for C kept filters of N. Departure: ``floor`` clips
+psi from below, so that scoring a hopeless candidate can stop early; ``preset: paper`` has none.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ class BoundedLogSettings(Settings):
 
 @REWARDS.register("bounded_log", BoundedLogSettings)
 class BoundedLog:
-    """The paper's reward: accuracy term within the drop bound times log(filters / kept filters)."""
+    """The paper's reward: accuracy term (0 at the drop bound) times log(filters / kept filters)."""
 
     def __init__(self, settings: BoundedLogSettings) -> None:
         self.floor = None if isinstance(settings.floor, str) else settings.floor
 
     def reward(self, score_drop: float | None, drop_bound: float, num_filters: int, num_kept: int) -> float:
-        """psi * phi; 0 for keep-all whatever the score."""
+        """psi * phi; 0 for keep-all, whatever the score. Raises ValueError for an empty mask or a missing score."""
         if num_kept < 1:
             raise ValueError("a mask that keeps nothing has no reward")
         if score_drop is None:

@@ -1,4 +1,4 @@
-"""The contract of a score, and scoring a network on a split with an exact early exit."""
+"""The contract of a score, and how a network is scored on a split with an exact early exit."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from raprune.plugins.datasets.base import Split
 
 
 class Score(Protocol):
-    """A quality, higher is better, summed over images as integer counts.
+    """A measure of quality (higher is better), computed from integer counts summed over images.
 
-    Logits are (B, K) for labels (B,), and (B, K, H, W) for labels a pixel (B, H, W), in which ``VOID`` (255) counts
-    nowhere; an image-to-image network's output is (B, C, H, W), as its labels are.
+    Logits are (B, K) for labels (B,), and (B, K, H, W) for labels per pixel (B, H, W), in which ``VOID`` (255) is
+    ignored; an image-to-image network's output is (B, C, H, W), like its labels.
     """
 
     unit: str
     """``percent``, or ``dB``; drops and bounds are in points of it."""
     labels: str
-    """What it takes: ``image`` (a class an image), ``pixel`` (a class a pixel), or ``target`` (an image)."""
+    """Labels it takes: ``image`` (one class per image), ``pixel`` (one class per pixel), or ``target`` (an image)."""
 
     def loss(self, logits_BK: Tensor, labels_B: Tensor) -> Tensor:
-        """The training loss that belongs to it: a scalar, averaged over the batch."""
+        """The matching training loss: a scalar, averaged over the batch."""
 
     def counts(self, logits_BK: Tensor, labels_B: Tensor) -> Tensor:
         """int64 counts of one batch; the counts of a split are their sum."""
 
     def whole(self, labels_B: Tensor) -> Tensor:
-        """int64 totals of some images by their labels alone, summed like ``counts``: what there is to get right."""
+        """int64 totals that depend on the labels alone, summed like ``counts``: what there is to get right."""
 
     def value(self, counts: Tensor, whole: Tensor) -> float:
         """The score of a split with the totals ``whole``, in ``unit``."""
@@ -41,39 +41,39 @@ class Score(Protocol):
         """The best score still possible when ``seen`` of ``whole`` has been counted; equal to ``value`` at the end."""
 
     def quantum(self, whole: Tensor) -> float:
-        """The smallest step of the score that a drop bound must be worth, points: one image, or one pixel."""
+        """The smallest useful drop bound, in points: the score's step for one image, or one pixel."""
 
     def chance(self, labels_B: Tensor, num_classes: int) -> float:
         """The score of a network that has learned nothing, in ``unit``."""
 
     def margins(self, logits_BK: Tensor, labels_B: Tensor) -> Tensor:
-        """(B,): how safe each image is; the least safe are scored first."""
+        """(B,): how safely each image is right; the least safe are scored first."""
 
     def standard_error(self, score: float, num_images: int) -> float | None:
-        """Sampling error of one measured score, points; ``None`` where the images' number does not tell."""
+        """Sampling error of one measured score, in points; ``None`` if the number of images does not determine it."""
 
 
 @dataclass(frozen=True)
 class Tally:
-    """How far the scoring of one network has come, over the images of a split in their fixed order."""
+    """The progress of scoring one network over the images of a split, in their fixed order."""
 
     counts: list[Any]
-    """The score's counts of the images seen, as nested lists."""
+    """The score's counts for the images seen, as nested lists."""
     seen: list[Any]
-    """Their totals (``Score.whole``)."""
+    """Totals of the images seen (``Score.whole``)."""
     num_images: int
     """Images seen."""
     highest: float
     """The best score still possible; the score itself once all images are seen."""
     complete: bool
-    """All images are seen."""
+    """Whether all images are seen."""
 
     def decides(self, lowest: float | None) -> bool:
-        """Whether more images cannot change what is known: the score, or that it is below ``lowest``."""
+        """Whether more images cannot change the result: the score, or that it is below ``lowest``."""
         return self.complete or (lowest is not None and self.highest < lowest)
 
     def score(self, lowest: float | None) -> float | None:
-        """The score; ``None`` exactly where it is below ``lowest``. Only of a tally that decides."""
+        """The score; ``None`` exactly if it is below ``lowest``. Raises ValueError unless the tally decides."""
         if not self.decides(lowest):
             raise ValueError("not enough images are seen to know the score")
         return None if lowest is not None and self.highest < lowest else self.highest
@@ -81,15 +81,15 @@ class Tally:
 
 @dataclass(frozen=True)
 class Scored:
-    """What scoring one candidate gave."""
+    """The result of scoring one candidate."""
 
     score: float | None
-    """In the score's unit; ``None`` exactly where it is below ``lowest``, whether seen early or at the end."""
+    """In the score's unit; ``None`` exactly if it is below ``lowest``, whether that was known early or at the end."""
     images_scored: int
-    """Images seen now; those of an earlier tally not counted."""
+    """Images scored this time, without those of an earlier tally."""
     seconds: float
     tally: Tally
-    """Where a later scoring of the same candidate can go on from."""
+    """Where a later scoring of the same candidate can resume."""
 
 
 def score_batches(
@@ -102,7 +102,8 @@ def score_batches(
     """A tally that decides, from (logits on demand, labels) batches of a split whose totals are ``whole``.
 
     Stops as soon as the remaining images cannot lift the score to ``lowest``. Exact, whatever the order of the images.
-    ``start`` is the tally of the images before ``batches``, which must not decide already.
+    ``start`` is the tally of the images before ``batches``; it must not decide already. Raises ValueError if there are
+    no images.
     """
     tally = start
     for logits, labels_B in batches:
@@ -115,7 +116,7 @@ def score_batches(
 
 
 def score_whole(score: Score, forward: Callable[[Tensor], Tensor], split: Split, batch_size: int) -> Tally:
-    """The complete tally of ``split``; ``forward`` turns images as the data set holds them into logits."""
+    """The complete tally of ``split``; ``forward`` turns the data set's images into logits."""
     batches = ((partial(forward, images), labels) for images, labels in split.batches(batch_size))
     return score_batches(score, batches, score.whole(split.labels_B).cpu())
 

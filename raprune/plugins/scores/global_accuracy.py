@@ -14,7 +14,7 @@ class GlobalAccuracy(DenseScore):
     """Percent of labelled pixels whose most likely class is their label."""
 
     def counts(self, logits_BKHW: Tensor, labels_BHW: Tensor) -> Tensor:
-        """(1,) int64: pixels that are right."""
+        """(1,) int64: correct pixels."""
         right_BHW = (predicted(logits_BKHW, labels_BHW) == labels_BHW) & (labels_BHW != VOID)
         return right_BHW.sum()[None]
 

@@ -12,10 +12,10 @@ from raprune.registry import SCORES
 
 @SCORES.register("mean_class_accuracy")
 class MeanClassAccuracy(DenseScore):
-    """Percent of each class's pixels that are right, averaged over the classes that the labels have."""
+    """Percent of each class's pixels that are right, averaged over the classes in the labels."""
 
     def counts(self, logits_BKHW: Tensor, labels_BHW: Tensor) -> Tensor:
-        """(255,) int64: pixels of each class that are right."""
+        """(255,) int64: correct pixels of each class."""
         return right_by_class(predicted(logits_BKHW, labels_BHW), labels_BHW)
 
     def value(self, counts: Tensor, whole: Tensor) -> float:
@@ -34,7 +34,7 @@ class MeanClassAccuracy(DenseScore):
         return 100.0 / (int(whole.count_nonzero()) * int(whole.max()))
 
     def chance(self, labels_BHW: Tensor, num_classes: int) -> float:
-        """The score of always answering one and the same class, percent."""
+        """The score of always answering the same class, percent."""
         del num_classes
         whole = self.whole(labels_BHW)
         num_labelled(whole)

@@ -13,10 +13,10 @@ from raprune.registry import SCORES
 
 @SCORES.register("mean_iou")
 class MeanIou(DenseScore):
-    """Percent of intersection over union, averaged over the classes that labels or predictions have."""
+    """Intersection over union in percent, averaged over the classes in the labels or the predictions."""
 
     def counts(self, logits_BKHW: Tensor, labels_BHW: Tensor) -> Tensor:
-        """(2, 255) int64: pixels of each class that are right, and those predicted as it."""
+        """(2, 255) int64: correct pixels of each class, and pixels predicted as it."""
         predictions_BHW = predicted(logits_BKHW, labels_BHW)
         return torch.stack([right_by_class(predictions_BHW, labels_BHW), by_class(predictions_BHW)])
 
@@ -33,7 +33,7 @@ class MeanIou(DenseScore):
         return self.value(counts + (whole - seen), whole)
 
     def quantum(self, whole: Tensor) -> float:
-        """One pixel in a union of all, points."""
+        """One pixel in a union of all pixels, points."""
         return 100.0 / (int(whole.count_nonzero()) * num_labelled(whole))
 
     def chance(self, labels_BHW: Tensor, num_classes: int) -> float:

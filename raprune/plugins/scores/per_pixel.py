@@ -1,6 +1,6 @@
-"""What the scores of labels a pixel share: counts by class, the training loss, margins.
+"""Shared by the scores of labels per pixel: counts by class, the training loss, margins.
 
-Shapes: B images, K classes, H x W pixels. A pixel with the label ``VOID`` counts nowhere.
+Shapes: B images, K classes, H x W pixels. Pixels with the label ``VOID`` are ignored.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from raprune.registry import Settings
 
 
 class DenseScore:
-    """The part of a score that all scores of labels a pixel have in common."""
+    """Base class of all scores of labels per pixel."""
 
     unit = "percent"
     labels = "pixel"
@@ -24,9 +24,9 @@ class DenseScore:
         del settings
 
     def loss(self, logits_BKHW: Tensor, labels_BHW: Tensor) -> Tensor:
-        """Cross entropy, averaged over the labelled pixels; 0 where there is none."""
+        """Cross entropy, averaged over the labelled pixels; 0 if there are none."""
         check_sizes(logits_BKHW, labels_BHW)
-        # torch's own mean adds in any order on a GPU: not the same twice
+        # torch's own mean adds in no fixed order on a GPU, so its result varies from run to run
         losses_BHW = F.cross_entropy(logits_BKHW, labels_BHW.long(), ignore_index=VOID, reduction="none")
         return losses_BHW.sum() / (labels_BHW != VOID).sum().clamp(min=1)
 
@@ -35,7 +35,7 @@ class DenseScore:
         return by_class(labels_BHW)
 
     def margins(self, logits_BKHW: Tensor, labels_BHW: Tensor) -> Tensor:
-        """(B,): how far the labelled pixels of each image are from being wrong, their mean; infinite without any."""
+        """(B,): how far the labelled pixels of each image are from being wrong, on average; infinite without any."""
         check_sizes(logits_BKHW, labels_BHW)
         labelled_BHW = labels_BHW != VOID
         index_B1HW = labels_BHW.long().where(labelled_BHW, 0)[:, None]
@@ -62,17 +62,17 @@ def predicted(logits_BKHW: Tensor, labels_BHW: Tensor) -> Tensor:
 
 
 def right_by_class(predictions_BHW: Tensor, labels_BHW: Tensor) -> Tensor:
-    """(255,) int64: pixels of each class that are right."""
+    """(255,) int64: correct pixels of each class."""
     return by_class(labels_BHW.where(predictions_BHW == labels_BHW, VOID))
 
 
 def by_class(classes_BHW: Tensor) -> Tensor:
-    """(255,) int64: pixels of each class, void ones left out; so long whatever the number of classes."""
+    """(255,) int64: pixels of each class, without void; of this length whatever the number of classes."""
     return torch.bincount(classes_BHW.flatten(), minlength=VOID + 1)[:VOID]
 
 
 def num_labelled(whole: Tensor) -> int:
-    """Labelled pixels; :class:`InputError` where there is none to score."""
+    """Number of labelled pixels; raises :class:`InputError` if there are none."""
     number = int(whole.sum())
     if number == 0:
         raise InputError("no pixel of the split has a label: there is nothing to score")
@@ -80,9 +80,9 @@ def num_labelled(whole: Tensor) -> int:
 
 
 def check_sizes(logits_BKHW: Tensor, labels_BHW: Tensor) -> None:
-    """:class:`InputError` where logits and labels do not lie on the same pixels."""
+    """Raise :class:`InputError` if logits and labels do not cover the same pixels."""
     if logits_BKHW.dim() != 4 or logits_BKHW.shape[2:] != labels_BHW.shape[1:]:
-        logits, labels = ("x".join(map(str, of.shape)) for of in (logits_BKHW, labels_BHW))
+        logits, labels = ("x".join(map(str, tensor.shape)) for tensor in (logits_BKHW, labels_BHW))
         raise InputError(
             f"the score needs logits of images x classes x height x width and labels of images x height x width; "
             f"the network returns {logits} for labels of {labels}"

@@ -24,12 +24,12 @@ class Top1Accuracy:
         return F.cross_entropy(logits_BK, labels_B)
 
     def counts(self, logits_BK: Tensor, labels_B: Tensor) -> Tensor:
-        """(1,) int64: correct predictions; a network that gives NaN for an image is wrong about it."""
+        """(1,) int64: correct predictions; NaN at the label counts as wrong."""
         is_number_B = ~logits_BK.gather(1, labels_B[:, None])[:, 0].isnan()  # argmax takes NaN for the largest
         return ((logits_BK.argmax(1) == labels_B) & is_number_B).sum(dtype=torch.int64)[None]
 
     def whole(self, labels_B: Tensor) -> Tensor:
-        """(1,) int64: images."""
+        """(1,) int64: number of images."""
         return torch.tensor([len(labels_B)])
 
     def value(self, counts: Tensor, whole: Tensor) -> float:
@@ -55,6 +55,6 @@ class Top1Accuracy:
         return right - others.max(1).values
 
     def standard_error(self, score: float, num_images: int) -> float:
-        """Of one measured score, points."""
+        """Binomial standard error of one measured score, points."""
         share = score / 100
         return 100.0 * float((share * (1 - share) / num_images) ** 0.5)
