@@ -59,7 +59,7 @@ def test_a_long_folder_for_temporary_files(tmp_path: Path, monkeypatch: pytest.M
         private.close()
     assert not folder.exists()
     monkeypatch.setattr(local, "SOCKET_BYTES", local.BELOW_BYTES)
-    with pytest.raises(InputError, match="name one in RAY_TMPDIR, or use --evaluators 0"):
+    with pytest.raises(InputError, match="set RAY_TMPDIR to one that does, or use --evaluators 0"):
         local.private_folder()
 
 

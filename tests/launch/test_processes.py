@@ -91,7 +91,7 @@ def test_one_that_always_dies_is_told_in_a_sentence(pool: Dispatcher, place: Pat
     (line,) = str(raised.value).splitlines()
     assert line.startswith(f"reading the data: its evaluator died {MAX_ATTEMPTS} times; the last time (host ")
     assert "killed or crashed" in line
-    assert "The same command goes on" in line
+    assert "The same command resumes" in line
 
 
 @pytest.mark.parametrize("fate", ["stops", pytest.param("sleeps", marks=pytest.mark.slow)])
@@ -172,7 +172,7 @@ def test_a_lost_cluster_ends_all_waiting(tmp_path: Path) -> None:
     watch.start()
     watch.check()
     process.kill()
-    with pytest.raises(ClusterLostError, match=r"\(raylet\) on .* was killed .* goes on .* logs are in"):
+    with pytest.raises(ClusterLostError, match=r"\(raylet\) on .* was killed .* resumes .* logs are in"):
         watch.check(wait_s=10.0)
     watch.stop()
 
