@@ -72,7 +72,7 @@ TABLES: dict[str, Columns] = {
         "test_score_drop": (FLOAT, "points of score_unit, positive is worse"),
         "num_layers": (INT, "layers that were to be decided"),
         "num_layers_decided": (INT, "of them, those decided; fewer where a budget stopped the trial"),
-        "num_layers_whole": (INT, "of them, those left without a filter pruned"),
+        "num_layers_whole": (INT, "of num_layers, those with no filter pruned, undecided ones too"),
         "num_filters": (INT, "filters of all convolutions that the layers to be decided stand for"),
         "num_kept": (INT, "of them, those kept"),
         "pruning_ratio": (FLOAT, "share of them pruned, 0 to 1"),

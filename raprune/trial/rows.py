@@ -110,8 +110,9 @@ def trial_row(
     num_filters, num_kept, num_whole = sizes.filters(state, layers)
     num_candidates, num_scored = context.store.candidate_counts()
     has_test = test_score is not None and baseline.test_score is not None
-    return _blank(trial, context.preset) | {
+    return _specified(trial, context.preset) | {
         "status": "stopped" if outcome.stopped else "completed",
+        "error": None,
         "score_unit": baseline.score_unit,
         "drop_bound": None if trial.matched_trial_id else drop_bound,
         "num_val_images": baseline.num_val_images,
@@ -153,7 +154,8 @@ def trial_row(
 def unfinished_row(trial: TrialSpec, preset: str, status: str, error: str | None) -> dict[str, Any]:
     """The row of a trial that failed or was stopped; unknown columns are null."""
     bound = None if trial.matched_trial_id else trial.drop_bound
-    return _blank(trial, preset) | {"status": status, "error": error, "drop_bound": bound}
+    unknown = dict.fromkeys(set(SCHEMAS["trial"].names) - {"study", "trial_id"})
+    return unknown | _specified(trial, preset) | {"status": status, "error": error, "drop_bound": bound}
 
 
 def describe_error(error: BaseException, host: str) -> str:
@@ -162,15 +164,13 @@ def describe_error(error: BaseException, host: str) -> str:
     return f"{type(error).__name__}: {error}\nhost {host}, {when}\n{''.join(traceback.format_exception(error))}"
 
 
-def _blank(trial: TrialSpec, preset: str) -> dict[str, Any]:
-    """Every column of the trial table, filled as far as the specification determines it."""
+def _specified(trial: TrialSpec, preset: str) -> dict[str, Any]:
+    """The columns of the trial table that the specification determines."""
 
     def settings(choice: Choice) -> str:
         return json.dumps(choice.settings, sort_keys=True)
 
-    row: dict[str, Any] = dict.fromkeys(SCHEMAS["trial"].names)
-    del row["study"], row["trial_id"]
-    row["score_settings"] = settings(trial.score)
+    row: dict[str, Any] = {"score_settings": settings(trial.score)}
     for kind in ("model", "dataset", "method", "order", "reward"):
         choice: Choice = getattr(trial, kind)
         row |= {kind: choice.name, f"{kind}_settings": settings(choice)}
