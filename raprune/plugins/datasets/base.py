@@ -108,8 +108,8 @@ def check_splits(splits: Splits) -> None:
             raise InputError(f"its {name} split: {problem}")
     channels = 0 if splits.normalised else like.shape[1]
     if not len(splits.mean) == len(splits.std) == channels:
-        images = "float images, which are already normalised" if splits.normalised else f"{channels} channels"
-        raise InputError(f"its mean and std have {len(splits.mean)} and {len(splits.std)} values for {images}")
+        kind = "float images, which are already normalised" if splits.normalised else f"{channels} channels"
+        raise InputError(f"its mean and std have {len(splits.mean)} and {len(splits.std)} values for {kind}")
 
 
 IMAGE_TYPES = (torch.uint8, torch.float32, torch.float64)
