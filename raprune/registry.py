@@ -175,7 +175,7 @@ def is_given(name: str) -> bool:
 
 
 def _given(kind: str, name: str) -> Plugin:
-    """What a program gave, outside of that program's run: whoever runs it builds it itself."""
+    """An object that a program passed in, seen outside that program's run: only that program can build it."""
 
     def build(settings: GivenSettings, **context: Any) -> Any:
         raise InputError(

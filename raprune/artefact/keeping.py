@@ -2,17 +2,17 @@
 
 Trials are compared with those of the same model and data set, settings included. What a trial is compared by:
 
-- ``best``: of the trials that have a drop bound and are within it on validation, the one with the fewest multiply-adds;
-  of equals the one that lost less on validation, then the one that stands first in the study. Where a sweep has several
-  bounds it is in general a trial of the loosest. Matched trials have no bound and do not count: their layers were cut
-  as they were told, whatever it cost.
-- ``front``: every trial that no other beats, by validation or by test: none has at most its multiply-adds and lost at
-  most as much, one of the two strictly less. Matched trials count: here networks are compared by what was measured, and
-  theirs was measured alike.
+- ``best``: the trial with the fewest multiply-adds among those that have a drop bound and are within it on validation;
+  on a tie, the one that lost less on validation, then the first in the study. In a sweep over several bounds it is
+  usually a trial of the loosest one. Matched trials have no bound and do not count, since their layers were cut to a
+  given size whatever it cost.
+- ``front``: every trial that no other beats, by validation or by test: a trial beats another if it has no more
+  multiply-adds and lost no more, and is strictly better in one of the two. Matched trials count here, since networks
+  are compared by what was measured.
 - ``all``: every trial.
 
-Rows are never removed, and a trial is not run again because its network was. A study that was interrupted, or that a
-budget stopped, removes none: its trials have not all ended.
+Rows are never removed, and a trial whose network was removed is not run again. A study that was interrupted, or stopped
+by its budget, removes none, because not all of its trials have ended.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def removed_by(folder: Path) -> str | None:
 
 
 def _remove(model: Path) -> None:
-    """Whole or not at all, as far as anyone sees who looks for the folder."""
+    """Remove the folder atomically, as seen by readers: by renaming it first."""
     aside = model.with_name(f".{model.name}")
     shutil.rmtree(aside, ignore_errors=True)  # of a process that was killed meanwhile
     model.rename(aside)

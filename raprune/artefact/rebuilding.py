@@ -1,4 +1,4 @@
-"""Weights and a plan to the network, with the code of its model at hand; and the same two in one file."""
+"""Rebuilds a network from its weights and plan, in two files or in one, with the code of its model."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Opened:
 
 
 def write_model(folder: Path, plan: NetworkPlan, network: nn.Module) -> None:
-    """A trial's network: weights first, so that a plan that lies there has them."""
+    """Write a trial's network, weights first, so that a plan in the folder always has its weights."""
     folder.mkdir(parents=True, exist_ok=True)
     plan = plan.model_copy(update={"fingerprints": _fingerprints(network, plan.input_shape)})
     save_safetensors(network.state_dict(), folder / WEIGHTS_FILE)
@@ -70,7 +70,7 @@ def plan_in(file: Path) -> NetworkPlan:
 
 
 def trace_plan(plan: NetworkPlan, inputs: Inputs) -> Traced:
-    """The untouched network of a plan's model, its weights not yet those of anybody."""
+    """The untouched network of a plan's model, with initial weights."""
     network = inputs.network(plan.model, plan.num_classes, plan.input_shape, fresh=True)
     return trace_model(network, plan.model, plan.input_shape, plan.residual)
 
@@ -150,7 +150,7 @@ def _check_masks(plan: NetworkPlan, traced: Traced, masks: Mapping[str, Tensor],
 def check_fit(where: str, found: Mapping[str, Tensor], expected: Mapping[str, Tensor], model: str) -> None:
     """Whether weights are those of the network that the model gives today; raises :class:`InputError`."""
     for name in sorted({*found, *expected}):
-        shapes = [tuple(of[name].shape) if name in of else "nothing" for of in (found, expected)]
+        shapes = [tuple(side[name].shape) if name in side else "nothing" for side in (found, expected)]
         if shapes[0] != shapes[1]:
             raise InputError(f"{where}: {name} is {shapes[0]}, but {shapes[1]} in the network of model {model}")
 

@@ -1,4 +1,4 @@
-"""A completed trial's folder to its two networks, and what is known of them."""
+"""Rebuilds a completed trial's two networks from its folder."""
 
 from __future__ import annotations
 
@@ -117,9 +117,9 @@ def _check_one_trial(store: TrialStore, row: Mapping[str, Any], plan: NetworkPla
     """Whether row, plan and folder are of one trial."""
     name = store.folder.name
     if row["trial_id"] != name:
-        raise InputError(f"{store.folder / 'trial.parquet'} is of trial {row['trial_id']}: restore that of {name}")
+        raise InputError(f"{store.folder / 'trial.parquet'} belongs to trial {row['trial_id']}: restore that of {name}")
     if plan.trial_id != name:
-        raise InputError(f"{plan_file} is of trial {plan.trial_id}: restore that of {name}")
+        raise InputError(f"{plan_file} belongs to trial {plan.trial_id}: restore that of {name}")
     if (plan.macs, plan.score.val_score) != (row["macs"], row["val_score"]):
         raise InputError(
             f"{plan_file} is of another run of trial {name} than its row: it has {plan.macs} multiply-adds and scores "
@@ -134,7 +134,7 @@ def label(study_dir: Path, trial_id: str) -> str:
 
 
 def _ended(folder: Path, command: str) -> tuple[TrialStore, Mapping[str, Any]]:
-    """The folder's trial and its row; or a sentence that says which folder would do."""
+    """The folder's trial and its row; raises :class:`InputError` saying which folder is needed."""
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder; a trial's folder is results/<study>/trials/<trial_id>")
     folder = folder.resolve()
@@ -162,7 +162,7 @@ def _ended(folder: Path, command: str) -> tuple[TrialStore, Mapping[str, Any]]:
 
 
 def _trials_of(study_dir: Path, command: str) -> str:
-    """A line a trial: the command that takes it, and its place in the sweep."""
+    """One line per trial: the command that takes it, and its place in the sweep."""
     manifest = read_manifest(study_dir)
     lines = []
     for trial_id in manifest["trial_ids"]:

@@ -1,4 +1,4 @@
-"""What sums cost a pruned residual network: channels gathered into place, which multiply-adds do not count."""
+"""The cost of sums in a pruned residual network: gathering channels, which multiply-adds do not count."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from raprune.bench.timing import Times, in_turn
 from raprune.engine import device_name
 
 TOLERANCE = 1e-2
-"""Of the largest output: what a backend may differ by, TF32 on GPUs included; more is another network."""
+"""Allowed difference of a backend's output, as a share of the largest output; it allows for TF32 on GPUs."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def devices() -> list[str]:
 
 
 def measure(trial: TrialNetworks, settings: BenchSettings, tell: Callable[[str], None] = lambda _: None) -> Measured:
-    """Measure all that ``settings`` asks for and that is to be had; ``tell`` hears what is being measured."""
+    """Measure what ``settings`` asks for, as far as it is available; ``tell`` receives what is being measured."""
     measured = Measured()
     with tempfile.TemporaryDirectory(prefix="raprune-bench-") as folder:
         for device in devices():
@@ -123,7 +123,7 @@ def _cell(
 
 @torch.inference_mode()
 def _check(network: torch.nn.Module, found: Array, shape: tuple[int, ...], where: str) -> None:
-    """Whether a backend gives what the network gives; a fast wrong answer is not to be timed."""
+    """Refuse a backend whose output differs from the network's: a fast wrong answer must not be timed."""
     expected = network(torch.from_numpy(images(shape))).numpy()
     if found.shape != expected.shape or np.abs(found - expected).max() > TOLERANCE * np.abs(expected).max():
         raise Unavailable(f"{where}, is left out: its output differs from the network's")

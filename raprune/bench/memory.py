@@ -3,9 +3,9 @@
 On a CPU: the largest resident set while the network runs (after its first runs, so that loading and compiling do not
 count), less the resident set before the network was loaded, when the libraries were: weights, activations, and what the
 backend keeps, such as packed weights or compiled code. It is the kernel's own high-water mark (``VmHWM``), reset before
-the runs; ``ru_maxrss`` would not do, for it goes on from the process that started this one. glibc is told to give back
-what is freed at once (``RETURN_FREED``), else blocks that it keeps for later would count. Where the system has no
-such mark (other than Linux) the answer is null. On a GPU: ``torch.cuda.max_memory_allocated``, which does not see
+the runs; ``ru_maxrss`` would not do, because it continues from the process that started this one. glibc is set to
+return freed memory at once (``RETURN_FREED``), else blocks that it keeps for later would count. On systems without
+such a mark (other than Linux) the answer is null. On a GPU: ``torch.cuda.max_memory_allocated``, which does not see
 what ONNX Runtime allocates there (null).
 """
 
@@ -27,7 +27,7 @@ from raprune.bench.backends import Prepared, Unavailable, prepare
 STATUS = Path("/proc/self/status")
 CLEAR = Path("/proc/self/clear_refs")
 RESET_PEAK = "5"
-"""What the kernel takes as: begin the high-water mark anew."""
+"""Tells the kernel to reset the high-water mark."""
 RUNS = 3
 RETURN_FREED = {"MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "131072"}
 """What glibc takes from the environment; both together also stop it from raising the first by itself."""

@@ -1,4 +1,4 @@
-"""Which batch size scores the most images a second: a proposal for the study, which nothing takes over by itself."""
+"""Which batch size scores the most images per second: a proposal for the study, never applied automatically."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CLOSE = 0.98
 
 @dataclass(frozen=True)
 class Proposal:
-    """Images a second of the baseline's forward pass by batch size."""
+    """Images per second of the baseline's forward pass, by batch size."""
 
     rates: Mapping[int, float]
     scoring: ScoringSpec
@@ -70,7 +70,7 @@ def propose(trial: TrialNetworks) -> Proposal:
     for _ in range(ROUNDS):
         for size in seconds:
             seconds[size].append(_seconds(network, batches[size]))
-    rates = {size: size / statistics.median(of) for size, of in seconds.items()}
+    rates = {size: size / statistics.median(times) for size, times in seconds.items()}
     return Proposal(rates, trial.scoring, own, device)
 
 

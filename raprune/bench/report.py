@@ -1,4 +1,4 @@
-"""What was measured, as a person reads it: a table, then a sentence for each thing that needs one."""
+"""The measurements for people: a table, then a sentence for whatever needs explaining."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from raprune.bench.timing import Times
 from raprune.study.wording import counted
 
 BEHIND = 0.9
-"""A speed-up under this share of what multiply-adds say is worth a word."""
+"""A speed-up below this share of what multiply-adds suggest gets a remark."""
 
 
 def heading(trial: TrialNetworks) -> str:
@@ -67,7 +67,7 @@ def remarks(
     if behind:
         yield (
             f"Less than its multiply-adds suggest ({trial.macs_ratio:.2f}): {_listed(behind)}. They leave out memory "
-            "traffic, norms, activations, what each call costs, and that kernels like some numbers of filters better."
+            "traffic, norms, activations, the cost of each call, and that kernels favour some numbers of filters."
         )
 
 

@@ -47,4 +47,4 @@ def in_turn(calls: Sequence[Run], runs: int, warm_up: int = WARM_UP) -> list[Tim
             elapsed = time.perf_counter() - start
             if number >= 0:
                 seconds[place].append(elapsed)
-    return [Times(tuple(of)) for of in seconds]
+    return [Times(tuple(times)) for times in seconds]

@@ -1,10 +1,10 @@
-"""Whether an exported network is the trial's: its logits on a few images, its scores on whole splits.
+"""Compares an exported network with the trial's: logits on a few images, scores on whole splits.
 
-A network that un-pools puts each value where its pool found it. Where two values of a window are within rounding of
-each other, two correct programs may choose differently, and all that reads the value changes with its place: raprune's
-own network in float64 differs so from itself. On a few images of such a network the largest difference tells nothing;
-half of the logits must then be within the tolerance, which a wrong program would miss, for every logit reads what was
-un-pooled.
+A network that un-pools puts each value where its pool found it. If two values of a window are within rounding of each
+other, two correct programs may choose differently, and everything that reads the value changes: even raprune's own
+network in float64 differs from itself in this way. The largest difference on a few images then means nothing; instead,
+half of the logits must be within the tolerance. A wrong program would fail that, since every logit depends on
+un-pooled values.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from raprune.registry import SCORES
 from raprune.study.wording import counted
 
 TOLERANCE = 1e-4
-"""Of the largest logit: what an exported network's may differ by."""
+"""Allowed difference of an exported network's logits, as a share of the largest logit."""
 ALLOWED_SHARE = 0.01
-"""Of the decisions of a network that un-pools: what its pools' ties may change."""
+"""Share of decisions that ties in the pools may change, for a network that un-pools."""
 BATCH_SIZES = (1, 5)
 SPLITS = ("val", "test")
 
 
 class ExportError(RapruneError):
-    """The exported network is not the trial's; nothing of it is left behind."""
+    """The exported network differs from the trial's; no file is left behind."""
 
 
 class Images:
-    """The study's images; where they cannot be had, random ones, and the reason why."""
+    """The study's images; if they are not available, random images and the reason."""
 
     def __init__(self, trial: TrialNetworks, inputs: Inputs) -> None:
         self.inputs = inputs
@@ -57,7 +57,7 @@ class Images:
             self.splits = None
 
     def few(self, number: int) -> Tensor:
-        """Input of the network: the first validation images, over again where there are fewer."""
+        """Network input: the first validation images, repeated if there are fewer."""
         if self.splits is None:
             return torch.randn(number, *self.shape, generator=torch.Generator().manual_seed(number)).to(self.dtype)
         images = self.splits.val.images_BCHW
@@ -70,7 +70,7 @@ class Images:
 
 
 def _other_images(splits: Splits, trial: TrialNetworks) -> str | None:
-    """What is other about a data set since the trial was scored on it."""
+    """What has changed in a data set since the trial was scored on it."""
     if splits.input_shape != trial.input_shape:
         return f"images of {splits.input_shape}"
     if trial.data_fingerprint and contents.of_data(splits) != trial.data_fingerprint:
@@ -80,17 +80,17 @@ def _other_images(splits: Splits, trial: TrialNetworks) -> str | None:
 
 @dataclass(frozen=True)
 class Difference:
-    """Of the logits of one batch from those of the network in raprune, over the largest logit."""
+    """Difference of one batch's logits from those of the network in raprune, relative to the largest logit."""
 
     largest: float
     half: float
-    """What half of the logits differ by at most."""
+    """The median difference."""
     ties: bool
-    """The network un-pools: see the top of this file."""
+    """Whether the network un-pools: see the top of this file."""
 
     @property
     def judged(self) -> float:
-        """What must be within the tolerance."""
+        """The difference that must be within the tolerance."""
         return self.half if self.ties else self.largest
 
 
@@ -107,28 +107,28 @@ def parity(trial: TrialNetworks, run: Run, images: Images) -> dict[int, Differen
                 f"it returns {tuple(found.shape)} for {counted(size, 'image')}, the network {tuple(expected.shape)}"
             )
         differs = (found - expected).abs() / expected.abs().max()
-        differs = torch.nan_to_num(differs, torch.inf)  # a difference that is not a number is none that may pass
+        differs = torch.nan_to_num(differs, torch.inf)  # NaN must fail
         differences[size] = Difference(float(differs.max()), float(differs.median()), ties)
     return differences
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A split's score: the trial's row's, and what the exported network gives now."""
+    """A split's score: in the trial's row, and of the exported network now."""
 
     split: str
     row: float
     score: float
     others: str = ""
-    """Where the two differ: what explains it."""
+    """If the two differ: the explanation."""
     wrong: int = 0
-    """Decisions that differ from those of the network in raprune and are no ties."""
+    """Decisions that differ from those of the network in raprune and are not ties."""
     allowed: int = 0
-    """As many of them a tie of a pool may have changed."""
+    """How many of them ties in the pools may account for."""
 
 
 def scores_of(trial: TrialNetworks, run: Run, images: Images) -> dict[str, float]:
-    """The scores of an exported network on the splits of which the trial's row has one; none without images."""
+    """The scores of an exported network on the splits scored in the trial's row; empty without images."""
     score = _score(trial)
     return {
         name: score_of(run, images, split, score, trial.scoring.batch_size) for name, split in _splits(trial, images)
@@ -136,7 +136,7 @@ def scores_of(trial: TrialNetworks, run: Run, images: Images) -> dict[str, float
 
 
 def compare(trial: TrialNetworks, run: Run, images: Images) -> Iterator[Measured]:
-    """The scores of an exported network beside those of the trial's row, and where they differ why."""
+    """The scores of an exported network beside those of the trial's row, with the reason if they differ."""
     found = scores_of(trial, run, images)
     for name, split in _splits(trial, images):
         measured = Measured(name, trial.row[f"{name}_score"], found[name])
@@ -162,7 +162,7 @@ def score_of(run: Run, images: Images, split: Split, score: Score, batch_size: i
 
 @torch.inference_mode()
 def _explained(measured: Measured, trial: TrialNetworks, run: Run, images: Images, split: Split) -> Measured:
-    """Where a score is not that of the row: beside the network in raprune, decision by decision."""
+    """Explain a score that differs from the row's by comparing decisions with the network in raprune."""
     network, score, size = trial.networks["pruned"], _score(trial), trial.scoring.batch_size
     own = score_of(network, images, split, score, size)
     why = f"the network in raprune scores {own:.6g} here"

@@ -19,7 +19,7 @@ class Format(ABC):
     """A format that ``raprune export`` writes."""
 
     loaded_by: ClassVar[str]
-    """What its user writes to load it: an expression with ``{file!r}``, and ``{allowed}`` where code is imported."""
+    """The expression that loads the file, with ``{file!r}``, and ``{allowed}`` where code is imported."""
     quantises: ClassVar[bool] = False
     """Whether it is a :class:`QuantisedFormat`."""
 
@@ -30,7 +30,7 @@ class Format(ABC):
     def write(self, network: fx.GraphModule, example_BCHW: Tensor, plan: NetworkPlan, file: Path) -> str | None:
         """Write ``network`` for any number of images like those of the example, of which there are two or more.
 
-        Returns a sentence where the network had to be written otherwise. Raises
+        Returns a sentence if the network had to be rewritten. Raises
         :class:`raprune.export.refusals.Refused`.
         """
 

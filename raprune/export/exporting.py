@@ -1,4 +1,4 @@
-"""A trial's folder to a file, checked before it gets its name."""
+"""Exports a trial's network to a file, checked before it gets its final name."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Quantised:
-    """What 8 bits gave; the float network is what was checked against the one in raprune."""
+    """The 8-bit network's results; the float network is the one checked against raprune's."""
 
     float_bytes: int
     scores: Mapping[str, float]
     """Split -> score."""
     num_images: int
-    """Of the calibration."""
+    """Calibration images."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,13 @@ class Exported:
     loaded_by: str
     """The expression that loads it."""
     note: str | None
-    """What is to be known of how it was written."""
+    """What users should know about how it was written."""
     differences: Mapping[int, Difference]
     """By batch size."""
     checked_on: str
-    """Which images."""
+    """The images it was checked on, in words."""
     scores: tuple[Measured, ...]
-    """Empty where the study's data cannot be had."""
+    """Empty if the study's data are not available."""
     quantised: Quantised | None
     """``None`` where it was not asked for."""
 
@@ -72,12 +72,12 @@ def export_trial(
     tell: Tell = lambda _: None,
     inputs: Inputs | None = None,
 ) -> Exported:
-    """Write the network of the trial in ``folder``; ``tell`` hears what is being done.
+    """Write the network of the trial in ``folder``; ``tell`` receives each step in words.
 
-    The trial's files may name code to import: ``allow_import`` are the import paths that may be, or True for all.
+    The trial's files may name code to import: ``allow_import`` lists the import paths allowed, or is True for all.
 
-    Raises :class:`InputError` for what was asked for wrongly, and :class:`ExportError` where the file's logits or
-    decisions are not those of the network; then, as at any other failure, the file is as it was.
+    Raises :class:`InputError` for an invalid request, and :class:`ExportError` if the file's logits or decisions differ
+    from the network's; then, as after any failure, an existing file is unchanged.
     """
     _check_request(wanted, folder)
     with using(inputs) as inputs:
@@ -132,7 +132,7 @@ def _format(name: str) -> Format:
 
 
 def _write(trial: TrialNetworks, images: Images, format_name: str, out: Path, aside: Path, tell: Tell) -> Exported:
-    """The network in the file ``aside``, compared with the one in raprune."""
+    """Write the network to the file ``aside`` and compare it with the one in raprune."""
     network, chosen = trial.networks["pruned"], _format(format_name)
     tell(f"writing {format_name}")
     example_BCHW = torch.zeros(2, *trial.input_shape, dtype=images.dtype)
@@ -171,12 +171,12 @@ def _quantise(
     aside: Path,
     tell: Tell,
 ) -> Exported:
-    """The 8-bit network in the file ``aside``, and what it scores."""
+    """Write the 8-bit network to the file ``aside`` and score it."""
     chosen = _format(format_name)
     assert isinstance(chosen, QuantisedFormat)
     tell("calibrating 8 bits")
     number = chosen.quantise(float_file, images, trial.scoring.batch_size, trial.plan.to_ship(), aside)
     tell("scoring 8 bits")
     run = chosen.load(aside, trial.scoring.threads, images.inputs)
-    found = Quantised(exported.num_bytes, scores_of(trial, run, images), number)
-    return replace(exported, num_bytes=aside.stat().st_size, quantised=found)
+    result = Quantised(exported.num_bytes, scores_of(trial, run, images), number)
+    return replace(exported, num_bytes=aside.stat().st_size, quantised=result)

@@ -22,11 +22,11 @@ from raprune.plugins.datasets.base import Splits
 from raprune.study.seeds import seed_for
 
 CALIBRATION_IMAGES = 256
-"""Training images whose activations give the ranges: a seeded choice, not augmented."""
+"""Training images whose activations set the ranges: a seeded choice, not augmented."""
 
 
 class Calibration:
-    """What onnxruntime asks for images until there are no more."""
+    """Supplies calibration batches to onnxruntime until there are no more."""
 
     def __init__(self, images: Images, splits: Splits, batch_size: int) -> None:
         generator = torch.Generator().manual_seed(seed_for(0, "calibration"))

@@ -1,6 +1,6 @@
-"""ONNX, as ONNX Runtime likes it: one file, its gathers along the channels of a channels-first layout.
+"""ONNX in the form that suits ONNX Runtime: one file, with gathers along channels in a channels-first layout.
 
-The plan lies in the model's metadata, under ``raprune_plan``; source lines and paths of this machine do not.
+The plan is in the model's metadata, under ``raprune_plan``; source lines and paths of this machine are removed.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ PROVIDER = "CPUExecutionProvider"
 def write_onnx(network: fx.GraphModule, example_BCHW: Tensor, file: Path, any_batch: bool = False) -> str | None:
     """Write ``network`` for batches of the shape of the example, or of ``any_batch`` size; raises :class:`Refused`.
 
-    Returns a sentence where the network had to be written otherwise.
+    Returns a sentence if the network had to be rewritten.
     """
     require(PACKAGES)
     options: dict[str, Any] = {"dynamic_shapes": ({0: torch.export.Dim("batch")},)} if any_batch else {}
 
     def export(changed: fx.GraphModule) -> None:
-        logging.disable(logging.WARNING)  # the exporter's packages think aloud
+        logging.disable(logging.WARNING)  # the exporter's packages log at length
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -54,7 +54,7 @@ def write_onnx(network: fx.GraphModule, example_BCHW: Tensor, file: Path, any_ba
 
 
 def tidy(file: Path, plan: NetworkPlan) -> None:
-    """Put the plan into the model in ``file`` and take out what its exporter noted of this machine."""
+    """Put the plan into the model in ``file`` and remove what its exporter recorded about this machine."""
     import onnx
 
     model = onnx.load(file)

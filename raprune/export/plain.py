@@ -1,4 +1,4 @@
-"""A pruned network as exporters like it: nothing in it but what torch itself brings."""
+"""A pruned network in the form that exporters need: built from torch's own modules alone."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class ChannelsFirst(torch.nn.Module):
 
 
 def plain(network: fx.GraphModule) -> fx.GraphModule:
-    """A copy for inference: gathers along channels, and without raprune's modules that do nothing then."""
+    """A copy for inference: gathers along channels, without raprune's modules that then do nothing."""
     changed = copy.deepcopy(network).eval()
     for node in list(changed.graph.nodes):
         if node.op != "call_module":

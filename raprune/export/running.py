@@ -1,4 +1,4 @@
-"""What an exported network is once it is loaded again."""
+"""The form of an exported network once it is loaded."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Un-pooling by indices written as a comparison, for exporters and runtimes that do not take ``max_unpool2d``.
 
 ``max_unpool2d`` scatters each pooled value to the place that its index names. Where the windows of the pool do not
-overlap, every place lies in one window, so the same is said place by place: the value of its window where the window's
-index is this place, else 0. The values are copied, not computed with: equal to the last bit.
+overlap, every place lies in one window and can be computed alone: it gets its window's value if the window's index is
+this place, else 0. Values are only copied, so the result is equal to the last bit.
 """
 
 from __future__ import annotations
@@ -101,5 +101,5 @@ def _given(node: fx.Node, names: tuple[str, ...]) -> dict[str, Any]:
     return dict(zip(names, node.args, strict=False)) | dict(node.kwargs)
 
 
-def _pair(of: Any) -> tuple[int, int]:
-    return (of, of) if isinstance(of, int) else (int(of[0]), int(of[1]))
+def _pair(size: Any) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))

@@ -24,7 +24,7 @@ IsOwn = Callable[[str], bool]
 
 
 def own_modules(packages: frozenset[str] = frozenset()) -> IsOwn:
-    """What tells a user's own modules; ``packages`` are their own even where they are installed."""
+    """A test for a user's own modules; ``packages`` count as the user's even if they are installed."""
 
     def is_own(module: str) -> bool:
         if module == "builtins":
@@ -46,7 +46,7 @@ def _is_own_file(file: str) -> bool:
 
 
 def instructions(code: types.CodeType) -> Iterator[tuple[str, Any]]:
-    """What ``code`` does, with constants and names in the place of their numbers, whatever line it stands in."""
+    """The instructions of ``code``, with constants and names instead of their indices, and without line numbers."""
     found = [one for one in dis.get_instructions(code) if one.opname not in SILENT]
     place = {one.offset: number for number, one in enumerate(found)}
     for one in found:

@@ -13,9 +13,9 @@ DIGEST_BYTES = 16
 
 
 def files_in(settings: Mapping[str, Any]) -> list[str]:
-    """The files and folders that are there among what ``settings`` name."""
-    found = {str(path) for path in _paths(settings) if len(path.parts) > 1 and path.exists()}
-    return sorted(found)
+    """The existing files and folders that ``settings`` name."""
+    existing = {str(path) for path in _paths(settings) if len(path.parts) > 1 and path.exists()}
+    return sorted(existing)
 
 
 def _paths(value: Any) -> Iterator[Path]:

@@ -74,20 +74,20 @@ def extra_state_of(network: nn.Module) -> dict[str, str]:
 
 @torch.no_grad()
 def probe(network: nn.Module, input_shape: tuple[int, ...]) -> list[float]:
-    """What ``network`` gives for seeded random images, a few values of it; nothing where one is not finite."""
+    """A few output values of ``network`` for seeded random images; empty if one is not finite."""
     parameter = next(network.parameters())
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(PROBE_IMAGES, *input_shape, generator=generator).to(parameter.device, parameter.dtype)
     values = network(images).double().flatten().cpu()
     chosen = torch.linspace(0, len(values) - 1, min(PROBE_VALUES, len(values))).round().long()
-    found = values[chosen]
-    return [float(value) for value in found] if bool(found.isfinite().all()) else []
+    kept = values[chosen]
+    return [float(value) for value in kept] if bool(kept.isfinite().all()) else []
 
 
 def alike(found: list[float], expected: list[float]) -> bool:
-    """Whether two probes are those of one network, rounding aside; half of the values tell.
+    """Whether two probes come from one network, up to rounding; half of the values must agree.
 
-    Where a network un-pools, rounding may move values to other places: the others are then equal all the same.
+    If a network un-pools, rounding may move some values to other places, but the others still agree.
     """
     if len(found) != len(expected):
         return False

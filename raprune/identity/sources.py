@@ -1,7 +1,7 @@
-"""What a baseline is made of, by content: two baselines of equal sources are one, whatever their files are called.
+"""What a baseline depends on, by content: baselines with equal sources are the same, whatever their files are called.
 
-The code of the user's own and the initial weights are compared to the bit where the same versions made both. Under
-another version of Python or torch the same code can have another form; :func:`differing` tells them apart.
+User code and initial weights are compared to the bit if the same versions made both. Under another version of Python
+or torch the same code can have another form; :func:`differing` separates the two cases.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from raprune import __version__
 
 @dataclass(frozen=True)
 class Sources:
-    """Fingerprints; an empty one is of what a name says already, such as a network of raprune's."""
+    """Fingerprints; one is empty where a name already identifies the part, such as one of raprune's networks."""
 
     network: str
     """Of the user's own network as it is traced: operations, modules, settings, shapes."""

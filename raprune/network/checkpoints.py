@@ -1,7 +1,7 @@
-"""Checkpoints as trainers write them: what lies in a file, and which of its tensors are those of a network.
+"""Checkpoints as trainers write them: what a file contains, and which of its tensors belong to a network.
 
 A file holds tensors by name, alone or in a dictionary among other things (``state_dict``, ``net``, ``ema``, ...), and
-the names may begin with those of wrappers (``module.``, ``_orig_mod.``, ``model.``). No code of a file is ever run.
+names may start with the prefixes of wrappers (``module.``, ``_orig_mod.``, ``model.``). No code in a file is ever run.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from torch import Tensor
 from raprune.errors import InputError
 
 Entries = dict[str, Any]
-"""Names to tensors, and to what is no tensor (extra state)."""
+"""Names to tensors, and to other values (extra state)."""
 USUAL = ("state_dict", "model_state_dict", "model")
-"""Keys whose dictionary is taken where another one fits as well; first the first."""
+"""Keys whose dictionary is preferred if several fit, the first one most."""
 MAX_DEPTH = 4
-"""Dictionaries in dictionaries that are looked into."""
+"""Depth to which nested dictionaries are searched."""
 MAX_PREFIXES = 8
 SHOWN_KEYS = 8
 SAFETENSORS_HEADER = 100_000_000
-"""Bytes that the header of a safetensors file has at most."""
+"""Most bytes that the header of a safetensors file can have."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Found:
     """One dictionary of a file."""
 
     key: str
-    """Where it lies in the file: ``model``, ``ema.module``; empty for the file itself."""
+    """Its place in the file: ``model``, ``ema.module``; empty for the file itself."""
     entries: Entries
 
     @property
@@ -47,20 +47,20 @@ class Found:
 
 
 def read_checkpoint(file: Path) -> list[Found]:
-    """The dictionaries of tensors in a file, the usual one first. Raises :class:`InputError` where there is none."""
+    """The dictionaries of tensors in a file, the usual one first. Raises :class:`InputError` if there are none."""
     content = _read(file)
-    found = list(_dictionaries(content, "", MAX_DEPTH))
-    if not found:
+    dictionaries = list(_dictionaries(content, "", MAX_DEPTH))
+    if not dictionaries:
         raise InputError(f"checkpoint {str(file)!r} does not hold a state dict of tensors; {_what_it_is(content)}")
     rank = {key: number for number, key in enumerate(("", *USUAL))}
-    return sorted(found, key=lambda one: (len(one.key.split(".")), rank.get(one.key, len(rank))))
+    return sorted(dictionaries, key=lambda entry: (len(entry.key.split(".")), rank.get(entry.key, len(rank))))
 
 
 def unwrapped(entries: Entries, expected: Mapping[str, Any]) -> Entries:
-    """``entries`` under the names of ``expected``, as far as a wrapper's prefix makes the difference.
+    """``entries`` renamed to the names of ``expected``, where only a wrapper's prefix differs.
 
-    The prefix is taken off that brings the most of them to their place; that of ``expected`` is put on where it is
-    the network that is wrapped. Names that do not begin with the prefix keep theirs.
+    Of all prefixes, the one whose removal makes the most entries match is removed; if the network itself is wrapped,
+    the prefix of ``expected`` is added. Names without the prefix stay as they are.
     """
     best, most = dict(entries), _matches(entries, expected)
     for theirs in _prefixes(entries, expected):
@@ -73,7 +73,7 @@ def unwrapped(entries: Entries, expected: Mapping[str, Any]) -> Entries:
 
 
 def is_counter(name: str, value: Any) -> bool:
-    """Whether an entry is a number that a trainer or a wrapper counts, such as ``n_averaged``, and no weight."""
+    """Whether an entry is a counter of a trainer or a wrapper, such as ``n_averaged``, and not a weight."""
     is_number = isinstance(value, int | float) or (isinstance(value, Tensor) and value.dim() == 0)
     return is_number and "." not in name
 
@@ -91,15 +91,15 @@ def _matches(entries: Entries, expected: Mapping[str, Any]) -> int:
 
 
 def _prefixes(entries: Entries, expected: Mapping[str, Any]) -> list[str]:
-    """What may stand before the names: what they share, and what stands before the network's own in the file."""
-    found = dict.fromkeys(_shared_prefixes(entries))
+    """Possible prefixes of the names: those that all share, and those found before the network's own names."""
+    prefixes = dict.fromkeys(_shared_prefixes(entries))
     for wanted in list(expected)[:1] + list(expected)[-1:]:
-        found |= dict.fromkeys(name.removesuffix(wanted) for name in entries if name.endswith(f".{wanted}"))
-    return list(found)
+        prefixes |= dict.fromkeys(name.removesuffix(wanted) for name in entries if name.endswith(f".{wanted}"))
+    return list(prefixes)
 
 
 def leading_prefixes(entries: Entries) -> list[str]:
-    """The wrappers that most names could begin with, whether all share them or not, the shortest first."""
+    """The most frequent possible wrapper prefixes, whether or not all names share them, the shortest first."""
     counted = Counter(
         ".".join(parts[:depth]) + "."
         for name, value in entries.items()
@@ -111,7 +111,7 @@ def leading_prefixes(entries: Entries) -> list[str]:
 
 
 def _shared_prefixes(entries: Mapping[str, Any]) -> list[str]:
-    """``""``, ``model.``, ``model.net.``: as far as all names share them, counters aside."""
+    """``""``, ``model.``, ``model.net.``: the prefixes that all names share, counters aside."""
     names = [name.split(".") for name, value in entries.items() if not is_counter(name, value)]
     prefixes, depth = [""], 0
     while names and all(len(name) > depth + 1 and name[depth] == names[0][depth] for name in names):
@@ -152,8 +152,8 @@ def _read(file: Path) -> Any:
         raise InputError(f"{name} is empty")
     if start.lstrip()[:1] == b"{" and file.suffix != ".safetensors":
         raise InputError(
-            f"{name} is JSON text, such as the index of a checkpoint in several files (shards), not the tensors: write "
-            "them into one file and name that"
+            f"{name} is JSON text, such as the index of a checkpoint split into several files (shards), and holds no "
+            "tensors: merge the shards into one file and name that file"
         )
     is_safetensors = start[8:] == b"{" and 0 < int.from_bytes(start[:8], "little") <= SAFETENSORS_HEADER
     return _guarded(file, name, load_file if is_safetensors or file.suffix == ".safetensors" else _unpickle)
@@ -166,7 +166,7 @@ def _guarded(file: Path, name: str, read: Callable[[Path], Any]) -> Any:
         raise InputError(f"{name} cannot be read: {str(error).splitlines()[0]}") from None
     except OSError as error:
         raise InputError(f"{name} cannot be read: {error.strerror or error}") from None
-    except Exception as error:  # bytes that are no checkpoint make the unpickler fail in any way
+    except Exception as error:  # bytes that are not a checkpoint can make the unpickler raise anything
         asked = re.search(r"GLOBAL ([\w.]+) was not an allowed global", str(error))
         what = f" ({asked[1]})" if asked else ""
         raise InputError(
@@ -176,7 +176,7 @@ def _guarded(file: Path, name: str, read: Callable[[Path], Any]) -> Any:
 
 
 def _unpickle(file: Path) -> Any:
-    """What ``torch.load`` makes of a file without running its code."""
+    """What ``torch.load`` reads from a file without running its code."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch wonders about pickles that we refuse
+        warnings.simplefilter("ignore")  # torch warns about pickles that we refuse
         return torch.load(file, map_location="cpu", weights_only=True)

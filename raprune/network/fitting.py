@@ -1,4 +1,4 @@
-"""Tensors by name beside those that a network has: what fits, what does not, and which belong together."""
+"""Compares tensors by name with those of a network: what fits, what does not, and which belong together."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from raprune.identity import of_value
 from raprune.network.checkpoints import is_counter, leading_prefixes, unwrapped
 
 EXTRA = "_extra_state"
-"""How the entries of a state dict end that ``get_extra_state`` gives."""
+"""Suffix of state-dict entries that come from ``get_extra_state``."""
 COUNTER = "num_batches_tracked"
-"""Of norms: as good as none where a checkpoint has none."""
+"""Counter of norms, which a checkpoint may lack."""
 MAX_SHOWN = 8
-"""Lines that an error shows, of all kinds together."""
+"""Most lines that an error shows, over all kinds."""
 
 Adapt = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 
 
 @dataclass(frozen=True)
 class Fit:
-    """Entries beside the state dict that a network expects."""
+    """Entries compared with the state dict that a network expects."""
 
     entries: Mapping[str, Any]
     expected: Mapping[str, Any]
     missing: tuple[str, ...]
-    """Names that the network needs."""
+    """Names that the network needs and the entries lack."""
     surplus: tuple[str, ...]
-    """Names of modules that the network has, which do not have them."""
+    """Names of tensors that the network's modules do not have."""
     extra: tuple[str, ...]
-    """Names of modules that the network does not have, such as auxiliary heads: not loaded."""
+    """Names in modules that the network does not have, such as auxiliary heads; not loaded."""
     misfits: tuple[str, ...]
-    """Lines on tensors that are there on both sides and cannot stand for each other."""
+    """Lines about tensors that both sides have but that do not match."""
 
     @classmethod
     def of(cls, network: nn.Module, entries: Mapping[str, Any]) -> Fit:
@@ -55,11 +55,11 @@ class Fit:
 
     @property
     def wrong(self) -> tuple[str, ...]:
-        """Names and lines of all that does not fit."""
+        """Names and lines for everything that does not fit."""
         return (*self.missing, *self.surplus, *self.misfits)
 
     def load(self, network: nn.Module, what: str) -> None:
-        """Load what fits into ``network``, in place; raises :class:`InputError` with ``what`` where it is not all."""
+        """Load the entries into ``network``, in place; a misfit raises :class:`InputError` starting with ``what``."""
         if self.wrong:
             kinds = [lines for lines in (self._missing_lines(), self._surplus_lines(), list(self.misfits)) if lines]
             lines = [line for of_kind in kinds for line in _shown(of_kind, MAX_SHOWN // len(kinds))]
@@ -70,7 +70,7 @@ class Fit:
         network.load_state_dict({**self.expected, **{n: t.to(self.expected[n].dtype) for n, t in both.items()}})
 
     def left_out(self) -> list[str]:
-        """What the network has no place for, by module."""
+        """What the network has no place for, counted by module."""
         modules = dict.fromkeys(name.partition(".")[0] for name in self.extra)
         counts = {module: sum(name.partition(".")[0] == module for name in self.extra) for module in modules}
         return [f"{module} ({number} tensor{'s' * (number > 1)})" for module, number in counts.items()]
@@ -99,7 +99,7 @@ class Fit:
 
 
 def fit_to(network: nn.Module, entries: Mapping[str, Any], adapt: Adapt | None = None) -> Fit:
-    """How entries of a file fit ``network`` once wrappers are taken off their names and ``adapt`` has renamed them."""
+    """How a file's entries fit ``network`` after wrapper prefixes are removed and ``adapt`` has renamed them."""
     expected = network.state_dict()
     plain = Fit.of(network, unwrapped(dict(entries), expected))
     if adapt is None or not plain.wrong:
@@ -124,7 +124,7 @@ def _misfit(name: str, found: Any, expected: Any) -> str | None:
     """Why ``found`` cannot take the place of ``expected``."""
     if name.endswith(EXTRA):
         same = of_value(found) == of_value(expected)
-        return None if same else "the checkpoint has other extra state than the network is built with; build it so"
+        return None if same else "the checkpoint has different extra state; build the network to match it"
     if not isinstance(found, Tensor) or not isinstance(expected, Tensor):
         return None
     if found.shape != expected.shape:
@@ -135,8 +135,8 @@ def _misfit(name: str, found: Any, expected: Any) -> str | None:
 
 
 def _nearest(name: str, others: list[str]) -> str | None:
-    found = difflib.get_close_matches(name, others, n=1, cutoff=0.4)
-    return found[0] if found else None
+    matches = difflib.get_close_matches(name, others, n=1, cutoff=0.4)
+    return matches[0] if matches else None
 
 
 def _shown(lines: list[str], number: int) -> list[str]:

@@ -1,7 +1,7 @@
-"""Keep masks: which filters of a layer are kept, never none.
+"""Keep masks: which filters of a layer are kept; at least one always is.
 
 Legend: N filters, M_l weights per filter. Plug-ins pass bool tensors of shape (N,), True = keep; inside raprune a mask
-is a :class:`KeepMask` from the moment that a plug-in hands it over.
+is a :class:`KeepMask` as soon as a plug-in returns it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class KeepMask:
-    """Hashable, equal where the content is equal, and pickled as its key."""
+    """A keep mask: hashable, compared by content, and pickled as its key."""
 
     key: bytes
     """One byte per filter, 1 = kept. Memo keys and the versions of states hash it; files hold the same numbers."""
@@ -32,7 +32,7 @@ class KeepMask:
 
     @classmethod
     def of(cls, mask_N: Tensor, num_filters: int | None = None) -> KeepMask:
-        """From a bool tensor of shape (``num_filters``,), at least one kept; anything else raises ``ValueError``."""
+        """From a bool tensor of shape (``num_filters``,) that keeps at least one; else raises ``ValueError``."""
         shape = (mask_N.numel() if num_filters is None else num_filters,)
         if mask_N.dtype != torch.bool or mask_N.shape != shape:
             got = f"{mask_N.dtype} of shape {tuple(mask_N.shape)}"
@@ -41,18 +41,18 @@ class KeepMask:
 
     @classmethod
     def whole(cls, num_filters: int) -> KeepMask:
-        """Every filter is kept."""
+        """The mask that keeps every filter."""
         return cls(b"\1" * num_filters)
 
     @cached_property
     def tensor(self) -> Tensor:
-        """(N,) bool, shared by all who ask: not to be written to."""
+        """(N,) bool, shared by all callers: do not write to it."""
         return torch.frombuffer(bytearray(self.key), dtype=torch.bool)
 
     @property
     def flags(self) -> list[bool]:
-        """One per filter, as rows and ``plan.json`` hold them."""
-        return [bool(one) for one in self.key]
+        """One bool per filter, as in rows and ``plan.json``."""
+        return [bool(byte) for byte in self.key]
 
     @property
     def num_filters(self) -> int:
@@ -72,10 +72,10 @@ class KeepMask:
         return 1.0 - self.num_kept / self.num_filters
 
     def round_up(self, multiple: int, weights_NM: Tensor) -> KeepMask:
-        """With pruned filters added until a multiple of ``multiple`` is kept, at most all; 1 changes nothing.
+        """The mask with pruned filters added until it keeps a multiple of ``multiple``, or all; 1 changes nothing.
 
-        Backends have kernels that like multiples of 8, for example. The filters with the largest L1 norm are added
-        first, of equal ones the first in the layer.
+        Kernels of some backends are faster at multiples of 8, for example. The filters with the largest L1 norm are
+        added first, and the first in the layer among equal norms.
         """
         num_missing = min(-self.num_kept % multiple, self.num_filters - self.num_kept)
         norm_N = weights_NM.abs().sum(1).masked_fill(self.tensor, -1.0)

@@ -12,14 +12,14 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class NetworkSize:
-    """What a network weighs, or a part of it."""
+    """The size of a network, or of a part of it."""
 
     params: int
     macs: int
     model_bytes: int
 
     def plus(self, other: NetworkSize, times: int = 1) -> NetworkSize:
-        """This and ``other``, several times over."""
+        """This size plus ``times`` times ``other``."""
         return NetworkSize(
             self.params + times * other.params,
             self.macs + times * other.macs,
@@ -31,24 +31,24 @@ COUNTED = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
 
 def size_of(network: nn.Module, *input_shapes: tuple[int, ...]) -> NetworkSize:
-    """Of a network, or of a layer that runs once for each of ``input_shapes`` (C, H, W)."""
+    """The size of a network, or of a layer that runs once for each of ``input_shapes`` (C, H, W)."""
     macs = sum(count_macs(network, shape) for shape in input_shapes)
     return NetworkSize(count_params(network), macs, count_bytes(network))
 
 
 def count_params(network: nn.Module) -> int:
-    """Numbers in weights, biases and norms, frozen ones too; buffers are not counted."""
+    """Number of values in weights, biases and norms, including frozen ones; buffers are not counted."""
     return sum(parameter.numel() for parameter in network.parameters())
 
 
 def count_bytes(network: nn.Module) -> int:
-    """Bytes of the state dict: what a checkpoint of it holds."""
+    """Bytes of the state dict, as a checkpoint holds it."""
     return sum(t.numel() * t.element_size() for t in network.state_dict().values())
 
 
 def layer_macs(layer: nn.Module, source: Tensor, output: Tensor) -> int:
-    """Multiply-adds for one image of a convolution, transposed convolution or linear layer that turned one into the
-    other."""
+    """Multiply-adds for one image of a convolution, transposed convolution or linear layer that turned ``source`` into
+    ``output``."""
     assert isinstance(layer.weight, Tensor)  # a buffer, too, such as of a fixed upsampling
     counted = source if isinstance(layer, nn.ConvTranspose2d) else output
     return counted[0].numel() * math.prod(layer.weight.shape[1:])
@@ -91,6 +91,6 @@ def latency_s(network: nn.Module, input_shape: tuple[int, ...], runs: int = 20) 
 
 
 def one_image(network: nn.Module, input_shape: tuple[int, ...]) -> Tensor:
-    """(1, C, H, W) of zeros, as the network takes images."""
+    """A (1, C, H, W) tensor of zeros in the network's type and on its device."""
     parameter = next(network.parameters())
     return torch.zeros(1, *input_shape, dtype=parameter.dtype, device=parameter.device)

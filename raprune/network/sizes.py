@@ -32,7 +32,7 @@ class Sizes:
         return latency_s(self.network(state), self.input_shape)
 
     def filters(self, state: State, layers: Sequence[str]) -> tuple[int, int, int]:
-        """Filters and kept filters of all convolutions that ``layers`` stand for, and how many layers stayed whole."""
+        """Filters and kept filters of all convolutions in the groups ``layers``, and how many groups stayed whole."""
         masks = state.keep_masks()
         num_filters, num_kept = self.graph.num_kept(masks, layers)
         return num_filters, num_kept, sum(name not in masks or bool(masks[name].all()) for name in layers)

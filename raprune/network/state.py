@@ -1,4 +1,4 @@
-"""The network at one moment of a trial: which filters are kept, and its weights where they were trained on."""
+"""The network at one moment of a trial: which filters are kept, and its weights if they were fine-tuned."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Arrays = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """Cuts plus the tensors that changed. Picklable; two states of equal content have equal versions."""
+    """Cuts plus the tensors that changed. Picklable; states with equal content have equal versions."""
 
     baseline_key: str
     cuts: Mapping[str, KeepMask]
@@ -31,7 +31,7 @@ class State:
     arrays: Arrays
     """The complete, already smaller state dict after a fine-tune; empty while the weights are the baseline's."""
     factors: Mapping[str, Factor] = field(default_factory=dict)
-    """layer -> what low rank put in its place; ``arrays`` hold its weights. Nothing is cut after the first of them."""
+    """layer -> what low rank put in its place; ``arrays`` hold its weights. After the first factor, nothing is cut."""
 
     @classmethod
     def baseline(cls, baseline_key: str) -> State:
@@ -39,13 +39,13 @@ class State:
         return cls(baseline_key, {}, {})
 
     def __setstate__(self, content: dict[str, Any]) -> None:
-        """In memory of its own: arrays that come out of Ray's object store are shared and read-only."""
+        """Copies the arrays: those from Ray's object store are shared and read-only."""
         own = {name: np.array(array) for name, array in content["arrays"].items()}
         self.__dict__.update(content, arrays=own)
 
     @cached_property
     def version(self) -> str:
-        """Content hash: baseline, cuts and tensors, never how it came about."""
+        """Content hash of baseline, cuts and tensors, however the state was reached."""
         sha = hashlib.sha256(self.baseline_key.encode())
         for layer in sorted(self.cuts):
             sha.update(layer.encode() + b"\0" + self.cuts[layer].key)
@@ -65,7 +65,7 @@ class State:
     def cut(self, graph: Graph, layer: str, mask: KeepMask) -> State:
         """The state after ``layer`` is cut to ``mask``; the layer must be whole in this one."""
         if layer in self.cuts:
-            raise ValueError(f"{layer} is cut already")
+            raise ValueError(f"{layer} is already cut")
         if self.factors:
             raise ValueError(f"{layer} cannot be cut: filters are pruned before layers are factorised")
         arrays: Arrays = {}
@@ -81,14 +81,14 @@ class State:
     def factorised(
         self, graph: Graph, baseline: Mapping[str, Tensor], layer: str, factor: Factor, pair: Mapping[str, Tensor]
     ) -> State:
-        """The state with ``factor`` in the place of ``layer``; ``pair`` is the state dict of the two layers."""
+        """The state with ``factor`` in place of ``layer``; ``pair`` is the state dict of the two layers."""
         if layer in self.factors:
-            raise ValueError(f"{layer} is factorised already")
+            raise ValueError(f"{layer} is already factorised")
         tensors = factorised(self.tensors(graph, baseline), layer, pair)
         return replace(self, arrays=to_arrays(tensors), factors={**self.factors, layer: factor})
 
     def unfactorised(self) -> State:
-        """The same cuts as they were before the first factor, with the baseline's weights: what tells its sizes."""
+        """The same cuts without factors and with the baseline's weights, which is enough to measure sizes."""
         return State(self.baseline_key, self.cuts, {})
 
     def tensors(self, graph: Graph, baseline: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -99,10 +99,10 @@ class State:
 
 
 def to_arrays(tensors: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
-    """numpy copies: what travels between processes and is hashed."""
+    """numpy copies, to be hashed and sent between processes."""
     return {name: np.array(t.detach().cpu().contiguous().numpy()) for name, t in tensors.items()}
 
 
 def to_tensors(arrays: Arrays) -> dict[str, Tensor]:
-    """Tensors with memory of their own: writing to them leaves ``arrays`` (perhaps shared by many processes) alone."""
+    """Copies as tensors: writing to them does not change ``arrays``, which many processes may share."""
     return {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}

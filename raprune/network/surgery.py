@@ -1,4 +1,4 @@
-"""Physical removal of filters: tensors sliced by what is cut, and the smaller network that takes them."""
+"""Physical removal of filters: slices the tensors and builds the smaller network that takes them."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Tensors = Mapping[str, Tensor]
 
 
 def cut_tensors(graph: Graph, tensors: Tensors, old: Cuts, new: Cuts) -> dict[str, Tensor]:
-    """State-dict ``tensors`` of a network cut to ``old``, after it is cut on to ``new``, which keeps no more.
+    """State-dict ``tensors`` of a network cut to ``old``, sliced further to ``new``, a subset of ``old``.
 
-    The tensors that change are copies.
+    Tensors that change are copies.
     """
     before, after = graph.kept(old), graph.kept(new)
     out = dict(tensors)
@@ -43,12 +43,12 @@ def build(traced: Traced, cuts: Cuts, tensors: Tensors, factors: Mapping[str, Fa
 
 
 def refill(network: nn.Module, graph: Graph, cuts: Cuts, tensors: Tensors) -> nn.Module:
-    """Make ``network`` that of ``cuts``, with ``tensors``, in place; it may have been that of any other cuts."""
+    """Turn ``network`` into the network of ``cuts`` with ``tensors``, in place, whatever its cuts were before."""
     return lay_out(load_tensors(network, tensors, graph.depthwise), graph, graph.kept(cuts))
 
 
 def refillable(network: nn.Module) -> bool:
-    """Whether :func:`refill` leaves nothing of what ran before: its modules are torch's or ours, without hooks."""
+    """Whether :func:`refill` leaves no trace of earlier runs: all modules are torch's or ours, without hooks."""
     shown, parts = set(network.state_dict()), [module for module in network.modules() if module is not network]
     known = all(is_ours(m) or type(m).__module__.startswith(("torch.nn.", "torch.fx.")) for m in network.modules())
     hidden = {name.rpartition(".")[0] for name, _ in network.named_buffers() if name not in shown}
@@ -59,9 +59,9 @@ def refillable(network: nn.Module) -> bool:
 def load_tensors(network: nn.Module, tensors: Tensors, depthwise: Mapping[str, int] | None = None) -> nn.Module:
     """Put ``tensors`` (a complete state dict, perhaps smaller) into ``network``, copied and resized to fit, in place.
 
-    ``depthwise``: its depthwise convolutions, each with its filters a channel.
+    ``depthwise``: its depthwise convolutions, each with its filters per channel.
 
-    Parameters that change their size become new ones: an optimiser made before points at dead tensors.
+    Parameters whose size changes are replaced: an optimiser created before then holds dead tensors.
     """
     if missing := set(network.state_dict()) ^ set(tensors):
         raise ValueError(f"state dict and network differ in {sorted(missing)}")

@@ -1,4 +1,4 @@
-"""Weights on disk: safetensors written aside and renamed, checkpoints read without running their code."""
+"""Weights on disk: writes safetensors files atomically and reads checkpoints without running their code."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ from raprune.system.writing import written
 
 
 def save_safetensors(tensors: Mapping[str, Tensor], file: Path, header: Mapping[str, str] | None = None) -> None:
-    """Write ``tensors`` (moved to the CPU) and what else the ``header`` should say.
+    """Write ``tensors`` (moved to the CPU) and the metadata ``header``.
 
-    The file has its final name only when it is complete.
+    The file gets its final name only once it is complete.
     """
     metadata = None if header is None else dict(header)
     with written(file) as aside:
         aside.touch()
         mode = aside.stat().st_mode
         save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, aside, metadata)
-        aside.chmod(mode)  # safetensors lets only its owner read a file, whatever is usual here
+        aside.chmod(mode)  # safetensors makes files readable by their owner alone, whatever the umask
 
 
 def load_safetensors(file: Path) -> dict[str, Tensor]:
-    """All tensors of a safetensors file. Raises :class:`FileError` that names it where it cannot be read."""
+    """All tensors of a safetensors file. Raises :class:`FileError` naming the file if it cannot be read."""
     with naming(file):
         tensors: dict[str, Tensor] = load_file(file)
     return tensors
 
 
 def shapes_of(tensors: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-    """Name -> shape; entries that are no tensors are left out."""
+    """Name -> shape, for the entries that are tensors."""
     return {name: tuple(value.shape) for name, value in tensors.items() if isinstance(value, Tensor)}
 
 
 def check_file(file: Path, fingerprint: str, way_on: str) -> None:
-    """Raise :class:`InputError` with the ``way_on`` where a file has not the fingerprint that it was written with."""
+    """Raise :class:`InputError` ending with ``way_on`` if a file no longer has its ``fingerprint``."""
     try:
         same = of_file(file) == fingerprint
     except OSError as error:
@@ -52,10 +52,10 @@ def check_file(file: Path, fingerprint: str, way_on: str) -> None:
 
 
 def load_checkpoint(network: nn.Module, file: Path) -> list[str]:
-    """Load the tensors of a checkpoint into ``network``, in place; returns what of the file was left out, in words.
+    """Load the tensors of a checkpoint into ``network``, in place; returns descriptions of what was left out.
 
-    Wrappers around names and dictionaries around tensors are taken off (``checkpoints.py``). A network that has
-    ``adapt_state_dict`` gives the tensors its own names first. Raises :class:`InputError` that lists what does not fit.
+    Wrapper prefixes and enclosing dictionaries are removed (``checkpoints.py``). If the network has
+    ``adapt_state_dict``, it first renames the tensors. Raises :class:`InputError` listing what does not fit.
     """
     dictionaries = read_checkpoint(file)
     adapt: Callable[[dict[str, Tensor]], dict[str, Tensor]] | None = getattr(network, "adapt_state_dict", None)
@@ -67,14 +67,14 @@ def load_checkpoint(network: nn.Module, file: Path) -> list[str]:
         listed = ", ".join(map(repr, [taken, *others]))
         raise InputError(f"{what} holds several dictionaries that fit the network, {listed}: save the one to be pruned")
     fits[chosen].load(network, what if not taken else f"{what} ({taken!r} in it)")
-    told = [f"its {key!r}, which fits as well: {taken!r} is loaded" for key in others]
-    return [*told, *fits[chosen].left_out()]
+    ignored = [f"its {key!r}, which also fits: {taken!r} is loaded" for key in others]
+    return [*ignored, *fits[chosen].left_out()]
 
 
 def load_whole(network: nn.Module, tensors: Mapping[str, Tensor], what: str) -> None:
-    """Load ``tensors`` into ``network``, in place; ``what`` they are is how an error begins.
+    """Load ``tensors`` into ``network``, in place; ``what`` describes them and starts an error.
 
-    Every tensor must be there with the right shape and finite, and no module may have one more; half precision becomes
-    the network's. Raises :class:`InputError` that lists what does not fit.
+    Every tensor must be present, finite and of the right shape, and modules may have no others; half precision is
+    converted to the network's. Raises :class:`InputError` listing what does not fit.
     """
     Fit.of(network, tensors).load(network, what)

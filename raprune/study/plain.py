@@ -35,7 +35,7 @@ def document_of(data: dict[str, Any], name: str) -> Document:
 
 
 def _odd_key(value: Any) -> str | None:
-    """Why the keys of a mapping may not stand in a study."""
+    """Why the keys of a mapping are not allowed in a study."""
     odd = [key for key in value if not isinstance(key, str)] if isinstance(value, dict) else []
     return f"a key must be text; got {shown(odd[0])}" if odd else None
 

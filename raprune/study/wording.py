@@ -83,7 +83,7 @@ def check_layers(layers: Any, words: Sequence[str], said: str) -> Any:
 
 
 def check_once(names: T, what: str) -> T:
-    """``names`` as they are. Raises ValueError where one stands there twice."""
+    """``names`` as they are. Raises ValueError if one is repeated."""
     for index, name in enumerate(names):
         if name in names[:index]:
             raise ValueError(f"must name each {what} once; {shown(name)} is given twice")

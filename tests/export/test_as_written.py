@@ -67,7 +67,7 @@ def test_files_of_several_trials_are_not_mixed(folder: Path) -> None:
     row = TrialStore(folder.parent.parent, "made", "t").trial_row()
     assert row is not None
     write_json(file, plan | {"trial_id": "u"})
-    with pytest.raises(InputError, match=r"plan.json is of trial u: restore that of t"):
+    with pytest.raises(InputError, match=r"plan.json belongs to trial u: restore that of t"):
         open_trial(folder, allow_import=True)
     write_json(file, plan)
     TrialStore(folder.parent.parent, "made", "t").write_trial(bare(row) | {"val_score": 12.5})

@@ -153,7 +153,7 @@ def swish(x: Tensor) -> Tensor:
 
 
 class Unseen(nn.Module):
-    """Calls what torch does not show."""
+    """Calls what torch cannot see into."""
 
     def __init__(self, how: str) -> None:
         super().__init__()
@@ -251,7 +251,7 @@ def test_a_root_that_cannot_be_traced_is_refused_with_its_line_and_everything_el
     assert "its control flow depends on the values of a tensor: test_forwards.py:" in said
     assert "return x if x.sum() > 0 else -x" in said
     assert "other: ByValue: it takes a value out of a tensor" in said
-    assert "put what a trace cannot hold into a module of its own" in said
+    assert "move the code that cannot be traced into a module of its own" in said
     assert "torch/" not in said
 
 

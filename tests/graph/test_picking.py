@@ -1,4 +1,4 @@
-"""Channels taken by their places: slices, chunks, splits and shuffles are followed, and no part runs empty."""
+"""Channels selected by index: slices, chunks, splits and shuffles are followed, and no part runs empty."""
 
 from __future__ import annotations
 

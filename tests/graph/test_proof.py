@@ -26,9 +26,9 @@ COUNTING: dict[str, tuple[Any, set[str], str]] = {
     "a share of all values": (lambda s, a, b: a / math.prod((4, 4)) + b / b.numel(), {"one"}, "number of channels"),
     "new zeros": (lambda s, a, b: a + torch.zeros(1, b.size(1), 1, 1), {"one"}, "number of channels"),
     "a shape of several": (lambda s, a, b: a.new_ones(b.shape) + a, set(), "number of channels"),
-    "repeated": (lambda s, a, b: a.mean(1, True).repeat(1, b.shape[1], 1, 1) * a, set(), "it goes over channels"),
+    "repeated": (lambda s, a, b: a.mean(1, True).repeat(1, b.shape[1], 1, 1) * a, set(), "it runs over channels"),
     "one channel spread": (lambda s, a, b: s.gate(a).expand(-1, b.size(1), -1, -1) * a, {"one"}, "number of channels"),
-    "channels by a list": (lambda s, a, b: b[:, [0, s.width - 1]], set(), "by their place"),
+    "channels by a list": (lambda s, a, b: b[:, [0, s.width - 1]], set(), "by index"),
     "regrouped": (lambda s, a, b: b.view(-1, 2, b.shape[1] // 2, 8, 8).sum(1), set(), "number of channels"),
 }
 

@@ -24,9 +24,9 @@ class Branching(nn.Module):
 
 
 WHOLE = {
-    "softmax over channels": (lambda s, a, b: torch.softmax(a, 1), "softmax", "it goes over channels or images"),
+    "softmax over channels": (lambda s, a, b: torch.softmax(a, 1), "softmax", "it runs over channels or images"),
     "group norm": (lambda s, a, b: s.norm(a), "norm", "it is not known how"),
-    "mean over channels": (lambda s, a, b: a.mean(1, keepdim=True), "mean", "it goes over channels or images"),
+    "mean over channels": (lambda s, a, b: a.mean(1, keepdim=True), "mean", "it runs over channels or images"),
     "channels last": (
         lambda s, a, b: a.permute(0, 2, 3, 1).relu().permute(0, 3, 1, 2),
         "permute",
@@ -45,7 +45,7 @@ def test_what_cannot_be_followed_is_left_whole_by_itself(what: str) -> None:
     assert "one" not in graph.groups
     assert re.match(rf"{node} \(.*{why}", graph.whole["one"])
     named = trace(network, (3, 8, 8), whole=[node]).graph
-    assert f"{node} reads it, which is left whole" in named.whole["one"]
+    assert f"{node}, which is left whole, reads it" in named.whole["one"]
 
 
 def test_a_module_is_left_whole() -> None:

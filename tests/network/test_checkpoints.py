@@ -101,7 +101,7 @@ def test_what_is_left_out_is_told(tmp_path: Path) -> None:
     left_out = load_checkpoint(network(), written(tmp_path, {**state(), **extra}))
     assert left_out == ["aux (2 tensors)", "proj (1 tensor)"]
     left_out = load_checkpoint(network(), written(tmp_path, {"model": state(), "ema": zeros(state())}))
-    assert left_out == ["its 'ema', which fits as well: 'model' is loaded"]
+    assert left_out == ["its 'ema', which also fits: 'model' is loaded"]
     assert load_checkpoint(network(), written(tmp_path, state())) == []
 
 
@@ -150,7 +150,7 @@ def test_what_is_no_file_of_tensors_is_a_sentence(tmp_path: Path) -> None:
         "pipe.pt": "is not a regular file",
         "none.pt": "No such file",
     }
-    for name, fragment in {**files, "model.safetensors.index.json": "in several files (shards)"}.items():
+    for name, fragment in {**files, "model.safetensors.index.json": "split into several files (shards)"}.items():
         said = refusal(tmp_path / name)
         assert fragment in said
         assert len(said.splitlines()) == 1
@@ -173,7 +173,7 @@ def test_extra_state_is_the_networks_own(tmp_path: Path) -> None:
     load_checkpoint(target, file)
     load_checkpoint(target, written(tmp_path, state(), "bare.pt"))
     target[4].limit = 7
-    with pytest.raises(InputError, match=r"4\._extra_state: the checkpoint has other extra state"):
+    with pytest.raises(InputError, match=r"4\._extra_state: the checkpoint has different extra state"):
         load_checkpoint(target, file)
     assert target[4].limit == 7
 

@@ -1,4 +1,4 @@
-"""Channels put where a sum expects them: what surgery turns into a scatter where summands keep different filters."""
+"""Moves channels to where a sum expects them, so that summands can keep different filters."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from raprune.network.graph.plain import Ours
 
 
 class Align(Ours, nn.Module):
-    """Gathers channels by ``index``; an entry equal to the number of channels gives zeros. Without index: identity.
+    """Gathers channels by ``index``; an entry equal to the number of channels yields zeros. Identity without an index.
 
     The index is not part of the state dict: it follows from the keep masks.
     """
@@ -29,7 +29,7 @@ def align(values_BC: Tensor, index: Tensor) -> Tensor:
     """(B, C, ...) to (B, len(index), ...); values_BC itself where ``index`` is empty."""
     if index.numel() == 0:
         return values_BC
-    if values_BC.dim() == 4:  # channels_last stays so, without a second copy
+    if values_BC.dim() == 4:  # keeps channels_last without a second copy
         padded_BHWC = nn.functional.pad(values_BC.permute(0, 2, 3, 1), (0, 1))
         return padded_BHWC.index_select(3, index).permute(0, 3, 1, 2)
     zeros = values_BC.new_zeros(values_BC.shape[0], 1, *values_BC.shape[2:])

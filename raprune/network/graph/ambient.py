@@ -1,4 +1,4 @@
-"""torch as it is when nobody has set anything: what a caller has switched on or off does not reach inside."""
+"""torch with its default modes, whatever the caller has switched on or off."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a network must be before it is traced, told by name where it is not."""
+"""What a network must satisfy before it is traced; a violation is refused by name."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ SHOWN = 8
 
 
 def bare(model: Any) -> nn.Module:
-    """``model`` without what torch.compile, averaging and the parallel wrappers lay around a network.
+    """``model`` without the wrappers of torch.compile, weight averaging and data parallelism.
 
-    Raises :class:`InputError` for what is not a network of Python code.
+    Raises :class:`InputError` for anything but a network of Python code.
     """
     while True:
         if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel | AveragedModel):
@@ -39,7 +39,7 @@ def bare(model: Any) -> nn.Module:
 
 
 def on_cpu(network: nn.Module) -> nn.Module:
-    """``network`` on the CPU, in place; what has no values stays where it is."""
+    """``network`` moved to the CPU, in place; tensors without values stay where they are."""
     if any(
         not tensor.is_meta and tensor.device.type != "cpu" for tensor in (*network.parameters(), *network.buffers())
     ):
@@ -48,7 +48,7 @@ def on_cpu(network: nn.Module) -> nn.Module:
 
 
 def check_network(network: nn.Module) -> None:
-    """Raise :class:`InputError` for a network that cannot be traced or pruned, whatever its forward does."""
+    """Raise :class:`InputError` for a network that could not be traced or pruned whatever its forward does."""
     if next(network.parameters(), None) is None:
         raise InputError("the network has no parameters")
     check_values(network)
@@ -70,7 +70,7 @@ def check_values(network: nn.Module) -> None:
 
 
 def _check_weights(network: nn.Module) -> None:
-    """No weight is shared between modules or computed from others, and none has hooks."""
+    """Refuse weights that modules share, that are computed from others, or that have hooks."""
     seen: dict[int, str] = {}
     for name, parameter in network.named_parameters(remove_duplicate=False):
         if "parametrizations" in name:
@@ -81,12 +81,12 @@ def _check_weights(network: nn.Module) -> None:
             raise InputError(f"{name} and {seen[id(parameter)]} are one tensor; shared weights cannot be pruned")
         seen[id(parameter)] = name
         if getattr(module, "weight_g", None) is not None or hasattr(module, "weight_orig"):
-            raise InputError(f"{owner}: its weight is computed by a hook (weight or spectral norm); remove that first")
+            raise InputError(f"{owner}: its weight is computed by a hook (weight or spectral norm); remove the hook")
     check_hooks(network)
 
 
 def check_hooks(network: nn.Module) -> None:
-    """Raise :class:`InputError` for hooks that no copy has: those of parameters, and of the whole backward."""
+    """Raise :class:`InputError` for hooks that a copy would lose: on parameters, and on the whole backward pass."""
     hooked = [
         name for name, parameter in network.named_parameters()
         if parameter._backward_hooks or getattr(parameter, "_post_accumulate_grad_hooks", None)
@@ -98,7 +98,7 @@ def check_hooks(network: nn.Module) -> None:
 
 
 def _check_calls(network: nn.Module) -> None:
-    """Modules are called as torch calls them."""
+    """Refuse layers that override ``__call__``."""
     for name, module in network.named_modules():
         owners = [cls for cls in type(module).__mro__ if "__call__" in vars(cls) and cls is not nn.Module]
         if owners and not isinstance(module, fx.GraphModule) and isinstance(module, _CALLED_AS_THEY_ARE):
@@ -109,13 +109,13 @@ _CALLED_AS_THEY_ARE = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, nn.modules.batc
 
 
 def _check_names(network: nn.Module) -> None:
-    """Names that a graph module cannot hold."""
+    """Refuse names that a graph module cannot hold."""
     taken = set(dir(Network(nn.Module(), fx.Graph())))
     wrong = []
     for name in [*dict(network.named_modules()), *dict(network.named_parameters()), *dict(network.named_buffers())]:
         owner, _, last = name.rpartition(".")
         if name and not _can_be_written(last):
-            wrong.append(f"{name}: Python code cannot name it so")
+            wrong.append(f"{name}: Python code cannot use this name")
         elif not owner and last in taken and not hasattr(nn.Module, last):
             wrong.append(f"{name}: torch.fx has an attribute {last!r} of its own")
     if wrong:

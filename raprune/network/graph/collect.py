@@ -1,4 +1,4 @@
-"""The end of a walk: units to groups, sums and paddings to :class:`Align` modules, all of it to a :class:`Graph`."""
+"""The end of a walk: turns units into groups, sums and paddings into :class:`Align` modules, and returns a Graph."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class _Collector:
         self.pinned = self._pin()
 
     def final(self, ids: Ids) -> Ids:
-        """Ids as the graph has them."""
+        """Ids in the form that the graph uses."""
         roots = self.walk.units.find(ids)
         return simplest(np.where(np.isin(roots, self.pinned), PINNED, roots))
 
@@ -69,7 +69,7 @@ class _Collector:
         )
 
     def _pin(self) -> npt.NDArray[np.int64]:
-        """Units that stay so that no convolution of a group can lose all its filters while the group keeps some."""
+        """Units that always stay, so that no convolution loses all its filters while its group keeps some."""
         pinned: list[int] = []
         for convs in self.components:
             roots = {conv: self.walk.units.find(self.walk.filters[conv][1][0]) for conv in convs}
@@ -102,29 +102,29 @@ class _Collector:
                 for conv, own in zip(convs, roots, strict=True)
             )
             ours = np.asarray(units)
-            found = sorted({reader for unit in units for reader in readers.get(unit, ())})
-            consumers = dict.fromkeys(node for _, node in found)
+            ordered = sorted({reader for unit in units for reader in readers.get(unit, ())})
+            consumers = dict.fromkeys(node for _, node in ordered)
             groups[convs[0]] = Group(convs[0], len(units), members, tuple(consumers), ours, roles.get(convs[0], "conv"))
         return groups
 
     def _dropouts(self, values: dict[fx.Node, Ids]) -> tuple[Axis, ...]:
-        """Let dropout draw at full width, and say which channels each sees."""
-        found: list[Axis] = []
+        """Make dropout draw at full width; returns the channels that each dropout reads."""
+        dropouts: list[Axis] = []
         for node in self.walk.module.graph.nodes:
             called = self.walk.called(node)
             ids = values.get(node)
             if ids is None or not isinstance(called, DROPOUTS) or type(called) not in DROPOUTS or is_altered(called):
                 continue
-            name = fresh_name(self.walk.module, f"dropout_{len(found)}")
+            name = fresh_name(self.walk.module, f"dropout_{len(dropouts)}")
             channels = called.channels if isinstance(called, WideDropout) else isinstance(called, nn.Dropout2d)
             wide = WideDropout(called.p, ids.shape[1], channels)
             self.walk.module.put(name, wide, instead=str(node.target))
             node.target = name
-            found.append(Axis(name, 1, ids))
-        return tuple(found)
+            dropouts.append(Axis(name, 1, ids))
+        return tuple(dropouts)
 
     def _sites(self, values: dict[fx.Node, Ids]) -> list[tuple[str, Site]]:
-        """Insert the :class:`Align` modules and say where each puts channels; by the name of its node."""
+        """Insert the :class:`Align` modules; returns where each moves channels, with the name of its node."""
         sites: list[tuple[str, Site]] = []
         for node, places in self.walk.moves:
             moved = values[node.all_input_nodes[0]]
@@ -161,7 +161,7 @@ class _Collector:
         return sites
 
     def _of_rank(self, node: fx.Node, source: fx.Node, rank: int) -> fx.Node:
-        """What ``node`` reads, with a dimension of images in front if it has none."""
+        """What ``node`` reads, with a leading dimension of images if it has none."""
         if len(shape(source)) == rank:
             return source
         with self.walk.module.graph.inserting_before(node):
@@ -179,7 +179,7 @@ class _Collector:
         sites: list[tuple[str, Site]],
         replace: bool = False,
     ) -> fx.Node:
-        """An :class:`Align` between two nodes, or in the place of the later one (``replace``)."""
+        """Insert an :class:`Align` between two nodes, or in place of the later one (``replace``)."""
         name = fresh_name(self.walk.module, f"align_{len(sites)}")
         self.walk.module.add_submodule(name, Align())
         with self.walk.module.graph.inserting_before(node):
@@ -194,7 +194,7 @@ class _Collector:
 
 
 def _components(walk: Walk) -> list[list[str]]:
-    """Convolutions that share units, first things first; those of which some filters must stay are left out.
+    """Convolutions that share units, in network order, without those of which some filters must stay.
 
     A depthwise convolution that reads a residual sum has no units of its own: it follows several groups.
     """
@@ -207,19 +207,19 @@ def _components(walk: Walk) -> list[list[str]]:
                 reason = _reason(walk, ids)
                 walk.units.fix(ids, reason)
                 again = True
-    of: dict[int, list[str]] = {}
+    by_root: dict[int, list[str]] = {}
     components: list[list[str]] = []
     for conv, (_, ids) in walk.filters.items():
         found = walk.units.find(ids)
         if len(simplest(found)) > 1 or (found == FIXED).any():
             continue
         roots = np.unique(found).tolist()
-        joined = list({id(c): c for root in roots if (c := of.get(root)) is not None}.values())
+        joined = list({id(c): c for root in roots if (c := by_root.get(root)) is not None}.values())
         merged = [*dict.fromkeys(name for c in joined for name in c), conv]
         components = [c for c in components if not any(c is j for j in joined)] + [merged]
         for name in merged:
             for root in np.unique(walk.units.find(walk.filters[name][1])).tolist():
-                of[root] = merged
+                by_root[root] = merged
     order = {conv: place for place, conv in enumerate(walk.filters)}
     for component in components:
         component.sort(key=order.__getitem__)
@@ -228,12 +228,12 @@ def _components(walk: Walk) -> list[list[str]]:
 
 def _reason(walk: Walk, ids: Ids) -> str:
     """Why some of these filters must stay."""
-    found = [walk.units.reasons[unit] for unit in np.unique(ids).tolist() if unit in walk.units.reasons]
-    return next((reason for reason in found if reason), "it shares channels with a layer that must stay whole")
+    reasons = [walk.units.reasons[unit] for unit in np.unique(ids).tolist() if unit in walk.units.reasons]
+    return next((reason for reason in reasons if reason), "it shares channels with a layer that must stay whole")
 
 
 def _inside(walk: Walk) -> dict[str, str]:
-    """Convolutions inside modules that are called as they are, which no walk sees, and why."""
+    """Convolutions inside opaque modules, which the walk does not enter -> why they stay whole."""
     return {
         f"{module}.{name}": reason
         for module, reason in walk.opaque.items()

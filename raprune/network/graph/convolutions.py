@@ -1,4 +1,4 @@
-"""The rules of what has filters: convolutions, transposed convolutions, and linear layers, which only read channels."""
+"""The rules for convolutions and transposed convolutions, and for linear layers, which only read channels."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from raprune.network.graph.walk import UNKNOWN, Value, Walk, shape
 
 
 def is_depthwise(module: nn.Module) -> bool:
-    """Whether every filter of a layer that is not pruned yet reads one channel alone (a transposed one: and gives one).
+    """Whether every filter of an unpruned layer reads a single channel (and, if transposed, returns a single one).
 
-    Of one that may be pruned ask ``Graph.depthwise``: any layer may be left with one channel a group.
+    For a layer that may be pruned use ``Graph.depthwise``: pruning can leave any layer with one channel per group.
     """
     if isinstance(module, nn.Conv2d):
         return module.groups == module.in_channels > 1
@@ -21,7 +21,7 @@ def is_depthwise(module: nn.Module) -> bool:
 
 
 def convolution(walk: Walk, node: fx.Node, ids: Ids | None) -> Value:
-    """Reads channels in dimension 1 of its weight and gives new ones; a depthwise convolution passes them on."""
+    """Reads channels in dimension 1 of its weight and returns new ones; a depthwise convolution passes them on."""
     conv = walk.called(node)
     assert isinstance(conv, nn.Conv2d)
     name = str(node.target)
@@ -45,7 +45,7 @@ def convolution(walk: Walk, node: fx.Node, ids: Ids | None) -> Value:
 
 
 def transposed(walk: Walk, node: fx.Node, ids: Ids | None) -> Value:
-    """As a convolution, with the two dimensions of its weight exchanged."""
+    """Like a convolution, with the first two dimensions of its weight exchanged."""
     conv = walk.called(node)
     assert isinstance(conv, nn.ConvTranspose2d)
     name = str(node.target)
@@ -79,7 +79,7 @@ def linear(walk: Walk, node: fx.Node, ids: Ids | None) -> Value:
 
 
 def _obeyed(walk: Walk, node: fx.Node, conv: nn.Conv2d) -> tuple[bool, bool]:
-    """Whether channels that a convolution reads, and filters, can go without a change to what stays."""
+    """Whether the channels that a convolution reads, and its filters, can be removed without changing the rest."""
     if is_stock(conv):
         return True, True
     seen, groups = shape(node.all_input_nodes[0]), conv.groups
@@ -90,7 +90,7 @@ def _obeyed(walk: Walk, node: fx.Node, conv: nn.Conv2d) -> tuple[bool, bool]:
 
 
 def _of_filters(conv: nn.Conv2d | nn.ConvTranspose2d) -> list[tuple[str, int]]:
-    """Tensors that a layer has beside its weight with one entry a filter: its bias, a gain."""
+    """Tensors of a layer, beside its weight, with one entry per filter: its bias, a gain."""
     named = {**conv._parameters, **conv._buffers}
     return [
         (name, 0)
@@ -100,7 +100,7 @@ def _of_filters(conv: nn.Conv2d | nn.ConvTranspose2d) -> list[tuple[str, int]]:
 
 
 def _filters(walk: Walk, name: str, number: int, dim: int) -> Ids:
-    """New channels, one a filter; the same ones when a module runs again."""
+    """New channels, one per filter; the same ones if the module runs again."""
     if name in walk.filters:
         return walk.filters[name][1]
     filters = walk.units.new(number)
@@ -114,7 +114,7 @@ def _filters(walk: Walk, name: str, number: int, dim: int) -> Ids:
 
 
 def _depthwise(walk: Walk, node: fx.Node, ids: Ids | None, multiplier: int) -> Value:
-    """Every filter reads one channel and goes with it."""
+    """Every filter reads one channel and is removed with it."""
     name = str(node.target)
     conv = walk.called(node)
     assert isinstance(conv, nn.Conv2d | nn.ConvTranspose2d)

@@ -1,7 +1,7 @@
-"""The numbers that a forward computes with, and which of them tell how many channels a value has.
+"""Tracks the numbers in a forward that depend on how many channels a value has.
 
-Such a number is another one after pruning. A reshape may use it in the place of the channels; whatever else computes
-with it keeps the channels that it counts.
+Such a number changes with pruning. A reshape may use it as its number of channels; if anything else computes with it,
+the channels that it counts must stay.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ HARMLESS = (
     "dim", "ndim", "ndimension", "dtype", "device", "layout", "is_cuda", "get_device", "is_floating_point",
     "is_complex", "element_size", "requires_grad", "len",
 )  # fmt: skip
-"""What a tensor tells that does not depend on its channels."""
+"""Properties of a tensor that do not depend on its channels."""
 RESHAPES = ("view", "reshape")
 
 
 class Counts:
-    """Nodes that give numbers or shapes -> the values whose channels they depend on."""
+    """Nodes that return numbers or shapes -> the values whose channels they depend on."""
 
     def __init__(self) -> None:
         self._of: dict[fx.Node, tuple[fx.Node, ...]] = {}
         self._shape_of: dict[fx.Node, fx.Node] = {}
         """Whole shapes."""
         self._channels_of: dict[fx.Node, fx.Node] = {}
-        """Numbers that are exactly a value's number of channels."""
+        """Numbers that equal a value's number of channels."""
 
     def note(self, node: fx.Node, values: Mapping[fx.Node, Any]) -> None:
-        """Take down a node that gives no tensor; ``values`` are the channels of those that do."""
+        """Record a node that returns no tensor; ``values`` are the channels of those that do."""
         source = node.all_input_nodes[0] if node.all_input_nodes else None
         name = _name(node)
         if source is None or name in HARMLESS:
@@ -38,7 +38,7 @@ class Counts:
         prunable = values.get(source) is not None
         if prunable and name in ("shape", "size"):
             dim = node.args[1] if name == "size" and len(node.args) > 1 else node.kwargs.get("dim")
-            if dim is None:  # of which only positions are read as the size of an output
+            if dim is None:  # an output size uses only its positions
                 self._shape_of[node] = source
             self._take(node, source, dim)
         elif name == "getitem" and source in self._shape_of:
@@ -49,7 +49,7 @@ class Counts:
             self._of[node] = tuple(dict.fromkeys(known))
 
     def _take(self, node: fx.Node, source: fx.Node, index: Any) -> None:
-        """Sizes of ``source`` in the dimensions that ``index`` names."""
+        """Record the sizes of ``source`` in the dimensions that ``index`` names."""
         index = slice(None) if index is None else index
         parts = (index.start, index.stop, index.step) if isinstance(index, slice) else (index,)
         if any(isinstance(part, fx.Node) for part in parts):
@@ -62,15 +62,15 @@ class Counts:
             self._of[node] = (source,)
 
     def used_by(self, node: fx.Node, called: nn.Module | None = None) -> list[fx.Node]:
-        """The values whose number of channels a node computes with, other than to keep it in a reshape."""
+        """The values whose number of channels a node computes with, except to keep it in a reshape."""
         kept = self._kept_by(node)
         if isinstance(called, nn.MaxUnpool2d | nn.ConvTranspose2d) or _name(node) == "max_unpool2d":
             kept = [shape for shape in self._shape_of if shape is node.kwargs.get("output_size") or shape in node.args]
-        found = [s for n in node.all_input_nodes if n not in kept for s in self._of.get(n, ())]
-        return list(dict.fromkeys(found))
+        used = [s for n in node.all_input_nodes if n not in kept for s in self._of.get(n, ())]
+        return list(dict.fromkeys(used))
 
     def _kept_by(self, node: fx.Node) -> list[fx.Node]:
-        """The number of channels as dimension 1 of the same value's new shape."""
+        """The number of channels used as dimension 1 of the same value's new shape."""
         if _name(node) not in RESHAPES or len(node.args) < 2:
             return []
         sizes = node.args[1] if isinstance(node.args[1], tuple | list) else node.args[1:]

@@ -1,4 +1,4 @@
-"""The indices of a cut network's own modules: where sums put channels, which of dropout's draws are used."""
+"""The indices of a cut network's own modules: where channels move for sums, which of dropout's draws are used."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from raprune.network.graph.units import Kept, present
 
 
 def indices(graph: Graph, kept: Kept) -> dict[str, Tensor]:
-    """Buffer name -> index, of every :class:`Align` and :class:`WideDropout`; empty where nothing moves."""
+    """Buffer name -> index of every :class:`Align` and :class:`WideDropout`; empty if nothing moves."""
     out = {f"{site.module}.index": site.index(kept) for site in graph.sites}
     for drop in graph.dropouts:
         here = present(drop.ids, kept)

@@ -1,4 +1,4 @@
-"""A traced graph without what surgery cannot keep: operations in place, and reshapes that name numbers of channels."""
+"""Rewrites what surgery cannot keep in a traced graph: in-place operations and reshapes with fixed channel counts."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ IN_PLACE = {
     operator.iadd: operator.add, operator.isub: operator.sub, operator.imul: operator.mul,
     operator.itruediv: operator.truediv, torch.relu_: torch.relu, nn.functional.relu_: nn.functional.relu,
 }  # fmt: skip
-"""Functions that change their argument -> those that do not."""
+"""Functions that change their argument -> their counterparts that do not."""
 
 
 def out_of_place(module: fx.GraphModule) -> None:
-    """Make every operation leave its arguments alone: values are kept and used again, by other candidates too.
+    """Make every operation leave its arguments unchanged, since values are kept and reused, even by other candidates.
 
-    A network that relies on the change is another function then, which the caller has to check.
+    A network that relies on the change computes something else then, which the caller must check.
     """
     for node in module.graph.nodes:
         if node.op == "call_module":
@@ -52,7 +52,7 @@ def _without_inplace(node: fx.Node) -> None:
 
 
 def follow_channels(module: fx.GraphModule) -> None:
-    """Reshapes that name a number of channels or features follow the channels instead."""
+    """Make reshapes with a fixed number of channels or features follow the actual channels instead."""
     for node in list(module.graph.nodes):
         if node.op not in ("call_method", "call_function") or function_name(node.target) not in ("view", "reshape"):
             continue
@@ -75,7 +75,7 @@ def follow_channels(module: fx.GraphModule) -> None:
 
 
 def _sizes(module: fx.GraphModule, node: fx.Node, rank: int) -> tuple[Any, ...]:
-    """The target shape that a view or reshape names, number by number."""
+    """The target shape of a view or reshape, number by number."""
     rest: list[Any] = [*node.args[1:], *(v for k, v in node.kwargs.items() if k in ("shape", "size"))]
     if len(rest) == 1 and isinstance(rest[0], fx.Node) and rank > 1:  # another tensor's shape as a whole
         with module.graph.inserting_before(node):

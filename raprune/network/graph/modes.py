@@ -1,8 +1,8 @@
-"""Calls that know whether the network is training: dropout, stochastic depth and their like, as modules.
+"""Turns calls that depend on the training mode, such as dropout and stochastic depth, into modules.
 
-``torch.fx`` traces ``F.dropout(x, p, self.training)`` as what ``training`` was at that moment; here the call follows
-the mode of the network. Dropout draws at the full width of the unpruned layer and keeps what belongs to the channels
-that are left: candidates of one state see the same noise (common random numbers).
+``torch.fx`` records the value that ``training`` had in ``F.dropout(x, p, self.training)``; here the call follows the
+mode of the network. Dropout draws at the full width of the unpruned layer and keeps the draws of the channels that are
+left, so that candidates of one state see the same noise (common random numbers).
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from raprune.network.graph.plain import Ours
 from raprune.network.graph.values import GRADIENTS
 
 EVAL_IMAGES, TRAINING_IMAGES = 2, 3
-"""How many example images a network runs on in each mode: a number that differs alike is one of images."""
+"""Example images in each mode: a number that differs between modes in this ratio counts images."""
 DROPS = ("DropPath", "StochasticDepth")
-"""Classes that every library has of its own: they leave out images of a branch, in training alone."""
+"""Classes that each library defines for itself; they drop a branch for some images, in training only."""
 
 
 class ByMode(Ours, nn.Module):
-    """Calls ``function`` with its argument at ``place`` (a position, or a name) saying whether the network trains."""
+    """Calls ``function`` with the training mode as its argument at ``place`` (a position or a name)."""
 
     def __init__(self, function: Callable[..., Any], place: int | str) -> None:
         super().__init__()
@@ -46,8 +46,8 @@ class ByMode(Ours, nn.Module):
 class WideDropout(Ours, nn.Module):
     """Dropout of values, or (``channels``) of whole channels, whose draws do not depend on what is pruned.
 
-    ``index`` holds the places of the present channels among all; empty where all are present. It follows from the keep
-    masks and is not part of the state dict.
+    ``index`` holds the indices of the channels present among all; empty if all are. It follows from the keep masks and
+    is not part of the state dict.
     """
 
     index: Tensor
@@ -73,13 +73,13 @@ class WideDropout(Ours, nn.Module):
 
 
 MADE_IN = "made_in"
-"""In the meta of a node that reads a constant: the module whose forward made it."""
-HIDDEN = "a function that torch does not show, such as a scripted or compiled one, computes a tensor from the images"
+"""Key in the meta of a node that reads a constant: the module whose forward made it."""
+HIDDEN = "a function that torch cannot see into, such as a scripted or compiled one, computes a tensor from the images"
 
 
 @dataclass(frozen=True)
 class Twin:
-    """What differs between two nodes that are one operation of one network."""
+    """How two recordings of one operation differ."""
 
     flags: tuple[int | str, ...] = ()
     """Arguments that are False in eval mode and True in training."""
@@ -90,10 +90,10 @@ class Twin:
 
 
 def compare(network: nn.Module, graph: fx.Graph, training: fx.Graph) -> dict[str, str]:
-    """Modules of ``network`` that run otherwise in training than in eval mode, with how.
+    """Modules of ``network`` that run differently in training than in eval mode -> how they differ.
 
-    The graphs are traced with :data:`EVAL_IMAGES` and :data:`TRAINING_IMAGES`. Calls that differ by a flag alone do
-    not count, nor do numbers of images.
+    The graphs are traced with :data:`EVAL_IMAGES` and :data:`TRAINING_IMAGES`. Calls that differ only in one flag, and
+    numbers of images, do not count.
     """
     here, there = _by_module(graph), _by_module(training)
     found = {}
@@ -114,13 +114,13 @@ def compare(network: nn.Module, graph: fx.Graph, training: fx.Graph) -> dict[str
     for node, twin in pairs if not found else ():
         how = _difference(node, twin)
         if how.other or (how.flags and (len(how.flags) > 1 or node.op != "call_function")):
-            said = f"{node.name} is {_call(node)} in one run and {_call(twin)} in another{place_of(node)}"
-            found.setdefault(module_of(node), said)
+            message = f"{node.name} is {_call(node)} in one run and {_call(twin)} in another{place_of(node)}"
+            found.setdefault(module_of(node), message)
     return found
 
 
 def follow_twins(module: fx.GraphModule, training: fx.Graph) -> None:
-    """Let calls follow the mode, the number of images and the gradients, where they differ from their twins."""
+    """Make calls that differ from their twins follow the mode, the number of images and the gradients."""
     pairs = list(zip(module.graph.nodes, training.nodes, strict=True))
     _follow_mode(module, pairs)
     _follow_gradients(module, pairs)
@@ -148,7 +148,7 @@ def _follow_mode(module: fx.GraphModule, pairs: list[tuple[fx.Node, fx.Node]]) -
 
 
 def _follow_gradients(module: fx.GraphModule, pairs: list[tuple[fx.Node, fx.Node]]) -> None:
-    """Detach what is computed without gradients where it is used with them."""
+    """Detach values computed without gradients where they are used with gradients."""
     off = {node: None for node, twin in pairs if twin.meta.get(GRADIENTS) is False}
     for node in off:
         outside = [user for user in node.users if user not in off]
@@ -168,11 +168,11 @@ def module_of(node: fx.Node) -> str:
 
 
 def _by_module(graph: fx.Graph) -> dict[str, list[fx.Node]]:
-    found: dict[str, list[fx.Node]] = {}
+    nodes: dict[str, list[fx.Node]] = {}
     for node in graph.nodes:
         if node.op not in ("placeholder", "output"):
-            found.setdefault(module_of(node), []).append(node)
-    return found
+            nodes.setdefault(module_of(node), []).append(node)
+    return nodes
 
 
 def _kind(node: fx.Node | None) -> tuple[str, str]:
@@ -182,7 +182,7 @@ def _kind(node: fx.Node | None) -> tuple[str, str]:
 
 
 def _same_constant(network: nn.Module, name: str, other: str) -> bool:
-    """Whether two attributes are one value: each trace names the constants that a forward makes anew."""
+    """Whether two attributes hold the same value: each trace gives its own name to constants that a forward makes."""
     values = [getattr(network.get_submodule(n.rpartition(".")[0]), n.rpartition(".")[2]) for n in (name, other)]
     return all(isinstance(v, Tensor) for v in values) and values[0].shape == values[1].shape and torch.equal(*values)
 
@@ -210,7 +210,7 @@ def _difference(node: fx.Node, twin: fx.Node) -> Twin:
 
 
 def _follows_batch(one: Any, other: Any) -> bool:
-    """Whether the arguments are equal but for numbers that are multiples of the numbers of images."""
+    """Whether the arguments are equal except for numbers that are multiples of the numbers of images."""
     if isinstance(one, slice) and isinstance(other, slice):
         return _follows_batch(_parts(one), _parts(other))
     if isinstance(one, list | tuple) and isinstance(other, list | tuple) and len(one) == len(other):
@@ -220,12 +220,12 @@ def _follows_batch(one: Any, other: Any) -> bool:
     return str(one) == str(other)
 
 
-def _parts(of: slice) -> tuple[Any, Any, Any]:
-    return of.start, of.stop, of.step
+def _parts(index: slice) -> tuple[Any, Any, Any]:
+    return index.start, index.stop, index.step
 
 
 def _with_batch(one: Any, other: Any, images: fx.Node) -> Any:
-    """``one`` with the numbers that differ from ``other`` as multiples of the number of images."""
+    """``one``, with numbers that differ from ``other`` written as multiples of the number of images."""
     if isinstance(one, dict):
         return {key: _with_batch(value, other[key], images) for key, value in one.items()}
     if isinstance(one, slice):

@@ -1,4 +1,4 @@
-"""The traced network: a graph module that trains as the network did that it was made of."""
+"""The traced network: a graph module that trains like the network it was traced from."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any
 from torch import fx, nn
 
 EXTRA = "_extra_state"
-"""How the entries of a state dict end that need not be tensors."""
+"""Suffix of state-dict entries that need not be tensors."""
 
 
 class Network(fx.GraphModule):
-    """``fx.GraphModule`` that keeps some modules in eval mode, and whose state dict holds parameters and buffers alone.
+    """``fx.GraphModule`` that keeps some modules in eval mode, and whose state dict holds only parameters and buffers.
 
-    What ``get_extra_state`` gives stays in the modules, which are copied with it.
+    What ``get_extra_state`` returns stays in the modules, which are copied with it.
     """
 
     _held_in_eval: frozenset[str] = frozenset()
     """Modules that are in eval mode when the network trains."""
 
     def train(self, mode: bool = True) -> Network:
-        """As of any module; what is held stays in eval mode."""
+        """As for any module; modules held in eval mode stay in it."""
         super().train(mode)
         for name, module in self.named_modules():
             if name in self._held_in_eval:
@@ -29,20 +29,20 @@ class Network(fx.GraphModule):
         return self
 
     def put(self, name: str, module: nn.Module, instead: str) -> None:
-        """Add ``module``, which takes the place of another and is held as that is."""
+        """Add ``module``, which replaces ``instead`` and is held in eval mode if that was."""
         self.add_submodule(name, module)
         if instead in self._held_in_eval:
             self._held_in_eval |= {name}
 
     def state_dict(self, *args: Any, **kwargs: Any) -> Any:
         """Parameters and buffers by name."""
-        found = super().state_dict(*args, **kwargs)
-        for name in [name for name in found if name.endswith(EXTRA)]:
-            del found[name]
-        return found
+        entries = super().state_dict(*args, **kwargs)
+        for name in [name for name in entries if name.endswith(EXTRA)]:
+            del entries[name]
+        return entries
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """As of any module; extra state stays as it is."""
+        """As for any module; extra state stays as it is."""
         extra = {name: value for name, value in super().state_dict().items() if name.endswith(EXTRA)}
         tensors = {name: value for name, value in state_dict.items() if not name.endswith(EXTRA)}
         return super().load_state_dict({**tensors, **extra}, strict=strict, assign=assign)
@@ -58,7 +58,7 @@ class Network(fx.GraphModule):
 
 
 def _rebuilt(make: Any, args: tuple[Any, ...], held: frozenset[str]) -> Network:
-    """A pickled network again."""
+    """A network from its pickled form."""
     plain = make(*args)
     network = Network(plain, plain.graph)
     network.training = plain.training
@@ -67,7 +67,7 @@ def _rebuilt(make: Any, args: tuple[Any, ...], held: frozenset[str]) -> Network:
 
 
 def part_of(network: fx.GraphModule, graph: fx.Graph) -> fx.GraphModule:
-    """The part of ``network`` that ``graph`` is, with its own modules, which trains as it does there."""
+    """The part of ``network`` that ``graph`` describes, with its modules and their training modes."""
     part = Network(network, graph)
     part._held_in_eval = held_in_eval(network)
     return part
@@ -79,7 +79,7 @@ def held_in_eval(network: nn.Module) -> frozenset[str]:
 
 
 def fresh_name(network: nn.Module, wanted: str) -> str:
-    """``wanted``, or with a number behind it where the network has something of that name."""
+    """``wanted``, with a number appended if the network already has an attribute of that name."""
     name, number = wanted, 1
     while hasattr(network, name):
         name, number = f"{wanted}_{number}", number + 1

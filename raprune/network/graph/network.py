@@ -1,4 +1,4 @@
-"""What hangs together in a network: its prunable groups, and every tensor and value that changes with them."""
+"""The prunable groups of a network, and every tensor and value that changes with them."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from raprune.network.graph.units import ZERO, Ids, Kept, present
 from raprune.registry import nearest
 
 Cuts = Mapping[str, Tensor]
-"""layer -> keep mask over its original filters; layers that are not in it are whole."""
+"""layer -> keep mask over its original filters; layers not listed are whole."""
 
 
 @dataclass(frozen=True)
 class Axis:
-    """A dimension of a tensor of the state dict whose entries come and go with channels."""
+    """A dimension of a state-dict tensor whose entries are removed with channels."""
 
     tensor: str
     dim: int
@@ -30,18 +30,18 @@ class Axis:
 
 @dataclass(frozen=True)
 class Site:
-    """An :class:`Align` module: where the channels of a value are put into another layout."""
+    """An :class:`Align` module, which moves the channels of a value to another layout."""
 
     module: str
     source: Ids
-    """Of the value that comes in."""
+    """Channels of its input."""
     target: Ids
-    """Of the value that goes out."""
+    """Channels of its output."""
     places: npt.NDArray[np.int64]
-    """For every outgoing channel the incoming one it takes; -1 for zeros."""
+    """For each output channel the input channel it takes; -1 for zeros."""
 
     def index(self, kept: Kept) -> Tensor:
-        """The module's index under a mask; empty where nothing moves."""
+        """The module's index under a mask; empty if nothing moves."""
         here, there = present(self.source, kept), present(self.target, kept)
         rank = np.where(here, np.cumsum(here) - 1, here.sum())
         wanted = self.places[there]
@@ -59,10 +59,10 @@ class Member:
     dim: int
     """Dimension of its weight that counts its filters: 0, or 1 for a transposed convolution."""
     entries_N: npt.NDArray[np.int64]
-    """For each of its filters the entry of the group's keep mask; -1 for one that always stays."""
+    """For each of its filters the entry of the group's keep mask; -1 for a filter that always stays."""
 
     def weights_NM(self, weight: Tensor, num_entries: int) -> Tensor:
-        """The weight by entries of the mask, (num_entries, M); zeros for entries of which the member has no filter."""
+        """The weight by entries of the mask, (num_entries, M); zeros for entries without a filter in this member."""
         rows = weight.transpose(0, self.dim).flatten(1)
         out = rows.new_zeros(num_entries, rows.shape[1])
         has = torch.from_numpy(self.entries_N >= 0)
@@ -93,24 +93,24 @@ class Group:
 
 @dataclass(frozen=True)
 class Graph:
-    """The prunable groups of one network, in the order in which they run."""
+    """The prunable groups of one network, in the order they run."""
 
     groups: dict[str, Group]
     axes: tuple[Axis, ...]
     sites: tuple[Site, ...]
     values: dict[str, Ids]
-    """Node -> the channels it gives; nodes whose channels always stay are not in it."""
+    """Node -> the channels of its result; nodes whose channels always stay are not listed."""
     num_units: int
     dropouts: tuple[Axis, ...] = ()
-    """Dropout modules and the channels that they see."""
+    """Dropout modules and the channels that they read."""
     bare_norms: tuple[Axis, ...] = ()
-    """Norms without a tensor that tells their size, and the channels that they see."""
+    """Norms without tensors, whose size no tensor shows, and the channels that they read."""
     followers: tuple[str, ...] = ()
     """Depthwise convolutions of a sum, which lose filters with several groups and belong to none."""
     whole: dict[str, str] = field(default_factory=dict)
     """Convolution that cannot be pruned -> why."""
     depthwise: dict[str, int] = field(default_factory=dict)
-    """Depthwise convolution -> its filters a channel: its groups follow its filters, even where one is left."""
+    """Depthwise convolution -> its filters per channel; its groups follow its filters, even if one is left."""
 
     def group(self, layer: str) -> Group:
         """The group called ``layer``; an unknown name raises :class:`InputError` with the nearest known one."""
@@ -120,7 +120,7 @@ class Graph:
         return self.groups[layer]
 
     def arrange(self, layers: Iterable[str]) -> list[str]:
-        """The named layers from low to high."""
+        """The named layers, from low to high."""
         wanted = {self.group(layer).layer for layer in layers}
         return [layer for layer in self.groups if layer in wanted]
 
@@ -136,7 +136,7 @@ class Graph:
         return kept
 
     def num_kept(self, cuts: Cuts, layers: Iterable[str]) -> tuple[int, int]:
-        """Filters, and filters that stay, of all members of ``layers``."""
+        """Filters, and kept filters, of all members of ``layers``."""
         kept = self.kept(cuts)
         num_filters = num_kept = 0
         for layer in layers:
@@ -148,19 +148,19 @@ class Graph:
         return num_filters, num_kept
 
     def prunable(self) -> tuple[int, int]:
-        """Convolutions that can be pruned, and all of them but those that give the output."""
+        """Number of convolutions that can be pruned, and of all except those that produce the output."""
         prunable = len(self.followers) + sum(len(group.members) for group in self.groups.values())
         return prunable, prunable + sum(reason != GIVES_OUTPUT for reason in self.whole.values())
 
     def reasons(self) -> dict[str, list[str]]:
-        """Why convolutions stay whole -> those that do; the one that concerns most of them first."""
-        found: dict[str, list[str]] = {}
+        """Reason -> convolutions that stay whole for it; the most frequent reason first."""
+        convs: dict[str, list[str]] = {}
         for conv, reason in self.whole.items():
-            found.setdefault(reason, []).append(conv)
-        return dict(sorted(found.items(), key=lambda item: -len(item[1])))
+            convs.setdefault(reason, []).append(conv)
+        return dict(sorted(convs.items(), key=lambda item: -len(item[1])))
 
     def nothing(self) -> str:
-        """What to say of a network in which nothing can be pruned."""
+        """The message for a network in which nothing can be pruned."""
         why = [f"{', '.join(convs[:3])}{' ...' if convs[3:] else ''}: {why}" for why, convs in self.reasons().items()]
         return "\n  ".join(["it has no layer that can be pruned", *why[:8]])
 

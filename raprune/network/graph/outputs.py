@@ -1,4 +1,4 @@
-"""What a network gives: the one tensor that is scored, out of any container."""
+"""The one output tensor that is scored, taken from any container that a network returns."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from raprune.errors import InputError
 
 
 def choose_output(result: Any, wanted: str | int | None) -> Any:
-    """The output called ``wanted``, a name or a place; raises :class:`InputError` that names those there are."""
+    """The output ``wanted``, a name or an index; raises :class:`InputError` naming the outputs there are."""
     parts = _parts(result)
     if parts is None:
         if not isinstance(result, Tensor):
@@ -26,9 +26,9 @@ def choose_output(result: Any, wanted: str | int | None) -> Any:
     if isinstance(wanted, int) and wanted not in parts and isinstance(result, tuple) and 0 <= wanted < len(names):
         wanted = names[wanted]
     if wanted is None or wanted not in parts:
-        said = "" if wanted is None else f"; it has no {wanted!r}"
+        missing = "" if wanted is None else f"; it has no {wanted!r}"
         raise InputError(
-            f"the network returns several outputs ({', '.join(map(str, names))}): name one with output{said}"
+            f"the network returns several outputs ({', '.join(map(str, names))}): name one with output{missing}"
         )
     if not isinstance(parts[wanted], Tensor):
         raise InputError(f"the network's output {wanted!r} is not a tensor")
@@ -36,7 +36,7 @@ def choose_output(result: Any, wanted: str | int | None) -> Any:
 
 
 def _parts(result: Any) -> Mapping[Any, Any] | None:
-    """Of a container, by name or place; ``None`` for a tensor and whatever else has none."""
+    """The parts of a container by name or index; ``None`` for a tensor and anything else without parts."""
     if isinstance(result, Tensor):
         return None
     if isinstance(result, Mapping):

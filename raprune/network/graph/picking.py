@@ -1,7 +1,7 @@
-"""Channels taken by their places: slices, chunks and splits of channels, and channel shuffles.
+"""Channels selected by index: slices, chunks and splits of channels, and channel shuffles.
 
-The places are counted among all channels. Each such node becomes an :class:`Align` module, which takes those of the
-channels that are left, wherever they have moved.
+Indices count all channels. Each such node becomes an :class:`Align` module, which selects the same channels, as far as
+they are kept, wherever they have moved.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from raprune.network.graph.walk import Value, Walk, argument, function_name, sha
 
 Places = npt.NDArray[np.int64]
 STEPS = ("view", "reshape", "flatten", "unflatten", "transpose", "permute", "swapaxes", "contiguous", "clone")
-"""Operations that a shuffle is written with."""
+"""Operations that a hand-written shuffle consists of."""
 MOST_STEPS = 6
 
 
 def split(walk: Walk, node: fx.Node, ids: Ids) -> Value:
-    """Several values of one: by channels, each has its own; by positions, each has all."""
+    """Several values from one: split by channels, each has its own; split by positions, each has all channels."""
     source, parts = node.all_input_nodes[0], node.meta["tensor_meta"]
     if not isinstance(parts, tuple | list) or not all(_taken_out(user) for user in node.users):
         raise walk.refuse(node, "it is not known which of its values goes where")
@@ -31,7 +31,7 @@ def split(walk: Walk, node: fx.Node, ids: Ids) -> Value:
     if all(width == ids.shape[1] for width in widths) and all(len(p.shape) > 2 for p in parts):
         return (ids,) * len(parts)
     if sum(widths) != ids.shape[1]:
-        raise walk.refuse(node, "it takes channels apart")
+        raise walk.refuse(node, "it splits neither by whole channels nor by positions")
     ends = np.cumsum(widths)
     for user in node.users:
         part = user.args[1]
@@ -45,7 +45,7 @@ def _taken_out(user: fx.Node) -> bool:
 
 
 def take(walk: Walk, node: fx.Node, index: Any, ids: Ids) -> Value:
-    """``x[:, a:b]`` by fixed numbers; ``None`` for anything else."""
+    """``x[:, a:b]`` with fixed numbers; ``None`` for anything else."""
     if not isinstance(index, tuple) or len(index) < 2 or index[0] != slice(None) or not isinstance(index[1], slice):
         return None
     parts = (index[1].start, index[1].stop, index[1].step)
@@ -60,17 +60,17 @@ def take(walk: Walk, node: fx.Node, index: Any, ids: Ids) -> Value:
 
 
 def shuffle(walk: Walk, node: fx.Node, ids: Ids) -> Value:
-    """``channel_shuffle``, of a group number."""
+    """``channel_shuffle`` with a fixed number of groups."""
     called = walk.called(node)
     groups = argument(node, 1, "groups") if called is None else getattr(called, "groups", None)
     if not isinstance(groups, int) or ids.shape[1] % groups:
-        raise walk.refuse(node, "it shuffles channels in another way")
+        raise walk.refuse(node, "it shuffles channels in an unknown way")
     walk.picks[node] = (node.all_input_nodes[0], np.arange(ids.shape[1]).reshape(groups, -1).T.flatten())
     return ids[:, walk.picks[node][1]]
 
 
 def look_ahead(walk: Walk, node: fx.Node) -> None:
-    """Where a chain of reshapes begins that only moves channels, note what it comes to: at its last node."""
+    """If ``node`` starts a chain of reshapes that only moves channels, record the result at its last node."""
     source = node.all_input_nodes[0] if node.all_input_nodes else None
     ids = None if source is None else walk.values.get(source)
     if source is None or not isinstance(ids, np.ndarray) or len(shape(source)) != 4 or not _is_step(node):
@@ -98,7 +98,7 @@ def _is_step(node: fx.Node) -> bool:
 
 
 def _step(node: fx.Node, source: fx.Node, value: torch.Tensor) -> torch.Tensor | None:
-    """What a step makes of ``value``, in which positions are two by two; ``None`` where that cannot be told."""
+    """The result of a step on ``value``, which has 2x2 positions; ``None`` if it cannot be determined."""
     name, after = function_name(node.target), shape(node)
     if name in ("contiguous", "clone"):
         return value

@@ -1,4 +1,4 @@
-"""Whether a module does what its class says and nothing else, and whether a node may write into what it reads."""
+"""Whether a module does only what its class says, and whether a node may write into what it reads."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ WRITERS: tuple[Any, ...] = (
 TORCH_MODULES = "torch.nn.modules."
 """Where torch's own modules are defined."""
 KNOWN_FUNCTIONS = {"torch", "_operator", "builtins", "math", "raprune"}
-"""Packages of functions that leave their arguments alone, unless their name or ``inplace`` says otherwise."""
+"""Packages whose functions do not change their arguments unless their name or ``inplace`` says so."""
 NEW_RESULT = (
     nn.modules.conv._ConvNd, nn.Linear, nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.ReLU, nn.ReLU6,
     nn.LeakyReLU, nn.PReLU, nn.SiLU, nn.GELU, nn.Sigmoid, nn.Hardswish, nn.Hardsigmoid, nn.MaxPool2d, nn.AvgPool2d,
 )  # fmt: skip
-"""Modules of these types never give a view of what they read."""
+"""Modules of these types never return a view of what they read."""
 NEW_FUNCTIONS = {
     "add", "sub", "mul", "truediv", "div", "neg", "relu", "sigmoid", "tanh", "silu", "gelu", "conv2d", "linear", "cat",
     "batch_norm", "max_pool2d", "avg_pool2d", "mean", "sum", "softmax", "exp", "sqrt", "pow", "clamp", "interpolate",
 }  # fmt: skip
-"""Functions and methods of these names never give a view of what they read."""
+"""Functions and methods with these names never return a view of what they read."""
 
 
 class Ours:
     """Marks the modules that raprune puts into networks.
 
-    They write into nothing that they read, and a hidden tensor of theirs is the index that
+    They never write into what they read, and their only hidden tensor is the index that
     :func:`raprune.network.graph.lay_out` sets.
     """
 
 
 def is_ours(module: nn.Module) -> bool:
-    """Whether the class of ``module`` is marked as :class:`Ours` itself; a user's subclass of one is the user's."""
+    """Whether the class of ``module`` is itself marked as :class:`Ours`; a user's subclass counts as the user's."""
     return Ours in type(module).__bases__
 
 
 def is_altered(module: nn.Module) -> bool:
-    """Whether a call of ``module`` does more than the ``forward`` of its class: hooks, or methods of its own.
+    """Whether calling ``module`` runs more than the ``forward`` of its class: hooks, or methods set on the instance.
 
-    Hooks on the backward pass alone do not count; hooks that torch runs for all modules of the process do.
+    Hooks on the backward pass do not count; hooks that torch runs for all modules of the process do.
     """
     hooks = (
         module._forward_hooks, module._forward_pre_hooks,
@@ -56,12 +56,12 @@ def is_altered(module: nn.Module) -> bool:
 
 
 def is_plain(module: nn.Module, kind: type[nn.Module]) -> bool:
-    """Whether ``module`` is a ``kind``, no subclass of it, and nothing was added to this one module."""
+    """Whether ``module`` is exactly a ``kind``, not a subclass, and the instance is unaltered."""
     return type(module) is kind and not is_altered(module)
 
 
 def may_write(root: nn.Module, node: fx.Node) -> bool:
-    """Whether a node may change its inputs in place: it does, or nobody knows what it does."""
+    """Whether a node may change its inputs in place: it does, or its effect is unknown."""
     if node.op == "call_module":
         return not all(map(_leaves_inputs, root.get_submodule(str(node.target)).modules()))
     if node.op == "call_method":
@@ -97,7 +97,7 @@ def _gives_new(root: nn.Module, node: fx.Node) -> bool:
 
 
 def _leaves_inputs(module: nn.Module) -> bool:
-    """Whether a module, its children aside, is one of torch's or ours that gives a result of its own."""
+    """Whether a module, its children aside, is one of torch's or ours that does not change its inputs."""
     known = is_ours(module) or type(module).__module__.startswith(TORCH_MODULES)
     return known and not is_altered(module) and not getattr(module, "inplace", False)
 

@@ -1,7 +1,7 @@
-"""Does a layer of one's own keep to the rule of the layer that it extends? It is cut by itself, and compared.
+"""Tests whether a custom layer follows the rule of the layer it extends: cuts it alone and compares the outputs.
 
-Libraries and users derive from convolutions, norms and linear layers: to pad (no matter), to compute the weight (a
-standardised one is another with fewer channels), to mix channels. Hooks may do the same.
+Libraries and users derive from convolutions, norms and linear layers: to pad (harmless), to compute the weight (a
+standardised weight changes with fewer channels), or to mix channels. Hooks may do the same.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ PLAIN = (
     nn.SyncBatchNorm, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d,
 )  # fmt: skip
 TOLERANCE = 1e-9
-"""In float64, of the largest value."""
+"""Allowed difference in float64, as a share of the largest value."""
 
 
 def is_stock(module: nn.Module) -> bool:
-    """Whether a layer is one of torch's own with a rule, and nothing was added to it."""
+    """Whether a layer is one of torch's own with a rule, and the instance is unaltered."""
     return type(module) in PLAIN and not is_altered(module)
 
 
@@ -33,11 +33,11 @@ def obeys(
     module: nn.Module, input_shape: tuple[int, ...], cuts: dict[tuple[str, int], int], reads: int, gives: int,
     depthwise: int | None = None,
 ) -> bool:  # fmt: skip
-    """Whether ``module`` without some channels gives what it gave, the channels it read being zero.
+    """Whether ``module`` without some channels returns the same as before on an input whose removed channels are zero.
 
-    ``cuts`` are the dimensions of its tensors that lose entries: (tensor, dimension) -> how many runs of entries it
-    consists of, of which each loses the same. ``reads`` and ``gives`` say the same of its input and its output; 0 is
-    for one that keeps all.
+    ``cuts`` are the dimensions of its tensors that lose entries: (tensor, dimension) -> the number of runs that its
+    entries form, each of which loses the same entries. ``reads`` and ``gives`` are the runs of its input's and its
+    output's channels; 0 means that all are kept.
     """
     generator = torch.Generator().manual_seed(0)
     whole = copy.deepcopy(module).eval()
@@ -73,7 +73,7 @@ def _same(expected: Any, found: Any, gives: int) -> bool:
 
 
 def _some(size: int, runs: int) -> Tensor:
-    """Two entries of three, of each of ``runs`` runs; all where ``runs`` is 0."""
+    """Two of every three entries in each of ``runs`` runs; all entries if ``runs`` is 0."""
     if runs == 0:
         return torch.arange(size)
     places = torch.arange(size).view(runs, -1)
@@ -81,7 +81,7 @@ def _some(size: int, runs: int) -> Tensor:
 
 
 def _enliven(module: nn.Module, generator: torch.Generator) -> None:
-    """Random tensors, so that constants show."""
+    """Fill tensors with random values, so that effects of constants (zeros, ones) show."""
     for tensor in module.state_dict().values():
         if tensor.is_floating_point():
             tensor.copy_(0.5 + torch.rand(tensor.shape, generator=generator, dtype=torch.float64).to(tensor.device))

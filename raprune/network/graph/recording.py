@@ -1,7 +1,7 @@
-"""One run of a network on example images, written down as a ``torch.fx`` graph.
+"""Records one run of a network on example images as a ``torch.fx`` graph.
 
-Sizes have the values that they have for the images, and stay tied to the tensors that they are of. A module whose
-forward cannot be written down becomes one opaque operation, and why is noted.
+Sizes have their values for the example images and stay tied to the tensors they belong to. A module whose forward
+cannot be recorded becomes one opaque operation, and the reason is kept.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ from raprune.network.graph.walk import NORMS
 from raprune.network.graph.watching import Calls, functions_of_autograd
 
 LEAVES = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, *NORMS, Align, WideDropout, ByMode)
-"""Never looked into, whatever a library made of them: a rule speaks for each."""
+"""Never entered, even if a library extended them: each has a rule."""
 SHAPES = frozenset((
     "size", "shape", "dim", "ndim", "ndimension", "numel", "nelement", "stride", "storage_offset", "element_size",
     "is_floating_point", "is_complex", "is_contiguous", "is_same_size", "get_device", "type",
     "is_tensor", "result_type", "can_cast", "promote_types", "broadcast_shapes", "is_signed", "is_inference",
     "has_names", "is_conj", "is_neg", "_is_view",
 ))  # fmt: skip
-"""What is asked of a tensor and does not depend on its values."""
+"""Properties and methods of a tensor that do not depend on its values."""
 CHANGES = frozenset((
     "__setitem__", "__set__", "__iadd__", "__isub__", "__imul__", "__itruediv__", "iadd", "isub", "imul", "itruediv",
 ))  # fmt: skip
-"""What changes a tensor, beside all that ends in an underscore."""
+"""Operations that change a tensor, beside all whose name ends in an underscore."""
 _TRACING = threading.Lock()
 """torch.fx changes classes while it traces."""
 
 
 class Recorder(fx.Tracer):
-    """Traces one network; ``left`` gets the modules that cannot be looked into, with the reasons."""
+    """Traces one network; adds the modules that cannot be traced, with the reasons, to ``left``."""
 
     def __init__(self, opaque: frozenset[str], left: dict[str, str]) -> None:
         super().__init__()
@@ -64,26 +64,26 @@ class Recorder(fx.Tracer):
         self._state = {tensor.untyped_storage().data_ptr(): name for name, tensor in tensors}
         with _TRACING, functions_of_autograd(self), Calls(self), torch.enable_grad():
             graph = self.trace(network)
-        graph._tracer_cls = fx.Tracer  # by which a pickled network is read again
+        graph._tracer_cls = fx.Tracer  # for unpickling the network
         return graph
 
     def create_args_for_root(self, root_fn: Any, is_module: bool, concrete_args: Any = None) -> tuple[Any, list[Any]]:
-        """Of fx: the images alone are an input, and the root is called as any module is."""
+        """Overrides fx: the images are the only input, and the root is called like any module."""
         names = [name for name in _parameters(self.root) if name.isidentifier()]
         images = self.create_proxy("placeholder", names[0] if names else "images", (), {})
         return lambda given: self._choose(self.root(given)), [images]
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        """Also: layers with a rule, and what is left whole."""
+        """Overrides fx: layers with a rule and modules left whole are leaves, too."""
         whole = module_qualified_name in self.opaque or module_qualified_name in self.left
         return whole or isinstance(m, LEAVES) or type(m).__name__ in DROPS or super().is_leaf_module(m, "")
 
     def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
-        """Of fx: a module that cannot be looked into is noted and called as it is."""
+        """Overrides fx: a module that cannot be traced is noted and called as a whole."""
         if self.is_elsewhere():
             return forward(*args, **kwargs)
-        if isinstance(made_of := getattr(m, "_orig_mod", None), nn.Module):  # by torch.compile
-            return made_of(*args, **kwargs)
+        if isinstance(original := getattr(m, "_orig_mod", None), nn.Module):  # wrapped by torch.compile
+            return original(*args, **kwargs)
         if m not in (self.submodule_paths or {}) and not m._parameters and not m._buffers:
             return forward(*args, **kwargs)  # made in a forward, such as self.body[1:]
         name = self.path_of_module(m)
@@ -95,9 +95,9 @@ class Recorder(fx.Tracer):
         try:
             if m._backward_hooks or m._backward_pre_hooks:
                 raise Untraceable("it has backward hooks")
-            found = super().call_module(m, forward, args, kwargs)
-            self._check_made(m, name, buffers, found)
-            return found
+            result = super().call_module(m, forward, args, kwargs)
+            self._check_made(m, name, buffers, result)
+            return result
         except Exception as error:  # whatever a user's forward raises while it is recorded
             if name == "":
                 raise
@@ -109,7 +109,7 @@ class Recorder(fx.Tracer):
                 return super().call_module(m, forward, args, kwargs)
 
     def _check_made(self, module: nn.Module, name: str, buffers: dict[str, Any], made: Any) -> None:
-        """That a forward has replaced no buffer; and note the tensors that it made of nothing that is recorded."""
+        """Refuse a forward that replaced a buffer; note tensors that it made independently of recorded values."""
         if changed := [key for key, buffer in module._buffers.items() if buffer is not buffers.get(key)]:
             raise Untraceable(f"its forward changes {', '.join(changed)}")
         for part in leaves(made):
@@ -117,28 +117,28 @@ class Recorder(fx.Tracer):
                 self._made_in.setdefault(id(part), name)
 
     def path_of_module(self, mod: nn.Module) -> str:
-        """Of fx: the module's name."""
+        """Overrides fx: the module's name; refuses a module that is not the network's."""
         name = None if self.submodule_paths is None else self.submodule_paths.get(mod)
         if name is None:
             raise Untraceable(f"it calls a {type(mod).__name__} that is not one of the network's modules")
         return name
 
     def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: Any) -> Any:
-        """Of fx: parameters that a forward reads."""
+        """Overrides fx: parameters that a forward reads."""
         if self.is_elsewhere():
             return attr_val
         return super().getattr(attr, attr_val, parameter_proxy_cache)
 
     def create_arg(self, a: Any) -> Any:
-        """Of fx: what stands for a value as an argument of a node."""
+        """Overrides fx: what represents a value as an argument of a node."""
         if isinstance(a, Value) and not a.is_current():
-            raise Untraceable("it changes a tensor in place that it uses again under another name")
+            raise Untraceable("it changes a tensor in place and then uses it under another name")
         if isinstance(a, Value | Held | Size | Shape):
             return a.node
-        found: Any = super().create_arg(a)
+        argument: Any = super().create_arg(a)
         if isinstance(a, Tensor) and id(a) in self._made_in:
-            found.meta[MADE_IN] = self._made_in[id(a)]
-        return found
+            argument.meta[MADE_IN] = self._made_in[id(a)]
+        return argument
 
     def create_proxy(
         self,
@@ -150,13 +150,13 @@ class Recorder(fx.Tracer):
         type_expr: Any = None,
         proxy_factory_fn: Any = None,
     ) -> Any:
-        """Of fx: an operation, and what it gives."""
+        """Overrides fx: records an operation and returns its result."""
         if any(torch.is_autocast_enabled(device) for device in ("cpu", "cuda")):
             raise Untraceable("it runs under torch.autocast")
         self.check_state_alone(target, args)
         node = self.create_node(kind, target, self.create_arg(args), self.create_arg(kwargs), name, None)
         node.stack_trace = here()
-        if node.name == "self":  # which generated code has for the module
+        if node.name == "self":  # the generated code uses this name for the module
             node._rename("self_1")
         gradients = torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
         with self._plainly():
@@ -167,11 +167,11 @@ class Recorder(fx.Tracer):
         return self._answer(value, node, (args, kwargs))
 
     def record(self, kind: str, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """An operation that is called by its own name."""
+        """Record an operation under its own name."""
         return self.create_proxy(kind, target, args, kwargs)
 
     def recorded_call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """A function of torch, or a method or attribute of a tensor, called with something that is recorded."""
+        """Record a torch function, or a method or attribute of a tensor, called with recorded values."""
         name = getattr(function, "__name__", type(function).__name__)
         if self.running:
             raise Untraceable(f"it hides a tensor from {name} in an object of its own")
@@ -194,7 +194,7 @@ class Recorder(fx.Tracer):
         return (self.root.get_submodule(target) if kind == "call_module" else target)(*args, **kwargs)
 
     def _answer(self, value: Any, node: fx.Node, given: Any) -> Any:
-        """``value``, which ``node`` gives, as the forward sees it."""
+        """``value``, the result of ``node``, in the form that the forward sees."""
         if isinstance(value, Tensor):
             made = Value.of(value, node, self)
             self._values.setdefault(id(value), []).append(weakref.ref(made))
@@ -215,18 +215,18 @@ class Recorder(fx.Tracer):
         return Size(value, node, self) if type(value) is int else Held(value, node, self)
 
     def _follow_changes(self, value: Any, node: fx.Node, given: Any) -> None:
-        """What ``node`` changed in place is from now on what it gives; a module may change what it reads as it runs."""
+        """Rebind what ``node`` changed in place to its result; a module may change what it reads while it runs."""
         for part in leaves(given):
             if isinstance(part, Value) and not part.is_current():
                 if value is not part.value and node.op != "call_module":
-                    raise Untraceable("it changes a tensor in place and gives another")
+                    raise Untraceable("it changes a tensor in place and returns another")
                 for other in self._values.get(id(part.value), []):
                     alias = other()
                     if alias is not None and alias.value is part.value:
                         alias.rebind(node if value is part.value else alias.node)
 
     def _check_shapes_alone(self, node: fx.Node, given: Any) -> None:
-        """That no number depends on the values of tensors."""
+        """Refuse numbers that depend on the values of tensors."""
         name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
         if name == "getattr":
             name = str(node.args[1])
@@ -234,14 +234,14 @@ class Recorder(fx.Tracer):
             raise Untraceable(f"it takes a value out of a tensor ({name})")
 
     def check_state_alone(self, target: Any, args: Any) -> None:
-        """That no parameter or buffer is changed in place."""
+        """Refuse in-place changes of parameters and buffers."""
         name = target if isinstance(target, str) else getattr(target, "__name__", "")
         changed = known(args[0]) if args and (name in CHANGES or (name.endswith("_") and name[-2:] != "__")) else None
         if isinstance(changed, Tensor) and changed.untyped_storage().data_ptr() in self._state:
             raise Untraceable(f"its forward changes {self._state[changed.untyped_storage().data_ptr()]} in place")
 
     def is_elsewhere(self) -> bool:
-        """Whether this is a run that is not to be recorded: a leaf's own, or another thread's."""
+        """Whether the current run must not be recorded: it is inside a leaf, or in another thread."""
         return self.running or threading.get_ident() != self._thread
 
     @contextlib.contextmanager

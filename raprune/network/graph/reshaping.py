@@ -14,12 +14,12 @@ from raprune.network.graph.walk import Value, Walk, argument, function_name, sha
 
 
 def reshape(walk: Walk, node: fx.Node, ids: Ids) -> Value:
-    """Channels stay in dimension 1, each perhaps as several entries: its positions after a flatten."""
+    """Channels stay in dimension 1; after a flatten, each has one entry per position."""
     before, after = shape(node.all_input_nodes[0]), shape(node)
     if function_name(node.target) == "squeeze" and len(node.args) < 2 and "dim" not in node.kwargs:
-        raise walk.refuse(node, "without a dimension it also takes away one image, or one channel")
+        raise walk.refuse(node, "without a dimension it also removes that of a single image or a single channel")
     if function_name(node.target) in ("view", "reshape") and _named(node, 1) not in (None, -1):
-        raise walk.refuse(node, "it names a number of channels")
+        raise walk.refuse(node, "it has a fixed number of channels")
     if len(after) < 2 or before[0] != after[0]:
         raise walk.refuse(node, f"it turns {before} into {after}, which does not keep the images in dimension 0")
     positions, rest = math.prod(before[2:]), math.prod(after[2:])
@@ -31,7 +31,7 @@ def reshape(walk: Walk, node: fx.Node, ids: Ids) -> Value:
 
 
 def _named(node: fx.Node, dim: int) -> int | None:
-    """The size of a dimension that a reshape names as a fixed number."""
+    """The size of a dimension that a reshape gives as a fixed number; ``None`` otherwise."""
     sizes = node.args[1] if len(node.args) > 1 and isinstance(node.args[1], list | tuple) else node.args[1:]
     size = sizes[dim] if len(sizes) > dim else None
     return size if isinstance(size, int) else None
@@ -43,25 +43,25 @@ def pool_away(walk: Walk, node: fx.Node, ids: Ids) -> Value:
     dims = given if isinstance(given, list | tuple) else (given,)
     size = len(shape(node.all_input_nodes[0]))
     if any(not isinstance(dim, int) or dim % size < 2 for dim in dims):
-        raise walk.refuse(node, "it goes over channels or images, not over positions alone")
+        raise walk.refuse(node, "it runs over channels or images, not only over positions")
     return ids
 
 
 def cat(walk: Walk, node: fx.Node, ids: Ids) -> Value:
-    """Channels beside one another; values of the same channels otherwise."""
+    """In dimension 1, channels side by side; in another, values that must have the same channels."""
     given = argument(node, 0, "tensors")
     if not isinstance(given, list | tuple):
-        raise walk.refuse(node, "what it joins is not told value by value")
+        raise walk.refuse(node, "the values that it joins are not listed one by one")
     parts = [part for part in given if isinstance(part, fx.Node)]
     if argument(node, 1, "dim", "axis", default=0) % len(shape(parts[0])) == 1:
         return beside([walk.ids_or_whole(part) for part in parts])
     for part in parts[1:]:
-        walk.units.tie(walk.ids(parts[0]), walk.ids(part), f"{node.name} puts it behind channels that stay")
+        walk.units.tie(walk.ids(parts[0]), walk.ids(part), f"{node.name} joins it with channels that stay")
     return walk.ids(parts[0])
 
 
 def item(walk: Walk, node: fx.Node, ids: Value) -> Value:
-    """One of several values; positions of one value; or channels of one, which then stay."""
+    """One of several values, positions of one value, or channels of one value."""
     if isinstance(ids, tuple):
         index = node.args[1]
         assert isinstance(index, int)
@@ -74,7 +74,7 @@ def item(walk: Walk, node: fx.Node, ids: Value) -> Value:
             return ids
     taken = take(walk, node, index, ids)
     if taken is None:
-        walk.fix(node.all_input_nodes[0], f"{node.name} takes some of its channels by their place")
+        walk.fix(node.all_input_nodes[0], f"{node.name} selects some of its channels by index")
     return taken
 
 
@@ -87,7 +87,7 @@ def _spelled_out(index: Any, rank: int) -> Any:
 
 
 def pad(walk: Walk, node: fx.Node, ids: Ids) -> Value:
-    """Positions are padded channel by channel; whole channels of zeros come beside the others."""
+    """Positions are padded per channel; padded channels are zeros beside the others."""
     given = argument(node, 1, "pad")
     widths: list[Any] = list(given) if isinstance(given, list | tuple) else [None]
     size = len(shape(node.all_input_nodes[0]))
@@ -107,10 +107,10 @@ def pad(walk: Walk, node: fx.Node, ids: Ids) -> Value:
 
 
 def pixel_shuffle(walk: Walk, node: fx.Node, ids: Ids) -> Value:
-    """r * r channels become one with r times the positions each way: they go together."""
+    """r * r channels become one with r times as many rows and columns, so they are pruned together."""
     area = _factor(walk, node) ** 2
     runs = ids.reshape(len(ids), -1, area)
-    walk.units.tie_columns([runs[:, :, i] for i in range(area)], f"{node.name} makes one channel of several")
+    walk.units.tie_columns([runs[:, :, i] for i in range(area)], f"{node.name} makes one channel from several")
     return runs[:, :, 0]
 
 

@@ -1,8 +1,8 @@
-"""What a convolution is in its residual block, by the sum that the block ends in; names of modules say nothing.
+"""The role of a convolution in its residual block, found from the sum that ends the block, not from module names.
 
-The two summands of a block come from one value. The branch with more convolutions is its body, whose convolutions are
-``conv1``, ``conv2`` and so on; those of the other one, if it has any, are ``shortcut``. What is in no block, or weighs
-its channels from a single pixel (squeeze-and-excitation), is ``conv``.
+The two summands of a block come from one value. The branch with more convolutions is the body, whose convolutions are
+``conv1``, ``conv2`` and so on; those of the other branch, if any, are ``shortcut``. A convolution outside any block, or
+one that computes channel weights at a single pixel (squeeze-and-excitation), is ``conv``.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from torch import fx, nn
 from raprune.network.graph.walk import Walk, shape
 
 MAX_CONVS = 4
-"""Of a block's body: more of them between a value and its sum are a network with a skip connection."""
+"""Most convolutions in a block's body; more between a value and its sum are a long skip connection, not a block."""
 
 
 def roles_of(walk: Walk) -> dict[str, str]:
-    """Convolution -> role, of those that are in a block."""
+    """Convolution -> role, for those in a block."""
     nodes = list(walk.module.graph.nodes)
     place = {node: index for index, node in enumerate(nodes)}
     above: list[int] = []
-    """For each node a set of bits: itself and all that it depends on."""
+    """For each node, a bit set of itself and all that it depends on."""
     for index, node in enumerate(nodes):
         bits = 1 << index
         for source in node.all_input_nodes:
@@ -43,17 +43,17 @@ def roles_of(walk: Walk) -> dict[str, str]:
         if any(branch & sums for branch in branches):
             continue
         inside = [[nodes[i] for i in convs if branch >> i & 1 and _sees_more(nodes[i], node)] for branch in branches]
-        shortcut, body = sorted(inside, key=lambda found: (len(found), sum(_window(walk, conv) for conv in found)))
+        shortcut, body = sorted(inside, key=lambda branch: (len(branch), sum(_window(walk, conv) for conv in branch)))
         if not body or len(body) > MAX_CONVS:
             continue
-        found = {conv: "shortcut" for conv in shortcut} | {conv: f"conv{n}" for n, conv in enumerate(body, start=1)}
-        for conv, role in found.items():
+        block = {conv: "shortcut" for conv in shortcut} | {conv: f"conv{n}" for n, conv in enumerate(body, start=1)}
+        for conv, role in block.items():
             roles.setdefault(str(conv.target), role)
     return roles
 
 
 def _sees_more(conv: fx.Node, end: fx.Node) -> bool:
-    """Whether it works on an image, not on one pixel of each channel beside the image of the sum."""
+    """Whether a convolution works on whole images rather than on one pixel per channel."""
     return math.prod(shape(conv)[2:]) > 1 or math.prod(shape(end)[2:]) == 1
 
 

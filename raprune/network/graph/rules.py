@@ -1,7 +1,7 @@
-"""How channels pass through the operations of a network: one rule an operation.
+"""How channels pass through the operations of a network: one rule per operation.
 
-A rule gets the channels of the first prunable input and gives back those of the output. What has no rule here is not
-guessed: the layers that it reads stay whole.
+A rule takes the channels of the first prunable input and returns those of the output. An operation without a rule is
+not guessed: the layers that it reads stay whole.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from raprune.network.graph.walk import NORMS, UNKNOWN, Rule, Value, Walk, argume
 
 
 def norm(walk: Walk, node: fx.Node, ids: Ids | None) -> Value:
-    """Statistics and factors of each channel alone."""
+    """A norm has statistics and factors per channel."""
     called = walk.called(node)
     names = [n for n in ("weight", "bias", "running_mean", "running_var") if getattr(called, n) is not None]
     for name in names:
@@ -36,7 +36,7 @@ def norm(walk: Walk, node: fx.Node, ids: Ids | None) -> Value:
 
 
 def prelu(walk: Walk, node: fx.Node, ids: Ids | None) -> Value:
-    """A slope for each channel, or one for all."""
+    """One slope per channel, or one for all."""
     called = walk.called(node)
     assert isinstance(called, nn.PReLU)
     if called.num_parameters > 1:
@@ -47,7 +47,7 @@ def prelu(walk: Walk, node: fx.Node, ids: Ids | None) -> Value:
 
 
 def _check(walk: Walk, node: fx.Node, cuts: dict[tuple[str, int], int]) -> None:
-    """Refuse a layer of the network's own that does not keep each channel to itself."""
+    """Refuse a custom layer that mixes channels."""
     called = walk.called(node)
     assert called is not None
     if not obeys(called, shape(node.all_input_nodes[0]), cuts, 1, 1):
@@ -55,21 +55,21 @@ def _check(walk: Walk, node: fx.Node, cuts: dict[tuple[str, int], int]) -> None:
 
 
 def channelwise(walk: Walk, node: fx.Node, ids: Ids) -> Value:
-    """Output channel i depends on input channel i alone, f(0) != 0 included: absent channels are never computed."""
+    """Output channel i depends only on input channel i; f(0) may differ from 0, as absent channels are not computed."""
     return ids
 
 
 def softmax(walk: Walk, node: fx.Node, ids: Ids) -> Value:
-    """Over positions it is channelwise; over channels each depends on all."""
+    """Channelwise over positions; refused over channels, where each depends on all."""
     called = walk.called(node)
     dim = called.dim if isinstance(called, nn.Softmax | nn.LogSoftmax) else argument(node, 1, "dim")
     if not isinstance(dim, int) or dim % len(shape(node)) < 2:
-        raise walk.refuse(node, "it goes over channels or images, not over positions alone")
+        raise walk.refuse(node, "it runs over channels or images, not only over positions")
     return ids
 
 
 def permute(walk: Walk, node: fx.Node, ids: Ids) -> Value:
-    """Dimensions of positions exchanged."""
+    """Positions may be permuted; channels must stay in dimension 1."""
     order = list(range(len(shape(node))))
     dims: list[Any] = list(node.args[1]) if isinstance(node.args[1], list | tuple) else list(node.args[1:])
     if function_name(node.target) == "permute":
@@ -83,16 +83,16 @@ def permute(walk: Walk, node: fx.Node, ids: Ids) -> Value:
 
 
 def max_pool(walk: Walk, node: fx.Node, ids: Ids) -> Value:
-    """As channelwise; with the places of the maxima on request."""
+    """Channelwise; on request it also returns the indices of the maxima."""
     called = walk.called(node)
     indices = called.return_indices if isinstance(called, nn.MaxPool2d) else node.kwargs.get("return_indices")
     return (ids, ids) if indices or node.target is nn.functional.max_pool2d_with_indices else ids
 
 
 def unpool(walk: Walk, node: fx.Node, ids: Ids) -> Value:
-    """Values go where another layer's maxima were: both have the same channels."""
+    """Values are placed at another layer's maxima, so both have the same channels."""
     one, other = node.all_input_nodes[:2]
-    walk.units.tie(walk.ids(one), walk.ids(other), f"{node.name} puts its values where channels that stay had maxima")
+    walk.units.tie(walk.ids(one), walk.ids(other), f"{node.name} places its values at the maxima of channels that stay")
     return ids
 
 
@@ -123,7 +123,7 @@ MODULES: tuple[tuple[tuple[type[nn.Module], ...], Rule], ...] = (
         channelwise,
     ),
 )  # fmt: skip
-"""Subclasses go by the same rule: libraries extend convolutions and norms by padding and activations."""
+"""The first match gives the rule. Subclasses match, since libraries extend layers by padding and activations."""
 
 CHANNELWISE = (
     "relu", "relu_", "relu6", "leaky_relu", "elu", "celu", "selu", "gelu", "silu", "mish", "softplus", "hardswish",
@@ -153,11 +153,11 @@ FUNCTIONS: dict[str, Rule] = {
     "getitem": item,
     **dict.fromkeys(("chunk", "split", "split_with_sizes", "tensor_split", "unsafe_chunk", "unsafe_split"), split),
 }
-"""Functions and methods by name."""
+"""Name of a function or method -> rule."""
 
 
 def rule_of(walk: Walk, node: fx.Node) -> Rule | None:
-    """The rule of a node; ``None`` where there is none."""
+    """The rule of a node; ``None`` if there is none."""
     called = walk.called(node)
     if type(called).__name__ in DROPS:
         return channelwise

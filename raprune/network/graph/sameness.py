@@ -1,4 +1,4 @@
-"""Whether a traced network is the network: what both give, in eval mode and in training, and the gradients."""
+"""Compares a traced network with the original: outputs in eval mode and in training, and gradients."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ RTOL, ATOL = 1e-4, 1e-5
 
 @contextlib.contextmanager
 def undisturbed(network: nn.Module, opaque: Iterable[str] = ()) -> Iterator[None]:
-    """Whatever runs inside leaves modules, buffers and torch's generators as they were.
+    """Restores modules, buffers and torch's generators after whatever runs inside.
 
-    So it does parameters of ``opaque`` modules, whose forward may do anything.
+    Parameters of ``opaque`` modules, whose forward may do anything, are restored, too.
     """
     own = [module for module in network.modules() if not isinstance(module, torch.jit.ScriptModule)]
     attributes = [(module, dict(module.__dict__)) for module in own]
-    tables = [(module.__dict__[of], dict(module.__dict__[of])) for module, _ in attributes for of in _TABLES]
+    tables = [(module.__dict__[key], dict(module.__dict__[key])) for module, _ in attributes for key in _TABLES]
     parts = [module for name, module in network.named_modules() if name in set(opaque)]
     tensors = [*network.buffers(), *(parameter for part in parts for parameter in part.parameters())]
     values = [(tensor, tensor.detach().clone()) for tensor in tensors]
@@ -33,7 +33,7 @@ def undisturbed(network: nn.Module, opaque: Iterable[str] = ()) -> Iterator[None
         try:
             yield
         finally:
-            for held, before in [*((module.__dict__, of) for module, of in attributes), *tables]:
+            for held, before in [*((module.__dict__, saved) for module, saved in attributes), *tables]:
                 held.clear()
                 held.update(before)
             for tensor, value in values:
@@ -49,35 +49,35 @@ def _cuda(network: nn.Module) -> list[torch.device]:
 
 
 Outputs = Mapping[int, Tensor | None]
-"""Number of images -> output in eval mode; ``None`` where a network cannot take so many."""
+"""Number of images -> output in eval mode; ``None`` if the network cannot take that number."""
 
 
 def outputs(network: nn.Module, images: Tensor, choose: Callable[[Any], Tensor]) -> Outputs:
-    """What ``network`` gives for two of ``images``, and for one."""
-    found: dict[int, Tensor | None] = {}
+    """The outputs of ``network`` for two of ``images`` and for one."""
+    results: dict[int, Tensor | None] = {}
     with undisturbed(network), torch.no_grad():
         network.eval()
         for number in (2, 1):
             try:
-                found[number] = choose(network(images[:number].clone())).clone()
+                results[number] = choose(network(images[:number].clone())).clone()
             except Exception:  # whatever a network raises that does not take a single image
                 if number == 2:
                     raise
-                found[number] = None
-    return found
+                results[number] = None
+    return results
 
 
 @dataclass(frozen=True)
 class Step:
-    """What a network does with two images in training."""
+    """The effects of running a network on two images in training."""
 
     output: Tensor
     reached: frozenset[str]
     """Parameters to which gradients of that output flow."""
     buffers: Mapping[str, Tensor]
-    """As they are then."""
+    """Buffers after the run."""
     extra: Mapping[str, Any]
-    """Entries of the state dict that need not be tensors, as they are then."""
+    """Entries of the state dict that need not be tensors, after the run."""
 
 
 def train_step(network: nn.Module, images: Tensor, choose: Callable[[Any], Tensor], opaque: Iterable[str] = ()) -> Step:
@@ -98,57 +98,57 @@ def _reached(network: nn.Module, output: Tensor) -> frozenset[str]:
     """The parameters to which gradients of ``output`` flow."""
     names = {id(parameter): name for name, parameter in network.named_parameters()}
     seen: set[Any] = set()
-    found = set()
+    reached = set()
     ahead = [output.grad_fn]
     while ahead:
         step = ahead.pop()
         if step is None or step in seen:
             continue
         seen.add(step)
-        found.add(names.get(id(getattr(step, "variable", None)), ""))
+        reached.add(names.get(id(getattr(step, "variable", None)), ""))
         ahead += [following for following, _ in step.next_functions]
-    return frozenset(found - {""})
+    return frozenset(reached - {""})
 
 
 def differing_buffers(found: Step, expected: Step) -> list[str]:
-    """Buffers that the traced network leaves otherwise than the network."""
+    """Buffers that the traced network leaves in another state than the network does."""
     ours = found.buffers
-    return [name for name, of in expected.buffers.items() if name in ours and not _close(ours[name], of)]
+    return [name for name, theirs in expected.buffers.items() if name in ours and not _close(ours[name], theirs)]
 
 
 def check_outputs(found: Outputs, expected: Outputs) -> None:
-    """Raise :class:`InputError` where the traced network does not give what the network gives."""
+    """Raise :class:`InputError` if the traced network does not return what the network returns."""
     for number, output in expected.items():
         ours = found[number]
         if output is not None and (ours is None or not _close(ours, output)):
             how = "" if number == 2 else " for a single image"
             raise InputError(
-                f"the traced network is not the network{how}: its forward draws at random, depends on the number of "
-                "images, or on something else that tracing does not see; write it without, or trace another form"
+                f"the traced network returns other values than the network{how}: its forward draws random numbers, or "
+                "depends on the number of images or on something else that tracing does not see; rewrite that part"
             )
 
 
 def check_step(found: Step, expected: Step, again: Callable[[], Step]) -> None:
-    """Raise :class:`InputError` where the two differ in training; ``again`` runs the network once more."""
+    """Raise :class:`InputError` if the two differ in training; ``again`` runs the network once more."""
     differ = sorted(found.reached ^ expected.reached)
     if not differ and _close(found.output, expected.output):
         return
     if not differ and not _close(again().output, expected.output):
-        return  # it draws from a generator of its own: no two runs are the same
+        return  # it draws from its own generator, so no two runs are the same
     what = f"gradients reach other parameters ({', '.join(differ[:8])})" if differ else "its outputs differ"
     raise InputError(
-        f"the traced network does not train as the network does: {what}; what its forward keeps from run to run, or "
-        "draws from a generator of its own, cannot be traced: put it into a module and name that in the model's whole"
+        f"the traced network does not train as the network does: {what}; state that its forward keeps between runs, or "
+        "draws from its own generator, cannot be traced: move them into a module and list it in the model's whole"
     )
 
 
 def check_state(network: nn.Module, expected: Step) -> None:
-    """Raise :class:`InputError` for extra state that changes as a network trains: it is not kept with the weights."""
+    """Raise :class:`InputError` for extra state that changes in training, since it is not saved with the weights."""
     before = {name: value for name, value in network.state_dict().items() if name.endswith(EXTRA)}
     for name, value in expected.extra.items():
         if name in before and not _equal(before[name], value):
             raise InputError(
-                f"{name.removesuffix('.' + EXTRA)}: its extra state changes in training, which cannot be kept with the "
+                f"{name.removesuffix('.' + EXTRA)}: its extra state changes in training and cannot be saved with the "
                 "weights; use buffers"
             )
 
@@ -157,7 +157,7 @@ def _equal(one: Any, other: Any) -> bool:
     try:
         return bool(torch.equal(one, other) if isinstance(one, Tensor) else one == other)
     except (RuntimeError, ValueError, TypeError):
-        return True  # not comparable: nothing can be said
+        return True  # not comparable
 
 
 def _close(one: Tensor, other: Tensor) -> bool:

@@ -1,4 +1,4 @@
-"""Numbers of a forward that follow from the shapes of tensors, while it is recorded."""
+"""Numbers that a recorded forward derives from the shapes of tensors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import fx
 
 
 class Recorder(Protocol):
-    """Where operations are written down."""
+    """Records operations."""
 
     def record(self, kind: str, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any: ...
 
@@ -18,7 +18,7 @@ class Recorder(Protocol):
 
 
 class Size(int):
-    """A number that follows from the shapes of tensors."""
+    """A number derived from the shapes of tensors."""
 
     node: fx.Node
     tracer: Recorder
@@ -57,7 +57,7 @@ for _name in ("add", "sub", "mul", "floordiv", "mod"):
 
 
 class Shape(tuple[int, ...]):
-    """The shape of a tensor; its parts are :class:`Size`."""
+    """The shape of a tensor; its entries are :class:`Size`."""
 
     node: fx.Node
     tracer: Recorder
@@ -81,7 +81,7 @@ class Shape(tuple[int, ...]):
         return (*other, *self)
 
     def numel(self) -> Any:
-        """As that of ``torch.Size``."""
+        """Like ``torch.Size.numel``."""
         product: Any = 1
         for size in self:
             product = product * size

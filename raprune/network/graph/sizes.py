@@ -1,4 +1,4 @@
-"""The attributes of a module that tell its size, after its tensors became smaller or larger."""
+"""Updates the attributes that state a module's size after its tensors became smaller or larger."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from torch import nn
 
 
 def follow_tensors(module: nn.Module, depthwise: int | None = None) -> None:
-    """Make ``module`` tell the size that its tensors have; ``depthwise``: filters a channel, of a convolution that is.
+    """Set the size attributes of ``module`` from its tensors; ``depthwise``: filters per channel if it is depthwise.
 
-    What is depthwise cannot be told by the numbers: one channel, or one a group, looks like it or like a plain one.
+    Shapes do not show whether a convolution is depthwise: with one channel, or one per group, it could also be plain.
     """
     if isinstance(module, nn.Conv2d):
         if depthwise is not None:

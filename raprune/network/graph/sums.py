@@ -13,7 +13,7 @@ from raprune.network.graph.walk import Value, Walk, shape
 
 
 def total(walk: Walk, node: fx.Node, ids: Ids) -> Value:
-    """A sum: a channel is there while a summand has it. ``coupled`` gives all summands the same channels."""
+    """A sum: a channel is present while any summand has it; with ``coupled``, all summands have the same channels."""
     pair, wide = _operands(walk, node)
     if pair is None:
         return wide
@@ -26,9 +26,9 @@ def total(walk: Walk, node: fx.Node, ids: Ids) -> Value:
 
 
 def gate(walk: Walk, node: fx.Node, ids: Ids) -> Value:
-    """A product: a channel is there only with both factors, so they have the same channels.
+    """A product: a channel is present only if both factors have it, so both get the same channels.
 
-    Of a factor all of whose channels stay, those are taken that the other has.
+    From a factor whose channels all stay, the channels of the other factor are selected.
     """
     pair, wide = _operands(walk, node, multiplies=True)
     if pair is None:
@@ -43,7 +43,7 @@ def gate(walk: Walk, node: fx.Node, ids: Ids) -> Value:
 
 
 def _operands(walk: Walk, node: fx.Node, multiplies: bool = False) -> tuple[tuple[fx.Node, fx.Node] | None, Ids | None]:
-    """Two operands of as many channels; where one is a number or the same for all channels, the other's channels."""
+    """Two operands with equally many channels; or, if one is the same for all channels, the other's channels."""
     operands: list[Any] = [*node.args, *(node.kwargs[k] for k in ("input", "other") if k in node.kwargs)]
     nodes = [operand for operand in operands[:2] if isinstance(operand, fx.Node) and "tensor_meta" in operand.meta]
     if len(nodes) == 1:
@@ -61,21 +61,21 @@ def _operands(walk: Walk, node: fx.Node, multiplies: bool = False) -> tuple[tupl
             return None, _gate_by_parameter(walk, node, nodes)
         return (nodes[0], nodes[1]), None
     single, many = nodes if widths[0] == 1 else nodes[::-1]
-    walk.fix(single, f"{node.name} spreads its one channel over all channels of another value")
+    walk.fix(single, f"{node.name} broadcasts its one channel over all channels of another value")
     if walk.ids(many) is None:
-        raise walk.refuse(node, "it spreads one channel that could be pruned over several that cannot")
+        raise walk.refuse(node, "it broadcasts one channel that could be pruned over several that cannot")
     return None, walk.ids(many)
 
 
 def _gate_by_parameter(walk: Walk, node: fx.Node, nodes: list[fx.Node]) -> Ids | None:
-    """A value of fewer dimensions, such as a factor (C, 1, 1): its channels stay, and so the others."""
+    """A value with fewer dimensions, such as a factor (C, 1, 1): its channels stay, and so do the other's."""
     for operand in nodes:
         walk.fix(operand, f"{node.name} joins it with a value of fewer dimensions, whose channels stay")
     return None
 
 
 def move(walk: Walk, node: fx.Node, ids: Ids) -> Value:
-    """An :class:`Align` of a network that was pruned before: channels in other places, and zeros."""
+    """An :class:`Align` of a network that was pruned before: it moves channels and adds zeros."""
     called = walk.called(node)
     assert isinstance(called, Align)
     if not called.index.numel():

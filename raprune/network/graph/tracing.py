@@ -1,7 +1,7 @@
-"""A network to the form in which raprune runs it: a ``torch.fx`` graph that surgery can make smaller.
+"""Turns a network into the form that raprune runs: a ``torch.fx`` graph that surgery can make smaller.
 
-The traced network has the function, the parameters and the names of the original. Reshapes that hold fixed numbers
-become calls that do not, and :class:`Align` modules stand where channels may have to be moved.
+The traced network has the function, the parameters and the names of the original. Reshapes with fixed numbers become
+calls without them, and :class:`Align` modules are inserted where channels may have to move.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from raprune.network.graph.sameness import (
 from raprune.network.graph.walk import Walk
 from raprune.registry import nearest
 
-ADVICE = "put what a trace cannot hold into a module of its own, which is then left whole"
+ADVICE = "move the code that cannot be traced into a module of its own, which is then left whole"
 
 
 @plain_torch()
@@ -56,12 +56,12 @@ def trace(
 ) -> Traced:
     """Trace ``network`` and find its prunable groups, for images of ``input_shape`` (C, H, W).
 
-    ``residual`` says whether convolutions that meet in a sum have keep masks of their own (``independent``: what is cut
-    is scattered into the sum) or one together (``coupled``: a smaller network). Modules and nodes named in ``whole``
-    are not looked into: what they read stays. So it is with modules that cannot be traced; ``Graph.whole`` says why.
-    ``output`` names the tensor to take where the network gives several. The traced network shares its modules with
-    ``network``, in eval mode; what works in place no longer does. It trains as ``network`` does: modules and parameters
-    that are frozen stay so. Raises :class:`InputError` naming what cannot be traced or followed.
+    ``residual`` says whether convolutions that meet in a sum have their own keep masks (``independent``: the filters
+    kept are scattered into the sum) or share one (``coupled``: a smaller network). Modules and nodes named in ``whole``
+    are not traced into, and the channels that they read stay; the same holds for modules that cannot be traced.
+    ``Graph.whole`` gives the reasons. ``output`` names the tensor to use if the network returns several. The traced
+    network shares its modules with ``network``, in eval mode, and works out of place. It trains as ``network`` does:
+    frozen modules and parameters stay frozen. Raises :class:`InputError` naming what cannot be traced or followed.
     """
     if residual not in ("independent", "coupled"):
         raise ValueError(f"residual must be independent or coupled; got {residual!r}")
@@ -86,17 +86,17 @@ def trace(
 
 
 class Session:
-    """The runs of one network that tracing takes."""
+    """The runs of one network that tracing needs."""
 
     def __init__(self, network: nn.Module, images: Tensor, whole: frozenset[str], output: str | int | None) -> None:
         self.network = network
         self.images = images
         self.others = images.flip(0).neg() + 0.5
-        """Not those on which the network is recorded: nothing of these can have become a part of it."""
+        """Images other than those recorded on, so that a recorded constant cannot match them by accident."""
         self.whole = whole
         self.output = output
         self.left: dict[str, str] = {}
-        """Modules that cannot be looked into, with why."""
+        """Modules that cannot be traced -> why."""
         self.held, self.trainable = _training_mode(network)
 
     def choose(self, given: Any) -> Tensor:
@@ -105,7 +105,7 @@ class Session:
         return chosen
 
     def traced(self) -> tuple[Network, dict[str, str]]:
-        """The network as a graph that does what it does, and the modules that are left whole."""
+        """The network as an equivalent graph, and the modules left whole -> why."""
         expected = self._outputs()
         step = None
         while True:
@@ -129,7 +129,7 @@ class Session:
             return outputs(self.network, self.others, self.choose)
         except InputError:
             raise
-        except Exception as error:  # nor what it raises on images that it cannot take
+        except Exception as error:  # whatever it raises for images that it cannot take
             shape = tuple(self.images.shape[1:])
             raise InputError(f"the network cannot take images of {shape}: {said_of(error)}") from error
 
@@ -139,7 +139,7 @@ class Session:
         return step
 
     def _mend(self, module: Network) -> None:
-        """Take out what surgery cannot keep."""
+        """Rewrite what surgery cannot keep."""
         _check_names(module, self.whole)
         out_of_place(module)
         _propagate(module, self.images)
@@ -148,7 +148,7 @@ class Session:
         module._held_in_eval = self.held
 
     def _record(self) -> Network:
-        """The network as a graph that follows the mode."""
+        """The network as a graph that follows the training mode."""
         while True:
             before = len(self.left)
             with undisturbed(self.network, self._opaque()):
@@ -174,7 +174,7 @@ class Session:
     def _training(self) -> fx.Graph:
         try:
             return self._symbolic(True, TRAINING_IMAGES)
-        except InputError as error:  # a forward may name the number of images, which is two wherever shapes are shown
+        except InputError as error:  # a forward may contain the number of images, two in all shapes that users see
             try:
                 return self._symbolic(True, EVAL_IMAGES)
             except InputError:
@@ -189,8 +189,8 @@ class Session:
                 raise
             known = inspect.signature(type(network).__init__).parameters
             hint = "build it with aux_logits=False" if "aux_logits" in known else "build it without auxiliary heads"
-            raise InputError(f"{error}, but only in training; if those are for training alone, {hint}") from error
-        except Exception as error:  # what a user's forward may raise under tracing is not ours to list
+            raise InputError(f"{error}, but only in training; if the others serve training only, {hint}") from error
+        except Exception as error:  # a user's forward may raise anything under tracing
             others = "".join(f"\n  {name}: {why}" for name, why in self.left.items())
             mode, so_far = " in training" if training else "", ". Left whole so far:" if others else ""
             raise InputError(
@@ -199,19 +199,17 @@ class Session:
 
 
 def _training_mode(network: nn.Module) -> tuple[frozenset[str], frozenset[str]]:
-    """Modules that stay in eval mode when ``network`` trains, and parameters that are trained."""
+    """Modules that stay in eval mode when ``network`` trains, and trainable parameters."""
     network.eval()
     if stay := [name for name, module in network.named_modules() if module.training]:
-        raise InputError(
-            f"{', '.join(stay[:8])}: still in training mode after eval(); scores would be of another network"
-        )
+        raise InputError(f"{', '.join(stay[:8])}: still in training mode after eval(), so scores would be wrong")
     network.train()
     held = frozenset(name for name, module in network.named_modules() if not module.training)
     return held, frozenset(name for name, parameter in network.named_parameters() if parameter.requires_grad)
 
 
 def _inside(network: nn.Module, left: dict[str, str]) -> dict[str, str]:
-    """The convolutions of modules that are left whole, with why they are."""
+    """The convolutions inside modules left whole -> why."""
     return {
         f"{name}.{inner}" if inner else name: f"{name} is left whole ({why})"
         for name, why in left.items()
@@ -228,7 +226,7 @@ def _check_names(module: fx.GraphModule, left_whole: frozenset[str]) -> None:
 
 
 def _example(network: nn.Module, input_shape: tuple[int, ...]) -> Tensor:
-    """A few random images."""
+    """A few seeded random images, on the network's device and in its type."""
     parameter = next(parameter for parameter in network.parameters() if parameter.is_floating_point())
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(TRAINING_IMAGES, *input_shape, generator=generator, dtype=torch.float32)
@@ -237,5 +235,5 @@ def _example(network: nn.Module, input_shape: tuple[int, ...]) -> Tensor:
 
 @torch.no_grad()
 def _propagate(module: fx.GraphModule, images: Tensor) -> None:
-    """Give every node the shape of its tensor for a batch of two images."""
+    """Set every node's shape for a batch of two images."""
     ShapeProp(module.eval()).propagate(images[:EVAL_IMAGES].clone())

@@ -1,7 +1,7 @@
-"""Which filters a channel comes from: every filter is a unit, and units that must go together are tied.
+"""Which filters a channel comes from: every filter is a unit, and units that must be pruned together are tied.
 
-The channels of a value are described by ids (K, C): channel c is present while any of its K units is kept. K is 1 but
-for residual sums whose summands keep masks of their own. ``None`` stands for channels that always stay.
+The channels of a value are described by ids (K, C): channel c is present while any of its K units is kept. K is 1
+except for residual sums whose summands have their own masks. ``None`` stands for channels that always stay.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import numpy.typing as npt
 Ids = npt.NDArray[np.int64]
 """(K, C) units of a value's or a tensor's channels."""
 Kept = npt.NDArray[np.bool_]
-"""One entry a unit: whether it is kept."""
+"""One entry per unit: whether it is kept."""
 
 FIXED = 0
 """A channel that always stays: the network's input, or one whose filter cannot be pruned."""
 ZERO = 1
-"""A channel of zeros that the network itself pads; it stays unless something is added to it and that goes."""
+"""A channel of zeros that the network pads; it stays unless a channel added to it is removed."""
 PINNED = 2
 """A filter that stays so that its convolution never runs empty."""
 RESERVED = 3
@@ -29,17 +29,17 @@ class Units:
     def __init__(self) -> None:
         self._parent = list(range(RESERVED))
         self.reasons: dict[int, str] = {}
-        """Unit -> why it cannot be pruned; complete for units that were fixed by name, not for those tied to them."""
+        """Unit -> why it cannot be pruned; complete for units fixed directly, not for units tied to them."""
         self._roots: Ids | None = None
 
     def new(self, number: int) -> Ids:
-        """(1, number): new units, each for itself."""
+        """(1, number): new units, tied to nothing."""
         first, self._roots = len(self._parent), None
         self._parent.extend(range(first, first + number))
         return np.arange(first, first + number)[None]
 
     def find(self, ids: Ids) -> Ids:
-        """The same channels by the lowest unit that each is tied to."""
+        """The same channels, each unit replaced by the lowest unit that it is tied to."""
         if self._roots is None:
             parent = np.asarray(self._parent)
             while not np.array_equal(parent, parent[parent]):
@@ -49,7 +49,7 @@ class Units:
         return roots
 
     def tie(self, one: Ids | None, other: Ids | None, reason: str) -> None:
-        """Make two values of as many channels have the same channels under every mask; ``reason`` if they must stay."""
+        """Give two equally wide values the same channels under every mask; ``reason`` says why if they must stay."""
         if one is None or other is None:
             self.fix(one if other is None else other, reason)
             return
@@ -61,12 +61,12 @@ class Units:
             self._unite(FIXED if a == ZERO else a, FIXED if b == ZERO else b, reason)
 
     def tie_columns(self, groups: list[Ids], reason: str) -> None:
-        """Tie several values of as many channels to the first."""
+        """Tie several values with equally many channels to the first."""
         for other in groups[1:]:
             self.tie(groups[0], other, reason)
 
     def fix(self, ids: Ids | None, reason: str) -> None:
-        """Channels that must stay, and why."""
+        """Make channels stay, for ``reason``."""
         if ids is None:
             return
         for unit in np.unique(ids).tolist():
@@ -75,7 +75,7 @@ class Units:
                 self._unite(FIXED, unit, reason)
 
     def couple(self, ids: Ids, reason: str) -> None:
-        """Tie the units of each channel; zeros that are padded go with whatever is added to them."""
+        """Tie the units of each channel; padded zeros follow whatever is added to them."""
         ids = _flat(ids)
         for row in ids[1:]:
             for a, b in zip(ids[0].tolist(), row.tolist(), strict=True):
@@ -97,7 +97,7 @@ class Units:
 
 
 def _flat(ids: Ids) -> Ids:
-    """ids whose first row is a unit that can be tied, wherever the channel has one."""
+    """The ids with a unit that can be tied in the first row, for every channel that has one."""
     return -np.sort(-ids, axis=0)
 
 
@@ -107,15 +107,15 @@ def whole(number: int) -> Ids:
 
 
 def either(one: Ids, other: Ids) -> Ids:
-    """Channels that are present while one of the two values has them: those of a sum.
+    """The channels of a sum: present while either value has them.
 
-    Units that a channel has from both are written once: a chain of sums has as many rows as a channel has units.
+    A unit that both values share is listed once, so a chain of sums has as many rows as a channel has units.
     """
     return _once(np.concatenate([one, other]))
 
 
 def _once(ids: Ids) -> Ids:
-    """The same sets of units without repeats, each unit where it was first."""
+    """The same sets of units without repeats, each unit at its first place."""
     order = np.argsort(ids, axis=0, kind="stable")
     ranked = np.take_along_axis(ids, order, 0)
     again = np.zeros(ids.shape, dtype=bool)
@@ -135,7 +135,7 @@ def beside(values: list[Ids]) -> Ids:
 
 
 def simplest(ids: Ids) -> Ids:
-    """Equal sets of units written equally: sorted, each once, FIXED alone, ZERO only alone."""
+    """A normal form of ids: sorted, each unit once, FIXED without others, ZERO only where it is alone."""
     ids = np.sort(ids, axis=0)
     ids = np.where(ids[:1] == FIXED, FIXED, ids)
     ids = np.where(ids == ZERO, ids[-1:], ids)
@@ -147,6 +147,6 @@ def simplest(ids: Ids) -> Ids:
 
 
 def present(ids: Ids, kept: Kept) -> npt.NDArray[np.bool_]:
-    """(C,): which channels are there."""
-    found: npt.NDArray[np.bool_] = kept[ids].any(0) | (ids == ZERO).all(0)
-    return found
+    """(C,): which channels are present."""
+    is_present: npt.NDArray[np.bool_] = kept[ids].any(0) | (ids == ZERO).all(0)
+    return is_present

@@ -1,7 +1,6 @@
 """What a forward sees while it is recorded: tensors, sizes and objects that know the node they come from.
 
-Each holds what the node gave for the example images, so that questions about shapes have answers; questions about the
-values of tensors have none.
+Each holds the node's result for the example images, so that shapes can be read; reading a tensor's values is refused.
 """
 
 from __future__ import annotations
@@ -21,11 +20,11 @@ CONSTANTS = (bool, float, str, torch.dtype, torch.device, torch.layout, torch.me
 
 
 class Untraceable(Exception):
-    """What a forward does that a trace cannot hold."""
+    """A forward does something that cannot be traced; the message says what."""
 
 
 class _Known:
-    """Answers every attribute from the value of its node, and records those that give tensors or sizes."""
+    """Reads attributes from the value of its node and records those that are tensors or sizes."""
 
     node: fx.Node
     tracer: Any
@@ -36,11 +35,11 @@ class _Known:
             raise Untraceable(f"it calls .{name} of a tensor")
         if name in ("requires_grad", "grad_fn") and self.node.meta.get(GRADIENTS):
             return self._of_gradients(name)
-        found = getattr(self.value, name)
-        if callable(found) and not isinstance(found, Tensor):
+        attribute = getattr(self.value, name)
+        if callable(attribute) and not isinstance(attribute, Tensor):
             return _Method(self, name)
-        if isinstance(found, CONSTANTS) or (name == "ndim" and isinstance(self.value, Tensor)):
-            return found
+        if isinstance(attribute, CONSTANTS) or (name == "ndim" and isinstance(self.value, Tensor)):
+            return attribute
         return self.tracer.record("call_function", getattr, (self, name), {})
 
     def _of_gradients(self, name: str) -> bool:
@@ -50,13 +49,13 @@ class _Known:
 
 
 GRADIENTS = "gradients"
-"""In the meta of a node that gives a tensor: whether gradients were on."""
+"""Key in the meta of a node that returns a tensor: whether gradients were on."""
 HOOKS = ("register_hook", "register_post_accumulate_grad_hook", "retain_grad", "backward", "set_")
 
 
 @dataclasses.dataclass(frozen=True)
 class _Method:
-    """A method of a value, to be called."""
+    """A bound method of a value, recorded when called."""
 
     of: Any
     name: str
@@ -67,7 +66,7 @@ class _Method:
 
 OWN = frozenset(("node", "tracer", "value", "version", "attribute", "_of_gradients", "rebind", "is_current"))
 VALUES = ("__bool__", "__int__", "__float__", "__index__", "__complex__", "__contains__", "__array__", "__format__")
-"""What Python asks of a tensor that depends on its values."""
+"""Python's special methods whose results depend on a tensor's values."""
 
 
 class Value(_Known, fx.Proxy, Tensor):  # type: ignore[misc]
@@ -75,17 +74,17 @@ class Value(_Known, fx.Proxy, Tensor):  # type: ignore[misc]
 
     @staticmethod
     def of(value: Tensor, node: fx.Node, tracer: Any) -> Value:
-        """The tensor that ``node`` gives, sharing memory with ``value``."""
+        """The tensor that ``node`` returns, sharing memory with ``value``."""
         made: Value = torch.Tensor._make_subclass(Value, value.detach())
         made.__dict__.update(node=node, tracer=tracer, value=value, version=version_of(value))
         return made
 
     def rebind(self, node: fx.Node) -> None:
-        """After a change in place: from now on it is what ``node`` gives."""
+        """After an in-place change, make this the result of ``node``."""
         self.__dict__.update(node=node, version=version_of(self.value))
 
     def is_current(self) -> bool:
-        """Whether nothing has changed it, or what it is a view of, but under its own name."""
+        """Whether neither it nor its base was changed in place through another name."""
         return bool(self.__dict__["version"] == version_of(self.value))
 
     def __getattribute__(self, name: str) -> Any:
@@ -122,7 +121,7 @@ class Value(_Known, fx.Proxy, Tensor):  # type: ignore[misc]
 
     @classmethod
     def __torch_function__(cls, orig_method: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Of torch: whatever a function of torch is called with one of these."""
+        """Called by torch for every torch function that gets a recorded tensor."""
         tracer = next(v.tracer for v in leaves((args, kwargs)) if isinstance(v, Value))
         return tracer.recorded_call(orig_method, args, kwargs or {})
 
@@ -148,7 +147,7 @@ for _name in VALUES:
 
 
 class Held(_Known, fx.Proxy):
-    """An object that a module gives, neither tensor nor container."""
+    """An object that a module returns, neither tensor nor container."""
 
     def __init__(self, value: Any, node: fx.Node, tracer: Any) -> None:
         fx.Proxy.__init__(self, node, tracer)
@@ -163,10 +162,10 @@ class Held(_Known, fx.Proxy):
         raise Untraceable("its control flow depends on what a module returns")
 
     def __iter__(self) -> Iterator[Any]:
-        raise Untraceable(f"it runs through a {type(self.value).__name__} that a module gives")
+        raise Untraceable(f"it iterates over a {type(self.value).__name__} that a module returns")
 
     def __len__(self) -> int:
-        raise Untraceable(f"it asks for the length of a {type(self.value).__name__} that a module gives")
+        raise Untraceable(f"it takes the length of a {type(self.value).__name__} that a module returns")
 
 
 for _name in ("add", "sub", "mul", "truediv"):
@@ -174,12 +173,12 @@ for _name in ("add", "sub", "mul", "truediv"):
 
 
 def version_of(tensor: Tensor) -> int:
-    """How often a tensor was changed in place; 0 where nobody counts."""
+    """How often a tensor was changed in place; 0 for inference tensors, which do not count."""
     return 0 if tensor.is_inference() else tensor._version
 
 
 def leaves(value: Any) -> Iterator[Any]:
-    """All that is in nested containers."""
+    """All values in nested containers."""
     if isinstance(value, Shape):
         yield value
     elif isinstance(value, list | tuple | set):
@@ -196,7 +195,7 @@ def leaves(value: Any) -> Iterator[Any]:
 
 
 def known(value: Any) -> Any:
-    """``value`` with what its parts stand for."""
+    """``value`` with recorded parts replaced by their values."""
     if isinstance(value, Value | Held):
         return value.value
     if isinstance(value, Size):
@@ -209,7 +208,7 @@ def known(value: Any) -> Any:
 
 
 def rebuilt(value: Any, change: Callable[[Any, Any], Any]) -> Any:
-    """A container of ``change(key, part)`` for each of its parts; anything else as it is."""
+    """A container with each part replaced by ``change(key, part)``; anything else as it is."""
     if isinstance(value, tuple | list) and type(value) is not torch.Size:
         parts = [change(place, part) for place, part in enumerate(value)]
         if hasattr(value, "_fields"):
@@ -227,6 +226,6 @@ def rebuilt(value: Any, change: Callable[[Any, Any], Any]) -> Any:
 
 
 def _is_record(value: Any) -> bool:
-    """Whether ``value`` is a data class that keeps its fields as attributes."""
+    """Whether ``value`` is a data class that stores its fields as attributes."""
     plain = dataclasses.is_dataclass(value) and not isinstance(value, type | Held | Value | dict)
     return plain and hasattr(value, "__dict__")

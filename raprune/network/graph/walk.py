@@ -1,4 +1,4 @@
-"""From a traced network to its prunable groups: the channels of every value, node by node in the order of running."""
+"""From a traced network to its prunable groups: determines the channels of every value, node by node in run order."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from raprune.network.graph.probing import obeys
 from raprune.network.graph.units import Ids, Units, whole
 
 Value = Any
-"""Ids, ``None`` (channels that always stay, or no tensor), or a tuple of these."""
+"""Ids, ``None`` (channels that always stay, or not a tensor), or a tuple of these."""
 Rule = Callable[["Walk", fx.Node, Any], Value]
-"""What a node makes of the channels of its first prunable input (``None``, for :data:`WITH_TENSORS`, without one)."""
+"""Channels of a node's first prunable input (``None`` without one, for :data:`WITH_TENSORS`) -> those of its result."""
 
 
 NORMS = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)
 WITH_TENSORS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, nn.PReLU, *NORMS)
-"""Their rules are asked also for channels that stay: a module may run on others as well, and its tensors serve both."""
+"""Their rules also run for channels that stay, since the same module may run on other channels, too."""
 JOINS = (
     "add", "add_", "iadd", "sub", "sub_", "isub", "mul", "mul_", "imul", "multiply", "div", "truediv", "div_",
     "maximum", "minimum", "cat", "concat", "concatenate", "max_unpool2d", "expand_as",
@@ -35,7 +35,7 @@ UNKNOWN = "it is not known how its output channels follow from its input channel
 
 
 class Refusal(Exception):
-    """A node that cannot be followed, and why: what it reads stays whole."""
+    """A node cannot be followed, for the reason in the message; what it reads stays whole."""
 
 
 class Walk:
@@ -54,25 +54,25 @@ class Walk:
         """Nodes that mix channels, and the channels."""
         self.sums: list[fx.Node] = []
         self.bare_norms: list[tuple[str, Ids]] = []
-        """Norms without a tensor that tells their size, and the channels they see."""
+        """Norms without tensors, and the channels they read."""
         self.moves: list[tuple[fx.Node, Ids]] = []
-        """:class:`Align` modules that the network came with, and for each of their channels the one that it takes."""
+        """:class:`Align` modules of a network pruned before, and the input channel of each of their channels."""
         self.pads: list[tuple[fx.Node, int, int]] = []
         """Nodes that pad channels with zeros: how many before and behind."""
         self.depthwise: dict[str, int] = {}
-        """Depthwise convolution -> its filters a channel."""
+        """Depthwise convolution -> its filters per channel."""
         self.opaque: dict[str, str] = {}
         """Modules that stay as they are, and why."""
         self.picks: dict[fx.Node, tuple[fx.Node, npt.NDArray[np.int64]]] = {}
-        """Nodes that take channels by their places: the value that they take them of, and the places."""
+        """Nodes that select channels by index -> the value they select from, and the indices."""
         self.factors: list[tuple[fx.Node, fx.Node]] = []
         """Products, and the factor of each whose channels all stay."""
         self.ahead: dict[fx.Node, Value] = {}
-        """What is known of nodes before it is their turn."""
+        """Values of nodes determined before the walk reaches them."""
         self.counts = Counts()
 
     def run(self, rules: Callable[[Walk, fx.Node], Rule | None], look_ahead: Callable[[Walk, fx.Node], None]) -> None:
-        """Give every node its value. What a node that cannot be followed reads stays whole, for the reason it gives."""
+        """Determine every node's value. What a node that cannot be followed reads stays whole, for the reason given."""
         read: list[str] = []
         for node in self.module.graph.nodes:
             if node.op == "output":
@@ -97,7 +97,7 @@ class Walk:
         if node.op in ("placeholder", "get_attr"):
             return None
         if node.name in self.left_whole or str(node.target) in self.left_whole:
-            self._leave(node, f"{node.name} reads it, which is left whole")
+            self._leave(node, f"{node.name}, which is left whole, reads it")
             return None
         if node in self.ahead:
             return self.ahead[node]
@@ -111,7 +111,7 @@ class Walk:
             assert rule is not None
             value = rule(self, node, prunable[0] if prunable else None)
         elif not prunable:
-            self._leave(node, self.say(node, UNKNOWN))  # convolutions inside it are still to be told
+            self._leave(node, self.say(node, UNKNOWN))  # for the convolutions inside it
             return None
         elif rule is None:
             raise self.refuse(node, UNKNOWN)
@@ -119,11 +119,11 @@ class Walk:
             self._check_alone(node)
             value = rule(self, node, prunable[0])
         if isinstance(value, np.ndarray) and value.shape[1:] != _width(node):
-            raise self.refuse(node, "the number of channels that it gives is not the one that follows")
+            raise self.refuse(node, "it does not return the expected number of channels")
         return value
 
     def _check_alone(self, node: fx.Node) -> None:
-        """Most rules are for operations on one value, by modules to which nothing is hooked."""
+        """Refuse several values and hooks, except where the rule allows them."""
         called = self.called(node)
         hooked = called is not None and (called._forward_hooks or called._forward_pre_hooks)
         if called is not None and hooked and not obeys(called, shape(node.all_input_nodes[0]), {}, 1, 1):
@@ -133,7 +133,7 @@ class Walk:
             raise self.refuse(node, "it is not known how it joins several values")
 
     def _leave(self, node: fx.Node, reason: str) -> None:
-        """What a node reads, and the module that it calls, stay whole."""
+        """Make what a node reads, and the module that it calls, stay whole."""
         self._fix_sources(node, reason)
         for source in self.counts.used_by(node, self.called(node)):
             self.fix(source, reason)
@@ -145,17 +145,17 @@ class Walk:
         return self.module.get_submodule(str(node.target)) if node.op == "call_module" else None
 
     def ids(self, value: Any) -> Ids | None:
-        """The channels of an argument."""
-        found: Ids | None = self.values[value] if isinstance(value, fx.Node) else None
-        return found
+        """The channels of an argument; ``None`` if they always stay or it is not a value."""
+        ids: Ids | None = self.values[value] if isinstance(value, fx.Node) else None
+        return ids
 
     def ids_or_whole(self, node: fx.Node) -> Ids:
-        """The channels of a value; all its channels if they always stay."""
+        """The channels of a value, as fixed ids if they always stay."""
         ids = self.ids(node)
         return whole(shape(node)[1]) if ids is None else ids
 
     def axis(self, tensor: str, dim: int, ids: Ids | None) -> None:
-        """A dimension that follows channels; a module that runs twice ties what it runs on."""
+        """Record a dimension that follows channels; a module that runs twice ties the channels that it runs on."""
         known = self.axes.get((tensor, dim))
         if known is not None:
             self.units.tie(known, ids, f"{tensor} is also used where channels stay")
@@ -167,7 +167,7 @@ class Walk:
             self.axes[tensor, dim] = whole(width)
 
     def consume(self, node: fx.Node, ids: Ids | None) -> None:
-        """A node that mixes these channels."""
+        """Record a node that mixes channels."""
         if ids is not None:
             self.consumed.append((node, ids))
 
@@ -176,17 +176,17 @@ class Walk:
             self.fix(source, reason)
 
     def fix(self, source: fx.Node, reason: str) -> None:
-        """The channels of a value, or of its parts, must stay."""
+        """Make the channels of a value, or of its parts, stay."""
         value = self.values.get(source)
         for ids in value if isinstance(value, tuple) else (value,):
             self.units.fix(ids, reason)
 
     def refuse(self, node: fx.Node, why: str) -> Refusal:
-        """What to raise for a node that cannot be followed; names it, and where its code stands."""
+        """The exception for a node that cannot be followed; names the node and its line of code."""
         return Refusal(self.say(node, why))
 
     def say(self, node: fx.Node, why: str) -> str:
-        """What is wrong with a node, with its name and place."""
+        """``why`` after the node's name, kind and line of code."""
         called = self.called(node)
         name = str(node.target) if called is not None else node.name
         what = type(called).__name__ if called is not None else _function(node)
@@ -194,12 +194,12 @@ class Walk:
 
 
 def shape(node: fx.Node) -> tuple[int, ...]:
-    """Of the tensor that a node gives for the example batch."""
+    """Shape of the tensor that a node returns for the example batch."""
     return tuple(node.meta["tensor_meta"].shape)
 
 
 def _width(node: fx.Node) -> tuple[int, ...]:
-    """Of the one tensor that a node gives: (its size in dimension 1,)."""
+    """(size in dimension 1,) of the one tensor that a node returns."""
     meta = node.meta["tensor_meta"]
     return tuple(meta.shape[1:2]) if hasattr(meta, "shape") else ()
 
@@ -209,7 +209,7 @@ def _is_scalar(node: fx.Node) -> bool:
 
 
 def _gives_tensors(node: fx.Node) -> bool:
-    """Whether a node gives a tensor or several, and not a size or a number."""
+    """Whether a node returns one tensor or several, and not a size or a number."""
     kind = node.meta.get("type")
     if isinstance(kind, type) and issubclass(kind, torch.Size | int | float | bool):
         return False
@@ -224,7 +224,7 @@ def _function(node: fx.Node) -> str:
 
 
 def argument(node: fx.Node, place: int, *names: str, default: Any = None) -> Any:
-    """What a node is called with at ``place``, or under one of ``names``."""
+    """The argument of a node at ``place``, or under one of ``names``."""
     if len(node.args) > place:
         return node.args[place]
     return next((node.kwargs[name] for name in names if name in node.kwargs), default)

@@ -1,4 +1,4 @@
-"""Calls that tensors do not show by themselves, seen while a network is recorded."""
+"""Observes calls that recorded tensors alone do not reveal."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from raprune.network.graph.values import Untraceable, Value, leaves
 
 
 class Recorder(Protocol):
-    """Where operations are written down."""
+    """Records operations."""
 
     running: bool
-    """Whether what runs is not to be recorded."""
+    """Whether the current run must not be recorded."""
 
     def is_elsewhere(self) -> bool: ...
 
@@ -27,14 +27,14 @@ class Recorder(Protocol):
 
 
 class Calls(TorchFunctionMode):
-    """Sees every function of torch: those called with sizes alone, and those that change the network's own tensors."""
+    """Intercepts every torch function, to record calls with sizes alone and refuse changes of the network's tensors."""
 
     def __init__(self, recorder: Recorder) -> None:
         super().__init__()
         self.recorder = recorder
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Of torch: every call."""
+        """Called by torch for every function."""
         kwargs = kwargs or {}
         if not self.recorder.running:
             parts = [*leaves((args, kwargs))]
@@ -46,7 +46,7 @@ class Calls(TorchFunctionMode):
 
 @contextlib.contextmanager
 def functions_of_autograd(recorder: Recorder) -> Iterator[None]:
-    """Functions with a backward of their own are not looked into; checkpoints are."""
+    """Refuses functions with their own backward, except checkpoints, which are traced into."""
     own = torch.autograd.Function.__dict__["apply"]
 
     def apply(cls: Any, *args: Any, **kwargs: Any) -> Any:

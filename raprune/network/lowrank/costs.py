@@ -1,4 +1,4 @@
-"""What a layer weighs as it is and at every rank, and which ranks are worth it."""
+"""The size of a layer as it is and at every rank, and which ranks save anything."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class LayerCosts:
     first: NetworkSize
     """At rank 1."""
     each: NetworkSize
-    """What every further rank adds."""
+    """Size that each further rank adds."""
 
     def at(self, rank: int) -> NetworkSize:
         """The pair at ``rank``."""
@@ -83,7 +83,7 @@ def survey(network: fx.GraphModule, schemes: Sequence[str], input_shape: Shape) 
 
 @dataclass
 class _Seen:
-    """What a layer read for one image, call by call, and what it multiplied."""
+    """Input shapes of a layer for one image, one per call, and its multiply-adds."""
 
     inputs: list[Shape] = field(default_factory=list)
     macs: int = 0
@@ -111,7 +111,7 @@ def _watch(network: fx.GraphModule, input_shape: Shape) -> dict[str, _Seen]:
 
 
 def _costs(layer: Layer, name: str, scheme: str, before: NetworkSize, inputs: Sequence[Shape]) -> LayerCosts:
-    """Counted on pairs without memory, as any network is counted."""
+    """Counted on pairs on the meta device, like any network."""
     made = scheme_of(scheme)
     one, two = (size_of(made.pair(layer, rank, torch.device("meta")), *inputs) for rank in (1, 2))
     return LayerCosts(name, scheme, made.full_rank(layer), before, one, two.plus(one, -1))
@@ -124,6 +124,6 @@ def rank_for_energy(energies: Sequence[float], share: float) -> int:
 
 
 def energy_kept(energies: Sequence[float], rank: int) -> float:
-    """Share of the energy in the first ``rank`` components; of nothing, all."""
+    """Share of the energy in the first ``rank`` components; 1 if there is no energy."""
     whole = sum(energies)
     return min(1.0, sum(energies[:rank]) / whole) if whole > 0 else 1.0

@@ -1,4 +1,4 @@
-"""What low rank put in the place of a layer, in a few bytes."""
+"""A compact description of the two layers that low rank put in place of one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Factor:
-    """A layer as two smaller ones; with the layer's own geometry it says their structure, their weights lie elsewhere.
+    """A layer as two smaller ones. With the layer's geometry it determines their structure; weights are kept elsewhere.
 
     The two are called ``first`` and ``second`` inside the layer's name: ``fc6.first.weight``.
     """

@@ -20,7 +20,7 @@ def layer_of(network: nn.Module, name: str) -> Layer:
 
 
 def insert_factors(network: fx.GraphModule, factors: Mapping[str, Factor]) -> fx.GraphModule:
-    """``network`` with its layers as ``factors`` say, in place; their weights are yet to be loaded."""
+    """``network`` with its layers replaced as ``factors`` says, in place; their weights are not loaded yet."""
     for name, factor in factors.items():
         layer = layer_of(network, name)
         insert_pair(network, name, scheme_of(factor.scheme).pair(layer, factor.rank, layer.weight.device))
@@ -28,7 +28,7 @@ def insert_factors(network: fx.GraphModule, factors: Mapping[str, Factor]) -> fx
 
 
 def factorised(tensors: Mapping[str, Tensor], name: str, pair: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A complete state dict after the layer ``name`` gave way to ``pair``, the state dict of its two layers."""
+    """A complete state dict with the layer ``name`` replaced by ``pair``, the state dict of its two layers."""
     dtype = tensors[f"{name}.weight"].dtype
     out = {key: tensor for key, tensor in tensors.items() if key not in (f"{name}.weight", f"{name}.bias")}
     return out | {f"{name}.{key}": tensor.to(dtype) for key, tensor in pair.items()}

@@ -3,7 +3,7 @@
 Source: Eckart and Young, *The approximation of one matrix by another of lower rank*, Psychometrika 1936: the first r
 singular vectors give the least squared error, which is the energy (squared singular values) of the others. Departures:
 singular vectors come from the Gram matrix of the shorter side, which for a layer of 4096 x 25088 is many times cheaper;
-each component's length is shared out equally between its two factors, so that both train alike.
+each component's length is split equally between its two factors, so that both train alike.
 
 Shapes: P x Q the matrix, R components, largest first.
 """
@@ -18,16 +18,16 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Components:
-    """``left_PR[:, :r] @ right_RQ[:r]`` is the matrix of rank r that was asked for."""
+    """``left_PR[:, :r] @ right_RQ[:r]`` is the best approximation of rank r."""
 
     energies_R: Tensor
-    """What each component holds; their sum is all."""
+    """Energy of each component; they sum to the total."""
     left_PR: Tensor
     right_RQ: Tensor
 
 
 def exact(tensor: Tensor) -> Tensor:
-    """A copy in double precision; on the processor where its device has none."""
+    """A copy in double precision; on the CPU if its device does not support it."""
     tensor = tensor.detach()
     return (tensor.cpu() if tensor.device.type == "mps" else tensor).double()
 
@@ -35,8 +35,8 @@ def exact(tensor: Tensor) -> Tensor:
 def least_squares(matrix_PQ: Tensor) -> Components:
     """Components of least squared error of the matrix itself; ``matrix_PQ`` in double precision."""
     if matrix_PQ.shape[0] > matrix_PQ.shape[1]:
-        found = least_squares(matrix_PQ.T)
-        return Components(found.energies_R, found.right_RQ.T, found.left_PR.T)
+        transposed = least_squares(matrix_PQ.T)
+        return Components(transposed.energies_R, transposed.right_RQ.T, transposed.left_PR.T)
     energies_R, left_PR = principal(matrix_PQ @ matrix_PQ.T)
     return balanced(energies_R, left_PR, left_PR.T @ matrix_PQ)
 

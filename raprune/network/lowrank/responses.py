@@ -1,6 +1,6 @@
-"""What a layer gives for images: mean and covariance of its filters' responses.
+"""Mean and covariance of a layer's responses to images.
 
-Shapes: B images a batch, S responses of each filter, N filters.
+Shapes: B images per batch, S responses of each filter, N filters.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def collect(network: nn.Module, layer: str, batches: Iterable[Tensor]) -> Respon
         nonlocal number, sums, products
         del inputs
         features_last = output.movedim(1, -1) if isinstance(module, nn.Conv2d) else output
-        for of_image in features_last:  # one at a time: a batch in double precision may be larger than the network
-            responses_SN = exact(of_image.reshape(-1, features_last.shape[-1]))
+        for features in features_last:  # one image at a time: a batch in double precision may exceed the network
+            responses_SN = exact(features.reshape(-1, features_last.shape[-1]))
             number += len(responses_SN)
             sums = sums.to(responses_SN) + responses_SN.sum(0)
             products = products.to(responses_SN) + responses_SN.T @ responses_SN

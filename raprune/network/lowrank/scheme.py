@@ -20,18 +20,18 @@ Layer = nn.Conv2d | nn.Linear
 
 @dataclass(frozen=True)
 class Decomposition:
-    """A layer in components; the first r of them are the layer at rank r."""
+    """A layer in components; the first r components are the layer at rank r."""
 
     energies_R: Tensor
-    """What each component holds, in double precision."""
+    """Energy of each component, in double precision."""
     first_R: Tensor
-    """(R, ...): the weight of the first layer, a filter a component."""
+    """(R, ...): the weight of the first layer, one filter per component."""
     second_NR: Tensor
-    """(N, R, ...): the weight of the second."""
+    """(N, R, ...): the weight of the second layer."""
     bias_N: Tensor | None
-    """Of the second."""
+    """The bias of the second layer."""
     means_NR: Tensor | None = None
-    """What each component adds to the responses on average: it stays, in the bias, where the component goes."""
+    """What each component adds to the responses on average; moved to the bias when the component is dropped."""
 
     def tensors(self, rank: int) -> dict[str, Tensor]:
         """The state dict of the pair at ``rank``."""
@@ -46,7 +46,7 @@ class Scheme(ABC):
     """One way to factorise a layer."""
 
     needs_responses: ClassVar[bool]
-    """Whether it looks at what the layer gives for training images."""
+    """Whether it needs the layer's responses to training images."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -61,11 +61,11 @@ class Scheme(ABC):
 
     @abstractmethod
     def pair(self, layer: Layer, rank: int, device: torch.device) -> nn.Sequential:
-        """``first`` and ``second`` with weights that are to be loaded."""
+        """``first`` and ``second``, with weights still to be loaded."""
 
     @abstractmethod
     def decompose(self, layer: Layer, responses: Responses | None) -> Decomposition:
-        """The layer's components; ``responses`` where they are needed."""
+        """The layer's components; ``responses`` is given if the scheme needs them."""
 
 
 def scheme_of(name: str) -> Scheme:

@@ -1,6 +1,6 @@
-"""A layer's place taken by two smaller ones: which layers can be, the pair's modules, and the network with them.
+"""Replaces a layer by two smaller ones: which layers allow it, the pair's modules, and the network with them.
 
-Nothing here knows a weight: a network of the same structure is loaded with a state dict.
+Weights play no part here: they are loaded afterwards from a state dict.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from raprune.network.graph.plain import is_altered
 from raprune.network.lowrank.scheme import Layer
 
 FACTORABLE = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
-"""What is looked at; :func:`problem` says which of it can be factorised."""
+"""Layers to consider; :func:`problem` says which of them can be factorised."""
 
 
 def layers_of(network: fx.GraphModule) -> list[str]:
@@ -46,7 +46,7 @@ def problem(network: fx.GraphModule, name: str) -> str | None:
 
 
 def insert_pair(network: fx.GraphModule, name: str, pair: nn.Sequential) -> None:
-    """Let ``pair`` run where the layer ``name`` did, in place; what reads the layer keeps its node."""
+    """Make ``pair`` run in place of the layer ``name``; readers of the layer keep their input node."""
     network.add_submodule(name, pair)
     for node in list(network.graph.nodes):
         if node.op == "call_module" and node.target == name:
@@ -62,7 +62,7 @@ def shape_of(layer: Layer) -> tuple[int, int]:
 
 
 def basis_pair(layer: Layer, rank: int, bias: bool, device: torch.device) -> nn.Sequential:
-    """``rank`` filters of the layer's own geometry, then all its filters as their mixtures."""
+    """``rank`` filters with the layer's geometry, then all its filters as mixtures of them."""
     if isinstance(layer, nn.Linear):
         first = _linear(layer, layer.in_features, rank, False, device)
         return _pair(layer, first, _linear(layer, rank, layer.out_features, bias, device))
@@ -99,7 +99,7 @@ def _conv(
     device: torch.device,
     **geometry: Any,
 ) -> nn.Module:
-    """Uninitialised: no draw is made for weights that are loaded."""
+    """Uninitialised, so that no random numbers are drawn for weights that are loaded later."""
     made: nn.Module = skip_init(  # type: ignore[no-untyped-call]
         nn.Conv2d, channels, filters, kernel, bias=bias, padding_mode=like.padding_mode, dtype=like.weight.dtype,
         device=device, **geometry,
