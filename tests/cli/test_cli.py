@@ -185,7 +185,7 @@ def test_list_shows_every_plugin_with_its_settings(run) -> None:
 def test_list_shows_one_kind_with_defaults(run) -> None:
     code, out, _ = run("list", "method")
     assert code == 0
-    assert "masks_per_update = 5  M: keep masks sampled" in out
+    assert "masks_per_update = 5  M, the number of keep masks sampled" in out
     assert "trim = false" in out
     assert "match not set" in out
     assert "decision = 'bound' (or 'reward', 'ranked_reward')  bound: fewest filters" in out
