@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -166,15 +167,24 @@ def test_why_a_process_was_lost() -> None:
     assert "killed or crashed" in dispatch.why_lost(ray.exceptions.WorkerCrashedError())
 
 
+@contextlib.contextmanager
+def watching(watch: ClusterWatch) -> Iterator[None]:
+    """Stopped whatever happens: a watch that goes on after a loss ends the process of the tests."""
+    watch.start()
+    try:
+        yield
+    finally:
+        watch.stop()
+
+
 def test_a_lost_cluster_ends_all_waiting(tmp_path: Path) -> None:
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     watch = ClusterWatch("127.0.0.1:1", {"Ray's node process (raylet)": process}, tmp_path)
-    watch.start()
-    watch.check()
-    process.kill()
-    with pytest.raises(ClusterLostError, match=r"\(raylet\) on .* was killed .* resumes .* logs are in"):
-        watch.check(wait_s=10.0)
-    watch.stop()
+    with watching(watch):
+        watch.check()
+        process.kill()
+        with pytest.raises(ClusterLostError, match=r"\(raylet\) on .* was killed .* resumes .* logs are in"):
+            watch.check(wait_s=10.0)
 
 
 def test_a_head_that_cannot_be_reached_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,7 +192,5 @@ def test_a_head_that_cannot_be_reached_is_lost(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(watching, "UNREACHABLE_S", 0.5)
     watch = ClusterWatch("127.0.0.1:9", {}, None)
-    watch.start()
-    with pytest.raises(ClusterLostError, match=r"its head at 127.0.0.1:9 cannot be reached"):
+    with watching(watch), pytest.raises(ClusterLostError, match=r"its head at 127.0.0.1:9 cannot be reached"):
         watch.check(wait_s=20.0)
-    watch.stop()
