@@ -118,7 +118,7 @@ TABLES: dict[str, Columns] = {
         "macs": (INT, "of the network so far"),
         "num_updates": (INT, "updates of the layer's agent; one whose rewards are all equal changes nothing"),
         "num_diverged": (INT, "fine-tunes of its commit that ended with NaN or infinite weights; none was kept"),
-        "cut_short": (FLAG, "a budget ended its decision: the best mask so far, decided anew when the study goes on"),
+        "cut_short": (FLAG, "a budget ended its decision: the best mask so far, decided anew when the study resumes"),
         "wall_time_s": (FLOAT, "seconds"),
     },
     "updates": _KEYS
