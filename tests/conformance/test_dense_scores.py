@@ -117,7 +117,7 @@ def test_images_without_a_label_change_nothing(name: str) -> None:
 def test_logits_of_another_size_are_refused(name: str) -> None:
     score = build(name)
     for call in (score.loss, score.counts, score.margins):
-        with pytest.raises(InputError, match="gives 2x4x1x3 for labels of 2x2x3"):
+        with pytest.raises(InputError, match="returns 2x4x1x3 for labels of 2x2x3"):
             call(logits_of(PREDICTED)[:, :, :1], LABELS)
 
 
@@ -133,5 +133,5 @@ def test_psnr_by_hand() -> None:
     assert score.chance(target, 0) == pytest.approx(10 * math.log10(255**2 * 4 / 500))  # mean grey 25
     assert score.margins(output, target).tolist() == [-905 / 4]
     assert score.counts(torch.full_like(output, math.nan), target).tolist() == [245**2 + 235**2 + 225**2 + 215**2]
-    with pytest.raises(InputError, match="gives 1x1x2x1 for targets 1x1x2x2"):
+    with pytest.raises(InputError, match="returns 1x1x2x1 for targets 1x1x2x2"):
         score.counts(output[..., :1], target)

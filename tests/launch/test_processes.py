@@ -168,7 +168,7 @@ def test_why_a_process_was_lost() -> None:
 
 
 @contextlib.contextmanager
-def watching(watch: ClusterWatch) -> Iterator[None]:
+def started(watch: ClusterWatch) -> Iterator[None]:
     """Stopped whatever happens: a watch that goes on after a loss ends the process of the tests."""
     watch.start()
     try:
@@ -180,7 +180,7 @@ def watching(watch: ClusterWatch) -> Iterator[None]:
 def test_a_lost_cluster_ends_all_waiting(tmp_path: Path) -> None:
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     watch = ClusterWatch("127.0.0.1:1", {"Ray's node process (raylet)": process}, tmp_path)
-    with watching(watch):
+    with started(watch):
         watch.check()
         process.kill()
         with pytest.raises(ClusterLostError, match=r"\(raylet\) on .* was killed .* resumes .* logs are in"):
@@ -192,5 +192,5 @@ def test_a_head_that_cannot_be_reached_is_lost(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(watching, "UNREACHABLE_S", 0.5)
     watch = ClusterWatch("127.0.0.1:9", {}, None)
-    with watching(watch), pytest.raises(ClusterLostError, match=r"its head at 127.0.0.1:9 cannot be reached"):
+    with started(watch), pytest.raises(ClusterLostError, match=r"its head at 127.0.0.1:9 cannot be reached"):
         watch.check(wait_s=20.0)
