@@ -266,7 +266,8 @@ def _imported(kind: str, name: str) -> Plugin:
 MODELS = Registry("model", "raprune.plugins.models")
 DATASETS = Registry("dataset", "raprune.plugins.datasets")
 SCORES = Registry("score", "raprune.plugins.scores", unit=str, labels=str)
-METHODS = Registry("method", "raprune.plugins.methods", ranks=bool)
+METHODS = Registry("method", "raprune.plugins.methods", ranks=bool, decision=str)
+DECISIONS = Registry("decision", "raprune.plugins.decisions")
 ORDERS = Registry("order", "raprune.plugins.orders")
 REWARDS = Registry("reward", "raprune.plugins.rewards")
 ENGINES = Registry("engine", "raprune.engine.engines", has_fidelities=bool, gives_up=bool, reuses=bool)
@@ -274,5 +275,10 @@ SCHEMES = Registry("scheme", "raprune.network.lowrank.schemes", needs_responses=
 FORMATS = Registry("format", "raprune.export.formats", quantises=bool, loaded_by=str)
 EVALUATORS = Registry("evaluator", "raprune.evaluators")
 
-KINDS = {r.kind: r for r in (MODELS, DATASETS, SCORES, METHODS, ORDERS, REWARDS, EVALUATORS, ENGINES, SCHEMES, FORMATS)}
+KINDS = {
+    r.kind: r
+    for r in (
+        MODELS, DATASETS, SCORES, METHODS, DECISIONS, ORDERS, REWARDS, EVALUATORS, ENGINES, SCHEMES, FORMATS,
+    )
+}  # fmt: skip
 """Every kind by its name in a study file; ``evaluator`` is chosen by ``--evaluators``."""

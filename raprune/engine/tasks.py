@@ -16,9 +16,12 @@ import torch
 from raprune.engine.base import Engine
 from raprune.engine.launches import Purpose
 from raprune.engine.pictures import Batch, choose_pictures
+from raprune.errors import InputError
 from raprune.network.lowrank.factor import Factor
 from raprune.network.masks import KeepMask
 from raprune.network.state import State
+from raprune.plugins.methods.base import Criterion
+from raprune.plugins.methods.probe import WeightsProbe
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -75,6 +78,23 @@ class Measure(Task[float]):
 
     def run(self, engine: Engine, state: State) -> float:
         return engine.measure(state, self.split)
+
+
+@dataclass(frozen=True)
+class Importance(Task[list[float]]):
+    """The importance of each filter of ``layer`` to ``criterion``; raises :class:`InputError` unless all are finite."""
+
+    layer: str
+    criterion: Criterion
+
+    def run(self, engine: Engine, state: State) -> list[float]:
+        weights_NM = engine.graph.group(self.layer).weights_NM(state.tensors(engine.graph, engine.weights))
+        importance_N = self.criterion.importance(WeightsProbe(self.layer, weights_NM)).double()
+        if importance_N.shape != weights_NM.shape[:1] or not importance_N.isfinite().all():
+            name = type(self.criterion).__name__
+            raise InputError(f"the criterion {name} must return one finite number for each filter of {self.layer}")
+        values: list[float] = importance_N.tolist()
+        return values
 
 
 @dataclass(frozen=True)

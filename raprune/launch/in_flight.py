@@ -6,15 +6,8 @@ import math
 from collections.abc import Iterable
 
 from raprune.engine.launches import MASKS_A_LAUNCH, shares_launches
-from raprune.plugins.methods.base import Method
-from raprune.registry import METHODS
 from raprune.study import TrialSpec
-
-
-def masks_per_update(trial: TrialSpec) -> int:
-    """M: masks that a trial's method requests at once; 1 for a method that requests them one by one."""
-    method: Method = METHODS.build(trial.method.name, trial.method.settings)
-    return method.masks_per_update
+from raprune.trial.asked import masks_at_once
 
 
 def trials_in_flight(trials: Iterable[TrialSpec], num_evaluators: int, device_type: str = "cpu") -> int:
@@ -26,5 +19,5 @@ def trials_in_flight(trials: Iterable[TrialSpec], num_evaluators: int, device_ty
 
 def _calls_per_update(trial: TrialSpec, device_type: str) -> int:
     """Calls over which an update can be spread: one per mask, or one per launch where masks share launches."""
-    masks = masks_per_update(trial)
+    masks = masks_at_once(trial)
     return math.ceil(masks / MASKS_A_LAUNCH) if shares_launches(trial, device_type) else masks

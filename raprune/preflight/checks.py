@@ -23,10 +23,11 @@ from raprune.plugins.datasets.base import Splits
 from raprune.plugins.datasets.normalisation import Statistics
 from raprune.plugins.scores.base import Score
 from raprune.preflight.equivalence import prove
-from raprune.registry import DATASETS, METHODS, SCORES, is_given
+from raprune.registry import DATASETS, SCORES, is_given
 from raprune.study import Choice, Document, StudyPlan, TrialSpec, UnsoundStudy, by_line, expand, read_study_file
 from raprune.study.plugins import import_paths
 from raprune.system.paths import expanded
+from raprune.trial.asked import asked, most_asked
 from raprune.trial.low_rank import low_rank_problems
 
 SANITY_IMAGES = 500
@@ -164,12 +165,8 @@ def num_layers(trial: TrialSpec, facts: Facts) -> int:
 
 def expected_candidates(trial: TrialSpec, facts: Facts) -> int:
     """About the largest number of candidates that a trial requests; a layer's commit counts as one."""
-    method = METHODS.build(trial.method.name, trial.method.settings)
-    number = 0
-    for layer in trial.layers_among(facts.graph.groups):
-        num_filters = facts.graph.group(layer).num_filters
-        number += 1 + (0 if trial.matched_trial_id else method.expected_candidates(num_filters))
-    return number
+    sizes = [facts.graph.group(layer).num_filters for layer in trial.layers_among(facts.graph.groups)]
+    return sum(1 + most_asked(asked(trial, num_filters, facts.num_val)) for num_filters in sizes)
 
 
 def facts_key(trial: TrialSpec) -> str:

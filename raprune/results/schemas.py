@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """Increased with every change of a column; older results still load."""
 
 TEXT, INT, FLOAT, MASK, FLAG = pa.string(), pa.int64(), pa.float64(), pa.list_(pa.bool_()), pa.bool_()
@@ -27,7 +27,8 @@ TABLES: dict[str, Columns] = {
         "data_seed": (INT, "of the fine-tunes' batches"),
         "model": (TEXT, "plug-in"),
         "dataset": (TEXT, "plug-in"),
-        "method": (TEXT, "plug-in"),
+        "method": (TEXT, "plug-in: how the filters of a layer are ranked"),
+        "decision": (TEXT, "plug-in: how it is decided which filters of a ranked layer go"),
         "order": (TEXT, "plug-in: the order in which layers are decided"),
         "reward": (TEXT, "plug-in"),
         "residual": (TEXT, "independent or coupled"),
@@ -49,6 +50,9 @@ TABLES: dict[str, Columns] = {
         "model_settings": (TEXT, "JSON"),
         "dataset_settings": (TEXT, "JSON"),
         "method_settings": (TEXT, "JSON"),
+        "decision_settings": (TEXT, "JSON"),
+        "candidates_per_layer": (INT, "masks that may be scored to decide a layer; null for no limit"),
+        "images_per_layer": (INT, "masks times images each needs in full, for a layer; null for no limit"),
         "order_settings": (TEXT, "JSON"),
         "reward_settings": (TEXT, "JSON"),
         "score_settings": (TEXT, "JSON"),

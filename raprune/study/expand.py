@@ -16,7 +16,7 @@ from raprune.errors import InputError, Problem, StudyError
 from raprune.registry import ENGINES, METHODS, nearest
 from raprune.study.check import Checker, SettingsProblems, origin_path
 from raprune.study.overrides import merge, overridden, set_path
-from raprune.study.plugins import choose, plugin_name
+from raprune.study.plugins import choose, plugin_name, with_decision
 from raprune.study.presets import COMMON, PRESETS
 from raprune.study.reader import UNREADABLE, Document, child, dump, read_document
 from raprune.study.rehearsal import rehearsed
@@ -180,6 +180,7 @@ class _Expansion:
             if key not in TRIAL_KEYS:
                 place.complain(child("", key), _not_a_key(key))
         fields = {k: v for k, v in raw.items() if k in TRIAL_KEYS and k not in PLUGIN_KEYS}
+        raw = {**raw, "decision": with_decision(raw.get("decision"), raw.get("method"), self.preset)}
         choices = {kind: choose(kind, raw.get(kind), self.preset, place) for kind in PLUGIN_KEYS}
         fields |= {kind: choice or _stand_in(kind) for kind, choice in choices.items()}
         study = str(self.document.data.get("name", ""))

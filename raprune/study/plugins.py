@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from raprune.errors import InputError
-from raprune.registry import KINDS, is_imported
+from raprune.registry import KINDS, METHODS, is_imported
 from raprune.study.check import SettingsProblems
-from raprune.study.presets import PLUGIN_PRESETS
+from raprune.study.presets import DECISIONS_OF, PLUGIN_PRESETS
 from raprune.study.reader import UNREADABLE, child
 from raprune.study.schema import Choice, ModelChoice
 from raprune.study.wording import shown
@@ -35,6 +35,15 @@ def import_paths(value: Any, key: str = "") -> Iterator[str]:
             yield from import_paths(item, key)
     elif isinstance(value, str) and key.rpartition(".")[2] == "import" and is_imported(value):
         yield value
+
+
+def with_decision(given: Any, method: Any, preset: str) -> Any:
+    """``given`` with a name: the decision stage that a trial names, or else the usual one of its method."""
+    if plugin_name(given) is not None or not (given is None or isinstance(given, dict)):
+        return given
+    name = plugin_name(method)
+    usual = METHODS.get(name).declared["decision"] if name in METHODS.names() else "search"
+    return {**(given or {}), "name": DECISIONS_OF[preset].get(name or "", usual)}
 
 
 def choose(kind: str, given: Any, preset: str, place: SettingsProblems) -> Choice | None:

@@ -35,7 +35,10 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 PLUGIN_PRESETS: dict[str, dict[tuple[str, str], dict[str, Any]]] = {
     "default": {},
-    "fast": {("method", "agent"): {"min_updates": 5, "max_updates": 10, "decision": "ranked_reward"}},
+    "fast": {
+        ("method", "agent"): {"min_updates": 5, "max_updates": 10},
+        ("decision", "reward"): {"prefixes": True},
+    },
     "paper": {
         ("method", "agent"): {
             "masks_per_update": 5,
@@ -45,9 +48,15 @@ PLUGIN_PRESETS: dict[str, dict[tuple[str, str], dict[str, Any]]] = {
             "normalise": "mean_std",
             "initial_keep_probability": 0.5,
             "magnitude_prior": 0.0,
-            "decision": "reward",
         },
         ("reward", "bounded_log"): {"floor": "none"},
     },
 }
 """preset -> (kind, plug-in) -> settings."""
+
+DECISIONS_OF: dict[str, dict[str, str]] = {
+    "default": {},
+    "fast": {"agent": "reward"},
+    "paper": {"agent": "reward"},
+}
+"""preset -> method -> its decision stage, where that is not the one which the method declares."""

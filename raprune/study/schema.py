@@ -22,7 +22,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 LAYERS = ["all", "each"]
 """``each`` is expanded before a trial is made."""
 
-NEW_FIELDS = ("round_to", "fidelity", "postprocess")
+NEW_FIELDS = ("round_to", "fidelity", "postprocess", "candidates_per_layer", "images_per_layer")
 """Fields that were added to a trial later: at their default they are left out of its id, so that results older than
 a field still belong to the trial."""
 
@@ -59,7 +59,13 @@ class TrialSpec(Settings):
     order: Choice
     """The order in which layers are decided."""
     method: Choice
-    """How the filters to keep in a layer are chosen."""
+    """How the filters of a layer are ranked."""
+    decision: Choice
+    """How it is decided which filters of a ranked layer go; where it is not set, as is usual for the method."""
+    candidates_per_layer: int | None = Field(default=None, ge=1)
+    """Most masks that may be scored to decide a layer, whatever the method; null for no limit."""
+    images_per_layer: int | None = Field(default=None, ge=1)
+    """Most images that may be spent on a layer's masks: masks times the images each needs in full; null for none."""
     reward: Choice
     """What a candidate is worth to the agent."""
     drop_bound: float | None = Field(default=None, json_schema_extra={"minimum": MIN_DROP_BOUND, "maximum": 100})
@@ -185,4 +191,4 @@ class StudySpec(Settings):
 
 STUDY_KEYS = [*StudySpec.model_fields, "sweep"]
 TRIAL_KEYS = [k for k in TrialSpec.model_fields if k not in ("study", "matched_trial_id")]
-PLUGIN_KEYS = ["model", "dataset", "score", "order", "method", "reward"]
+PLUGIN_KEYS = ["model", "dataset", "score", "order", "method", "decision", "reward"]

@@ -21,7 +21,7 @@ MOVED = {
     "raprune.scoring": "raprune.plugins.scores.base",
     "raprune.dense": "raprune.plugins.scores.per_pixel",
     "raprune.deciding": "raprune.plugins.methods.base",
-    "raprune.search": "raprune.plugins.methods.search",
+    "raprune.search": "raprune.plugins.decisions.bisection",
     "raprune.ordering": "raprune.plugins.orders.base",
     "raprune.rewarding": "raprune.plugins.rewards.base",
     "raprune.pretrained": "raprune.plugins.models.pretrained",

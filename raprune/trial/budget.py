@@ -53,8 +53,10 @@ class Account:
 class TrialBudget:
     """One trial's view of the budget."""
 
-    def __init__(self, budget: Budget, trial_id: str, num_candidates: int) -> None:
+    def __init__(self, budget: Budget, trial_id: str, num_candidates: int, per_layer: int | None = None) -> None:
         """``num_candidates``: candidates that the trial has already requested."""
+        self.per_layer = per_layer
+        """Most candidates of a layer; ``None`` for no limit."""
         self._budget = budget
         self._trial_id = trial_id
         self._num_candidates = num_candidates

@@ -14,7 +14,7 @@ from raprune.errors import RapruneError
 from raprune.evaluators.base import EvaluatedMask, Evaluator
 from raprune.network.masks import KeepMask
 from raprune.network.state import State
-from raprune.plugins.methods.base import Evaluation
+from raprune.plugins.methods.base import CandidatesSpent, Evaluation
 from raprune.plugins.rewards.base import Reward
 from raprune.trial.budget import TrialBudget, Unlimited
 from raprune.trial.context import Progress
@@ -81,10 +81,20 @@ class Candidates:
         self.budget = budget or TrialBudget(Unlimited(), "", 0)
         self.rows: list[dict[str, Any]] = []
         self.update_rows: list[dict[str, Any]] = []
+        self.seen: list[tuple[Tensor, Evaluation]] = []
+        """All scored masks in order; see :class:`raprune.plugins.methods.base.Evaluate`."""
         self._scores: dict[KeepMask, float | None] = {}
         self._num_searched = 0
 
+    @property
+    def left(self) -> int | None:
+        """Candidates that this layer may still ask for; ``None`` without a limit."""
+        most = self.budget.per_layer
+        return None if most is None else max(0, most - len(self.rows))
+
     def __call__(self, masks: Sequence[Tensor], *, policy_entropy: float | None = None) -> list[Evaluation]:
+        if self.left is not None and len(masks) > self.left:
+            raise CandidatesSpent
         self.budget.require()
         return self._evaluations([KeepMask.of(mask, self.num_filters) for mask in masks], policy_entropy)
 
@@ -93,6 +103,7 @@ class Candidates:
         self.budget.take(len(masks))
         self._scores.update((mask, e.scored.score) for mask, e in zip(masks, results, strict=True))
         evaluations = [self.scale.evaluation(e.scored.score, mask) for mask, e in zip(masks, results, strict=True)]
+        self.seen += zip([mask.tensor for mask in masks], evaluations, strict=True)
         update = len(self.update_rows) if policy_entropy is not None else None
         self._record(masks, evaluations, results, update)
         if policy_entropy is not None:

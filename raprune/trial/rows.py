@@ -171,10 +171,12 @@ def _specified(trial: TrialSpec, preset: str) -> dict[str, Any]:
         return json.dumps(choice.settings, sort_keys=True)
 
     row: dict[str, Any] = {"score_settings": settings(trial.score)}
-    for kind in ("model", "dataset", "method", "order", "reward"):
+    for kind in ("model", "dataset", "method", "decision", "order", "reward"):
         choice: Choice = getattr(trial, kind)
         row |= {kind: choice.name, f"{kind}_settings": settings(choice)}
     return row | {
+        "candidates_per_layer": trial.candidates_per_layer,
+        "images_per_layer": trial.images_per_layer,
         "seed": trial.seed,
         "baseline_seed": trial.baseline.seed,
         "data_seed": trial.data_seed,

@@ -15,17 +15,18 @@ from torch import Tensor
 
 from raprune.artefact import plan_of, write_model
 from raprune.baseline.origins import note_origin
-from raprune.engine.tasks import Finetune, Measure, Pictures
+from raprune.engine.tasks import Finetune, Importance, Measure, Pictures
 from raprune.engine.workload import Baseline
 from raprune.errors import RapruneError, ResultsError
 from raprune.network.masks import KeepMask, keep_first
 from raprune.network.sizes import Sizes
 from raprune.network.state import State
-from raprune.plugins.methods.base import LayerView, Method, RankedMethod
-from raprune.registry import METHODS, ORDERS, REWARDS
+from raprune.plugins.methods.base import CandidatesSpent, Criterion, LayerView, RankedMethod, Ranking
+from raprune.registry import ORDERS, REWARDS
 from raprune.results import PROVISIONAL
 from raprune.study.schema import TrialSpec
 from raprune.study.seeds import seed_for
+from raprune.trial.asked import build_decision, build_method, limit
 from raprune.trial.budget import BudgetSpent, TrialBudget
 from raprune.trial.candidates import Candidates, Scale
 from raprune.trial.context import TrialContext
@@ -72,8 +73,10 @@ class _Trial:
         self.sizes = Sizes(traced, self.weights, baseline.input_shape)
         reward = REWARDS.build(trial.reward.name, trial.reward.settings)
         self.scale = Scale(baseline.val_score, drop_bound(trial, baseline), reward)
-        self.method: Method = METHODS.build(trial.method.name, trial.method.settings)
-        self.budget = TrialBudget(context.budget, trial.trial_id, num_asked(context.store))
+        self.method, self.decision = build_method(trial), build_decision(trial)
+        self.budget = TrialBudget(
+            context.budget, trial.trial_id, num_asked(context.store), limit(trial, baseline.num_val_images)
+        )
         self.snapshots = Snapshots(context.store.folder / "state", context.workload.baseline_key)
         trains = trial.finetune.before_reward.num_steps(1) > 0
         self.contract = Contract(self.evaluator, self.graph, self.scale, trial.fidelity, trains, self.weights)
@@ -169,7 +172,11 @@ class _Trial:
     def _view(self, state: State, layer: str) -> LayerView:
         """The layer as a method sees it: its current weights, members side by side."""
         tensors = state.tensors(self.graph, self.weights)
-        return LayerView(layer, self.graph.group(layer).weights_NM(tensors))
+
+        def compute(criterion: Criterion) -> Tensor:
+            return torch.tensor(self.evaluator.run(Importance(layer, criterion), state), dtype=torch.float64)
+
+        return LayerView(layer, self.graph.group(layer).weights_NM(tensors), compute)
 
     def _layer(self, step: int, layer: str, state: State, val_score: float, num_layers: int) -> tuple[State, float]:
         """Decide one layer and commit it; returns the state and its validation score afterwards."""
@@ -209,18 +216,24 @@ class _Trial:
         self, view: LayerView, candidates: Candidates, rng: torch.Generator
     ) -> tuple[KeepMask, Mapping[str, Tensor], bool]:
         """The method's mask and agent, and whether the budget cut the search short; if so, the best mask so far."""
+        ranking = Ranking(())
         try:
-            decision = self.method.decide(view, candidates, rng)
+            ranking = self.method.rank(view, candidates, rng)
+            mask = KeepMask.whole(view.num_filters).tensor
+            if ranking.order:
+                mask = self.decision.decide(ranking, candidates)
+        except CandidatesSpent:
+            return candidates.best_so_far(), ranking.agent_state, False
         except BudgetSpent:
             return candidates.best_so_far(), {}, True
-        return KeepMask.of(decision.keep_mask, view.num_filters), decision.agent_state, False
+        return KeepMask.of(mask, view.num_filters), ranking.agent_state, False
 
     def _match(self, step: int, view: LayerView, state: State, val_score: float, rng: torch.Generator) -> Committed:
         """Commit the first filters of this method's ranking, as many as the matched trial kept."""
         assert self.context.matched is not None
         assert isinstance(self.method, RankedMethod)
         num_kept = self.context.matched.layer_rows()[step]["num_kept"]
-        mask = KeepMask.of(keep_first(self.method.rank(view, rng), num_kept), view.num_filters)
+        mask = KeepMask.of(keep_first(self.method.order(view, rng), num_kept), view.num_filters)
         if mask.keeps_all:
             return left_whole(state, mask.num_filters, val_score, num_kept)
         return commit_as_given(self.contract, state, view.layer, mask)

@@ -7,10 +7,10 @@ Departures, each a setting that ``preset: paper`` turns off where the paper is c
 - the widths of the network, the pooling of wide weight matrices to ``max_columns`` columns and the stop rule are ours,
   since the paper does not specify them; no axis is pooled below 2;
 - ``initial_keep_probability``: unspecified in the paper; ours starts at 0.8, near networks that still work;
-- ``magnitude_prior`` adds a fixed slope over the rank of the L1 norms to the logits, so that the agent starts from
-  the magnitude ranking and learns where it is wrong;
-- ``decision: bound`` ranks the filters by keep probability and bisects num_kept to the drop bound, because the reward's
-  optimum lies well inside it; ``trim`` then tries each kept filter alone. The paper uses ``decision: reward``;
+- ``magnitude_prior`` adds a fixed slope over the rank of the L1 norms (or of the criterion ``prior``) to the logits, so
+  that the agent starts from that ranking and learns where it is wrong;
+- the decision stage follows separately, because the reward's optimum lies well inside the bound. The paper's is
+  ``decision: reward``;
 - ``logit_learning_rate``: the last layer's biases, one per filter, learn faster than the network that all filters
   share. With one rate for both, the logits move together and the policy settles too early (docs/decisions.md);
 - advantages are divided by the standard deviation of the M rewards (``normalise: mean_std``), not only centred.
@@ -21,7 +21,7 @@ Shapes: N filters, L weights per filter (after pooling), M masks per update.
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import torch
 from pydantic import Field
@@ -29,9 +29,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from raprune.network.masks import keep_first
-from raprune.plugins.methods.base import Asked, Decision, Evaluate, Evaluation, LayerView, Method
-from raprune.plugins.methods.search import bisection_steps, fewest_bisection_steps, geometric, smallest_feasible, trim
+from raprune.plugins.methods.base import Asked, Criterion, Evaluate, LayerView, Method, Ranking
 from raprune.registry import METHODS, Settings
+from raprune.study.names import NameOf
 
 TIMED_UPDATES = 6
 """Updates of a layer that an estimate runs to time one."""
@@ -56,11 +56,10 @@ class AgentSettings(Settings):
     """Keep probability of every filter before the first update, the magnitude prior aside."""
     magnitude_prior: float = Field(default=3.0, ge=0)
     """How far, in logits, the filter with the largest L1 norm starts above the one with the smallest."""
-    decision: Literal["bound", "reward", "ranked_reward"] = "bound"
-    """``bound``: fewest filters within the drop bound; ``reward``: highest reward seen; ``ranked_reward``: the same,
-    after also scoring the likeliest N/1.4, N/2, N/2.8, N/4 ... of N filters."""
-    trim: bool = True
-    """With ``decision: bound``: after the bisection, prune each single filter whose removal stays within the bound."""
+    learning_share: float = Field(default=0.5, gt=0, le=1)
+    """Share of the layer's candidates (``candidates_per_layer``) that learning may use, the decision stage the rest."""
+    prior: Annotated[str, NameOf(METHODS)] | None = None
+    """A criterion whose ranking the agent starts from; null for the L1 norms. :attr:`magnitude_prior` says how far."""
     max_columns: int = Field(default=64, ge=2)
     """Average-pool weight matrices with more columns to this many."""
     min_columns_for_conv: int = Field(default=24, ge=2)
@@ -70,20 +69,25 @@ class AgentSettings(Settings):
     hidden: int = Field(default=64, ge=1)
     """Width of the agent's first fully connected layer."""
 
+    def problems(self) -> list[tuple[str, str]]:
+        if self.prior is None or issubclass(METHODS.get(self.prior).make, Criterion):  # type: ignore[arg-type]
+            return []
+        known = [plugin.name for plugin in METHODS if issubclass(plugin.make, Criterion)]  # type: ignore[arg-type]
+        return [("prior", f"must be a criterion ({', '.join(known)}); {self.prior} is none")]
+
     def shortened(self) -> Self:
-        updates = {"min_updates": 1, "max_updates": min(TIMED_UPDATES, self.max_updates)}
-        return self.model_copy(update=updates | {"trim": False})
+        return self.model_copy(update={"min_updates": 1, "max_updates": min(TIMED_UPDATES, self.max_updates)})
 
 
 class Policy(nn.Module):
     """Four alternating (7x7 convolution, 2x2 max pooling) and two fully connected layers: weights to N logits."""
 
-    def __init__(self, weights_NM: Tensor, settings: AgentSettings) -> None:
+    def __init__(self, weights_NM: Tensor, settings: AgentSettings, importance_N: Tensor) -> None:
         super().__init__()
         num_filters = weights_NM.shape[0]
         input_11NL = _standardised(pool_columns(weights_NM.float(), settings.max_columns))
         self.register_buffer("input_11NL", input_11NL)
-        self.register_buffer("prior_N", _magnitude_prior(weights_NM, settings.magnitude_prior))
+        self.register_buffer("prior_N", _prior(importance_N, settings.magnitude_prior))
         self.body = _body(num_filters, input_11NL.shape[-1], settings)
         self.head = nn.Linear(settings.hidden, num_filters)
         keep = settings.initial_keep_probability
@@ -112,11 +116,10 @@ def _standardised(input_NL: Tensor) -> Tensor:
     return centred_NL[None, None]
 
 
-def _magnitude_prior(weights_NM: Tensor, slope: float) -> Tensor:
-    """(N,): from -slope/2 for the smallest L1 norm to slope/2 for the largest, linear in the rank."""
-    num_filters = weights_NM.shape[0]
-    rank_N = weights_NM.double().abs().sum(1).argsort(stable=True).argsort().float()
-    return slope * (rank_N / max(1, num_filters - 1) - 0.5)
+def _prior(importance_N: Tensor, slope: float) -> Tensor:
+    """(N,): from -slope/2 for the least important filter to slope/2 for the most, linear in the rank."""
+    rank_N = importance_N.argsort(stable=True).argsort().float()
+    return slope * (rank_N / max(1, len(importance_N) - 1) - 0.5)
 
 
 def _body(num_filters: int, num_columns: int, settings: AgentSettings) -> nn.Sequential:
@@ -183,29 +186,21 @@ class Agent(Method):
     def __init__(self, settings: AgentSettings) -> None:
         self.settings = settings
 
-    @property
-    def masks_per_update(self) -> int:
-        """M."""
-        return self.settings.masks_per_update
-
-    def expected_candidates(self, num_filters: int) -> int:
-        asked = self.asked(num_filters)
-        return asked.masks_per_update * asked.updates[1] + asked.searched[1]
-
-    def asked(self, num_filters: int) -> Asked:
-        """What the agent asks for; trimming scores one mask per filter that the bisection kept, at most all filters."""
+    def asked(self, num_filters: int, candidates: int | None) -> Asked:
+        del num_filters
         s = self.settings
-        updates = (min(s.min_updates, s.max_updates), s.max_updates)
-        if s.decision == "reward":
-            return Asked(s.masks_per_update, updates, (1, 1))
-        if s.decision == "ranked_reward":
-            number = len(geometric(num_filters))
-            return Asked(s.masks_per_update, updates, (number, number))
-        most = bisection_steps(num_filters) + (num_filters if s.trim else 0)
-        return Asked(s.masks_per_update, updates, (fewest_bisection_steps(num_filters), most))
+        most = self._max_updates(candidates)
+        return Asked(s.masks_per_update, (min(s.min_updates, most), most))
 
-    def decide(self, layer: LayerView, evaluate: Evaluate, rng: torch.Generator) -> Decision:
-        """Algorithm 1 for one layer, then the decision."""
+    def _max_updates(self, candidates: int | None) -> int:
+        """Most updates in a layer that may ask for ``candidates``."""
+        s = self.settings
+        if candidates is None:
+            return s.max_updates
+        return min(s.max_updates, int(candidates * s.learning_share) // s.masks_per_update)
+
+    def rank(self, layer: LayerView, evaluate: Evaluate, rng: torch.Generator) -> Ranking:
+        """Algorithm 1 for one layer, except for its decision: filters by keep probability."""
         policy = self._policy(layer, rng)
         rest = [p for p in policy.parameters() if p is not policy.head.bias]
         groups: list[dict[str, Any]] = [
@@ -213,32 +208,34 @@ class Agent(Method):
             {"params": [policy.head.bias], "lr": self.settings.logit_learning_rate},
         ]
         optimiser = torch.optim.Adam(groups, lr=self.settings.learning_rate)
-        seen = self._learn(policy, optimiser, evaluate, rng)
+        self._learn(policy, optimiser, evaluate, rng)
         with torch.no_grad():
             logits_N = policy()
-        mask = self._decide(logits_N, seen, evaluate)
-        return Decision(mask, _agent_state(policy, optimiser, rng))
+        order = [int(i) for i in logits_N.argsort(descending=True, stable=True)]
+        likely = keep_first(order, max(1, int((logits_N > 0).sum())))
+        return Ranking(order, likely, _agent_state(policy, optimiser, rng))
 
     def _policy(self, layer: LayerView, rng: torch.Generator) -> Policy:
+        importance_N = layer.weights_NM.double().abs().sum(1)
+        if self.settings.prior is not None:
+            importance_N = layer.importance(METHODS.build(self.settings.prior, {}))
         seed = int(torch.randint(0, 2**62, (1,), generator=rng))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return Policy(layer.weights_NM, self.settings)
+            return Policy(layer.weights_NM, self.settings, importance_N)
 
     def _learn(
         self, policy: Policy, optimiser: torch.optim.Optimizer, evaluate: Evaluate, rng: torch.Generator
-    ) -> list[tuple[Tensor, Evaluation]]:
-        """Sample, score and update until converged; returns every mask with its evaluation."""
+    ) -> None:
+        """Sample, score and update until converged, or until learning's share of the candidates is spent."""
         s = self.settings
-        seen: list[tuple[Tensor, Evaluation]] = []
-        for update in range(s.max_updates):
+        for update in range(self._max_updates(evaluate.left)):
             logits_N = policy()
             nats = entropy(logits_N.detach())
             if update >= s.min_updates and nats < s.converged_entropy:
                 break
             masks = sample_masks(logits_N.detach(), s.masks_per_update, rng)
             evaluations = evaluate(masks, policy_entropy=nats)
-            seen += zip(masks, evaluations, strict=True)
             rewards_M = torch.tensor([e.reward for e in evaluations], dtype=torch.float64)
             advantages_M = advantages(rewards_M, s.normalise)
             if advantages_M is not None:
@@ -246,23 +243,6 @@ class Agent(Method):
                 optimiser.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
-        return seen
-
-    def _decide(self, logits_N: Tensor, seen: list[tuple[Tensor, Evaluation]], evaluate: Evaluate) -> Tensor:
-        ranking = [int(i) for i in logits_N.argsort(descending=True, stable=True)]
-        if self.settings.decision != "bound":
-            numbers = [max(1, int((logits_N > 0).sum()))]
-            if self.settings.decision == "ranked_reward":
-                numbers = geometric(len(ranking))
-            masks = [keep_first(ranking, number) for number in numbers]
-            seen = [*seen, *zip(masks, evaluate(masks), strict=True)] if masks else seen
-            best = max((pair for pair in seen if pair[1].feasible), key=lambda pair: pair[1].reward, default=None)
-            return best[0] if best is not None and best[1].reward > 0 else torch.ones(len(ranking), dtype=torch.bool)
-        mask = smallest_feasible(ranking, evaluate)
-        for sampled, evaluation in seen:
-            if evaluation.feasible and sampled.sum() < mask.sum():
-                mask = sampled
-        return trim(mask, ranking, evaluate) if self.settings.trim else mask
 
 
 def _agent_state(policy: Policy, optimiser: torch.optim.Optimizer, rng: torch.Generator) -> dict[str, Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from raprune.plugins.methods.base import Decision, Evaluate, LayerView, Method
+from raprune.plugins.methods.base import Evaluate, LayerView, Method, Ranking
 from raprune.registry import METHODS, Settings
 
 
@@ -12,14 +12,12 @@ from raprune.registry import METHODS, Settings
 class KeepAll(Method):
     """Keeps every filter and scores no candidate."""
 
+    prunes = False
+
     def __init__(self, settings: Settings) -> None:
         del settings
 
-    def decide(self, layer: LayerView, evaluate: Evaluate, rng: torch.Generator) -> Decision:
-        """All filters."""
-        del evaluate, rng
-        return Decision(torch.ones(layer.num_filters, dtype=torch.bool))
-
-    def expected_candidates(self, num_filters: int) -> int:
-        del num_filters
-        return 0
+    def rank(self, layer: LayerView, evaluate: Evaluate, rng: torch.Generator) -> Ranking:
+        """No filter to prune."""
+        del layer, evaluate, rng
+        return Ranking(())

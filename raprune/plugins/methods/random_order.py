@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from pydantic import Field
 
-from raprune.plugins.methods.base import Asked, Decision, Evaluate, LayerView, RankedMethod
-from raprune.plugins.methods.search import bisection_steps, fewest_bisection_steps, smallest_feasible
+from raprune.plugins.methods.base import LayerView, RankedMethod
 from raprune.registry import METHODS, Settings
 from raprune.study.seeds import seed_for
 
@@ -18,24 +17,15 @@ class RandomSettings(Settings):
 
 @METHODS.register("random", RandomSettings)
 class RandomOrder(RankedMethod):
-    """Ranks the filters by one seeded permutation and bisects num_kept to the drop bound."""
+    """Ranks the filters by one seeded permutation."""
+
+    decision = "prefix"
 
     def __init__(self, settings: RandomSettings) -> None:
         self.draw = settings.draw
 
-    def rank(self, layer: LayerView, rng: torch.Generator) -> list[int]:
+    def order(self, layer: LayerView, rng: torch.Generator) -> list[int]:
         """A permutation drawn from ``rng``, or from a generator of its own for a later draw."""
         if self.draw:
             rng = torch.Generator().manual_seed(seed_for(rng.initial_seed(), "draw", self.draw))
         return [int(i) for i in torch.randperm(layer.num_filters, generator=rng)]
-
-    def decide(self, layer: LayerView, evaluate: Evaluate, rng: torch.Generator) -> Decision:
-        """The shortest prefix of the permutation that stays within the bound."""
-        return Decision(smallest_feasible(self.rank(layer, rng), evaluate))
-
-    def expected_candidates(self, num_filters: int) -> int:
-        return bisection_steps(num_filters)
-
-    def asked(self, num_filters: int) -> Asked:
-        """A bisection's masks, one by one."""
-        return Asked(1, (0, 0), (fewest_bisection_steps(num_filters), bisection_steps(num_filters)))

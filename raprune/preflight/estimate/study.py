@@ -17,8 +17,8 @@ from raprune.engine.inputs import Inputs
 from raprune.engine.launches import MASKS_A_LAUNCH, shares_launches
 from raprune.evaluators.in_process import local_device
 from raprune.launch.in_flight import trials_in_flight
+from raprune.plugins.decisions.bisection import bisection_steps
 from raprune.plugins.methods.base import LayerView
-from raprune.plugins.methods.search import bisection_steps
 from raprune.preflight.checks import Facts, facts_key
 from raprune.preflight.estimate.clock import Drift
 from raprune.preflight.estimate.course import Course, Draw, Shape, between, draws, middle, results_bytes, work_of
@@ -26,10 +26,11 @@ from raprune.preflight.estimate.memory import Held, Libraries, held_by, measure_
 from raprune.preflight.estimate.own import Own, own_costs
 from raprune.preflight.estimate.small import cost_key
 from raprune.preflight.estimate.timing import MOST_LAYERS, Timer, spread
-from raprune.registry import METHODS, ORDERS, REWARDS
+from raprune.registry import ORDERS, REWARDS
 from raprune.study import StudyPlan, TrialSpec
 from raprune.study.postprocess import RULES
 from raprune.study.wording import counted
+from raprune.trial.asked import asked
 
 TIMING_S = 30.0
 """Seconds after which only what the estimate cannot do without is timed."""
@@ -204,11 +205,8 @@ def _order(trial: TrialSpec, engine: Engine) -> tuple[tuple[str, ...], int]:
 
 def _asked(trial: TrialSpec, facts: Facts, layers: Sequence[str]) -> np.ndarray:
     """:attr:`Shape.asked` of a trial."""
-    if trial.matched_trial_id is not None:
-        return np.array([[1.0, 0, 0, 0, 0]] * len(layers)).T
-    method = METHODS.build(trial.method.name, trial.method.settings)
-    asked = [method.asked(facts.graph.group(layer).num_filters) for layer in layers]
-    return np.array([(number.masks_per_update, *number.updates, *number.searched) for number in asked], float).T
+    numbers = [asked(trial, facts.graph.group(layer).num_filters, facts.num_val) for layer in layers]
+    return np.array([(number.masks_per_update, *number.updates, *number.searched) for number in numbers], float).T
 
 
 def low_rank_work(trial: TrialSpec, facts: Facts) -> tuple[float, float, float, bool] | None:

@@ -1,18 +1,16 @@
-"""Searches along one ranking of the filters, shared by the methods."""
+"""Searches along one ranking of the filters, shared by the decision stages."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
-from torch import Tensor
-
 from raprune.network.masks import keep_first
 from raprune.plugins.methods.base import Evaluate
 
 
-def smallest_feasible(ranking: Sequence[int], evaluate: Evaluate) -> Tensor:
-    """The shortest prefix of ``ranking`` (most important filter first) that stays within the drop bound.
+def bisect(ranking: Sequence[int], evaluate: Evaluate) -> int:
+    """How many filters to keep: the shortest prefix of ``ranking`` (most important first) within the drop bound.
 
     Bisects over num_kept. The prefix it returns was scored and is feasible; keep-all needs no scoring. If feasibility
     is not monotone along the ranking, this is *a* boundary: a feasible prefix whose next shorter one is not.
@@ -24,18 +22,7 @@ def smallest_feasible(ranking: Sequence[int], evaluate: Evaluate) -> Tensor:
             kept = middle
         else:
             infeasible = middle
-    return keep_first(ranking, kept)
-
-
-def trim(mask: Tensor, ranking: Sequence[int], evaluate: Evaluate) -> Tensor:
-    """``mask`` without each kept filter, least important first, whose removal stays within the bound; one pass."""
-    mask = mask.clone()
-    for filter_index in reversed(ranking):
-        if mask[filter_index] and mask.sum() > 1:
-            mask[filter_index] = False
-            if not evaluate([mask.clone()])[0].feasible:
-                mask[filter_index] = True
-    return mask
+    return kept
 
 
 def geometric(num_filters: int) -> list[int]:
@@ -46,10 +33,10 @@ def geometric(num_filters: int) -> list[int]:
 
 
 def bisection_steps(num_filters: int) -> int:
-    """Most masks that :func:`smallest_feasible` scores."""
+    """Most masks that :func:`bisect` scores."""
     return max(1, (num_filters - 1).bit_length())
 
 
 def fewest_bisection_steps(num_filters: int) -> int:
-    """Fewest masks that :func:`smallest_feasible` scores."""
+    """Fewest masks that :func:`bisect` scores."""
     return num_filters.bit_length() - 1
