@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
@@ -184,7 +185,8 @@ class _Trial:
         view = self._view(state, layer)
         place = {"prune_step": step, "num_layers": num_layers}
         candidates = Candidates(
-            self.evaluator, state, layer, view.num_filters, self.scale,
+            self.evaluator, state, layer, view.num_filters,
+            replace(self.scale, start=val_score),
             lambda news: self.context.progress({**news, **place}), self.budget,
         )  # fmt: skip
         rng = torch.Generator().manual_seed(seed_for(self.trial.seed, self.trial.method.name, layer))

@@ -67,6 +67,14 @@ class Evaluate(Protocol):
     """Scores keep masks: one :class:`Evaluation` per mask, in order."""
 
     @property
+    def drop_bound(self) -> float:
+        """Points that the network may lose, over all its layers, with this layer pruned."""
+
+    @property
+    def whole(self) -> Evaluation:
+        """The network before this layer is pruned; not a candidate."""
+
+    @property
     def left(self) -> int | None:
         """Candidates that this layer may still ask for; ``None`` without a limit."""
 
