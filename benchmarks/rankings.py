@@ -53,7 +53,9 @@ class Bench:
     """One baseline and everything that was ever scored on it."""
 
     def __init__(self, folder: Path, seed: int, drop_bound: float) -> None:
-        trial = load_study(STUDY, [f"seed={seed}"]).trials[0]
+        trial = load_study(
+            STUDY, [f"{key}={seed}" for key in ("seed", "data_seed", "baseline.seed", "dataset.split_seed")]
+        ).trials[0]
         place = folder / trial.baseline_key
         self.seed, self.baseline = seed, prepare_baseline(trial, place)
         torch.set_num_threads(trial.scoring.threads)
