@@ -93,6 +93,7 @@ TABLES: dict[str, Columns] = {
         "num_candidates": (INT, "masks the method asked to have scored"),
         "num_scored": (INT, "of them, those that were not in the memo"),
         "num_order_candidates": (INT, "masks the order asked to have scored, beside num_candidates; in the budget too"),
+        "images_scored": (INT, "validation images seen by its candidates and its order's; null in older results"),
         "num_diverged": (INT, "fine-tunes that ended with NaN or infinite weights; none of them was kept"),
         "baseline_latency_s": (FLOAT, "seconds for a batch of one image, median"),
         "latency_s": (FLOAT, "seconds for a batch of one image, median"),
@@ -214,7 +215,7 @@ SCHEMAS: dict[str, pa.Schema] = {
 }
 
 COST_COLUMNS: dict[str, tuple[str, ...]] = {
-    "trial": ("num_scored", "baseline_latency_s", "latency_s", "wall_time_s", "evaluators", "device"),
+    "trial": ("num_scored", "images_scored", "baseline_latency_s", "latency_s", "wall_time_s", "evaluators", "device"),
     "layers": ("wall_time_s",),
     "updates": (),
     "candidates": ("from_memo", "images_scored", "evaluator", "score_s"),

@@ -95,6 +95,8 @@ class TrialOutcome:
     wall_time_s: float
     val_score_before_low_rank: float | None
     num_order_candidates: int | None
+    order_images: int | None
+    """Images that the order's candidates saw; ``None`` where an earlier version did not count them."""
     num_diverged: int
 
 
@@ -108,7 +110,7 @@ def trial_row(
     size = sizes.of(state)
     before = None if outcome.val_score_before_low_rank is None else sizes.of(state.unfactorised())
     num_filters, num_kept, num_whole = sizes.filters(state, layers)
-    num_candidates, num_scored = context.store.candidate_counts()
+    num_candidates, num_scored, images = context.store.candidate_counts()
     has_test = test_score is not None and baseline.test_score is not None
     return _specified(trial, context.preset) | {
         "status": "stopped" if outcome.stopped else "completed",
@@ -142,6 +144,7 @@ def trial_row(
         "num_candidates": num_candidates,
         "num_scored": num_scored,
         "num_order_candidates": outcome.num_order_candidates,
+        "images_scored": None if outcome.order_images is None else images + outcome.order_images,
         "num_diverged": outcome.num_diverged,
         "baseline_latency_s": sizes.latency_s(State.baseline(baseline.key)),
         "latency_s": sizes.latency_s(state),

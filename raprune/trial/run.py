@@ -119,6 +119,7 @@ class _Trial:
             wall_time_s=earlier_s + time.perf_counter() - start,
             val_score_before_low_rank=pruned_val_score,
             num_order_candidates=self._num_order_candidates(),
+            order_images=0 if self.context.matched is not None else self.snapshots.order_images(),
             num_diverged=self.num_diverged,
         )
         row = trial_row(self.trial, self.context, self.scale.drop_bound, self.sizes, outcome)
@@ -139,26 +140,28 @@ class _Trial:
             baseline = State.baseline(self.context.baseline.key)
             order = ORDERS.build(self.trial.order.name, self.trial.order.settings)
             num_candidates, paid = 0, self.snapshots.num_order_candidates() or 0
+            images = self.snapshots.order_images()
 
             def score(layer: str, mask: Tensor) -> float:
-                nonlocal num_candidates
+                nonlocal num_candidates, images
                 if num_candidates >= paid:
                     self.budget.require()
                     self.budget.take(1)
                 num_candidates += 1
                 checked = KeepMask.of(mask, self.graph.group(layer).num_filters)
                 result = self.evaluator.evaluate(baseline, layer, [checked], None)[0]
+                images = None if images is None else images + result.scored.images_scored
                 self.context.progress({"layer": layer, "new_candidates": 1, "new_scored": int(not result.from_memo)})
                 return cast(float, result.scored.score)
 
             try:
                 known = order.arrange([self._view(baseline, layer) for layer in layers], score)
             except BudgetSpent:
-                self.snapshots.save_order(None, num_candidates)
+                self.snapshots.save_order(None, num_candidates, images)
                 raise
             if sorted(known) != sorted(layers):
                 raise AssertionError(f"order {self.trial.order.name} is not a permutation of the layers")
-            self.snapshots.save_order(known, num_candidates)
+            self.snapshots.save_order(known, num_candidates, images)
         if sorted(known) != sorted(layers):
             raise ResultsError(
                 f"{self.snapshots.folder / 'order.json'} has other layers than the trial decides; delete "
