@@ -15,6 +15,7 @@ import torch
 
 from raprune.engine.base import Engine
 from raprune.engine.launches import Purpose
+from raprune.engine.paired import Paired, PairedCounts, same_network
 from raprune.engine.pictures import Batch, choose_pictures
 from raprune.network.lowrank.factor import Factor
 from raprune.network.masks import KeepMask
@@ -75,6 +76,22 @@ class Measure(Task[float]):
 
     def run(self, engine: Engine, state: State) -> float:
         return engine.measure(state, self.split)
+
+
+@dataclass(frozen=True)
+class Look(Task[Paired]):
+    """The state beside the baseline on the guard images, which no other task opens."""
+
+    @torch.inference_mode()
+    def run(self, engine: Engine, state: State) -> Paired:
+        guard, whole = engine.splits.split("guard"), State.baseline(engine.workload.baseline_key)
+        if state.version == whole.version:
+            return same_network(engine.measure(state, "guard"), len(guard))
+        baseline, pruned = engine.forward(whole), engine.forward(state)
+        counts = PairedCounts(engine.score, len(guard))
+        for raw, labels in guard.batches(engine.workload.scoring.batch_size):
+            counts.add(baseline(engine.as_input(raw)), pruned(engine.as_input(raw)), labels)
+        return counts.result()
 
 
 @dataclass(frozen=True)

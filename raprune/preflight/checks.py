@@ -125,7 +125,7 @@ class Inspector:
         return facts, problems, ways_on
 
     def _facts(self, trial: TrialSpec) -> Facts:
-        parts = (trial.model, trial.dataset, trial.score)
+        parts = (trial.model, trial.data, trial.score)
         key = " ".join([*(part.model_dump_json() for part in parts), trial.residual])
         if key not in self._known:
             self._known[key] = _facts(trial, self._inputs)
@@ -189,7 +189,7 @@ class _Unusable(InputError):
 
 def _data(trial: TrialSpec, inputs: Inputs) -> Splits:
     try:
-        return inputs.data(trial.dataset)
+        return inputs.data(trial.data)
     except Exception as error:  # a reader may raise anything for a malformed file
         raise _Unusable("dataset", error) from error
 

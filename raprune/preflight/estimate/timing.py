@@ -126,7 +126,7 @@ class Timer:
         inputs: Inputs,
     ) -> None:
         self.trial, self.drift, self._ends = trial, drift, time.monotonic() + seconds_left
-        self.data, self._inputs = inputs.data(trial.dataset), inputs
+        self.data, self._inputs = inputs.data(trial.data), inputs
         self.small, steps = Small.of_trial(trial, self.data, inputs), Steps.of(trial, len(self.data.train))
         size, num_val = trial.scoring.batch_size, len(self.small.load_data(inputs).val)
         self.costs = Costs(steps, math.ceil(num_scored(trial, self.data) / size), engine_kind(spec).gives_up)
