@@ -1,14 +1,14 @@
-"""Does the drop bound hold on fresh images? Today's contract, the guard and a warranty, over re-splits of held-out images.
+"""Does the drop bound hold on fresh images? No guard, a guard, and a warranty, over re-splits of held-out images.
 
     python benchmarks/coverage.py digits --resplits 20 --seed0 0 --out digits-0.parquet
     RAPRUNE_DATA=... python benchmarks/coverage.py cifar10 --resplits 5 --seed0 0 --out cifar10-0.parquet
     python benchmarks/coverage.py table digits-0.parquet cifar10-0.parquet
 
-The network and its training images are fixed; only the images that it has never seen are split again, into val (the
-guard is taken from it) and fresh ones, which decide nothing. Every trial is a call of ``raprune.prune``: a few layers, a
-fixed ranking, forward only. Files of several processes with different ``--seed0`` belong together; each trains its own
-network on digits. The table says how many trials' drop on the fresh images was within the bound. Those are few, so their
-drop has an error of its own, which the table gives beside it.
+The network and its training images are fixed. Only the images that it has never seen are split again: into val, from
+which the guard is taken, and fresh ones, which decide nothing. Every trial is a call of ``raprune.prune``: a few layers,
+a fixed ranking, forward only. Join the files of processes with different ``--seed0``; on digits each process trains its
+own network. The table gives the share of trials whose drop on the fresh images is within the bound. That drop has an
+error of its own: a network that loses exactly the bound is within it half of the time.
 """
 
 from __future__ import annotations
@@ -31,9 +31,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from raprune.api import prune
 from raprune.engine.train import Recipe, steps_per_epoch, train
 from raprune.network.weights import load_checkpoint
-from raprune.plugins.datasets.base import Split, Splits
+from raprune.plugins.datasets.base import Split, Splits, shift_and_flip
 from raprune.plugins.datasets.digits import MEAN, STD, enlarged_digits
-from raprune.plugins.datasets.base import shift_and_flip
 from raprune.registry import DATASETS, MODELS, SCORES
 from raprune.study.schema import DEFAULT_GUARD
 

@@ -29,6 +29,8 @@ from raprune.plugins.scores.base import Score
 
 MAX_GROUPS = 200
 """Most groups of images that the jackknife leaves out in turn."""
+CHANGED = 5.0
+"""Percent of the images on which a pruned network's answer becomes right or wrong: what messages reckon with."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ def largest_difference(lost: float, won: float, num_images: int, confidence: flo
 def images_needed(drop: float, changed: float, bound: float, confidence: float) -> int:
     """Fewest images on which the limit of a share of right images is within ``bound``, all in points.
 
-    The network loses ``drop`` and answers otherwise, rightly or wrongly, on the share ``changed`` of the images.
+    The network loses ``drop``; on ``changed`` percent of the images its answer becomes right or wrong.
     """
     if drop >= bound:
         raise ValueError(f"a drop of {drop:g} is not below the bound of {bound:g}")
@@ -103,6 +105,15 @@ def images_needed(drop: float, changed: float, bound: float, confidence: float) 
     return high
 
 
+def is_share(score: Score) -> bool:
+    """Whether a score is the percentage of right images."""
+    try:
+        two = score.whole(torch.tensor([0, 1]))
+        return score.labels == "image" and two.tolist() == [2] and score.value(torch.tensor([1]), two) == 50.0
+    except Exception:  # a user's score may raise anything
+        return False
+
+
 class PairedCounts:
     """Collects two networks' answers, batch by batch."""
 
@@ -113,7 +124,7 @@ class PairedCounts:
         self._groups: list[tuple[Tensor, Tensor, Tensor]] = []
         """Each group's counts of the first and of the second network, and its totals."""
         self._seen = self._lost = self._won = 0
-        self._is_share = True
+        self._is_share = is_share(score)
 
     def add(self, first: Tensor, second: Tensor, labels_B: Tensor) -> None:
         """Add a batch: the outputs of both networks, and the labels."""
@@ -123,7 +134,6 @@ class PairedCounts:
             self._add(counts[0], counts[1], self._score.whole(labels_B[item]).cpu())
 
     def _add(self, first: Tensor, second: Tensor, whole: Tensor) -> None:
-        self._is_share &= whole.tolist() == [1] and {*first.tolist(), *second.tolist()} <= {0, 1}
         if self._is_share:
             self._lost += int(first > second)
             self._won += int(second > first)
@@ -141,7 +151,7 @@ class PairedCounts:
         drops = [self._drop(first - a, second - b, whole - w) for a, b, w in self._groups] if self._is_many else []
         number = len(drops)
         error = math.sqrt((number - 1) / number * math.fsum((d - fmean(drops)) ** 2 for d in drops)) if drops else 0.0
-        shares = {"lost": self._lost, "won": self._won} if self._counts_images(first, whole) else {}
+        shares = {"lost": self._lost, "won": self._won} if self._is_share else {}
         score = self._score.value(second, whole)
         return Paired(score, self._drop(first, second, whole), self._seen, error, number, **shares)
 
@@ -151,7 +161,3 @@ class PairedCounts:
 
     def _drop(self, first: Tensor, second: Tensor, whole: Tensor) -> float:
         return self._score.value(first, whole) - self._score.value(second, whole)
-
-    def _counts_images(self, counts: Tensor, whole: Tensor) -> bool:
-        """Whether the score is the percentage of right images."""
-        return self._is_share and math.isclose(self._score.value(counts, whole), 100 * int(counts) / self._seen)

@@ -28,6 +28,11 @@ MAX_LOOKS = 3
 """Masks of one layer that are shown to the guard before the layer stays whole."""
 
 
+def confidence_after(num_refused: int, warranty: float) -> float:
+    """The confidence of one look's limit, so that all looks of a trial together keep ``warranty``."""
+    return 1 - (1 - warranty) * float(0.5 ** (num_refused + 1))
+
+
 @dataclass(frozen=True)
 class Seen:
     """One look at the guard."""
@@ -58,7 +63,7 @@ class Guard:
     @property
     def confidence(self) -> float:
         """The confidence of the next look's limit; 0.5 compares the drop itself."""
-        return 0.5 if self.warranty is None else 1 - (1 - self.warranty) / 2 ** (self.num_refused + 1)
+        return 0.5 if self.warranty is None else confidence_after(self.num_refused, self.warranty)
 
     def measure(self, state: State) -> Paired:
         """``state`` beside the baseline, where nothing hangs on it."""
