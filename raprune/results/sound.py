@@ -34,9 +34,9 @@ MEASURED = (
 POSITIVE = ("num_filters", "baseline_params", "params", "baseline_macs", "macs", "full_rank", "params_before")
 NOT_NEGATIVE = (
     "num_kept", "num_layers", "num_layers_whole", "num_candidates", "num_scored", "images_scored",
-    "layer_index",
+    "layer_index", "num_guard_images", "num_guard_looks",
 )  # fmt: skip
-SHARES = ("pruning_ratio",)
+SHARES = ("pruning_ratio", "guard", "warranty")
 JSON_MAPPINGS = "_settings"
 """Ending of the names of columns that contain a JSON mapping."""
 

@@ -31,6 +31,7 @@ from raprune.trial.asked import build_decision, build_method, limit
 from raprune.trial.budget import BudgetSpent, TrialBudget
 from raprune.trial.candidates import Candidates, Scale
 from raprune.trial.context import TrialContext
+from raprune.trial.guard import Guard
 from raprune.trial.low_rank import LowRankStep, last_snapshot
 from raprune.trial.rows import TrialOutcome, layer_row, trial_row
 from raprune.trial.snapshots import Snapshots, num_asked
@@ -82,6 +83,8 @@ class _Trial:
         trains = trial.finetune.before_reward.num_steps(1) > 0
         self.contract = Contract(self.evaluator, self.graph, self.scale, trial.fidelity, trains, self.weights)
         rows = [*context.store.layer_rows(), *context.store.low_rank_rows()]
+        if trial.guard:
+            self.contract.guard = Guard.resumed(self.evaluator, trial.warranty, rows)
         self.num_diverged = sum(row.get("num_diverged") or 0 for row in rows)
         """Fine-tunes so far that left NaN or infinite weights; none of them was kept."""
 
@@ -121,6 +124,8 @@ class _Trial:
             num_order_candidates=self._num_order_candidates(),
             order_images=0 if self.context.matched is not None else self.snapshots.order_images(),
             num_diverged=self.num_diverged,
+            paired=None if (guard := self.contract.guard) is None else guard.measure(state),
+            num_guard_looks=None if guard is None else guard.num_looks,
         )
         row = trial_row(self.trial, self.context, self.scale.drop_bound, self.sizes, outcome)
         named = row | {"study": self.trial.study, "trial_id": self.trial.trial_id}
@@ -264,7 +269,10 @@ class _Trial:
         )
 
     def _finish(self, state: State, val_score: float) -> tuple[State, float]:
-        """Run the final fine-tune; keep it only if it is within the bound or no worse than the state before it."""
+        """Run the final fine-tune; keep it only if it is within the bound or no worse than the state before it.
+
+        The guard must allow it, too, except in a matched trial.
+        """
         final = self.evaluator.run(Finetune("final", state.version), state)
         if final.version == state.version:
             return state, val_score
@@ -272,7 +280,8 @@ class _Trial:
             self.num_diverged += 1
             return state, val_score
         score = self.evaluator.run(Measure("val"), final)
-        return (final, score) if self.scale.keeps(val_score, score) else (state, val_score)
+        kept = self.scale.keeps(val_score, score) and (self.context.matched is not None or self.contract.allows(final))
+        return (final, score) if kept else (state, val_score)
 
     def _measure_test(self, state: State) -> float | None:
         """The test score; nothing else in a trial reads the test split. ``None`` without one."""
