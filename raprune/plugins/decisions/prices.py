@@ -12,7 +12,8 @@ Legend: N filters, O observations, C candidates.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -52,6 +53,15 @@ class Prices:
         """Learn that ``mask_N`` costs ``drop``."""
         self.pruned.append((~mask_N).double())
         self.drops.append(drop)
+
+    @contextmanager
+    def supposing(self) -> Iterator[Callable[[Tensor, float], None]]:
+        """Yields an :meth:`observe` whose observations are forgotten at the end of the block."""
+        number = len(self.drops)
+        try:
+            yield self.observe
+        finally:
+            del self.pruned[number:], self.drops[number:]
 
     def at(self, mask_N: Tensor) -> LocalPrices:
         """The model around a mask."""

@@ -30,6 +30,8 @@ REACH = 12
 """Swaps take from this many of the cheapest kept filters and give back one of as many of the dearest pruned ones."""
 MOST_OVER = 2.0
 """Largest drop that prices are learned from, as a share of what the bound leaves; what is worse counts as this."""
+JUST_OVER = 1.2
+"""Drop of a proposal that is supposed not to fit, while the next one is chosen."""
 LEAST_LEFT = 0.05
 """Share of the bound that counts as left where less is."""
 
@@ -87,21 +89,27 @@ class _Climb:
         return bool(self.best.sum() > 1) and (left > 0 if left is not None else self.idle < self.settings.patience)
 
     def propose(self) -> list[Tensor]:
-        """The most promising masks that were not scored yet."""
+        """The most promising masks that were not scored yet, each as if those before it turned out not to fit."""
+        left = self.evaluate.left
+        number = self.settings.proposals if left is None else min(self.settings.proposals, left)
+        masks: list[Tensor] = []
+        with self.prices.supposing() as suppose:
+            while len(masks) < number and (mask := self._most_promising()) is not None:
+                masks.append(mask)
+                self.known.add(bytes(mask.numpy()))
+                suppose(mask, JUST_OVER)
+        return masks
+
+    def _most_promising(self) -> Tensor | None:
         local = self.prices.at(self.best)
         pruned_CN = torch.stack(list(self._around(local)))
         gain_C = pruned_CN.sum(1) - float((~self.best).sum())
         promise_C = gain_C**self.settings.boldness * local.fits(pruned_CN)
-        number = min(self.settings.proposals, self.evaluate.left or self.settings.proposals)
-        masks: list[Tensor] = []
         for index in promise_C.argsort(descending=True, stable=True).tolist():
             mask = pruned_CN[index] == 0
             if bytes(mask.numpy()) not in self.known:
-                self.known.add(bytes(mask.numpy()))
-                masks.append(mask)
-            if len(masks) == number:
-                break
-        return masks
+                return mask
+        return None
 
     def learn(self, masks: list[Tensor], evaluations: list[Evaluation]) -> None:
         """Observe scored proposals and take the one that keeps fewest filters, the first among equals."""
