@@ -156,18 +156,22 @@ class Engine(ABC):
         key = (state.version, layer, scheme, num_images)
         if self._decomposed is None or self._decomposed[0] != key:
             network, by = self.built(state).network, scheme_of(scheme)
-            responses = collect(network, layer, self._train_images(num_images)) if by.needs_responses else None
+            responses = collect(network, layer, self._images(num_images)) if by.needs_responses else None
             with torch.no_grad():
                 self._decomposed = key, by.decompose(layer_of(network, layer), responses)
         return self._decomposed[1]
 
-    def _train_images(self, number: int) -> Iterator[Tensor]:
-        """Batches of seeded training images, normalised but not augmented."""
-        train, size = self.splits.train, self.workload.scoring.batch_size
-        generator = torch.Generator().manual_seed(seed_for(self.workload.data_seed, "responses"))
+    def _images(self, number: int) -> Iterator[Tensor]:
+        return (images for images, _ in self.train_sample(number, "responses"))
+
+    def train_sample(self, number: int, purpose: str, batch_size: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        """Batches of training images, normalised but not augmented, and labels; ``purpose`` seeds the draw."""
+        train, size = self.splits.train, batch_size or self.workload.scoring.batch_size
+        generator = torch.Generator().manual_seed(seed_for(self.workload.data_seed, purpose))
         chosen = torch.randperm(len(train), generator=generator)[:number].to(train.images_BCHW.device)
         for start in range(0, len(chosen), size):
-            yield self.as_input(train.images_BCHW[chosen[start : start + size]])
+            some = chosen[start : start + size]
+            yield self.as_input(train.images_BCHW[some]), train.labels_B[some]
 
     @torch.inference_mode()
     def measure(self, state: State, split_name: str) -> float:

@@ -123,14 +123,21 @@ class Parts:
     """The nodes of the suffix that receive them."""
 
 
-def divide(network: fx.GraphModule, group: Group) -> Parts:
-    """Divide ``network`` into graphs below and above the point where the mask of ``group`` acts."""
+def above_and_crossing(network: fx.GraphModule, group: Group) -> tuple[set[fx.Node], list[fx.Node]]:
+    """The nodes that mix the channels of ``group``, with all that depend on them, and the nodes that those read."""
     nodes = list(network.graph.nodes)
-    above: set[fx.Node] = set()  # nodes that mix the group's channels, and all that depend on them, the output included
+    above: set[fx.Node] = set()
     for node in nodes:
         if node.name in group.consumers or any(source in above for source in node.all_input_nodes):
             above.add(node)
     crossing = [n for n in nodes if n not in above and n.op != "output" and any(user in above for user in n.users)]
+    return above, crossing
+
+
+def divide(network: fx.GraphModule, group: Group) -> Parts:
+    """Divide ``network`` into graphs below and above the point where the mask of ``group`` acts."""
+    nodes = list(network.graph.nodes)
+    above, crossing = above_and_crossing(network, group)
     prefix, suffix = fx.Graph(), fx.Graph()
     lower: dict[fx.Node, fx.Node] = {}
     upper = {node: suffix.placeholder(node.name) for node in crossing}

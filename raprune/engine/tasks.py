@@ -17,12 +17,12 @@ from raprune.engine.base import Engine
 from raprune.engine.launches import Purpose
 from raprune.engine.paired import Paired, PairedCounts, same_network
 from raprune.engine.pictures import Batch, choose_pictures
+from raprune.engine.probe import NetworkProbe
 from raprune.errors import InputError
 from raprune.network.lowrank.factor import Factor
 from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.plugins.methods.base import Criterion
-from raprune.plugins.methods.probe import WeightsProbe
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -89,9 +89,9 @@ class Importance(Task[list[float]]):
     criterion: Criterion
 
     def run(self, engine: Engine, state: State) -> list[float]:
-        weights_NM = engine.graph.group(self.layer).weights_NM(state.tensors(engine.graph, engine.weights))
-        importance_N = self.criterion.importance(WeightsProbe(self.layer, weights_NM)).double()
-        if importance_N.shape != weights_NM.shape[:1] or not importance_N.isfinite().all():
+        probe = NetworkProbe(engine, state, self.layer)
+        importance_N = self.criterion.importance(probe).double()
+        if importance_N.shape != (probe.num_filters,) or not importance_N.isfinite().all():
             name = type(self.criterion).__name__
             raise InputError(f"the criterion {name} must return one finite number for each filter of {self.layer}")
         values: list[float] = importance_N.tolist()
