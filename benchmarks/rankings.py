@@ -53,10 +53,9 @@ class Outcome:
 class Bench:
     """One baseline and everything that was ever scored on it."""
 
-    def __init__(self, folder: Path, seed: int, drop_bound: float) -> None:
-        trial = load_study(
-            STUDY, [f"{key}={seed}" for key in ("seed", "data_seed", "baseline.seed", "dataset.split_seed")]
-        ).trials[0]
+    def __init__(self, folder: Path, seed: int, drop_bound: float, overrides: list[str]) -> None:
+        seeds = [f"{key}={seed}" for key in ("seed", "data_seed", "baseline.seed", "dataset.split_seed")]
+        trial = load_study(STUDY, [*seeds, *overrides]).trials[0]
         place = folder / trial.baseline_key
         self.seed, self.baseline = seed, prepare_baseline(trial, place)
         torch.set_num_threads(trial.scoring.threads)
@@ -129,8 +128,9 @@ def main() -> None:
     parser.add_argument("--bound", type=float, default=1.0)
     parser.add_argument("--decisions", nargs="+", default=["prefix", "trim", "search"])
     parser.add_argument("--methods", nargs="+", default=CHOICES, help="""such as pbil or 'pbil {"elite": 0.1}'""")
+    parser.add_argument("--set", action="append", default=[], help="of the study, such as dataset.num_val=300")
     given = parser.parse_args()
-    benches = [Bench(given.baselines, seed, given.bound) for seed in given.seeds]
+    benches = [Bench(given.baselines, seed, given.bound, given.set) for seed in given.seeds]
     print(f"{'':<52} pruned %     against first   test  over  candidates")
     for most in given.candidates:
         first: list[list[Outcome]] = []
