@@ -2,8 +2,9 @@
 
 Prunes layers of the quickstart's baseline (digits VGG-16 at width 1/8), each alone, at a bound of one point, forward
 only. For each number of candidates, method and decision stage: the share pruned (mean over the layers, then over the
-baselines, with its standard error over the baselines), the drop on test, the share of layers where that exceeds the
-bound, and the candidates asked for. Nothing is written but the baselines.
+baselines, with its standard error over the baselines), by how much that is more than in the first row (with the
+standard error of these differences, baseline by baseline), the drop on test, the share of layers where that exceeds
+the bound, and the candidates asked for. Nothing is written but the baselines.
 """
 
 from __future__ import annotations
@@ -52,10 +53,9 @@ class Outcome:
 class Bench:
     """One baseline and everything that was ever scored on it."""
 
-    def __init__(self, folder: Path, seed: int, drop_bound: float) -> None:
-        trial = load_study(
-            STUDY, [f"{key}={seed}" for key in ("seed", "data_seed", "baseline.seed", "dataset.split_seed")]
-        ).trials[0]
+    def __init__(self, folder: Path, seed: int, drop_bound: float, overrides: list[str]) -> None:
+        seeds = [f"{key}={seed}" for key in ("seed", "data_seed", "baseline.seed", "dataset.split_seed")]
+        trial = load_study(STUDY, [*seeds, *overrides]).trials[0]
         place = folder / trial.baseline_key
         self.seed, self.baseline = seed, prepare_baseline(trial, place)
         torch.set_num_threads(trial.scoring.threads)
@@ -97,13 +97,23 @@ class Bench:
         return Outcome(cut.pruning_ratio, self.baseline.test_score - test, len(candidates.rows))
 
 
-def row(label: str, outcomes: list[list[Outcome]], bound: float) -> str:
+def means(outcomes: list[list[Outcome]]) -> list[float]:
+    """Percent pruned of each baseline, over its layers."""
+    return [100 * statistics.fmean(o.pruned for o in of_baseline) for of_baseline in outcomes]
+
+
+def with_error(values: list[float], sign: str = "") -> str:
+    """Mean and standard error."""
+    error = statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else float("nan")
+    return f"{statistics.fmean(values):{sign}5.1f} +- {error:3.1f}"
+
+
+def row(label: str, outcomes: list[list[Outcome]], first: list[list[Outcome]], bound: float) -> str:
     """A line of the table; outcomes by baseline and layer."""
-    ratios = [100 * statistics.fmean(o.pruned for o in of_baseline) for of_baseline in outcomes]
     every = [o for of_baseline in outcomes for o in of_baseline]
-    error = statistics.stdev(ratios) / len(ratios) ** 0.5 if len(ratios) > 1 else float("nan")
+    gains = [own - other for own, other in zip(means(outcomes), means(first), strict=True)]
     return (
-        f"{label:<52} {statistics.fmean(ratios):5.1f} +- {error:3.1f}"
+        f"{label:<52} {with_error(means(outcomes))}  {with_error(gains, '+')}"
         f"  {statistics.fmean(o.test_drop for o in every):+5.2f}"
         f"  {100 * statistics.fmean(o.test_drop > bound + 1e-9 for o in every):4.0f}%"
         f"  {statistics.fmean(o.candidates for o in every):5.0f}"
@@ -118,14 +128,17 @@ def main() -> None:
     parser.add_argument("--bound", type=float, default=1.0)
     parser.add_argument("--decisions", nargs="+", default=["prefix", "trim", "search"])
     parser.add_argument("--methods", nargs="+", default=CHOICES, help="""such as pbil or 'pbil {"elite": 0.1}'""")
+    parser.add_argument("--set", action="append", default=[], help="of the study, such as dataset.num_val=300")
     given = parser.parse_args()
-    benches = [Bench(given.baselines, seed, given.bound) for seed in given.seeds]
-    print(f"{'':<52} pruned %     test  over  candidates")
+    benches = [Bench(given.baselines, seed, given.bound, given.set) for seed in given.seeds]
+    print(f"{'':<52} pruned %     against first   test  over  candidates")
     for most in given.candidates:
+        first: list[list[Outcome]] = []
         for method in given.methods:
             for decision in given.decisions:
                 outcomes = [[b.run(method, decision, layer, most) for layer in b.layers] for b in benches]
-                print(row(f"{most:<4d}{method} + {decision}", outcomes, given.bound), flush=True)
+                first = first or outcomes
+                print(row(f"{most:<4d}{method} + {decision}", outcomes, first, given.bound), flush=True)
 
 
 if __name__ == "__main__":

@@ -106,18 +106,19 @@ def entropy(logits_N: Tensor) -> float:
 
 
 def sample_masks(logits_N: Tensor, number: int, rng: torch.Generator) -> list[Tensor]:
+    """``number`` draws of :func:`sample_mask`."""
+    return [sample_mask(logits_N, rng) for _ in range(number)]
+
+
+def sample_mask(logits_N: Tensor, rng: torch.Generator) -> Tensor:
     """Independent Bernoulli draws; an empty mask is drawn again up to 100 times, then keeps the likeliest filter."""
     probs_N = torch.sigmoid(logits_N)
-    masks = []
-    for _ in range(number):
-        for _ in range(101):
-            mask = torch.rand(len(probs_N), generator=rng) < probs_N
-            if mask.any():
-                break
-        else:
-            mask[int(probs_N.argmax())] = True
-        masks.append(mask)
-    return masks
+    for _ in range(101):
+        mask = torch.rand(len(probs_N), generator=rng) < probs_N
+        if mask.any():
+            return mask
+    mask[int(probs_N.argmax())] = True
+    return mask
 
 
 def draw_unseen(draw: Callable[[], Tensor], number: int, evaluate: Evaluate) -> list[Tensor]:

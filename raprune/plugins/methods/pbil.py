@@ -14,6 +14,7 @@ Legend: N filters, M masks per update, S masks scored so far, E of them elite.
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
 from pydantic import Field
@@ -28,7 +29,7 @@ from raprune.plugins.methods.learning import (
     entropy,
     most_important_first,
     ranks,
-    sample_masks,
+    sample_mask,
     seen_masks,
 )
 from raprune.registry import METHODS
@@ -60,10 +61,11 @@ class Pbil(Learner):
     def learn(self, layer: LayerView, evaluate: Evaluate, rng: torch.Generator, num_updates: int) -> Ranking:
         """The filters by keep probability."""
         s = self.settings
-        probs_N, start_N = self._first(layer), self.start(layer)
+        start_N = self.start(layer)
+        probs_N = self._first(start_N)
         for _ in range(num_updates):
             logits_N = probs_N.logit()
-            masks = draw_unseen(lambda: sample_masks(logits_N, 1, rng)[0], s.masks_per_update, evaluate)  # noqa: B023
+            masks = draw_unseen(partial(sample_mask, logits_N, rng), s.masks_per_update, evaluate)
             evaluate(masks, policy_entropy=entropy(logits_N))
             rewards_S = torch.tensor([e.reward for _, e in evaluate.seen], dtype=torch.float64)
             probs_N = moved(probs_N, elite_mean(seen_masks(evaluate), rewards_S, s.elite), s.learning_rate)
@@ -71,11 +73,11 @@ class Pbil(Learner):
         likely = keep_first(order, max(1, int((probs_N > 0.5).sum())))
         return Ranking(order, likely, {"probs": probs_N, "rng": rng.get_state()})
 
-    def _first(self, layer: LayerView) -> Tensor:
+    def _first(self, importance_N: Tensor) -> Tensor:
         keep = self.settings.initial_keep_probability
-        logits_N = torch.full((layer.num_filters,), math.log(keep / (1 - keep)), dtype=torch.float64)
+        logits_N = torch.full(importance_N.shape, math.log(keep / (1 - keep)), dtype=torch.float64)
         if self.settings.prior is not None:
-            logits_N += self.settings.prior_slope * ranks(self.start(layer))
+            logits_N += self.settings.prior_slope * ranks(importance_N)
         return logits_N.sigmoid()
 
 

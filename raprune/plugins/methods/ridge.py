@@ -19,6 +19,7 @@ Legend: N filters, M masks per update, S masks scored so far, P terms of the mod
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
 from pydantic import Field
@@ -66,11 +67,7 @@ class Ridge(Learner):
         number = s.first_ratio * layer.num_filters
         for _ in range(num_updates):
             num_kept = layer.num_filters - min(layer.num_filters - 1, max(1, round(number)))
-            masks = draw_unseen(
-                lambda: keep_first(most_important_first(model.sample(rng)), num_kept),  # noqa: B023
-                s.masks_per_update,
-                evaluate,
-            )
+            masks = draw_unseen(partial(model.sample_mask, num_kept, rng), s.masks_per_update, evaluate)
             kept_N = torch.stack(masks).double().mean(0)
             for evaluation in evaluate(masks, policy_entropy=entropy(kept_N.logit(eps=1e-6))):
                 number *= 1 + s.step if evaluation.feasible else 1 / (1 + s.step)
@@ -101,7 +98,6 @@ class LinearDamage:
         self.variance_P = torch.cat([common, torch.full((num_filters,), own, dtype=torch.float64)])
         self.expected_P = torch.zeros(3 + num_filters, dtype=torch.float64)
         self.expected_P[2] = slope
-        self.terms_SP = torch.empty(0, 3 + num_filters, dtype=torch.float64)
         self.fit(torch.empty(0, num_filters, dtype=torch.float64), torch.empty(0, dtype=torch.float64))
 
     def fit(self, pruned_SN: Tensor, drops_S: Tensor) -> None:
@@ -129,6 +125,10 @@ class LinearDamage:
         return self._damage(
             self.expected_P + from_prior_P + self._gain(self.rest_S - self.terms_SP @ from_prior_P - noise_S)
         )
+
+    def sample_mask(self, num_kept: int, rng: torch.Generator) -> Tensor:
+        """(N,) bool: the mask that prunes the filters whose damage, as sampled, is least."""
+        return keep_first(most_important_first(self.sample(rng)), num_kept)
 
     def _gain(self, rest_S: Tensor) -> Tensor:
         solved_S = torch.cholesky_solve(rest_S[:, None], self.factor_SS)[:, 0]
