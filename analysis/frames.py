@@ -6,15 +6,21 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from raprune.results import Tables
+from raprune.results import Tables, candidates_in_all, short_count
 
 from .labels import describe
+from .repeats import each_once
 
 SPLITS = {"val_score_drop": "validation", "test_score_drop": "test"}
 
 
 def completed_trials(tables: Tables) -> pd.DataFrame:
-    """Completed trials in the study's order, labelled by :func:`analysis.labels.describe`."""
+    """Completed trials in the study's order, identical repetitions once, labelled by :func:`describe`."""
+    return each_once(measured_trials(tables), tables.layers)
+
+
+def measured_trials(tables: Tables) -> pd.DataFrame:
+    """As :func:`completed_trials`, with repetitions: for what is measured on each trial's network, such as times."""
     trials = describe(tables.trials)
     return trials[trials["status"] == "completed"].reset_index(drop=True)
 
@@ -34,6 +40,18 @@ def by_split(trials: pd.DataFrame) -> pd.DataFrame:
     parts = [trials.assign(split=split, score_drop=trials[column]) for column, split in SPLITS.items()]
     found = [part[part["score_drop"].notna()] for part in parts]
     return pd.concat(found, ignore_index=True)
+
+
+def with_candidates(trials: pd.DataFrame) -> pd.DataFrame:
+    """Trials whose ``num_candidates`` includes their order's."""
+    return trials.assign(num_candidates=[candidates_in_all(row) for row in trials.to_dict("records")])
+
+
+def asked_by(trials: pd.DataFrame) -> str:
+    """Candidates that a trial asked for, ``65 to 2.28k candidates``, by :func:`with_candidates`; matched ones aside."""
+    asked = trials.loc[~trials["matched"], "num_candidates"].dropna()
+    ends = dict.fromkeys(short_count(number) for number in (asked.min(), asked.max())) if len(asked) else []
+    return f"{' to '.join(ends)} candidates" if ends else ""
 
 
 def over_seeds(frame: pd.DataFrame, keys: Sequence[str], value: str, *means: str) -> pd.DataFrame:

@@ -12,7 +12,9 @@ import pandas as pd
 
 from raprune.results import Tables, candidates_in_all, short_count
 
-from .labels import describe, in_order, rehearsed_study, seeds_line, text
+from .gaps import mean_gaps, paired_layers
+from .labels import describe, drop_text, in_order, rehearsed_study, seeds_line, text
+from .repeats import repeats_line
 from .trials_table import has_numbers, over_bound, trial_name, trials_table
 
 STYLE = """
@@ -64,7 +66,7 @@ def render_page(tables: Tables, figures: Sequence[Drawn]) -> str:
 <h1>{name}</h1>
 {_rehearsal(tables, rehearsed)}
 <p>{escape(manifest.get("description") or "")}</p>
-<p class="soft">{escape(seeds_line(tables.trials))}</p>
+<p class="soft">{escape(seeds_line(tables.trials))} {escape(repeats_line(tables))}</p>
 <div class="cards">{_cards(tables)}</div>
 {_failures(tables)}
 {shown}
@@ -110,11 +112,11 @@ def _cards(tables: Tables) -> str:
     if missing := planned - len(trials):
         cards.append((str(missing), f"{'trial' if missing == 1 else 'trials'} not ended yet"))
     if len(done):
-        cards += _outcomes(done)
+        cards += _outcomes(tables, done)
     return "".join(f"<div class='card'><b>{escape(big)}</b>{escape(small)}</div>" for big, small in cards)
 
 
-def _outcomes(done: pd.DataFrame) -> list[tuple[str, str]]:
+def _outcomes(tables: Tables, done: pd.DataFrame) -> list[tuple[str, str]]:
     """Cards of the completed trials."""
     cards = [_baselines(of, str(name)) for name, of in done.groupby("score_name", sort=False)]
     bounded = describe(done)
@@ -124,10 +126,29 @@ def _outcomes(done: pd.DataFrame) -> list[tuple[str, str]]:
         spent = f"{short_count(candidates_in_all(best))} candidates"
         name = f"of the filters pruned at most ({trial_name(best.to_dict())}; {spent})"
         cards.append((f"{best['pruning_ratio']:.1%}", name))
+    cards += _gaps(tables)
     cards.append(_spent(done))
     if number := int(done["num_diverged"].sum()):
         cards.append((f"{number:,}", "fine-tunes diverged (NaN or infinite weights) and were not kept"))
     return cards
+
+
+def _gaps(tables: Tables) -> list[tuple[str, str]]:
+    """A card for each matched method: what its choice loses more than its partner's, as cut."""
+    cards = []
+    for row in mean_gaps(paired_layers(tables), ["like", "method", "unit"]).to_dict("records"):
+        known = not pd.isna(row["lowest"])
+        over = f"95% interval {drop_text(row['lowest'])} to {drop_text(row['highest'])} over " if known else ""
+        words = (
+            f"{row['unit']} lost more by {row['method']} than by {row['like']} at the same ratios, as cut: mean of "
+            f"{_counted(row['num_layers'], 'layer')}, {over}{_counted(row['num_baselines'], 'baseline')}"
+        )
+        cards.append((drop_text(row["gap"]), words))
+    return cards
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun if number == 1 else noun + 's'}"
 
 
 def _spent(done: pd.DataFrame) -> tuple[str, str]:

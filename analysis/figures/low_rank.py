@@ -12,7 +12,7 @@ from ..frames import completed_trials, over_seeds
 from ..labels import in_order, trial_words, wrapped
 from ..style import new_figure
 
-PLACE = 11
+PLACE = 12
 TITLE = "What low rank saves after pruning"
 CAPTION = (
     "Parameters and multiply-adds left, in percent of the baseline's: as pruned, and after layers were factorised into "

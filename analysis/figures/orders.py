@@ -5,10 +5,10 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure
 
-from raprune.results import Tables
+from raprune.results import Tables, short_count
 
 from ..bars import bar_legend, grouped_bars
-from ..frames import SPLITS, completed_trials, over_seeds, whole_networks
+from ..frames import SPLITS, completed_trials, over_seeds, whole_networks, with_candidates
 from ..labels import bound_text, drop_text, in_bound_order, in_order, joined, wrapped
 from ..style import new_figure, order_colours
 
@@ -16,7 +16,8 @@ PLACE = 4
 TITLE = "How much the order of the layers matters"
 CAPTION = (
     "Share of filters pruned within the drop bound, by the order in which the layers were decided. Each bar shows the "
-    "test score lost, in points of its unit (the validation score if there is no test split); a minus is a gain. "
+    "test score lost, in points of its unit (the validation score if there is no test split; a minus is a gain) and, "
+    "below it, the candidates asked for, the order's included. "
     "Mean over seeds, whiskers from the lowest to the highest."
 )
 PANELS_A_ROW = 3
@@ -29,9 +30,9 @@ def select(tables: Tables) -> pd.DataFrame:
     has_test = bool(len(trials)) and bool(trials["test_score_drop"].notna().all())
     column = "test_score_drop" if has_test else "val_score_drop"
     contexts = [joined(c, s) for c, s in zip(trials["context"], trials["scope"], strict=True)]
-    trials = trials.assign(context=contexts, score_drop=trials[column], split=SPLITS[column])
+    trials = with_candidates(trials.assign(context=contexts, score_drop=trials[column], split=SPLITS[column]))
     keys = ["context", "bound", "method", "order", "split"]
-    frame = over_seeds(trials, keys, "pruning_ratio", "score_drop")
+    frame = over_seeds(trials, keys, "pruning_ratio", "score_drop", "num_candidates")
     return frame if frame["order"].nunique() > 1 else frame.iloc[0:0]
 
 
@@ -45,7 +46,7 @@ def draw(frame: pd.DataFrame) -> Figure:
         value=percent["pruning_ratio"],
         lowest=percent["lowest"],
         highest=percent["highest"],
-        text=frame["score_drop"].map(drop_text),
+        text=frame["score_drop"].map(drop_text) + "\n" + frame["num_candidates"].map(short_count),
     )
     columns = min(PANELS_A_ROW, len(wanted))
     rows = -(-len(wanted) // columns)

@@ -9,12 +9,12 @@ from matplotlib.patches import Patch
 
 from raprune.results import Tables
 
-from ..frames import completed_trials, whole_networks, with_trial
+from ..frames import measured_trials, whole_networks, with_trial
 from ..labels import bound_text, drop_text, joined, wrapped
 from ..segmentation import classes, pixels
 from ..style import GRID, legend_names, new_figure
 
-PLACE = 7
+PLACE = 8
 TITLE = "What the pruned network sees"
 CAPTION = (
     "Validation images whose global accuracy (share of labelled pixels that are right) pruning improved most, changed "
@@ -32,7 +32,7 @@ WIDTH_IN = 2.3
 
 def select(tables: Tables) -> pd.DataFrame:
     """Trial_id, what it is, kind, place, image_index, accuracies and their change, and the four PNGs."""
-    trials = whole_networks(completed_trials(tables))
+    trials = whole_networks(measured_trials(tables))
     trials = _chosen(trials[trials["trial_id"].isin(tables.pictures["trial_id"])])
     frame = with_trial(tables.pictures, trials, ["method", "order", "bound", "context", "seed"])
     most = MAX_ROWS // (3 * max(1, len(trials)))

@@ -9,7 +9,7 @@ from raprune.results import Tables
 
 from ..updates import NOTE, by_update, draw_updates
 
-PLACE = 8
+PLACE = 9
 TITLE = "What the agents learned: reward"
 CAPTION = (
     "Mean reward (no unit) of the masks sampled for each update; one panel per layer, from the input to the output. A "

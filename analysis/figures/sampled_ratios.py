@@ -9,7 +9,7 @@ from raprune.results import Tables
 
 from ..updates import NOTE, by_update, draw_updates
 
-PLACE = 9
+PLACE = 10
 TITLE = "What the agents learned: pruning ratio"
 CAPTION = (
     "Mean share of the layer's filters pruned by the masks sampled for each update; one panel per layer. The committed "

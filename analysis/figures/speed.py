@@ -9,11 +9,11 @@ from matplotlib.figure import Figure
 from raprune.results import Tables
 
 from ..bars import bar_legend, grouped_bars
-from ..frames import completed_trials, over_seeds, with_trial
+from ..frames import measured_trials, over_seeds, with_trial
 from ..labels import in_order, joined, trial_words, wrapped
 from ..style import INK, OTHER_COLOURS, SOFT, new_figure
 
-PLACE = 10
+PLACE = 11
 TITLE = "How much faster it is"
 CAPTION = (
     "How many times faster the pruned network is than the baseline, for the trials that raprune bench has measured: "
@@ -30,7 +30,7 @@ _MEASURE = ["trial_id", "device", "threads", "host", "backend", "batch_size"]
 
 def select(tables: Tables) -> pd.DataFrame:
     """Machine, trial (in words), backend, batch_size, measured and theoretical: old / new of times and macs."""
-    trials = completed_trials(tables)
+    trials = measured_trials(tables)
     trials = trials.assign(trial=[trial_words(row) for row in trials.to_dict("records")])
     speed = tables.speed
     several = speed["host"].nunique() > 1

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from raprune.results import Tables
 
-from ..frames import by_split, completed_trials, whole_networks
+from ..frames import asked_by, by_split, completed_trials, whole_networks, with_candidates
 from ..labels import NO_BOUND, bounds_label, in_bound_order, in_order, joined, score_drop_label, wrapped
 from ..style import INK, MARKERS, SOFT, grouped_legend, method_colours, new_figure, tidy
 
@@ -18,10 +18,11 @@ PLACE = 1
 TITLE = "How much can be pruned, and what it costs"
 CAPTION = (
     "Each point is a trial: the share of filters pruned against the score lost; further right and lower is better. "
-    "Dotted lines are the drop bounds, which hold on validation; the test score was never used while pruning. A hollow "
-    "point is matched: it prunes as many filters of every layer as its partner, whose bound its shape shows, and has "
-    "no bound itself. The line is the Pareto front: some point on it beats every point above it and to its left. "
-    "Trials that decide one layer each are not shown here."
+    "Dotted lines are the drop bounds, which hold on validation; the test score was never used while pruning. A "
+    "hollow point is matched: it prunes as many filters of every layer as its partner, whose bound its shape shows, "
+    "and has no bound itself. The legend gives the candidates that a trial of each method asked for, its order's "
+    "included; matched trials ask for none. The line is the Pareto front: some point on it beats every point above it "
+    "and to its left. Trials that decide one layer each are not shown here."
 )
 LOGARITHMIC_FROM = 3
 """Drops of more than so many times the largest bound would flatten the rest: they get a logarithmic scale."""
@@ -34,7 +35,8 @@ def select(tables: Tables) -> pd.DataFrame:
     for _, part in frame.groupby(["context", "scope", "split"], sort=False):
         front[part.index] = pareto(part["pruning_ratio"], part["score_drop"])
     columns = ["trial_id", "split", "context", "scope", "method", "matched", "bound", "order", "seed"]
-    columns += ["score_name", "unit", "pruning_ratio", "score_drop"]
+    columns += ["score_name", "unit", "pruning_ratio", "score_drop", "num_candidates"]
+    frame = with_candidates(frame)
     return frame.assign(pareto=front)[[*columns, "pareto"]]
 
 
@@ -136,7 +138,10 @@ def _legend(frame: pd.DataFrame, colours: dict[str, str], markers: dict[str, str
     if _has_front(frame):
         kinds["Pareto front"] = Line2D([], [], color=INK, linewidth=1.5)
     return {
-        "method": {method: point("o", colour) for method, colour in colours.items()},
+        "method": {
+            joined(method, asked_by(frame[frame["method"] == method])): point("o", colour)
+            for method, colour in colours.items()
+        },
         bounds_label(frame): {bound: point(marker, SOFT) for bound, marker in markers.items()},
         "trial": kinds,
     }

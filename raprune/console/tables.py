@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from raprune.console.progress import COMMIT_WORK, StudyProgress, TrialProgress
+from raprune.console.seeds import seed_lines
 from raprune.network.graph import GIVES_OUTPUT, Graph
 from raprune.plugins.datasets.normalisation import STATISTICS
 from raprune.preflight.checks import Facts, expected_candidates, facts_key, num_layers
@@ -58,7 +59,7 @@ def facts_lines(plan: StudyPlan, facts: Mapping[str, Facts]) -> list[str]:
             value = with_unit(fact.checkpoint_score, fact.score_unit)
             lines.append(f"the checkpoint scores {value} on validation images")
         lines += left_out_lines(fact)
-    lines += [*_baseline_lines(plan.trials), *_seed_lines(plan.trials)]
+    lines += [*_baseline_lines(plan.trials), *seed_lines(plan.trials)]
     for trial in sorted(plan.trials, key=lambda t: (t.drop_bound or 0, t.score_floor or 0)):
         lines.append(_bound_line(trial, facts[facts_key(trial)]))
     lines += filter(None, (guard_line(trial, facts[facts_key(trial)].guard) for trial in plan.trials))
@@ -103,21 +104,6 @@ def _baseline_lines(trials: Sequence[TrialSpec]) -> Iterator[str]:
         yield f"{what}: {origin}" + (
             f" ({len(keys)} of them, which differ in seeds or settings)" if len(keys) > 1 else ""
         )
-
-
-def _seed_lines(trials: Sequence[TrialSpec]) -> Iterator[str]:
-    """What trials of several seeds differ in, and what is the same for all of them."""
-    if len({trial.seed for trial in trials}) < 2:
-        return
-    values: dict[str, set[Any]] = {
-        "the method's draws": {trial.seed for trial in trials},
-        "the baseline's training": {trial.baseline.seed for trial in trials},
-        "the split of the data": {trial.dataset.settings.get("split_seed") for trial in trials},
-        "the batches of fine-tunes": {trial.data_seed for trial in trials},
-    }
-    varied = [name for name, seeds in values.items() if len(seeds) > 1]
-    same = [name for name in values if name not in varied]
-    yield f"seeds vary {', '.join(varied)}" + (f"; {', '.join(same)} stay the same" if same else "")
 
 
 def _baseline_origin(trial: TrialSpec) -> str:

@@ -72,7 +72,12 @@ def layer_row(trial_id: str, index: int, **changes: Any) -> Row:
     row: Row = dict.fromkeys(SCHEMAS["layers"].names)
     row |= {"study": STUDY, "trial_id": trial_id, "layer": LAYERS[index], "layer_index": index, "role": "conv"}
     row |= {"prune_step": index, "num_filters": NUM_FILTERS, "num_kept": 6, "pruning_ratio": 0.4}
-    row |= {"keep_mask": [True] * 6 + [False] * 4, "pruned_val_score": 98.0, "finetuned_val_score": 98.5}
+    row |= {
+        "keep_mask": [True] * 6 + [False] * 4,
+        "cut_val_score": 97.5,
+        "pruned_val_score": 98.0,
+        "finetuned_val_score": 98.5,
+    }
     return row | {"params": 600, "macs": 5000, "num_updates": 3, "wall_time_s": 1.0} | changes
 
 

@@ -26,7 +26,8 @@ COLUMNS = {
     "orders": {"bound", "method", "order", "pruning_ratio", "score_drop", "lowest", "highest"},
     "rewards": {"layer_index", "layer", "bound", "series", "update", "value"},
     "sampled_ratios": {"layer_index", "layer", "bound", "series", "update", "value"},
-    "matched": {"split", "setting", "method", "pruning_ratio", "score_drop", "lowest", "highest"},
+    "matched": {"setting", "like", "method", "layer_index", "layer", "gap", "lowest", "highest", "num_baselines"},
+    "matched_end": {"split", "setting", "method", "pruning_ratio", "score_drop", "lowest", "highest"},
     "roles": {"network", "role", "num_layers", "bound", "pruning_ratio", "lowest", "highest"},
     "single_layer": {"context", "bound", "layer", "method", "score_drop", "pruning_ratio", "lowest", "highest"},
     "speed": {"machine", "trial", "backend", "batch_size", "measured", "theoretical", "lowest", "highest"},
@@ -40,9 +41,9 @@ NOTHING_TO_SHOW = {
     "empty": {name_of(module) for module in MODULES},
     "failed only": {name_of(module) for module in MODULES},
     "normal": ONLY_SOME,
-    "one trial": {"orders", "matched"} | ONLY_SOME,
+    "one trial": {"orders", "matched", "matched_end"} | ONLY_SOME,
     "one order": {"orders"} | ONLY_SOME,
-    "layers one by one": {"trade_off", "orders", "matched", "roles", "pictures", "speed", "low_rank"},
+    "layers one by one": {"trade_off", "orders", "matched_end", "roles", "pictures", "speed", "low_rank"},
     "everything": set(),
 }
 

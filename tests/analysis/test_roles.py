@@ -11,7 +11,7 @@ from tests.analysis.make_tables import layer_row, make_tables, residual_layers, 
 
 
 def test_means_over_the_layers_of_a_role_then_over_seeds() -> None:
-    trials = [trial_row("s0", model="resnet18"), trial_row("s1", model="resnet18", seed=1)]
+    trials = [trial_row("s0", model="resnet18"), trial_row("s1", model="resnet18", baseline_key="b1")]
     layers = residual_layers("s0", 0.1, 0.5, 0.2, 0.3, 0.7, 0.4) + residual_layers("s1", 0.3, 0.5, 0.2, 0.3, 0.3, 0.4)
     frame = roles.select(make_tables(trials, layers)).set_index("role")
     assert frame["pruning_ratio"].to_dict() == pytest.approx(

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from analysis.figures import layer_ratios, matched, orders, single_layer, trade_off
+from analysis.figures import layer_ratios, matched_end, orders, single_layer, trade_off
 from analysis.frames import completed_trials
 from raprune.results import Tables
 from tests.analysis.make_tables import LAYERS, layer_row, layers_of_singles, make_tables, single_layers, trial_row
@@ -83,7 +83,7 @@ def test_other_figures_leave_them_out_or_apart() -> None:
     ]
     tables = make_tables(rows, layers)
     assert set(trade_off.select(tables)["trial_id"]) == {"whole"}
-    assert matched.select(tables).empty
+    assert matched_end.select(tables).empty
     assert orders.select(tables).empty
     assert set(single_layer.select(tables)["context"]) == {"each layer alone"}
     ratios = layer_ratios.select(tables).groupby("context")["pruning_ratio"].agg(["mean", "size"])

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from analysis.figures import layer_ratios, matched, orders, rewards, sampled_ratios, trade_off
+from analysis.figures import layer_ratios, matched_end, orders, rewards, sampled_ratios, trade_off
 from analysis.frames import completed_trials
 from analysis.labels import drop_text, in_bound_order
 from tests.analysis.make_tables import Row, grid, layer_row, make_tables, trial_row, unfinished_row, update_row
@@ -66,14 +66,18 @@ def test_the_partner_may_have_failed_or_be_gone() -> None:
     partner = unfinished_row("p", "failed", "no", drop_bound=4.0)
     followers = [
         trial_row("f", method="random", drop_bound=None, matched_trial_id="p"),
-        trial_row("g", method="random", drop_bound=None, matched_trial_id="gone"),
+        trial_row("g", method="random", drop_bound=None, matched_trial_id="gone", val_score=97.0),
     ]
     trials = completed_trials(make_tables([partner, *followers])).set_index("trial_id")
     assert trials["bound"].to_dict() == {"f": "4", "g": "none"}
 
 
 def test_layer_ratios_are_means_over_seeds_without_matched_trials() -> None:
-    trials = [trial_row("s0"), trial_row("s1", seed=1), trial_row("m", drop_bound=None, matched_trial_id="s0")]
+    trials = [
+        trial_row("s0"),
+        trial_row("s1", baseline_key="b1"),
+        trial_row("m", drop_bound=None, matched_trial_id="s0"),
+    ]
     layers = [
         layer_row("s0", 0, pruning_ratio=0.2),
         layer_row("s1", 0, pruning_ratio=0.6),
@@ -136,7 +140,7 @@ def test_orders_use_the_test_score_where_all_have_it() -> None:
 
 def test_bars_of_the_orders_tell_the_points_lost() -> None:
     trials = [trial_row("l", test_score_drop=1.25), trial_row("s", test_score_drop=-0.5, order="by_sensitivity")]
-    assert sorted(texts(orders.draw(orders.select(make_tables(trials))))) == ["+1.2", "−0.5"]
+    assert sorted(texts(orders.draw(orders.select(make_tables(trials))))) == ["+1.2\n1.23k", "−0.5\n1.23k"]
 
 
 def test_matched_bars_tell_points_and_ratio() -> None:
@@ -144,17 +148,17 @@ def test_matched_bars_tell_points_and_ratio() -> None:
     follower = partner | {"trial_id": "f", "method": "random", "drop_bound": None, "matched_trial_id": "p"}
     alone = trial_row("alone", method="magnitude", test_score_drop=None)
     tables = make_tables([partner, alone, follower | {"val_score_drop": 9.0}])
-    frame = matched.select(tables)
+    frame = matched_end.select(tables)
     assert list(frame["method"]) == ["agent", "random"]
     assert list(frame["split"]) == ["validation", "validation"]
     assert list(frame["setting"]) == ["drop bound 2\nlow_to_high"] * 2
-    assert texts(matched.draw(frame)) == ["+1.0\n50%", "+9.0\n50%"]
+    assert texts(matched_end.draw(frame)) == ["+1.0\n50%", "+9.0\n50%"]
 
 
 def test_matched_means_are_over_seeds() -> None:
     rows = grid(bounds=(4.0,), orders=("low_to_high",), methods=("agent",), seeds=(0, 1))
     rows[2]["val_score_drop"], rows[3]["val_score_drop"] = 4.0, 8.0
-    frame = matched.select(make_tables(rows)).set_index(["split", "method"]).loc[("validation", "random")]
+    frame = matched_end.select(make_tables(rows)).set_index(["split", "method"]).loc[("validation", "random")]
     assert (frame["score_drop"], frame["lowest"], frame["highest"]) == (6.0, 4.0, 8.0)
     assert frame["pruning_ratio"] == pytest.approx((0.5 + 0.51) / 2)
 
@@ -163,14 +167,14 @@ def test_trials_matched_to_different_methods_stay_apart() -> None:
     rows = grid(bounds=(4.0,), orders=("low_to_high",), methods=("agent", "magnitude"), seeds=(0,), matched=("random",))
     follower = {"method": "random", "drop_bound": None, "matched_trial_id": rows[1]["trial_id"]}
     rows.append(rows[1] | follower | {"trial_id": "other", "val_score_drop": 0.0})
-    frame = matched.select(make_tables(rows))
+    frame = matched_end.select(make_tables(rows))
     frame = frame[(frame["split"] == "validation") & (frame["method"] == "random")]
     drops = dict(zip(frame["setting"].str.rsplit("\n", n=1).str[-1], frame["score_drop"], strict=True))
     assert drops == {"like agent": 6.0, "like magnitude": 0.0}
 
 
 def test_update_means_hold_an_agent_that_stopped_early() -> None:
-    trials = [trial_row("long"), trial_row("short", seed=1)]
+    trials = [trial_row("long"), trial_row("short", baseline_key="b1")]
     updates = [update_row("long", "features.3", update, reward_mean=float(update)) for update in range(3)]
     updates += [update_row("short", "features.3", 0, reward_mean=4.0, pruning_ratio_mean=0.7)]
     frame = rewards.select(make_tables(trials, updates=updates))
@@ -199,7 +203,15 @@ def test_the_trade_off_tells_methods_bounds_and_matches_apart() -> None:
     figure = trade_off.draw(trade_off.select(make_tables(grid())))
     (legend,) = figure.legends
     words = {text.get_text() for text in legend.get_texts()}
-    assert words >= {"agent", "magnitude", "random", "1", "4", "matched to a partner", "Pareto front"}
+    assert words >= {
+        "agent, 1.23k candidates",
+        "magnitude, 1.23k candidates",
+        "random",
+        "1",
+        "4",
+        "matched to a partner",
+        "Pareto front",
+    }
     assert {"bound 1", "bound 4"} == {text.strip() for text in texts(figure)}
 
 
@@ -215,7 +227,7 @@ def test_settings_that_go_with_the_network_are_not_told_beside_it() -> None:
 
 def test_drops_are_told_in_the_scores_name_and_unit() -> None:
     tables = make_tables(grid(score_name="psnr", score_unit="dB"))
-    for module in (trade_off, matched):
+    for module in (trade_off, matched_end):
         assert module.draw(module.select(tables)).axes[0].get_ylabel() == "psnr drop (dB)"
     for module in (layer_ratios, rewards):
         (legend,) = module.draw(module.select(tables)).legends

@@ -66,8 +66,38 @@ def test_named_statistics_and_the_size_of_a_folder(tmp_path: Path) -> None:
     ],
 )
 def test_what_seeds_vary(tmp_path: Path, overrides: list[str], expected: str) -> None:
-    (line,) = [line for line in said(tmp_path, TEXT, *overrides) if line.startswith("seeds")]
+    line = next(line for line in said(tmp_path, TEXT, *overrides) if line.startswith("seeds"))
     assert line.startswith(expected)
+
+
+IDLE = ["finetune.before_reward.steps=0", "finetune.after_layer.steps=0"]
+PINNED = ["baseline.seed=0", "dataset.split_seed=0"]
+REPEATED = (
+    "seeds 0, 1 repeat nothing but the method's draws: the rows of a method that draws nothing, such as magnitude,"
+)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "way_on"),
+    [
+        ([*PINNED, "data_seed=0"], "without baseline.seed, dataset.split_seed, data_seed in the study, they would"),
+        ([*PINNED, *IDLE], "without baseline.seed, dataset.split_seed, data_seed in the study, they would"),
+        (["baseline.checkpoint=", "data_seed=0"], "sweep several checkpoints (baseline.checkpoint) or, where the"),
+        (["baseline.checkpoint=", *IDLE], "sweep several checkpoints (baseline.checkpoint) or, where the"),
+        (["baseline.checkpoint="], None),
+        (PINNED, None),
+        ([*PINNED, *IDLE, "finetune.at_end.steps=1"], None),
+        (["data_seed=0"], None),
+    ],
+)
+def test_seeds_that_repeat_rows_are_told(tmp_path: Path, overrides: list[str], way_on: str | None) -> None:
+    """Fine-tunes differ with the data's seed, which follows a swept seed also where the baseline is a checkpoint."""
+    file = tmp_path / "trained.safetensors"
+    save_safetensors(train_small().network.state_dict(), file)
+    overrides = [f"{text}{file}" if text.endswith("=") else text for text in overrides]
+    repeated = [line for line in said(tmp_path, TEXT, "sweep.seed=[0, 1]", *overrides) if line.startswith(REPEATED)]
+    assert len(repeated) == (way_on is not None)
+    assert way_on is None or way_on in repeated[0]
 
 
 def test_a_checkpoint_and_several_networks(tmp_path: Path) -> None:
