@@ -123,7 +123,7 @@ def _outcomes(done: pd.DataFrame) -> list[tuple[str, str]]:
     asked, scored = int(done["num_candidates"].sum()), int(done["num_scored"].sum())
     cards.append((f"{asked:,}", f"candidates, {scored:,} of them scored, the rest already known"))
     for column, words in (
-        ("num_order_candidates", "further masks scored to find the order of the layers"),
+        ("num_order_candidates", "further masks scored before the first layer, for the order or the allocation"),
         ("num_diverged", "fine-tunes diverged (NaN or infinite weights) and were not kept"),
     ):
         if number := int(done[column].sum()):

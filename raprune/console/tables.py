@@ -197,7 +197,9 @@ def results_table(tables: Tables) -> Table:
         caption.append("* a budget ended the trial: undecided layers are whole")
     caption += _gain_lines(tables.trials.to_dict("records"), bounds)
     if number := int(tables.trials["num_order_candidates"].sum()):
-        caption.append(f"{number:,} masks were scored to order the layers, in addition to the candidates")
+        caption.append(
+            f"{number:,} masks were scored before the first layer (order, allocation), in addition to the candidates"
+        )
     if number := int(tables.trials["num_diverged"].sum()):
         caption.append(diverged_line(number))
     table = Table(

@@ -22,7 +22,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 LAYERS = ["all", "each"]
 """``each`` is expanded before a trial is made."""
 
-NEW_FIELDS = ("round_to", "fidelity", "postprocess", "candidates_per_layer", "images_per_layer")
+NEW_FIELDS = ("round_to", "fidelity", "postprocess", "candidates_per_layer", "images_per_layer", "allocation")
 """Fields that were added to a trial later: at their default they are left out of its id, so that results older than
 a field still belong to the trial."""
 
@@ -58,6 +58,8 @@ class TrialSpec(Settings):
     """The layers to decide: ``all``, ``each`` (one trial per layer) or names (of a group: its first convolution)."""
     order: Choice
     """The order in which layers are decided."""
+    allocation: Choice = Choice(name="shared")
+    """How much of the drop bound each layer may use."""
     method: Choice
     """How the filters of a layer are ranked."""
     decision: Choice
@@ -191,4 +193,4 @@ class StudySpec(Settings):
 
 STUDY_KEYS = [*StudySpec.model_fields, "sweep"]
 TRIAL_KEYS = [k for k in TrialSpec.model_fields if k not in ("study", "matched_trial_id")]
-PLUGIN_KEYS = ["model", "dataset", "score", "order", "method", "decision", "reward"]
+PLUGIN_KEYS = ["model", "dataset", "score", "order", "allocation", "method", "decision", "reward"]

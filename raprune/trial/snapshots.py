@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -36,10 +36,20 @@ class Snapshots:
         saved = self._order()
         return None if saved is None else saved["num_candidates"]
 
-    def save_order(self, order: list[str] | None, num_candidates: int) -> None:
-        """Save the order; or, if a budget ended the search for it, how many masks the search has requested."""
+    def allowed(self) -> list[float] | None:
+        """The parts of the bound saved beside the order; ``None`` where an earlier version saved it."""
+        saved = self._order()
+        parts: list[float] | None = None if saved is None else saved.get("allowed")
+        return parts
+
+    def save_order(self, order: list[str] | None, num_candidates: int, allowed: Sequence[float] | None = None) -> None:
+        """Save the order, and the part of the bound that the layers up to each may use.
+
+        If a budget ended the search for them, save how many masks the search has requested.
+        """
         self._make_folder()
-        write_json(self.folder / "order.json", {"order": order, "num_candidates": num_candidates})
+        saved = {"order": order, "num_candidates": num_candidates, "allowed": allowed}
+        write_json(self.folder / "order.json", saved)
 
     def _order(self) -> dict[str, Any] | None:
         file = self.folder / "order.json"
@@ -47,7 +57,10 @@ class Snapshots:
             return None
         with contextlib.suppress(DamagedError):  # the format of earlier versions
             return {"order": read_json_list(file, str), "num_candidates": None}
-        return read_json(file, {"order": (list, type(None)), "num_candidates": (int, type(None))}, self._again())
+        saved = read_json(file, {"order": (list, type(None)), "num_candidates": (int, type(None))}, self._again())
+        if not _rises_to_one(saved.get("allowed")):
+            raise DamagedError(f"{file} is damaged: allowed must rise from 0 to 1; {self._again()}")
+        return saved
 
     def save(self, step: int, state: State, agent_state: Mapping[str, Tensor]) -> None:
         """Save the state after the ``step``-th layer, and the agent that decided the layer."""
@@ -112,6 +125,15 @@ class Snapshots:
         score = compute()
         write_json(file, {"val_score": score})
         return score
+
+
+def _rises_to_one(parts: Any) -> bool:
+    """Whether saved parts of the bound are what they must be; none were saved by earlier versions."""
+    if parts is None:
+        return True
+    if not isinstance(parts, list) or not parts or not all(isinstance(part, int | float) for part in parts):
+        return False
+    return parts == sorted(parts) and parts[0] >= 0 and parts[-1] == 1
 
 
 def num_asked(store: TrialStore) -> int:
