@@ -269,6 +269,7 @@ SCORES = Registry("score", "raprune.plugins.scores", unit=str, labels=str)
 METHODS = Registry("method", "raprune.plugins.methods", ranks=bool, decision=str, criterion=bool)
 DECISIONS = Registry("decision", "raprune.plugins.decisions")
 ORDERS = Registry("order", "raprune.plugins.orders")
+ALLOCATIONS = Registry("allocation", "raprune.plugins.allocations")
 REWARDS = Registry("reward", "raprune.plugins.rewards")
 ENGINES = Registry("engine", "raprune.engine.engines", has_fidelities=bool, gives_up=bool, reuses=bool)
 SCHEMES = Registry("scheme", "raprune.network.lowrank.schemes", needs_responses=bool)
@@ -278,7 +279,8 @@ EVALUATORS = Registry("evaluator", "raprune.evaluators")
 KINDS = {
     r.kind: r
     for r in (
-        MODELS, DATASETS, SCORES, METHODS, DECISIONS, ORDERS, REWARDS, EVALUATORS, ENGINES, SCHEMES, FORMATS,
+        MODELS, DATASETS, SCORES, METHODS, DECISIONS, ORDERS, ALLOCATIONS, REWARDS, EVALUATORS, ENGINES, SCHEMES,
+        FORMATS,
     )
 }  # fmt: skip
 """Every kind by its name in a study file; ``evaluator`` is chosen by ``--evaluators``."""

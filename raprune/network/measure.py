@@ -54,16 +54,21 @@ def layer_macs(layer: nn.Module, source: Tensor, output: Tensor) -> int:
     return counted[0].numel() * math.prod(layer.weight.shape[1:])
 
 
-@torch.no_grad()
 def count_macs(network: nn.Module, input_shape: tuple[int, ...]) -> int:
     """Multiply-adds for one image of ``input_shape`` (C, H, W): conv, transposed conv and linear, bias not counted."""
-    total = 0
+    return sum(macs_of_layers(network, input_shape).values())
+
+
+@torch.no_grad()
+def macs_of_layers(network: nn.Module, input_shape: tuple[int, ...]) -> dict[str, int]:
+    """The parts of :func:`count_macs`, by layer."""
+    names: dict[nn.Module, str] = {m: name for name, m in network.named_modules() if isinstance(m, COUNTED)}
+    macs = dict.fromkeys(names.values(), 0)
 
     def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal total
-        total += layer_macs(module, inputs[0], output)
+        macs[names[module]] += layer_macs(module, inputs[0], output)
 
-    hooks = [m.register_forward_hook(count) for m in network.modules() if isinstance(m, COUNTED)]
+    hooks = [module.register_forward_hook(count) for module in names]
     training = network.training
     try:
         network.eval()
@@ -72,7 +77,7 @@ def count_macs(network: nn.Module, input_shape: tuple[int, ...]) -> int:
         network.train(training)
         for hook in hooks:
             hook.remove()
-    return total
+    return macs
 
 
 @torch.inference_mode()

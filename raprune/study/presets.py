@@ -14,6 +14,7 @@ from typing import Any
 COMMON: dict[str, Any] = {
     "score": {"name": "top1_accuracy"},
     "order": {"name": "low_to_high"},
+    "allocation": {"name": "shared"},
     "method": {"name": "agent"},
     "reward": {"name": "bounded_log"},
 }

@@ -23,6 +23,14 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 LAYERS = ["all", "each"]
 """``each`` is expanded before a trial is made."""
 
+
+class Choice(Settings):
+    """A plug-in by name with its complete settings (defaults filled in)."""
+
+    name: str
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+
 NEW_FIELDS: dict[str, Any] = {
     "round_to": 1,
     "fidelity": FidelitySpec(),
@@ -31,16 +39,10 @@ NEW_FIELDS: dict[str, Any] = {
     "warranty": None,
     "candidates_per_layer": None,
     "images_per_layer": None,
+    "allocation": Choice(name="shared"),
 }
 """Fields that were added to a trial later, with what results older than the field had: at that value they are left out
 of its id, so that those results still belong to the trial."""
-
-
-class Choice(Settings):
-    """A plug-in by name with its complete settings (defaults filled in)."""
-
-    name: str
-    settings: dict[str, Any] = Field(default_factory=dict)
 
 
 class ModelChoice(Choice):
@@ -74,6 +76,8 @@ class TrialSpec(Settings):
     """The layers to decide: ``all``, ``each`` (one trial per layer) or names (of a group: its first convolution)."""
     order: Choice
     """The order in which layers are decided."""
+    allocation: Choice = Choice(name="shared")
+    """How much of the drop bound each layer may use."""
     method: Choice
     """How the filters of a layer are ranked."""
     decision: Choice
@@ -232,4 +236,4 @@ class StudySpec(Settings):
 
 STUDY_KEYS = [*StudySpec.model_fields, "sweep"]
 TRIAL_KEYS = [k for k in TrialSpec.model_fields if k not in ("study", "matched_trial_id")]
-PLUGIN_KEYS = ["model", "dataset", "score", "order", "method", "decision", "reward"]
+PLUGIN_KEYS = ["model", "dataset", "score", "order", "allocation", "method", "decision", "reward"]

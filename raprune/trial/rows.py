@@ -195,7 +195,7 @@ def _specified(trial: TrialSpec, preset: str) -> dict[str, Any]:
         return json.dumps(choice.settings, sort_keys=True)
 
     row: dict[str, Any] = {"score_settings": settings(trial.score)}
-    for kind in ("model", "dataset", "method", "decision", "order", "reward"):
+    for kind in ("model", "dataset", "method", "decision", "order", "allocation", "reward"):
         choice: Choice = getattr(trial, kind)
         row |= {kind: choice.name, f"{kind}_settings": settings(choice)}
     return row | {

@@ -1,7 +1,8 @@
 """One trial, readable from top to bottom (Algorithm 2): decide, cut, fine-tune and commit layer by layer.
 
 Source: Huang, Zhou, You, Neumann, arXiv 1801.07365, Algorithm 2. Departures: the drop-bound contract of
-:mod:`raprune.trial.within_bound`, and orders other than low-to-high.
+:mod:`raprune.trial.within_bound`, orders other than low-to-high, and allocations of the bound
+(:mod:`raprune.trial.prelude`).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -18,12 +20,13 @@ from raprune.artefact import plan_of, write_model
 from raprune.baseline.origins import note_origin
 from raprune.engine.tasks import Finetune, Importance, Measure, Pictures
 from raprune.engine.workload import Baseline
-from raprune.errors import RapruneError, ResultsError
+from raprune.errors import RapruneError
+from raprune.network.costs import Costs
 from raprune.network.masks import KeepMask, keep_first
 from raprune.network.sizes import Sizes
 from raprune.network.state import State
 from raprune.plugins.methods.base import CandidatesSpent, Criterion, LayerView, RankedMethod, Ranking
-from raprune.registry import ORDERS, REWARDS
+from raprune.registry import REWARDS
 from raprune.results import PROVISIONAL
 from raprune.study.schema import TrialSpec
 from raprune.study.seeds import seed_for
@@ -33,6 +36,7 @@ from raprune.trial.candidates import Candidates, Scale
 from raprune.trial.context import TrialContext
 from raprune.trial.guard import Guard
 from raprune.trial.low_rank import LowRankStep, last_snapshot
+from raprune.trial.prelude import Prelude, Schedule
 from raprune.trial.rows import TrialOutcome, layer_row, trial_row
 from raprune.trial.snapshots import Snapshots, num_asked
 from raprune.trial.within_bound import Committed, Contract, commit_as_given, commit_within_bound, left_whole
@@ -80,6 +84,7 @@ class _Trial:
             context.budget, trial.trial_id, num_asked(context.store), limit(trial, baseline.num_val_images)
         )
         self.snapshots = Snapshots(context.store.folder / "state", context.workload.baseline_key)
+        self.prelude = Prelude(trial, context, self.graph, self.budget, self.snapshots)
         trains = trial.finetune.before_reward.num_steps(1) > 0
         self.contract = Contract(self.evaluator, self.graph, self.scale, trial.fidelity, trains, self.weights)
         rows = [*context.store.layer_rows(), *context.store.low_rank_rows()]
@@ -90,8 +95,8 @@ class _Trial:
 
     def run(self) -> dict[str, Any]:
         start = time.perf_counter()
-        order = self._order(self.layers)
-        store = self.context.store
+        schedule = self._schedule()
+        order, store = schedule.order, self.context.store
         done = store.num_committed()
         earlier_s = sum(row["wall_time_s"] for row in store.layer_rows() + store.low_rank_rows())
         state = self.snapshots.load(last_snapshot(store, done)) if done else State.baseline(self.context.baseline.key)
@@ -101,7 +106,7 @@ class _Trial:
         for step in range(done, len(order)):
             if self.budget.is_empty:
                 break
-            state, val_score = self._layer(step, order[step], state, val_score, num_layers=len(order))
+            state, val_score = self._layer(step, schedule, state, val_score)
         stopped, pruned_val_score = store.num_committed() < len(order), None
         if not stopped and self.trial.postprocess.low_rank is not None:
             pruned_val_score = val_score
@@ -121,8 +126,8 @@ class _Trial:
             baseline_finetuned_val_score=finetuned,
             wall_time_s=earlier_s + time.perf_counter() - start,
             val_score_before_low_rank=pruned_val_score,
-            num_order_candidates=self._num_order_candidates(),
-            order_images=0 if self.context.matched is not None else self.snapshots.order_images(),
+            num_order_candidates=self.prelude.num_candidates(),
+            order_images=self.prelude.num_images(),
             num_diverged=self.num_diverged,
             paired=None if (guard := self.contract.guard) is None else guard.measure(state),
             num_guard_looks=None if guard is None else guard.num_looks,
@@ -136,47 +141,11 @@ class _Trial:
         store.write_trial(row)
         return row
 
-    def _order(self, layers: list[str]) -> list[str]:
-        """The order of deciding: the matched trial's, or else the study's; computed once and saved."""
-        if self.context.matched is not None:
-            return [row["layer"] for row in self.context.matched.layer_rows()]
-        known = self.snapshots.order()
-        if known is None:
-            baseline = State.baseline(self.context.baseline.key)
-            order = ORDERS.build(self.trial.order.name, self.trial.order.settings)
-            num_candidates, paid = 0, self.snapshots.num_order_candidates() or 0
-            images = self.snapshots.order_images()
-
-            def score(layer: str, mask: Tensor) -> float:
-                nonlocal num_candidates, images
-                if num_candidates >= paid:
-                    self.budget.require()
-                    self.budget.take(1)
-                num_candidates += 1
-                checked = KeepMask.of(mask, self.graph.group(layer).num_filters)
-                result = self.evaluator.evaluate(baseline, layer, [checked], None)[0]
-                images = None if images is None else images + result.scored.images_scored
-                self.context.progress({"layer": layer, "new_candidates": 1, "new_scored": int(not result.from_memo)})
-                return cast(float, result.scored.score)
-
-            try:
-                known = order.arrange([self._view(baseline, layer) for layer in layers], score)
-            except BudgetSpent:
-                self.snapshots.save_order(None, num_candidates, images)
-                raise
-            if sorted(known) != sorted(layers):
-                raise AssertionError(f"order {self.trial.order.name} is not a permutation of the layers")
-            self.snapshots.save_order(known, num_candidates, images)
-        if sorted(known) != sorted(layers):
-            raise ResultsError(
-                f"{self.snapshots.folder / 'order.json'} has other layers than the trial decides; delete "
-                f"{self.snapshots.folder.parent} to start it again"
-            )
-        return known
-
-    def _num_order_candidates(self) -> int | None:
-        """Masks scored to find the order: 0 for a matched trial, which uses its partner's order."""
-        return 0 if self.context.matched is not None else self.snapshots.num_order_candidates()
+    def _schedule(self) -> Schedule:
+        """The order of deciding and the allowances: the matched trial's, or else the study's."""
+        baseline, shape = State.baseline(self.context.baseline.key), self.context.baseline.input_shape
+        view, costs = partial(self._view, baseline), partial(Costs, self.sizes.traced, shape)
+        return self.prelude.run(self.layers, view, costs)
 
     def _view(self, state: State, layer: str) -> LayerView:
         """The layer as a method sees it: its current weights, members side by side."""
@@ -187,14 +156,19 @@ class _Trial:
 
         return LayerView(layer, self.graph.group(layer).weights_NM(tensors), compute)
 
-    def _layer(self, step: int, layer: str, state: State, val_score: float, num_layers: int) -> tuple[State, float]:
-        """Decide one layer and commit it; returns the state and its validation score afterwards."""
+    def _layer(self, step: int, schedule: Schedule, state: State, val_score: float) -> tuple[State, float]:
+        """Decide one layer and commit it; returns the state and its validation score afterwards.
+
+        In place of the drop bound, candidates, their rewards and the commit have the layer's allowance.
+        """
         start = time.perf_counter()
+        layer, num_layers = schedule.order[step], len(schedule.order)
+        scale = replace(self.scale, drop_bound=self.scale.drop_bound * schedule.allowed[step])
+        contract = replace(self.contract, scale=scale)
         view = self._view(state, layer)
         place = {"prune_step": step, "num_layers": num_layers}
         candidates = Candidates(
-            self.evaluator, state, layer, view.num_filters,
-            replace(self.scale, start=val_score),
+            self.evaluator, state, layer, view.num_filters, replace(scale, start=val_score),
             lambda news: self.context.progress({**news, **place}), self.budget,
         )  # fmt: skip
         rng = torch.Generator().manual_seed(seed_for(self.trial.seed, self.trial.method.name, layer))
@@ -205,7 +179,7 @@ class _Trial:
         else:
             decided, agent_state, cut_short = self._decide(view, candidates, rng)
             committed = commit_within_bound(
-                self.contract, candidates, decided, val_score,
+                contract, candidates, decided, val_score,
                 lambda mask: mask.round_up(self.trial.round_to, view.weights_NM),
             )  # fmt: skip
         if not cut_short:
@@ -215,6 +189,8 @@ class _Trial:
         size = self.sizes.of(committed.state)
         num_updates = len(candidates.update_rows)
         row = layer_row(self.graph.group(layer), index, step, committed, size, num_updates, cut_short)
+        row["drop_allowance"] = None if self.context.matched is not None else scale.drop_bound
+        row["drop_used"] = val_score - committed.finetuned_val_score
         row["wall_time_s"] = time.perf_counter() - start
         self.context.store.write_layer(PROVISIONAL if cut_short else step, row, candidates.update_rows, candidates.rows)
         if not cut_short:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -37,15 +37,30 @@ class Snapshots:
         return None if saved is None else saved["num_candidates"]
 
     def order_images(self) -> int | None:
-        """Images seen so far by the masks scored to find the order; ``None`` if an earlier version scored them."""
+        """Images seen so far by the masks scored for the order; ``None`` if an earlier version scored them."""
         saved = self._order()
         return 0 if saved is None else saved["images_scored"]
 
-    def save_order(self, order: list[str] | None, num_candidates: int, images_scored: int | None) -> None:
-        """Save the order; or, if a budget ended the search for it, what the search has requested so far."""
+    def allowed(self) -> list[float] | None:
+        """The parts of the bound saved beside the order; ``None`` where an earlier version saved it."""
+        saved = self._order()
+        parts: list[float] | None = None if saved is None else saved.get("allowed")
+        return parts
+
+    def save_order(
+        self,
+        order: list[str] | None,
+        num_candidates: int,
+        images_scored: int | None,
+        allowed: Sequence[float] | None = None,
+    ) -> None:
+        """Save the order, and the part of the bound that the layers up to each may use.
+
+        If a budget ended the search for them, save what the search has requested so far.
+        """
         self._make_folder()
         counts = {"num_candidates": num_candidates, "images_scored": images_scored}
-        write_json(self.folder / "order.json", {"order": order, **counts})
+        write_json(self.folder / "order.json", {"order": order, **counts, "allowed": allowed})
 
     def _order(self) -> dict[str, Any] | None:
         file = self.folder / "order.json"
@@ -55,6 +70,8 @@ class Snapshots:
             return {"order": read_json_list(file, str), "num_candidates": None, "images_scored": None}
         kinds = {"order": (list, type(None)), "num_candidates": (int, type(None))}
         saved = read_json(file, kinds, self._again())
+        if not _rises_to_one(saved.get("allowed")):
+            raise DamagedError(f"{file} is damaged: allowed must rise from 0 to 1; {self._again()}")
         if "images_scored" not in saved:  # an earlier version counted masks only; no mask saw no image
             return saved | {"images_scored": 0 if saved["num_candidates"] == 0 else None}
         return read_json(file, {**kinds, "images_scored": (int, type(None))}, self._again())
@@ -122,6 +139,15 @@ class Snapshots:
         score = compute()
         write_json(file, {"val_score": score})
         return score
+
+
+def _rises_to_one(parts: Any) -> bool:
+    """Whether saved parts of the bound are what they must be; none were saved by earlier versions."""
+    if parts is None:
+        return True
+    if not isinstance(parts, list) or not parts or not all(isinstance(part, int | float) for part in parts):
+        return False
+    return parts == sorted(parts) and parts[0] >= 0 and parts[-1] == 1
 
 
 def num_asked(store: TrialStore) -> int:

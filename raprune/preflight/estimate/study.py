@@ -17,6 +17,7 @@ from raprune.engine.inputs import Inputs
 from raprune.engine.launches import MASKS_A_LAUNCH, shares_launches
 from raprune.evaluators.in_process import local_device
 from raprune.launch.in_flight import trials_in_flight
+from raprune.network.costs import Costs
 from raprune.plugins.decisions.bisection import bisection_steps
 from raprune.plugins.methods.base import LayerView
 from raprune.preflight.checks import Facts, facts_key
@@ -26,11 +27,12 @@ from raprune.preflight.estimate.memory import Held, Libraries, held_by, measure_
 from raprune.preflight.estimate.own import Own, own_costs
 from raprune.preflight.estimate.small import cost_key
 from raprune.preflight.estimate.timing import MOST_LAYERS, Timer, spread
-from raprune.registry import ORDERS, REWARDS
+from raprune.registry import REWARDS
 from raprune.study import StudyPlan, TrialSpec
 from raprune.study.postprocess import RULES
 from raprune.study.wording import counted
 from raprune.trial.asked import asked
+from raprune.trial.prelude import schedule
 
 TIMING_S = 30.0
 """Seconds after which only what the estimate cannot do without is timed."""
@@ -188,7 +190,7 @@ def _method(trial: TrialSpec) -> str:
 
 
 def _order(trial: TrialSpec, engine: Engine) -> tuple[tuple[str, ...], int]:
-    """The order of deciding, and the number of masks scored to find it; the scores are made up."""
+    """The order of deciding, and the number of masks scored for it and the allowances; the scores are made up."""
     graph, rng, asked = engine.graph, np.random.default_rng(0), []
 
     def score(layer: str, mask: Tensor) -> float:
@@ -199,8 +201,8 @@ def _order(trial: TrialSpec, engine: Engine) -> tuple[tuple[str, ...], int]:
         return LayerView(layer, graph.group(layer).weights_NM(engine.weights))
 
     layers = graph.arrange(trial.layers_among(graph.groups))
-    order = ORDERS.build(trial.order.name, trial.order.settings).arrange([view(layer) for layer in layers], score)
-    return tuple(order), 0 if trial.matched_trial_id else len(asked)
+    found = schedule(trial, layers, view, Costs(engine.traced, engine.splits.input_shape), score, 90.0)
+    return tuple(found.order), 0 if trial.matched_trial_id else len(asked)
 
 
 def _asked(trial: TrialSpec, facts: Facts, layers: Sequence[str]) -> np.ndarray:

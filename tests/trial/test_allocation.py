@@ -1,0 +1,137 @@
+"""How the bound is spent layer by layer: allowances in candidates, commits and rows; what is scored to find them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from raprune.errors import DamagedError
+from raprune.network.costs import Costs
+from raprune.network.measure import size_of
+from raprune.network.surgery import shrink
+from raprune.plugins.allocations.by_gain import ByGain
+from raprune.plugins.methods.base import LayerView
+from raprune.results import read_study
+from raprune.study import TrialSpec
+from raprune.study.schema import Choice, ModelChoice
+from raprune.trial.prelude import schedule
+from raprune.trial.snapshots import Snapshots
+from tests.launch.runs import run_tiny
+from tests.tiny import engine_of, lively_vgg, own_labels
+
+STUDY = """
+name: tiny
+model: {name: vgg16, width: 0.0625}
+dataset: {name: digits, num_val: 200, num_test: 200}
+baseline: {epochs: 2, learning_rate: 0.02, weight_decay: 0.005, batch_size: 16}
+finetune: {after_layer: {steps: 4}}
+layers: [features.0, features.10, features.40]
+scoring: {batch_size: 50}
+drop_bound: 8.0
+method: magnitude
+candidates_per_layer: 12
+"""
+
+
+def trial_of(**choices: Any) -> TrialSpec:
+    kinds = {kind: Choice(name="x") for kind in ("dataset", "score", "method", "decision", "reward")}
+    found = {kind: Choice(**choice) for kind, choice in choices.items()}
+    return TrialSpec(study="s", model=ModelChoice(name="x"), drop_bound=2.0, **{**kinds, **found})
+
+
+@pytest.fixture(scope="module")
+def engine() -> Any:
+    network = lively_vgg()
+    return engine_of(network, own_labels(network, 40))
+
+
+def test_counts_without_building_are_those_of_the_smaller_network(engine: Any) -> None:
+    graph, generator = engine.graph, torch.Generator().manual_seed(0)
+    costs = Costs(engine.traced, (3, 32, 32))
+    for _ in range(3):
+        cuts = {name: torch.rand(group.num_filters, generator=generator) < 0.6 for name, group in graph.groups.items()}
+        for mask in cuts.values():
+            mask[0] = True
+        size = size_of(shrink(engine.traced, cuts), (3, 32, 32))
+        assert (costs.macs(cuts), costs.params(cuts)) == (size.macs, size.params)
+    whole = size_of(engine.traced.network, (3, 32, 32))
+    assert (costs.macs({}), costs.params({})) == (whole.macs, whole.params)
+    convolutions = sum(costs.own_macs(layer) for layer in graph.groups)
+    assert 0.98 * whole.macs < convolutions < whole.macs  # the rest are linear layers
+
+
+def arranged(engine: Any, asked: list[tuple[str, Tensor]], **choices: Any) -> Any:
+    graph = engine.graph
+
+    def view(layer: str) -> LayerView:
+        return LayerView(layer, graph.group(layer).weights_NM(engine.weights))
+
+    def score(layer: str, mask: Tensor) -> float:
+        asked.append((layer, mask))
+        return 90.0 - len(asked)
+
+    layers = list(graph.groups)
+    return schedule(trial_of(**choices), layers, view, Costs(engine.traced, (3, 32, 32)), score, 90.0)
+
+
+def test_a_layer_may_use_its_share_and_those_before_it(engine: Any) -> None:
+    order = {"name": "high_to_low", "settings": {}}
+    shared = arranged(engine, [], order=order, allocation={"name": "shared"})
+    assert shared.allowed == [1.0] * 13
+    equal = arranged(engine, [], order=order, allocation={"name": "equal"})
+    assert equal.order == list(reversed(engine.graph.groups))
+    assert equal.allowed == pytest.approx([(step + 1) / 13 for step in range(13)])
+    assert equal.allowed[-1] == 1.0
+
+
+def test_order_and_allocation_share_what_they_score(engine: Any) -> None:
+    for choices, number in (
+        ({"order": {"name": "by_sensitivity"}, "allocation": {"name": "equal"}}, 39),
+        ({"order": {"name": "low_to_high"}, "allocation": {"name": "by_gain"}}, 39),
+        ({"order": {"name": "by_sensitivity"}, "allocation": {"name": "by_gain"}}, 39),
+    ):
+        asked: list[tuple[str, Tensor]] = []
+        found = arranged(engine, asked, **choices)
+        assert len(asked) == number
+        assert found.allowed == sorted(found.allowed)
+        assert found.allowed[-1] == 1.0
+
+
+@pytest.mark.parametrize("broken", [[1.0], [0.0] * 13, [-1.0] + [1.0] * 12, [float("nan")] * 13])
+def test_a_broken_allocation_is_named(engine: Any, monkeypatch: pytest.MonkeyPatch, broken: list[float]) -> None:
+    monkeypatch.setattr(ByGain, "shares", lambda self, layers, score_drop: broken)
+    with pytest.raises(AssertionError, match="allocation by_gain must return a share"):
+        arranged(engine, [], order={"name": "low_to_high"}, allocation={"name": "by_gain"})
+
+
+def test_every_committed_layer_is_within_its_allowance(tmp_path: Path) -> None:
+    _, out = run_tiny(tmp_path, 0, "allocation=equal", text=STUDY)
+    tables = read_study(out)
+    layers = tables.layers
+    assert layers["drop_allowance"].tolist() == pytest.approx([8 / 3, 16 / 3, 8])
+    baseline = tables.trials["baseline_val_score"][0]
+    drops = baseline - layers["finetuned_val_score"]
+    assert (drops <= layers["drop_allowance"] + 1e-9).all()
+    assert drops.tolist() == pytest.approx(layers["drop_used"].cumsum().tolist())
+    allowance = tables.candidates["layer"].map(dict(zip(layers["layer"], layers["drop_allowance"], strict=True)))
+    lost = baseline - tables.candidates["score"]
+    over = (lost > allowance + 1e-9) & (lost < 8)
+    assert over.any()
+    assert (tables.candidates["reward"][over] < 0).all()  # over the allowance, though within the bound
+    assert tables.trials["allocation"].tolist() == ["equal"]
+
+
+def test_what_is_saved_is_read_again_and_damage_is_refused(tmp_path: Path) -> None:
+    snapshots = Snapshots(tmp_path / "trials" / "t" / "state", "key")
+    snapshots.save_order(["a", "b"], 3, [0.25, 1.0])
+    assert (snapshots.order(), snapshots.allowed()) == (["a", "b"], [0.25, 1.0])
+    for wrong in ([], [0.5], [1.0, 0.5], [-1.0, 1.0], ["x", 1.0]):
+        snapshots.save_order(["a", "b"], 3, wrong)  # type: ignore[arg-type]
+        with pytest.raises(DamagedError, match=r"order\.json is damaged: allowed must rise from 0 to 1; delete"):
+            snapshots.allowed()
+    snapshots.save_order(["a", "b"], 3)
+    assert snapshots.allowed() is None
