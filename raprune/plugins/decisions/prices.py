@@ -28,7 +28,7 @@ class Prior:
     """Filters of N whose pruning is expected to use up the bound, at least; sets the scale of the prices."""
     ranked: float = 2.0
     """Standard deviation, in that scale, of the part of the prices that grows linearly along the ranking."""
-    single: float = 1.0
+    single: float = 0.5
     """Standard deviation, in that scale, of a filter's own part."""
     noise: float = 0.15
     """Standard deviation of an observation at the mask where prices are asked for."""

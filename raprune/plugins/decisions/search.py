@@ -26,7 +26,7 @@ from raprune.plugins.decisions.prices import LocalPrices, Prices, Prior
 from raprune.plugins.methods.base import Evaluate, Evaluation, Ranking
 from raprune.registry import DECISIONS, Settings
 
-REACH = 12
+REACH = 6
 """Swaps take from this many of the cheapest kept filters and give back one of as many of the dearest pruned ones."""
 MOST_OVER = 2.0
 """Largest drop that prices are learned from, as a share of what the bound leaves; what is worse counts as this."""
@@ -37,7 +37,7 @@ LEAST_LEFT = 0.05
 
 
 class SearchSettings(Settings):
-    proposals: int = Field(default=1, ge=1)
+    proposals: int = Field(default=2, ge=1)
     """Masks scored at once. More keep more evaluators busy and cost more candidates."""
     boldness: float = Field(default=0.5, gt=0, le=1)
     """A proposal promises the number of filters it prunes, to this power, times its chance to be within the bound."""
