@@ -46,8 +46,9 @@ TABLES: dict[str, Columns] = {
         "matched_trial_id": (TEXT, "the trial whose num_kept this one prunes to"),
         "acceptance": (
             TEXT,
-            "which masks are committed: within bound, or as matched: num_kept of the partner, whatever the score; "
-            "in both a fine-tune is kept if it is within the bound or no worse, and never one that diverged",
+            "which masks are committed: within bound (over it, the next best mask is tried), or as matched: num_kept "
+            "of the partner, whatever the score; in both a fine-tune is kept if it is within the bound or no worse, "
+            "and never one that diverged",
         ),
         "round_to": (
             INT,
