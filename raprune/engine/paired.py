@@ -44,7 +44,7 @@ class Paired:
     standard_error: float
     """Of ``drop``, by the jackknife."""
     num_groups: int
-    """Groups of images in the jackknife; 0 where nothing differs by construction."""
+    """Groups of images in the jackknife."""
     lost: int | None = None
     """Images that only the other network has right; ``None`` where the score is not a share of right images."""
     won: int | None = None
@@ -52,16 +52,9 @@ class Paired:
 
     def limit(self, confidence: float = 0.95) -> float:
         """The one-sided upper confidence limit of the drop on fresh images, points; at 0.5 about the drop itself."""
-        if self.num_groups == 0:
-            return self.drop
         if self.lost is not None and self.won is not None:
             return 100.0 * largest_difference(self.lost, self.won, self.num_images, confidence)
         return self.drop + float(stdtrit(self.num_groups - 1, confidence)) * self.standard_error
-
-
-def same_network(score: float, num_images: int) -> Paired:
-    """A network beside itself: nothing is lost, on any images."""
-    return Paired(score, 0.0, num_images, 0.0, 0)
 
 
 def largest_difference(lost: float, won: float, num_images: int, confidence: float) -> float:

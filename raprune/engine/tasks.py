@@ -15,7 +15,7 @@ import torch
 
 from raprune.engine.base import Engine
 from raprune.engine.launches import Purpose
-from raprune.engine.paired import Paired, PairedCounts, same_network
+from raprune.engine.paired import Paired, PairedCounts
 from raprune.engine.pictures import Batch, choose_pictures
 from raprune.engine.probe import NetworkProbe
 from raprune.errors import InputError
@@ -104,10 +104,8 @@ class Look(Task[Paired]):
 
     @torch.inference_mode()
     def run(self, engine: Engine, state: State) -> Paired:
-        guard, whole = engine.splits.split("guard"), State.baseline(engine.workload.baseline_key)
-        if state.version == whole.version:
-            return same_network(engine.measure(state, "guard"), len(guard))
-        baseline, pruned = engine.forward(whole), engine.forward(state)
+        guard = engine.splits.split("guard")
+        baseline, pruned = engine.forward(State.baseline(engine.workload.baseline_key)), engine.forward(state)
         counts = PairedCounts(engine.score, len(guard))
         for raw, labels in guard.batches(engine.workload.scoring.batch_size):
             counts.add(baseline(engine.as_input(raw)), pruned(engine.as_input(raw)), labels)

@@ -41,8 +41,8 @@ def guard_problems(trial: TrialSpec, guard: GuardFacts | None) -> Iterator[tuple
         yield (
             "guard",
             (
-                f"sets {images} aside, and a bound of {bound:g} is worth less than one of them, {guard.quantum:.2g} points: "
-                f"use more validation images, or guard: 0 for none; got {trial.guard:g}"
+                f"sets {images} aside, and a bound of {bound:g} is worth less than one of them, {guard.quantum:.2g} "
+                f"points: use more validation images, or guard: 0 for none; got {trial.guard:g}"
             ),
         )
     elif trial.warranty is not None and guard.counts_images:
@@ -51,8 +51,8 @@ def guard_problems(trial: TrialSpec, guard: GuardFacts | None) -> Iterator[tuple
             yield (
                 "warranty",
                 (
-                    f"cannot be kept: at a bound of {bound:g} nothing can be warranted at {trial.warranty:.4g} with {images}; "
-                    f"{_would_do(bound, trial.warranty)}, and {least:,} are the least; got {trial.warranty:.4g}"
+                    f"cannot be kept: at a bound of {bound:g} nothing can be warranted at {trial.warranty:.4g} with "
+                    f"{images}; {_would_do(bound, trial.warranty)}, and {least:,} are the least"
                 ),
             )
 

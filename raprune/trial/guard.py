@@ -2,15 +2,18 @@
 
 Candidates are chosen for their score on val, so the chosen one's drop there is too small on average. The guard images
 choose nothing; the drop on them is right on average until it is used to refuse. Hence few looks, all of them counted:
-after a refusal only a mask with as much more slack on val as was missing here is shown (``within_bound.py``).
+
+- A layer's candidates must stay within the bound by their drop on val plus the ``margin`` by which val flatters the
+  state that they are cut from: what they lose is measured on val, what was lost before on the guard.
+- After a refusal only a mask with as much more slack on val as was missing here is shown (``within_bound.py``).
 
 Without a warranty a state is allowed where its drop on the guard is within the bound. With one, where the upper
 confidence limit of its drop on fresh images is. A trial tests many states on the same images. Tests in a fixed order,
 each only if all before it passed, need no correction: the first state over the bound passes with the probability of
 error at most, and no later one is tested otherwise (Maurer, Hothorn and Lehmacher 1995). A refusal changes what is
 tested afterwards, so each halves the error that is left: the first test has half of ``1 - warranty``, the one after k
-refusals 2^-(k+1) of it. That the choice of the next state depends on where the refusals fell is not corrected for;
-``benchmarks/coverage.py`` measures what the warranty holds.
+refusals 2^-(k+1) of it. That the next state depends on where the refusals fell, and on the margin, is not corrected
+for; ``benchmarks/coverage.py`` measures what the warranty holds.
 """
 
 from __future__ import annotations
@@ -58,7 +61,8 @@ class Guard:
             (row.get("num_guard_looks") or 0, row.get("guard_score") is not None or bool(row.get("applied")))
             for row in rows
         ]
-        return cls(evaluator, warranty, sum(n for n, _ in looks), sum(n - int(kept and n > 0) for n, kept in looks))
+        num_looks = sum(number for number, _ in looks)
+        return cls(evaluator, warranty, num_looks, num_looks - sum(kept for number, kept in looks if number))
 
     @property
     def confidence(self) -> float:
@@ -69,9 +73,16 @@ class Guard:
         """``state`` beside the baseline, where nothing hangs on it."""
         return self.evaluator.run(Look(), state)
 
+    def margin(self, state: State, val_drop: float) -> float:
+        """Points by which val flatters ``state``: what counts on the guard, less its ``val_drop``; at least 0."""
+        return max(0.0, self._counted(self.measure(state)) - val_drop)
+
     def look(self, state: State, drop_bound: float) -> Seen:
         """Whether ``state`` is allowed under ``drop_bound``; counts."""
         paired = self.measure(state)
-        excess = (paired.drop if self.warranty is None else paired.limit(self.confidence)) - drop_bound
         self.num_looks += 1
-        return Seen(paired, excess)
+        return Seen(paired, self._counted(paired) - drop_bound)
+
+    def _counted(self, paired: Paired) -> float:
+        """What the bound is compared with: the drop, or its limit under a warranty."""
+        return paired.drop if self.warranty is None else paired.limit(self.confidence)

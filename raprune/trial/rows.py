@@ -58,9 +58,9 @@ def layer_row(
     }
 
 
-def _on_guard(paired: Paired | None, num_looks: int | None) -> dict[str, Any]:
-    """The columns of what the guard images say; null where they were not opened."""
-    limit = None if paired is None else paired.limit()
+def _on_guard(paired: Paired | None, num_looks: int | None, unchanged: bool = False) -> dict[str, Any]:
+    """The columns of what the guard images say; null where they were not opened. ``unchanged``: it is the baseline."""
+    limit = None if paired is None else 0.0 if unchanged else paired.limit()
     return {
         "guard_score": None if paired is None else paired.score,
         "guard_score_drop": None if paired is None else paired.drop,
@@ -145,7 +145,7 @@ def trial_row(
         "test_score_drop": (baseline.test_score or 0.0) - (test_score or 0.0) if has_test else None,
         "num_guard_images": 0 if paired is None else paired.num_images,
         "baseline_guard_score": None if paired is None else paired.score + paired.drop,
-        **_on_guard(paired, outcome.num_guard_looks),
+        **_on_guard(paired, outcome.num_guard_looks, unchanged=state.version == State.baseline(baseline.key).version),
         "num_layers": len(layers),
         "num_layers_decided": context.store.num_decided(),
         "num_layers_whole": num_whole,

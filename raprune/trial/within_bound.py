@@ -8,7 +8,7 @@ the one that prunes most to the one that prunes least.
 
 Where the study has a guard (``guard.py``), the bound must hold on it, too: a mask whose weights are within the bound on
 val is shown to it, ``MAX_LOOKS`` masks at most. After one that the guard refuses, only masks whose score as a candidate
-is higher by what was missing there are tried.
+is higher by what was missing there are tried; the last one is the mask with the highest score of all.
 
 A matched trial's masks are given; the same rule chooses the weights they are committed with. A fine-tune that diverged
 (NaN or infinite weights) is never committed.
@@ -78,6 +78,13 @@ class Contract:
     """The baseline's weights."""
     guard: Guard | None = None
 
+    def search_scale(self, state: State, val_score: float) -> Scale:
+        """What candidates cut from ``state`` are held to, so that the guard is likely to allow the chosen one."""
+        if self.guard is None:
+            return self.scale
+        margin = self.guard.margin(state, self.scale.baseline_score - val_score)
+        return replace(self.scale, baseline_score=self.scale.baseline_score + margin)
+
     def look(self, state: State) -> Seen | None:
         """What the guard says of ``state`` under the contract's bound; ``None`` without a guard."""
         return None if self.guard is None else self.guard.look(state, self.scale.drop_bound)
@@ -135,7 +142,8 @@ def commit_within_bound(
         return cutting.committed(mask, weights, num_decided, known)
 
     def others_left() -> Iterator[tuple[KeepMask, int]]:
-        return (pair for pair in others if cutting.has_slack(candidates.score_of(pair[0])))
+        safest = max((score for mask, _ in others if (score := candidates.score_of(mask)) is not None), default=0.0)
+        return (pair for pair in others if cutting.has_slack(candidates.score_of(pair[0]), safest))
 
     first, *others = _distinct([decided, *candidates.feasible_masks()], round_up)
     committed = tried(*first)
@@ -198,9 +206,10 @@ class _Cutting(Contract):
         self.lowest = (weights.score if known is None else known) + self.seen.excess
         return False
 
-    def has_slack(self, score: float | None) -> bool:
-        """Whether a mask with this score as a candidate may be tried."""
-        return self.num_looks < MAX_LOOKS and (score is None or score >= self.lowest)
+    def has_slack(self, score: float | None, safest: float) -> bool:
+        """Whether a mask with this score as a candidate may be tried; ``safest`` is the highest score of all."""
+        lowest = safest if self.num_looks == MAX_LOOKS - 1 else min(self.lowest, safest)
+        return self.num_looks < MAX_LOOKS and (score is None or score >= lowest)
 
     def best(self, mask: KeepMask) -> _Weights | None:
         """The mask's first weights within the bound, or else the best ones; ``None`` where all diverged."""
