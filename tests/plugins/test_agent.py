@@ -13,17 +13,12 @@ from torch import nn
 
 from raprune.network.masks import KeepMask
 from raprune.network.measure import count_macs
-from raprune.plugins.methods.agent import (
-    Agent,
-    AgentSettings,
-    Policy,
-    advantages,
-    entropy,
-    reinforce_loss,
-    sample_masks,
-)  # fmt: skip
+from raprune.plugins.decisions.base import DecisionStage
+from raprune.plugins.decisions.bisection import geometric
+from raprune.plugins.methods.agent import Agent, AgentSettings, Policy, advantages, reinforce_loss
 from raprune.plugins.methods.base import Evaluation, LayerView
-from raprune.registry import REWARDS
+from raprune.plugins.methods.learning import entropy, sample_masks
+from raprune.registry import DECISIONS, REWARDS
 from raprune.trial.candidates import Scale
 from tests.tiny import Trained, candidates_of, engine_of, lively_vgg, own_labels, with_dead_filters
 
@@ -60,6 +55,11 @@ def test_entropy_by_hand() -> None:
     assert entropy(torch.tensor([0.0, 3.0], dtype=torch.float64)) == pytest.approx(by_hand)
 
 
+def by_reward(*, prefixes: bool = False) -> DecisionStage:
+    stage: DecisionStage = DECISIONS.build("reward", {"prefixes": prefixes})
+    return stage
+
+
 SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))]
 
 
@@ -77,15 +77,15 @@ def test_it_finds_planted_dead_filters(seed: int, trained: Trained) -> None:
         max_updates=150,
         logit_learning_rate=0.1,
         magnitude_prior=0.0,
-        decision="reward",
         converged_entropy=0.0,
     )
     view = LayerView("features.14", engine.weights["features.14.weight"].flatten(1))
-    decision = Agent(settings).decide(view, candidates, torch.Generator().manual_seed(seed))
-    pruned = ~decision.keep_mask
+    ranking = Agent(settings).rank(view, candidates, torch.Generator().manual_seed(seed))
+    keep_mask = by_reward().decide(ranking, candidates)
+    pruned = ~keep_mask
     assert int(pruned[dead].sum()) >= 14
     assert int(pruned[~dead].sum()) <= 8
-    assert candidates.score_of(KeepMask.of(decision.keep_mask)) >= candidates.scale.baseline_score - 2.0
+    assert candidates.score_of(KeepMask.of(keep_mask)) >= candidates.scale.baseline_score - 2.0
     largest = view.weights_NM.abs().sum(1).argsort(descending=True)[:16]
     assert int(dead[largest].sum()) >= 14  # magnitude keeps exactly the wrong ones
 
@@ -137,8 +137,8 @@ def test_agent_state_is_enough_to_go_on() -> None:
     engine = engine_of(network := lively_vgg(), own_labels(network, 40))
     view = LayerView("features.40", engine.weights["features.40.weight"].flatten(1))
     settings = AgentSettings(min_updates=2, max_updates=2)
-    decide = Agent(settings).decide
-    state = decide(view, candidates_of(engine, "features.40", 5.0), torch.Generator().manual_seed(1)).agent_state
+    rank = Agent(settings).rank
+    state = rank(view, candidates_of(engine, "features.40", 5.0), torch.Generator().manual_seed(1)).agent_state
     assert {"policy.head.weight", "adam.head.weight.exp_avg", "adam.head.weight.step", "rng"} <= set(state)
 
 
@@ -149,40 +149,53 @@ def test_fewer_updates_than_the_minimum_are_fewer_updates() -> None:
     engine = engine_of(network := lively_vgg(), own_labels(network, 40))
     candidates = candidates_of(engine, "features.40", 5.0)
     view = LayerView("features.40", engine.weights["features.40.weight"].flatten(1))
-    Agent(settings).decide(view, candidates, torch.Generator().manual_seed(1))
+    Agent(settings).rank(view, candidates, torch.Generator().manual_seed(1))
     assert len(candidates.update_rows) == 3
 
 
 class Recorded:
     """A made-up layer: each pruned filter of even number costs nothing, each other one half a point of ten."""
 
+    left = None
+
     def __init__(self, bound: float) -> None:
         self.scale = Scale(100.0, bound, REWARDS.build("bounded_log", {"floor": -1.0}))
-        self.asked: list[tuple[torch.Tensor, bool, Evaluation]] = []
+        self.seen: list[tuple[torch.Tensor, Evaluation]] = []
+        self.learning: list[bool] = []
 
     def __call__(self, masks, *, policy_entropy=None):  # type: ignore[no-untyped-def]
         found = [self.scale.evaluation(100.0 - 0.5 * int((~mask[1::2]).sum()), KeepMask.of(mask)) for mask in masks]
-        self.asked += [(m, policy_entropy is not None, e) for m, e in zip(masks, found, strict=True)]
+        self.seen += zip(masks, found, strict=True)
+        self.learning += [policy_entropy is not None] * len(masks)
         return found
 
 
-def test_ranked_reward_takes_the_highest_reward_along_the_ranking() -> None:
-    settings = AgentSettings(min_updates=20, max_updates=20, magnitude_prior=0.0, decision="ranked_reward")
+def test_the_highest_reward_along_the_ranking() -> None:
+    settings = AgentSettings(min_updates=20, max_updates=20, magnitude_prior=0.0)
     method, view, layer = Agent(settings), LayerView("x", torch.randn(32, 30)), Recorded(10.0)
-    found = method.decide(view, layer, torch.Generator().manual_seed(0)).keep_mask
-    searched = [mask for mask, learning, _ in layer.asked if not learning]
+    found = by_reward(prefixes=True).decide(method.rank(view, layer, torch.Generator().manual_seed(0)), layer)
+    searched = [mask for (mask, _), learning in zip(layer.seen, layer.learning, strict=True) if not learning]
     assert [int(mask.sum()) for mask in searched] == geometric(32) == [23, 16, 11, 8, 6, 4, 3, 2, 1]
     assert all(not (short & ~long).any() for long, short in itertools.pairwise(searched))  # one ranking
-    best = max(layer.asked, key=lambda asked: asked[2].reward)
-    assert torch.equal(found, best[0])
-    assert not best[1]
-    assert len(layer.asked) == method.expected_candidates(32) == 20 * 5 + 9
-    assert method.asked(32).searched == (9, 9)
+    best = max(range(len(layer.seen)), key=lambda index: layer.seen[index][1].reward)
+    assert torch.equal(found, layer.seen[best][0])
+    assert not layer.learning[best]
+    assert len(layer.seen) == 20 * 5 + 9
+    assert method.asked(32, None).updates == (20, 20)
 
 
-def test_ranked_reward_keeps_all_where_nothing_is_within_the_bound() -> None:
-    settings = AgentSettings(min_updates=2, max_updates=2, decision="ranked_reward")
+@pytest.mark.parametrize("num_filters", [1, 8])
+def test_all_filters_stay_where_nothing_is_within_the_bound(num_filters: int) -> None:
     layer = Recorded(0.1)
     layer.scale = replace(layer.scale, baseline_score=200.0)
-    assert Agent(settings).decide(LayerView("x", torch.randn(8, 30)), layer, torch.Generator()).keep_mask.all()
-    assert Agent(settings).decide(LayerView("x", torch.randn(1, 30)), layer, torch.Generator()).keep_mask.all()
+    view = LayerView("x", torch.randn(num_filters, 30))
+    ranking = Agent(AgentSettings(min_updates=2, max_updates=2)).rank(view, layer, torch.Generator())
+    assert by_reward(prefixes=True).decide(ranking, layer).all()
+
+
+def test_it_starts_from_the_criterion_it_is_given() -> None:
+    view = LayerView("x", torch.randn(16, 30), lambda criterion: torch.arange(16.0).double())
+    policies = [Agent(AgentSettings(prior=prior))._policy(view, torch.Generator()) for prior in (None, "magnitude")]
+    for policy in policies:
+        torch.testing.assert_close(policy.get_buffer("prior_N"), 3 * (torch.arange(16.0) / 15 - 0.5))
+    assert policies[0]().argsort().tolist() == list(range(16))
