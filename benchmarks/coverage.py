@@ -41,7 +41,7 @@ CONTRACTS: dict[str, dict[str, Any]] = {
     "guard": {"guard": DEFAULT_GUARD},
     "warranty": {"guard": DEFAULT_GUARD, "warranty": 0.95},
 }
-METHOD = {"name": "magnitude", "trim": True}
+METHOD, DECISION = "magnitude", "trim"
 NOT_TRAINED = {"after_layer": {"steps": 0}}
 
 
@@ -98,7 +98,7 @@ def trials(held: Held, resplits: range, bounds: list[float], contracts: list[str
                     row = prune(
                         held.network, _pair(held.train), _pair(val), bound, test=_pair(fresh), mean=held.mean,
                         std=held.std, layers=held.layers, method=METHOD, finetune=NOT_TRAINED, out=folder,
-                        progress=False, settings=CONTRACTS[contract],
+                        progress=False, settings=CONTRACTS[contract] | {"decision": DECISION},
                     ).report.row  # fmt: skip
                 yield {
                     "resplit": seed,

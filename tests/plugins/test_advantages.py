@@ -60,16 +60,18 @@ def test_an_update_of_equal_rewards_moves_nothing(num_filters: int, num_kept: in
     kept = KeepMask.of(torch.arange(num_filters) < num_kept)
 
     class AtTheFloor:
+        left = None
+
         def __call__(self, masks: list[Tensor], *, policy_entropy: float | None = None) -> list[Evaluation]:
             return [scale.evaluation(None, kept) for _ in masks]
 
-    method = Agent(AgentSettings(min_updates=3, max_updates=3, decision="reward"))
+    method = Agent(AgentSettings(min_updates=3, max_updates=3))
     view = LayerView("x", torch.randn(num_filters, 30, generator=torch.Generator().manual_seed(1)))
     start = method._policy(view, torch.Generator().manual_seed(0)).state_dict()
-    state = method.decide(view, AtTheFloor(), torch.Generator().manual_seed(0)).agent_state
+    state = method.rank(view, AtTheFloor(), torch.Generator().manual_seed(0)).agent_state
     assert all(torch.equal(state[f"policy.{name}"], tensor) for name, tensor in start.items())
     assert not any(name.startswith("adam.") for name in state)
 
 
 def test_weights_that_are_all_equal_are_not_amplified_either() -> None:
-    assert not Policy(torch.full((5, 30), 0.1), AgentSettings()).get_buffer("input_11NL").any()
+    assert not Policy(torch.full((5, 30), 0.1), AgentSettings(), torch.ones(5)).get_buffer("input_11NL").any()

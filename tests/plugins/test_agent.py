@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from raprune.plugins.methods.search import geometric
 from torch import nn
 
 from raprune.network.masks import KeepMask
 from raprune.network.measure import count_macs
+from raprune.plugins.decisions.bisection import geometric
 from raprune.plugins.methods.agent import (
     Agent,
     AgentSettings,
@@ -23,7 +23,7 @@ from raprune.plugins.methods.agent import (
     sample_masks,
 )  # fmt: skip
 from raprune.plugins.methods.base import Evaluation, LayerView
-from raprune.registry import REWARDS
+from raprune.registry import DECISIONS, REWARDS
 from raprune.trial.candidates import Scale
 from tests.tiny import Trained, candidates_of, engine_of, lively_vgg, own_labels, with_dead_filters
 
@@ -77,15 +77,15 @@ def test_it_finds_planted_dead_filters(seed: int, trained: Trained) -> None:
         max_updates=150,
         logit_learning_rate=0.1,
         magnitude_prior=0.0,
-        decision="reward",
         converged_entropy=0.0,
     )
     view = LayerView("features.14", engine.weights["features.14.weight"].flatten(1))
-    decision = Agent(settings).decide(view, candidates, torch.Generator().manual_seed(seed))
-    pruned = ~decision.keep_mask
+    ranking = Agent(settings).rank(view, candidates, torch.Generator().manual_seed(seed))
+    keep_mask = DECISIONS.build("reward", {}).decide(ranking, candidates)
+    pruned = ~keep_mask
     assert int(pruned[dead].sum()) >= 14
     assert int(pruned[~dead].sum()) <= 8
-    assert candidates.score_of(KeepMask.of(decision.keep_mask)) >= candidates.scale.baseline_score - 2.0
+    assert candidates.score_of(KeepMask.of(keep_mask)) >= candidates.scale.baseline_score - 2.0
     largest = view.weights_NM.abs().sum(1).argsort(descending=True)[:16]
     assert int(dead[largest].sum()) >= 14  # magnitude keeps exactly the wrong ones
 
@@ -107,7 +107,7 @@ def naive_macs(shape: tuple[int, int], network_macs: int, num_images: int) -> in
 def test_an_update_costs_under_a_tenth_of_its_candidates(
     shape: tuple[int, int], macs_per_image: int, num_images: int
 ) -> None:
-    policy = Policy(torch.randn(shape), AgentSettings())
+    policy = Policy(torch.randn(shape), AgentSettings(), torch.rand(shape[0]))
 
     class Once(nn.Module):
         def __init__(self) -> None:
@@ -128,7 +128,7 @@ def test_an_update_costs_under_a_tenth_of_its_candidates(
 
 
 def test_few_columns_have_no_convolutions() -> None:
-    policy = Policy(torch.randn(8, 9), AgentSettings())
+    policy = Policy(torch.randn(8, 9), AgentSettings(), torch.rand(8))
     assert [type(m).__name__ for m in policy.body] == ["Flatten", "Linear", "ReLU"]
     assert policy().shape == (8,)
 
@@ -137,8 +137,8 @@ def test_agent_state_is_enough_to_go_on() -> None:
     engine = engine_of(network := lively_vgg(), own_labels(network, 40))
     view = LayerView("features.40", engine.weights["features.40.weight"].flatten(1))
     settings = AgentSettings(min_updates=2, max_updates=2)
-    decide = Agent(settings).decide
-    state = decide(view, candidates_of(engine, "features.40", 5.0), torch.Generator().manual_seed(1)).agent_state
+    rank = Agent(settings).rank
+    state = rank(view, candidates_of(engine, "features.40", 5.0), torch.Generator().manual_seed(1)).agent_state
     assert {"policy.head.weight", "adam.head.weight.exp_avg", "adam.head.weight.step", "rng"} <= set(state)
 
 
@@ -149,7 +149,7 @@ def test_fewer_updates_than_the_minimum_are_fewer_updates() -> None:
     engine = engine_of(network := lively_vgg(), own_labels(network, 40))
     candidates = candidates_of(engine, "features.40", 5.0)
     view = LayerView("features.40", engine.weights["features.40.weight"].flatten(1))
-    Agent(settings).decide(view, candidates, torch.Generator().manual_seed(1))
+    Agent(settings).rank(view, candidates, torch.Generator().manual_seed(1))
     assert len(candidates.update_rows) == 3
 
 
@@ -159,6 +159,11 @@ class Recorded:
     def __init__(self, bound: float) -> None:
         self.scale = Scale(100.0, bound, REWARDS.build("bounded_log", {"floor": -1.0}))
         self.asked: list[tuple[torch.Tensor, bool, Evaluation]] = []
+        self.left = None
+
+    @property
+    def seen(self) -> list[tuple[torch.Tensor, Evaluation]]:
+        return [(mask, evaluation) for mask, _, evaluation in self.asked]
 
     def __call__(self, masks, *, policy_entropy=None):  # type: ignore[no-untyped-def]
         found = [self.scale.evaluation(100.0 - 0.5 * int((~mask[1::2]).sum()), KeepMask.of(mask)) for mask in masks]
@@ -166,23 +171,30 @@ class Recorded:
         return found
 
 
-def test_ranked_reward_takes_the_highest_reward_along_the_ranking() -> None:
-    settings = AgentSettings(min_updates=20, max_updates=20, magnitude_prior=0.0, decision="ranked_reward")
-    method, view, layer = Agent(settings), LayerView("x", torch.randn(32, 30)), Recorded(10.0)
-    found = method.decide(view, layer, torch.Generator().manual_seed(0)).keep_mask
+def by_reward(method: Agent, layer: Recorded, num_filters: int) -> torch.Tensor:
+    """What the decision stage ``reward`` makes of the agent's ranking, with prefixes."""
+    ranking = method.rank(LayerView("x", torch.randn(num_filters, 30)), layer, torch.Generator().manual_seed(0))
+    mask: torch.Tensor = DECISIONS.build("reward", {"prefixes": True}).decide(ranking, layer)
+    return mask
+
+
+def test_reward_with_prefixes_takes_the_highest_reward_along_the_ranking() -> None:
+    method = Agent(AgentSettings(min_updates=20, max_updates=20, magnitude_prior=0.0))
+    layer = Recorded(10.0)
+    found = by_reward(method, layer, 32)
     searched = [mask for mask, learning, _ in layer.asked if not learning]
     assert [int(mask.sum()) for mask in searched] == geometric(32) == [23, 16, 11, 8, 6, 4, 3, 2, 1]
     assert all(not (short & ~long).any() for long, short in itertools.pairwise(searched))  # one ranking
     best = max(layer.asked, key=lambda asked: asked[2].reward)
     assert torch.equal(found, best[0])
     assert not best[1]
-    assert len(layer.asked) == method.expected_candidates(32) == 20 * 5 + 9
-    assert method.asked(32).searched == (9, 9)
+    learned, (_, most) = method.asked(32, None), DECISIONS.build("reward", {"prefixes": True}).asked(32)
+    assert len(layer.asked) == learned.masks_per_update * learned.updates[1] + most == 20 * 5 + 9
 
 
-def test_ranked_reward_keeps_all_where_nothing_is_within_the_bound() -> None:
-    settings = AgentSettings(min_updates=2, max_updates=2, decision="ranked_reward")
+def test_reward_with_prefixes_keeps_all_where_nothing_is_within_the_bound() -> None:
+    method = Agent(AgentSettings(min_updates=2, max_updates=2))
     layer = Recorded(0.1)
     layer.scale = replace(layer.scale, baseline_score=200.0)
-    assert Agent(settings).decide(LayerView("x", torch.randn(8, 30)), layer, torch.Generator()).keep_mask.all()
-    assert Agent(settings).decide(LayerView("x", torch.randn(1, 30)), layer, torch.Generator()).keep_mask.all()
+    assert by_reward(method, layer, 8).all()
+    assert by_reward(method, layer, 1).all()

@@ -88,7 +88,7 @@ WHOLE = [
     (GOOD.replace("digits", "{name: image_parquet, train: no.parquet}"), ["s.yaml:3: dataset.train: no such file: 'no.parquet'"]),
     (GOOD.replace("digits", "{name: cifar10, root: /no, download: false}"), ["s.yaml:3: dataset.root:", "got '/no'"]),
     (GOOD.replace("magnitude", "{name: agent, mask_per_update: 9}"), ["method.mask_per_update: is not a key here; did you mean"]),
-    (GOOD.replace("magnitude", "{name: magnitude, trim: maybe}"), ["s.yaml:4: method.trim: must be true or false; got 'maybe'"]),
+    (GOOD.replace("magnitude", "magnitude\ndecision: {name: reward, prefixes: maybe}"), ["s.yaml:5: decision.prefixes: must be true or false; got 'maybe'"]),
     (GOOD.replace("magnitude", "{name: random, match: magnitude}"), ["s.yaml:4: method.match: must name another method", "'magnitude'"]),
 ]  # fmt: skip
 SWEEPS = [
@@ -109,7 +109,7 @@ SWEEPS = [
     (f"{GOOD}sweep:\n  drop_bound.x: [1]\n", ["s.yaml:7: sweep.drop_bound.x: is not a key of a trial: nothing can be set inside"]),
     (f"{GOOD}sweep:\n  a..b: [1]\n  '': [1]\n", ["s.yaml:7: sweep.a..b: is not a key", "s.yaml:8: sweep.'': is not a key"]),
     (f"{GOOD}sweep:\n  finetune: {{momentum: [1]}}\n", ["s.yaml:7: sweep.finetune: must be a list of at least one value"]),
-    (f"{GOOD}sweep:\n  method.trimm: [true, false]\n", ["s.yaml:7: sweep.method.trimm: is not a key here; did you mean 'trim'?"]),
+    (f"{GOOD.replace('magnitude', 'agent')}sweep:\n  method.hiden: [8, 9]\n", ["s.yaml:7: sweep.method.hiden: is not a key here; did you mean 'hidden'?"]),
     (f"{GOOD}sweep:\n  drop_bound: [1, x]\n", ["s.yaml:7: sweep.drop_bound: is swept, but drop_bound also has a value (", "s.yaml:5)"]),
     (f"{METHODS}    - {{name: agent,\n       max_updates: 0}}\n", ["s.yaml:8: sweep.method[0].max_updates: must be at least 1; got 0"]),
     (f"{GOOD}baseline: 1\nsweep:\n  baseline.seed: [0]\n", ["s.yaml:6: baseline: must be a mapping, because the sweep sets baseline.seed; got 1"]),

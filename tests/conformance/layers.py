@@ -1,0 +1,55 @@
+"""A made-up layer for the conformance tests of methods and decision stages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from raprune.plugins.methods.base import CandidatesSpent, Evaluation, LayerView
+
+NUM_FILTERS, BOUND = 12, 2.0
+
+
+def view(num_filters: int = NUM_FILTERS) -> LayerView:
+    return LayerView("features.0", torch.randn(num_filters, 27, generator=torch.Generator().manual_seed(0)))
+
+
+class Evaluator:
+    """Pruning filter i costs ``prices[i]`` points; a mask is feasible within the bound."""
+
+    def __init__(self, prices: Tensor, most: int | None = None) -> None:
+        self.prices, self.most = prices, most
+        self.drop_bound = BOUND
+        self.masks: list[Tensor] = []
+        self.sizes: list[int] = []
+        """Masks of each call."""
+
+    @property
+    def whole(self) -> Evaluation:
+        return self.evaluation(torch.ones(len(self.prices), dtype=torch.bool))
+
+    @property
+    def left(self) -> int | None:
+        return None if self.most is None else self.most - len(self.masks)
+
+    @property
+    def seen(self) -> Sequence[tuple[Tensor, Evaluation]]:
+        return [(mask, self.evaluation(mask)) for mask in self.masks]
+
+    def __call__(self, masks: Sequence[Tensor], *, policy_entropy: float | None = None) -> list[Evaluation]:
+        for mask in masks:
+            assert mask.dtype == torch.bool
+            assert mask.shape == self.prices.shape
+            assert mask.any()
+        if self.left is not None and len(masks) > self.left:
+            raise CandidatesSpent
+        self.sizes.append(len(masks))
+        self.masks += [mask.clone() for mask in masks]
+        return [self.evaluation(mask) for mask in masks]
+
+    def evaluation(self, mask: Tensor) -> Evaluation:
+        drop = float(self.prices[~mask].sum())
+        reward = max(-1.0, 1 - drop / BOUND) * float(torch.log(len(mask) / mask.sum()))
+        return Evaluation(reward, 90.0 - drop, drop, drop <= BOUND)
