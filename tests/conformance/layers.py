@@ -2,18 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from raprune.plugins.methods.base import CandidatesSpent, Evaluation, LayerView
+from raprune.plugins.methods.probe import Contributions, WeightsProbe
 
 NUM_FILTERS, BOUND = 12, 2.0
 
 
+class MadeUp(WeightsProbe):
+    """A network that answers with numbers of the right shapes."""
+
+    def draw(self, *shape: int) -> Tensor:
+        return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+    def norm_scales(self) -> Tensor:
+        return self.draw(self.num_filters).abs()
+
+    def responses(self, summary: Callable[[Tensor], Tensor], num_images: int) -> list[Tensor]:
+        return [summary(self.draw(num_images, self.num_filters, 2, 2).relu())]
+
+    def gate_gradients(self, num_images: int) -> Tensor:
+        return self.draw(num_images, self.num_filters)
+
+    def weight_gradients(self, num_images: int) -> Tensor:
+        return self.draw(*self.weights_NM.shape)
+
+    def squared_weight_gradients(self, num_images: int) -> Tensor:
+        return self.weight_gradients(num_images) ** 2
+
+    def ablations(self, num_images: int) -> Tensor:
+        return self.draw(self.num_filters).abs()
+
+    def contributions(self, num_images: int, samples_per_image: int) -> Contributions:
+        values_SN = self.draw(num_images * samples_per_image, self.num_filters)
+        return Contributions(values_SN, self.draw(self.num_filters).abs())
+
+
 def view(num_filters: int = NUM_FILTERS) -> LayerView:
-    return LayerView("features.0", torch.randn(num_filters, 27, generator=torch.Generator().manual_seed(0)))
+    weights_NM = torch.randn(num_filters, 27, generator=torch.Generator().manual_seed(0))
+    return LayerView("features.0", weights_NM, lambda criterion: criterion.importance(MadeUp("features.0", weights_NM)))
 
 
 class Evaluator:

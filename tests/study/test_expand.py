@@ -164,7 +164,7 @@ def test_the_file_wins_over_its_preset(tmp_path: Path) -> None:
         (GOOD, ["layers=[features.0, features.3]"], {"layers": LAYERS}),
         (f"{HEAD}method: magnitude\nsweep: {{drop_bound: [1, 2]}}\n", ["drop_bound=4"], {"drop_bound": 4.0}),
         (f"{HEAD}method: magnitude\nsweep: {{drop_bound: [1, 2]}}\n", ["score_floor=80"], {"score_floor": 80.0}),
-        (f"{HEAD}drop_bound: 2\nsweep: {{method: [agent], method.trim: [true, false]}}\n", ["method=random"], {}),
+        (f"{HEAD}drop_bound: 2\nsweep: {{method: [agent], method.hidden: [8, 9]}}\n", ["method=random"], {}),
         (f"{GOOD}sweep: {{seed: [1, 2]}}\n", ["sweep.seed=[7]"], {"seed": 7}),
         (GOOD, ["sweep.drop_bound=[7.0]"], {"drop_bound": 7.0}),
         (GOOD, ["sweep.score_floor=[70]"], {"score_floor": 70.0, "drop_bound": None}),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from .texts import GOOD, HEAD, problems, told
+from .texts import GOOD, HEAD, load, problems, told
 
 METHODS = f"{HEAD}drop_bound: 2\nsweep:\n  method:\n"
 """Five lines; the first method stands in line 7."""
@@ -116,11 +116,11 @@ SWEEPS = [
     (f"{GOOD}sweep:\n  finetune: [3]\n  finetune.momentum: [0.5]\n", ["s.yaml:7: sweep.finetune[0]: must be a mapping, because the sweep sets"]),
     (f"{METHODS}    - agent\n    - {{name: agnet}}\n", ["s.yaml:8: sweep.method[1].name: no method is called 'agnet'; did you mean"]),
     (f"{METHODS}    - agent\n    - randm\n", ["s.yaml:8: sweep.method[1]: no method is called 'randm'; did you mean 'random'?"]),
-    (f"{METHODS}    - magnitude\n    - {{name: magnitude, trim: false}}\n", ["s.yaml:8: sweep.method[1]: expands to the same trials as"]),
+    (f"{METHODS}    - random\n    - {{name: random, draw: 0}}\n", ["s.yaml:8: sweep.method[1]: expands to the same trials as"]),
     (f"{METHODS}    - agent\n    - {{name: random, match: agnet}}\n",
      ["s.yaml:8: sweep.method[1].match: no trial of this study uses the method 'agnet'; did you mean 'agent'?"]),
     (f"{METHODS}    - magnitude\n    - {{name: agent, match: magnitude}}\n",
-     ["s.yaml:8: sweep.method[1].match: needs a method that ranks the filters (magnitude, random); agent does not"]),
+     ["s.yaml:8: sweep.method[1].match: needs a method that ranks the filters (fpgm, l2, magnitude, norm_scale, random, taylor); agent does not"]),
     (f"{METHODS}    - agent\n    - {{name: random, match: [agent]}}\n", ["sweep.method[1].match: no trial", "['agent']"]),
     (f"{METHODS}    - agent\n    - {{name: magnitude, match: agnet, trimm: 1}}\n", ["[1].match: no trial", "[1].trimm: is not a key here"]),
 ]  # fmt: skip
@@ -180,3 +180,22 @@ def test_what_was_refused_is_not_complained_about_again(tmp_path: Path) -> None:
         "layers[0]",
     ]
     assert all("has no value (null)" in problem.message for problem in found)
+
+
+@pytest.mark.parametrize(
+    ("method", "decision"),
+    [
+        ("{name: agent, trim: false}", "prefix"),
+        ("{name: magnitude, trim: true}", "trim"),
+        ("{name: agent, decision: bound}", "trim"),
+        ("{name: agent, decision: reward}", "reward"),
+        ("{name: agent, decision: ranked_reward}", "{name: reward, prefixes: true}"),
+    ],
+)
+def test_settings_that_became_a_decision_stage_say_what_to_write(tmp_path: Path, method: str, decision: str) -> None:
+    (problem,) = problems(tmp_path, GOOD.replace("magnitude", method))
+    assert problem.path in ("method.trim", "method.decision")
+    assert problem.message == f"is not a key here; write decision: {decision} beside method"
+    load(tmp_path, GOOD.replace("magnitude", f"agent\ndecision: {decision}"))
+    (problem,) = problems(tmp_path, GOOD.replace("magnitude", "{name: agent, decision: [1]}"))
+    assert "a decision stage (prefix, reward, search, trim) is named beside method" in problem.message
