@@ -150,7 +150,8 @@ def test_its_axes_are_those_of_the_loader() -> None:
 
 MAYBE_RIGHT: list[tuple[str, Any]] = [
     ("seed", 3), ("learning_rate", 0.5), ("epochs", 2), ("steps", 2), ("batch_size", 8), ("order", "random"),
-    ("layers", ["a"]), ("residual", "coupled"), ("finetune.momentum", [0.5]), ("decision.prefixes", [True]), ("hidden", 8),
+    ("layers", ["a"]), ("residual", "coupled"), ("finetune.momentum", [0.5]), ("decision.prefixes", [True]),
+    ("hidden", 8),
 ]  # fmt: skip
 """Keys that are right in some places."""
 
