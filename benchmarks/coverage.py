@@ -43,7 +43,7 @@ CONTRACTS: dict[str, dict[str, Any]] = {
     "guard": {"guard": DEFAULT_GUARD},
     "warranty": {"guard": DEFAULT_GUARD, "warranty": 0.95},
 }
-METHOD = {"name": "magnitude", "trim": True}
+METHOD, DECISION = "magnitude", "trim"
 NOT_TRAINED = {"after_layer": {"steps": 0}}
 
 

@@ -51,12 +51,13 @@ def _print_plugins(kind: str, console: Console) -> None:
 
 def _print_presets(console: Console) -> None:
     """Print each preset with the settings it provides beneath a study's own keys."""
-    from raprune.study.presets import ABOUT, PLUGIN_PRESETS, PRESETS
+    from raprune.study.presets import ABOUT, DECISIONS_OF, PLUGIN_PRESETS, PRESETS
     from raprune.study.wording import shown
 
     for name, about in ABOUT.items():
         _print_named(console, name, about)
         own = [f"{key} = {shown(value)}" for key, value in PRESETS[name].items()]
+        own += [f"method {method}: decision = {shown(usual)}" for method, usual in DECISIONS_OF[name].items()]
         for (kind, plugin), settings in PLUGIN_PRESETS[name].items():
             own += [f"{kind} {plugin}: {key} = {shown(value)}" for key, value in settings.items()]
         for line in own:
@@ -93,6 +94,8 @@ def _settings_lines(plugin: Plugin) -> list[str]:
         others = [shown(other) for other in forms[key].get("enum", []) if other != value]
         choice = f" (or {', '.join(others)})" if others else ""
         lines.append(f"{key} {default}{choice}  {forms[key].get('description', '').replace('`', '')}")
+    if (decision := plugin.declared.get("decision")) is not None:
+        lines.append(f"decision = {shown(decision)}  Where the trial names none. A key of the trial, beside method.")
     if plugin.declared.get("ranks"):
         lines.append("match not set  Another method of the study: prune every layer to its num_kept, without search.")
     return [line.rstrip() for line in lines]

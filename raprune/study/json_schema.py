@@ -232,9 +232,10 @@ def _one_place(path: str) -> Schema:
 
 def _which(kind: str) -> Iterator[Schema]:
     """Which plug-in it is must be said, where there is no default; the settings of ours are known."""
-    if kind not in COMMON:
+    if kind not in (*COMMON, "decision"):  # each method has its usual decision stage
         yield _when(_no_axis(rf"^{kind}(\.(name|import))?$"), _has(kind) | _at(kind, NAMED))
-    yield _when(_no_axis(rf"^{kind}\.(name|import)$"), _at(f"sweep.{kind}", {"items": NAMED}))
+    if kind != "decision":
+        yield _when(_no_axis(rf"^{kind}\.(name|import)$"), _at(f"sweep.{kind}", {"items": NAMED}))
     if kind in IMPORTABLE:
         imported = {"type": "object", **_has("import")}
         nowhere = [_at(kind, {"not": imported}), _at(f"sweep.{kind}", {"not": {"contains": imported}})]

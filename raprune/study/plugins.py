@@ -18,6 +18,12 @@ IMPORTABLE = ("model", "dataset", "score")
 TRACING = tuple(key for key in ModelChoice.model_fields if key not in Choice.model_fields)
 """Keys of a model that say how it is traced, whichever it is."""
 
+MOVED: dict[str, list[tuple[str | bool, str]]] = {
+    "trim": [(True, "trim"), (False, "prefix")],
+    "decision": [("bound", "trim"), ("reward", "reward"), ("ranked_reward", "{name: reward, prefixes: true}")],
+}
+"""Settings that methods had before decision stages were plug-ins -> their values, and the decision stage to write."""
+
 
 def plugin_name(given: Any) -> str | None:
     """The name in a plug-in's part of a study."""
@@ -65,6 +71,9 @@ def choose(kind: str, given: Any, preset: str, place: SettingsProblems) -> Choic
         place.complain(kind if isinstance(given, str) else child(kind, key), str(error))
         return None
     own = {k: v for k, v in given.items() if k not in ("name", "import")} if isinstance(given, dict) else {}
+    for key in MOVED if kind == "method" else ():
+        if key in own and key not in plugin.settings.model_fields:
+            _complain_moved(key, own.pop(key), place)
     tracing = {key: own.pop(key) for key in TRACING if key in own and kind == "model"}
     under = PLUGIN_PRESETS[preset].get((kind, name), {})
     settings = place.validate(plugin.settings, {**under, **own}, kind)
@@ -77,6 +86,15 @@ def choose(kind: str, given: Any, preset: str, place: SettingsProblems) -> Choic
         return None
     fields = {"name": name, "settings": settings.model_dump(mode="json"), **tracing}
     return place.validate(ModelChoice if kind == "model" else Choice, fields, kind)
+
+
+def _complain_moved(key: str, value: Any, place: SettingsProblems) -> None:
+    for old, new in MOVED[key]:
+        if value is old or (isinstance(old, str) and value == old):
+            place.complain(f"method.{key}", f"is not a key here; write decision: {new} beside method", unknown_key=True)
+            return
+    message = f"is not a key here; a decision stage ({', '.join(KINDS['decision'].names())}) is named beside method"
+    place.complain(f"method.{key}", message, unknown_key=True)
 
 
 def _complain_nameless(kind: str, given: Any, place: SettingsProblems) -> None:

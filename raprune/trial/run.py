@@ -25,15 +25,16 @@ from raprune.network.costs import Costs
 from raprune.network.masks import KeepMask, keep_first
 from raprune.network.sizes import Sizes
 from raprune.network.state import State
-from raprune.plugins.methods.base import CandidatesSpent, Criterion, LayerView, RankedMethod, Ranking
+from raprune.plugins.methods.base import Criterion, LayerView, RankedMethod
 from raprune.registry import REWARDS
 from raprune.results import PROVISIONAL
 from raprune.study.schema import TrialSpec
 from raprune.study.seeds import seed_for
 from raprune.trial.asked import build_decision, build_method, limit
-from raprune.trial.budget import BudgetSpent, TrialBudget
+from raprune.trial.budget import TrialBudget
 from raprune.trial.candidates import Candidates, Scale
 from raprune.trial.context import TrialContext
+from raprune.trial.deciding import check_order, decide_layer
 from raprune.trial.guard import Guard
 from raprune.trial.low_rank import LowRankStep, last_snapshot
 from raprune.trial.prelude import Prelude, Schedule
@@ -178,7 +179,7 @@ class _Trial:
         if self.context.matched is not None:
             committed = self._match(step, view, state, val_score, rng)
         else:
-            decided, agent_state, cut_short = self._decide(view, candidates, rng)
+            decided, agent_state, cut_short = decide_layer(self.method, self.decision, view, candidates, rng)
             committed = commit_within_bound(
                 contract, candidates, decided, val_score,
                 lambda mask: mask.round_up(self.trial.round_to, view.weights_NM),
@@ -199,28 +200,14 @@ class _Trial:
         self._tell_committed(step, num_layers, layer, committed)
         return committed.state, committed.finetuned_val_score
 
-    def _decide(
-        self, view: LayerView, candidates: Candidates, rng: torch.Generator
-    ) -> tuple[KeepMask, Mapping[str, Tensor], bool]:
-        """The method's mask and agent, and whether the budget cut the search short; if so, the best mask so far."""
-        ranking = Ranking(())
-        try:
-            ranking = self.method.rank(view, candidates, rng)
-            mask = KeepMask.whole(view.num_filters).tensor
-            if ranking.order:
-                mask = self.decision.decide(ranking, candidates)
-        except CandidatesSpent:
-            return candidates.best_so_far(), ranking.agent_state, False
-        except BudgetSpent:
-            return candidates.best_so_far(), {}, True
-        return KeepMask.of(mask, view.num_filters), ranking.agent_state, False
-
     def _match(self, step: int, view: LayerView, state: State, val_score: float, rng: torch.Generator) -> Committed:
         """Commit the first filters of this method's ranking, as many as the matched trial kept."""
         assert self.context.matched is not None
         assert isinstance(self.method, RankedMethod)
         num_kept = self.context.matched.layer_rows()[step]["num_kept"]
-        mask = KeepMask.of(keep_first(self.method.order(view, rng), num_kept), view.num_filters)
+        order = self.method.order(view, rng)
+        check_order(self.method, order, view)
+        mask = KeepMask.of(keep_first(order, num_kept), view.num_filters)
         if mask.keeps_all:
             return left_whole(state, mask.num_filters, val_score, num_kept)
         return commit_as_given(self.contract, state, view.layer, mask)

@@ -97,7 +97,7 @@ def test_layer_ratios_keep_the_studys_order_of_methods_and_orders() -> None:
 
 
 def test_settings_are_not_averaged() -> None:
-    few, many = ({"method_settings": json.dumps({"masks_per_update": number, "trim": True})} for number in (5, 10))
+    few, many = ({"method_settings": json.dumps({"masks_per_update": number, "hidden": 64})} for number in (5, 10))
     trials = [trial_row("few", pruning_ratio=0.2, **few), trial_row("many", pruning_ratio=0.6, **many)]
     labelled = completed_trials(make_tables(trials))
     assert list(labelled["method"]) == ["agent (masks_per_update 5)", "agent (masks_per_update 10)"]

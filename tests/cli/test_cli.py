@@ -186,9 +186,9 @@ def test_list_shows_one_kind_with_defaults(run) -> None:
     code, out, _ = run("list", "method")
     assert code == 0
     assert "masks_per_update = 5  M, the number of keep masks sampled" in out
-    assert "trim = false" in out
     assert "match not set" in out
-    assert "decision = 'bound' (or 'reward', 'ranked_reward')  bound: fewest filters" in out
+    assert "decision = 'search'  Where the trial names none." in out
+    assert "decision = 'prefix'  Where the trial names none." in out
     assert "vgg16" not in out
 
 
@@ -196,7 +196,8 @@ def test_list_shows_what_a_preset_sets(run) -> None:
     code, out, _ = run("list", "preset")
     assert code == 0
     assert "fast  Approximate scores" in out
-    assert "method agent: decision = 'ranked_reward'" in out
+    assert "method agent: decision = 'reward'" in out
+    assert "decision reward: prefixes = true" in out
     assert out.index("default") < out.index("fast") < out.index("paper")
 
 

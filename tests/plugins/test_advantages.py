@@ -75,4 +75,4 @@ def test_an_update_of_equal_rewards_moves_nothing(num_filters: int, num_kept: in
 
 
 def test_weights_that_are_all_equal_are_not_amplified_either() -> None:
-    assert not Policy(torch.full((5, 30), 0.1), AgentSettings()).get_buffer("input_11NL").any()
+    assert not Policy(torch.full((5, 30), 0.1), AgentSettings(), torch.ones(5)).get_buffer("input_11NL").any()

@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from raprune.plugins.methods.search import geometric
 from torch import nn
 
 from raprune.network.masks import KeepMask
@@ -107,7 +106,7 @@ def naive_macs(shape: tuple[int, int], network_macs: int, num_images: int) -> in
 def test_an_update_costs_under_a_tenth_of_its_candidates(
     shape: tuple[int, int], macs_per_image: int, num_images: int
 ) -> None:
-    policy = Policy(torch.randn(shape), AgentSettings())
+    policy = Policy(torch.randn(shape), AgentSettings(), torch.rand(shape[0]))
 
     class Once(nn.Module):
         def __init__(self) -> None:
@@ -128,7 +127,7 @@ def test_an_update_costs_under_a_tenth_of_its_candidates(
 
 
 def test_few_columns_have_no_convolutions() -> None:
-    policy = Policy(torch.randn(8, 9), AgentSettings())
+    policy = Policy(torch.randn(8, 9), AgentSettings(), torch.rand(8))
     assert [type(m).__name__ for m in policy.body] == ["Flatten", "Linear", "ReLU"]
     assert policy().shape == (8,)
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from raprune.launch.in_flight import masks_per_update
-from raprune.plugins.methods.base import Decision, Evaluate, LayerView, Method
+from raprune.plugins.methods.base import Asked, Evaluate, LayerView, Method, Ranking
 from raprune.registry import METHODS, SCORES, Registry, Settings
+from raprune.trial.asked import masks_at_once
 from tests.study.texts import HEAD, only_trial, told
 from tests.test_shape import MODULES
 
@@ -20,20 +20,16 @@ MATCHED = f"{HEAD}drop_bound: 2.0\nsweep:\n  method:\n    - magnitude\n    - {{n
 
 
 class Unranked(Method):
-    """Has a ``rank`` of another meaning: no ranking of the filters."""
+    """Has an ``order`` of another meaning: no ranking without scores."""
 
     def __init__(self, settings: Settings) -> None:
-        self.rank = 1
+        self.order = 1
 
-    @property
-    def masks_per_update(self) -> int:
-        return 7
+    def asked(self, num_filters: int, candidates: int | None) -> Asked:
+        return Asked(7, (0, 0))
 
-    def decide(self, layer: LayerView, evaluate: Evaluate, rng: torch.Generator) -> Decision:
-        return Decision(torch.ones(layer.num_filters, dtype=torch.bool))
-
-    def expected_candidates(self, num_filters: int) -> int:
-        return 0
+    def rank(self, layer: LayerView, evaluate: Evaluate, rng: torch.Generator) -> Ranking:
+        return Ranking(())
 
 
 @contextlib.contextmanager
@@ -46,17 +42,19 @@ def toy() -> Iterator[None]:
 
 
 def test_a_method_that_does_not_declare_a_ranking_cannot_be_matched(tmp_path: Path) -> None:
+    rankers = ", ".join(plugin.name for plugin in METHODS if plugin.declared["ranks"])
+    assert {"magnitude", "random"} <= set(rankers.split(", "))
     with toy():
         found = told(tmp_path, MATCHED)
-    assert "needs a method that ranks the filters (magnitude, random); toy does not" in found
+    assert f"needs a method that ranks the filters ({rankers}); toy does not" in found
 
 
 def test_the_scheduler_asks_the_method_how_many_masks_it_wants_at_once(tmp_path: Path) -> None:
     trial = only_trial(tmp_path, f"{HEAD}method: magnitude\ndrop_bound: 2.0\n")
-    assert masks_per_update(trial) == 1
+    assert masks_at_once(trial) == 1
     toys = trial.method.model_copy(update={"name": "toy", "settings": {}})
     with toy():
-        assert masks_per_update(trial.model_copy(update={"method": toys})) == 7
+        assert masks_at_once(trial.model_copy(update={"method": toys})) == 7
 
 
 def test_a_plugin_without_what_its_kind_declares_is_refused() -> None:

@@ -55,10 +55,10 @@ def test_labels_name_every_axis(tmp_path: Path) -> None:
 
 
 def test_labels_tell_methods_of_one_name_apart(tmp_path: Path) -> None:
-    methods = "[agent, {name: agent, hidden: 8, trim: false}, {name: agent, hidden: 9, trim: false}, magnitude]"
+    methods = "[agent, {name: agent, hidden: 8, prior: l2}, {name: agent, hidden: 9, prior: l2}, magnitude]"
     plan = load(tmp_path, f"{HEAD}drop_bound: 2\nsweep: {{method: {methods}}}\n")
     labels = [axes["method"] for axes in plan.axes.values()]
-    assert labels == ["agent", "agent hidden 8 trim false", "agent hidden 9 trim false", "magnitude"]
+    assert labels == ["agent", "agent hidden 8 prior l2", "agent hidden 9 prior l2", "magnitude"]
 
 
 def test_swept_layers_are_labelled(tmp_path: Path) -> None:
@@ -118,10 +118,11 @@ def test_preset_paper_pins_the_published_setting(tmp_path: Path) -> None:
     trial = only_trial(tmp_path, f"{HEAD}drop_bound: 2\npreset: paper\n")
     agent = trial.method.settings
     published = {
-        "masks_per_update": 5, "learning_rate": 0.01, "max_updates": 100, "normalise": "mean_std", "decision": "reward",
+        "masks_per_update": 5, "learning_rate": 0.01, "max_updates": 100, "normalise": "mean_std",
         "initial_keep_probability": 0.5, "magnitude_prior": 0.0,
     }  # fmt: skip
     assert {key: agent[key] for key in published} == published
+    assert (trial.decision.name, trial.decision.settings) == ("reward", {"prefixes": False})
     assert trial.reward.settings == {"floor": "none"}
     assert trial.finetune.before_reward.epochs == 1
     assert trial.finetune.after_layer.epochs == 1
@@ -131,8 +132,9 @@ def test_preset_paper_pins_the_published_setting(tmp_path: Path) -> None:
 def test_preset_fast_scores_approximately_and_asks_for_less(tmp_path: Path) -> None:
     trial, usual = (only_trial(tmp_path, f"{HEAD}drop_bound: 2\npreset: {preset}\n") for preset in ("fast", "default"))
     assert trial.fidelity_name == "recalibrate=2 batches"
-    fast = {"min_updates": 5, "max_updates": 10, "decision": "ranked_reward"}
+    fast = {"min_updates": 5, "max_updates": 10}
     assert trial.method.settings == {**usual.method.settings, **fast}
+    assert (trial.decision.name, trial.decision.settings) == ("reward", {"prefixes": True})
     assert trial.finetune == usual.finetune
     own = only_trial(tmp_path, f"{HEAD}drop_bound: 2\npreset: fast\nfidelity: {{finetune: full}}\n")
     assert own.fidelity.is_full
@@ -144,7 +146,7 @@ def test_the_file_wins_over_its_preset(tmp_path: Path) -> None:
         tmp_path, f"{text}finetune: {{before_reward: {{steps: 7}}}}\nreward: {{name: bounded_log, floor: -2.0}}\n"
     )
     assert trial.method.settings["max_updates"] == 50
-    assert trial.method.settings["decision"] == "reward"
+    assert trial.decision.name == "reward"
     assert trial.finetune.before_reward.model_dump() == {"epochs": None, "steps": 7}
     assert trial.finetune.after_layer.epochs == 1
     assert trial.reward.settings == {"floor": -2.0}
@@ -162,7 +164,7 @@ def test_the_file_wins_over_its_preset(tmp_path: Path) -> None:
         (GOOD, ["layers=[features.0, features.3]"], {"layers": LAYERS}),
         (f"{HEAD}method: magnitude\nsweep: {{drop_bound: [1, 2]}}\n", ["drop_bound=4"], {"drop_bound": 4.0}),
         (f"{HEAD}method: magnitude\nsweep: {{drop_bound: [1, 2]}}\n", ["score_floor=80"], {"score_floor": 80.0}),
-        (f"{HEAD}drop_bound: 2\nsweep: {{method: [agent], method.trim: [true, false]}}\n", ["method=random"], {}),
+        (f"{HEAD}drop_bound: 2\nsweep: {{method: [agent], method.hidden: [8, 9]}}\n", ["method=random"], {}),
         (f"{GOOD}sweep: {{seed: [1, 2]}}\n", ["sweep.seed=[7]"], {"seed": 7}),
         (GOOD, ["sweep.drop_bound=[7.0]"], {"drop_bound": 7.0}),
         (GOOD, ["sweep.score_floor=[70]"], {"score_floor": 70.0, "drop_bound": None}),
@@ -218,7 +220,7 @@ OTHER = [
     "model.width=0.0625",
     "reward={name: bounded_log, floor: -2.0}", "reward={name: bounded_log, floor: none}", "finetune.learning_rate=0.02",
     "finetune.before_reward.steps=1", "finetune.after_layer.epochs=2", "finetune.at_end.epochs=1", "baseline.epochs=3",
-    "baseline.checkpoint=a.pt", "baseline.seed=1", "order=by_sensitivity", "method=random", "method.trim=true",
+    "baseline.checkpoint=a.pt", "baseline.seed=1", "order=by_sensitivity", "method=random", "decision=trim",
     "layers=[features.0]", "residual=coupled", "dataset={name: digits, num_val: 400}",
 ]  # fmt: skip
 
@@ -235,7 +237,7 @@ def test_trial_id_changes_with_whatever_changes_numbers(tmp_path: Path) -> None:
 
 
 def test_trial_id_does_not_depend_on_how_it_is_written(tmp_path: Path) -> None:
-    text = GOOD.replace("method: magnitude", "method: {name: magnitude, trim: false}").replace("2.0", "2")
+    text = GOOD.replace("method: magnitude", "method: {name: magnitude}\ndecision: {name: prefix}").replace("2.0", "2")
     assert (
         only_trial(tmp_path, f"{text}seed: 0\nfinetune: {{momentum: 0.9}}\n").trial_id == only_trial(tmp_path).trial_id
     )

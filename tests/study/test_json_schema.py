@@ -34,7 +34,7 @@ SEEN_BY_THE_LOADER_ALONE = [
     "train: no.parquet",
     "root: /no,",
     "data_seed: [0, 1, 2",  # 10,100 trials
-    "- magnitude\n    - {name: magnitude, trim: false}",  # the same trial in other words
+    "- random\n    - {name: random, draw: 0}",  # the same trial in other words
 ]
 
 
@@ -81,7 +81,7 @@ OWN = HEAD.replace("{name: vgg16, width: 0.03125}", "{import: 'my.nets:build', d
 WRONG_PLUGINS = [
     f"{HEAD}drop_bound: 2\nmethod: {{trimm: true}}\n",
     f"{HEAD}drop_bound: 2\nmethod: {{match: magnitude}}\n",
-    f"{HEAD}drop_bound: 2\nmethod: {{name: random, draw: 1, trim: true}}\n",
+    f"{HEAD}drop_bound: 2\nmethod: {{name: random, draw: 1, hidden: 8}}\n",
     f"{HEAD}drop_bound: 2\nmethod: random\nsweep: {{method.hidden: [8]}}\n",
     f"{HEAD}drop_bound: 2\nmethod: {{import: 'my.methods:build'}}\n",
     f"{HEAD}drop_bound: 2\nsweep: {{method: [{{hidden: 8}}]}}\n",
@@ -94,7 +94,7 @@ WRONG_PLUGINS = [
 RIGHT_PLUGINS = [
     f"{OWN}drop_bound: 2\n",
     f"{OWN}drop_bound: 2\nsweep: {{model.head: [{{a: 1}}]}}\nrehearsal: {{model: {{depth: 1}}}}\n",
-    f"{HEAD}drop_bound: 2\nmethod: {{hidden: 8}}\nsweep: {{method.trim: [true, false], order.name: [random]}}\n",
+    f"{HEAD}drop_bound: 2\nmethod: {{hidden: 8}}\nsweep: {{method.min_updates: [1, 2], order.name: [random]}}\n",
     f"{HEAD.replace('digits', 'image_folder')}drop_bound: 2\nsweep: {{dataset.root: [a, b]}}\n",
     f"{HEAD}preset: paper\nfinetune: {{before_reward: {{}}}}\nsweep: {{score_floor: [90, 95]}}\n",
 ]
@@ -150,7 +150,8 @@ def test_its_axes_are_those_of_the_loader() -> None:
 
 MAYBE_RIGHT: list[tuple[str, Any]] = [
     ("seed", 3), ("learning_rate", 0.5), ("epochs", 2), ("steps", 2), ("batch_size", 8), ("order", "random"),
-    ("layers", ["a"]), ("residual", "coupled"), ("finetune.momentum", [0.5]), ("method.trim", [True]), ("hidden", 8),
+    ("layers", ["a"]), ("residual", "coupled"), ("finetune.momentum", [0.5]), ("decision.prefixes", [True]),
+    ("hidden", 8),
 ]  # fmt: skip
 """Keys that are right in some places."""
 

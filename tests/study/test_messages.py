@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from .texts import GOOD, HEAD, problems, told
+from .texts import GOOD, HEAD, load, problems, told
 
 METHODS = f"{HEAD}drop_bound: 2\nsweep:\n  method:\n"
 """Five lines; the first method stands in line 7."""
@@ -88,7 +88,7 @@ WHOLE = [
     (GOOD.replace("digits", "{name: image_parquet, train: no.parquet}"), ["s.yaml:3: dataset.train: no such file: 'no.parquet'"]),
     (GOOD.replace("digits", "{name: cifar10, root: /no, download: false}"), ["s.yaml:3: dataset.root:", "got '/no'"]),
     (GOOD.replace("magnitude", "{name: agent, mask_per_update: 9}"), ["method.mask_per_update: is not a key here; did you mean"]),
-    (GOOD.replace("magnitude", "{name: magnitude, trim: maybe}"), ["s.yaml:4: method.trim: must be true or false; got 'maybe'"]),
+    (GOOD.replace("magnitude", "magnitude\ndecision: {name: reward, prefixes: maybe}"), ["s.yaml:5: decision.prefixes: must be true or false; got 'maybe'"]),
     (GOOD.replace("magnitude", "{name: random, match: magnitude}"), ["s.yaml:4: method.match: must name another method", "'magnitude'"]),
 ]  # fmt: skip
 SWEEPS = [
@@ -109,18 +109,18 @@ SWEEPS = [
     (f"{GOOD}sweep:\n  drop_bound.x: [1]\n", ["s.yaml:7: sweep.drop_bound.x: is not a key of a trial: nothing can be set inside"]),
     (f"{GOOD}sweep:\n  a..b: [1]\n  '': [1]\n", ["s.yaml:7: sweep.a..b: is not a key", "s.yaml:8: sweep.'': is not a key"]),
     (f"{GOOD}sweep:\n  finetune: {{momentum: [1]}}\n", ["s.yaml:7: sweep.finetune: must be a list of at least one value"]),
-    (f"{GOOD}sweep:\n  method.trimm: [true, false]\n", ["s.yaml:7: sweep.method.trimm: is not a key here; did you mean 'trim'?"]),
+    (f"{GOOD.replace('magnitude', 'agent')}sweep:\n  method.hiden: [8, 9]\n", ["s.yaml:7: sweep.method.hiden: is not a key here; did you mean 'hidden'?"]),
     (f"{GOOD}sweep:\n  drop_bound: [1, x]\n", ["s.yaml:7: sweep.drop_bound: is swept, but drop_bound also has a value (", "s.yaml:5)"]),
     (f"{METHODS}    - {{name: agent,\n       max_updates: 0}}\n", ["s.yaml:8: sweep.method[0].max_updates: must be at least 1; got 0"]),
     (f"{GOOD}baseline: 1\nsweep:\n  baseline.seed: [0]\n", ["s.yaml:6: baseline: must be a mapping, because the sweep sets baseline.seed; got 1"]),
     (f"{GOOD}sweep:\n  finetune: [3]\n  finetune.momentum: [0.5]\n", ["s.yaml:7: sweep.finetune[0]: must be a mapping, because the sweep sets"]),
     (f"{METHODS}    - agent\n    - {{name: agnet}}\n", ["s.yaml:8: sweep.method[1].name: no method is called 'agnet'; did you mean"]),
     (f"{METHODS}    - agent\n    - randm\n", ["s.yaml:8: sweep.method[1]: no method is called 'randm'; did you mean 'random'?"]),
-    (f"{METHODS}    - magnitude\n    - {{name: magnitude, trim: false}}\n", ["s.yaml:8: sweep.method[1]: expands to the same trials as"]),
+    (f"{METHODS}    - random\n    - {{name: random, draw: 0}}\n", ["s.yaml:8: sweep.method[1]: expands to the same trials as"]),
     (f"{METHODS}    - agent\n    - {{name: random, match: agnet}}\n",
      ["s.yaml:8: sweep.method[1].match: no trial of this study uses the method 'agnet'; did you mean 'agent'?"]),
     (f"{METHODS}    - magnitude\n    - {{name: agent, match: magnitude}}\n",
-     ["s.yaml:8: sweep.method[1].match: needs a method that ranks the filters (magnitude, random); agent does not"]),
+     ["s.yaml:8: sweep.method[1].match: needs a method that ranks the filters (fpgm, l2, magnitude, norm_scale, random, taylor); agent does not"]),
     (f"{METHODS}    - agent\n    - {{name: random, match: [agent]}}\n", ["sweep.method[1].match: no trial", "['agent']"]),
     (f"{METHODS}    - agent\n    - {{name: magnitude, match: agnet, trimm: 1}}\n", ["[1].match: no trial", "[1].trimm: is not a key here"]),
 ]  # fmt: skip
@@ -180,3 +180,22 @@ def test_what_was_refused_is_not_complained_about_again(tmp_path: Path) -> None:
         "layers[0]",
     ]
     assert all("has no value (null)" in problem.message for problem in found)
+
+
+@pytest.mark.parametrize(
+    ("method", "decision"),
+    [
+        ("{name: agent, trim: false}", "prefix"),
+        ("{name: magnitude, trim: true}", "trim"),
+        ("{name: agent, decision: bound}", "trim"),
+        ("{name: agent, decision: reward}", "reward"),
+        ("{name: agent, decision: ranked_reward}", "{name: reward, prefixes: true}"),
+    ],
+)
+def test_settings_that_became_a_decision_stage_say_what_to_write(tmp_path: Path, method: str, decision: str) -> None:
+    (problem,) = problems(tmp_path, GOOD.replace("magnitude", method))
+    assert problem.path in ("method.trim", "method.decision")
+    assert problem.message == f"is not a key here; write decision: {decision} beside method"
+    load(tmp_path, GOOD.replace("magnitude", f"agent\ndecision: {decision}"))
+    (problem,) = problems(tmp_path, GOOD.replace("magnitude", "{name: agent, decision: [1]}"))
+    assert "a decision stage (prefix, reward, search, trim) is named beside method" in problem.message

@@ -8,17 +8,19 @@ from typing import Any
 
 import pytest
 import torch
-from raprune.plugins.methods.search import smallest_feasible
 
 from raprune.engine.tasks import Task
+from raprune.errors import RapruneError
 from raprune.evaluators.memo import Memo, Memoised
 from raprune.network.masks import KeepMask
 from raprune.network.state import State
-from raprune.plugins.methods.base import Decision, LayerView
-from raprune.plugins.methods.magnitude import Magnitude, MagnitudeSettings
+from raprune.plugins.decisions.base import DecisionStage
+from raprune.plugins.methods.base import Evaluate, LayerView, Ranking
+from raprune.plugins.methods.magnitude import Magnitude
 from raprune.plugins.methods.random_order import RandomOrder, RandomSettings
+from raprune.registry import DECISIONS, Settings
 from raprune.trial.candidates import Candidates
-from raprune.trial.run import _Trial
+from raprune.trial.deciding import decide_layer
 from raprune.trial.within_bound import Contract, commit_as_given, commit_within_bound
 from tests.evaluators.test_memo import CONDITIONS
 from tests.tiny import EngineEvaluator, Trained, candidates_of, engine_of
@@ -49,8 +51,9 @@ def searched(trained: Trained, drop_bound: float = 5.0) -> tuple[Candidates, Kee
     engine = engine_of(trained.network, trained.splits)
     candidates = candidates_of(engine, LAYER, drop_bound)
     view = LayerView(LAYER, engine.weights[f"{LAYER}.weight"].flatten(1))
-    mask = Magnitude(MagnitudeSettings()).decide(view, candidates, torch.Generator().manual_seed(0)).keep_mask
-    return candidates, KeepMask.of(mask)
+    decision = DECISIONS.build("prefix", {})
+    mask, *_ = decide_layer(Magnitude(Settings()), decision, view, candidates, torch.Generator().manual_seed(0))
+    return candidates, mask
 
 
 def test_what_is_within_the_bound_is_committed_finetuned(trained: Trained) -> None:
@@ -106,9 +109,9 @@ def test_bisection_scores_the_boundary(trained: Trained) -> None:
     engine = engine_of(trained.network, trained.splits)
     candidates = candidates_of(engine, LAYER, drop_bound=3.0)
     view = LayerView(LAYER, engine.weights[f"{LAYER}.weight"].flatten(1))
-    ranking = RandomOrder(RandomSettings()).rank(view, torch.Generator().manual_seed(2))
+    ranking = RandomOrder(RandomSettings()).order(view, torch.Generator().manual_seed(2))
     assert sorted(ranking) == list(range(32))
-    mask = smallest_feasible(ranking, candidates)
+    mask = DECISIONS.build("prefix", {}).decide(Ranking(ranking), candidates)
     num_kept = int(mask.sum())
     scored = {sum(row["keep_mask"]): row for row in candidates.rows}
     assert set(mask.nonzero()[:, 0].tolist()) == set(ranking[:num_kept])
@@ -136,14 +139,33 @@ def test_candidates_remember_and_count(trained: Trained, tmp_path: Path) -> None
         candidates([torch.ones(31, dtype=torch.bool)])
 
 
-class Careless(Magnitude):
-    """Decides for the mask it was given, whatever it is."""
+class Given(Magnitude):
+    """Ranks as it is told."""
+
+    def __init__(self, order: list[int]) -> None:
+        self.given = order
+
+    def rank(self, layer: LayerView, evaluate: Evaluate, rng: torch.Generator) -> Ranking:
+        return Ranking(self.given, agent_state={"of": torch.ones(1)})
+
+
+class Careless(DecisionStage):
+    """Decides for the mask it was given, whatever it is, and has none scored."""
 
     def __init__(self, keep_mask: torch.Tensor) -> None:
         self.keep_mask = keep_mask
 
-    def decide(self, layer: LayerView, evaluate: object, rng: torch.Generator) -> Decision:
-        return Decision(self.keep_mask, {"of": torch.ones(1)})
+    def decide(self, ranking: Ranking, evaluate: Evaluate) -> torch.Tensor:
+        return self.keep_mask
+
+    def asked(self, num_filters: int) -> tuple[int, int]:
+        return 0, 0
+
+
+def decided_by(order: list[int], mask: torch.Tensor, trained: Trained):  # type: ignore[no-untyped-def]
+    candidates = candidates_of(engine_of(trained.network, trained.splits), LAYER, drop_bound=5.0)
+    view = LayerView(LAYER, torch.zeros(32, 3))
+    return candidates, decide_layer(Given(order), Careless(mask), view, candidates, torch.Generator())
 
 
 @pytest.mark.parametrize(
@@ -155,11 +177,27 @@ class Careless(Magnitude):
     ],
 )
 def test_a_decision_is_checked_like_scored_masks(decided: torch.Tensor, why: str, trained: Trained) -> None:
-    candidates = candidates_of(engine_of(trained.network, trained.splits), LAYER, drop_bound=5.0)
-    trial, view, rng = object.__new__(_Trial), LayerView(LAYER, torch.zeros(32, 3)), torch.Generator()
-    trial.method = Careless(torch.arange(32) > 3)
-    mask, agent_state, cut_short = trial._decide(view, candidates, rng)
+    _, (mask, agent_state, cut_short) = decided_by([*range(32)], torch.arange(32) > 3, trained)
     assert (mask.num_kept, list(agent_state), cut_short) == (28, ["of"], False)
-    trial.method = Careless(decided)
     with pytest.raises(ValueError, match=why):
-        trial._decide(view, candidates, rng)
+        decided_by([*range(32)], decided, trained)
+
+
+@pytest.mark.parametrize("order", [[*range(31)], [0, *range(31)], [*range(1, 33)], [*range(33)]])
+def test_a_ranking_has_each_filter_once(order: list[int], trained: Trained) -> None:
+    with pytest.raises(RapruneError, match=r"the method Given must rank each filter of features.24, 0 to 31, once"):
+        decided_by(order, torch.arange(32) > 3, trained)
+
+
+def test_a_method_that_ranks_nothing_leaves_the_layer_whole(trained: Trained) -> None:
+    _, (mask, agent_state, _) = decided_by([], torch.arange(32) > 3, trained)
+    assert mask.keeps_all
+    assert list(agent_state) == ["of"]
+
+
+def test_a_decision_that_was_never_scored_is_held_to_the_bound(trained: Trained) -> None:
+    candidates, (mask, *_) = decided_by([*range(32)], torch.arange(32) == 3, trained)
+    assert candidates.score_of(mask) is None
+    found = commit(candidates, mask)
+    assert found.keep_mask != mask
+    assert candidates.scale.feasible(found.finetuned_val_score)

@@ -64,7 +64,7 @@ class Search(DecisionStage):
         return climb.best
 
     def asked(self, num_filters: int) -> tuple[int, int]:
-        return min(1, num_filters - 1), (num_filters - 1) * self.settings.patience
+        return 0, (num_filters - 1) * self.settings.patience
 
 
 class _Climb:

@@ -1,0 +1,45 @@
+"""Decides one layer: the method ranks its filters, the decision stage picks the keep mask."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from raprune.errors import RapruneError
+from raprune.network.masks import KeepMask
+from raprune.plugins.decisions.base import DecisionStage
+from raprune.plugins.methods.base import CandidatesSpent, LayerView, Method, Ranking
+from raprune.trial.budget import BudgetSpent
+from raprune.trial.candidates import Candidates
+
+
+def decide_layer(
+    method: Method, decision: DecisionStage, view: LayerView, candidates: Candidates, rng: torch.Generator
+) -> tuple[KeepMask, Mapping[str, Tensor], bool]:
+    """The layer's mask, the agent, and whether the budget cut the search short; if so, the best mask so far.
+
+    Raises :class:`RapruneError` for a ranking that is none, and :class:`ValueError` for a mask that is none.
+    """
+    ranking = Ranking(())
+    try:
+        ranking = method.rank(view, candidates, rng)
+        if not ranking.order:
+            return KeepMask.whole(view.num_filters), ranking.agent_state, False
+        check_order(method, ranking.order, view)
+        mask = decision.decide(ranking, candidates)
+    except CandidatesSpent:
+        return candidates.best_so_far(), ranking.agent_state, False
+    except BudgetSpent:
+        return candidates.best_so_far(), {}, True
+    return KeepMask.of(mask, view.num_filters), ranking.agent_state, False
+
+
+def check_order(method: Method, order: Sequence[int], view: LayerView) -> None:
+    """Raises :class:`RapruneError` unless ``order`` has every filter of the layer once."""
+    if sorted(order) != list(range(view.num_filters)):
+        name, last = type(method).__name__, view.num_filters - 1
+        raise RapruneError(
+            f"the method {name} must rank each filter of {view.layer}, 0 to {last}, once; got {list(order)}"
+        )
