@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from raprune.results import Tables
+from raprune.results import Tables, candidates_in_all, short_count
 
 from .labels import describe, in_order, rehearsed_study, seeds_line, text
 from .trials_table import has_numbers, over_bound, trial_name, trials_table
@@ -72,6 +72,8 @@ def render_page(tables: Tables, figures: Sequence[Drawn]) -> str:
 <section id="trials"><h2>All trials</h2>
 <p class="soft">Scores are in {escape(_units(tables))}, drops and bounds in points of it (positive is worse, red is over
 the bound). A matched trial shows its partner's bound and has none itself.
+Candidates are the masks scored for the trial, those that found the order of its layers included; images scored are the
+validation images that they saw, none where the score was known before.
 The rows are in <code>trials/*/trial.parquet</code>; only trials of the present study are shown.</p>
 <div class="scroll">{trials_table(tables)}</div></section>
 <p class="soft">{_provenance(tables)}</p>
@@ -119,16 +121,26 @@ def _outcomes(done: pd.DataFrame) -> list[tuple[str, str]]:
     bounded = bounded[bounded["drop_bound"].notna()]
     if len(bounded):
         best = bounded.loc[bounded["pruning_ratio"].idxmax()]
-        cards.append((f"{best['pruning_ratio']:.1%}", f"of the filters pruned at most ({trial_name(best.to_dict())})"))
-    asked, scored = int(done["num_candidates"].sum()), int(done["num_scored"].sum())
-    cards.append((f"{asked:,}", f"candidates, {scored:,} of them scored, the rest already known"))
-    for column, words in (
-        ("num_order_candidates", "further masks scored to find the order of the layers"),
-        ("num_diverged", "fine-tunes diverged (NaN or infinite weights) and were not kept"),
-    ):
-        if number := int(done[column].sum()):
-            cards.append((f"{number:,}", words))
+        spent = f"{short_count(candidates_in_all(best))} candidates"
+        name = f"of the filters pruned at most ({trial_name(best.to_dict())}; {spent})"
+        cards.append((f"{best['pruning_ratio']:.1%}", name))
+    cards.append(_spent(done))
+    if number := int(done["num_diverged"].sum()):
+        cards.append((f"{number:,}", "fine-tunes diverged (NaN or infinite weights) and were not kept"))
     return cards
+
+
+def _spent(done: pd.DataFrame) -> tuple[str, str]:
+    """A card of what all trials asked for: candidates of layers and orders, and the images that they saw."""
+    asked = sum(candidates_in_all(row) for row in done.to_dict("records"))
+    words = ["candidates"]
+    if for_order := int(done["num_order_candidates"].sum()):
+        words.append(f"{for_order:,} of them to find the order of the layers")
+    known = int(done["num_candidates"].sum() - done["num_scored"].sum())
+    words.append(f"{known:,} of the others known before" if for_order else f"{known:,} of them known before")
+    if done["images_scored"].notna().all():
+        words.append(f"{short_count(done['images_scored'].sum())} images scored")
+    return f"{asked:,.0f}", ", ".join(words)
 
 
 def _baselines(done: pd.DataFrame, score: str) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from raprune.results import Tables
+from raprune.results import Tables, candidates_in_all, short_count
 
 from .labels import NO_BOUND, describe, drop_text, joined, text
 
@@ -52,7 +52,8 @@ _OUTCOME: dict[str, Callable[[Row], str]] = {
     "test": _number("test_score", "{:.1f}"),
     "test drop": _drop("test_score_drop"),
     "layers whole": lambda row: f"{row['num_layers_whole']:.0f} of {row['num_layers']:.0f}",
-    "candidates": _number("num_candidates", "{:,.0f}"),
+    "candidates": lambda row: f"{candidates_in_all(row):,.0f}",
+    "images scored": lambda row: short_count(row["images_scored"]),
     "time (s)": _number("wall_time_s", "{:,.0f}"),
 }
 _TEXT = ("method", "order", "other settings")

@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from raprune.plugins.methods.agent import Agent, AgentSettings
 from raprune.plugins.methods.base import LayerView
+from raprune.registry import DECISIONS
 from tests.tiny import Trained, candidates_of, engine_of, train_small, with_dead_filters
 
 RATES = ((0.01, 0.01), (0.01, 0.1), (0.001, 0.01), (0.001, 0.1), (0.001, 0.2))
@@ -31,11 +32,12 @@ def learn(trained: Trained, rates: tuple[float, float], num_updates: int, seed: 
     candidates = candidates_of(engine, LAYER, drop_bound=2.0)
     settings = AgentSettings(
         learning_rate=rates[0], logit_learning_rate=rates[1], min_updates=num_updates, max_updates=num_updates,
-        magnitude_prior=0.0, decision="reward", converged_entropy=0.0,
+        magnitude_prior=0.0, converged_entropy=0.0,
     )  # fmt: skip
     view = LayerView(LAYER, engine.weights[f"{LAYER}.weight"].flatten(1))
-    decision = Agent(settings).decide(view, candidates, torch.Generator().manual_seed(seed))
-    return int((~decision.keep_mask)[dead].sum()), max(row["reward"] for row in candidates.rows)
+    ranking = Agent(settings).rank(view, candidates, torch.Generator().manual_seed(seed))
+    keep_mask = DECISIONS.build("reward", {}).decide(ranking, candidates)
+    return int((~keep_mask)[dead].sum()), max(row["reward"] for row in candidates.rows)
 
 
 def main() -> None:

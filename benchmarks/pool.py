@@ -34,7 +34,7 @@ from raprune.launch.base import Launch
 from raprune.launch.on_ray import RayRunner, ray_runner
 from raprune.network.masks import KeepMask
 from raprune.network.state import State
-from raprune.plugins.methods.agent import sample_masks
+from raprune.plugins.methods.learning import sample_masks
 from raprune.study import load_study
 from raprune.study.parts import EvaluatorsSpec, ScoringSpec
 

@@ -104,7 +104,7 @@ def _processor_s() -> float:
 
 
 def few(seconds: float, updates: int, masks: int = 5, num_filters: int = 128) -> None:
-    settings = AgentSettings(masks_per_update=masks, min_updates=updates, max_updates=updates, decision="reward",
+    settings = AgentSettings(masks_per_update=masks, min_updates=updates, max_updates=updates,
                              converged_entropy=0.0)  # fmt: skip
     weights = torch.randn(num_filters, num_filters * 9, generator=torch.Generator().manual_seed(0))
     torch.set_num_threads(1)
@@ -125,19 +125,11 @@ def _agents(
     counts = [0] * trials
 
     def trial(index: int) -> None:
-        score, inside = scoring(actors, index, seconds), 0.0
-
-        def evaluate(masks: Sequence[Tensor], *, policy_entropy: float | None = None) -> list[Evaluation]:
-            nonlocal inside
-            began = time.perf_counter()
-            kept = [mask.float().mean().item() for mask in masks]
-            counts[index] += len(score(kept))
-            inside += time.perf_counter() - began
-            return [Evaluation(1 - share, 90.0, 1.0, True) for share in kept]
-
+        evaluate = _Timed(scoring(actors, index, seconds))
         began = time.perf_counter()
-        agent.decide(view, evaluate, torch.Generator().manual_seed(index))
-        shares[index] = inside / (time.perf_counter() - began)
+        agent.rank(view, evaluate, torch.Generator().manual_seed(index))
+        shares[index] = evaluate.inside_s / (time.perf_counter() - began)
+        counts[index] = len(evaluate.seen)
 
     threads = [threading.Thread(target=trial, args=(index,)) for index in range(trials)]
     began = time.perf_counter()
@@ -146,3 +138,23 @@ def _agents(
     for thread in threads:
         thread.join()
     return time.perf_counter() - began, sum(counts)
+
+
+class _Timed:
+    """An ``evaluate`` without a limit that counts the seconds its masks took."""
+
+    left = None
+
+    def __init__(self, score: Callable[[Sequence[float]], Any]) -> None:
+        self.score = score
+        self.seen: list[tuple[Tensor, Evaluation]] = []
+        self.inside_s = 0.0
+
+    def __call__(self, masks: Sequence[Tensor], *, policy_entropy: float | None = None) -> list[Evaluation]:
+        began = time.perf_counter()
+        kept = [mask.float().mean().item() for mask in masks]
+        self.score(kept)
+        self.inside_s += time.perf_counter() - began
+        found = [Evaluation(1 - share, 90.0, 1.0, True) for share in kept]
+        self.seen += zip(masks, found, strict=True)
+        return found

@@ -266,7 +266,7 @@ def _imported(kind: str, name: str) -> Plugin:
 MODELS = Registry("model", "raprune.plugins.models")
 DATASETS = Registry("dataset", "raprune.plugins.datasets")
 SCORES = Registry("score", "raprune.plugins.scores", unit=str, labels=str)
-METHODS = Registry("method", "raprune.plugins.methods", ranks=bool, decision=str)
+METHODS = Registry("method", "raprune.plugins.methods", ranks=bool, decision=str, criterion=bool)
 DECISIONS = Registry("decision", "raprune.plugins.decisions")
 ORDERS = Registry("order", "raprune.plugins.orders")
 REWARDS = Registry("reward", "raprune.plugins.rewards")

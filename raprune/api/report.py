@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from raprune.console.tables import diverged_line, finetune_gain
+from raprune.results import candidates_in_all, short_count
 
 T = TypeVar("T")
 SHOWN = {
@@ -92,6 +93,8 @@ class Report:
             )
         if number := self.row.get("num_diverged"):
             lines.append(diverged_line(number))
+        if images := short_count(self.row.get("images_scored")):
+            lines.append(f"candidates: {candidates_in_all(self.row):,.0f} ({images} validation images scored)")
         for what, before, after in (
             ("parameters", self.baseline_params, self.params),
             ("multiply-adds", self.baseline_macs, self.macs),

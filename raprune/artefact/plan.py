@@ -16,11 +16,11 @@ from raprune.network.graph import Graph
 from raprune.network.lowrank.factor import Factor
 from raprune.network.state import State
 from raprune.registry import Settings
-from raprune.study.schema import Choice, ModelChoice
+from raprune.study.schema import DataChoice, ModelChoice
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 """Of ``plan.json``. The first had no number; such files are completed from the trial's row and its baseline. The second
-had no fingerprints."""
+had no fingerprints, the third no guard."""
 PLAN_FILE = "plan.json"
 
 FROM_PIXELS = "(pixel / 255 - mean) / std, channel by channel"
@@ -78,7 +78,7 @@ class NetworkPlan(Settings):
     """The network before it was pruned."""
     residual: str
     """``independent`` or ``coupled``: how filters that meet in a sum were pruned."""
-    dataset: Choice
+    dataset: DataChoice
     score: MeasuredScore
     input_shape: tuple[int, int, int]
     """Channels, height, width."""
@@ -103,7 +103,7 @@ class NetworkPlan(Settings):
 
     def to_ship(self) -> NetworkPlan:
         """The plan for those who have another machine: of the data set the name alone, for its settings name paths."""
-        return self.model_copy(update={"dataset": Choice(name=self.dataset.name)})
+        return self.model_copy(update={"dataset": DataChoice(name=self.dataset.name)})
 
     def masks(self) -> dict[str, Tensor]:
         """The keep masks as bool tensors."""
@@ -131,7 +131,9 @@ def _from_row(
         trial_id=row["trial_id"],
         model=model,
         residual=row["residual"],
-        dataset=Choice(name=row["dataset"], settings=json.loads(row["dataset_settings"])),
+        dataset=DataChoice(
+            name=row["dataset"], settings=json.loads(row["dataset_settings"]), guard=row.get("guard") or 0.0
+        ),
         score=MeasuredScore(name=row["score_name"], unit=row["score_unit"], **{key: row[key] for key in scores}),
         input_shape=baseline.input_shape,
         num_classes=baseline.num_classes,

@@ -56,7 +56,7 @@ def prepare_baseline(trial: TrialSpec, folder: Path, device: str = "cpu", inputs
     """
     exact_arithmetic(torch.device(device))
     inputs = inputs or Inputs()
-    splits = inputs.data(trial.dataset)
+    splits = inputs.data(trial.data)
     score: Score = SCORES.build(trial.score.name, trial.score.settings)
     network = initial_network(trial, splits, inputs)
     sources = sources_of(trial, splits, score, network)

@@ -57,6 +57,6 @@ def _by_baseline(trials: Sequence[TrialSpec]) -> list[list[TrialSpec]]:
 
 
 def _sources_now(trial: TrialSpec, inputs: Inputs) -> Sources:
-    splits = inputs.data(trial.dataset)
+    splits = inputs.data(trial.data)
     score = SCORES.build(trial.score.name, trial.score.settings)
     return sources_of(trial, splits, score, initial_network(trial, splits, inputs))

@@ -15,8 +15,9 @@ from raprune.console.progress import COMMIT_WORK, StudyProgress, TrialProgress
 from raprune.network.graph import GIVES_OUTPUT, Graph
 from raprune.plugins.datasets.normalisation import STATISTICS
 from raprune.preflight.checks import Facts, expected_candidates, facts_key, num_layers
+from raprune.preflight.guarding import guard_line
 from raprune.registry import is_given, is_imported
-from raprune.results import Tables, read_study
+from raprune.results import Tables, candidates_in_all, read_study, short_count
 from raprune.study import StudyPlan, TrialSpec
 from raprune.study.wording import counted
 from raprune.trial.low_rank import low_rank_line
@@ -60,6 +61,7 @@ def facts_lines(plan: StudyPlan, facts: Mapping[str, Facts]) -> list[str]:
     lines += [*_baseline_lines(plan.trials), *_seed_lines(plan.trials)]
     for trial in sorted(plan.trials, key=lambda t: (t.drop_bound or 0, t.score_floor or 0)):
         lines.append(_bound_line(trial, facts[facts_key(trial)]))
+    lines += filter(None, (guard_line(trial, facts[facts_key(trial)].guard) for trial in plan.trials))
     for trial in plan.trials:
         if (step := trial.postprocess.low_rank) is not None:
             lines.append(low_rank_line(step, facts[facts_key(trial)].low_rank))
@@ -181,8 +183,11 @@ def trial_label(labels: Mapping[str, str]) -> str:
     return ", ".join([labels["method"], *others])
 
 
+_OUTCOMES = ("bound", "pruned", "params\nless", "MACs\nless", "val\ndrop", "test\ndrop", "whole")
+
+
 def results_table(tables: Tables) -> Table:
-    """The results of a study, one row per trial; fits a terminal of 80 columns unless many keys were swept."""
+    """The results of a study, one row per trial; fits into 90 columns unless many keys were swept."""
     bounds = dict(zip(tables.trials["trial_id"], tables.trials["drop_bound"], strict=True))
     axes: dict[str, dict[str, str]] = tables.manifest["axes"]
     own = [
@@ -196,8 +201,6 @@ def results_table(tables: Tables) -> Table:
     if any(ended_by_budget(row) for row in tables.trials.to_dict("records")):
         caption.append("* a budget ended the trial: undecided layers are whole")
     caption += _gain_lines(tables.trials.to_dict("records"), bounds)
-    if number := int(tables.trials["num_order_candidates"].sum()):
-        caption.append(f"{number:,} masks were scored to order the layers, in addition to the candidates")
     if number := int(tables.trials["num_diverged"].sum()):
         caption.append(diverged_line(number))
     table = Table(
@@ -207,7 +210,7 @@ def results_table(tables: Tables) -> Table:
     table.add_column("method")
     for name in ("order", *own):
         table.add_column(name, no_wrap=True)
-    for name in ("bound", "pruned", "params\nless", "MACs\nless", "val\ndrop", "test\ndrop", "whole"):
+    for name in (*_OUTCOMES, "cand.", "images"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in tables.trials.to_dict("records"):
         matched = isinstance(row["matched_trial_id"], str)
@@ -278,7 +281,7 @@ def diverged_line(number: int) -> str:
 
 def _outcome(row: Mapping[Any, Any]) -> list[str]:
     if row["status"] != "completed" and not ended_by_budget(row):
-        return [str(row["status"])] + [""] * 5
+        return [str(row["status"])] + [""] * 7
     return [
         f"{row['pruning_ratio']:.1%}{'*' if ended_by_budget(row) else ''}",
         f"{1 - row['params'] / row['baseline_params']:.1%}",
@@ -286,6 +289,8 @@ def _outcome(row: Mapping[Any, Any]) -> list[str]:
         _number(row["val_score_drop"], "{:+.1f}"),
         _number(row["test_score_drop"], "{:+.1f}"),
         f"{row['num_layers_whole']:.0f}/{row['num_layers']:.0f}",
+        short_count(candidates_in_all(row)),
+        short_count(row["images_scored"]),
     ]
 
 

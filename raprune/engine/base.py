@@ -207,5 +207,5 @@ def _to(splits: Splits, device: torch.device) -> Splits:
     def move(part: Split) -> Split:
         return Split(part.images_BCHW.to(device), part.labels_B.to(device))
 
-    test = move(splits.test) if splits.test is not None else None
-    return replace(splits, train=move(splits.train), val=move(splits.val), test=test)
+    guard, test = (None if part is None else move(part) for part in (splits.guard, splits.test))
+    return replace(splits, train=move(splits.train), val=move(splits.val), guard=guard, test=test)

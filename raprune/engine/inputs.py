@@ -17,9 +17,10 @@ from torch.nn.parameter import is_lazy
 from raprune.errors import InputError, first_line
 from raprune.network.graph.ambient import plain_torch
 from raprune.network.graph.checks import bare, on_cpu
-from raprune.plugins.datasets.base import Splits, check_splits, shift_and_flip
+from raprune.plugins.datasets.base import Splits, check_splits, set_aside, shift_and_flip
 from raprune.registry import DATASETS, MODELS, is_given, is_imported
-from raprune.study.schema import Choice
+from raprune.study.schema import Choice, DataChoice
+from raprune.study.seeds import seed_for
 
 MAX_READ = 4
 """Data sets held in memory at a time."""
@@ -92,7 +93,10 @@ class Inputs:
         self._read.clear()
 
     def data(self, dataset: Choice) -> Splits:
-        """A data set, decoded once; raises :class:`InputError` for a split without images."""
+        """A data set, decoded once, with its guard set aside where ``dataset`` has one.
+
+        Raises :class:`InputError` for a split without images, or with too few for a guard.
+        """
         key = dataset.model_dump_json()
         if key not in self._read:
             while len(self._read) >= MAX_READ:
@@ -108,6 +112,9 @@ class Inputs:
             splits = DATASETS.build(dataset.name, settings)
         try:
             check_splits(splits)
+            if isinstance(dataset, DataChoice) and dataset.guard:
+                # of the split's seed alone, so that trials of one split have one guard
+                splits = set_aside(splits, dataset.guard, seed_for(dataset.settings.get("split_seed", 0), "guard"))
         except InputError as error:
             raise InputError(f"dataset {dataset.name}: {error}") from error
         return splits

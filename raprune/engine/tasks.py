@@ -15,6 +15,7 @@ import torch
 
 from raprune.engine.base import Engine
 from raprune.engine.launches import Purpose
+from raprune.engine.paired import Paired, PairedCounts, same_network
 from raprune.engine.pictures import Batch, choose_pictures
 from raprune.errors import InputError
 from raprune.network.lowrank.factor import Factor
@@ -95,6 +96,22 @@ class Importance(Task[list[float]]):
             raise InputError(f"the criterion {name} must return one finite number for each filter of {self.layer}")
         values: list[float] = importance_N.tolist()
         return values
+
+
+@dataclass(frozen=True)
+class Look(Task[Paired]):
+    """The state beside the baseline on the guard images, which no other task opens."""
+
+    @torch.inference_mode()
+    def run(self, engine: Engine, state: State) -> Paired:
+        guard, whole = engine.splits.split("guard"), State.baseline(engine.workload.baseline_key)
+        if state.version == whole.version:
+            return same_network(engine.measure(state, "guard"), len(guard))
+        baseline, pruned = engine.forward(whole), engine.forward(state)
+        counts = PairedCounts(engine.score, len(guard))
+        for raw, labels in guard.batches(engine.workload.scoring.batch_size):
+            counts.add(baseline(engine.as_input(raw)), pruned(engine.as_input(raw)), labels)
+        return counts.result()
 
 
 @dataclass(frozen=True)

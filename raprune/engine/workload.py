@@ -126,7 +126,7 @@ class Workload:
             trial.fidelity.model_dump(),
         )  # fmt: skip
         return cls(
-            key, trial.model, trial.dataset, trial.score, trial.scoring, trial.finetune, trial.data_seed,
+            key, trial.model, trial.data, trial.score, trial.scoring, trial.finetune, trial.data_seed,
             trial.baseline_key, str(folder), trial.residual, fidelity=trial.fidelity,
         )  # fmt: skip
 

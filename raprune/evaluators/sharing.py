@@ -15,6 +15,9 @@ from raprune.plugins.datasets.base import Split, Splits
 from raprune.registry import is_given
 from raprune.study import TrialSpec
 
+PARTS = ("train", "val", "guard", "test")
+"""The splits of a data set."""
+
 Refs = dict[str, list[Any]]
 """Data set (JSON) -> its reference, in a list so that Ray does not fetch it before it is needed."""
 
@@ -57,13 +60,13 @@ def share_given(trials: Sequence[TrialSpec], data: Refs, inputs: Inputs) -> Shar
             f"the network cannot be sent to other processes ({type(error).__name__}: {error}): use evaluators=0, "
             "which runs everything in this one"
         ) from error
-    named = {trial.dataset.model_dump_json() for trial in trials if is_given(trial.dataset.name)}
+    named = {trial.data.model_dump_json() for trial in trials if is_given(trial.dataset.name)}
     return SharedGiven([ray.put(pickled)], {key: ref for key, ref in data.items() if key in named})
 
 
 def data_bytes(trials: Sequence[TrialSpec], inputs: Inputs) -> int:
     """Bytes of all images and labels of the data sets of ``trials``."""
-    datasets = {trial.dataset.model_dump_json(): trial.dataset for trial in trials}
+    datasets = {trial.data.model_dump_json(): trial.data for trial in trials}
     every = [split for dataset in datasets.values() for split in _parts(inputs.data(dataset)).values()]
     return sum(t.numel() * t.element_size() for split in every for t in (split.images_BCHW, split.labels_B))
 
@@ -74,11 +77,11 @@ def share_data(trials: Sequence[TrialSpec], inputs: Inputs) -> Refs:
 
     refs: Refs = {}
     for trial in trials:
-        key = trial.dataset.model_dump_json()
+        key = trial.data.model_dump_json()
         if key not in refs:
-            splits = inputs.data(trial.dataset)
+            splits = inputs.data(trial.data)
             arrays = {n: (s.images_BCHW.numpy(), s.labels_B.numpy()) for n, s in _parts(splits).items()}
-            bare = {f.name: getattr(splits, f.name) for f in fields(splits) if f.name not in ("train", "val", "test")}
+            bare = {f.name: getattr(splits, f.name) for f in fields(splits) if f.name not in PARTS}
             refs[key] = [ray.put((arrays, bare))]
     inputs.drop_read()
     return refs
@@ -93,9 +96,9 @@ def use_shared(refs: Refs, inputs: Inputs) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch warns of read-only memory; nobody writes to it
             parts = {n: Split(torch.from_numpy(x), torch.from_numpy(y)) for n, (x, y) in arrays.items()}
-        inputs.provide(key, Splits(parts["train"], parts["val"], parts.get("test"), **bare))
+        inputs.provide(key, Splits(parts["train"], parts["val"], parts.get("test"), guard=parts.get("guard"), **bare))
 
 
 def _parts(splits: Splits) -> dict[str, Split]:
-    parts = {"train": splits.train, "val": splits.val, "test": splits.test}
+    parts = {name: getattr(splits, name) for name in PARTS}
     return {name: split for name, split in parts.items() if split is not None}

@@ -23,6 +23,7 @@ from raprune.plugins.datasets.base import Splits
 from raprune.plugins.datasets.normalisation import Statistics
 from raprune.plugins.scores.base import Score
 from raprune.preflight.equivalence import prove
+from raprune.preflight.guarding import GuardFacts, guard_problems
 from raprune.registry import DATASETS, SCORES, is_given
 from raprune.study import Choice, Document, StudyPlan, TrialSpec, UnsoundStudy, by_line, expand, read_study_file
 from raprune.study.plugins import import_paths
@@ -61,6 +62,7 @@ class Facts:
     """(C, H, W) of the network's input images."""
     statistics: Statistics | None
     """Mean and standard deviation of each channel, of pixels scaled to [0, 1]; ``None`` for floats."""
+    guard: GuardFacts | None = None
     left_out: tuple[str, ...] = ()
     """Entries of the checkpoint that are not loaded."""
 
@@ -126,7 +128,7 @@ class Inspector:
         return facts, problems, ways_on
 
     def _facts(self, trial: TrialSpec) -> Facts:
-        parts = (trial.model, trial.dataset, trial.score)
+        parts = (trial.model, trial.data, trial.score)
         key = " ".join([*(part.model_dump_json() for part in parts), trial.residual])
         if key not in self._known:
             self._known[key] = _facts(trial, self._inputs)
@@ -186,7 +188,7 @@ class _Unusable(InputError):
 
 def _data(trial: TrialSpec, inputs: Inputs) -> Splits:
     try:
-        return inputs.data(trial.dataset)
+        return inputs.data(trial.data)
     except Exception as error:  # a reader may raise anything for a malformed file
         raise _Unusable("dataset", error) from error
 
@@ -224,6 +226,7 @@ def _facts(trial: TrialSpec, inputs: Inputs) -> Facts:
         score_unit=chosen.unit,
         input_shape=splits.input_shape,
         statistics=None if splits.normalised else (splits.mean, splits.std),
+        guard=GuardFacts.of(splits.guard, chosen),
     )
 
 
@@ -254,6 +257,7 @@ def _trial_problems(plan: StudyPlan, trial: TrialSpec, facts: Facts) -> list[Pro
     if trial.drop_bound is not None and trial.drop_bound < facts.quantum:
         message = f"is worth less than one of {facts.num_val} validation images, {facts.quantum:.2g} points"
         problems.append(plan.problem(trial, "drop_bound", f"{message}; got {trial.drop_bound:g}"))
+    problems += [plan.problem(trial, key, message) for key, message in guard_problems(trial, facts.guard)]
     if (step := trial.postprocess.low_rank) is not None:
         for path, message in low_rank_problems(step, facts.low_rank, facts.full_ranks):
             problems.append(plan.problem(trial, f"postprocess.low_rank.{path}", message))

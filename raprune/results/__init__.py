@@ -13,11 +13,12 @@ from raprune.results.files import (
 )
 from raprune.results.read import Tables, read_manifest, read_study
 from raprune.results.schemas import COST_COLUMNS, SCHEMA_VERSION, SCHEMAS
+from raprune.results.spent import candidates_in_all, short_count
 from raprune.results.write import PROVISIONAL, FolderLock, TrialStore
 from raprune.system.writing import written
 
 __all__ = [
     "COST_COLUMNS", "PROVISIONAL", "SCHEMAS", "SCHEMA_VERSION", "FolderLock", "Tables", "TrialStore",
-    "read_json", "read_json_list", "read_manifest", "read_study", "read_text", "set_aside", "write_json", "write_text",
-    "written",
+    "candidates_in_all", "read_json", "read_json_list", "read_manifest", "read_study", "read_text", "set_aside",
+    "short_count", "write_json", "write_text", "written",
 ]  # fmt: skip

@@ -37,6 +37,11 @@ TABLES: dict[str, Columns] = {
         "fidelity": (TEXT, "what a candidate's score was measured with"),
         "drop_bound": (FLOAT, "points of score_unit the network may lose on validation; null for matched trials"),
         "score_floor": (FLOAT, "validation score to keep, in score_unit, where the bound was given so"),
+        "guard": (
+            FLOAT,
+            "share of the validation images set aside as the guard, 0 to 1; null in results older than it",
+        ),
+        "warranty": (FLOAT, "confidence with which the bound must hold on fresh images, 0.5 to 1; null for none"),
         "matched_trial_id": (TEXT, "the trial whose num_kept this one prunes to"),
         "acceptance": (
             TEXT,
@@ -64,15 +69,25 @@ TABLES: dict[str, Columns] = {
         "score_name": (TEXT, "plug-in: what the scores are"),
         "score_unit": (TEXT, "percent or dB: unit of the scores and of their drops"),
         "num_val_images": (INT, "images the rewards were measured on"),
+        "num_guard_images": (INT, "validation images that only the contract looks at, beside num_val_images"),
         "baseline_val_score": (FLOAT, "in score_unit"),
         "baseline_finetuned_val_score": (
             FLOAT,
             "in score_unit, nothing pruned, after the same fine-tuning; null where that diverged",
         ),
+        "baseline_guard_score": (FLOAT, "in score_unit; null without guard images, like the guard's other columns"),
         "baseline_test_score": (FLOAT, "in score_unit"),
         "val_score": (FLOAT, "in score_unit, of the pruned network at the end"),
         "test_score": (FLOAT, "in score_unit, of the pruned network at the end; its only look at the test split"),
+        "guard_score": (FLOAT, "in score_unit, of the pruned network at the end"),
+        "num_guard_looks": (INT, "states that were shown to the guard before they were committed or refused"),
         "val_score_drop": (FLOAT, "points of score_unit, positive is worse"),
+        "guard_score_drop": (FLOAT, "points of score_unit, positive is worse"),
+        "score_drop_limit": (
+            FLOAT,
+            "points of score_unit: one-sided 95% upper confidence limit of the drop on fresh images, by a paired test "
+            "on the guard that knows nothing of earlier looks",
+        ),
         "test_score_drop": (FLOAT, "points of score_unit, positive is worse"),
         "num_layers": (INT, "layers that were to be decided"),
         "num_layers_decided": (INT, "of them, those decided; fewer where a budget stopped the trial"),
@@ -93,6 +108,7 @@ TABLES: dict[str, Columns] = {
         "num_candidates": (INT, "masks the method asked to have scored"),
         "num_scored": (INT, "of them, those that were not in the memo"),
         "num_order_candidates": (INT, "masks the order asked to have scored, beside num_candidates; in the budget too"),
+        "images_scored": (INT, "validation images seen by its candidates and its order's; null in older results"),
         "num_diverged": (INT, "fine-tunes that ended with NaN or infinite weights; none of them was kept"),
         "baseline_latency_s": (FLOAT, "seconds for a batch of one image, median"),
         "latency_s": (FLOAT, "seconds for a batch of one image, median"),
@@ -118,6 +134,10 @@ TABLES: dict[str, Columns] = {
             "there is one; null where that was not measured",
         ),
         "finetuned_val_score": (FLOAT, "in the trial's score_unit, of the state that was committed"),
+        "guard_score": (FLOAT, "the same on the guard images; null where nothing was committed, or there are none"),
+        "guard_score_drop": (FLOAT, "points of score_unit, positive is worse; null like guard_score"),
+        "score_drop_limit": (FLOAT, "as in trial, of the network so far; null like guard_score"),
+        "num_guard_looks": (INT, "masks of the layer that were shown to the guard"),
         "params": (INT, "of the network so far"),
         "macs": (INT, "of the network so far"),
         "num_updates": (INT, "updates of the layer's agent; one whose rewards are all equal changes nothing"),
@@ -169,6 +189,7 @@ TABLES: dict[str, Columns] = {
         "val_score_after": (FLOAT, "in the trial's score_unit, of the network with the two layers as it was kept"),
         "num_scored": (INT, "ranks of which the network was scored"),
         "num_diverged": (INT, "fine-tunes that ended with NaN or infinite weights; none was kept"),
+        "num_guard_looks": (INT, "networks with the layer factorised that were shown to the guard"),
         "applied": (FLAG, "whether the layer was factorised"),
         "reason": (TEXT, "why it was not"),
         "wall_time_s": (FLOAT, "seconds"),
@@ -214,7 +235,7 @@ SCHEMAS: dict[str, pa.Schema] = {
 }
 
 COST_COLUMNS: dict[str, tuple[str, ...]] = {
-    "trial": ("num_scored", "baseline_latency_s", "latency_s", "wall_time_s", "evaluators", "device"),
+    "trial": ("num_scored", "images_scored", "baseline_latency_s", "latency_s", "wall_time_s", "evaluators", "device"),
     "layers": ("wall_time_s",),
     "updates": (),
     "candidates": ("from_memo", "images_scored", "evaluator", "score_s"),

@@ -32,8 +32,11 @@ MEASURED = (
 )  # fmt: skip
 """Columns that a trial with scores has."""
 POSITIVE = ("num_filters", "baseline_params", "params", "baseline_macs", "macs", "full_rank", "params_before")
-NOT_NEGATIVE = ("num_kept", "num_layers", "num_layers_whole", "num_candidates", "num_scored", "layer_index")
-SHARES = ("pruning_ratio",)
+NOT_NEGATIVE = (
+    "num_kept", "num_layers", "num_layers_whole", "num_candidates", "num_scored", "images_scored",
+    "layer_index", "num_guard_images", "num_guard_looks",
+)  # fmt: skip
+SHARES = ("pruning_ratio", "guard", "warranty")
 JSON_MAPPINGS = "_settings"
 """Ending of the names of columns that contain a JSON mapping."""
 

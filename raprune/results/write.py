@@ -90,15 +90,16 @@ class TrialStore:
         """The rows of the committed layers, in the order in which they were decided."""
         return [row for k in range(self.num_committed()) for row in self._rows(f"layers-{k}.parquet", "layers")]
 
-    def candidate_counts(self) -> tuple[int, int]:
-        """Candidates asked for and candidates scored, over the decided layers."""
-        asked = scored = 0
+    def candidate_counts(self) -> tuple[int, int, int]:
+        """Over the decided layers: candidates asked for, those of them scored, and the images they saw."""
+        asked = scored = images = 0
         for k in (*range(self.num_committed()), *[PROVISIONAL] * (self.num_decided() - self.num_committed())):
             file = self.folder / f"candidates-{k}.parquet"
-            memo = read_table(file, "candidates", self.trial_id, ["from_memo"])["from_memo"]
-            asked += len(memo)
-            scored += len(memo) - sum(bool(m) for m in memo.to_pylist())
-        return asked, scored
+            found = read_table(file, "candidates", self.trial_id, ["from_memo", "images_scored"])
+            asked += len(found)
+            scored += len(found) - sum(bool(m) for m in found["from_memo"].to_pylist())
+            images += sum(seen or 0 for seen in found["images_scored"].to_pylist())
+        return asked, scored, images
 
     def write_layer(self, step: int | str, layer: Row, updates: Sequence[Row], candidates: Sequence[Row]) -> None:
         """Commit one decided layer (or, as ``PROVISIONAL``, keep one that was cut short); its ``layers`` file, written

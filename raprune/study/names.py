@@ -17,6 +17,8 @@ class NameOf:
     """In ``Annotated[str, NameOf(ENGINES)]``: takes the names in ``registry``, whose folder it loads at first use."""
 
     registry: Registry
+    declaring: str = ""
+    """Takes only plug-ins that declare this to be true, such as ``quantises``."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         del source, handler
@@ -24,10 +26,13 @@ class NameOf:
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         del schema, handler
-        return {"enum": self.registry.names(), "type": "string"}
+        return {"enum": self._names(), "type": "string"}
 
     def _known(self, value: Any) -> str:
-        known = self.registry.names()
+        known = self._names()
         if value not in known:
             raise ValueError(f"must be one of {', '.join(known)}{closest(value, known)}")
         return str(value)
+
+    def _names(self) -> list[str]:
+        return [plugin.name for plugin in self.registry if not self.declaring or plugin.declared[self.declaring]]

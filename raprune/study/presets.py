@@ -29,7 +29,7 @@ ABOUT = {
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
     "fast": {"fidelity": {"finetune": "recalibrate", "recalibration_batches": 2}},
-    "paper": {"finetune": {"before_reward": {"epochs": 1}, "after_layer": {"epochs": 1}}},
+    "paper": {"guard": 0.0, "finetune": {"before_reward": {"epochs": 1}, "after_layer": {"epochs": 1}}},
 }
 """preset -> trial keys."""
 

@@ -18,13 +18,22 @@ from raprune.study.seeds import NUMERICS_VERSION, digest
 from raprune.study.wording import check_layers, layers_as_json
 
 MIN_DROP_BOUND = 0.1
+DEFAULT_GUARD = 0.5
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 LAYERS = ["all", "each"]
 """``each`` is expanded before a trial is made."""
 
-NEW_FIELDS = ("round_to", "fidelity", "postprocess", "candidates_per_layer", "images_per_layer")
-"""Fields that were added to a trial later: at their default they are left out of its id, so that results older than
-a field still belong to the trial."""
+NEW_FIELDS: dict[str, Any] = {
+    "round_to": 1,
+    "fidelity": FidelitySpec(),
+    "postprocess": PostprocessSpec(),
+    "guard": 0.0,
+    "warranty": None,
+    "candidates_per_layer": None,
+    "images_per_layer": None,
+}
+"""Fields that were added to a trial later, with what results older than the field had: at that value they are left out
+of its id, so that those results still belong to the trial."""
 
 
 class Choice(Settings):
@@ -41,6 +50,13 @@ class ModelChoice(Choice):
     """Modules and nodes that are not traced into: what they read is not pruned."""
     output: str | int | None = None
     """The output that is scored, where the network returns several: a key, or an index."""
+
+
+class DataChoice(Choice):
+    """A data set as a trial reads it."""
+
+    guard: float = 0.0
+    """The share of val that is set aside as the guard."""
 
 
 class TrialSpec(Settings):
@@ -72,6 +88,12 @@ class TrialSpec(Settings):
     """How many points of validation score the whole network may lose (the paper's b)."""
     score_floor: float | None = Field(default=None, json_schema_extra={"minimum": 1, "maximum": 100})
     """Instead of drop_bound: the validation score, in percent, that must be kept."""
+    guard: float = Field(default=DEFAULT_GUARD, ge=0, le=0.9)
+    """Share of the validation images set aside as the guard: the drop bound must hold on them, too, and no candidate
+    is scored on them; 0 for none."""
+    warranty: float | None = Field(default=None, json_schema_extra={"exclusiveMinimum": 0.5, "exclusiveMaximum": 1})
+    """Confidence, such as 0.95, with which the bound must hold on fresh images, by a paired test on the guard; null
+    where the drop on the guard itself is compared with the bound."""
     finetune: FinetuneSpec = FinetuneSpec()
     scoring: ScoringSpec = ScoringSpec()
     fidelity: FidelitySpec = FidelitySpec()
@@ -108,6 +130,14 @@ class TrialSpec(Settings):
             raise ValueError(f"is in percent, not a fraction, and must be from 1 to 100{hint}")
         return floor
 
+    @field_validator("warranty")
+    @classmethod
+    def _confidence(cls, warranty: float | None) -> float | None:
+        if warranty is not None and not 0.5 < warranty < 1:
+            hint = f"; did you mean {warranty / 100:g}?" if 50 < warranty < 100 else ""
+            raise ValueError(f"is a confidence, above 0.5 and below 1{hint}")
+        return warranty
+
     @field_validator("layers", mode="before")
     @classmethod
     def _layers_named(cls, layers: Any) -> Any:
@@ -124,6 +154,13 @@ class TrialSpec(Settings):
         return self
 
     @model_validator(mode="after")
+    def _images_for_a_warranty(self) -> TrialSpec:
+        if self.warranty is not None and self.guard == 0:
+            message = "needs guard images to test on: set guard above 0, or leave warranty out"
+            raise PydanticCustomError("rule", message, {"at": "warranty"})
+        return self
+
+    @model_validator(mode="after")
     def _something_to_approximate(self) -> TrialSpec:
         full = self.finetune.before_reward
         shorter, trained = self.fidelity.finetune_steps, full.steps or full.epochs
@@ -134,6 +171,11 @@ class TrialSpec(Settings):
             message = f"must have finetune_steps of at most {full.steps}, as finetune.before_reward has; got {shorter}"
             raise PydanticCustomError("rule", message, {"at": "fidelity"})
         return self
+
+    @property
+    def data(self) -> DataChoice:
+        """The data set with its guard."""
+        return DataChoice(**self.dataset.model_dump(), guard=self.guard)
 
     def layers_among(self, known: Iterable[str]) -> list[str]:
         """The layers to decide, of a network that has the layers ``known``."""
@@ -154,12 +196,11 @@ class TrialSpec(Settings):
     @property
     def baseline_key(self) -> str:
         """Hash of what the baseline network and its scores depend on."""
-        return digest(self._hashed({"model", "dataset", "score", "baseline", "scoring"}), NUMERICS_VERSION)
+        return digest(self._hashed({"model", "dataset", "score", "baseline", "scoring", "guard"}), NUMERICS_VERSION)
 
     def _hashed(self, fields: set[str]) -> dict[str, Any]:
-        """What an id hashes of ``fields``: their values, except later ones at their default."""
-        defaults = {name: type(self).model_fields[name].get_default(call_default_factory=True) for name in NEW_FIELDS}
-        included = {name for name in fields if name not in defaults or getattr(self, name) != defaults[name]}
+        """What an id hashes of ``fields``: their values, except later ones at the value before they were added."""
+        included = {name for name in fields if name not in NEW_FIELDS or getattr(self, name) != NEW_FIELDS[name]}
         return self.model_dump(mode="json", include=included)
 
 

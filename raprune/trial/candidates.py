@@ -30,6 +30,8 @@ class Scale:
     baseline_score: float
     drop_bound: float
     reward: Reward
+    start: float | None = None
+    """Score of the network before the layer being decided is cut; ``None``: the baseline's."""
 
     @property
     def lowest(self) -> float | None:
@@ -72,6 +74,7 @@ class Candidates:
         progress: Progress,
         budget: TrialBudget | None = None,
     ) -> None:
+        """``scale.start`` is the score of ``state``."""
         self.evaluator = evaluator
         self.state = state
         self.layer = layer
@@ -85,6 +88,17 @@ class Candidates:
         """All scored masks in order; see :class:`raprune.plugins.methods.base.Evaluate`."""
         self._scores: dict[KeepMask, float | None] = {}
         self._num_searched = 0
+
+    @property
+    def drop_bound(self) -> float:
+        """Points that the network may lose, with this layer pruned."""
+        return self.scale.drop_bound
+
+    @property
+    def whole(self) -> Evaluation:
+        """The network before this layer is pruned; not a candidate."""
+        start = self.scale.baseline_score if self.scale.start is None else self.scale.start
+        return self.scale.evaluation(start, KeepMask.whole(self.num_filters))
 
     @property
     def left(self) -> int | None:

@@ -96,7 +96,7 @@ class LowRankStep:
         return state, val_score, True
 
     def _layer(self, step: int, layer: Surveyed, state: State, val_score: float) -> tuple[State, float]:
-        start, num_diverged = time.perf_counter(), self.num_diverged
+        start, num_diverged, num_looks = time.perf_counter(), self.num_diverged, self._num_looks
         row = low_rank_row(step, layer, val_score)
         try:
             factor, energies, factorised = self._factorise(layer, state)
@@ -108,11 +108,16 @@ class LowRankStep:
             row |= _applied(layer.costs, factor.rank, lowrank.energy_kept(energies, factor.rank), factorised)
             self.snapshots.save(self.first_step + step, factorised.state, {})
         row["num_diverged"] = self.num_diverged - num_diverged
+        row["num_guard_looks"] = self._num_looks - num_looks
         self.store.write_low_rank(step, row | {"wall_time_s": time.perf_counter() - start})
         if row["applied"]:
             self.snapshots.forget_before(self.first_step + step)
             self.tell({"low_rank": row | {"val_score_drop": self.scale.baseline_score - factorised.val_score}})
         return factorised.state, factorised.val_score
+
+    @property
+    def _num_looks(self) -> int:
+        return 0 if self.contract.guard is None else self.contract.guard.num_looks
 
     def _arranged(self, state: State) -> Iterator[Surveyed]:
         """The layers in the order in which they are tried; those that cannot be factorised come last."""
@@ -202,11 +207,18 @@ class LowRankStep:
             elif tuned.version != cut.state.version:
                 score = self.evaluator.run(Measure("val"), tuned)
                 if self.scale.keeps(cut.val_score, score) and self._within(score):
-                    return replace(cut, state=tuned, val_score=score)
+                    return self._guarded(costs, replace(cut, state=tuned, val_score=score))
         if not self._within(cut.val_score):
             rank = cut.state.factors[costs.layer].rank
             raise Stays(f"at rank {rank} the score is {cut.val_score:.2f}: over the drop bound", cut.num_scored)
-        return cut
+        return self._guarded(costs, cut)
+
+    def _guarded(self, costs: LayerCosts, kept: Factorised) -> Factorised:
+        """``kept``, if the guard allows it; raises :class:`Stays` where it does not."""
+        if self.matched is None and not self.contract.allows(kept.state):
+            rank = kept.state.factors[costs.layer].rank
+            raise Stays(f"at rank {rank} the drop is over the bound on the guard images", kept.num_scored)
+        return kept
 
     def _within(self, score: float) -> bool:
         return self.matched is not None or self.scale.feasible(score)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 import traceback
 from dataclasses import dataclass
 from typing import Any
 
+from raprune.engine.paired import Paired
 from raprune.network.graph import Group
 from raprune.network.lowrank import Surveyed
 from raprune.network.measure import NetworkSize
@@ -52,6 +54,18 @@ def layer_row(
         "num_updates": num_updates,
         "num_diverged": committed.num_diverged,
         "cut_short": cut_short,
+        **_on_guard(committed.paired, committed.num_guard_looks),
+    }
+
+
+def _on_guard(paired: Paired | None, num_looks: int | None) -> dict[str, Any]:
+    """The columns of what the guard images say; null where they were not opened."""
+    limit = None if paired is None else paired.limit()
+    return {
+        "guard_score": None if paired is None else paired.score,
+        "guard_score_drop": None if paired is None else paired.drop,
+        "score_drop_limit": limit if limit is not None and math.isfinite(limit) else None,
+        "num_guard_looks": num_looks,
     }
 
 
@@ -77,6 +91,7 @@ def low_rank_row(step: int, layer: Surveyed, val_score: float) -> dict[str, Any]
         "val_score_after": None,
         "num_scored": 0,
         "num_diverged": 0,
+        "num_guard_looks": 0,
         "applied": False,
         "reason": None,
     }
@@ -95,7 +110,12 @@ class TrialOutcome:
     wall_time_s: float
     val_score_before_low_rank: float | None
     num_order_candidates: int | None
+    order_images: int | None
+    """Images that the order's candidates saw; ``None`` where an earlier version did not count them."""
     num_diverged: int
+    paired: Paired | None = None
+    """``state`` beside the baseline on the guard images."""
+    num_guard_looks: int | None = None
 
 
 def trial_row(
@@ -103,12 +123,12 @@ def trial_row(
 ) -> dict[str, Any]:
     """The row of a trial that completed, or that a budget stopped."""
     state, layers = outcome.state, trial.layers_among(sizes.graph.groups)
-    val_score, test_score = outcome.val_score, outcome.test_score
+    val_score, test_score, paired = outcome.val_score, outcome.test_score, outcome.paired
     baseline = context.baseline
     size = sizes.of(state)
     before = None if outcome.val_score_before_low_rank is None else sizes.of(state.unfactorised())
     num_filters, num_kept, num_whole = sizes.filters(state, layers)
-    num_candidates, num_scored = context.store.candidate_counts()
+    num_candidates, num_scored, images = context.store.candidate_counts()
     has_test = test_score is not None and baseline.test_score is not None
     return _specified(trial, context.preset) | {
         "status": "stopped" if outcome.stopped else "completed",
@@ -123,6 +143,9 @@ def trial_row(
         "test_score": test_score,
         "val_score_drop": baseline.val_score - val_score,
         "test_score_drop": (baseline.test_score or 0.0) - (test_score or 0.0) if has_test else None,
+        "num_guard_images": 0 if paired is None else paired.num_images,
+        "baseline_guard_score": None if paired is None else paired.score + paired.drop,
+        **_on_guard(paired, outcome.num_guard_looks),
         "num_layers": len(layers),
         "num_layers_decided": context.store.num_decided(),
         "num_layers_whole": num_whole,
@@ -142,6 +165,7 @@ def trial_row(
         "num_candidates": num_candidates,
         "num_scored": num_scored,
         "num_order_candidates": outcome.num_order_candidates,
+        "images_scored": None if outcome.order_images is None else images + outcome.order_images,
         "num_diverged": outcome.num_diverged,
         "baseline_latency_s": sizes.latency_s(State.baseline(baseline.key)),
         "latency_s": sizes.latency_s(state),
@@ -186,6 +210,8 @@ def _specified(trial: TrialSpec, preset: str) -> dict[str, Any]:
         "preset": preset,
         "fidelity": trial.fidelity_name,
         "score_floor": trial.score_floor,
+        "guard": trial.guard,
+        "warranty": trial.warranty,
         "acceptance": WITHIN_BOUND if trial.matched_trial_id is None else AS_MATCHED,
         "matched_trial_id": trial.matched_trial_id,
         "baseline_settings": _baseline_settings(trial),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
@@ -30,6 +31,7 @@ from raprune.trial.asked import build_decision, build_method, limit
 from raprune.trial.budget import BudgetSpent, TrialBudget
 from raprune.trial.candidates import Candidates, Scale
 from raprune.trial.context import TrialContext
+from raprune.trial.guard import Guard
 from raprune.trial.low_rank import LowRankStep, last_snapshot
 from raprune.trial.rows import TrialOutcome, layer_row, trial_row
 from raprune.trial.snapshots import Snapshots, num_asked
@@ -81,6 +83,8 @@ class _Trial:
         trains = trial.finetune.before_reward.num_steps(1) > 0
         self.contract = Contract(self.evaluator, self.graph, self.scale, trial.fidelity, trains, self.weights)
         rows = [*context.store.layer_rows(), *context.store.low_rank_rows()]
+        if trial.guard:
+            self.contract.guard = Guard.resumed(self.evaluator, trial.warranty, rows)
         self.num_diverged = sum(row.get("num_diverged") or 0 for row in rows)
         """Fine-tunes so far that left NaN or infinite weights; none of them was kept."""
 
@@ -118,7 +122,10 @@ class _Trial:
             wall_time_s=earlier_s + time.perf_counter() - start,
             val_score_before_low_rank=pruned_val_score,
             num_order_candidates=self._num_order_candidates(),
+            order_images=0 if self.context.matched is not None else self.snapshots.order_images(),
             num_diverged=self.num_diverged,
+            paired=None if (guard := self.contract.guard) is None else guard.measure(state),
+            num_guard_looks=None if guard is None else guard.num_looks,
         )
         row = trial_row(self.trial, self.context, self.scale.drop_bound, self.sizes, outcome)
         named = row | {"study": self.trial.study, "trial_id": self.trial.trial_id}
@@ -138,26 +145,28 @@ class _Trial:
             baseline = State.baseline(self.context.baseline.key)
             order = ORDERS.build(self.trial.order.name, self.trial.order.settings)
             num_candidates, paid = 0, self.snapshots.num_order_candidates() or 0
+            images = self.snapshots.order_images()
 
             def score(layer: str, mask: Tensor) -> float:
-                nonlocal num_candidates
+                nonlocal num_candidates, images
                 if num_candidates >= paid:
                     self.budget.require()
                     self.budget.take(1)
                 num_candidates += 1
                 checked = KeepMask.of(mask, self.graph.group(layer).num_filters)
                 result = self.evaluator.evaluate(baseline, layer, [checked], None)[0]
+                images = None if images is None else images + result.scored.images_scored
                 self.context.progress({"layer": layer, "new_candidates": 1, "new_scored": int(not result.from_memo)})
                 return cast(float, result.scored.score)
 
             try:
                 known = order.arrange([self._view(baseline, layer) for layer in layers], score)
             except BudgetSpent:
-                self.snapshots.save_order(None, num_candidates)
+                self.snapshots.save_order(None, num_candidates, images)
                 raise
             if sorted(known) != sorted(layers):
                 raise AssertionError(f"order {self.trial.order.name} is not a permutation of the layers")
-            self.snapshots.save_order(known, num_candidates)
+            self.snapshots.save_order(known, num_candidates, images)
         if sorted(known) != sorted(layers):
             raise ResultsError(
                 f"{self.snapshots.folder / 'order.json'} has other layers than the trial decides; delete "
@@ -184,7 +193,8 @@ class _Trial:
         view = self._view(state, layer)
         place = {"prune_step": step, "num_layers": num_layers}
         candidates = Candidates(
-            self.evaluator, state, layer, view.num_filters, self.scale,
+            self.evaluator, state, layer, view.num_filters,
+            replace(self.scale, start=val_score),
             lambda news: self.context.progress({**news, **place}), self.budget,
         )  # fmt: skip
         rng = torch.Generator().manual_seed(seed_for(self.trial.seed, self.trial.method.name, layer))
@@ -259,7 +269,10 @@ class _Trial:
         )
 
     def _finish(self, state: State, val_score: float) -> tuple[State, float]:
-        """Run the final fine-tune; keep it only if it is within the bound or no worse than the state before it."""
+        """Run the final fine-tune; keep it only if it is within the bound or no worse than the state before it.
+
+        The guard must allow it, too, except in a matched trial.
+        """
         final = self.evaluator.run(Finetune("final", state.version), state)
         if final.version == state.version:
             return state, val_score
@@ -267,7 +280,8 @@ class _Trial:
             self.num_diverged += 1
             return state, val_score
         score = self.evaluator.run(Measure("val"), final)
-        return (final, score) if self.scale.keeps(val_score, score) else (state, val_score)
+        kept = self.scale.keeps(val_score, score) and (self.context.matched is not None or self.contract.allows(final))
+        return (final, score) if kept else (state, val_score)
 
     def _measure_test(self, state: State) -> float | None:
         """The test score; nothing else in a trial reads the test split. ``None`` without one."""

@@ -36,18 +36,28 @@ class Snapshots:
         saved = self._order()
         return None if saved is None else saved["num_candidates"]
 
-    def save_order(self, order: list[str] | None, num_candidates: int) -> None:
-        """Save the order; or, if a budget ended the search for it, how many masks the search has requested."""
+    def order_images(self) -> int | None:
+        """Images seen so far by the masks scored to find the order; ``None`` if an earlier version scored them."""
+        saved = self._order()
+        return 0 if saved is None else saved["images_scored"]
+
+    def save_order(self, order: list[str] | None, num_candidates: int, images_scored: int | None) -> None:
+        """Save the order; or, if a budget ended the search for it, what the search has requested so far."""
         self._make_folder()
-        write_json(self.folder / "order.json", {"order": order, "num_candidates": num_candidates})
+        counts = {"num_candidates": num_candidates, "images_scored": images_scored}
+        write_json(self.folder / "order.json", {"order": order, **counts})
 
     def _order(self) -> dict[str, Any] | None:
         file = self.folder / "order.json"
         if not os.path.lexists(file):
             return None
         with contextlib.suppress(DamagedError):  # the format of earlier versions
-            return {"order": read_json_list(file, str), "num_candidates": None}
-        return read_json(file, {"order": (list, type(None)), "num_candidates": (int, type(None))}, self._again())
+            return {"order": read_json_list(file, str), "num_candidates": None, "images_scored": None}
+        kinds = {"order": (list, type(None)), "num_candidates": (int, type(None))}
+        saved = read_json(file, kinds, self._again())
+        if "images_scored" not in saved:  # an earlier version counted masks only; no mask saw no image
+            return saved | {"images_scored": 0 if saved["num_candidates"] == 0 else None}
+        return read_json(file, {**kinds, "images_scored": (int, type(None))}, self._again())
 
     def save(self, step: int, state: State, agent_state: Mapping[str, Tensor]) -> None:
         """Save the state after the ``step``-th layer, and the agent that decided the layer."""

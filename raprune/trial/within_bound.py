@@ -6,25 +6,33 @@ then the next best feasible masks in the same way; otherwise the layer stays who
 approximately, a large error for one mask also affects its neighbours, so the feasible masks are bisected instead, from
 the one that prunes most to the one that prunes least.
 
+Where the study has a guard (``guard.py``), the bound must hold on it, too: a mask whose weights are within the bound on
+val is shown to it, ``MAX_LOOKS`` masks at most. After one that the guard refuses, only masks whose score as a candidate
+is higher by what was missing there are tried.
+
 A matched trial's masks are given; the same rule chooses the weights they are committed with. A fine-tune that diverged
 (NaN or infinite weights) is never committed.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 import numpy as np
 from torch import Tensor
 
+from raprune.engine.paired import Paired
 from raprune.engine.tasks import Candidate, Finetune, Measure
 from raprune.evaluators.base import Evaluator
 from raprune.network.graph import Graph
 from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.study.fidelity import FidelitySpec
-from raprune.trial.candidates import Candidates, Scale
+from raprune.trial.candidates import TOLERANCE, Candidates, Scale
+from raprune.trial.guard import MAX_LOOKS, Guard, Seen
 
 FULL = FidelitySpec()
 MAX_MASKS = 4
@@ -49,6 +57,10 @@ class Committed:
     """Filters that ``keep_mask`` kept before it was rounded up."""
     num_diverged: int = 0
     """Fine-tunes that left NaN or infinite weights; none of them was kept."""
+    paired: Paired | None = None
+    """``state`` beside the baseline on the guard images; ``None`` where the commit did not open them."""
+    num_guard_looks: int = 0
+    """Masks that were shown to the guard."""
 
 
 @dataclass
@@ -64,6 +76,22 @@ class Contract:
     """Whether candidates are fine-tuned before their reward."""
     weights: Mapping[str, Tensor] = field(default_factory=dict)
     """The baseline's weights."""
+    guard: Guard | None = None
+
+    def look(self, state: State) -> Seen | None:
+        """What the guard says of ``state`` under the contract's bound; ``None`` without a guard."""
+        return None if self.guard is None else self.guard.look(state, self.scale.drop_bound)
+
+    def allows(self, state: State) -> bool:
+        """Whether the guard, if any, allows ``state``; a refusal counts."""
+        return self.allowed(self.look(state))
+
+    def allowed(self, seen: Seen | None) -> bool:
+        """Whether a look at the guard was not a refusal, which counts."""
+        if self.guard is None or seen is None or seen.excess <= TOLERANCE:
+            return True
+        self.guard.num_refused += 1
+        return False
 
     def diverged(self, state: State) -> bool:
         """Whether training left NaN or infinite values in ``state`` where the baseline's weights have none."""
@@ -102,14 +130,19 @@ def commit_within_bound(
         weights = cutting.best(mask)
         if weights is None or not scale.feasible(weights.score):
             return None
+        if not cutting.shown(weights, known):
+            return None
         return cutting.committed(mask, weights, num_decided, known)
+
+    def others_left() -> Iterator[tuple[KeepMask, int]]:
+        return (pair for pair in others if cutting.has_slack(candidates.score_of(pair[0])))
 
     first, *others = _distinct([decided, *candidates.feasible_masks()], round_up)
     committed = tried(*first)
     if committed is None:
-        committed = _first(tried, others[: MAX_MASKS - 1]) if full_fidelity else _bisected(tried, others)
+        committed = _first(tried, islice(others_left(), MAX_MASKS - 1)) if full_fidelity else _bisected(tried, others)
     committed = committed or left_whole(parent, decided.num_filters, val_score, decided.num_filters)
-    return replace(committed, num_diverged=cutting.num_diverged)
+    return replace(committed, num_diverged=cutting.num_diverged, num_guard_looks=cutting.num_looks)
 
 
 def commit_as_given(contract: Contract, state: State, layer: str, mask: KeepMask) -> Committed:
@@ -122,7 +155,9 @@ def commit_as_given(contract: Contract, state: State, layer: str, mask: KeepMask
     if weights is None:
         cut = state.cut(contract.graph, layer, mask)
         weights = _Weights(cut, contract.evaluator.run(Measure("val"), cut))
-    return cutting.committed(mask, weights, mask.num_kept, None)
+    cutting.seen = contract.look(weights.state)
+    committed = cutting.committed(mask, weights, mask.num_kept, None)
+    return replace(committed, num_guard_looks=0 if cutting.seen is None else 1)
 
 
 @dataclass(frozen=True)
@@ -143,6 +178,29 @@ class _Cutting(Contract):
     parent: State
     layer: str
     num_diverged: int = 0
+    num_looks: int = 0
+    seen: Seen | None = None
+    """The last look at the guard."""
+    lowest: float = -math.inf
+    """The lowest score, as a candidate, of a mask that may still be shown to the guard."""
+
+    def shown(self, weights: _Weights, known: float | None) -> bool:
+        """Show a mask's weights to the guard; returns whether it allows them. ``known``: its score as a candidate."""
+        if self.guard is None:
+            return True
+        if self.num_looks == MAX_LOOKS:
+            return False
+        self.num_looks += 1
+        self.seen = self.look(weights.state)
+        if self.allowed(self.seen):
+            return True
+        assert self.seen is not None
+        self.lowest = (weights.score if known is None else known) + self.seen.excess
+        return False
+
+    def has_slack(self, score: float | None) -> bool:
+        """Whether a mask with this score as a candidate may be tried."""
+        return self.num_looks < MAX_LOOKS and (score is None or score >= self.lowest)
 
     def best(self, mask: KeepMask) -> _Weights | None:
         """The mask's first weights within the bound, or else the best ones; ``None`` where all diverged."""
@@ -165,7 +223,8 @@ class _Cutting(Contract):
         as_cut = not self.trains and not self.fidelity.recalibrates
         score = known if as_cut and known is not None else self.evaluator.run(Measure("val"), cut)
         known = score if as_cut else known
-        return Committed(weights.state, mask, score, known, weights.score, num_decided, self.num_diverged)
+        paired = None if self.seen is None else self.seen.paired
+        return Committed(weights.state, mask, score, known, weights.score, num_decided, self.num_diverged, paired)
 
     def _choices(self, mask: KeepMask) -> Iterator[tuple[State, bool]]:
         """States to try: after the committed fine-tune; then as a candidate, at full fidelity or as recalibrated."""

@@ -58,6 +58,10 @@ def test_trials_of_other_splits_are_repetitions() -> None:
 
 def test_masks_of_the_order_and_diverged_finetunes_are_on_the_page() -> None:
     page = render_page(make_tables([trial_row("t", num_order_candidates=39, num_diverged=2), trial_row("u")]), [])
-    assert "<b>39</b>further masks scored to find the order of the layers" in page
+    assert "<b>2,507</b>candidates, 39 of them to find the order of the layers, 468 of the others known" in page
+    assert "before, 113k images scored</div>" in page
+    assert "<td>1,273</td><td>56.7k</td>" in page
+    older = [trial_row("t", num_order_candidates=None, images_scored=None)]
+    assert "<b>1,234</b>candidates, 234 of them known before</div>" in render_page(make_tables(older), [])
     assert "<b>2</b>fine-tunes diverged" in page
     assert "diverged" not in render_page(make_tables([trial_row("u")]), [])

@@ -160,7 +160,7 @@ def test_only_matched_trials_are_called_matched() -> None:
 
 def test_what_is_removed_is_worked_out_by_hand() -> None:
     (row,) = cells(make_tables([trial_row("t")]))
-    assert row[4:] == ["40.0%", "75.0%", "50.0%", "98.0", "+1.0", "96.5", "+1.5", "0 of 3", "1,234", "12"]
+    assert row[4:] == ["40.0%", "75.0%", "50.0%", "98.0", "+1.0", "96.5", "+1.5", "0 of 3", "1,234", "56.7k", "12"]
 
 
 def test_a_drop_over_its_bound_is_told() -> None:
@@ -173,7 +173,7 @@ def test_a_drop_over_its_bound_is_told() -> None:
 
 def test_without_a_test_split_there_are_no_test_columns() -> None:
     (row,) = cells(make_tables([trial_row("t", baseline_test_score=None, test_score=None, test_score_drop=None)]))
-    assert row[7:] == ["98.0", "+1.0", "0 of 3", "1,234", "12"]
+    assert row[7:] == ["98.0", "+1.0", "0 of 3", "1,234", "56.7k", "12"]
 
 
 def run_script(*arguments: str, stubs: Path) -> subprocess.CompletedProcess[str]:

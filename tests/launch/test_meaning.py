@@ -125,6 +125,8 @@ def test_masks_of_the_order_are_counted(tmp_path: Path) -> None:
     assert outcome.exit_code == 0
     trials = read_study(out).trials
     assert trials["num_order_candidates"].tolist() == [2 * 3, 0]  # a matched trial takes its partner's order
+    seen, for_order = read_study(out).candidates["images_scored"].sum(), 6 * trials["num_val_images"][0]
+    assert trials["images_scored"].tolist() == [seen + for_order, 0]
     store = TrialStore(out, "tiny", trials["trial_id"][0])
     assert num_asked(store) == trials["num_candidates"][0] + 6
     assert Snapshots(store.folder / "state", "").num_order_candidates() == 6
@@ -138,4 +140,7 @@ def test_masks_of_the_order_are_in_the_budget(tmp_path: Path) -> None:
     assert [num_asked(TrialStore(out, "tiny", name)) for name in outcome.statuses] == [4, 0]
     again, _ = run_tiny(tmp_path, 0, "finetune.before_reward.steps=0", order, text=STUDY)
     assert again.exit_code == 0
-    assert read_study(out).trials["num_order_candidates"].tolist() == [6, 0]
+    tables = read_study(out)
+    assert tables.trials["num_order_candidates"].tolist() == [6, 0]
+    seen = tables.candidates["images_scored"].sum() + 6 * tables.trials["num_val_images"][0]
+    assert tables.trials["images_scored"].tolist() == [seen, 0]  # the four paid for before the budget ended count once

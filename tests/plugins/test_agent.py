@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from raprune.plugins.methods.search import geometric
 from torch import nn
 
 from raprune.network.masks import KeepMask
@@ -22,7 +23,6 @@ from raprune.plugins.methods.agent import (
     sample_masks,
 )  # fmt: skip
 from raprune.plugins.methods.base import Evaluation, LayerView
-from raprune.plugins.methods.search import geometric
 from raprune.registry import REWARDS
 from raprune.trial.candidates import Scale
 from tests.tiny import Trained, candidates_of, engine_of, lively_vgg, own_labels, with_dead_filters

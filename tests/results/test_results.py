@@ -158,7 +158,7 @@ def test_version_1_loads_without_units_and_pictures(tmp_path: Path) -> None:
 
 def test_version_2_loads_without_rounding_and_speed(tmp_path: Path) -> None:
     trial, layer = trial_row("t"), layer_row("t", 0)
-    older = {"trial": (trial, ["round_to"]), "layers-0": (layer, ["num_decided"])}
+    older = {"trial": (trial, ["round_to", "images_scored"]), "layers-0": (layer, ["num_decided"])}
     folder = tmp_path / "trials" / "t"
     folder.mkdir(parents=True)
     for name, (row, lacking) in older.items():
@@ -166,7 +166,7 @@ def test_version_2_loads_without_rounding_and_speed(tmp_path: Path) -> None:
         pq.write_table(table.replace_schema_metadata({"raprune_schema_version": "2"}), folder / f"{name}.parquet")
     write_json(tmp_path / "manifest.json", manifest([trial], schema_version=2))
     tables = read_study(tmp_path)
-    assert tables.trials["round_to"].isna().all()
+    assert tables.trials[["round_to", "images_scored"]].isna().all(axis=None)
     assert tables.layers["num_decided"].isna().all()
     assert tables.layers["num_kept"].tolist() == [6]
     assert list(tables.speed.columns) == SCHEMAS["speed"].names
@@ -211,7 +211,7 @@ def test_committed_layers_end_at_the_first_gap(tmp_path: Path) -> None:
     store = store_with_layers(tmp_path, [0, 1, 3])
     assert store.num_committed() == 2
     assert [row["prune_step"] for row in store.layer_rows()] == [0, 1]
-    assert store.candidate_counts() == (6, 2)
+    assert store.candidate_counts() == (6, 2, 3000)
     assert TrialStore(tmp_path, "made", "new").num_committed() == 0
 
 

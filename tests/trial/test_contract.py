@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from raprune.plugins.methods.search import smallest_feasible
 
 from raprune.engine.tasks import Task
 from raprune.evaluators.memo import Memo, Memoised
@@ -16,7 +17,6 @@ from raprune.network.state import State
 from raprune.plugins.methods.base import Decision, LayerView
 from raprune.plugins.methods.magnitude import Magnitude, MagnitudeSettings
 from raprune.plugins.methods.random_order import RandomOrder, RandomSettings
-from raprune.plugins.methods.search import smallest_feasible
 from raprune.trial.candidates import Candidates
 from raprune.trial.run import _Trial
 from raprune.trial.within_bound import Contract, commit_as_given, commit_within_bound

@@ -45,7 +45,28 @@ DAMAGES: list[tuple[str, Callable[[Path], object]]] = [
     ("0.json", lambda file: file.unlink()),
     ("0.json", lambda file: file.write_bytes(b"\xff\xfe")),
     ("order.json", lambda file: file.write_text("[")),
+    ("order.json", lambda file: file.write_text('{"order": ["conv"], "num_candidates": 3, "images_scored": "many"}')),
 ]
+
+
+@pytest.mark.parametrize(
+    ("content", "images"),
+    [
+        ('["conv"]', None),
+        ('{"order": ["conv"], "num_candidates": 3}', None),
+        ('{"order": ["conv"], "num_candidates": 0}', 0),
+        ('{"order": ["conv"], "num_candidates": 3, "images_scored": 70}', 70),
+        (None, 0),
+    ],
+)
+def test_an_order_of_an_earlier_version_has_no_count_of_images(
+    tmp_path: Path, content: str | None, images: int | None
+) -> None:
+    if content is not None:
+        (tmp_path / "order.json").write_text(content)
+    snapshots = Snapshots(tmp_path, "key")
+    assert snapshots.order() == (None if content is None else ["conv"])
+    assert snapshots.order_images() == images
 
 
 @pytest.mark.parametrize(("name", "damage"), DAMAGES)
@@ -53,7 +74,7 @@ def test_what_was_changed_is_refused(tmp_path: Path, name: str, damage: Callable
     snapshots = Snapshots(tmp_path / "state", "key")
     state = State("key", {"conv": KeepMask(b"\1\0\0\1")}, {"conv.weight": np.ones((3, 2), np.float32)})
     snapshots.save(0, state, {})
-    snapshots.save_order(["conv"], 0)
+    snapshots.save_order(["conv"], 0, 0)
     assert snapshots.load(0).version == state.version
     assert snapshots.order() == ["conv"]
     damage(tmp_path / "state" / name)

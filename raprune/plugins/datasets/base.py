@@ -6,7 +6,7 @@ Shapes: B images per batch, C channels, H x W pixels.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -55,6 +55,8 @@ class Split:
 class Splits:
     """A data set: rewards come from ``val``; ``test`` is scored only for the baseline and for each finished network.
 
+    ``guard`` is set aside from ``val`` by the study, not by the data set: only what is to be committed is scored on it.
+
     Its tensors may lie in memory that several processes share: nothing may write to them, including ``augment`` and
     scores.
     """
@@ -72,6 +74,8 @@ class Splits:
     """Applied to training batches only."""
     class_names: tuple[str, ...] = ()
     """In the order of the labels; empty where the data set has none."""
+    guard: Split | None = None
+    """``None`` until :func:`set_aside` takes it out of ``val``, and where the study has no guard."""
 
     @property
     def normalised(self) -> bool:
@@ -85,7 +89,7 @@ class Splits:
         return int(c), int(h), int(w)
 
     def split(self, name: str) -> Split:
-        """``train``, ``val`` or ``test`` by name; raises LookupError where there is no ``test``."""
+        """``train``, ``val``, ``guard`` or ``test`` by name; raises LookupError where there is no such split."""
         split: Split | None = getattr(self, name)
         if split is None:
             raise LookupError(f"this data set has no {name} split")
@@ -180,6 +184,28 @@ def split_train_val(images: Split, num_val: int, seed: int) -> tuple[Split, Spli
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(images), generator=generator)
     return images.take(order[num_val:]), images.take(order[:num_val])
+
+
+def num_guard_images(num_val: int, share: float) -> int:
+    """How many of ``num_val`` images :func:`set_aside` takes for the guard."""
+    return round(num_val * share)
+
+
+def set_aside(splits: Splits, share: float, seed: int) -> Splits:
+    """``splits`` with that share of val drawn as the guard, and val left with the others, both in their old order.
+
+    Raises :class:`InputError` unless both keep at least two images.
+    """
+    num_val = len(splits.val)
+    number = num_guard_images(num_val, share)
+    if not 2 <= number <= num_val - 2:
+        raise InputError(
+            f"a guard of {share:g} takes {number} of {counted(num_val, 'validation image')}, and both it and val need "
+            "at least two: use more validation images, or set guard: 0"
+        )
+    order = torch.randperm(num_val, generator=torch.Generator().manual_seed(seed))
+    guard, val = order[:number].sort().values, order[number:].sort().values
+    return replace(splits, val=splits.val.take(val), guard=splits.val.take(guard))
 
 
 def shift_and_flip(pixels: int, flip: bool) -> Augment:

@@ -14,8 +14,9 @@ CHUNK_IMAGES = 512
 
 
 def of_data(splits: Splits) -> str:
-    """Digest of what a candidate reads from a data set: train, val, their order, normalisation, number of classes."""
-    return _of_splits((splits.mean, splits.std, splits.num_classes), splits.train, splits.val)
+    """Digest of what decides a network: train, val and guard, their order, normalisation, number of classes."""
+    guard = () if splits.guard is None else (splits.guard,)
+    return _of_splits((splits.mean, splits.std, splits.num_classes), splits.train, splits.val, *guard)
 
 
 def of_test(splits: Splits) -> str:

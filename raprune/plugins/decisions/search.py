@@ -1,36 +1,51 @@
-"""Group trim, then swaps: spends the layer's candidates until nothing more fits.
+"""Blocks and swaps in the order of what they promise: spends the layer's candidates where filters can still go.
 
-Group trim takes away blocks of the least important kept filters and halves the blocks where none fits; swaps then drop
-two filters and add one. Both are our own. Several proposals are scored at once and the first that fits is taken, in
-their order, so that the outcome does not depend on how many evaluators there are.
+A proposal takes away a block of kept filters, or takes two and gives one back. All proposals around the best mask so
+far are compared by how many filters they prune and how likely they are to be within the bound, as the prices of the
+filters (:mod:`raprune.plugins.decisions.prices`) have it; the most promising are scored, and the model learns from
+them. At first only the ranking speaks, and blocks are large; once prices are known, single filters and swaps remain.
+All of this is our own.
 
-Legend: N filters.
+Several proposals may be scored at once. Which one is taken depends on their order alone, so the outcome does not
+depend on how many evaluators there are.
+
+Legend: N filters, C proposals.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import combinations, islice
+from collections.abc import Iterator, Sequence
+from itertools import combinations
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from raprune.plugins.decisions.base import DecisionStage, fewest_kept
-from raprune.plugins.methods.base import Evaluate, Ranking
+from raprune.plugins.decisions.prices import LocalPrices, Prices, Prior
+from raprune.plugins.methods.base import Evaluate, Evaluation, Ranking
 from raprune.registry import DECISIONS, Settings
+
+REACH = 12
+"""Swaps take from this many of the cheapest kept filters and give back one of as many of the dearest pruned ones."""
+MOST_OVER = 2.0
+"""Largest drop that prices are learned from, as a share of what the bound leaves; what is worse counts as this."""
+LEAST_LEFT = 0.05
+"""Share of the bound that counts as left where less is."""
 
 
 class SearchSettings(Settings):
-    proposals: int = Field(default=4, ge=1)
-    """Masks scored at once; the first that fits is taken. More keep more evaluators busy and cost more candidates."""
-    patience: int = Field(default=200, ge=0)
-    """Swaps in a row that do not fit after which the search ends, where the layer's candidates are not limited."""
+    proposals: int = Field(default=1, ge=1)
+    """Masks scored at once. More keep more evaluators busy and cost more candidates."""
+    boldness: float = Field(default=0.5, gt=0, le=1)
+    """A proposal promises the number of filters it prunes, to this power, times its chance to be within the bound."""
+    patience: int = Field(default=60, ge=1)
+    """Candidates without gain after which the search ends; it goes on where candidates_per_layer sets a limit."""
 
 
 @DECISIONS.register("search", SearchSettings)
 class Search(DecisionStage):
-    """Takes away blocks of the least important filters, then swaps two for one, as long as it fits."""
+    """Prunes blocks of filters, then single ones and swaps, most promising first, until nothing more fits."""
 
     def __init__(self, settings: SearchSettings) -> None:
         self.settings = settings
@@ -40,61 +55,89 @@ class Search(DecisionStage):
         return self.settings.proposals
 
     def decide(self, ranking: Ranking, evaluate: Evaluate) -> Tensor:
-        """The best mask after group trim and swaps."""
-        climb = _Climb(ranking, evaluate, self.settings.proposals)
-        size = max(1, len(ranking.order) // 2)
-        while size:
-            while climb.first(climb.blocks(size)):
-                pass
-            size //= 2
-        tried = 0
-        while climb.first(climb.swaps()):
-            tried += 1
-        return climb.mask
+        """The mask within the bound that keeps fewest filters, of all scored."""
+        climb = _Climb(ranking, evaluate, self.settings)
+        while climb.goes_on and (masks := climb.propose()):
+            climb.learn(masks, evaluate(masks))
+        return climb.best
 
     def asked(self, num_filters: int) -> tuple[int, int]:
-        return min(1, num_filters - 1), num_filters * 4 + self.settings.patience
+        return min(1, num_filters - 1), (num_filters - 1) * self.settings.patience
 
 
 class _Climb:
-    """The mask so far and the proposals around it."""
+    """The best mask so far, and the prices around it."""
 
-    def __init__(self, ranking: Ranking, evaluate: Evaluate, at_once: int) -> None:
-        self.order = list(ranking.order)
-        self.evaluate = evaluate
-        self.at_once = at_once
-        self.mask = fewest_kept(evaluate, len(self.order)).clone()
-        self.known = {bytes(mask.numpy()) for mask, _ in evaluate.seen}
+    def __init__(self, ranking: Ranking, evaluate: Evaluate, settings: SearchSettings) -> None:
+        self.evaluate, self.settings = evaluate, settings
+        num_filters = len(ranking.order)
+        self.best = fewest_kept(evaluate, num_filters)
+        self.prices = Prices(ranking.order, Prior())
+        self.known: set[bytes] = set()
+        self.idle = 0
+        whole = torch.ones(num_filters, dtype=torch.bool)
+        self._observe(whole, evaluate.whole)
+        for mask, evaluation in evaluate.seen:
+            self._observe(mask, evaluation)
 
-    def first(self, proposals: Iterator[Tensor]) -> bool:
-        """Take the first proposal that fits, if any."""
-        fresh = (mask for mask in proposals if bytes(mask.numpy()) not in self.known)
-        while self.evaluate.left != 0 and (some := list(islice(fresh, self.at_once))):
-            some = some[: self.evaluate.left]
-            self.known |= {bytes(mask.numpy()) for mask in some}
-            for mask, evaluation in zip(some, self.evaluate(some), strict=True):
-                if evaluation.feasible:
-                    self.mask = mask
-                    return True
-        return False
+    @property
+    def goes_on(self) -> bool:
+        """Whether filters and candidates are left; without a limit, whether the last candidates gained anything."""
+        left = self.evaluate.left
+        return bool(self.best.sum() > 1) and (left > 0 if left is not None else self.idle < self.settings.patience)
 
-    def blocks(self, size: int) -> Iterator[Tensor]:
-        """The mask without one block of ``size`` kept filters, the least important block first."""
-        kept = [i for i in reversed(self.order) if self.mask[i]]
-        for start in range(0, len(kept) - 1, size):
-            yield self._without(kept[start : min(start + size, len(kept) - (start == 0))])
+    def propose(self) -> list[Tensor]:
+        """The most promising masks that were not scored yet."""
+        local = self.prices.at(self.best)
+        pruned_CN = torch.stack(list(self._around(local)))
+        gain_C = pruned_CN.sum(1) - float((~self.best).sum())
+        promise_C = gain_C**self.settings.boldness * local.fits(pruned_CN)
+        number = min(self.settings.proposals, self.evaluate.left or self.settings.proposals)
+        masks: list[Tensor] = []
+        for index in promise_C.argsort(descending=True, stable=True).tolist():
+            mask = pruned_CN[index] == 0
+            if bytes(mask.numpy()) not in self.known:
+                self.known.add(bytes(mask.numpy()))
+                masks.append(mask)
+            if len(masks) == number:
+                break
+        return masks
 
-    def swaps(self) -> Iterator[Tensor]:
-        kept = [i for i in reversed(self.order) if self.mask[i]]
-        pruned = [i for i in self.order if not self.mask[i]]
-        for reach in range(2, len(kept)):
-            for added in pruned:
-                for pair in combinations(kept[:reach], 2):
-                    mask = self._without(list(pair))
-                    mask[added] = True
-                    yield mask
+    def learn(self, masks: list[Tensor], evaluations: list[Evaluation]) -> None:
+        """Observe scored proposals and take the one that keeps fewest filters, the first among equals."""
+        for mask, evaluation in zip(masks, evaluations, strict=True):
+            self._observe(mask, evaluation)
+            self.idle += 1
+            if evaluation.feasible and mask.sum() < self.best.sum():
+                self.best, self.idle = mask, 0
 
-    def _without(self, filters: list[int]) -> Tensor:
-        mask = self.mask.clone()
-        mask[torch.tensor(filters)] = False
-        return mask
+    def _observe(self, mask: Tensor, evaluation: Evaluation) -> None:
+        """Learn from a mask; drops are measured from the whole layer, in what the bound leaves."""
+        bound = self.evaluate.drop_bound
+        start = self.evaluate.whole.score_drop or 0.0
+        left = max(bound - start, LEAST_LEFT * bound)
+        drop = MOST_OVER if evaluation.score_drop is None else (evaluation.score_drop - start) / left
+        self.prices.observe(mask, min(drop, MOST_OVER))
+        self.known.add(bytes(mask.numpy()))
+
+    def _around(self, local: LocalPrices) -> Iterator[Tensor]:
+        """(N,) floats, 1 = pruned: the best mask without each block of its cheapest filters, without each single one,
+        and with each swap of two cheap kept filters for a dear pruned one."""
+        prices_N, here_N = local.prices(), (~self.best).double()
+        kept = [i for i in prices_N.argsort(stable=True).tolist() if self.best[i]]
+        dear = [i for i in prices_N.argsort(descending=True, stable=True).tolist() if not self.best[i]][:REACH]
+        for size in range(1, len(kept)):
+            yield _pruned(here_N, kept[:size])
+        for single in kept[1:]:
+            yield _pruned(here_N, [single])
+        for pair in combinations(kept[:REACH], 2):
+            for back in dear:
+                yield _pruned(here_N, pair, back)
+
+
+def _pruned(here_N: Tensor, filters: Sequence[int], back: int | None = None) -> Tensor:
+    pruned_N = here_N.clone()
+    pruned_N[list(filters)] = 1.0
+    if back is not None:
+        pruned_N[back] = 0.0
+    return pruned_N

@@ -21,7 +21,7 @@ Shapes: N filters, L weights per filter (after pooling), M masks per update.
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 import torch
 from pydantic import Field
@@ -29,17 +29,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from raprune.network.masks import keep_first
-from raprune.plugins.methods.base import Asked, Criterion, Evaluate, LayerView, Method, Ranking
-from raprune.registry import METHODS, Settings
-from raprune.study.names import NameOf
+from raprune.plugins.methods.base import Evaluate, LayerView, Ranking
+from raprune.plugins.methods.learning import (
+    CriterionName,
+    Learner,
+    LearnerSettings,
+    entropy,
+    most_important_first,
+    ranks,
+    sample_masks,
+)
+from raprune.registry import METHODS
 
-TIMED_UPDATES = 6
-"""Updates of a layer that an estimate runs to time one."""
 
-
-class AgentSettings(Settings):
-    masks_per_update: int = Field(default=5, ge=2)
-    """M, the number of keep masks sampled and scored for one update."""
+class AgentSettings(LearnerSettings):
     min_updates: int = Field(default=30, ge=1)
     """Fewest updates per layer before it may count as converged."""
     max_updates: int = Field(default=60, ge=1)
@@ -56,10 +59,8 @@ class AgentSettings(Settings):
     """Keep probability of every filter before the first update, the magnitude prior aside."""
     magnitude_prior: float = Field(default=3.0, ge=0)
     """How far, in logits, the filter with the largest L1 norm starts above the one with the smallest."""
-    learning_share: float = Field(default=0.5, gt=0, le=1)
-    """Share of the layer's candidates (``candidates_per_layer``) that learning may use, the decision stage the rest."""
-    prior: Annotated[str, NameOf(METHODS)] | None = None
-    """A criterion whose ranking the agent starts from; null for the L1 norms. :attr:`magnitude_prior` says how far."""
+    prior: CriterionName | None = None
+    """The criterion whose ranking it starts from; null for the L1 norms. ``magnitude_prior`` says how far."""
     max_columns: int = Field(default=64, ge=2)
     """Average-pool weight matrices with more columns to this many."""
     min_columns_for_conv: int = Field(default=24, ge=2)
@@ -69,25 +70,23 @@ class AgentSettings(Settings):
     hidden: int = Field(default=64, ge=1)
     """Width of the agent's first fully connected layer."""
 
-    def problems(self) -> list[tuple[str, str]]:
-        if self.prior is None or issubclass(METHODS.get(self.prior).make, Criterion):  # type: ignore[arg-type]
-            return []
-        known = [plugin.name for plugin in METHODS if issubclass(plugin.make, Criterion)]  # type: ignore[arg-type]
-        return [("prior", f"must be a criterion ({', '.join(known)}); {self.prior} is none")]
-
     def shortened(self) -> Self:
-        return self.model_copy(update={"min_updates": 1, "max_updates": min(TIMED_UPDATES, self.max_updates)})
+        return super().shortened().model_copy(update={"min_updates": 1})
 
 
 class Policy(nn.Module):
     """Four alternating (7x7 convolution, 2x2 max pooling) and two fully connected layers: weights to N logits."""
 
-    def __init__(self, weights_NM: Tensor, settings: AgentSettings, importance_N: Tensor) -> None:
+    def __init__(self, weights_NM: Tensor, settings: AgentSettings, ranks_N: Tensor | None = None) -> None:
+        """``ranks_N`` are those of the ranking to start from, see :func:`raprune.plugins.methods.learning.ranks`;
+        the L1 norms' without it."""
         super().__init__()
         num_filters = weights_NM.shape[0]
         input_11NL = _standardised(pool_columns(weights_NM.float(), settings.max_columns))
         self.register_buffer("input_11NL", input_11NL)
-        self.register_buffer("prior_N", _prior(importance_N, settings.magnitude_prior))
+        if ranks_N is None:
+            ranks_N = ranks(weights_NM.double().abs().sum(1))
+        self.register_buffer("prior_N", settings.magnitude_prior * ranks_N)
         self.body = _body(num_filters, input_11NL.shape[-1], settings)
         self.head = nn.Linear(settings.hidden, num_filters)
         keep = settings.initial_keep_probability
@@ -116,12 +115,6 @@ def _standardised(input_NL: Tensor) -> Tensor:
     return centred_NL[None, None]
 
 
-def _prior(importance_N: Tensor, slope: float) -> Tensor:
-    """(N,): from -slope/2 for the least important filter to slope/2 for the most, linear in the rank."""
-    rank_N = importance_N.argsort(stable=True).argsort().float()
-    return slope * (rank_N / max(1, len(importance_N) - 1) - 0.5)
-
-
 def _body(num_filters: int, num_columns: int, settings: AgentSettings) -> nn.Sequential:
     layers: list[nn.Module] = []
     channels, height, width = 1, num_filters, num_columns
@@ -131,12 +124,6 @@ def _body(num_filters: int, num_columns: int, settings: AgentSettings) -> nn.Seq
             layers += [nn.Conv2d(channels, settings.channels, 7, padding=3), nn.ReLU(), nn.MaxPool2d(window)]
             channels, height, width = settings.channels, height // window[0], width // window[1]
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * height * width, settings.hidden), nn.ReLU())
-
-
-def entropy(logits_N: Tensor) -> float:
-    """Mean entropy of the N Bernoulli variables, in nats per filter."""
-    probs_N = torch.sigmoid(logits_N)
-    return float((F.softplus(logits_N) - probs_N * logits_N).mean())
 
 
 def advantages(rewards_M: Tensor, normalise: str) -> Tensor | None:
@@ -164,42 +151,19 @@ def reinforce_loss(logits_N: Tensor, masks_MN: Tensor, advantages_M: Tensor) -> 
     return -(advantages_M * log_probs_M).mean()
 
 
-def sample_masks(logits_N: Tensor, number: int, rng: torch.Generator) -> list[Tensor]:
-    """Independent Bernoulli draws; an empty mask is drawn again up to 100 times, then keeps the likeliest filter."""
-    probs_N = torch.sigmoid(logits_N)
-    masks = []
-    for _ in range(number):
-        for _ in range(101):
-            mask = torch.rand(len(probs_N), generator=rng) < probs_N
-            if mask.any():
-                break
-        else:
-            mask[int(probs_N.argmax())] = True
-        masks.append(mask)
-    return masks
-
-
 @METHODS.register("agent", AgentSettings)
-class Agent(Method):
+class Agent(Learner):
     """The paper's reinforcement-learned pruning agent (REINFORCE on a policy network)."""
 
     def __init__(self, settings: AgentSettings) -> None:
+        super().__init__(settings)
         self.settings = settings
 
-    def asked(self, num_filters: int, candidates: int | None) -> Asked:
-        del num_filters
-        s = self.settings
-        most = self._max_updates(candidates)
-        return Asked(s.masks_per_update, (min(s.min_updates, most), most))
+    @property
+    def fewest_updates(self) -> int:
+        return self.settings.min_updates
 
-    def _max_updates(self, candidates: int | None) -> int:
-        """Most updates in a layer that may ask for ``candidates``."""
-        s = self.settings
-        if candidates is None:
-            return s.max_updates
-        return min(s.max_updates, int(candidates * s.learning_share) // s.masks_per_update)
-
-    def rank(self, layer: LayerView, evaluate: Evaluate, rng: torch.Generator) -> Ranking:
+    def learn(self, layer: LayerView, evaluate: Evaluate, rng: torch.Generator, num_updates: int) -> Ranking:
         """Algorithm 1 for one layer, except for its decision: filters by keep probability."""
         policy = self._policy(layer, rng)
         rest = [p for p in policy.parameters() if p is not policy.head.bias]
@@ -208,41 +172,46 @@ class Agent(Method):
             {"params": [policy.head.bias], "lr": self.settings.logit_learning_rate},
         ]
         optimiser = torch.optim.Adam(groups, lr=self.settings.learning_rate)
-        self._learn(policy, optimiser, evaluate, rng)
+        for update in range(num_updates):
+            if not self._update(policy, optimiser, evaluate, rng, update >= self.settings.min_updates):
+                break
         with torch.no_grad():
             logits_N = policy()
-        order = [int(i) for i in logits_N.argsort(descending=True, stable=True)]
+        order = most_important_first(logits_N)
         likely = keep_first(order, max(1, int((logits_N > 0).sum())))
         return Ranking(order, likely, _agent_state(policy, optimiser, rng))
 
     def _policy(self, layer: LayerView, rng: torch.Generator) -> Policy:
-        importance_N = layer.weights_NM.double().abs().sum(1)
-        if self.settings.prior is not None:
-            importance_N = layer.importance(METHODS.build(self.settings.prior, {}))
+        ranks_N = ranks(self.start(layer))
         seed = int(torch.randint(0, 2**62, (1,), generator=rng))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return Policy(layer.weights_NM, self.settings, importance_N)
+            return Policy(layer.weights_NM, self.settings, ranks_N)
 
-    def _learn(
-        self, policy: Policy, optimiser: torch.optim.Optimizer, evaluate: Evaluate, rng: torch.Generator
-    ) -> None:
-        """Sample, score and update until converged, or until learning's share of the candidates is spent."""
+    def _update(
+        self,
+        policy: Policy,
+        optimiser: torch.optim.Optimizer,
+        evaluate: Evaluate,
+        rng: torch.Generator,
+        may_converge: bool,
+    ) -> bool:
+        """Sample, score and update once; ``False`` where the policy has converged instead."""
         s = self.settings
-        for update in range(self._max_updates(evaluate.left)):
-            logits_N = policy()
-            nats = entropy(logits_N.detach())
-            if update >= s.min_updates and nats < s.converged_entropy:
-                break
-            masks = sample_masks(logits_N.detach(), s.masks_per_update, rng)
-            evaluations = evaluate(masks, policy_entropy=nats)
-            rewards_M = torch.tensor([e.reward for e in evaluations], dtype=torch.float64)
-            advantages_M = advantages(rewards_M, s.normalise)
-            if advantages_M is not None:
-                loss = reinforce_loss(logits_N, torch.stack(masks).float(), advantages_M)
-                optimiser.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimiser.step()
+        logits_N = policy()
+        nats = entropy(logits_N.detach())
+        if may_converge and nats < s.converged_entropy:
+            return False
+        masks = sample_masks(logits_N.detach(), s.masks_per_update, rng)
+        evaluations = evaluate(masks, policy_entropy=nats)
+        rewards_M = torch.tensor([e.reward for e in evaluations], dtype=torch.float64)
+        advantages_M = advantages(rewards_M, s.normalise)
+        if advantages_M is not None:
+            loss = reinforce_loss(logits_N, torch.stack(masks).float(), advantages_M)
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+        return True
 
 
 def _agent_state(policy: Policy, optimiser: torch.optim.Optimizer, rng: torch.Generator) -> dict[str, Tensor]:

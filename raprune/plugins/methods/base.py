@@ -67,6 +67,14 @@ class Evaluate(Protocol):
     """Scores keep masks: one :class:`Evaluation` per mask, in order."""
 
     @property
+    def drop_bound(self) -> float:
+        """Points that the network may lose, over all its layers, with this layer pruned."""
+
+    @property
+    def whole(self) -> Evaluation:
+        """The network before this layer is pruned; not a candidate."""
+
+    @property
     def left(self) -> int | None:
         """Candidates that this layer may still ask for; ``None`` without a limit."""
 
@@ -118,6 +126,8 @@ class Method(ABC):
     """Whether it is a :class:`RankedMethod`, which can be matched to another trial's num_kept."""
     decision: ClassVar[str] = "search"
     """The decision stage of a trial that names none."""
+    criterion: ClassVar[bool] = False
+    """Whether it is a :class:`Criterion`, whose ranking a learner can start from."""
     prunes: ClassVar[bool] = True
     """Whether it ranks any filter for pruning."""
 
@@ -147,6 +157,8 @@ class RankedMethod(Method):
 
 class Criterion(RankedMethod):
     """A method that ranks the filters by a number computed for each; picklable, as it is sent to the network."""
+
+    criterion = True
 
     @abstractmethod
     def importance(self, probe: Probe) -> Tensor:

@@ -169,7 +169,8 @@ def _commits(shape: Shape, draw: Draw) -> dict[str, float]:
     costs, number = shape.costs, len(shape.half_pruned)
     tries = min(1.0, draw.tries) if shape.matched else draw.tries
     factors = costs.pruned_step ** (draw.halvings * np.arange(number) / number)
-    layers_s = sum(costs.trained(costs.steps.commit, factor) + (1 + shape.matched) * costs.val_s for factor in factors)
+    measured_s = (1 + shape.matched) * costs.val_s + costs.look_s
+    layers_s = sum(costs.trained(costs.steps.commit, factor) + measured_s for factor in factors)
     return {
         "commit_s": tries * layers_s,
         "own_s": shape.own[0].sum(),
@@ -181,7 +182,7 @@ def _end(shape: Shape, draw: Draw) -> dict[str, float]:
     """Low rank, the final fine-tune, test, pictures, and the baseline's fine-tunes, which a kind of trials shares."""
     costs, steps, calls = shape.costs, shape.costs.steps, 4.0
     end_s = costs.trained(steps.final, costs.pruned_step**draw.halvings) + costs.val_s * (steps.final > 0)
-    end_s += costs.test_s + 2 * costs.val_s * shape.has_pictures
+    end_s += costs.test_s + costs.look_s + 2 * costs.val_s * shape.has_pictures
     if shape.pays_finetuned:
         end_s += costs.trained(steps.commit) * len(shape.half_pruned) + costs.trained(steps.final) + costs.val_s
     if shape.low_rank is not None:

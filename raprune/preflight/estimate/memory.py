@@ -76,7 +76,7 @@ def held_by(engine: Engine, data: Splits, batch_size: int, train_size: int, cach
     assert isinstance(network, fx.GraphModule)
     metas = {str(node.target): node.meta.get("tensor_meta") for node in network.graph.nodes}
     outputs = {name: 4 * meta.shape[1:].numel() for name, meta in metas.items() if hasattr(meta, "shape")}  # per image
-    parts = [part for part in (data.train, data.val, data.test) if part is not None]
+    parts = [part for part in (data.train, data.val, data.guard, data.test) if part is not None]
     return Held(
         (1 + MAX_NETWORKS + TRAINED) * num_bytes(network.state_dict().values()),
         num_bytes(tensor for part in parts for tensor in (part.images_BCHW, part.labels_B)),

@@ -136,12 +136,12 @@ def _bytes(files: Iterable[Path]) -> int:
 
 
 def _shortened(trial: TrialSpec, layers: list[str], bound: float) -> TrialSpec:
-    """``trial`` for a few layers and updates, without a low-rank step."""
+    """``trial`` for a few layers and updates, without a guard and a low-rank step."""
     settings = METHODS.get(trial.method.name).settings.model_validate(trial.method.settings)
     method = Choice(name=trial.method.name, settings=settings.shortened().model_dump())
     return trial.model_copy(
         update={"layers": layers, "drop_bound": bound, "order": Choice(name="low_to_high"), "method": method}
-        | {"postprocess": type(trial.postprocess)()}
+        | {"guard": 0.0, "warranty": None, "postprocess": type(trial.postprocess)()}
     )
 
 

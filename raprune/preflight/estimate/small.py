@@ -27,10 +27,8 @@ def cost_key(trial: TrialSpec) -> str:
     settings = {key: value for key, value in trial.dataset.settings.items() if key != "split_seed"}
     finetune = trial.finetune.model_dump(exclude={"learning_rate", "weight_decay"})
     baseline = trial.baseline.model_dump(exclude={"seed", "learning_rate", "weight_decay"})
-    parts = (trial.model, trial.score, trial.scoring, trial.fidelity)
-    return digest(
-        trial.dataset.name, settings, finetune, baseline, trial.residual, [part.model_dump() for part in parts]
-    )
+    parts = [part.model_dump() for part in (trial.model, trial.score, trial.scoring, trial.fidelity)]
+    return digest(trial.dataset.name, settings, trial.guard, finetune, baseline, trial.residual, parts)
 
 
 @dataclass(frozen=True)

@@ -90,6 +90,8 @@ class Costs:
     val_s: float = 0.0
     """Seconds to score all of val."""
     test_s: float = 0.0
+    look_s: float = 0.0
+    """Seconds of a look at the guard images: two networks on all of them."""
     baseline_s: float = 0.0
     """Seconds of the baseline's training and scores."""
     open_s: float = 0.0
@@ -126,7 +128,7 @@ class Timer:
         inputs: Inputs,
     ) -> None:
         self.trial, self.drift, self._ends = trial, drift, time.monotonic() + seconds_left
-        self.data, self._inputs = inputs.data(trial.dataset), inputs
+        self.data, self._inputs = inputs.data(trial.data), inputs
         self.small, steps = Small.of_trial(trial, self.data, inputs), Steps.of(trial, len(self.data.train))
         size, num_val = trial.scoring.batch_size, len(self.small.load_data(inputs).val)
         self.costs = Costs(steps, math.ceil(num_scored(trial, self.data) / size), engine_kind(spec).gives_up)
@@ -177,6 +179,7 @@ class Timer:
         image_s = again_s / len(states) / len(self.engine.splits.val)
         costs.val_s = max(0.0, first_s - again_s) / len(states) + image_s * len(self.data.val)
         costs.test_s = 0.0 if self.data.test is None else image_s * len(self.data.test)
+        costs.look_s = 0.0 if self.data.guard is None else 2 * image_s * len(self.data.guard)
         costs.baseline_s = costs.val_s + costs.test_s
         if costs.steps.baseline:
             engine = self._open(0, spec.batch_size)

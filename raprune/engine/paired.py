@@ -1,0 +1,163 @@
+"""What two networks' answers to the same fresh images say of the score drop between them.
+
+The drop is estimated by its value on these images and bounded from above by a one-sided confidence limit:
+
+- A share of right images, such as top-1 accuracy, follows from two numbers: images that the first network alone has
+  right (``lost``), and those that the second alone has right (``won``). The limit is the score limit of Tango,
+  *Equivalence test and confidence interval for the difference in proportions for the paired-sample design*, Statistics
+  in Medicine 17 (1998), 891-908, equation 5: the non-inferiority form of McNemar's test. It needs no large counts, and
+  is above the drop even where the two networks answer alike.
+- Any other score, such as mean IoU or PSNR, is a function of counts summed over images. Its limit is the drop plus
+  Student's t times a jackknife standard error of the paired drop (Efron and Tibshirani, *An Introduction to the
+  Bootstrap*, 1993, chapter 11), over the images in at most ``MAX_GROUPS`` groups.
+
+Either limit is for images that decided nothing: what is said after several looks at the same images is in
+``raprune/trial/guard.py``.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from statistics import NormalDist, fmean
+
+import torch
+from scipy.special import stdtrit
+from torch import Tensor
+
+from raprune.plugins.scores.base import Score
+
+MAX_GROUPS = 200
+"""Most groups of images that the jackknife leaves out in turn."""
+CHANGED = 5.0
+"""Percent of the images on which a pruned network's answer becomes right or wrong: what messages reckon with."""
+
+
+@dataclass(frozen=True)
+class Paired:
+    """A network beside another one on the same images; scores in the score's unit, drops in points of it."""
+
+    score: float
+    drop: float
+    """The other network's score minus ``score``: positive is worse."""
+    num_images: int
+    standard_error: float
+    """Of ``drop``, by the jackknife."""
+    num_groups: int
+    """Groups of images in the jackknife; 0 where nothing differs by construction."""
+    lost: int | None = None
+    """Images that only the other network has right; ``None`` where the score is not a share of right images."""
+    won: int | None = None
+    """Images that only this network has right."""
+
+    def limit(self, confidence: float = 0.95) -> float:
+        """The one-sided upper confidence limit of the drop on fresh images, points; at 0.5 about the drop itself."""
+        if self.num_groups == 0:
+            return self.drop
+        if self.lost is not None and self.won is not None:
+            return 100.0 * largest_difference(self.lost, self.won, self.num_images, confidence)
+        return self.drop + float(stdtrit(self.num_groups - 1, confidence)) * self.standard_error
+
+
+def same_network(score: float, num_images: int) -> Paired:
+    """A network beside itself: nothing is lost, on any images."""
+    return Paired(score, 0.0, num_images, 0.0, 0)
+
+
+def largest_difference(lost: float, won: float, num_images: int, confidence: float) -> float:
+    """Tango's one-sided upper limit of (lost - won) / num_images, a share: the root in d of lost - won - n d = -z s(d).
+
+    With q the most likely share of won images where the difference is d, s(d)^2 = n (2 q + d (1 - d)).
+    """
+    z = NormalDist().inv_cdf(confidence)
+
+    def too_large(d: float) -> bool:
+        b = -lost - won + (2 * num_images - lost + won) * d
+        q = (math.sqrt(max(0.0, b * b + 8 * num_images * won * d * (1 - d))) - b) / (4 * num_images)
+        return lost - won - num_images * d < -z * math.sqrt(max(0.0, num_images * (2 * q + d * (1 - d))))
+
+    low, high = (lost - won) / num_images, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (low, middle) if too_large(middle) else (middle, high)
+    return high if z > 0 else low
+
+
+def images_needed(drop: float, changed: float, bound: float, confidence: float) -> int:
+    """Fewest images on which the limit of a share of right images is within ``bound``, all in points.
+
+    The network loses ``drop``; on ``changed`` percent of the images its answer becomes right or wrong.
+    """
+    if drop >= bound:
+        raise ValueError(f"a drop of {drop:g} is not below the bound of {bound:g}")
+
+    def enough(number: int) -> bool:
+        lost, won = number * (changed + drop) / 200, number * (changed - drop) / 200
+        return 100 * largest_difference(lost, won, number, confidence) <= bound
+
+    high = 2
+    while not enough(high):
+        high *= 2
+    low = high // 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high
+
+
+def is_share(score: Score) -> bool:
+    """Whether a score is the percentage of right images."""
+    try:
+        two = score.whole(torch.tensor([0, 1]))
+        return score.labels == "image" and two.tolist() == [2] and score.value(torch.tensor([1]), two) == 50.0
+    except Exception:  # a user's score may raise anything
+        return False
+
+
+class PairedCounts:
+    """Collects two networks' answers, batch by batch."""
+
+    def __init__(self, score: Score, num_images: int) -> None:
+        self._score = score
+        self._num_images = num_images
+        self._num_groups = min(num_images, MAX_GROUPS)
+        self._groups: list[tuple[Tensor, Tensor, Tensor]] = []
+        """Each group's counts of the first and of the second network, and its totals."""
+        self._seen = self._lost = self._won = 0
+        self._is_share = is_share(score)
+
+    def add(self, first: Tensor, second: Tensor, labels_B: Tensor) -> None:
+        """Add a batch: the outputs of both networks, and the labels."""
+        for index in range(len(labels_B)):
+            item = slice(index, index + 1)
+            counts = [self._score.counts(outputs[item], labels_B[item]).cpu() for outputs in (first, second)]
+            self._add(counts[0], counts[1], self._score.whole(labels_B[item]).cpu())
+
+    def _add(self, first: Tensor, second: Tensor, whole: Tensor) -> None:
+        if self._is_share:
+            self._lost += int(first > second)
+            self._won += int(second > first)
+        place = self._seen * self._num_groups // self._num_images
+        if place == len(self._groups):
+            self._groups.append((first, second, whole))
+        else:
+            a, b, w = self._groups[place]
+            self._groups[place] = a + first, b + second, w + whole
+        self._seen += 1
+
+    def result(self) -> Paired:
+        """The second network beside the first, on all images added."""
+        first, second, whole = (torch.stack(parts).sum(0) for parts in zip(*self._groups, strict=True))
+        drops = [self._drop(first - a, second - b, whole - w) for a, b, w in self._groups] if self._is_many else []
+        number = len(drops)
+        error = math.sqrt((number - 1) / number * math.fsum((d - fmean(drops)) ** 2 for d in drops)) if drops else 0.0
+        shares = {"lost": self._lost, "won": self._won} if self._is_share else {}
+        score = self._score.value(second, whole)
+        return Paired(score, self._drop(first, second, whole), self._seen, error, number, **shares)
+
+    @property
+    def _is_many(self) -> bool:
+        return len(self._groups) > 1
+
+    def _drop(self, first: Tensor, second: Tensor, whole: Tensor) -> float:
+        return self._score.value(first, whole) - self._score.value(second, whole)

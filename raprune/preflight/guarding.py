@@ -1,0 +1,76 @@
+"""What the guard images of a study can show, and what they are too few for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from raprune.engine.paired import CHANGED, images_needed, is_share
+from raprune.plugins.datasets.base import Split
+from raprune.plugins.scores.base import Score
+from raprune.study import TrialSpec
+from raprune.study.wording import counted
+from raprune.trial.guard import confidence_after
+
+
+@dataclass(frozen=True)
+class GuardFacts:
+    """The guard of one data set under one score."""
+
+    num_images: int
+    quantum: float
+    """The smallest step of the score on them, points."""
+    counts_images: bool
+    """Whether the score is the percentage of right images, so that the number of images determines the limits."""
+
+    @classmethod
+    def of(cls, guard: Split | None, score: Score) -> GuardFacts | None:
+        """The facts of ``guard``, if there is one."""
+        if guard is None:
+            return None
+        return cls(len(guard), score.quantum(score.whole(guard.labels_B)), is_share(score))
+
+
+def guard_problems(trial: TrialSpec, guard: GuardFacts | None) -> Iterator[tuple[str, str]]:
+    """What the guard is too small for: pairs of a key of the trial and a message."""
+    bound = trial.drop_bound
+    if guard is None or bound is None or trial.matched_trial_id is not None:
+        return
+    images = counted(guard.num_images, "guard image")
+    if bound < guard.quantum:
+        yield (
+            "guard",
+            (
+                f"sets {images} aside, and a bound of {bound:g} is worth less than one of them, {guard.quantum:.2g} points: "
+                f"use more validation images, or guard: 0 for none; got {trial.guard:g}"
+            ),
+        )
+    elif trial.warranty is not None and guard.counts_images:
+        least = images_needed(0.0, 0.0, bound, confidence_after(0, trial.warranty))
+        if guard.num_images < least:
+            yield (
+                "warranty",
+                (
+                    f"cannot be kept: at a bound of {bound:g} nothing can be warranted at {trial.warranty:.4g} with {images}; "
+                    f"{_would_do(bound, trial.warranty)}, and {least:,} are the least; got {trial.warranty:.4g}"
+                ),
+            )
+
+
+def guard_line(trial: TrialSpec, guard: GuardFacts | None) -> str | None:
+    """What the guard does for the bound of a trial; ``None`` where there is no guard."""
+    if guard is None:
+        return None
+    line = f"guard: the bound must hold on {counted(guard.num_images, 'more validation image')}, too"
+    if trial.drop_bound is None or not guard.counts_images:
+        return line
+    if trial.warranty is not None:
+        return f"{line}, with a warranty of {trial.warranty:.4g}: {_would_do(trial.drop_bound, trial.warranty)}"
+    needed = _would_do(trial.drop_bound, 0.95)
+    return f"{line}; a warranty of 0.95 for a bound of {trial.drop_bound:g} needs more images than that: {needed}"
+
+
+def _would_do(bound: float, warranty: float) -> str:
+    """How many guard images a warranty needs."""
+    number = images_needed(bound / 2, CHANGED, bound, confidence_after(0, warranty))
+    return f"about {number:,} would do (for a drop of {bound / 2:g}, with {CHANGED:g}% of the answers changed)"
