@@ -11,17 +11,22 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 
 import raprune
 from benchmarks.optimum.networks import LAYERS, workload_of
+from benchmarks.optimum.racing import BOUNDS, LIMITS, race, racer, summary
 from benchmarks.optimum.scoring import Scorer
-from benchmarks.optimum.tables import FOLDER, SCHEMA, Origin, ScoreTable, write_table
+from benchmarks.optimum.tables import FOLDER, SCHEMA, Origin, ScoreTable, read_tables, write_table
 from raprune.engine.base import device_name
 from raprune.engine.tasks import Importance
 from raprune.plugins.methods.base import Criterion
 from raprune.registry import METHODS
 
+RACERS = (
+    "magnitude+prefix magnitude+trim magnitude+search random+search agent+trim agent+search pbil+search ridge+search"
+)
 CHUNK = 2048
 """Rows that a worker scores before it tells."""
 CHECKED = 48
@@ -42,6 +47,18 @@ def main() -> None:
     scoring.add_argument("--baselines", type=Path, default=Path("results/optimum"))
     scoring.add_argument("--out", type=Path, default=FOLDER)
     scoring.set_defaults(call=score)
+    racing = commands.add_parser("race", help="race methods on the tables; prints and writes their regret")
+    racing.add_argument("racers", nargs="*", help=f"METHOD+DECISION, with settings as JSON; default: {RACERS}")
+    racing.add_argument("--tables", type=Path, default=FOLDER, help="their folder")
+    racing.add_argument("--only", default="", help="tables whose name contains this")
+    racing.add_argument("--bounds", type=float, nargs="+", default=BOUNDS, help="points")
+    racing.add_argument("--limits", type=int, nargs="+", default=LIMITS, help="candidates of a layer")
+    racing.add_argument("--draws", type=int, default=3, help="runs of a racer that draws random numbers")
+    racing.add_argument("--out", type=Path, default=Path("results/optimum/regret.parquet"))
+    racing.set_defaults(call=run_race)
+    showing = commands.add_parser("table", help="print what a race wrote")
+    showing.add_argument("regret", type=Path, nargs="?", default=Path("results/optimum/regret.parquet"))
+    showing.set_defaults(call=lambda arguments: print(summary(pd.read_parquet(arguments.regret))))
     arguments = parser.parse_args()
     arguments.call(arguments)
 
@@ -79,6 +96,22 @@ def score(arguments: argparse.Namespace) -> None:
             f"engine, {differing} differ",
             flush=True,
         )
+
+
+def run_race(arguments: argparse.Namespace) -> None:
+    tables = [table for table in read_tables(arguments.tables) if arguments.only in table.name]
+    if not tables:
+        raise SystemExit(f"{arguments.tables} has no table whose name contains {arguments.only!r}")
+    racers = [racer(text, arguments.draws) for text in arguments.racers or RACERS.split()]
+    found = []
+    for regrets in race(racers, tables, arguments.bounds, arguments.limits):
+        found.append(regrets)
+        print(summary(regrets).splitlines()[-1], flush=True)
+    regrets = pd.concat(found)
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    regrets.to_parquet(arguments.out)
+    cases = regrets[["table", "drop_bound"]].drop_duplicates()
+    print(f"\nfilters above the optimum, {len(cases)} cases, by candidates:\n{summary(regrets)}")
 
 
 def all_counts(scorer: Scorer, make: partial[Scorer], workers: int) -> torch.Tensor:
