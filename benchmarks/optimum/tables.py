@@ -7,6 +7,7 @@ whose bound is at most half of that tells them apart. The file's metadata says h
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -114,8 +115,11 @@ def num_kept(num_filters: int) -> np.ndarray:
 def write_table(folder: Path, table: ScoreTable) -> Path:
     """Write a table under its own name; returns the file."""
     file = folder / f"{table.name}.parquet"
-    found = pa.table({"correct": pa.array(table.correct, pa.uint16())})
-    found = found.replace_schema_metadata({METADATA: json.dumps(asdict(table.origin))})
+    weights = np.array(table.origin.weights, dtype="<f4")
+    entries = asdict(table.origin) | {"weights": [len(weights), base64.b64encode(weights.tobytes()).decode()]}
+    found = pa.table({"correct": pa.array(table.correct, pa.uint16())}).replace_schema_metadata(
+        {METADATA: json.dumps(entries)}
+    )
     folder.mkdir(parents=True, exist_ok=True)
     with written(file) as aside, aside.open("wb") as out:
         pq.write_table(found, out, compression="zstd", compression_level=19, write_page_checksum=True)
@@ -149,7 +153,9 @@ def _origin(found: pa.Table) -> Origin:
     entries: dict[str, Any] = json.loads((found.schema.metadata or {})[METADATA])
     if entries["schema"] != SCHEMA:
         raise ValueError(f"it has schema {entries['schema']}, and this code reads {SCHEMA}")
-    return Origin(**{field.name: entries[field.name] for field in fields(Origin)})
+    rows, packed = entries["weights"]
+    weights = np.frombuffer(base64.b64decode(packed, validate=True), "<f4").reshape(rows, -1).tolist()
+    return Origin(**{field.name: entries[field.name] for field in fields(Origin)} | {"weights": weights})
 
 
 def _what_is_wrong(table: ScoreTable, found: pa.Table) -> str | None:

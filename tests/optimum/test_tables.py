@@ -83,7 +83,7 @@ WRONG = {
     "4 filters need 2\\^4 rows": (ORIGIN, np.full(15, 90)),
     "counts are not those of 100 images": (ORIGIN, np.full(16, 101)),
     "counts are not those of 100": (ORIGIN, np.full(16, 90)),
-    "weights are not those of 1 to 16 filters": (replace(ORIGIN, weights=[[1.0], [1.0, 2.0]]), tiny().correct),
+    "weights are not those of 1 to 16 filters": (replace(ORIGIN, weights=[[1.0]] * 17), tiny().correct),
     "criterion does not rate 4 filters": (replace(ORIGIN, importance={"magnitude": [1.0]}), tiny().correct),
     "schema 2, and this code reads 1": (replace(ORIGIN, schema=2), tiny().correct),
 }
@@ -92,9 +92,7 @@ WRONG = {
 @pytest.mark.parametrize("why", WRONG)
 def test_a_foreign_table_is_told_what_is_wrong(tmp_path: Path, why: str) -> None:
     origin, correct = WRONG[why]
-    file = tmp_path / "some.parquet"
-    metadata = {METADATA: json.dumps(asdict(origin))}
-    pq.write_table(pa.table({"correct": pa.array(correct, pa.uint16())}).replace_schema_metadata(metadata), file)
+    file = write_table(tmp_path, ScoreTable(origin, correct)).rename(tmp_path / "some.parquet")
     with pytest.raises(DamagedError, match=f"some.parquet .*{why}.*python -m benchmarks.optimum score"):
         read_table(file)
 
@@ -108,9 +106,10 @@ def test_damage_and_other_files_are_told_in_one_sentence(tmp_path: Path) -> None
             read_table(file)
         assert "\n" not in str(caught.value)
         assert str(file) in str(caught.value)
-    pq.write_table(pa.table({"other": [1]}), file)
-    with pytest.raises(DamagedError, match="is not a table of all masks"):
-        read_table(file)
+    for metadata in ({}, {METADATA: "{"}, {METADATA: json.dumps(asdict(ORIGIN))}):
+        pq.write_table(pa.table({"correct": [1]}).replace_schema_metadata(metadata), file)
+        with pytest.raises(DamagedError, match="is not a table of all masks"):
+            read_table(file)
     with pytest.raises(FileError, match="nowhere"):
         read_table(tmp_path / "nowhere.parquet")
 
