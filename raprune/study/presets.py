@@ -15,7 +15,7 @@ COMMON: dict[str, Any] = {
     "score": {"name": "top1_accuracy"},
     "order": {"name": "low_to_high"},
     "allocation": {"name": "shared"},
-    "method": {"name": "agent"},
+    "method": {"name": "taylor"},
     "reward": {"name": "bounded_log"},
 }
 """What a study need not name; ``reward: {floor: none}`` sets one thing in the default reward."""
@@ -28,9 +28,16 @@ ABOUT = {
 """preset -> what it is."""
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "default": {},
-    "fast": {"fidelity": {"finetune": "recalibrate", "recalibration_batches": 2}},
-    "paper": {"guard": 0.0, "finetune": {"before_reward": {"epochs": 1}, "after_layer": {"epochs": 1}}},
+    "default": {"candidates_per_layer": 100},
+    "fast": {
+        "method": {"name": "agent"},
+        "fidelity": {"finetune": "recalibrate", "recalibration_batches": 2},
+    },
+    "paper": {
+        "method": {"name": "agent"},
+        "guard": 0.0,
+        "finetune": {"before_reward": {"epochs": 1}, "after_layer": {"epochs": 1}},
+    },
 }
 """preset -> trial keys."""
 

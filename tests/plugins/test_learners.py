@@ -134,9 +134,9 @@ def test_a_single_filter_is_not_scored(name: str) -> None:
 
 @every
 def test_the_prior_is_a_criterion(name: str) -> None:
-    with pytest.raises(ValidationError, match="must be one of .*magnitude"):
+    with pytest.raises(ValidationError, match=r"must be one of .*magnitude"):
         build(name, prior="random")
-    with pytest.raises(ValidationError, match="must be one of .*magnitude"):
+    with pytest.raises(ValidationError, match=r"must be one of .*magnitude"):
         build(name, prior="agent")
 
 
