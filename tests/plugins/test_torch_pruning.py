@@ -54,23 +54,23 @@ class Theirs:
         return scores.double()
 
 
-def alike(values: Tensor, theirs: Tensor) -> None:
+def agree(values: Tensor, theirs: Tensor) -> None:
     assert len(values) == 8
     torch.testing.assert_close(values, theirs, rtol=1e-5, atol=0)  # theirs are added up in float32
 
 
 def test_norms_of_weights(engine: Engine) -> None:
     theirs = Theirs(engine)
-    alike(ours(engine, "magnitude"), theirs.scores(tp.importance.GroupMagnitudeImportance, p=1))
-    alike(ours(engine, "l2").square(), theirs.scores(tp.importance.GroupMagnitudeImportance, p=2))
+    agree(ours(engine, "magnitude"), theirs.scores(tp.importance.GroupMagnitudeImportance, p=1))
+    agree(ours(engine, "l2").square(), theirs.scores(tp.importance.GroupMagnitudeImportance, p=2))
 
 
 def test_geometric_median(engine: Engine) -> None:
     theirs = Theirs(engine)
     weights_NM = theirs.conv.get_parameter("weight").detach().flatten(1)
     squared = METHODS.build("fpgm", {}).importance(WeightsProbe(LAYER, weights_NM.square()))
-    alike(squared, theirs.scores(tp.importance.FPGMImportance))
-    alike(ours(engine, "fpgm"), torch.cdist(weights_NM, weights_NM).sum(1))
+    agree(squared, theirs.scores(tp.importance.FPGMImportance))
+    agree(ours(engine, "fpgm"), torch.cdist(weights_NM, weights_NM).sum(1))
 
 
 def test_norm_scales(engine: Engine) -> None:
@@ -78,16 +78,16 @@ def test_norm_scales(engine: Engine) -> None:
     graph = tp.DependencyGraph().build_dependency(theirs.network, example_inputs=torch.zeros(1, 3, 32, 32).double())
     norm = theirs.network.get_submodule(NORM)
     theirs.group = graph.get_pruning_group(norm, tp.prune_batchnorm_out_channels, list(range(8)))
-    alike(ours(engine, "norm_scale"), theirs.scores(tp.importance.BNScaleImportance))
+    agree(ours(engine, "norm_scale"), theirs.scores(tp.importance.BNScaleImportance))
 
 
 def test_taylor_of_weights(engine: Engine) -> None:
     theirs = Theirs(engine, num_images=12).scores(tp.importance.GroupTaylorImportance)
-    alike(ours(engine, "taylor", of="weights", num_images=12), theirs)
+    agree(ours(engine, "taylor", of="weights", num_images=12), theirs)
 
 
 def test_hessian(engine: Engine) -> None:
     theirs = Theirs(engine, num_images=1)
     scorer = tp.importance.GroupHessianImportance(group_reduction="first", normalizer=None)
     scorer.accumulate_grad(theirs.network)
-    alike(ours(engine, "hessian", num_images=1) * 2, scorer(theirs.group).double())
+    agree(ours(engine, "hessian", num_images=1) * 2, scorer(theirs.group).double())

@@ -148,6 +148,9 @@ class RankedMethod(Method):
 class Criterion(RankedMethod):
     """A method that ranks the filters by a number computed for each; picklable, as it is sent to the network."""
 
+    needs_norm: ClassVar[bool] = False
+    """Whether it can rank only filters that a norm scales."""
+
     @abstractmethod
     def importance(self, probe: Probe) -> Tensor:
         """(N,) float64: the importance of each filter, larger is more important; must be finite."""

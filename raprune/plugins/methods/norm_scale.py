@@ -19,6 +19,8 @@ from raprune.registry import METHODS, Settings
 class NormScale(Criterion):
     """Ranks the filters by the absolute scale (gamma) of the norm behind them."""
 
+    needs_norm = True
+
     def __init__(self, settings: Settings) -> None:
         del settings
 
