@@ -13,7 +13,7 @@ import torch
 from raprune.baseline.prepare import prepare_baseline
 from raprune.engine import Engine
 from raprune.engine.inputs import Inputs
-from raprune.engine.tasks import Energies, Factorise, Finetune, Measure, Task
+from raprune.engine.tasks import Energies, Factorise, Finetune, Importance, Measure, Task
 from raprune.engine.workload import Workload
 from raprune.errors import EvaluatorError
 from raprune.evaluators.base import Evaluator, PoolAddress
@@ -27,7 +27,7 @@ from raprune.network.lowrank import Factor
 from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.plugins.scores.base import Tally
-from raprune.registry import EVALUATORS
+from raprune.registry import EVALUATORS, METHODS
 from raprune.study import load_study
 from raprune.study.parts import EvaluatorsSpec
 from tests.evaluators.test_memo import CONDITIONS
@@ -82,6 +82,9 @@ def test_equals_the_serial_twin(name: str, place: Place) -> None:
     assert tuned.version == twin.run(Finetune("commit", state.version), state).version != state.version
     for split in ("val", "test"):
         assert ours.run(Measure(split), tuned) == twin.run(Measure(split), tuned)
+    for criterion in ("taylor", "apoz", "thinet"):
+        importance = Importance(LAYER, METHODS.build(criterion, {"num_images": 30}))
+        assert ours.run(importance, tuned) == twin.run(importance, tuned)
     for scheme in ("separable", "response_svd"):
         energies = ours.run(Energies(LAYER, scheme, 30), tuned)
         assert energies == twin.run(Energies(LAYER, scheme, 30), tuned)

@@ -159,6 +159,8 @@ class Criterion(RankedMethod):
     """A method that ranks the filters by a number computed for each; picklable, as it is sent to the network."""
 
     criterion = True
+    needs_norm: ClassVar[bool] = False
+    """Whether it can rank only filters that a norm scales."""
 
     @abstractmethod
     def importance(self, probe: Probe) -> Tensor:

@@ -1,8 +1,8 @@
 """FPGM: filters near the geometric median of their layer go first, as others can stand in for them.
 
 Source: He, Liu, Wang, Hu, Yang, *Filter Pruning via Geometric Median for Deep Convolutional Neural Networks
-Acceleration*, arXiv 1811.00250, equation 6: the sum of a filter's distances to all filters of the layer. Departures:
-pruned filters are removed, not zeroed and trained on; in a group, a filter is all members' weights together.
+Acceleration*, arXiv 1811.00250: the sum of a filter's distances to all filters of the layer. Departures: pruned
+filters are removed, not zeroed and trained on; in a group, a filter is all members' weights together.
 """
 
 from __future__ import annotations

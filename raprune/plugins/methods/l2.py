@@ -1,7 +1,7 @@
 """L2: filters ranked by the L2 norm of their weights.
 
 Source: He, Kang, Dong, Fu, Yang, *Soft Filter Pruning for Accelerating Deep Convolutional Neural Networks*,
-arXiv 1808.06866, equation 2 with p = 2. Departures: pruned filters are removed, not zeroed and trained on; in a group,
+arXiv 1808.06866, with p = 2. Departures: pruned filters are removed, not zeroed and trained on; in a group,
 the norm is that of all members' weights together.
 """
 

@@ -1,7 +1,7 @@
 """Norm scale: filters ranked by the scale that the norm behind them gives their channel (network slimming).
 
 Source: Liu, Li, Shen, Huang, Yan, Zhang, *Learning Efficient Convolutional Networks through Network Slimming*,
-arXiv 1708.06519, section 3. Departures: the network is taken as it is, not trained with an L1 penalty on the scales;
+arXiv 1708.06519. Departures: the network is taken as it is, not trained with an L1 penalty on the scales;
 filters are ranked within their layer, not over the network; in a group, the scales of all members are added. A layer
 without a norm cannot be ranked.
 """
@@ -18,6 +18,8 @@ from raprune.registry import METHODS, Settings
 @METHODS.register("norm_scale")
 class NormScale(Criterion):
     """Ranks the filters by the absolute scale (gamma) of the norm behind them."""
+
+    needs_norm = True
 
     def __init__(self, settings: Settings) -> None:
         del settings

@@ -1,11 +1,11 @@
 """Taylor: filters ranked by how much the training loss would change without them, to first order.
 
 Source: Molchanov, Mallya, Tyree, Frosio, Kautz, *Importance Estimation for Neural Network Pruning*, arXiv 1906.10771:
-equation 8 with the gate of section 3.1, the square of each image's gradient. Departures: the mean over images that are
-not augmented, with the network in eval mode and at once; the paper averages over the batches of a fine-tune. The gate
-acts where a keep mask acts, behind the activation function; behind the norm, as in the paper, it is the same for a
-ReLU. ``of: weights`` is the form of Torch-Pruning (``TaylorImportance``): the gradient of the mean loss, and the sum of
-the absolute products of weights and gradients.
+first order, by gates, the square of each image's gradient. Departures: the mean over training images as they are, with
+the network in eval mode; the paper averages over the batches of a fine-tune. The gate acts where a keep mask acts,
+behind the activation function; for a ReLU it is the same behind the norm, as in the paper. ``of: weights`` is the form
+of Torch-Pruning (``TaylorImportance``): the gradient of the mean loss, and the sum of the absolute products of weights
+and gradients.
 """
 
 from __future__ import annotations
