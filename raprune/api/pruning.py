@@ -115,6 +115,8 @@ def prune(
     finetune: Mapping[str, Any] | None = None,
     fidelity: Mapping[str, Any] | None = None,
     residual: str | None = None,
+    guard: float | None = None,
+    warranty: float | None = None,
     seed: int | None = None,
     whole: Sequence[str] = (),
     output: str | int | None = None,
@@ -136,18 +138,19 @@ def prune(
     what a data set draws at random is drawn once. ``shift`` (pixels) and ``flip`` move training images anew in every
     step. Labels are one class per image, or one per pixel (``ignore_index`` where there is none).
 
-    ``layers``, ``order``, ``method``, ``preset``, ``score``, ``finetune``, ``fidelity``, ``residual`` and ``seed`` are
-    the keys of a study file, ``whole`` and ``output`` those of its model; any other key goes into ``settings``, which
-    override the other arguments. ``out`` is the study's folder, a temporary one by default: the same call resumes from
-    what it contains. ``evaluators`` processes of Ray score candidates, on the cluster at ``address`` if there is one; 0
-    scores in this process.
+    ``layers``, ``order``, ``method``, ``preset``, ``score``, ``finetune``, ``fidelity``, ``residual``, ``guard``,
+    ``warranty`` and ``seed`` are the keys of a study file, ``whole`` and ``output`` those of its model; any other key
+    goes into ``settings``, which override the other arguments. ``out`` is the study's folder, a temporary one by
+    default: the same call resumes from what it contains. ``evaluators`` processes of Ray score candidates, on the
+    cluster at ``address`` if there is one; 0 scores in this process.
 
     The baseline is ``model`` with the weights that it has; it is never changed. Raises :class:`InputError` for what
     cannot be used and :class:`RapruneError` where the trial fails.
     """
     arguments = {
         "layers": layers, "order": order, "method": method, "preset": preset, "score": score, "finetune": finetune,
-        "fidelity": fidelity, "residual": residual, "seed": seed, "drop_bound": drop_bound,
+        "fidelity": fidelity, "residual": residual, "seed": seed, "drop_bound": drop_bound, "guard": guard,
+        "warranty": warranty,
     }  # fmt: skip
     study = merge({key: value for key, value in arguments.items() if value is not None}, _checked(settings))
     study["model"] = {"whole": list(whole)} | ({} if output is None else {"output": output})

@@ -30,7 +30,7 @@ from raprune.plugins.scores.base import Score
 MAX_GROUPS = 200
 """Most groups of images that the jackknife leaves out in turn."""
 CHANGED = 5.0
-"""Percent of the images on which a pruned network's answer becomes right or wrong: what messages reckon with."""
+"""Percent of the images on which a pruned network's answer becomes right or wrong, where that is not yet known."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,11 @@ class Paired:
     """Images that only the other network has right; ``None`` where the score is not a share of right images."""
     won: int | None = None
     """Images that only this network has right."""
+
+    @property
+    def usual_error(self) -> float:
+        """The standard error of ``drop`` if ``CHANGED`` percent of the answers change; 0 where that tells nothing."""
+        return 0.0 if self.lost is None else 10 * math.sqrt(CHANGED / self.num_images)
 
     def limit(self, confidence: float = 0.95) -> float:
         """The one-sided upper confidence limit of the drop on fresh images, points; at 0.5 about the drop itself."""

@@ -261,7 +261,8 @@ def _trial_problems(plan: StudyPlan, trial: TrialSpec, facts: Facts) -> list[Pro
     if trial.drop_bound is not None and trial.drop_bound < facts.quantum:
         message = f"is worth less than one of {facts.num_val} validation images, {facts.quantum:.2g} points"
         problems.append(plan.problem(trial, "drop_bound", f"{message}; got {trial.drop_bound:g}"))
-    problems += [plan.problem(trial, key, message) for key, message in guard_problems(trial, facts.guard)]
+    else:
+        problems += [plan.problem(trial, key, message) for key, message in guard_problems(trial, facts.guard)]
     if (step := trial.postprocess.low_rank) is not None:
         for path, message in low_rank_problems(step, facts.low_rank, facts.full_ranks):
             problems.append(plan.problem(trial, f"postprocess.low_rank.{path}", message))

@@ -64,10 +64,8 @@ def guard_line(trial: TrialSpec, guard: GuardFacts | None) -> str | None:
     line = f"guard: the bound must hold on {counted(guard.num_images, 'more validation image')}, too"
     if trial.drop_bound is None or not guard.counts_images:
         return line
-    if trial.warranty is not None:
-        return f"{line}, with a warranty of {trial.warranty:.4g}: {_would_do(trial.drop_bound, trial.warranty)}"
-    needed = _would_do(trial.drop_bound, 0.95)
-    return f"{line}; a warranty of 0.95 for a bound of {trial.drop_bound:g} needs more images than that: {needed}"
+    warranty = "for a warranty of 0.95" if trial.warranty is None else f"with a warranty of {trial.warranty:.4g}:"
+    return f"{line}; {warranty} {_would_do(trial.drop_bound, trial.warranty or 0.95)}"
 
 
 def _would_do(bound: float, warranty: float) -> str:

@@ -18,7 +18,7 @@ from raprune.study.seeds import NUMERICS_VERSION, digest
 from raprune.study.wording import check_layers, layers_as_json
 
 MIN_DROP_BOUND = 0.1
-DEFAULT_GUARD = 0.5
+DEFAULT_GUARD = 0.3
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 LAYERS = ["all", "each"]
 """``each`` is expanded before a trial is made."""

@@ -3,8 +3,9 @@
 Candidates are chosen for their score on val, so the chosen one's drop there is too small on average. The guard images
 choose nothing; the drop on them is right on average until it is used to refuse. Hence few looks, all of them counted:
 
-- A layer's candidates must stay within the bound by their drop on val plus the ``margin`` by which val flatters the
-  state that they are cut from: what they lose is measured on val, what was lost before on the guard.
+- A layer's candidates must leave a ``margin`` of the bound on val: as much as val flatters the state that they are cut
+  from, and ``SELECTED`` standard errors of a drop on val (at most half of the bound), because about so much of what the
+  best of many candidates shows there is luck.
 - After a refusal only a mask with as much more slack on val as was missing here is shown (``within_bound.py``).
 
 Without a warranty a state is allowed where its drop on the guard is within the bound. With one, where the upper
@@ -18,6 +19,7 @@ for; ``benchmarks/coverage.py`` measures what the warranty holds.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +29,8 @@ from raprune.engine.tasks import Look
 from raprune.evaluators.base import Evaluator
 from raprune.network.state import State
 
+SELECTED = 1.5
+"""Standard errors by which the best of many is too good: the expected largest of ten normal deviates is 1.54."""
 MAX_LOOKS = 3
 """Masks of one layer that are shown to the guard before the layer stays whole."""
 
@@ -50,19 +54,23 @@ class Guard:
     """Looks at states, and counts the looks of one trial."""
 
     evaluator: Evaluator
+    num_val: int
+    """Validation images on which candidates are scored."""
     warranty: float | None
     num_looks: int = 0
     num_refused: int = 0
 
     @classmethod
-    def resumed(cls, evaluator: Evaluator, warranty: float | None, rows: Iterable[Mapping[str, Any]]) -> Guard:
+    def resumed(
+        cls, evaluator: Evaluator, num_val: int, warranty: float | None, rows: Iterable[Mapping[str, Any]]
+    ) -> Guard:
         """The guard of a trial after what it has committed: ``rows`` of its layers, and of its low-rank step."""
         looks = [
             (row.get("num_guard_looks") or 0, row.get("guard_score") is not None or bool(row.get("applied")))
             for row in rows
         ]
         num_looks = sum(number for number, _ in looks)
-        return cls(evaluator, warranty, num_looks, num_looks - sum(kept for number, kept in looks if number))
+        return cls(evaluator, num_val, warranty, num_looks, num_looks - sum(kept for number, kept in looks if number))
 
     @property
     def confidence(self) -> float:
@@ -73,9 +81,11 @@ class Guard:
         """``state`` beside the baseline, where nothing hangs on it."""
         return self.evaluator.run(Look(), state)
 
-    def margin(self, state: State, val_drop: float) -> float:
-        """Points by which val flatters ``state``: what counts on the guard, less its ``val_drop``; at least 0."""
-        return max(0.0, self._counted(self.measure(state)) - val_drop)
+    def margin(self, state: State, val_drop: float, drop_bound: float) -> float:
+        """Points of ``drop_bound`` that candidates cut from ``state``, with its ``val_drop``, must leave on val."""
+        paired = self.measure(state)
+        error = max(paired.standard_error, paired.usual_error) * math.sqrt(paired.num_images / self.num_val)
+        return max(0.0, self._counted(paired) - val_drop) + min(SELECTED * error, drop_bound / 2)
 
     def look(self, state: State, drop_bound: float) -> Seen:
         """Whether ``state`` is allowed under ``drop_bound``; counts."""

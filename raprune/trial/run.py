@@ -90,7 +90,7 @@ class _Trial:
         self.contract = Contract(self.evaluator, self.graph, self.scale, trial.fidelity, trains, self.weights)
         rows = [*context.store.layer_rows(), *context.store.low_rank_rows()]
         if trial.guard:
-            self.contract.guard = Guard.resumed(self.evaluator, trial.warranty, rows)
+            self.contract.guard = Guard.resumed(self.evaluator, baseline.num_val_images, trial.warranty, rows)
         self.num_diverged = sum(row.get("num_diverged") or 0 for row in rows)
         """Fine-tunes so far that left NaN or infinite weights; none of them was kept."""
 

@@ -82,7 +82,7 @@ class Contract:
         """What candidates cut from ``state`` are held to, so that the guard is likely to allow the chosen one."""
         if self.guard is None:
             return self.scale
-        margin = self.guard.margin(state, self.scale.baseline_score - val_score)
+        margin = self.guard.margin(state, self.scale.baseline_score - val_score, self.scale.drop_bound)
         return replace(self.scale, baseline_score=self.scale.baseline_score + margin)
 
     def look(self, state: State) -> Seen | None:

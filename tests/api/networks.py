@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 Pair = tuple[Tensor, Tensor]
-FAST: dict[str, Any] = {"method": "magnitude", "finetune": {"after_layer": {"steps": 4}}, "progress": False}
+FAST: dict[str, Any] = {
+    "method": "magnitude", "finetune": {"after_layer": {"steps": 4}}, "guard": 0, "progress": False,
+}  # fmt: skip
 
 
 class SmallNet(nn.Module):

@@ -24,7 +24,7 @@ def test_a_studys_plan_tells_all(reference: Path) -> None:
     layers = tables.layers[tables.layers["trial_id"] == row["trial_id"]]
     folder = reference / "trials" / row["trial_id"] / "model"
     found = json.loads((folder / "plan.json").read_text())
-    assert found["format_version"] == 3
+    assert found["format_version"] == 4
     assert (found["study"], found["trial_id"]) == ("tiny", row["trial_id"])
     assert found["model"]["name"] == "vgg16"
     assert found["model"]["settings"]["width"] == 0.0625
@@ -59,7 +59,7 @@ def test_the_network_is_rebuilt_from_plan_and_weights_alone(reference: Path) -> 
 def test_a_plan_of_the_first_version_is_completed(independent: TrialNetworks) -> None:
     """The made trials have one."""
     plan = independent.plan
-    assert (plan.format_version, plan.study, plan.trial_id) == (3, "made", "t")
+    assert (plan.format_version, plan.study, plan.trial_id) == (4, "made", "t")
     assert (plan.residual, plan.input_shape, plan.num_classes) == ("independent", (3, 16, 16), 10)
     assert plan.score.val_score == independent.row["val_score"]
     assert plan.preprocessing is None  # nor does its baseline tell
@@ -70,7 +70,7 @@ def test_a_plan_of_the_first_version_is_completed(independent: TrialNetworks) ->
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"format_version": 9}, "has format version 9; this raprune reads up to 3"),
+        ({"format_version": 9}, "has format version 9; this raprune reads up to 4"),
         ({"num_classes": "ten"}, "is damaged: num_classes: Input should be a valid integer"),
         ({"residual": None}, "is damaged: residual: "),
         ({"color": "red"}, "is damaged: color: Extra inputs are not permitted"),

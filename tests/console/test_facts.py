@@ -39,7 +39,7 @@ def test_images_and_a_baseline_that_is_trained(tmp_path: Path) -> None:
 def test_named_statistics_and_the_size_of_a_folder(tmp_path: Path) -> None:
     class_folders(tmp_path / "images", 12)
     dataset = (
-        f"dataset={{name: image_folder, root: {tmp_path / 'images'}, size: 32, num_val: 4, normalisation: cifar10}}"
+        f"dataset={{name: image_folder, root: {tmp_path / 'images'}, size: 32, num_val: 8, normalisation: cifar10}}"
     )
     lines = said(
         tmp_path, TEXT, dataset, "baseline.epochs=1", "drop_bound=30", "finetune.batch_size=4", "baseline.batch_size=4"

@@ -13,6 +13,7 @@ from raprune.errors import StudyError
 from raprune.network.weights import save_safetensors
 from raprune.plugins.models.vgg16 import Vgg16
 from raprune.preflight.checks import expected_candidates, load_and_inspect, num_layers
+from raprune.preflight.guarding import GuardFacts, guard_line
 from tests.tiny import train_small
 
 HEAD = "name: x\nmodel: {name: vgg16, width: 0.0625}\ndataset: {name: digits, num_val: 200}\nmethod: magnitude\n"
@@ -50,14 +51,15 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_facts_of_a_good_study(tmp_path: Path) -> None:
-    text = f"{HEAD}layers: [features.0, features.40]\nsweep: {{drop_bound: [1.0, 2.0]}}\n"
+    text = f"{HEAD}layers: [features.0, features.40]\nsweep: {{drop_bound: [2.0, 3.0]}}\n"
     plan, facts = load_and_inspect(study(tmp_path, text))
     (fact,) = facts.values()
-    assert (fact.num_train, fact.num_val, fact.num_test) == (1197, 200, 400)
+    assert (fact.num_train, fact.num_val, fact.num_test) == (1197, 140, 400)
+    assert fact.guard == GuardFacts(60, pytest.approx(100 / 60), counts_images=True)
     assert len(fact.graph.groups) == 13
     assert fact.params == sum(p.numel() for p in Vgg16(0.0625, 10, 1).parameters())
     assert fact.checkpoint_score is None
-    assert fact.standard_error == pytest.approx(100 * (0.9 * 0.1 / 200) ** 0.5)
+    assert fact.standard_error == pytest.approx(100 * (0.9 * 0.1 / 140) ** 0.5)
     assert [num_layers(trial, fact) for trial in plan.trials] == [2, 2]
     assert all(expected_candidates(trial, fact) >= 4 for trial in plan.trials)
 
@@ -69,9 +71,35 @@ def test_layers_each_asks_the_network(tmp_path: Path) -> None:
 
 
 def test_a_bound_worth_less_than_one_image_is_refused_at_its_value(tmp_path: Path) -> None:
-    found = told(tmp_path, f"{HEAD}sweep:\n  drop_bound:\n    - 0.5\n    - 0.3\n    - 0.49\n")
+    found = told(tmp_path, f"{HEAD}guard: 0\nsweep:\n  drop_bound:\n    - 0.5\n    - 0.3\n    - 0.49\n")
     rule = "is worth less than one of 200 validation images, 0.5 points; got"
-    assert found == [f"s.yaml:8: sweep.drop_bound[1]: {rule} 0.3", f"s.yaml:9: sweep.drop_bound[2]: {rule} 0.49"]
+    assert found == [f"s.yaml:9: sweep.drop_bound[1]: {rule} 0.3", f"s.yaml:10: sweep.drop_bound[2]: {rule} 0.49"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ("drop_bound: 1.5\nguard: 0.3\n", "s.yaml:6: guard: sets 60 guard images aside, and a bound of 1.5 is worth less"),
+        ("drop_bound: 2.0\nwarranty: 0.95\n", "s.yaml:6: warranty: cannot be kept: at a bound of 2 nothing can be warranted"
+         " at 0.95 with 60 guard images; about 2,090 would do (for a drop of 1, with 5% of the answers changed), and 189 are"),
+        ("drop_bound: 2.0\nwarranty: 95\n", "s.yaml:6: warranty: is a confidence, above 0.5 and below 1; did you mean 0.95?"),
+        ("drop_bound: 2.0\nguard: 0\nwarranty: 0.9\n", "s.yaml:7: warranty: needs guard images to test on"),
+        ("drop_bound: 2.0\nguard: 0.005\n", "s.yaml:3: dataset: dataset digits: a guard of 0.005 takes 1 of 200 valid"),
+    ],
+)  # fmt: skip
+def test_a_guard_that_can_show_nothing_is_refused(tmp_path: Path, keys: str, expected: str) -> None:
+    (found,) = told(tmp_path, HEAD + keys)
+    assert found.startswith(expected)
+
+
+def test_what_the_guard_can_show_is_told(tmp_path: Path) -> None:
+    plan, facts = load_and_inspect(study(tmp_path, GOOD))
+    (fact,), (trial,) = facts.values(), plan.trials
+    assert guard_line(trial, fact.guard) == (
+        "guard: the bound must hold on 60 more validation images, too; for a warranty of 0.95 about 2,090 would do (for "
+        "a drop of 1, with 5% of the answers changed)"
+    )
+    assert guard_line(trial, None) is None
 
 
 def test_unknown_layers_are_refused_with_the_nearest(tmp_path: Path) -> None:
