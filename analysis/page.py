@@ -13,7 +13,7 @@ import pandas as pd
 from raprune.results import Tables
 
 from .labels import describe, in_order, rehearsed_study, seeds_line, text
-from .trials_table import has_numbers, over_bound, trial_name, trials_table
+from .trials_table import fresh_drop, has_numbers, over_bound, trial_name, trials_table
 
 STYLE = """
 :root { color-scheme: light; --ink: #1f2328; --soft: #57606a; --line: #d0d7de; --back: #f6f8fa; --blue: #0969da;
@@ -71,7 +71,8 @@ def render_page(tables: Tables, figures: Sequence[Drawn]) -> str:
 {nothing}
 <section id="trials"><h2>All trials</h2>
 <p class="soft">Scores are in {escape(_units(tables))}, drops and bounds in points of it (positive is worse, red is over
-the bound). A matched trial shows its partner's bound and has none itself.
+the bound). A matched trial shows its partner's bound and has none itself. Behind the drop on the guard images, in
+brackets, is the upper limit of the drop on fresh images at 95% confidence, by a paired test on the guard.
 The rows are in <code>trials/*/trial.parquet</code>; only trials of the present study are shown.</p>
 <div class="scroll">{trials_table(tables)}</div></section>
 <p class="soft">{_provenance(tables)}</p>
@@ -119,7 +120,9 @@ def _outcomes(done: pd.DataFrame) -> list[tuple[str, str]]:
     bounded = bounded[bounded["drop_bound"].notna()]
     if len(bounded):
         best = bounded.loc[bounded["pruning_ratio"].idxmax()]
-        cards.append((f"{best['pruning_ratio']:.1%}", f"of the filters pruned at most ({trial_name(best.to_dict())})"))
+        known = "" if pd.isna(best["score_drop_limit"]) else f"; guard drop (limit) {fresh_drop(best.to_dict())}"
+        what = f"of the filters pruned at most ({trial_name(best.to_dict())}){known}"
+        cards.append((f"{best['pruning_ratio']:.1%}", what))
     asked, scored = int(done["num_candidates"].sum()), int(done["num_scored"].sum())
     cards.append((f"{asked:,}", f"candidates, {scored:,} of them scored, the rest already known"))
     for column, words in (
