@@ -15,7 +15,7 @@ from raprune.results import Tables, candidates_in_all, short_count
 from .gaps import mean_gaps, paired_layers
 from .labels import describe, drop_text, in_order, rehearsed_study, seeds_line, text
 from .repeats import repeats_line
-from .trials_table import has_numbers, over_bound, trial_name, trials_table
+from .trials_table import fresh_drop, has_numbers, over_bound, trial_name, trials_table
 
 STYLE = """
 :root { color-scheme: light; --ink: #1f2328; --soft: #57606a; --line: #d0d7de; --back: #f6f8fa; --blue: #0969da;
@@ -73,7 +73,8 @@ def render_page(tables: Tables, figures: Sequence[Drawn]) -> str:
 {nothing}
 <section id="trials"><h2>All trials</h2>
 <p class="soft">Scores are in {escape(_units(tables))}, drops and bounds in points of it (positive is worse, red is over
-the bound). A matched trial shows its partner's bound and has none itself.
+the bound). A matched trial shows its partner's bound and has none itself. Behind the drop on the guard images, in
+brackets, is the upper limit of the drop on fresh images at 95% confidence, by a paired test on the guard.
 Candidates are the masks scored for the trial, those that found the order of its layers included; images scored are the
 validation images that they saw, none where the score was known before.
 The rows are in <code>trials/*/trial.parquet</code>; only trials of the present study are shown.</p>
@@ -124,7 +125,8 @@ def _outcomes(tables: Tables, done: pd.DataFrame) -> list[tuple[str, str]]:
     if len(bounded):
         best = bounded.loc[bounded["pruning_ratio"].idxmax()]
         spent = f"{short_count(candidates_in_all(best))} candidates"
-        name = f"of the filters pruned at most ({trial_name(best.to_dict())}; {spent})"
+        known = "" if pd.isna(best["score_drop_limit"]) else f"; guard drop (limit) {fresh_drop(best.to_dict())}"
+        name = f"of the filters pruned at most ({trial_name(best.to_dict())}; {spent}{known})"
         cards.append((f"{best['pruning_ratio']:.1%}", name))
     cards += _gaps(tables)
     cards.append(_spent(done))

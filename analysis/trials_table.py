@@ -36,6 +36,12 @@ def _drop(column: str) -> Callable[[Row], str]:
     return lambda row: "" if pd.isna(row[column]) else drop_text(row[column])
 
 
+def fresh_drop(row: Row) -> str:
+    """The drop on the guard images and the limit of the drop on fresh ones, such as ``+0.7 (+2.1)``."""
+    drop, limit = _drop("guard_score_drop")(row), _drop("score_drop_limit")(row)
+    return f"{drop} ({limit})" if limit else drop
+
+
 _WHO: dict[str, Callable[[Row], str]] = {
     "method": lambda row: row["method"] + (" (matched)" if row["matched"] else "") + _ended_early(row),
     "order": lambda row: row["order"],
@@ -49,6 +55,7 @@ _OUTCOME: dict[str, Callable[[Row], str]] = {
     "MACs removed": _removed("macs"),
     "val": _number("val_score", "{:.1f}"),
     "val drop": _drop("val_score_drop"),
+    "guard drop (limit)": fresh_drop,
     "test": _number("test_score", "{:.1f}"),
     "test drop": _drop("test_score_drop"),
     "layers whole": lambda row: f"{row['num_layers_whole']:.0f} of {row['num_layers']:.0f}",
@@ -69,6 +76,8 @@ def trials_table(tables: Tables) -> str:
     outcome = dict(_OUTCOME)
     if all(pd.isna(row["test_score"]) for row in done):
         del outcome["test"], outcome["test drop"]
+    if all(pd.isna(row["guard_score_drop"]) for row in done):
+        del outcome["guard drop (limit)"]
     head = "".join(f"<th{_class(name)}>{escape(name)}</th>" for name in (*who, *outcome))
     body = "".join(
         _trial(rows[trial_id], who, outcome)

@@ -57,6 +57,12 @@ class Report:
     )
     val_score = _column("val_score", float, "Of the smaller network, on the validation images that steered the search.")
     val_score_drop = _column("val_score_drop", float, "Points lost on the validation images; at most ``drop_bound``.")
+    guard_score_drop = _column(
+        "guard_score_drop", _maybe, "Points lost on the guard images, which chose nothing; ``None`` without a guard."
+    )
+    score_drop_limit = _column(
+        "score_drop_limit", _maybe, "What is lost on fresh images is at most this, with 95% confidence; or ``None``."
+    )
     baseline_test_score = _column("baseline_test_score", _maybe, "Of the given network; ``None`` without test images.")
     test_score = _column("test_score", _maybe, "Of the smaller network, on images that it never saw; or ``None``.")
     test_score_drop = _column("test_score_drop", _maybe, "Points lost on the test images; ``None`` without.")
@@ -80,6 +86,12 @@ class Report:
             f"(drop {self.val_score_drop:+.2f}, bound {self.drop_bound:g}; fine-tuned without pruning: "
             f"{alone})",
         ]
+        if self.guard_score_drop is not None and self.score_drop_limit is not None:
+            lines.append(
+                f"{self.score_name} on {int(self.row['num_guard_images'])} guard images: drop "
+                f"{self.guard_score_drop:+.2f}; on fresh images at most {self.score_drop_limit:+.2f} "
+                "(95% confidence)"
+            )
         if self.test_score is not None and self.test_score_drop is not None:
             lines.append(
                 f"{self.score_name} on test images: {self.baseline_test_score:.2f}{unit} -> "
