@@ -122,7 +122,7 @@ def test_the_console_says_that_a_finetune_diverged() -> None:
 
 
 def test_masks_of_the_order_are_counted_and_rows_that_seeds_only_repeat_are_found(tmp_path: Path) -> None:
-    """With baseline, split and batches pinned, magnitude gives the same rows for both seeds, the second from the memo."""
+    """With all else pinned, magnitude gives the same rows for both seeds, the second time out of the memo."""
     order = "order={name: by_sensitivity, pruning_ratios: [0.25, 0.5, 0.75]}"
     pinned = ("baseline.seed=0", "dataset.split_seed=0", "data_seed=0", "sweep.seed=[0, 1]")
     outcome, out = run_tiny(tmp_path, 0, "finetune.before_reward.steps=0", order, *pinned, text=STUDY)
