@@ -75,8 +75,8 @@ def render_page(tables: Tables, figures: Sequence[Drawn]) -> str:
 <p class="soft">Scores are in {escape(_units(tables))}, drops and bounds in points of it (positive is worse, red is over
 the bound). A matched trial shows its partner's bound and has none itself. Behind the drop on the guard images, in
 brackets, is the upper limit of the drop on fresh images at 95% confidence, by a paired test on the guard.
-Candidates are the masks scored for the trial, those that found the order of its layers included; images scored are the
-validation images that they saw, none where the score was known before.
+Candidates are the masks scored for the trial, those that found the order of its layers included (0 for a matched trial:
+its partner searched); images scored are the validation images that they saw, none where the score was known before.
 The rows are in <code>trials/*/trial.parquet</code>; only trials of the present study are shown.</p>
 <div class="scroll">{trials_table(tables)}</div></section>
 <p class="soft">{_provenance(tables)}</p>

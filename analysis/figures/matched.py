@@ -13,7 +13,7 @@ from raprune.results import Tables
 from ..bars import bar_legend
 from ..gaps import LAYER, mean_gaps, paired_layers
 from ..labels import drop_text, in_order, short_name, units_of, wrapped
-from ..style import INK, SOFT, method_colours, new_figure, tidy
+from ..style import SOFT, method_colours, new_figure, tidy
 
 PLACE = 6
 TITLE = "The same ratios, chosen differently: each layer as cut"
@@ -22,9 +22,9 @@ CAPTION = (
     "filters, on validation images and before any fine-tune; above zero the partner's choice is the better one. On "
     "the right stands the mean over the layers. This compares the choices themselves: a fine-tune hides much of the "
     "difference, and the score at the end mostly tells of the layer decided last. Each trial cuts its own network, as "
-    "its earlier layers left it; the partner's masks were chosen on these images, a matched trial's were not. Mean "
-    "over baselines; a whisker is the 95% interval over them (bootstrap, too narrow for a handful of baselines), and "
-    "there is none where all trials share one baseline."
+    "its earlier layers left it; the partner's masks were chosen by their scores on these images, a matched trial's "
+    "were not. Mean over baselines; a whisker is the 95% interval over them (bootstrap, too narrow for a handful of "
+    "baselines), and there is none where all trials share one baseline."
 )
 MEAN = "mean"
 """The layer of a row that is the mean over the layers."""
@@ -57,8 +57,11 @@ def draw(frame: pd.DataFrame) -> Figure:
     for axes in panels.flat[len(settings) :]:
         axes.set_visible(False)
     for setting, axes in zip(settings, panels.flat, strict=False):
-        _panel(axes, frame[frame["setting"] == setting], colours)
-        axes.set_title("\n".join(wrapped(line, width) for line in setting.split("\n")))
+        part = frame[frame["setting"] == setting]
+        _panel(axes, part, colours)
+        means = part[part["layer"] == MEAN]
+        words = ", ".join(f"{name} {drop_text(gap)}" for name, gap in zip(means["method"], means["gap"], strict=True))
+        axes.set_title("\n".join(wrapped(line, width) for line in (*setting.split("\n"), f"mean: {words}")))
     for row in panels:
         row[0].set_ylabel(f"lost more as cut ({units_of(frame)})")
     bar_legend(figure, colours, "matched method")
@@ -80,13 +83,9 @@ def _panel(axes: Axes, part: pd.DataFrame, colours: Mapping[str, str]) -> None:
             if not pd.isna(row["lowest"]):
                 axes.plot([place] * 2, [row["lowest"], row["highest"]], color=colours[method], linewidth=1.2)
             axes.plot(place, row["gap"], "D" if is_mean else "o", color=colours[method], markersize=6 if is_mean else 4)
-            if is_mean:
-                axes.annotate(
-                    drop_text(row["gap"]), (len(layers) - 0.6, row["gap"]), va="center", fontsize=8, color=INK
-                )
     named = len(layers) - 1 <= NAMED
     labels = [short_name(layer, 18) if named or layer == MEAN else str(names[layer] + 1) for layer in layers]
     axes.set_xticks(range(len(layers)), labels, rotation=90, fontsize=7)
-    axes.set_xlim(-0.6, len(layers) + 0.4)
+    axes.set_xlim(-0.6, len(layers) - 0.4)
     tidy(axes)
     axes.grid(axis="x", visible=False)

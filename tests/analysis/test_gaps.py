@@ -85,7 +85,7 @@ def test_the_figure_has_every_layer_and_their_mean() -> None:
     assert frame["gap"].to_dict() == {"features.0": 1.0, "features.3": 20.0, "mean": 10.5}
     assert set(frame["setting"]) == {"drop bound 2\nlow_to_high"}
     drawn = matched.draw(frame.reset_index())
-    assert [text.get_text() for text in drawn.axes[0].texts] == ["+10.5"]
+    assert drawn.axes[0].get_title() == "drop bound 2\nlow_to_high\nmean: magnitude +10.5"
     assert [tick.get_text() for tick in drawn.axes[0].get_xticklabels()] == ["features.0", "features.3", "mean"]
 
 

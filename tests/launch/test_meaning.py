@@ -8,6 +8,8 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from analysis.frames import completed_trials
+from analysis.repeats import repeats_line
 from raprune.console.progress import StudyProgress, TrialProgress
 from raprune.console.tables import results_table
 from raprune.engine import ExactEngine
@@ -119,17 +121,22 @@ def test_the_console_says_that_a_finetune_diverged() -> None:
     assert "features.0: its fine-tune diverged" in said.get()
 
 
-def test_masks_of_the_order_are_counted(tmp_path: Path) -> None:
+def test_masks_of_the_order_are_counted_and_rows_that_seeds_only_repeat_are_found(tmp_path: Path) -> None:
+    """With all else pinned, magnitude gives the same rows for both seeds, the second time out of the memo."""
     order = "order={name: by_sensitivity, pruning_ratios: [0.25, 0.5, 0.75]}"
-    outcome, out = run_tiny(tmp_path, 0, "finetune.before_reward.steps=0", order, text=STUDY)
+    pinned = ("baseline.seed=0", "dataset.split_seed=0", "data_seed=0", "sweep.seed=[0, 1]")
+    outcome, out = run_tiny(tmp_path, 0, "finetune.before_reward.steps=0", order, *pinned, text=STUDY)
     assert outcome.exit_code == 0
-    trials = read_study(out).trials
-    assert trials["num_order_candidates"].tolist() == [2 * 3, 0]  # a matched trial takes its partner's order
-    seen, for_order = read_study(out).candidates["images_scored"].sum(), 6 * trials["num_val_images"][0]
-    assert trials["images_scored"].tolist() == [seen + for_order, 0]
+    tables = read_study(out)
+    trials = tables.trials
+    assert trials["num_order_candidates"].tolist() == [6, 6, 0, 0]  # a matched trial takes its partner's order
+    seen, for_order = tables.candidates["images_scored"].sum(), 6 * trials["num_val_images"][0]
+    assert trials["images_scored"].tolist() == [seen + for_order, 0, 0, 0]
     store = TrialStore(out, "tiny", trials["trial_id"][0])
     assert num_asked(store) == trials["num_candidates"][0] + 6
     assert Snapshots(store.folder / "state", "").num_order_candidates() == 6
+    assert completed_trials(tables)["method"].tolist() == ["magnitude", "random", "random"]
+    assert repeats_line(tables).startswith("Seeds 0, 1 give identical rows of magnitude: ")
 
 
 def test_masks_of_the_order_are_in_the_budget(tmp_path: Path) -> None:
