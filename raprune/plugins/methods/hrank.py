@@ -37,5 +37,5 @@ class HRank(Criterion):
 
 
 def _ranks(values_BNHW: Tensor) -> Tensor:
-    ranks_BN: Tensor = torch.linalg.matrix_rank(values_BNHW.contiguous())
+    ranks_BN: Tensor = torch.linalg.matrix_rank(values_BNHW.contiguous()).double()
     return ranks_BN
