@@ -82,13 +82,14 @@ class Measure(Task[float]):
 
 @dataclass(frozen=True)
 class Importance(Task[list[float]]):
-    """The importance of each filter of ``layer`` to ``criterion``; raises :class:`InputError` unless all are finite."""
+    """The importance of each filter that is left of ``layer``; raises :class:`InputError` unless all are finite."""
 
     layer: str
     criterion: Criterion
 
     def run(self, engine: Engine, state: State) -> list[float]:
-        weights_NM = engine.graph.group(self.layer).weights_NM(state.tensors(engine.graph, engine.weights))
+        tensors = state.tensors(engine.graph, engine.weights)
+        weights_NM = engine.graph.group(self.layer).weights_NM(tensors, state.keep_masks().get(self.layer))
         importance_N = self.criterion.importance(WeightsProbe(self.layer, weights_NM)).double()
         if importance_N.shape != weights_NM.shape[:1] or not importance_N.isfinite().all():
             name = type(self.criterion).__name__

@@ -8,7 +8,7 @@ import traceback
 from dataclasses import dataclass
 from typing import Any
 
-from raprune.network.graph import Group
+from raprune.network.graph import Graph, Group
 from raprune.network.lowrank import Surveyed
 from raprune.network.measure import NetworkSize
 from raprune.network.sizes import Sizes
@@ -52,6 +52,24 @@ def layer_row(
         "num_updates": num_updates,
         "num_diverged": committed.num_diverged,
         "cut_short": cut_short,
+    }
+
+
+def joint_row(number: int, graph: Graph, before: State, committed: Committed, size: NetworkSize) -> dict[str, Any]:
+    """One row of ``joint``, without what the pass was allowed, used and took."""
+    kept = committed.state.kept_of(graph).values()
+    return {
+        "joint_step": number,
+        "num_filters": sum(mask.num_filters for mask in kept),
+        "num_kept_before": sum(mask.num_kept for mask in before.kept_of(graph).values()),
+        "num_kept": sum(mask.num_kept for mask in kept),
+        "keep_mask": [flag for mask in kept for flag in mask.flags],
+        "cut_val_score": committed.cut_val_score,
+        "pruned_val_score": committed.pruned_val_score,
+        "finetuned_val_score": committed.finetuned_val_score,
+        "params": size.params,
+        "macs": size.macs,
+        "num_diverged": committed.num_diverged,
     }
 
 
