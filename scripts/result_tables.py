@@ -11,6 +11,7 @@ INTRODUCTIONS = {
     "updates": "One row per update of a layer's agent.",
     "candidates": "One row per mask that a method asked to have scored. Masks of the agent's updates have `update` "
     "set; those of its search after learning do not.",
+    "joint": "One row per joint pass ([bound.md](bound.md)). Trials without one have no file.",
     "low_rank": "One row per convolution or linear layer of a trial with a low-rank step "
     "([low_rank.md](low_rank.md)), whether it was factorised or not. Other trials have no file.",
     "speed": "One row per device, backend, batch size and network (baseline or pruned). `raprune bench` writes them "

@@ -172,5 +172,5 @@ def _decided(matched: TrialStore | None) -> str | None:
     """Digest of what a matched trial adopts from its partner."""
     if matched is None:
         return None
-    rows = [*matched.layer_rows(), *matched.low_rank_rows()]
+    rows = [*matched.layer_rows(), *matched.joint_rows(), *matched.low_rank_rows()]
     return digest([[row.get(name) for name in TAKEN_OVER] for row in rows])

@@ -30,7 +30,7 @@ from raprune.engine.workload import Workload
 from raprune.errors import InputError
 from raprune.network.graph.plain import written_inputs
 from raprune.network.masks import KeepMask
-from raprune.network.state import State
+from raprune.network.state import ALL_LAYERS, State
 from raprune.plugins.scores.base import Scored, Tally, advance
 from raprune.study.seeds import seed_for
 
@@ -78,7 +78,8 @@ class ApproximateEngine(ExactEngine):
         """As the contract says: recalibrated exactly as it was scored, fine-tuned in full."""
         if not self.fidelity.recalibrates:
             return super().candidate(state, layer, mask)
-        network, _ = self._recalibrated(state, layer, mask)
+        whole = layer == ALL_LAYERS
+        network = self._recalibrated_whole(state, mask) if whole else self._recalibrated(state, layer, mask)[0]
         return state.cut(self.graph, layer, mask).trained(network.state_dict())
 
     def _tally(self, state: State, batches: Batches, lowest: float | None, start: Tally | None) -> Tally:
@@ -106,6 +107,10 @@ class ApproximateEngine(ExactEngine):
 
     def _candidate(self, state: State, layer: str, mask: KeepMask, first: int) -> Batches:
         kind, steps = self.fidelity.finetune, self._reward_steps()
+        if layer == ALL_LAYERS and self.fidelity.recalibrates:
+            return self._whole_network(self._recalibrated_whole(state, mask), first)
+        if layer == ALL_LAYERS:
+            return super()._candidate(state, layer, mask, first)
         if kind == "recalibrate" or (kind == "suffix" and steps):
             return self._above(state, layer, mask, first)
         return super()._candidate(state, layer, mask, first)
@@ -138,6 +143,14 @@ class ApproximateEngine(ExactEngine):
         copied = [True] * len(indices)
         recalibrate(part, (narrowed(values, indices, copied) for values, _ in some))
         return network, part
+
+    def _recalibrated_whole(self, state: State, mask: KeepMask) -> nn.Module:
+        """The network of ``state`` with all layers cut to ``mask`` and all norms recalibrated."""
+        network, number = self.scratch(state.cut(self.graph, ALL_LAYERS, mask)), self.fidelity.recalibration_batches
+        dtype, seed = next(network.parameters()).dtype, self._reward_seed(state)
+        batches = train_batches(self.splits, self.workload.recipe.batch_size, number, seed, dtype)
+        recalibrate(network, ((images,) for images, _ in batches))
+        return network
 
     def _part(self, state: State, layer: str, mask: KeepMask) -> tuple[nn.Module, fx.GraphModule]:
         """A candidate's network, to use at once, and its part above the layer, which shares its modules."""

@@ -22,7 +22,7 @@ from raprune.engine.kernels.program import Program, compile_module
 from raprune.engine.split import Crossing, Halves, split
 from raprune.engine.workload import Workload
 from raprune.network.masks import KeepMask
-from raprune.network.state import State
+from raprune.network.state import ALL_LAYERS, State
 from raprune.plugins.scores.base import Scored, Tally, score_batches
 
 Batches = Iterator[tuple[Callable[[], Tensor], Tensor]]
@@ -76,6 +76,9 @@ class ExactEngine(Engine):
         return self._num_steps(self.workload.finetune.before_reward)
 
     def _halves(self, state: State, layer: str) -> Halves | None:
+        """The network cut in two at ``layer``; ``None`` where it cannot be, so that candidates run as a whole."""
+        if layer == ALL_LAYERS:
+            return None
         built = self.built(state)
         if layer not in built.programs:
             with torch.inference_mode():

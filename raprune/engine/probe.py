@@ -30,7 +30,7 @@ PURPOSE = "criterion"
 
 
 class NetworkProbe(Probe):
-    """A layer of the network of a state, in which it is whole."""
+    """A layer of the network of a state. Where it is already cut, pruned filters have weights and gates of 0."""
 
     def __init__(self, engine: Engine, state: State, layer: str) -> None:
         self._engine = engine
@@ -38,7 +38,14 @@ class NetworkProbe(Probe):
         self._tensors = state.tensors(engine.graph, engine.weights)
         self._kept = engine.graph.kept(state.keep_masks())
         self._state = state
-        super().__init__(layer, self._group.weights_NM(self._tensors))
+        cut = state.keep_masks().get(layer)
+        left_N = torch.ones(self._group.num_filters, dtype=torch.bool) if cut is None else cut
+        self.left_N = left_N
+        """(N,) bool: the filters that are left."""
+        left_LM = self._group.weights_NM(self._tensors, left_N)
+        weights_NM = left_LM.new_zeros(len(left_N), left_LM.shape[1])
+        weights_NM[left_N] = left_LM
+        super().__init__(layer, weights_NM)
 
     @cached_property
     def _network(self) -> fx.GraphModule:

@@ -83,7 +83,7 @@ class Measure(Task[float]):
 
 @dataclass(frozen=True)
 class Importance(Task[list[float]]):
-    """The importance of each filter of ``layer`` to ``criterion``; raises :class:`InputError` unless all are finite."""
+    """The importance of each filter that is left of ``layer``; raises :class:`InputError` unless all are finite."""
 
     layer: str
     criterion: Criterion
@@ -94,7 +94,7 @@ class Importance(Task[list[float]]):
         if importance_N.shape != (probe.num_filters,) or not importance_N.isfinite().all():
             name = type(self.criterion).__name__
             raise InputError(f"the criterion {name} must return one finite number for each filter of {self.layer}")
-        values: list[float] = importance_N.tolist()
+        values: list[float] = importance_N[probe.left_N].tolist()
         return values
 
 

@@ -20,6 +20,9 @@ from raprune.network.surgery import cut_tensors
 
 Arrays = Mapping[str, np.ndarray]
 
+ALL_LAYERS = "all layers"
+"""In place of a layer: the filters that a state keeps, layer after layer as the network runs, under one keep mask."""
+
 
 @dataclass(frozen=True, eq=False)
 class State:
@@ -63,16 +66,38 @@ class State:
         return {layer: mask.tensor for layer, mask in self.cuts.items()}
 
     def cut(self, graph: Graph, layer: str, mask: KeepMask) -> State:
-        """The state after ``layer`` is cut to ``mask``; the layer must be whole in this one."""
+        """The state after ``layer`` is cut to ``mask``; the layer must be whole in this one.
+
+        ``ALL_LAYERS`` cuts all layers at once, each of them perhaps further; see :meth:`all_cut`.
+        """
         if layer in self.cuts:
             raise ValueError(f"{layer} is already cut")
         if self.factors:
             raise ValueError(f"{layer} cannot be cut: filters are pruned before layers are factorised")
-        arrays: Arrays = {}
-        if self.arrays:
-            cuts = self.keep_masks()
-            arrays = to_arrays(cut_tensors(graph, to_tensors(self.arrays), cuts, {**cuts, layer: mask.tensor}))
-        return State(self.baseline_key, {**self.cuts, layer: mask}, arrays)
+        cuts = self.all_cut(graph, mask) if layer == ALL_LAYERS else {**self.cuts, layer: mask}
+        cut = State(self.baseline_key, cuts, {})
+        if not self.arrays:
+            return cut
+        tensors = cut_tensors(graph, to_tensors(self.arrays), self.keep_masks(), cut.keep_masks())
+        return replace(cut, arrays=to_arrays(tensors))
+
+    def kept_of(self, graph: Graph) -> dict[str, KeepMask]:
+        """The keep masks of all layers, whole ones too, as the network runs."""
+        return {
+            layer: self.cuts.get(layer) or KeepMask.whole(group.num_filters) for layer, group in graph.groups.items()
+        }
+
+    def all_cut(self, graph: Graph, mask: KeepMask) -> dict[str, KeepMask]:
+        """The cuts once the filters that are left of all layers are cut to ``mask``, one entry for each.
+
+        Raises :class:`ValueError` where ``mask`` has another length or leaves a layer without filters.
+        """
+        before = self.kept_of(graph)
+        if mask.num_filters != sum(kept.num_kept for kept in before.values()):
+            raise ValueError(f"a keep mask of {ALL_LAYERS} has one entry for each filter that is left")
+        entries = iter(mask.key)
+        after = {layer: KeepMask(bytes(kept and next(entries) for kept in old.key)) for layer, old in before.items()}
+        return {layer: cut for layer, cut in after.items() if layer in self.cuts or not cut.keeps_all}
 
     def trained(self, tensors: Mapping[str, Tensor]) -> State:
         """The same structure with new weights."""

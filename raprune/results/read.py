@@ -20,12 +20,13 @@ from raprune.results.sound import names_a_folder
 
 @dataclass(frozen=True)
 class Tables:
-    """The seven tables of a study, its present trials only, and its manifest."""
+    """The eight tables of a study, its present trials only, and its manifest."""
 
     trials: pd.DataFrame
     layers: pd.DataFrame
     updates: pd.DataFrame
     candidates: pd.DataFrame
+    joint: pd.DataFrame
     low_rank: pd.DataFrame
     pictures: pd.DataFrame
     speed: pd.DataFrame

@@ -1,4 +1,4 @@
-"""The seven tables, column by column: type, unit and meaning. Unknown is null, never 0 or NaN."""
+"""The eight tables, column by column: type, unit and meaning. Unknown is null, never 0 or NaN."""
 
 from __future__ import annotations
 
@@ -170,16 +170,34 @@ TABLES: dict[str, Columns] = {
     },
     "candidates": _KEYS
     | {
-        "layer": (TEXT, "name of the group's first convolution"),
+        "layer": (TEXT, "name of the group's first convolution; 'all layers' in a joint pass"),
         "update": (INT, "the agent's update; null for a mask scored outside of one"),
         "sample": (INT, "place among the masks of its update, or of its layer's other masks"),
-        "keep_mask": (MASK, "true keeps the filter"),
+        "keep_mask": (MASK, "true keeps the filter; in a joint pass, of those that were kept before it, as in joint"),
         "score": (FLOAT, "in the trial's score_unit; null where psi is under the reward's floor"),
         "reward": (FLOAT, "of the study's reward; bounded_log: psi times phi, 0 for keep-all"),
         "from_memo": (FLAG, "nothing was scored for it: all was known, from this trial or another"),
         "images_scored": (INT, "images seen now; not all after an early exit, nor where some were seen before"),
         "evaluator": (TEXT, "who scored it; memo where nothing was"),
         "score_s": (FLOAT, "seconds, fine-tune included"),
+    },
+    "joint": _KEYS
+    | {
+        "joint_step": (INT, "place among the trial's joint passes, from 0"),
+        "num_filters": (INT, "entries of the keep masks of all the network's layers, as in layers"),
+        "num_kept_before": (INT, "of them, those kept before the pass"),
+        "num_kept": (INT, "of them, those kept after it"),
+        "keep_mask": (MASK, "true keeps the filter; layer after layer, in the order of layer_index"),
+        "cut_val_score": (FLOAT, "in the trial's score_unit, as cut, before any fine-tune"),
+        "pruned_val_score": (FLOAT, "as in layers"),
+        "finetuned_val_score": (FLOAT, "in the trial's score_unit, of the state that was committed"),
+        "drop_allowance": (FLOAT, "points that the network may have lost: the bound; null for matched trials"),
+        "drop_used": (FLOAT, "points lost by this pass; negative where fine-tuning won more than it lost"),
+        "params": (INT, "of the network so far"),
+        "macs": (INT, "of the network so far"),
+        "num_diverged": (INT, "fine-tunes of its commit that ended with NaN or infinite weights; none was kept"),
+        "cut_short": (FLAG, "a budget ended it: the best mask so far, searched anew when the study resumes"),
+        "wall_time_s": (FLOAT, "seconds"),
     },
     "low_rank": _KEYS
     | {
@@ -251,6 +269,7 @@ COST_COLUMNS: dict[str, tuple[str, ...]] = {
     "layers": ("wall_time_s",),
     "updates": (),
     "candidates": ("from_memo", "images_scored", "evaluator", "score_s"),
+    "joint": ("wall_time_s",),
     "low_rank": ("wall_time_s",),
     "pictures": (),
     "speed": (

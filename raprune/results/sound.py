@@ -14,12 +14,13 @@ from typing import Any
 import pyarrow as pa
 
 STATUSES = ("completed", "failed", "stopped")
-ONE_ROW = ("trial", "layers", "low_rank")
+ONE_ROW = ("trial", "layers", "joint", "low_rank")
 NEEDED: dict[str, tuple[str, ...]] = {
     "trial": ("status", "seed", "model", "dataset", "method", "order", "reward"),
     "layers": ("layer", "layer_index", "prune_step", "num_filters", "num_kept", "pruning_ratio", "keep_mask"),
     "updates": ("layer", "update"),
     "candidates": ("layer", "sample", "keep_mask"),
+    "joint": ("joint_step", "num_filters", "num_kept_before", "num_kept", "keep_mask", "finetuned_val_score"),
     "low_rank": ("layer", "layer_index", "step"),
     "pictures": ("kind", "place", "image", "label", "baseline", "pruned"),
     "speed": ("device", "backend", "batch_size", "network"),
@@ -68,7 +69,7 @@ def _wrong_values(row: Mapping[str, Any], table: str) -> Iterator[str]:
             yield f"{name} is {value:g}, but must be {allowed}"
         elif name.endswith(JSON_MAPPINGS) and value is not None and not _is_mapping(value):
             yield f"{name} is not a JSON mapping"
-    if table == "layers" and len(row["keep_mask"]) != row["num_filters"]:
+    if table in ("layers", "joint") and len(row["keep_mask"]) != row["num_filters"]:
         yield f"keep_mask has {len(row['keep_mask'])} values for {row['num_filters']} filters"
 
 

@@ -70,7 +70,7 @@ class TrialStore:
     def forget_row(self) -> None:
         """Remove the row of a trial that is to run again, and a layer that was cut short; committed layers stay."""
         (self.folder / "trial.parquet").unlink(missing_ok=True)
-        for table in ("layers", "updates", "candidates"):
+        for table in ("layers", "updates", "candidates", "joint"):
             (self.folder / f"{table}-{PROVISIONAL}.parquet").unlink(missing_ok=True)
 
     def num_committed(self) -> int:
@@ -91,10 +91,12 @@ class TrialStore:
         return [row for k in range(self.num_committed()) for row in self._rows(f"layers-{k}.parquet", "layers")]
 
     def candidate_counts(self) -> tuple[int, int, int]:
-        """Over the decided layers: candidates asked for, those of them scored, and the images they saw."""
+        """Over the decided layers and the joint passes: candidates asked for, those scored, and the images they saw."""
         asked = scored = images = 0
-        for k in (*range(self.num_committed()), *[PROVISIONAL] * (self.num_decided() - self.num_committed())):
+        for k in (*range(self.num_committed() + self.num_joint()), PROVISIONAL):
             file = self.folder / f"candidates-{k}.parquet"
+            if k == PROVISIONAL and not file.is_file():
+                continue
             found = read_table(file, "candidates", self.trial_id, ["from_memo", "images_scored"])
             asked += len(found)
             scored += len(found) - sum(bool(m) for m in found["from_memo"].to_pylist())
@@ -107,6 +109,19 @@ class TrialStore:
         self._write(f"updates-{step}.parquet", "updates", updates)
         self._write(f"candidates-{step}.parquet", "candidates", candidates)
         self._write(f"layers-{step}.parquet", "layers", [layer])
+
+    def num_joint(self) -> int:
+        """Joint passes committed so far."""
+        return self._unbroken("joint")
+
+    def joint_rows(self) -> list[dict[str, Any]]:
+        """The rows of the joint passes."""
+        return [row for k in range(self.num_joint()) for row in self._rows(f"joint-{k}.parquet", "joint")]
+
+    def write_joint(self, number: int | str, step: int | str, row: Row, candidates: Sequence[Row]) -> None:
+        """Commit a joint pass, ``step`` in the count of layers and passes; ``PROVISIONAL`` as in write_layer."""
+        self._write(f"candidates-{step}.parquet", "candidates", candidates)
+        self._write(f"joint-{number}.parquet", "joint", [row])
 
     def low_rank_rows(self) -> list[dict[str, Any]]:
         """The rows of the layers that the low-rank step has been through, in its order."""

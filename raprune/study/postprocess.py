@@ -66,8 +66,24 @@ class LowRankSpec(Settings):
         return self
 
 
+class JointSpec(Settings):
+    """Spends what is left of the drop bound on all layers together: prunes where a point saves most."""
+
+    candidates: int = Field(default=50, ge=1)
+    """Most masks that may be scored in a pass."""
+    passes: int = Field(default=1, ge=1)
+    """Passes, each with a fine-tune as after a layer, which may win back score for the next; a pass that prunes
+    nothing is the last."""
+    saves: Literal["macs", "params"] = "macs"
+    """What is to be saved with each point: multiply-adds or parameters."""
+    proposals: int = Field(default=4, ge=1)
+    """Masks scored at once; the first that fits is taken."""
+
+
 class PostprocessSpec(Settings):
     """Steps after the last layer has been decided, before the final fine-tune, within the drop bound as well."""
 
+    joint: JointSpec | None = None
+    """Prune all layers together once each has been decided: ``{}`` for the defaults; left out for none."""
     low_rank: LowRankSpec | None = None
     """Factorise layers into smaller ones: ``{}`` for the defaults; left out for none."""

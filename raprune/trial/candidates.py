@@ -103,8 +103,13 @@ class Candidates:
     @property
     def left(self) -> int | None:
         """Candidates that this layer may still ask for; ``None`` without a limit."""
-        most = self.budget.per_layer
+        most = self.most
         return None if most is None else max(0, most - len(self.rows))
+
+    @property
+    def most(self) -> int | None:
+        """Candidates that may be asked for in all; ``None`` without a limit."""
+        return self.budget.per_layer
 
     def __call__(self, masks: Sequence[Tensor], *, policy_entropy: float | None = None) -> list[Evaluation]:
         if self.left is not None and len(masks) > self.left:
@@ -127,9 +132,9 @@ class Candidates:
         return evaluations
 
     def feasible_masks(self) -> list[KeepMask]:
-        """All scored masks within the bound, those that prune most first; ties by score, then in order of scoring."""
+        """All scored masks within the bound, those that leave least first; ties by score, then in order of scoring."""
         ranked = [
-            (mask.num_kept, -(score or 0.0), number, mask)
+            (self.what_is_left(mask), -(score or 0.0), number, mask)
             for number, (mask, score) in enumerate(self._scores.items())
             if self.scale.feasible(score) and not mask.keeps_all
         ]
@@ -138,6 +143,10 @@ class Candidates:
     def best_so_far(self) -> KeepMask:
         """The scored mask within the bound that prunes most; a mask of all filters if there is none."""
         return next(iter(self.feasible_masks()), KeepMask.whole(self.num_filters))
+
+    def what_is_left(self, mask: KeepMask) -> int:
+        """What makes one mask better than another that is within the bound, too: the filters it keeps."""
+        return mask.num_kept
 
     def score_of(self, mask: KeepMask) -> float | None:
         """The score of a mask in this layer; ``None`` if it was not scored or lies below the lowest score."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from raprune.engine.paired import Paired
-from raprune.network.graph import Group
+from raprune.network.graph import Graph, Group
 from raprune.network.lowrank import Surveyed
 from raprune.network.measure import NetworkSize
 from raprune.network.sizes import Sizes
@@ -66,6 +66,24 @@ def _on_guard(paired: Paired | None, num_looks: int | None, unchanged: bool = Fa
         "guard_score_drop": None if paired is None else paired.drop,
         "score_drop_limit": limit if limit is not None and math.isfinite(limit) else None,
         "num_guard_looks": num_looks,
+    }
+
+
+def joint_row(number: int, graph: Graph, before: State, committed: Committed, size: NetworkSize) -> dict[str, Any]:
+    """One row of ``joint``, without what the pass was allowed, used and took."""
+    kept = committed.state.kept_of(graph).values()
+    return {
+        "joint_step": number,
+        "num_filters": sum(mask.num_filters for mask in kept),
+        "num_kept_before": sum(mask.num_kept for mask in before.kept_of(graph).values()),
+        "num_kept": sum(mask.num_kept for mask in kept),
+        "keep_mask": [flag for mask in kept for flag in mask.flags],
+        "cut_val_score": committed.cut_val_score,
+        "pruned_val_score": committed.pruned_val_score,
+        "finetuned_val_score": committed.finetuned_val_score,
+        "params": size.params,
+        "macs": size.macs,
+        "num_diverged": committed.num_diverged,
     }
 
 

@@ -36,6 +36,7 @@ from raprune.trial.candidates import Candidates, Scale
 from raprune.trial.context import TrialContext
 from raprune.trial.deciding import check_order, decide_layer
 from raprune.trial.guard import Guard
+from raprune.trial.joint import JointPass
 from raprune.trial.low_rank import LowRankStep, last_snapshot
 from raprune.trial.prelude import Prelude, Schedule
 from raprune.trial.rows import TrialOutcome, layer_row, trial_row
@@ -88,7 +89,7 @@ class _Trial:
         self.prelude = Prelude(trial, context, self.graph, self.budget, self.snapshots)
         trains = trial.finetune.before_reward.num_steps(1) > 0
         self.contract = Contract(self.evaluator, self.graph, self.scale, trial.fidelity, trains, self.weights)
-        rows = [*context.store.layer_rows(), *context.store.low_rank_rows()]
+        rows = [*context.store.layer_rows(), *context.store.joint_rows(), *context.store.low_rank_rows()]
         if trial.guard:
             self.contract.guard = Guard.resumed(self.evaluator, baseline.num_val_images, trial.warranty, rows)
         self.num_diverged = sum(row.get("num_diverged") or 0 for row in rows)
@@ -99,9 +100,12 @@ class _Trial:
         schedule = self._schedule()
         order, store = schedule.order, self.context.store
         done = store.num_committed()
-        earlier_s = sum(row["wall_time_s"] for row in store.layer_rows() + store.low_rank_rows())
-        state = self.snapshots.load(last_snapshot(store, done)) if done else State.baseline(self.context.baseline.key)
-        val_score = store.layer_rows()[-1]["finetuned_val_score"] if done else self.context.baseline.val_score
+        earlier = [*store.layer_rows(), *store.joint_rows()]
+        earlier_s = sum(row["wall_time_s"] for row in [*earlier, *store.low_rank_rows()])
+        state, val_score = State.baseline(self.context.baseline.key), self.context.baseline.val_score
+        if done:
+            state = self.snapshots.load(last_snapshot(store, len(earlier)))
+            val_score = earlier[-1]["finetuned_val_score"]
         if not done:
             self.budget.require()
         for step in range(done, len(order)):
@@ -109,16 +113,22 @@ class _Trial:
                 break
             state, val_score = self._layer(step, schedule, state, val_score)
         stopped, pruned_val_score = store.num_committed() < len(order), None
+        if not stopped and self.trial.postprocess.joint is not None:
+            joint = self._joint()
+            state, val_score, done_all = joint.run(self.method, state, val_score)
+            self.num_diverged += joint.num_diverged
+            stopped = not done_all
         if not stopped and self.trial.postprocess.low_rank is not None:
             pruned_val_score = val_score
-            low_rank = self._low_rank(len(order))
+            low_rank = self._low_rank(len(order) + store.num_joint())
             state, val_score, done_all = low_rank.run(state, val_score)
             self.num_diverged += low_rank.num_diverged
             stopped = not done_all
         if not stopped:
             state, val_score = self._finish(state, val_score)
         test_score = self._measure_test(state)
-        finetuned = self._baseline_finetuned(store.num_decided() if stopped else len(order), stopped)
+        num_finetunes = store.num_decided() if stopped else len(order)
+        finetuned = self._baseline_finetuned(num_finetunes + store.num_joint(), stopped)
         outcome = TrialOutcome(
             stopped=stopped,
             state=state,
@@ -149,13 +159,14 @@ class _Trial:
         return self.prelude.run(self.layers, view, costs)
 
     def _view(self, state: State, layer: str) -> LayerView:
-        """The layer as a method sees it: its current weights, members side by side."""
+        """The layer as a method sees it: the current weights of its filters, members side by side."""
         tensors = state.tensors(self.graph, self.weights)
 
         def compute(criterion: Criterion) -> Tensor:
             return torch.tensor(self.evaluator.run(Importance(layer, criterion), state), dtype=torch.float64)
 
-        return LayerView(layer, self.graph.group(layer).weights_NM(tensors), compute)
+        weights_NM = self.graph.group(layer).weights_NM(tensors, state.keep_masks().get(layer))
+        return LayerView(layer, weights_NM, compute)
 
     def _layer(self, step: int, schedule: Schedule, state: State, val_score: float) -> tuple[State, float]:
         """Decide one layer and commit it; returns the state and its validation score afterwards.
@@ -225,6 +236,9 @@ class _Trial:
             }
         )
 
+    def _joint(self) -> JointPass:
+        return JointPass(self.trial, self.contract, self.sizes, self.context, self.snapshots, self.budget, self._view)
+
     def _low_rank(self, first_step: int) -> LowRankStep:
         spec = self.trial.postprocess.low_rank
         assert spec is not None
@@ -251,18 +265,18 @@ class _Trial:
         """The test score; nothing else in a trial reads the test split. ``None`` without one."""
         return None if self.context.baseline.test_score is None else self.evaluator.run(Measure("test"), state)
 
-    def _baseline_finetuned(self, num_layers: int, stopped: bool) -> float | None:
-        """Score of the baseline after the same fine-tuning: one committed fine-tune per layer and the final one.
+    def _baseline_finetuned(self, number: int, stopped: bool) -> float | None:
+        """Score of the baseline after the same fine-tuning: ``number`` committed fine-tunes and the final one.
 
         A trial that a budget stopped has no final one. ``None`` where that fine-tuning diverges.
         """
 
         def compute() -> float | None:
             state = State.baseline(self.context.baseline.key)
-            for _ in range(num_layers):
+            for _ in range(number):
                 state = self.evaluator.run(Finetune("commit", state.version), state)
             final = state if stopped else self.evaluator.run(Finetune("final", state.version), state)
             return None if self.contract.diverged(final) else self.evaluator.run(Measure("val"), final)
 
-        name = f"finetuned-{self.context.workload.key}-{num_layers}{'-stopped' if stopped else ''}"
+        name = f"finetuned-{self.context.workload.key}-{number}{'-stopped' if stopped else ''}"
         return self.snapshots.shared_score(self.context.baseline.folder, name, compute)

@@ -174,7 +174,8 @@ def make_tables(
         updates = [update_row(of, layer, update) for of in learned for layer in LAYERS for update in range(3)]
     return Tables(
         _frame("trial", trials), _frame("layers", layers), _frame("updates", updates), _frame("candidates", []),
-        _frame("low_rank", low_rank), _frame("pictures", pictures), _frame("speed", speed), manifest(trials, **changes),
+        _frame("joint", []), _frame("low_rank", low_rank), _frame("pictures", pictures), _frame("speed", speed),
+        manifest(trials, **changes),
     )  # fmt: skip
 
 

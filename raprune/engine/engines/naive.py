@@ -6,7 +6,7 @@ It takes no shortcut: every faster engine must agree with it.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, fx, nn
@@ -16,7 +16,7 @@ from raprune.engine.cache.prefix import Store
 from raprune.engine.contract import EngineKind
 from raprune.engine.inputs import Inputs
 from raprune.engine.workload import Workload
-from raprune.network.graph import Cuts, Graph, present
+from raprune.network.graph import Cuts, Graph, Group, present
 from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.plugins.scores.base import Scored, Tally
@@ -60,7 +60,8 @@ class NaiveEngine(Engine):
         began = time.perf_counter()
         network = self.build(state)
         assert isinstance(network, fx.GraphModule)
-        masked = mask_channels(network, self.graph, state.keep_masks(), layer, mask.tensor).to(self.device)
+        cuts = state.cut(self.graph, layer, mask).keep_masks()
+        masked = mask_channels(network, self.graph, state.keep_masks(), cuts).to(self.device)
         num_steps = self._num_steps(self.workload.finetune.before_reward)
         if num_steps:
             self._train(masked, num_steps, state.version, "reward")
@@ -77,17 +78,19 @@ class NaiveEngine(Engine):
         return super().as_input(images_BCHW).contiguous(memory_format=self.memory_format)
 
 
-def mask_channels(network: fx.GraphModule, graph: Graph, cuts: Cuts, layer: str, mask: Tensor) -> fx.GraphModule:
-    """Zero the pruned channels of ``layer`` wherever they are read, in place; ``network`` is the network of ``cuts``.
+def mask_channels(network: fx.GraphModule, graph: Graph, old: Cuts, new: Cuts) -> fx.GraphModule:
+    """Zero the channels that ``new`` prunes and ``old`` does not wherever they are read, in place.
 
-    Channels are read by the nodes that mix them, and by the sums that put them into another layout.
+    ``network`` is the network of ``old``. Channels are read by the nodes that mix them, and by the sums that put them
+    into another layout.
     """
-    before, after = graph.kept(cuts), graph.kept({**cuts, layer: mask})
-    readers = set(_readers(network, graph, layer))
+    before, after = graph.kept(old), graph.kept(new)
+    changed = [graph.group(layer) for layer, mask in new.items() if layer not in old or not mask.equal(old[layer])]
+    readers = set(_readers(network, graph, changed))
     for node in list(network.graph.nodes):
         ids = graph.values.get(node.name)
         users = [user for user in node.users if user in readers]
-        if ids is None or not users or not graph.touches(ids, graph.group(layer)):
+        if ids is None or not users or not any(graph.touches(ids, group) for group in changed):
             continue
         keep = torch.from_numpy(present(ids[:, present(ids, before)], after))
         name = f"keep_{node.name}"
@@ -114,8 +117,8 @@ class Keep(nn.Module):
         return values_BC * self.factor.view(1, -1, *[1] * (values_BC.dim() - 2)).to(values_BC.dtype)
 
 
-def _readers(network: fx.GraphModule, graph: Graph, layer: str) -> Iterator[fx.Node]:
-    sites = {site.module for site in graph.sites}
+def _readers(network: fx.GraphModule, graph: Graph, changed: Sequence[Group]) -> Iterator[fx.Node]:
+    sites, consumers = {site.module for site in graph.sites}, {name for group in changed for name in group.consumers}
     for node in network.graph.nodes:
-        if node.name in graph.group(layer).consumers or (node.op == "call_module" and node.target in sites):
+        if node.name in consumers or (node.op == "call_module" and node.target in sites):
             yield node

@@ -61,13 +61,13 @@ class Member:
     entries_N: npt.NDArray[np.int64]
     """For each of its filters the entry of the group's keep mask; -1 for a filter that always stays."""
 
-    def weights_NM(self, weight: Tensor, num_entries: int) -> Tensor:
-        """The weight by entries of the mask, (num_entries, M); zeros for entries without a filter in this member."""
-        rows = weight.transpose(0, self.dim).flatten(1)
-        out = rows.new_zeros(num_entries, rows.shape[1])
-        has = torch.from_numpy(self.entries_N >= 0)
-        out[torch.from_numpy(self.entries_N)[has]] = rows[has]
-        return out
+    def weights_NM(self, weight: Tensor, kept_N: Tensor) -> Tensor:
+        """The weight by kept entries of the mask, (kept, M); zeros for entries without a filter in this member."""
+        rows, entries = weight.transpose(0, self.dim).flatten(1), torch.from_numpy(self.entries_N)
+        entries = entries[(entries < 0) | kept_N[entries]]
+        out = rows.new_zeros(len(kept_N), rows.shape[1])
+        out[entries[entries >= 0]] = rows[entries >= 0]
+        return out[kept_N]
 
 
 @dataclass(frozen=True)
@@ -85,9 +85,13 @@ class Group:
     role: str = "conv"
     """What the layer is in its block: ``conv1``, ``conv2``, ..., ``shortcut``, or ``conv``."""
 
-    def weights_NM(self, tensors: Mapping[str, Tensor]) -> Tensor:
-        """The members' weights in a state dict, by entries of the mask, side by side."""
-        weights = [member.weights_NM(tensors[f"{member.layer}.weight"], self.num_filters) for member in self.members]
+    def weights_NM(self, tensors: Mapping[str, Tensor], kept_N: Tensor | None = None) -> Tensor:
+        """The members' weights in a state dict, by entries of the mask, side by side.
+
+        Where the state is already cut to ``kept_N`` in this group: by the entries that are left.
+        """
+        kept = torch.ones(self.num_filters, dtype=torch.bool) if kept_N is None else kept_N
+        weights = [member.weights_NM(tensors[f"{member.layer}.weight"], kept) for member in self.members]
         return torch.cat(weights, 1)
 
 

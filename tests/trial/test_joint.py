@@ -1,0 +1,240 @@
+"""The joint pass: candidates of all layers at once, the search over them, its commit, rows and resuming."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from raprune.engine import Engine
+from raprune.launch import run_study
+from raprune.network.masks import KeepMask
+from raprune.network.state import ALL_LAYERS, State
+from raprune.results import read_study
+from raprune.study import load_study
+from raprune.trial.joint_search import Counts, JointSearch
+from tests.launch.runs import Watch, assert_same_rows, run_tiny
+from tests.tiny import engine_of, lively_vgg, own_labels, write_study
+
+AGENT = "{name: agent, min_updates: 2, max_updates: 2}"
+STUDY = f"""
+name: tiny
+model: {{name: vgg16, width: 0.0625}}
+dataset: {{name: digits, num_val: 200, num_test: 200}}
+baseline: {{epochs: 2, learning_rate: 0.02, weight_decay: 0.005, batch_size: 16}}
+finetune: {{after_layer: {{steps: 4}}}}
+layers: [features.10, features.40]
+scoring: {{batch_size: 50}}
+drop_bound: 25.0
+candidates_per_layer: 10
+postprocess: {{joint: {{candidates: 12, passes: 2, proposals: 3}}}}
+sweep:
+  method:
+    - {AGENT}
+    - {{name: random, match: agent}}
+"""
+
+
+def some_of(number: int, seed: int, share: float = 0.7) -> KeepMask:
+    mask = torch.rand(number, generator=torch.Generator().manual_seed(seed)) < share
+    mask[0] = True
+    return KeepMask.of(mask)
+
+
+def all_of(state: State, engine: Engine, seed: int) -> KeepMask:
+    """A mask of all layers that leaves the first filter of each."""
+    masks = [some_of(kept.num_kept, seed + at) for at, kept in enumerate(state.kept_of(engine.graph).values())]
+    return KeepMask(b"".join(mask.key for mask in masks))
+
+
+def vgg(**options: Any) -> Engine:
+    network = lively_vgg()
+    return engine_of(network, own_labels(network, 80), **options)
+
+
+class Residual(nn.Module):
+    """Two convolutions that are added up and read together, so that channels depend on both masks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two, self.three = nn.Conv2d(3, 6, 3), nn.Conv2d(6, 6, 3, padding=1), nn.Conv2d(6, 8, 3)
+        self.norm, self.head = nn.BatchNorm2d(6), nn.Linear(8, 10)
+
+    def forward(self, images: Tensor) -> Tensor:
+        first = torch.relu(self.one(images))
+        values = torch.relu(first + self.norm(self.two(first)))
+        return self.head(torch.relu(self.three(values)).mean((2, 3)))
+
+
+def residual(**options: Any) -> Engine:
+    torch.manual_seed(0)
+    network = Residual().eval()
+    return engine_of(network, own_labels(network, 80), **options)
+
+
+def trained(engine: Engine) -> State:
+    """A state with two layers cut and weights of its own."""
+    state = State.baseline("baseline")
+    for at, layer in enumerate(list(engine.graph.groups)[:2]):
+        state = state.cut(engine.graph, layer, some_of(engine.graph.group(layer).num_filters, at))
+    return engine.finetune(state, "commit", state.version)
+
+
+@pytest.mark.parametrize("make", [vgg, residual])
+def test_cutting_further_is_cutting_at_once(make: Callable[..., Engine]) -> None:
+    engine = make()
+    graph, state = engine.graph, State.baseline("baseline")
+    at_once = state.cut(graph, ALL_LAYERS, all_of(state, engine, 5))
+    alone = state
+    for layer, mask in at_once.cuts.items():
+        alone = alone.cut(graph, layer, mask)
+    assert alone.version == at_once.version
+    own = trained(engine)
+    mask = all_of(own, engine, 6)
+    further = own.cut(graph, ALL_LAYERS, mask)
+    assert all(set(further.cuts[layer].flags) <= {True, False} for layer in own.cuts)
+    for layer, kept in own.cuts.items():
+        assert all(old or not new for old, new in zip(kept.flags, further.cuts[layer].flags, strict=True))
+    expected = [sum(KeepMask(mask.key).flags)]
+    assert sum(kept.num_kept for kept in further.kept_of(graph).values()) == expected[0]
+    assert own.cut(graph, ALL_LAYERS, KeepMask.whole(mask.num_filters)).version == own.version
+
+
+def test_what_cannot_be_cut_is_refused() -> None:
+    engine = vgg()
+    state = State.baseline("baseline")
+    with pytest.raises(ValueError, match="one entry for each filter that is left"):
+        state.cut(engine.graph, ALL_LAYERS, KeepMask.whole(3))
+    number = sum(group.num_filters for group in engine.graph.groups.values())
+    with pytest.raises(ValueError, match="at least one filter"):
+        state.cut(engine.graph, ALL_LAYERS, KeepMask(b"\0" * (number - 1) + b"\1"))
+
+
+@pytest.mark.parametrize("before_reward", [0, 2])
+@pytest.mark.parametrize("make", [vgg, residual])
+def test_engines_agree_and_score_what_is_committed(make: Callable[..., Engine], before_reward: int) -> None:
+    exact, naive = make(before_reward=before_reward), make(before_reward=before_reward, naive=True)
+    state = trained(exact)
+    for seed in (1, 2):
+        mask = all_of(state, exact, seed)
+        score = exact.evaluate(state, ALL_LAYERS, mask, None).score
+        assert score is not None
+        if not before_reward:
+            assert naive.evaluate(state, ALL_LAYERS, mask, None).score == score
+            stacked = make(stacked=True)
+            assert stacked.evaluate_many(state, ALL_LAYERS, [mask], None, [None])[0].score == score
+        assert exact.measure(exact.candidate(state, ALL_LAYERS, mask), "val") == score
+        assert exact.evaluate(state, ALL_LAYERS, mask, score + 1).score is None
+
+
+class Additive:
+    """Each filter costs its layer's price; squared counts, so that the next one costs more."""
+
+    def __init__(self, prices: Sequence[float], bound: float, most: int | None = None) -> None:
+        self.prices, self.bound, self.most = prices, bound, most
+        self.asked: list[Counts] = []
+
+    @property
+    def left(self) -> int | None:
+        return None if self.most is None else self.most - len(self.asked)
+
+    def drop(self, counts: Counts) -> float:
+        return sum(price * number**2 for price, number in zip(self.prices, counts, strict=True))
+
+    def __call__(self, some: Sequence[Counts]) -> list[tuple[float | None, bool]]:
+        self.asked += some
+        drops = [self.drop(counts) for counts in some]
+        return [(None if drop > 3 * self.bound else drop, drop <= self.bound) for drop in drops]
+
+
+def saving(counts: Counts) -> int:
+    return sum(weight * number for weight, number in zip((10, 20, 5), counts, strict=True))
+
+
+def test_the_search_spends_the_bound_where_it_saves_most() -> None:
+    """The best by hand: the marginal price 2 * price * count / weight is the same in all layers."""
+    prices, bound = (0.001, 0.001, 0.004), 2.0
+    ask = Additive(prices, bound, 60)
+    found = JointSearch([60, 60, 60], saving, ask, 4).run(0.0, bound)
+    assert ask.drop(found) <= bound
+    best = max(
+        saving((a, b, c)) for a in range(61) for b in range(61) for c in range(61) if ask.drop((a, b, c)) <= bound
+    )
+    assert saving(found) >= 0.95 * best
+    assert len(ask.asked) == len(set(ask.asked)) <= 60
+
+
+def test_the_search_ends_where_nothing_fits_and_leaves_one_filter() -> None:
+    ask = Additive((9.0, 9.0, 9.0), 2.0)
+    assert JointSearch([8, 8, 0], saving, ask, 4).run(0.0, 2.0) == (0, 0, 0)
+    free = Additive((0.0, 0.0, 0.0), 2.0, 80)
+    assert JointSearch([7, 7, 0], saving, free, 4).run(0.0, 2.0) == (7, 7, 0)
+    assert JointSearch([7, 7, 7], saving, Additive((0.0,) * 3, 2.0, 0), 4).run(0.0, 2.0) == (0, 0, 0)
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return run_tiny(tmp_path_factory.mktemp("joint"), 0, text=STUDY)[1]
+
+
+def test_the_rows_of_a_pass(reference: Path) -> None:
+    tables = read_study(reference)
+    searched, matched = (row["trial_id"] for row in tables.trials.to_dict("records"))
+    trial = tables.trials.set_index("trial_id").loc[searched]
+    joint = tables.joint[tables.joint["trial_id"] == searched]
+    layers = tables.layers[tables.layers["trial_id"] == searched]
+    assert 1 <= len(joint) <= 2
+    assert joint["num_kept"].iloc[0] < joint["num_kept_before"].iloc[0]
+    assert (trial["baseline_val_score"] - joint["finetuned_val_score"] <= 25 + 1e-9).all()
+    assert trial["macs"] == joint["macs"].iloc[-1] < layers["macs"].iloc[-1]
+    last = joint.iloc[-1]
+    assert sum(last["keep_mask"]) == last["num_kept"]
+    assert len(last["keep_mask"]) == last["num_filters"]
+    scored = tables.candidates[tables.candidates["trial_id"] == searched]
+    of_pass = scored[scored["layer"] == ALL_LAYERS]
+    assert 1 <= len(of_pass) <= 24
+    assert trial["num_candidates"] == len(scored)
+    assert (of_pass["keep_mask"].map(len).isin(joint["num_kept_before"])).all()
+    theirs = tables.joint[tables.joint["trial_id"] == matched]
+    assert theirs["num_kept"].tolist() == joint["num_kept"].tolist()
+    assert theirs["drop_allowance"].isna().all()
+
+
+class Killed(BaseException):
+    """Ends a run as a kill does: nothing more is written."""
+
+
+@pytest.mark.parametrize("commits", [2, 3])
+def test_the_same_rows_after_a_kill(reference: Path, tmp_path: Path, commits: int) -> None:
+    folder = tmp_path / "out"
+    shutil.copytree(reference / "baselines", folder / "baselines")
+
+    def kill(number: int) -> None:
+        if number == commits:
+            raise Killed
+
+    plan = load_study(write_study(tmp_path, STUDY))
+    with pytest.raises(Killed):
+        run_study(plan, folder, Watch(kill), num_evaluators=0)
+    run_study(plan, folder, Watch(), num_evaluators=0)
+    assert_same_rows(reference, folder)
+
+
+def test_a_budget_ends_a_pass_and_the_study_resumes(reference: Path, tmp_path: Path) -> None:
+    shutil.copytree(reference / "baselines", tmp_path / "out" / "baselines")
+    tables = read_study(reference)
+    searched = tables.trials["trial_id"][0]
+    number = int((tables.candidates[tables.candidates["trial_id"] == searched]["layer"] != ALL_LAYERS).sum()) + 5
+    alone = f"sweep.method=[{AGENT}]"
+    run_tiny(tmp_path, 0, f"budget={{candidates: {number}}}", alone, text=STUDY)
+    (row,) = read_study(tmp_path / "out").trials.to_dict("records")
+    assert row["status"] == "stopped"
+    assert row["val_score_drop"] <= 25 + 1e-9
+    assert read_study(tmp_path / "out").joint["cut_short"].tolist()[-1] is True
+    run_tiny(tmp_path, 0, text=STUDY)
+    assert_same_rows(reference, tmp_path / "out")
