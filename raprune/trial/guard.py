@@ -4,8 +4,8 @@ Candidates are chosen for their score on val, so the chosen one's drop there is 
 choose nothing; the drop on them is right on average until it is used to refuse. Hence few looks, all of them counted:
 
 - A layer's candidates must leave a ``margin`` of the bound on val: as much as val flatters the state that they are cut
-  from, and ``SELECTED`` standard errors of a drop on val, because about so much of what the best of many candidates shows
-  there is luck; but at most ``MOST_HELD_BACK`` of the bound.
+  from, and ``SELECTED`` standard errors of a drop on val, because about so much of what the best of many shows there is
+  luck; but at most ``MOST_HELD_BACK`` of the bound, all together unless there is a warranty.
 - After a refusal only a mask with as much more slack on val as was missing here is shown (``within_bound.py``).
 
 Without a warranty a state is allowed where its drop on the guard is within the bound. With one, where the upper
@@ -31,8 +31,9 @@ from raprune.network.state import State
 
 SELECTED = 1.5
 """Standard errors by which the best of many is too good: the expected largest of ten normal deviates is 1.54."""
-MOST_HELD_BACK = 0.75
-"""Most of the bound that a layer's candidates leave for luck: where val is small, something is pruned all the same."""
+MOST_HELD_BACK = 0.5
+"""Most of the bound that a layer's candidates leave unused: a fine-tune may win it back, and few guard images would
+otherwise forbid every mask."""
 MAX_LOOKS = 3
 """Masks of one layer that are shown to the guard before the layer stays whole."""
 
@@ -87,7 +88,9 @@ class Guard:
         """Points of ``drop_bound`` that candidates cut from ``state``, with its ``val_drop``, must leave on val."""
         paired = self.measure(state)
         error = max(paired.standard_error, paired.usual_error) * math.sqrt(paired.num_images / self.num_val)
-        return max(0.0, self._counted(paired) - val_drop) + min(SELECTED * error, MOST_HELD_BACK * drop_bound)
+        flattered, most = max(0.0, self._counted(paired) - val_drop), MOST_HELD_BACK * drop_bound
+        margin = flattered + min(SELECTED * error, most)
+        return min(margin, most) if self.warranty is None else margin
 
     def look(self, state: State, drop_bound: float) -> Seen:
         """Whether ``state`` is allowed under ``drop_bound``; counts."""
