@@ -159,7 +159,7 @@ def test_where_all_masks_are_worth_the_same_nothing_fails(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["pbil", "ridge"])
-def test_a_wide_layer_takes_no_time(name: str) -> None:
+def test_a_wide_layer_is_ranked(name: str) -> None:
     scored = Scored(planted(4096, 0.002), 60)
     assert len(rank(name, scored, masks_per_update=5).order) == 4096
     assert len(scored.seen) == 30

@@ -36,9 +36,9 @@ from raprune.registry import METHODS
 
 
 class PbilSettings(LearnerSettings):
-    masks_per_update: int = Field(default=20, ge=2)
+    masks_per_update: int = Field(default=10, ge=2)
     """M, the number of keep masks sampled and scored for one update."""
-    max_updates: int = Field(default=20, ge=1)
+    max_updates: int = Field(default=40, ge=1)
     """Most updates per layer."""
     elite: float = Field(default=0.25, gt=0, le=1)
     """Share of the masks scored so far, those of highest reward, that the probabilities move towards."""
