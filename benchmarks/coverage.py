@@ -43,7 +43,8 @@ CONTRACTS: dict[str, dict[str, Any]] = {
     "guard": {"guard": DEFAULT_GUARD},
     "warranty": {"guard": DEFAULT_GUARD, "warranty": 0.95},
 }
-METHOD, DECISION = "magnitude", "trim"
+METHOD = "magnitude"
+DECISION = {"decision": "search", "candidates_per_layer": 60}
 NOT_TRAINED = {"after_layer": {"steps": 0}}
 
 
@@ -113,7 +114,7 @@ def _trial(held: Held, val: Split, fresh: Split, bound: float, contract: str) ->
             report = prune(
                 held.network, _pair(held.train), _pair(val), bound, test=_pair(fresh), mean=held.mean, std=held.std,
                 layers=held.layers, method=METHOD, finetune=NOT_TRAINED, out=folder, progress=False,
-                settings=CONTRACTS[contract],
+                settings=CONTRACTS[contract] | DECISION,
             ).report  # fmt: skip
         except InputError as error:
             print(error, file=sys.stderr)
