@@ -22,7 +22,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 LAYERS = ["all", "each"]
 """``each`` is expanded before a trial is made."""
 
-NEW_FIELDS = ("round_to", "fidelity", "postprocess", "candidates_per_layer", "images_per_layer", "allocation")
+NEW_FIELDS = ("round_to", "fidelity", "postprocess", "candidates_per_layer", "images_per_layer", "allocation", "credit")
 """Fields that were added to a trial later: at their default they are left out of its id, so that results older than
 a field still belong to the trial."""
 
@@ -74,6 +74,9 @@ class TrialSpec(Settings):
     """How many points of validation score the whole network may lose (the paper's b)."""
     score_floor: float | None = Field(default=None, json_schema_extra={"minimum": 1, "maximum": 100})
     """Instead of drop_bound: the validation score, in percent, that must be kept."""
+    credit: float = Field(default=0.0, ge=0, le=100)
+    """Points by which candidates may exceed the bound, lent on what the fine-tune after the cut wins back; what is
+    committed must be within the bound, so masks are tried until one is."""
     finetune: FinetuneSpec = FinetuneSpec()
     scoring: ScoringSpec = ScoringSpec()
     fidelity: FidelitySpec = FidelitySpec()

@@ -204,6 +204,7 @@ def _specified(trial: TrialSpec, preset: str) -> dict[str, Any]:
         "preset": preset,
         "fidelity": trial.fidelity_name,
         "score_floor": trial.score_floor,
+        "credit": trial.credit,
         "acceptance": WITHIN_BOUND if trial.matched_trial_id is None else AS_MATCHED,
         "matched_trial_id": trial.matched_trial_id,
         "baseline_settings": _baseline_settings(trial),

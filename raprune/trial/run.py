@@ -173,7 +173,7 @@ class _Trial:
         view = self._view(state, layer)
         place = {"prune_step": step, "num_layers": num_layers}
         candidates = Candidates(
-            self.evaluator, state, layer, view.num_filters, scale,
+            self.evaluator, state, layer, view.num_filters, scale.lent(self.trial.credit),
             lambda news: self.context.progress({**news, **place}), self.budget,
         )  # fmt: skip
         rng = torch.Generator().manual_seed(seed_for(self.trial.seed, self.trial.method.name, layer))

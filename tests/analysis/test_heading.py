@@ -58,6 +58,6 @@ def test_trials_of_other_splits_are_repetitions() -> None:
 
 def test_masks_of_the_order_and_diverged_finetunes_are_on_the_page() -> None:
     page = render_page(make_tables([trial_row("t", num_order_candidates=39, num_diverged=2), trial_row("u")]), [])
-    assert "<b>39</b>further masks scored to find the order of the layers" in page
+    assert "<b>39</b>further masks scored before the first layer, for the order or the allocation" in page
     assert "<b>2</b>fine-tunes diverged" in page
     assert "diverged" not in render_page(make_tables([trial_row("u")]), [])
