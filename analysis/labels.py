@@ -13,7 +13,7 @@ NO_BOUND = "none"
 """The bound of a trial that has none and is matched to none."""
 ALONE = "each layer alone"
 """The context of trials that decide one layer each, in a study that also has others."""
-_PLUGINS = ("model", "dataset", "reward")
+_PLUGINS = ("model", "dataset", "allocation", "reward")
 _PLAIN = ("residual", "fidelity", "score_name")
 _SETTINGS = ("baseline_settings", "finetune_settings", "scoring_settings")
 _NOT_SHOWN = {
@@ -45,9 +45,10 @@ def describe(trials: pd.DataFrame) -> pd.DataFrame:
     parts = [_varying(plugin_labels(trials, kind)) for kind in _PLUGINS]
     parts += [_varying([text(value) or "" for value in trials[column]]) for column in _PLAIN]
     parts.append(_varying([f"rounded to {number:g}" if number > 1 else "" for number in trials["round_to"].fillna(1)]))
+    parts.append(_varying([f"credit {points:g}" if points > 0 else "" for points in trials["credit"].fillna(0.0)]))
     settings = [_differences(trials[column], _NOT_SHOWN.get(column, ())) for column in _SETTINGS]
     parts += [labels for labels in settings if not _follows(labels, parts[0])]
-    parts.append(_varying(_low_rank_labels(trials["postprocess_settings"])))
+    parts += [_varying(_step_labels(trials["postprocess_settings"], step)) for step in ("joint", "low_rank")]
     scopes = _scopes(trials["layers"])
     parts.append(_varying([ALONE if single else "" for _, single in scopes]))
     units = [text(unit) or "percent" for unit in trials["score_unit"]]
@@ -159,13 +160,13 @@ def plugin_labels(trials: pd.DataFrame, kind: str) -> list[str]:
     return list(labels)
 
 
-def _low_rank_labels(column: pd.Series) -> list[str]:
-    """``low rank``, with the settings in which the trials that have such a step differ; nothing for the others."""
-    steps = pd.Series([json.loads(text(value) or "{}").get("low_rank") for value in column], dtype=object)
+def _step_labels(column: pd.Series, step: str) -> list[str]:
+    """A step's name, with the settings in which the trials that have it differ; nothing for the others."""
+    steps = pd.Series([json.loads(text(value) or "{}").get(step) for value in column], dtype=object)
     steps = steps[steps.notna()].map(json.dumps)
-    labels = dict.fromkeys(range(len(column)), "")
+    labels, name = dict.fromkeys(range(len(column)), ""), step.replace("_", " ")
     for place, settings in zip(steps.index, _differences(steps), strict=True):
-        labels[place] = f"low rank ({settings})" if settings else "low rank"
+        labels[place] = f"{name} ({settings})" if settings else name
     return list(labels.values())
 
 

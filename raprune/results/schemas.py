@@ -37,6 +37,7 @@ TABLES: dict[str, Columns] = {
         "preset": (TEXT, "preset the study was run under"),
         "fidelity": (TEXT, "what a candidate's score was measured with"),
         "drop_bound": (FLOAT, "points of score_unit the network may lose on validation; null for matched trials"),
+        "credit": (FLOAT, "points by which candidates might exceed drop_bound; null in older results"),
         "score_floor": (FLOAT, "validation score to keep, in score_unit, where the bound was given so"),
         "guard": (
             FLOAT,

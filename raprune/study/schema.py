@@ -40,6 +40,7 @@ NEW_FIELDS: dict[str, Any] = {
     "candidates_per_layer": None,
     "images_per_layer": None,
     "allocation": Choice(name="shared"),
+    "credit": 0.0,
 }
 """Fields that were added to a trial later, with what results older than the field had: at that value they are left out
 of its id, so that those results still belong to the trial."""
@@ -98,6 +99,9 @@ class TrialSpec(Settings):
     warranty: float | None = Field(default=None, json_schema_extra={"exclusiveMinimum": 0.5, "exclusiveMaximum": 1})
     """Confidence, such as 0.95, with which the bound must hold on fresh images, by a paired test on the guard; null
     where the drop on the guard itself is compared with the bound."""
+    credit: float = Field(default=0.0, ge=0, le=100)
+    """Points by which candidates may exceed the bound, lent on what the fine-tune after the cut wins back; what is
+    committed must be within the bound, so masks are tried until one is."""
     finetune: FinetuneSpec = FinetuneSpec()
     scoring: ScoringSpec = ScoringSpec()
     fidelity: FidelitySpec = FidelitySpec()

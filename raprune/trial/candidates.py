@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
@@ -32,6 +32,10 @@ class Scale:
     reward: Reward
     start: float | None = None
     """Score of the network before the layer being decided is cut; ``None``: the baseline's."""
+
+    def lent(self, points: float) -> Scale:
+        """The scale of candidates that may exceed the bound by so many points."""
+        return replace(self, drop_bound=self.drop_bound + points)
 
     @property
     def lowest(self) -> float | None:

@@ -124,7 +124,7 @@ class JointPass:
 
     def _decide(self, masks: _Masks, candidates: _JointCandidates, val_score: float) -> tuple[KeepMask, bool]:
         """The mask, and whether the budget cut the search short."""
-        scale = self.contract.scale
+        scale = candidates.scale
         most = [len(order) - 1 for order in masks.orders.values()]
         search = JointSearch(most, candidates.saved, _Ask(masks, candidates), self.spec.proposals)
         try:
@@ -195,8 +195,8 @@ class _JointCandidates(Candidates):
     def __init__(self, joint: JointPass, masks: _Masks, state: State) -> None:
         number = sum(masks.num_left.values())
         super().__init__(
-            joint.contract.evaluator, state, ALL_LAYERS, number, joint.contract.scale, joint.context.progress,
-            joint.budget,
+            joint.contract.evaluator, state, ALL_LAYERS, number, joint.contract.scale.lent(joint.trial.credit),
+            joint.context.progress, joint.budget,
         )  # fmt: skip
         self.spec = joint.spec
         self.graph = joint.graph

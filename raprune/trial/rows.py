@@ -230,6 +230,7 @@ def _specified(trial: TrialSpec, preset: str) -> dict[str, Any]:
         "score_floor": trial.score_floor,
         "guard": trial.guard,
         "warranty": trial.warranty,
+        "credit": trial.credit,
         "acceptance": WITHIN_BOUND if trial.matched_trial_id is None else AS_MATCHED,
         "matched_trial_id": trial.matched_trial_id,
         "baseline_settings": _baseline_settings(trial),

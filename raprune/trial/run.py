@@ -181,7 +181,7 @@ class _Trial:
         place = {"prune_step": step, "num_layers": num_layers}
         candidates = Candidates(
             self.evaluator, state, layer, view.num_filters,
-            replace(contract.search_scale(state, val_score), start=val_score),
+            replace(contract.search_scale(state, val_score), start=val_score).lent(self.trial.credit),
             lambda news: self.context.progress({**news, **place}), self.budget,
         )  # fmt: skip
         rng = torch.Generator().manual_seed(seed_for(self.trial.seed, self.trial.method.name, layer))

@@ -4,7 +4,7 @@ A state is committed only if its drop on the full validation split, at full fide
 choice is the decided mask after the committed fine-tune; then the candidate as it was scored, but at full fidelity;
 then the next best feasible masks in the same way; otherwise the layer stays whole. Where candidates were scored
 approximately, a large error for one mask also affects its neighbours, so the feasible masks are bisected instead, from
-the one that prunes most to the one that prunes least.
+the one that prunes most to the one that prunes least; so they are where candidates may exceed the bound (``credit``).
 
 Where the study has a guard (``guard.py``), the bound must hold on it, too: a mask whose weights are within the bound on
 val is shown to it, ``MAX_LOOKS`` masks at most. After one that the guard refuses, only masks whose score as a candidate
@@ -125,7 +125,9 @@ def commit_within_bound(
 
     ``round_up`` adds filters to every mask before it is tried.
     """
-    full_fidelity, scale = contract.fidelity.is_full, contract.scale
+    scale = contract.scale
+    full_fidelity = contract.fidelity.is_full
+    trusted = full_fidelity and candidates.scale.drop_bound <= scale.drop_bound
     parent, layer = candidates.state, candidates.layer
     if round_up(decided).keeps_all:
         return left_whole(parent, decided.num_filters, val_score, decided.num_kept)
@@ -148,7 +150,7 @@ def commit_within_bound(
     first, *others = _distinct([decided, *candidates.feasible_masks()], round_up)
     committed = tried(*first)
     if committed is None:
-        committed = _first(tried, islice(others_left(), MAX_MASKS - 1)) if full_fidelity else _bisected(tried, others)
+        committed = _first(tried, islice(others_left(), MAX_MASKS - 1)) if trusted else _bisected(tried, others)
     committed = committed or left_whole(parent, decided.num_filters, val_score, decided.num_filters)
     return replace(committed, num_diverged=cutting.num_diverged, num_guard_looks=cutting.num_looks)
 

@@ -125,6 +125,18 @@ def test_every_committed_layer_is_within_its_allowance(tmp_path: Path) -> None:
     assert tables.trials["allocation"].tolist() == ["equal"]
 
 
+def test_credit_is_lent_to_candidates_and_not_to_what_is_committed(tmp_path: Path) -> None:
+    _, out = run_tiny(tmp_path, 0, "credit=20", "drop_bound=4", "layers=[features.10, features.40]", text=STUDY)
+    tables = read_study(out)
+    baseline = tables.trials["baseline_val_score"][0]
+    assert (baseline - tables.layers["finetuned_val_score"] <= 4 + 1e-9).all()
+    lost = baseline - tables.candidates["score"]
+    lent = (lost > 4 + 1e-9) & (lost < 24)
+    assert lent.any()
+    assert (tables.candidates["reward"][lent] > 0).all()
+    assert tables.trials["credit"].tolist() == [20]
+
+
 def test_what_is_saved_is_read_again_and_damage_is_refused(tmp_path: Path) -> None:
     snapshots = Snapshots(tmp_path / "trials" / "t" / "state", "key")
     snapshots.save_order(["a", "b"], 3, [0.25, 1.0])

@@ -101,6 +101,8 @@ class Shape:
     has_pictures: bool = False
     at_once: int = 1
     """Evaluators that an update can keep busy."""
+    joint: tuple[int, int] = (0, 0)
+    """Joint passes, and the candidates of each."""
     low_rank: tuple[float, float, float, bool] | None = None
     """Fewest and most layers tried, states scored per layer, whether each is fine-tuned."""
 
@@ -138,7 +140,7 @@ class Work:
 def work_of(shape: Shape, draw: Draw) -> Work:
     """The seconds and candidates of a trial."""
     total: Counter[str] = Counter()
-    for part in (_candidates, _commits, _end):
+    for part in (_candidates, _commits, _joint, _end):
         total.update(part(shape, draw))
     scaled = {name: float(value) * (draw.speed if name.endswith("_s") else 1.0) for name, value in total.items()}
     return Work(**scaled, masks_per_update=int(shape.asked[0].max()), at_once=shape.at_once)
@@ -175,6 +177,20 @@ def _commits(shape: Shape, draw: Draw) -> dict[str, float]:
         "commit_s": tries * layers_s,
         "own_s": shape.own[0].sum(),
         "num_calls": number * tries * (2 + shape.matched),
+    }
+
+
+def _joint(shape: Shape, draw: Draw) -> dict[str, float]:
+    """The joint passes: candidates run as whole networks, after the fine-tune before the reward if there is one."""
+    (passes, candidates), costs = shape.joint, shape.costs
+    factor = costs.pruned_step**draw.halvings
+    number = 0 if shape.matched else passes * candidates
+    commits_s = passes * draw.tries * (costs.trained(costs.steps.commit, factor) + costs.val_s)
+    return {
+        "search_s": number * (costs.trained(costs.steps.reward, factor) + costs.val_s * factor),
+        "commit_s": commits_s,
+        "num_calls": float(number + passes * 3),
+        "num_candidates": float(number),
     }
 
 

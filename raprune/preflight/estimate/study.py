@@ -163,7 +163,7 @@ class _Estimation:
         return Shape(
             costs, between(order, layers, costs.masks), between(order, order, ratios)[0], asked,
             between(order, layers, own[0]), own[1], num_ordered, hopeless, trial.matched_trial_id is not None,
-            has_pictures=timer.data.val.kind == "pixel", low_rank=low_rank_work(trial, fact),
+            has_pictures=timer.data.val.kind == "pixel", joint=joint_work(trial), low_rank=low_rank_work(trial, fact),
             at_once=at_once(trial, int(asked[0].max()), self.device_type),
         )  # fmt: skip
 
@@ -209,6 +209,12 @@ def _asked(trial: TrialSpec, facts: Facts, layers: Sequence[str]) -> np.ndarray:
     """:attr:`Shape.asked` of a trial."""
     numbers = [asked(trial, facts.graph.group(layer).num_filters, facts.num_val) for layer in layers]
     return np.array([(number.masks_per_update, *number.updates, *number.searched) for number in numbers], float).T
+
+
+def joint_work(trial: TrialSpec) -> tuple[int, int]:
+    """:attr:`Shape.joint` of a trial, at most."""
+    spec = trial.postprocess.joint
+    return (0, 0) if spec is None else (spec.passes, spec.candidates)
 
 
 def low_rank_work(trial: TrialSpec, facts: Facts) -> tuple[float, float, float, bool] | None:
