@@ -147,10 +147,10 @@ class JointSearch:
     def _swaps(self) -> Iterator[Counts]:
         """Counts with fewer filters pruned in one layer and more in another."""
         for back, out in permutations(range(len(self.most)), 2):
-            for fewer in {max(1, self.most[back] // 16), 1}:
-                for more in {max(1, self.most[out] // 16), max(1, self.most[out] // 8), 1}:
-                    counts = list(self.counts)
-                    counts[back] -= fewer
-                    counts[out] += more
-                    if counts[back] >= 0 and counts[out] <= self.most[out]:
-                        yield tuple(counts)
+            fewer = max(1, self.most[back] // 16)
+            for more in {max(1, self.most[out] // part) for part in (8, 16)}:
+                counts = list(self.counts)
+                counts[back] -= fewer
+                counts[out] += more
+                if counts[back] >= 0 and counts[out] <= self.most[out]:
+                    yield tuple(counts)

@@ -25,7 +25,7 @@ from raprune.launch.base import Launch
 from raprune.launch.on_ray import RayRunner, ray_runner
 from raprune.network.lowrank import Factor
 from raprune.network.masks import KeepMask
-from raprune.network.state import State
+from raprune.network.state import ALL_LAYERS, State
 from raprune.plugins.scores.base import Tally
 from raprune.registry import EVALUATORS, METHODS
 from raprune.study import load_study
@@ -94,6 +94,10 @@ def test_equals_the_serial_twin(name: str, place: Place) -> None:
         assert ours.run(Finetune("commit", found.version), found).factors == {LAYER: Factor(scheme, 3)}
     again = ours.evaluate(tuned, LAYER, masks(2), None)
     assert [e.scored.score for e in again] == [e.scored.score for e in twin.evaluate(tuned, LAYER, masks(2), None)]
+    number = sum(group.num_filters for group in place[2].of(place[0]).graph.groups.values())
+    joint = [KeepMask.of(torch.arange(number) % step != 1) for step in (7, 5)]
+    found, expected = (one.evaluate(tuned, ALL_LAYERS, joint, None) for one in (ours, twin))
+    assert [e.scored.score for e in found] == [e.scored.score for e in expected]
 
 
 @pytest.mark.parametrize("name", EVALUATORS.names())
