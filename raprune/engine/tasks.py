@@ -17,11 +17,12 @@ from raprune.engine.base import Engine
 from raprune.engine.launches import Purpose
 from raprune.engine.pictures import Batch, choose_pictures
 from raprune.engine.probe import NetworkProbe
+from raprune.engine.refit import refitted
 from raprune.errors import InputError
 from raprune.network.lowrank.factor import Factor
 from raprune.network.masks import KeepMask
 from raprune.network.state import State
-from raprune.plugins.methods.base import Criterion
+from raprune.plugins.methods.base import Criterion, LeastSquares
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -95,6 +96,18 @@ class Importance(Task[list[float]]):
             raise InputError(f"the criterion {name} must return one finite number for each filter of {self.layer}")
         values: list[float] = importance_N.tolist()
         return values
+
+
+@dataclass(frozen=True)
+class Refit(Task[State]):
+    """The state with ``layer`` cut to ``mask`` and the layers that read it refitted by least squares."""
+
+    layer: str
+    mask: KeepMask
+    on: LeastSquares
+
+    def run(self, engine: Engine, state: State) -> State:
+        return refitted(engine, state, self.layer, self.mask, self.on)
 
 
 @dataclass(frozen=True)

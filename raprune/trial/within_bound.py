@@ -18,11 +18,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from torch import Tensor
 
-from raprune.engine.tasks import Candidate, Finetune, Measure
+from raprune.engine.tasks import Candidate, Finetune, Measure, Refit
 from raprune.evaluators.base import Evaluator
 from raprune.network.graph import Graph
 from raprune.network.masks import KeepMask
 from raprune.network.state import State
+from raprune.plugins.methods.base import LeastSquares
 from raprune.study.fidelity import FidelitySpec
 from raprune.trial.candidates import Candidates, Scale
 
@@ -62,6 +63,8 @@ class Contract:
     """Fidelity of candidates. Where it is not full, only the masks and their order count, not their scores."""
     trains: bool = False
     """Whether candidates are fine-tuned before their reward."""
+    refit: LeastSquares | None = field(default=None, kw_only=True)
+    """On what the layers above a cut one are refitted before the committed fine-tune, if at all."""
     weights: Mapping[str, Tensor] = field(default_factory=dict)
     """The baseline's weights."""
 
@@ -171,8 +174,10 @@ class _Cutting(Contract):
         """States to try: after the committed fine-tune; then as a candidate, at full fidelity or as recalibrated."""
         cut = self.parent.cut(self.graph, self.layer, mask)
         start = self._start(cut, mask)
+        if self.refit is not None and not self.fidelity.recalibrates:
+            start = self.evaluator.run(Refit(self.layer, mask, self.refit), self.parent)
         finetuned = self.evaluator.run(Finetune("commit", cut.version), start)
-        if finetuned.version != start.version:
+        if finetuned.version != (start if self.fidelity.recalibrates else cut).version:
             yield finetuned, False
         scored = start if self.fidelity.recalibrates else self.evaluator.run(Candidate(self.layer, mask), self.parent)
         yield scored, True
