@@ -99,18 +99,6 @@ class Importance(Task[list[float]]):
 
 
 @dataclass(frozen=True)
-class Refit(Task[State]):
-    """The state with ``layer`` cut to ``mask`` and the layers that read it refitted by least squares."""
-
-    layer: str
-    mask: KeepMask
-    on: LeastSquares
-
-    def run(self, engine: Engine, state: State) -> State:
-        return refitted(engine, state, self.layer, self.mask, self.on)
-
-
-@dataclass(frozen=True)
 class Energies(Task[list[float]]):
     """The energy of each component of ``layer`` under a low-rank scheme, largest first."""
 
@@ -135,6 +123,18 @@ class Factorise(Task[State]):
     def run(self, engine: Engine, state: State) -> State:
         pair = engine.decomposed(state, self.layer, self.factor.scheme, self.num_images).tensors(self.factor.rank)
         return state.factorised(engine.graph, engine.weights, self.layer, self.factor, pair)
+
+
+@dataclass(frozen=True)
+class Refit(Task[State]):
+    """The state with ``layer`` cut to ``mask`` and the layers that read it refitted by least squares."""
+
+    layer: str
+    mask: KeepMask
+    on: LeastSquares
+
+    def run(self, engine: Engine, state: State) -> State:
+        return refitted(engine, state, self.layer, self.mask, self.on)
 
 
 @dataclass(frozen=True)

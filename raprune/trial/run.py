@@ -80,10 +80,10 @@ class _Trial:
         self.snapshots = Snapshots(context.store.folder / "state", context.workload.baseline_key)
         trains = trial.finetune.before_reward.num_steps(1) > 0
         self.contract = Contract(self.evaluator, self.graph, self.scale, trial.fidelity, trains, self.weights)
-        self.contract.refit = self.method.refit
         rows = [*context.store.layer_rows(), *context.store.low_rank_rows()]
         self.num_diverged = sum(row.get("num_diverged") or 0 for row in rows)
         """Fine-tunes so far that left NaN or infinite weights; none of them was kept."""
+        self.contract.refit = self.method.refit
 
     def run(self) -> dict[str, Any]:
         start = time.perf_counter()
