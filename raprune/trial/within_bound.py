@@ -64,7 +64,10 @@ class Contract:
     trains: bool = False
     """Whether candidates are fine-tuned before their reward."""
     refit: LeastSquares | None = field(default=None, kw_only=True)
-    """On what the layers above a cut one are refitted before the committed fine-tune, if at all."""
+    """On what the layers above a cut one are refitted before the committed fine-tune; ``None`` leaves them alone.
+
+    Recalibrated candidates are fine-tuned as they were scored, without a refit.
+    """
     weights: Mapping[str, Tensor] = field(default_factory=dict)
     """The baseline's weights."""
 
@@ -174,7 +177,8 @@ class _Cutting(Contract):
         """States to try: after the committed fine-tune; then as a candidate, at full fidelity or as recalibrated."""
         cut = self.parent.cut(self.graph, self.layer, mask)
         start = self._start(cut, mask)
-        if self.refit is not None and not self.fidelity.recalibrates:
+        one_layer = self.layer in self.graph.groups  # a joint pass cuts all layers at once
+        if self.refit is not None and one_layer and not self.fidelity.recalibrates:
             start = self.evaluator.run(Refit(self.layer, mask, self.refit), self.parent)
         finetuned = self.evaluator.run(Finetune("commit", cut.version), start)
         if finetuned.version != (start if self.fidelity.recalibrates else cut).version:
