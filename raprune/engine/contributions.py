@@ -34,13 +34,27 @@ def _draw(rng: torch.Generator, number: int, below: int) -> Tensor:
     return torch.randint(below, (number,), generator=rng)
 
 
-def _convolution(conv: nn.Conv2d, value: Tensor, images_S: Tensor, rng: torch.Generator) -> Tensor:
+def windows(conv: nn.Conv2d, value: Tensor, per_image: int, rng: torch.Generator) -> Tensor:
+    """(S, C, kernel height, kernel width): what an ungrouped convolution reads at sampled positions of a batch."""
+    images_S = torch.arange(len(value)).repeat_interleave(per_image)
+    padded, rows_SH, columns_SW = _positions(conv, value, len(images_S), rng)
+    channels_C11 = torch.arange(value.shape[1])[:, None, None]
+    return padded[images_S[:, None, None, None], channels_C11, rows_SH[:, None, :, None], columns_SW[:, None, None]]
+
+
+def _positions(conv: nn.Conv2d, value: Tensor, number: int, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """The padded value, and the rows and columns of sampled windows in it."""
     mode = "constant" if conv.padding_mode == "zeros" else conv.padding_mode
     padded = F.pad(value, conv._reversed_padding_repeated_twice, mode)
     rows_SH, columns_SW = (
-        _draw(rng, len(images_S), (size - d * (k - 1) - 1) // stride + 1)[:, None] * stride + torch.arange(k) * d
+        _draw(rng, number, (size - d * (k - 1) - 1) // stride + 1)[:, None] * stride + torch.arange(k) * d
         for size, k, stride, d in zip(padded.shape[2:], conv.kernel_size, conv.stride, conv.dilation, strict=True)
     )
+    return padded, rows_SH, columns_SW
+
+
+def _convolution(conv: nn.Conv2d, value: Tensor, images_S: Tensor, rng: torch.Generator) -> Tensor:
+    padded, rows_SH, columns_SW = _positions(conv, value, len(images_S), rng)
     outputs_S = _draw(rng, len(images_S), conv.out_channels)
     width = conv.in_channels // conv.groups
     channels_SD = (outputs_S // (conv.out_channels // conv.groups) * width)[:, None] + torch.arange(width)

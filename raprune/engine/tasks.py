@@ -18,11 +18,12 @@ from raprune.engine.launches import Purpose
 from raprune.engine.paired import Paired, PairedCounts
 from raprune.engine.pictures import Batch, choose_pictures
 from raprune.engine.probe import NetworkProbe
+from raprune.engine.refit import refitted
 from raprune.errors import InputError
 from raprune.network.lowrank.factor import Factor
 from raprune.network.masks import KeepMask
 from raprune.network.state import State
-from raprune.plugins.methods.base import Criterion
+from raprune.plugins.methods.base import Criterion, LeastSquares
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -137,6 +138,18 @@ class Factorise(Task[State]):
     def run(self, engine: Engine, state: State) -> State:
         pair = engine.decomposed(state, self.layer, self.factor.scheme, self.num_images).tensors(self.factor.rank)
         return state.factorised(engine.graph, engine.weights, self.layer, self.factor, pair)
+
+
+@dataclass(frozen=True)
+class Refit(Task[State]):
+    """The state with ``layer`` cut to ``mask`` and the layers that read it refitted by least squares."""
+
+    layer: str
+    mask: KeepMask
+    on: LeastSquares
+
+    def run(self, engine: Engine, state: State) -> State:
+        return refitted(engine, state, self.layer, self.mask, self.on)
 
 
 @dataclass(frozen=True)

@@ -94,6 +94,7 @@ class _Trial:
             self.contract.guard = Guard.resumed(self.evaluator, baseline.num_val_images, trial.warranty, rows)
         self.num_diverged = sum(row.get("num_diverged") or 0 for row in rows)
         """Fine-tunes so far that left NaN or infinite weights; none of them was kept."""
+        self.contract.refit = self.method.refit
 
     def run(self) -> dict[str, Any]:
         start = time.perf_counter()

@@ -25,11 +25,12 @@ import numpy as np
 from torch import Tensor
 
 from raprune.engine.paired import Paired
-from raprune.engine.tasks import Candidate, Finetune, Measure
+from raprune.engine.tasks import Candidate, Finetune, Measure, Refit
 from raprune.evaluators.base import Evaluator
 from raprune.network.graph import Graph
 from raprune.network.masks import KeepMask
 from raprune.network.state import State
+from raprune.plugins.methods.base import LeastSquares
 from raprune.study.fidelity import FidelitySpec
 from raprune.trial.candidates import TOLERANCE, Candidates, Scale
 from raprune.trial.guard import MAX_LOOKS, Guard, Seen
@@ -74,6 +75,11 @@ class Contract:
     """Fidelity of candidates. Where it is not full, only the masks and their order count, not their scores."""
     trains: bool = False
     """Whether candidates are fine-tuned before their reward."""
+    refit: LeastSquares | None = field(default=None, kw_only=True)
+    """On what the layers above a cut one are refitted before the committed fine-tune; ``None`` leaves them alone.
+
+    Recalibrated candidates are fine-tuned as they were scored, without a refit.
+    """
     weights: Mapping[str, Tensor] = field(default_factory=dict)
     """The baseline's weights."""
     guard: Guard | None = None
@@ -241,8 +247,11 @@ class _Cutting(Contract):
         """States to try: after the committed fine-tune; then as a candidate, at full fidelity or as recalibrated."""
         cut = self.parent.cut(self.graph, self.layer, mask)
         start = self._start(cut, mask)
+        one_layer = self.layer in self.graph.groups  # a joint pass cuts all layers at once
+        if self.refit is not None and one_layer and not self.fidelity.recalibrates:
+            start = self.evaluator.run(Refit(self.layer, mask, self.refit), self.parent)
         finetuned = self.evaluator.run(Finetune("commit", cut.version), start)
-        if finetuned.version != start.version:
+        if finetuned.version != (start if self.fidelity.recalibrates else cut).version:
             yield finetuned, False
         scored = start if self.fidelity.recalibrates else self.evaluator.run(Candidate(self.layer, mask), self.parent)
         yield scored, True

@@ -119,8 +119,19 @@ class Asked:
 NOTHING_LEARNED = Asked(1, (0, 0))
 
 
+@dataclass(frozen=True)
+class LeastSquares:
+    """On what the layers that read a cut layer are refitted, before it is committed."""
+
+    num_images: int
+    samples_per_image: int
+
+
 class Method(ABC):
     """Ranks the filters of one layer."""
+
+    refit: LeastSquares | None = None
+    """Refits the layers that read a cut layer before its committed fine-tune; ``None`` leaves them as they are."""
 
     ranks: ClassVar[bool] = False
     """Whether it is a :class:`RankedMethod`, which can be matched to another trial's num_kept."""

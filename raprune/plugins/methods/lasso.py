@@ -4,9 +4,9 @@ Source: He, Zhang, Sun, *Channel Pruning for Accelerating Very Deep Neural Netwo
 next layer's responses are approximated by the contributions of the channels, each times a coefficient with an L1
 penalty; the weights that read a channel are scaled to norm 1. Departures: the paper raises the penalty until few enough
 channels are left; we follow the exact path of the coefficients over all penalties, which ranks all filters: a filter
-leaves at the largest penalty at which its coefficient is not zero. The least-squares refit of the next layer, the
-paper's second step, is left to the fine-tune. Where several layers read a filter, their responses are sampled alike;
-where channels go into a residual sum, each is a response of its own.
+leaves at the largest penalty at which its coefficient is not zero. The paper's second step, the least-squares refit of
+the next layer, is a setting (``refit``) and comes once the layer is decided. Where several layers read a filter, their
+responses are sampled alike; where channels go into a residual sum, each is a response of its own.
 
 Legend: N filters, S samples.
 """
@@ -17,7 +17,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from raprune.plugins.methods.base import Criterion
+from raprune.plugins.methods.base import Criterion, LeastSquares
 from raprune.plugins.methods.probe import Probe, Sampled
 from raprune.registry import METHODS
 
@@ -32,6 +32,9 @@ FRESH = 64
 class LassoSettings(Sampled):
     samples_per_image: int = Field(default=10, ge=1)
     """Responses of the next layer that are sampled from each image."""
+    refit: bool = False
+    """Whether the next layer's weights are refitted by least squares to its old responses before the layer is committed
+    and fine-tuned. Candidates are scored without it."""
 
 
 @METHODS.register("lasso", LassoSettings)
@@ -40,6 +43,8 @@ class Lasso(Criterion):
 
     def __init__(self, settings: LassoSettings) -> None:
         self.settings = settings
+        if settings.refit:
+            self.refit = LeastSquares(settings.num_images, settings.samples_per_image)
 
     def importance(self, probe: Probe) -> Tensor:
         """The place at which each filter leaves, 0 for the first."""
