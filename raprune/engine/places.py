@@ -24,7 +24,7 @@ Owners = npt.NDArray[np.int64]
 
 
 class Places:
-    """The places of a layer in the network of a state, in which the layer is whole."""
+    """The places of a layer in the network of a state; filters are numbered among those that are left of it."""
 
     def __init__(self, network: fx.GraphModule, graph: Graph, group: Group, kept: Kept) -> None:
         self.network = network
@@ -71,8 +71,8 @@ class Places:
 def owners_of(ids: npt.NDArray[np.int64], group: Group, kept: Kept) -> Owners:
     """The owners of the channels with ``ids`` (K, C) that a state keeps: a channel goes with the only unit it has."""
     ids = ids[:, present(ids, kept)]
-    place = np.full(len(kept), -1)
-    place[group.units] = np.arange(group.num_filters)
+    place, left = np.full(len(kept), -1), group.units[kept[group.units]]
+    place[left] = np.arange(len(left))
     alive, entry = kept[ids], place[ids]
     highest = np.where(alive, entry, -1).max(0)
     lowest = np.where(alive, entry, len(kept)).min(0)
@@ -129,7 +129,7 @@ class Gated(fx.Interpreter):
 
     def __init__(self, places: Places, device: torch.device) -> None:
         super().__init__(places.network)
-        self._num_filters = places.group.num_filters
+        self._num_filters = int(places.kept[places.group.units].sum())
         self._below = {node: None for node in places.network.graph.nodes if node not in places.above}
         self._owners = {
             (node, source): torch.from_numpy(np.where(owners < 0, self._num_filters, owners)).to(device)

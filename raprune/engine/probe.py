@@ -30,7 +30,7 @@ PURPOSE = "criterion"
 
 
 class NetworkProbe(Probe):
-    """A layer of the network of a state. Where it is already cut, pruned filters have weights and gates of 0."""
+    """A layer of the network of a state; N are the filters that are left of it."""
 
     def __init__(self, engine: Engine, state: State, layer: str) -> None:
         self._engine = engine
@@ -40,12 +40,8 @@ class NetworkProbe(Probe):
         self._state = state
         cut = state.keep_masks().get(layer)
         left_N = torch.ones(self._group.num_filters, dtype=torch.bool) if cut is None else cut
-        self.left_N = left_N
-        """(N,) bool: the filters that are left."""
-        left_LM = self._group.weights_NM(self._tensors, left_N)
-        weights_NM = left_LM.new_zeros(len(left_N), left_LM.shape[1])
-        weights_NM[left_N] = left_LM
-        super().__init__(layer, weights_NM)
+        self._left = left_N
+        super().__init__(layer, self._group.weights_NM(self._tensors, left_N))
 
     @cached_property
     def _network(self) -> fx.GraphModule:
@@ -174,7 +170,7 @@ class NetworkProbe(Probe):
         logits = functional_call(self._network, own, (images,))
         gradients = torch.autograd.grad(self._engine.score.loss(logits, labels), list(own.values()))
         of_names = {name: gradient.double().cpu() for name, gradient in zip(own, gradients, strict=True)}
-        return self._group.weights_NM(of_names)
+        return self._group.weights_NM(of_names, self._left)
 
     def _distribution(self, logits_BK: Tensor) -> Tensor:
         """Log-probabilities of the classes, or the output itself where it is an image."""

@@ -95,7 +95,7 @@ class Importance(Task[list[float]]):
         if importance_N.shape != (probe.num_filters,) or not importance_N.isfinite().all():
             name = type(self.criterion).__name__
             raise InputError(f"the criterion {name} must return one finite number for each filter of {self.layer}")
-        values: list[float] = importance_N[probe.left_N].tolist()
+        values: list[float] = importance_N.tolist()
         return values
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from raprune.engine import Engine
 from raprune.engine.tasks import Importance
+from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.plugins.datasets.base import Split, Splits
 from raprune.plugins.methods.base import Criterion
@@ -94,6 +95,16 @@ def test_a_finite_number_for_each_filter_of_every_kind_of_group(
             assert len(set(values)) > 1 or name == "hrank"  # whose maps may all have full rank
             assert values == again
             assert state.version == State(state.baseline_key, state.cuts, state.arrays).version == before
+
+
+@every
+def test_a_layer_that_is_already_cut_is_ranked_among_what_is_left(name: str) -> None:
+    engine = engine_for("depthwise")
+    mask = KeepMask.of(torch.arange(6) % 3 != 1)
+    state = State.baseline("baseline").cut(engine.graph, "one", mask)
+    values = Importance("one", build(name)).run(engine, state)
+    assert len(values) == 4
+    assert len(set(values)) > 1 or name == "hrank"
 
 
 @every
