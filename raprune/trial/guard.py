@@ -4,8 +4,8 @@ Candidates are chosen for their score on val, so the chosen one's drop there is 
 choose nothing; the drop on them is right on average until it is used to refuse. Hence few looks, all of them counted:
 
 - A layer's candidates must leave a ``margin`` of the bound on val: as much as val flatters the state that they are cut
-  from, and ``SELECTED`` standard errors of a drop on val, because about so much of what the best of many candidates shows
-  there is luck; but at most ``MOST_HELD_BACK`` of the bound.
+  from, and ``SELECTED`` standard errors of a drop on val, because about so much of what the best of many shows there is
+  luck; but at most ``MOST_HELD_BACK`` of the bound.
 - After a refusal only a mask with as much more slack on val as was missing here is shown (``within_bound.py``).
 
 Without a warranty a state is allowed where its drop on the guard is within the bound. With one, where the upper

@@ -181,14 +181,16 @@ class _Trial:
         start = time.perf_counter()
         view = self._view(state, layer)
         place = {"prune_step": step, "num_layers": num_layers}
+        matched = self.context.matched is not None
+        scale = self.scale if matched else self.contract.search_scale(state, val_score)
         candidates = Candidates(
-            self.evaluator, state, layer, view.num_filters, self.contract.search_scale(state, val_score),
+            self.evaluator, state, layer, view.num_filters, scale,
             lambda news: self.context.progress({**news, **place}), self.budget,
         )  # fmt: skip
         rng = torch.Generator().manual_seed(seed_for(self.trial.seed, self.trial.method.name, layer))
         cut_short = False
         agent_state: Mapping[str, Tensor] = {}
-        if self.context.matched is not None:
+        if matched:
             committed = self._match(step, view, state, val_score, rng)
         else:
             decided, agent_state, cut_short = self._decide(view, candidates, rng)
@@ -203,6 +205,7 @@ class _Trial:
         size = self.sizes.of(committed.state)
         num_updates = len(candidates.update_rows)
         row = layer_row(self.graph.group(layer), index, step, committed, size, num_updates, cut_short)
+        row["drop_margin"] = None if matched else scale.baseline_score - self.scale.baseline_score
         row["wall_time_s"] = time.perf_counter() - start
         self.context.store.write_layer(PROVISIONAL if cut_short else step, row, candidates.update_rows, candidates.rows)
         if not cut_short:
