@@ -18,9 +18,12 @@ from raprune.study.parts import EvaluatorsSpec
 from tests.launch.runs import assert_same_rows, run_tiny
 
 OVERRIDES = (
-    "guard=0.3", "sweep.drop_bound=[8.0]", "layers=[features.10, features.40]",
-    "sweep.method=[magnitude, {name: random, match: magnitude}]", "finetune.at_end={steps: 2}",
-)  # fmt: skip
+    "guard=0.3",
+    "sweep.drop_bound=[8.0]",
+    "layers=[features.10, features.40]",
+    "sweep.method=[{name: agent, min_updates: 2, max_updates: 2}, {name: random, match: agent}]",
+    "finetune.at_end={steps: 2}",
+)
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +52,8 @@ def test_the_bound_holds_on_the_guard_and_the_rows_say_so(guarded: Path) -> None
     assert (layers["num_guard_looks"] >= committed).all()
     assert trials.loc[searched, "num_guard_looks"] == layers["num_guard_looks"].sum() + 1  # of the final fine-tune
     assert (layers["drop_margin"] > 0).all()
+    matched = tables.layers[tables.layers["trial_id"] != searched]
+    assert matched["drop_margin"].isna().all()
 
 
 def test_candidates_leave_the_margin(guarded: Path) -> None:
@@ -56,10 +61,11 @@ def test_candidates_leave_the_margin(guarded: Path) -> None:
     tables = read_study(guarded)
     frame = tables.candidates.merge(tables.layers[["trial_id", "layer", "drop_margin"]], on=["trial_id", "layer"])
     frame = frame[frame["score"].notna()].merge(tables.trials[["trial_id", "baseline_val_score"]], on="trial_id")
+    frame["share"] = frame["keep_mask"].map(sum) / frame["keep_mask"].map(len)
+    frame = frame[frame["share"] < 1]
     psi = (8.0 - (frame["baseline_val_score"] - frame["score"] + frame["drop_margin"])) / 8.0
-    kept = frame["keep_mask"].map(sum) / frame["keep_mask"].map(len)
     assert len(frame) > 3
-    assert (frame["reward"] / -kept.map(math.log)).tolist() == pytest.approx(psi.tolist())
+    assert (frame["reward"] / -frame["share"].map(math.log)).tolist() == pytest.approx(psi.tolist())
 
 
 def test_the_guard_is_what_its_score_says(guarded: Path) -> None:
