@@ -89,7 +89,7 @@ def test_check_prints_the_trial_table_and_bounds_in_images(run, good: Path) -> N
         assert plan.axes[trial.trial_id]["method"] in row
         assert trial.matched_trial_id is None or row.rstrip().endswith(trial.matched_trial_id)
     assert "vgg16 on digits: 13 layers can be pruned" in out
-    assert "997 training images, 400 for validation, 400 test" in out
+    assert "997 training images, 280 for validation, 120 for the guard, 400 test" in out
     assert "drop bound 1 point = 2.8 of 280 validation images (standard error of one score: 1.79 points)" in out
     assert "drop bound 2.5 points = 7.0 of 280 validation images" in out
 
