@@ -41,7 +41,7 @@ from raprune.study.schema import DEFAULT_GUARD
 CONTRACTS: dict[str, dict[str, Any]] = {
     "no guard": {"guard": 0.0},
     "guard": {"guard": DEFAULT_GUARD},
-    "warranty": {"guard": DEFAULT_GUARD, "warranty": 0.95},
+    "warranty": {"guard": 0.5, "warranty": 0.95},
 }
 METHOD = "magnitude"
 DECISION = {"decision": "search", "candidates_per_layer": 60}
@@ -159,15 +159,16 @@ def main() -> None:
     parser.add_argument("files", nargs="*", type=Path, help="for table: files of earlier runs")
     parser.add_argument("--resplits", type=int, default=20)
     parser.add_argument("--seed0", type=int, default=0, help="the first re-split, and the seed of the digits network")
-    parser.add_argument("--bounds", type=float, nargs="+", default=[1.0, 2.0])
+    parser.add_argument("--bounds", type=float, nargs="+", default=[2.0, 4.0])
     parser.add_argument("--contracts", nargs="+", choices=list(CONTRACTS), default=list(CONTRACTS))
-    parser.add_argument("--guard", type=float, default=DEFAULT_GUARD, help="share of val that is the guard")
+    parser.add_argument(
+        "--guard", type=float, default=DEFAULT_GUARD, help="share of val that is the guard, without a warranty"
+    )
     parser.add_argument("--out", type=Path, default=Path("coverage.parquet"))
     given = parser.parse_args()
     if given.what != "table":
         torch.set_num_threads(1)
-        for contract in ("guard", "warranty"):
-            CONTRACTS[contract]["guard"] = given.guard
+        CONTRACTS["guard"]["guard"] = given.guard
         resplits = range(given.seed0, given.seed0 + given.resplits)
         rows = []
         for row in trials(DATA[given.what](given.seed0), resplits, given.bounds, given.contracts):

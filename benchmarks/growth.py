@@ -31,6 +31,7 @@ STUDY = """
 name: growth
 model: {{name: vgg16, width: {width}}}
 dataset: {{name: digits, num_val: {images}}}
+guard: 0
 drop_bound: 2.0
 """
 LAYERS = ("features.0", "features.7", "features.14", "features.24", "features.34", "features.40")

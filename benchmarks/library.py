@@ -112,8 +112,9 @@ def main(names: Sequence[str], epochs: int, updates: int, num_val: int, out: Pat
         network = foreign.make()
         train(network, train_set, epochs, foreign.learning_rate)
         pruned = prune(
-            network, train_set, val_set, drop_bound=2.0, test=test_set, whole=foreign.whole(network), flip=True,
-            method={"name": "agent", "max_updates": updates}, finetune={"after_layer": {"steps": 40}}, progress=False,
+            network, train_set, val_set, drop_bound=2.0, guard=0, test=test_set, whole=foreign.whole(network),
+            flip=True, method={"name": "agent", "max_updates": updates}, finetune={"after_layer": {"steps": 40}},
+            progress=False,
             out=None if out is None else out / name.replace(" ", "-"),
         )  # fmt: skip
         print(row(name, pruned), flush=True)

@@ -33,6 +33,7 @@ name: refill
 preset: fast
 model: {{name: {model}, width: {width}}}
 dataset: {{name: digits, num_val: 400}}
+guard: 0
 drop_bound: 2.0
 """
 NETWORKS = (("vgg16", 0.125), ("vgg16", 0.25), ("resnet18", 0.125))

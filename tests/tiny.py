@@ -35,6 +35,7 @@ baseline: {epochs: 2, learning_rate: 0.02, weight_decay: 0.005, batch_size: 16}
 finetune: {after_layer: {steps: 4}}
 layers: [features.0, features.10, features.40]
 scoring: {batch_size: 50}
+guard: 0
 sweep:
   drop_bound: [2.0, 8.0]
   method:

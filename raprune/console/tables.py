@@ -43,6 +43,7 @@ def facts_lines(plan: StudyPlan, facts: Mapping[str, Facts]) -> list[str]:
     """Facts about a study's networks, data and bounds, each once."""
     lines = []
     for fact in facts.values():
+        guard = "" if fact.guard is None else f", {fact.guard.num_images} for the guard"
         test = f"{fact.num_test} test" if fact.num_test is not None else "no test split: test scores will be null"
         prunable, all_convs = fact.graph.prunable()
         lines += [
@@ -52,7 +53,7 @@ def facts_lines(plan: StudyPlan, facts: Mapping[str, Facts]) -> list[str]:
             "those that produce the output are not counted)",
             *_whole_lines(fact.graph, all_convs),
             *_decided_lines([trial for trial in plan.trials if facts[facts_key(trial)] is fact]),
-            f"{fact.num_train} training images, {fact.num_val} for validation, {test}",
+            f"{fact.num_train} training images, {fact.num_val} for validation{guard}, {test}",
             _images_line(fact),
         ]
         if fact.checkpoint_score is not None:

@@ -61,7 +61,8 @@ def guard_line(trial: TrialSpec, guard: GuardFacts | None) -> str | None:
     """What the guard does for the bound of a trial; ``None`` where there is no guard."""
     if guard is None:
         return None
-    line = f"guard: the bound must hold on {counted(guard.num_images, 'more validation image')}, too"
+    what = "the bound" if trial.drop_bound is None else f"a bound of {trial.drop_bound:g}"
+    line = f"guard: {what} must hold on {counted(guard.num_images, 'more validation image')}, too"
     if trial.drop_bound is None or not guard.counts_images:
         return line
     warranty = "for a warranty of 0.95" if trial.warranty is None else f"with a warranty of {trial.warranty:.4g}:"

@@ -141,6 +141,11 @@ TABLES: dict[str, Columns] = {
             "there is one; null where that was not measured",
         ),
         "finetuned_val_score": (FLOAT, "in the trial's score_unit, of the state that was committed"),
+        "drop_margin": (
+            FLOAT,
+            "points of the bound that its candidates had to leave on validation, so that the guard would allow them: "
+            "added to their drops before the reward; 0 without a guard, null in matched trials",
+        ),
         "guard_score": (FLOAT, "the same on the guard images; null where nothing was committed, or there are none"),
         "guard_score_drop": (FLOAT, "points of score_unit, positive is worse; null like guard_score"),
         "score_drop_limit": (FLOAT, "as in trial, of the network so far; null like guard_score"),

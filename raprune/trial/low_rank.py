@@ -23,6 +23,7 @@ from raprune.network.state import State
 from raprune.registry import nearest
 from raprune.results import TrialStore
 from raprune.study.postprocess import LowRankSpec
+from raprune.trial.candidates import Scale
 from raprune.trial.context import TrialContext
 from raprune.trial.rows import low_rank_row
 from raprune.trial.snapshots import Snapshots
@@ -99,7 +100,7 @@ class LowRankStep:
         start, num_diverged, num_looks = time.perf_counter(), self.num_diverged, self._num_looks
         row = low_rank_row(step, layer, val_score)
         try:
-            factor, energies, factorised = self._factorise(layer, state)
+            factor, energies, factorised = self._factorise(layer, state, val_score)
         except Stays as stays:
             row |= {"reason": str(stays), "num_scored": stays.num_scored}
             factorised = Factorised(state, val_score)
@@ -139,7 +140,7 @@ class LowRankStep:
         weights = [net.get_submodule(layer).get_parameter("weight") for net in (network, self.sizes.traced.network)]
         return weights[0].shape[0] == weights[1].shape[0]
 
-    def _factorise(self, layer: Surveyed, state: State) -> tuple[Factor, list[float], Factorised]:
+    def _factorise(self, layer: Surveyed, state: State, val_score: float) -> tuple[Factor, list[float], Factorised]:
         """The layer's factor, the energy of each component, and the network; raises :class:`Stays`."""
         costs = layer.costs
         if costs is None:
@@ -148,7 +149,10 @@ class LowRankStep:
             raise Stays("no rank saves both parameters and multiply-adds")
         energies = self.evaluator.run(Energies(layer.layer, costs.scheme, self.spec.images), state)
         rank = self._rank(costs, energies)
-        factorised = self._searched(costs, state) if rank is None else self._scored(costs, state, rank)
+        if rank is None:
+            factorised = self._searched(costs, state, self.contract.search_scale(state, val_score))
+        else:
+            factorised = self._scored(costs, state, rank)
         return factorised.state.factors[layer.layer], energies, self._finetuned(costs, factorised)
 
     def _rank(self, costs: LayerCosts, energies: list[float]) -> int | None:
@@ -179,7 +183,7 @@ class LowRankStep:
         score = self.evaluator.run(Measure("val"), factorised)
         return Factorised(factorised, score, score, 1)
 
-    def _searched(self, costs: LayerCosts, state: State) -> Factorised:
+    def _searched(self, costs: LayerCosts, state: State, scale: Scale) -> Factorised:
         """A smallest rank within the bound, by bisection: the next smaller rank is over the bound."""
         best: Factorised | None = None
         infeasible, feasible, tried = 0, costs.max_rank + 1, 0
@@ -187,7 +191,7 @@ class LowRankStep:
             middle = (feasible + infeasible) // 2
             network = self._scored(costs, state, middle)
             tried += 1
-            if self.scale.feasible(network.val_score):
+            if scale.feasible(network.val_score):
                 feasible, best = middle, network
             else:
                 infeasible = middle

@@ -176,19 +176,21 @@ class _Trial:
         """
         start = time.perf_counter()
         layer, num_layers = schedule.order[step], len(schedule.order)
-        scale = replace(self.scale, drop_bound=self.scale.drop_bound * schedule.allowed[step])
-        contract = replace(self.contract, scale=scale)
+        allowance = self.scale.drop_bound * schedule.allowed[step]
+        contract = replace(self.contract, scale=replace(self.scale, drop_bound=allowance))
         view = self._view(state, layer)
         place = {"prune_step": step, "num_layers": num_layers}
+        matched = self.context.matched is not None
+        scale = contract.scale if matched else contract.search_scale(state, val_score)
         candidates = Candidates(
             self.evaluator, state, layer, view.num_filters,
-            replace(contract.search_scale(state, val_score), start=val_score).lent(self.trial.credit),
+            replace(scale, start=val_score).lent(self.trial.credit),
             lambda news: self.context.progress({**news, **place}), self.budget,
         )  # fmt: skip
         rng = torch.Generator().manual_seed(seed_for(self.trial.seed, self.trial.method.name, layer))
         cut_short = False
         agent_state: Mapping[str, Tensor] = {}
-        if self.context.matched is not None:
+        if matched:
             committed = self._match(step, view, state, val_score, rng)
         else:
             decided, agent_state, cut_short = decide_layer(self.method, self.decision, view, candidates, rng)
@@ -203,8 +205,9 @@ class _Trial:
         size = self.sizes.of(committed.state)
         num_updates = len(candidates.update_rows)
         row = layer_row(self.graph.group(layer), index, step, committed, size, num_updates, cut_short)
-        row["drop_allowance"] = None if self.context.matched is not None else scale.drop_bound
+        row["drop_allowance"] = None if matched else allowance
         row["drop_used"] = val_score - committed.finetuned_val_score
+        row["drop_margin"] = None if matched else scale.baseline_score - self.scale.baseline_score
         row["wall_time_s"] = time.perf_counter() - start
         self.context.store.write_layer(PROVISIONAL if cut_short else step, row, candidates.update_rows, candidates.rows)
         if not cut_short:

@@ -171,6 +171,14 @@ def test_a_drop_over_its_bound_is_told() -> None:
     assert "over the bound</h2>" not in render_page(make_tables([trial_row("exact", drop_bound=1.0)]), [])
 
 
+def test_the_guards_drop_has_its_limit_beside_it() -> None:
+    guard = {"guard_score_drop": 0.67, "score_drop_limit": 2.31}
+    page = render_page(make_tables([trial_row("a", **guard), trial_row("b", pruning_ratio=0.3)]), [])
+    assert page.count("guard drop (limit)") == 2  # the column, and the card of the trial that pruned most
+    assert "<td>+0.7 (+2.3)</td>" in page
+    assert "guard drop (limit)" not in render_page(make_tables([trial_row("a")]), [])
+
+
 def test_without_a_test_split_there_are_no_test_columns() -> None:
     (row,) = cells(make_tables([trial_row("t", baseline_test_score=None, test_score=None, test_score_drop=None)]))
     assert row[7:] == ["98.0", "+1.0", "0 of 3", "1,234", "56.7k", "12"]

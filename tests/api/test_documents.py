@@ -29,7 +29,7 @@ def test_the_page_runs_but_for_what_takes_long(
     assert (tmp_path / "smaller.pt").is_file()
     assert names["result"].report.val_score_drop <= 2.0
     printed = capsys.readouterr().out
-    for said in ("top1_accuracy on 400 validation images", "top1_accuracy on test images"):
+    for said in ("top1_accuracy on 280 validation images", "on 120 guard images", "top1_accuracy on test images"):
         assert said in printed
 
 

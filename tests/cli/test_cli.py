@@ -66,7 +66,7 @@ def test_a_strangers_study_is_checked_without_importing(run, tmp_path: Path, mon
     assert (code, err) == (0, "")
     assert "nothing was imported; 4 of 8 trials name code of their own" in out
     assert f"{file}:5: sweep.score[1].import: would import a_strangers:score" in out
-    assert "drop bound 1 point = 4.0 of 400 validation images" in out  # of the others, all is known
+    assert "drop bound 1 point = 2.8 of 280 validation images" in out  # of the others, all is known
     assert not (tmp_path / "harm").exists()
     code, out, err = run("check", "--no-import", file, "--set", "model.widht=1", "--set", "layers=each")
     assert code == 2
@@ -89,15 +89,15 @@ def test_check_prints_the_trial_table_and_bounds_in_images(run, good: Path) -> N
         assert plan.axes[trial.trial_id]["method"] in row
         assert trial.matched_trial_id is None or row.rstrip().endswith(trial.matched_trial_id)
     assert "vgg16 on digits: 13 layers can be pruned" in out
-    assert "997 training images, 400 for validation, 400 test" in out
-    assert "drop bound 1 point = 4.0 of 400 validation images (standard error of one score: 1.50 points)" in out
-    assert "drop bound 2.5 points = 10.0 of 400 validation images" in out
+    assert "997 training images, 280 for validation, 120 for the guard, 400 test" in out
+    assert "drop bound 1 point = 2.8 of 280 validation images (standard error of one score: 1.79 points)" in out
+    assert "drop bound 2.5 points = 7.0 of 280 validation images" in out
 
 
 def test_check_says_a_score_floor_in_images(run, good: Path) -> None:
     code, out, _ = run("check", good, "--set", "score_floor=90", "--set", "method=magnitude")
     assert code == 0
-    assert "score floor 90% = 360.0 of 400 validation images" in out
+    assert "score floor 90% = 252.0 of 280 validation images" in out
 
 
 def test_wide_trial_tables_are_not_cut(run, good: Path) -> None:

@@ -33,6 +33,7 @@ finetune: {before_reward: {steps: 2}, after_layer: {steps: 4}}
 layers: [features.10, features.40]
 scoring: {batch_size: 50}
 drop_bound: 8.0
+guard: 0
 sweep:
   method: [magnitude, {name: random, match: magnitude}]
 """

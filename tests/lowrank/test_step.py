@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from raprune.artefact.trials import open_trial
-from raprune.engine.tasks import Energies, Factorise
+from raprune.engine.paired import Paired
+from raprune.engine.tasks import Energies, Factorise, Look, Task
 from raprune.network.graph import trace
 from raprune.network.lowrank import Factor, energy_kept, rank_for_energy
 from raprune.network.masks import KeepMask
@@ -24,6 +25,7 @@ from raprune.registry import REWARDS
 from raprune.results import Tables, TrialStore, read_study
 from raprune.study.postprocess import LowRankSpec
 from raprune.trial.candidates import Scale
+from raprune.trial.guard import Guard
 from raprune.trial.low_rank import LowRankStep, last_snapshot
 from raprune.trial.snapshots import Snapshots
 from raprune.trial.within_bound import Contract
@@ -92,6 +94,30 @@ def test_ranks_are_the_smallest_within_the_bound(trained: Trained, tmp_path: Pat
     saved = sum(row["params_before"] - row["params_after"] for row in applied)
     assert step.sizes.of(step.start).params - count_params(network) == saved
     assert [told["low_rank"]["layer"] for told in step.told] == list(state.factors)
+
+
+def test_the_guard_is_asked_once_a_layer_and_may_refuse(trained: Trained, tmp_path: Path) -> None:
+    """It allows the first layer that is tried and refuses the others, which stay as they are."""
+    step, looked = Step(trained, tmp_path, rank=5, bound=100.0), list[State]()
+
+    class Strict(EngineEvaluator):
+        def run(self, task: Task[Any], state: State) -> Any:
+            if not isinstance(task, Look):
+                return super().run(task, state)
+            looked.append(state)
+            drop = 1.0 if len(looked) == 1 else 101.0
+            return Paired(90 - drop, drop, 100, 0.0, 100, 1, 0)
+
+    step.step.evaluator = step.step.contract.evaluator = Strict(step.engine)
+    step.step.contract.guard = Guard(step.step.evaluator, 300, None)
+    state, _, done = step.run()
+    rows = list(step.rows.values())
+    assert done
+    assert [row["applied"] for row in rows] == [True, False, False]
+    assert [row["num_guard_looks"] for row in rows] == [1, 1, 1]
+    assert rows[1]["reason"] == "at rank 5 the drop is over the bound on the guard images"
+    assert list(state.factors) == [rows[0]["layer"]]
+    assert looked[0].version == state.version
 
 
 def test_a_stopped_step_goes_on_to_the_same_end(trained: Trained, tmp_path: Path) -> None:

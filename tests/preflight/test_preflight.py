@@ -96,7 +96,7 @@ def test_what_the_guard_can_show_is_told(tmp_path: Path) -> None:
     plan, facts = load_and_inspect(study(tmp_path, GOOD))
     (fact,), (trial,) = facts.values(), plan.trials
     assert guard_line(trial, fact.guard) == (
-        "guard: the bound must hold on 60 more validation images, too; for a warranty of 0.95 about 2,043 would do (for "
+        "guard: a bound of 2 must hold on 60 more validation images, too; for a warranty of 0.95 about 2,043 would do (for "
         "a drop of 1, with 5% of the answers changed)"
     )
     assert guard_line(trial, None) is None

@@ -147,6 +147,24 @@ def test_an_older_schema_loads_with_nulls(tmp_path: Path) -> None:
     assert trials["val_score"].tolist() == [98.0]
 
 
+def test_version_5_loads_without_a_guard(tmp_path: Path) -> None:
+    trial, layer = trial_row("t"), layer_row("t", 0)
+    new = [name for name in SCHEMAS["trial"].names if "guard" in name or name in ("warranty", "score_drop_limit")]
+    in_layers = ["guard_score", "guard_score_drop", "score_drop_limit", "num_guard_looks", "drop_margin"]
+    folder = tmp_path / "trials" / "t"
+    folder.mkdir(parents=True)
+    for table, row, columns in (("trial", trial, new), ("layers", layer, in_layers)):
+        older = pa.Table.from_pylist([row], schema=SCHEMAS[table]).drop_columns(columns)
+        file = folder / ("trial.parquet" if table == "trial" else "layers-0.parquet")
+        pq.write_table(older.replace_schema_metadata({"raprune_schema_version": "5"}), file)
+    write_json(tmp_path / "manifest.json", manifest([trial], schema_version=5))
+    tables = read_study(tmp_path)
+    assert len(new) == 8
+    assert tables.trials[new].isna().all(axis=None)
+    assert tables.layers[in_layers].isna().all(axis=None)
+    assert tables.trials["val_score"].tolist() == [98.0]
+
+
 def test_version_1_loads_without_units_and_pictures(tmp_path: Path) -> None:
     row = trial_row("t")
     first = pa.Table.from_pylist([row], schema=SCHEMAS["trial"]).drop_columns(["score_unit"])
