@@ -22,7 +22,7 @@ INTRODUCTION = """\
 # Findings: rankings and decision stages
 
 A method ranks the filters of a layer; a decision stage has masks scored along that ranking and decides which filters
-go. The studies `studies/decisions.yaml` (VGG-16 on digits), `studies/decisions_resnet20.yaml` (ResNet-20 on CIFAR-10
+go. The studies `studies/decisions.yaml` (VGG-16 on digits), `benchmarks/decisions_resnet20.yaml` (ResNet-20 on CIFAR-10
 images) and `studies/decisions_segnet.yaml` (SegNet on scenes of digits) ask which pair prunes most within the bound,
 where all have as many candidates for a layer.
 
@@ -30,8 +30,8 @@ Every row is a mean over baselines, with as many as are given; for ResNet-20 a b
 and test images for the same network. **pruned** is the share of filters, **MACs** the share of multiply-adds that went.
 The last two columns are differences in points of **pruned** from two references at the same fidelity: the default until
 now (the agent, then trim), and magnitude with prefix. Differences are paired by baseline; brackets hold 95% intervals
-by a bootstrap over the baselines that both have. **over b** is the share of trials that lose more than the bound on test
-images, which decided nothing. A drop is in points; negative is a gain. A dash means that no trial was run.
+by a bootstrap over the baselines that both have. **over b** is the share of trials that lose more than the bound on
+test images, which decided nothing. A drop is in points; negative is a gain. A dash means that no trial was run.
 
 Not all pairs were run at every fidelity: where a candidate is dear, only those that tell most. Trials that were not
 finished when the time was over are missing, which is why some rows have fewer baselines.

@@ -31,7 +31,11 @@ sys.path.insert(0, str(ROOT))
 from raprune.errors import ResultsError  # noqa: E402
 from raprune.results import read_study  # noqa: E402
 
-STUDIES = {"digits": "decisions", "resnet20": "decisions_resnet20", "segnet": "decisions_segnet"}
+STUDIES = {
+    "digits": "studies/decisions.yaml",
+    "resnet20": "benchmarks/decisions_resnet20.yaml",
+    "segnet": "studies/decisions_segnet.yaml",
+}
 SEEDS = range(5)
 FIDELITIES: dict[str, list[str]] = {
     "forward": [],
@@ -73,7 +77,7 @@ class Part:
         overrides += [f"method=[{', '.join(self.methods)}]", f"decision=[{', '.join(self.decisions)}]"]
         axes = ("method=", "decision=")
         named = [f"sweep.{text}" if text.startswith(axes) else text for text in overrides]
-        file = ROOT / "studies" / f"{STUDIES[self.network]}.yaml"
+        file = ROOT / STUDIES[self.network]
         code = "from raprune.cli import main; main()"
         command = [sys.executable, "-c", code, "study", str(file), "--evaluators", "0", "--out", str(out / self.folder)]
         return command + [word for text in named for word in ("--set", text)]
