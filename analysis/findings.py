@@ -28,10 +28,11 @@ where all have as many candidates for a layer.
 
 Every row is a mean over baselines, with as many as are given; for ResNet-20 a baseline is another draw of validation
 and test images for the same network. **pruned** is the share of filters, **MACs** the share of multiply-adds that went.
-The last two columns are differences in points of **pruned** from two references at the same fidelity: the default until
-now (the agent, then trim), and magnitude with prefix. Differences are paired by baseline; brackets hold 95% intervals
-by a bootstrap over the baselines that both have. **over b** is the share of trials that lose more than the bound on
-test images, which decided nothing. A drop is in points; negative is a gain. A dash means that no trial was run.
+The last columns are differences in points of **pruned** from references at the same fidelity: the default until now
+(the agent, then trim), magnitude with prefix and, at twice the candidates, lazy greedy. Differences are paired by
+baseline; brackets hold 95% intervals by a bootstrap over the baselines that both have. **over b** is the share of
+trials that lose more than the bound on test images, which decided nothing. A drop is in points; negative is a gain. A
+dash means that no trial was run.
 
 Not all pairs were run at every fidelity: where a candidate is dear, only those that tell most. Trials that were not
 finished when the time was over are missing, which is why some rows have fewer baselines.
@@ -45,11 +46,12 @@ HEADINGS = {
     "decisions_resnet20": "ResNet-20 on CIFAR-10 images",
     "decisions_segnet": "SegNet on scenes of digits",
 }
-REFERENCES = (("agent", "trim"), ("magnitude", "prefix"))
-"""Ranking and decision that all others of a table are compared with."""
+LAZY = ("magnitude, 120 a layer", "lazy_greedy")
+REFERENCES = (("agent", "trim"), ("magnitude", "prefix"), LAZY)
+"""Rankings and decisions that all others of a table are compared with, where the table has them."""
 COLUMNS = (
     "ranking", "decision", "baselines", "pruned", "MACs", "val drop", "guard drop", "test drop", "over b",
-    "candidates", "images", *(f"against {ranking} + {decision}" for ranking, decision in REFERENCES),
+    "candidates", "images",
 )  # fmt: skip
 
 
@@ -104,22 +106,23 @@ def table(trials: pd.DataFrame) -> str:
     """One network and fidelity: a row for each ranking and decision, most pruned first."""
     groups = list(trials.groupby(["ranking", "decision"], sort=False))
     groups.sort(key=lambda group: -group[1]["pruning_ratio"].mean())
-    lines = [_line(COLUMNS), _line(["---"] * 2 + ["---:"] * (len(COLUMNS) - 2))]
-    lines += [_line(_cells(trials, ranking, decision, rows)) for (ranking, decision), rows in groups]
+    present = {pair for pair, _ in groups}
+    references = [pair for pair in REFERENCES if pair in present]
+    columns = [*COLUMNS, *(f"against {ranking} + {decision}" for ranking, decision in references)]
+    lines = [_line(columns), _line(["---"] * 2 + ["---:"] * (len(columns) - 2))]
+    for pair, rows in groups:
+        differences = ["reference" if pair == other else shown(*paired(trials, pair, other)) for other in references]
+        lines.append(_line([*pair, *_cells(rows), *differences]))
     return "\n".join(lines) + "\n"
 
 
-def _cells(trials: pd.DataFrame, ranking: str, decision: str, rows: pd.DataFrame) -> Iterator[str]:
-    mean = rows[["num_candidates", "images_scored"]].astype(float).mean()
-    yield from (ranking, decision, str(rows["baseline_key"].nunique()))
+def _cells(rows: pd.DataFrame) -> Iterator[str]:
+    yield str(rows["baseline_key"].nunique())
     yield from (_percent(rows[column]) for column in ("pruning_ratio", "macs_less"))
     yield from (_points(rows[column]) for column in ("val_score_drop", "guard_score_drop", "test_score_drop"))
     yield _percent(rows["over"], digits=0)
-    yield from ("-" if np.isnan(value) else short_count(round(value)) for value in mean)
-    for reference in REFERENCES:
-        yield (
-            "reference" if (ranking, decision) == reference else shown(*paired(trials, (ranking, decision), reference))
-        )
+    means = rows[["num_candidates", "images_scored"]].astype(float).mean()
+    yield from ("-" if np.isnan(value) else short_count(round(value)) for value in means)
 
 
 def paired(trials: pd.DataFrame, one: tuple[str, str], other: tuple[str, str]) -> tuple[float, float, float]:
@@ -152,7 +155,7 @@ def _points(values: pd.Series) -> str:
     return "-" if np.isnan(mean) else f"{mean:+.1f}"
 
 
-def _line(cells: Iterator[str] | list[str] | tuple[str, ...]) -> str:
+def _line(cells: list[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 

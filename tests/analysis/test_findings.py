@@ -77,6 +77,14 @@ def test_what_is_unusual_stands_in_the_name(trials: pd.DataFrame) -> None:
     assert {"agent, 30 updates, no limit", "magnitude, 120 a layer", "agent from taylor"} < names
 
 
+def test_lazy_greedy_is_a_reference_where_it_was_run(trials: pd.DataFrame) -> None:
+    lazy = pd.DataFrame([row("magnitude", "lazy_greedy", i, 0.15 + i / 10, candidates_per_layer=120) for i in range(3)])
+    heading, _, best, *_ = table(labelled(pd.concat([trials, lazy]))).splitlines()
+    assert heading.endswith("against magnitude, 120 a layer + lazy_greedy |")
+    assert best.endswith("| +1.0 [+1.0, +1.0] |")
+    assert "lazy_greedy" not in table(labelled(trials))
+
+
 def test_the_page_has_a_table_for_each_network_and_fidelity(trials: pd.DataFrame) -> None:
     other = trials.assign(fidelity="recalibrate=2 batches", trial_id=trials["trial_id"] + " recalibrated")
     text = page(pd.concat([trials, other, trials]))
