@@ -1,0 +1,163 @@
+"""What rankings and decision stages are worth at equal candidates: ``python -m analysis.findings FILE > PAGE``.
+
+FILE is a Parquet file of trials, as ``python benchmarks/findings.py collect`` writes it. Differences are paired: a
+baseline's trial minus the reference's trial of the same baseline; intervals come from the baselines alone.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from raprune.results import candidates_in_all, short_count
+
+from .gaps import interval
+
+INTRODUCTION = """\
+# Findings: rankings and decision stages
+
+A method ranks the filters of a layer; a decision stage has masks scored along that ranking and decides which filters
+go. The studies `studies/decisions.yaml` (VGG-16 on digits), `benchmarks/decisions_resnet20.yaml` (ResNet-20 on CIFAR-10
+images) and `studies/decisions_segnet.yaml` (SegNet on scenes of digits) ask which pair prunes most within the bound,
+where all have as many candidates for a layer.
+
+Every row is a mean over baselines, with as many as are given; for ResNet-20 a baseline is another draw of validation
+and test images for the same network. **pruned** is the share of filters, **MACs** the share of multiply-adds that went.
+The last columns are differences in points of **pruned** from references at the same fidelity: the default until now
+(the agent, then trim), magnitude with prefix and, at twice the candidates, lazy greedy. Differences are paired by
+baseline; brackets hold 95% intervals by a bootstrap over the baselines that both have. **over b** is the share of
+trials that lose more than the bound on test images, which decided nothing. A drop is in points; negative is a gain. A
+dash means that no trial was run.
+
+Not all pairs were run at every fidelity: where a candidate is dear, only those that tell most. Trials that were not
+finished when the time was over are missing, which is why some rows have fewer baselines.
+
+    python benchmarks/findings.py run --workers 16 --seconds 500 --out results/findings
+    python benchmarks/findings.py collect results/findings docs/findings.parquet
+    python -m analysis.findings docs/findings.parquet > docs/findings.md
+"""
+HEADINGS = {
+    "decisions": "VGG-16 on digits",
+    "decisions_resnet20": "ResNet-20 on CIFAR-10 images",
+    "decisions_segnet": "SegNet on scenes of digits",
+}
+LAZY = ("magnitude, 120 a layer", "lazy_greedy")
+REFERENCES = (("agent", "trim"), ("magnitude", "prefix"), LAZY)
+"""Rankings and decisions that all others of a table are compared with, where the table has them."""
+COLUMNS = (
+    "ranking", "decision", "baselines", "pruned", "MACs", "val drop", "guard drop", "test drop", "over b",
+    "candidates", "images",
+)  # fmt: skip
+
+
+def main() -> None:
+    if len(sys.argv) != 2:
+        raise SystemExit("usage: python -m analysis.findings FILE > PAGE")
+    print(page(pd.read_parquet(Path(sys.argv[1]))), end="")
+
+
+def page(trials: pd.DataFrame) -> str:
+    """The whole page, in Markdown."""
+    trials = labelled(trials)
+    parts = [INTRODUCTION]
+    for study, heading in HEADINGS.items():
+        of_study = trials[trials["study"] == study]
+        for number, (fidelity, rows) in enumerate(of_study.groupby("fidelity", sort=False)):
+            title = f"## {heading}\n\n" if number == 0 else ""
+            limit = int(rows["usual_limit"].iloc[0])
+            setting = (
+                f"Drop bound {rows['drop_bound'].iloc[0]:g}, {limit} candidates for a layer where not said otherwise."
+            )
+            parts.append(f"{title}### {str(fidelity).capitalize()}\n\n{setting}\n\n{table(rows)}")
+    return "\n".join(parts)
+
+
+def labelled(trials: pd.DataFrame) -> pd.DataFrame:
+    """With ``ranking``, what is unusual about the method included, ``macs_less`` and ``over``; a trial once."""
+    trials = trials.drop_duplicates("trial_id").reset_index(drop=True)
+    limits = trials.groupby("study")["candidates_per_layer"].agg(lambda values: values.mode().iloc[0])
+    trials = trials.assign(usual_limit=trials["study"].map(limits))
+    return trials.assign(
+        ranking=[_ranking(row) for row in trials.to_dict("records")],
+        macs_less=1 - trials["macs"] / trials["baseline_macs"],
+        over=(trials["test_score_drop"] > trials["drop_bound"]).where(trials["test_score_drop"].notna()),
+        num_candidates=[candidates_in_all(row) for row in trials.to_dict("records")],
+    )
+
+
+def _ranking(row: dict[str, object]) -> str:
+    settings = json.loads(str(row["method_settings"]))
+    prior = settings.get("prior")
+    name = f"{row['method']} from {prior}" if prior else str(row["method"])
+    limit = row["candidates_per_layer"]
+    if limit == row["usual_limit"]:
+        return name
+    if limit is None or np.isnan(float(str(limit))) or float(str(limit)) > 1000:
+        return f"{name}, {settings.get('max_updates')} updates, no limit"
+    return f"{name}, {float(str(limit)):g} a layer"
+
+
+def table(trials: pd.DataFrame) -> str:
+    """One network and fidelity: a row for each ranking and decision, most pruned first."""
+    groups = list(trials.groupby(["ranking", "decision"], sort=False))
+    groups.sort(key=lambda group: -group[1]["pruning_ratio"].mean())
+    present = {pair for pair, _ in groups}
+    references = [pair for pair in REFERENCES if pair in present]
+    columns = [*COLUMNS, *(f"against {ranking} + {decision}" for ranking, decision in references)]
+    lines = [_line(columns), _line(["---"] * 2 + ["---:"] * (len(columns) - 2))]
+    for pair, rows in groups:
+        differences = ["reference" if pair == other else shown(*paired(trials, pair, other)) for other in references]
+        lines.append(_line([*pair, *_cells(rows), *differences]))
+    return "\n".join(lines) + "\n"
+
+
+def _cells(rows: pd.DataFrame) -> Iterator[str]:
+    yield str(rows["baseline_key"].nunique())
+    yield from (_percent(rows[column]) for column in ("pruning_ratio", "macs_less"))
+    yield from (_points(rows[column]) for column in ("val_score_drop", "guard_score_drop", "test_score_drop"))
+    yield _percent(rows["over"], digits=0)
+    means = rows[["num_candidates", "images_scored"]].astype(float).mean()
+    yield from ("-" if np.isnan(value) else short_count(round(value)) for value in means)
+
+
+def paired(trials: pd.DataFrame, one: tuple[str, str], other: tuple[str, str]) -> tuple[float, float, float]:
+    """Mean difference of the pruning ratios of two pairs of ranking and decision, and its 95% interval, points.
+
+    Over the baselines that both have; NaN where there is none, and for the interval where there is only one.
+    """
+    ratios = trials.groupby(["ranking", "decision", "baseline_key"])["pruning_ratio"].mean()
+    sides = [ratios[pair] if pair in ratios.index.droplevel(2) else pd.Series(dtype=float) for pair in (one, other)]
+    differences = 100 * (sides[0] - sides[1]).dropna().to_numpy(dtype=float)
+    if not len(differences):
+        return float("nan"), float("nan"), float("nan")
+    return float(differences.mean()), *interval(differences)
+
+
+def shown(mean: float, low: float, high: float) -> str:
+    """``+5.1 [+2.0, +8.3]``."""
+    if np.isnan(mean):
+        return "-"
+    return f"{mean:+.1f}" if np.isnan(low) else f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
+
+
+def _percent(values: pd.Series, digits: int = 1) -> str:
+    mean = values.astype(float).mean()
+    return "-" if np.isnan(mean) else f"{100 * mean:.{digits}f}%"
+
+
+def _points(values: pd.Series) -> str:
+    mean = values.astype(float).mean()
+    return "-" if np.isnan(mean) else f"{mean:+.1f}"
+
+
+def _line(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    main()
