@@ -1,12 +1,14 @@
-"""The true optimum of layers of 16 filters: ``python -m benchmarks.optimum score | race | table``; needs no Ray."""
+"""The true optimum of layers of 16 filters: ``python -m benchmarks.optimum score|rate|race|table``; needs no Ray."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import multiprocessing
 import random
 import sys
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from benchmarks.optimum.scoring import Scorer
 from benchmarks.optimum.tables import FOLDER, SCHEMA, Origin, ScoreTable, read_tables, write_table
 from raprune.engine.base import device_name
 from raprune.engine.tasks import Importance
+from raprune.errors import InputError
 from raprune.plugins.methods.base import Criterion
 from raprune.registry import METHODS
 
@@ -47,6 +50,10 @@ def main() -> None:
     scoring.add_argument("--baselines", type=Path, default=Path("results/optimum"))
     scoring.add_argument("--out", type=Path, default=FOLDER)
     scoring.set_defaults(call=score)
+    rating = commands.add_parser("rate", help="compute the criteria that tables lack, on baselines made again")
+    rating.add_argument("--baselines", type=Path, default=Path("results/optimum"))
+    rating.add_argument("--tables", type=Path, default=FOLDER, help="their folder")
+    rating.set_defaults(call=rate)
     racing = commands.add_parser("race", help="race methods on the tables; prints and writes their regret")
     racing.add_argument("racers", nargs="*", help=f"METHOD+DECISION, with settings as JSON; default: {RACERS}")
     racing.add_argument("--tables", type=Path, default=FOLDER, help="their folder")
@@ -67,7 +74,6 @@ def score(arguments: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     batches = arguments.recalibrate
     workload = workload_of(arguments.network, arguments.seed, batches, arguments.baselines)
-    fidelity = "forward only" if batches is None else workload.fidelity.name("")
     for layer in arguments.layers or LAYERS[arguments.network]:
         began = time.perf_counter()
         make = partial(Scorer, workload, layer, arguments.device, arguments.deepest)
@@ -80,7 +86,7 @@ def score(arguments: argparse.Namespace) -> None:
             arguments.network,
             arguments.seed,
             layer,
-            fidelity,
+            batches,
             scorer.num_images,
             arguments.deepest,
             engine.graph.group(layer).weights_NM(engine.weights).float().tolist(),
@@ -96,6 +102,21 @@ def score(arguments: argparse.Namespace) -> None:
             f"engine, {differing} differ",
             flush=True,
         )
+
+
+def rate(arguments: argparse.Namespace) -> None:
+    torch.set_num_threads(1)
+    for table in read_tables(arguments.tables):
+        origin = table.origin
+        workload = workload_of(origin.network, origin.seed, origin.recalibration_batches, arguments.baselines)
+        scorer = Scorer(workload, origin.layer, "cpu", origin.deepest)
+        if differing := check(scorer, torch.from_numpy(table.correct.astype(np.int64))):
+            print(
+                f"{table.name}: left as it is, as this baseline is another one ({differing} of {CHECKED} masks differ)"
+            )
+            continue
+        rated = replace(origin, importance=importance(scorer))
+        print(f"{write_table(arguments.tables, replace(table, origin=rated)).name}: {', '.join(rated.importance)}")
 
 
 def run_race(arguments: argparse.Namespace) -> None:
@@ -150,7 +171,8 @@ def importance(scorer: Scorer) -> dict[str, list[float]]:
     for plugin in METHODS:
         if isinstance(plugin.make, type) and issubclass(plugin.make, Criterion):
             criterion = METHODS.build(plugin.name, {})
-            found[plugin.name] = Importance(scorer.layer, criterion).run(scorer.engine, scorer.state)
+            with contextlib.suppress(InputError):  # it cannot rate this layer
+                found[plugin.name] = Importance(scorer.layer, criterion).run(scorer.engine, scorer.state)
     return found
 
 

@@ -19,6 +19,7 @@ finetune: {{before_reward: {{steps: 0}}}}
 fidelity: {{{fidelity}}}
 scoring: {{batch_size: 100}}
 drop_bound: 2.0
+guard: 0
 """,
     "resnet20": """
 name: optimum
@@ -35,6 +36,7 @@ finetune: {{before_reward: {{steps: 0}}, batch_size: 64}}
 fidelity: {{{fidelity}}}
 scoring: {{batch_size: 100}}
 drop_bound: 2.0
+guard: 0
 """,
 }
 """Two networks with layers of 16 filters.
