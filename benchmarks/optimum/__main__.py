@@ -1,12 +1,13 @@
-"""The true optimum of layers of 16 filters: ``python -m benchmarks.optimum score | race | table``; needs no Ray."""
+"""The true optimum of layers of 16 filters: ``python -m benchmarks.optimum score|rate|race|table``; needs no Ray."""
 
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import random
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -17,18 +18,18 @@ import torch
 import raprune
 from benchmarks.optimum.networks import LAYERS, workload_of
 from benchmarks.optimum.racing import BOUNDS, LIMITS, race, racer, summary
-from benchmarks.optimum.scoring import Scorer
+from benchmarks.optimum.scoring import Scorer, all_counts
 from benchmarks.optimum.tables import FOLDER, SCHEMA, Origin, ScoreTable, read_tables, write_table
 from raprune.engine.base import device_name
 from raprune.engine.tasks import Importance
+from raprune.errors import InputError, RapruneError
 from raprune.plugins.methods.base import Criterion
 from raprune.registry import METHODS
 
 RACERS = (
-    "magnitude+prefix magnitude+trim magnitude+search random+search agent+trim agent+search pbil+search ridge+search"
+    "magnitude+prefix magnitude+trim magnitude+search taylor+search random+search agent+trim agent+search pbil+search "
+    "ridge+search"
 )
-CHUNK = 2048
-"""Rows that a worker scores before it tells."""
 CHECKED = 48
 """Masks of each table that the engine scores again, half of them among those within the deepest drop."""
 
@@ -44,9 +45,14 @@ def main() -> None:
     scoring.add_argument("--deepest", type=float, default=8.0, help="points; what loses more is recorded as lost")
     scoring.add_argument("--device", default="cpu")
     scoring.add_argument("--workers", type=int, default=1, help="processes on a CPU")
+    scoring.add_argument("--criteria", nargs="*", help="those that rate the filters for the table; all if omitted")
     scoring.add_argument("--baselines", type=Path, default=Path("results/optimum"))
     scoring.add_argument("--out", type=Path, default=FOLDER)
     scoring.set_defaults(call=score)
+    rating = commands.add_parser("rate", help="compute the criteria that tables lack, on baselines made again")
+    rating.add_argument("--baselines", type=Path, default=Path("results/optimum"))
+    rating.add_argument("--tables", type=Path, default=FOLDER, help="their folder")
+    rating.set_defaults(call=rate)
     racing = commands.add_parser("race", help="race methods on the tables; prints and writes their regret")
     racing.add_argument("racers", nargs="*", help=f"METHOD+DECISION, with settings as JSON; default: {RACERS}")
     racing.add_argument("--tables", type=Path, default=FOLDER, help="their folder")
@@ -60,18 +66,21 @@ def main() -> None:
     showing.add_argument("regret", type=Path, nargs="?", default=Path("results/optimum/regret.parquet"))
     showing.set_defaults(call=lambda arguments: print(summary(pd.read_parquet(arguments.regret))))
     arguments = parser.parse_args()
-    arguments.call(arguments)
+    try:
+        arguments.call(arguments)
+    except RapruneError as error:
+        raise SystemExit(str(error)) from None
 
 
 def score(arguments: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     batches = arguments.recalibrate
     workload = workload_of(arguments.network, arguments.seed, batches, arguments.baselines)
-    fidelity = "forward only" if batches is None else workload.fidelity.name("")
     for layer in arguments.layers or LAYERS[arguments.network]:
         began = time.perf_counter()
         make = partial(Scorer, workload, layer, arguments.device, arguments.deepest)
         scorer = make()
+        rated = importance(scorer, arguments.criteria)
         counts = all_counts(scorer, make, arguments.workers)
         differing = check(scorer, counts)
         engine = scorer.engine
@@ -80,11 +89,11 @@ def score(arguments: argparse.Namespace) -> None:
             arguments.network,
             arguments.seed,
             layer,
-            fidelity,
+            batches,
             scorer.num_images,
             arguments.deepest,
             engine.graph.group(layer).weights_NM(engine.weights).float().tolist(),
-            importance(scorer),
+            rated,
             raprune.__version__,
             f"python -m benchmarks.optimum {' '.join(sys.argv[1:])}",
             f"{device_name(engine.device)}, torch {torch.__version__}",
@@ -96,6 +105,21 @@ def score(arguments: argparse.Namespace) -> None:
             f"engine, {differing} differ",
             flush=True,
         )
+
+
+def rate(arguments: argparse.Namespace) -> None:
+    torch.set_num_threads(1)
+    for table in read_tables(arguments.tables):
+        origin = table.origin
+        workload = workload_of(origin.network, origin.seed, origin.recalibration_batches, arguments.baselines)
+        scorer = Scorer(workload, origin.layer, "cpu", origin.deepest)
+        if differing := check(scorer, torch.from_numpy(table.correct.astype(np.int64))):
+            print(
+                f"{table.name}: left as it is, as this baseline is another one ({differing} of {CHECKED} masks differ)"
+            )
+            continue
+        rated = replace(origin, importance={**origin.importance, **importance(scorer)})
+        print(f"{write_table(arguments.tables, replace(table, origin=rated)).name}: {', '.join(rated.importance)}")
 
 
 def run_race(arguments: argparse.Namespace) -> None:
@@ -114,28 +138,6 @@ def run_race(arguments: argparse.Namespace) -> None:
     print(f"\nfilters above the optimum, {len(cases)} cases, by candidates:\n{summary(regrets)}")
 
 
-def all_counts(scorer: Scorer, make: partial[Scorer], workers: int) -> torch.Tensor:
-    """(2^N,) counts, in this process or in several."""
-    number = 2**scorer.num_filters
-    chunks = [range(start, min(start + CHUNK, number)) for start in range(0, number, CHUNK)]
-    if workers == 1:
-        return torch.cat([scorer.rows(rows) for rows in chunks])
-    with multiprocessing.get_context("spawn").Pool(workers, _open, (make,)) as pool:
-        return torch.cat(pool.map(_rows, chunks, chunksize=1))
-
-
-_OPEN: list[Scorer] = []
-
-
-def _open(make: partial[Scorer]) -> None:
-    torch.set_num_threads(1)
-    _OPEN.append(make())
-
-
-def _rows(rows: range) -> torch.Tensor:
-    return _OPEN[0].rows(rows)
-
-
 def check(scorer: Scorer, counts: torch.Tensor) -> int:
     """How many of a sample of masks the engine scores otherwise."""
     alive, lost = (part.flatten().tolist() for part in ((counts > 0).nonzero(), (counts[1:] == 0).nonzero() + 1))
@@ -144,13 +146,17 @@ def check(scorer: Scorer, counts: torch.Tensor) -> int:
     return scorer.differing(rows, counts[rows].tolist())
 
 
-def importance(scorer: Scorer) -> dict[str, list[float]]:
-    """Of every filter to every criterion, as the engine computes it."""
+def importance(scorer: Scorer, only: Sequence[str] | None = None) -> dict[str, list[float]]:
+    """Of every filter to every criterion, or to those named, as the engine computes it."""
     found = {}
     for plugin in METHODS:
-        if isinstance(plugin.make, type) and issubclass(plugin.make, Criterion):
-            criterion = METHODS.build(plugin.name, {})
-            found[plugin.name] = Importance(scorer.layer, criterion).run(scorer.engine, scorer.state)
+        is_criterion = isinstance(plugin.make, type) and issubclass(plugin.make, Criterion)
+        if is_criterion and (only is None or plugin.name in only):
+            task = Importance(scorer.layer, METHODS.build(plugin.name, {}))
+            try:
+                found[plugin.name] = task.run(scorer.engine, scorer.state)
+            except (InputError, RuntimeError) as error:
+                print(f"{plugin.name} cannot rate {scorer.layer}: {error}", flush=True)
     return found
 
 

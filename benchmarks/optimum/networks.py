@@ -19,6 +19,7 @@ finetune: {{before_reward: {{steps: 0}}}}
 fidelity: {{{fidelity}}}
 scoring: {{batch_size: 100}}
 drop_bound: 2.0
+guard: 0
 """,
     "resnet20": """
 name: optimum
@@ -26,7 +27,7 @@ model: {{name: cifar_resnet}}
 dataset:
   name: image_parquet
   train: $RAPRUNE_DATA/cifar10/test.parquet
-  num_val: 1000
+  num_val: 500
   normalisation: imagenet
   split_seed: {seed}
 baseline: {{checkpoint: $RAPRUNE_DATA/models/resnet20_cifar10_jpeg.pt}}
@@ -35,12 +36,13 @@ finetune: {{before_reward: {{steps: 0}}, batch_size: 64}}
 fidelity: {{{fidelity}}}
 scoring: {{batch_size: 100}}
 drop_bound: 2.0
+guard: 0
 """,
 }
 """Two networks with layers of 16 filters.
 
 A VGG-16 at width 1/16, whose third block has them; every seed splits the digits and trains it anew. And a trained
-ResNet-20, whose first stage has them; every seed draws 1,000 other images from those that it has not seen.
+ResNet-20, whose first stage has them; every seed draws 500 other images from those that it has not seen.
 """
 LAYERS = {
     "digits": ("features.14", "features.17", "features.20"),

@@ -10,7 +10,9 @@ Legend: K masks, N filters, C channels, B images.
 from __future__ import annotations
 
 import copy
+import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import torch
@@ -32,6 +34,8 @@ FIRST_IMAGES = 60
 """Enough to give most hopeless masks up."""
 SLOTS = {"cpu": 16, "cuda": 512}
 """Masks in one batch."""
+CHUNK = 2048
+"""Rows that a worker scores at a time."""
 
 
 class SlotNorm(nn.Module):
@@ -185,3 +189,25 @@ def _repeated(value: Any, keep_KC: Tensor | None, number: int) -> Any:
         return value.repeat(number, *[1] * (value.dim() - 1)).contiguous(memory_format=torch.channels_last)
     masked = value[None] * keep_KC.view(number, 1, -1, *[1] * (value.dim() - 2))
     return masked.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+
+
+def all_counts(scorer: Scorer, make: Callable[[], Scorer], workers: int) -> Tensor:
+    """(2^N,) counts of all masks, in this process or in several that each ``make`` a scorer."""
+    number = 2**scorer.num_filters
+    chunks = [range(start, min(start + CHUNK, number)) for start in range(0, number, CHUNK)]
+    if workers == 1:
+        return torch.cat([scorer.rows(rows) for rows in chunks])
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _open, (make,)) as pool:
+        return torch.cat(list(pool.map(_rows, chunks)))
+
+
+_OPEN: list[Scorer] = []
+
+
+def _open(make: Callable[[], Scorer]) -> None:
+    torch.set_num_threads(1)
+    _OPEN.append(make())
+
+
+def _rows(rows: range) -> Tensor:
+    return _OPEN[0].rows(rows)

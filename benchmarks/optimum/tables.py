@@ -39,8 +39,8 @@ class Origin:
     seed: int
     """Of the baseline, or of the draw of validation images."""
     layer: str
-    fidelity: str
-    """``forward only``, or how candidates were recalibrated."""
+    recalibration_batches: int | None
+    """Training batches over which the norms of every candidate were recalibrated; ``None``: scored as cut."""
     num_images: int
     """Validation images that every mask was scored on."""
     deepest: float
@@ -64,7 +64,10 @@ class ScoreTable:
 
     @property
     def name(self) -> str:
-        return name_of(self.origin.network, self.origin.seed, self.origin.layer, self.origin.fidelity)
+        """The name of the table and of its file."""
+        origin = self.origin
+        suffix = "" if origin.recalibration_batches is None else "-recalibrated"
+        return f"{origin.network}-{origin.seed}-{origin.layer}{suffix}"
 
     @property
     def num_filters(self) -> int:
@@ -89,11 +92,6 @@ class ScoreTable:
             raise ValueError(f"{self.name} knows drops up to {self.origin.deepest:g} points; asked for {drop_bound:g}")
         drops = 100.0 * (int(self.correct[-1]) - self.correct.astype(np.int64)) / self.origin.num_images
         return int(num_kept(self.num_filters)[(drops <= drop_bound + 1e-9) & (self.correct > 0)].min())
-
-
-def name_of(network: str, seed: int, layer: str, fidelity: str) -> str:
-    """The name of a table and of its file."""
-    return f"{network}-{seed}-{layer}" + ("" if fidelity == "forward only" else "-recalibrated")
 
 
 def number_of(mask_N: Tensor) -> int:

@@ -27,7 +27,7 @@ from benchmarks.optimum.tables import (
 from raprune.errors import DamagedError, FileError
 
 ORIGIN = Origin(
-    schema=1, network="tiny", seed=0, layer="conv", fidelity="forward only", num_images=100, deepest=8.0,
+    schema=1, network="tiny", seed=0, layer="conv", recalibration_batches=None, num_images=100, deepest=8.0,
     weights=[[4.0], [3.0], [2.0], [1.0]], importance={"magnitude": [4.0, 3.0, 2.0, 1.0]}, raprune="0",
     command="by hand", device="cpu",
 )  # fmt: skip
@@ -75,7 +75,7 @@ def test_a_table_is_read_as_it_was_written(tmp_path: Path) -> None:
     found = read_tables(tmp_path / "new")[0]
     assert found.origin == ORIGIN
     assert (found.correct == tiny().correct).all()
-    recalibrated = replace(tiny(), origin=replace(ORIGIN, fidelity="recalibrate=2 batches"))
+    recalibrated = replace(tiny(), origin=replace(ORIGIN, recalibration_batches=2))
     assert write_table(tmp_path, recalibrated).name == "tiny-0-conv-recalibrated.parquet"
 
 
