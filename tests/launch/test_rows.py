@@ -19,7 +19,7 @@ from raprune.network.surgery import load_tensors
 from raprune.network.weights import load_safetensors
 from raprune.registry import SCORES
 from raprune.results import read_study
-from raprune.study.schema import Choice, ModelChoice
+from raprune.study.schema import DataChoice, ModelChoice
 from tests.launch.runs import assert_same_rows, run_tiny
 from tests.tiny import STUDY
 
@@ -95,7 +95,7 @@ def test_the_artefact_is_the_network_of_the_row(tables, reference: Path) -> None
     for row in tables.trials.to_dict("records"):
         folder = reference / "trials" / row["trial_id"] / "model"
         plan = json.loads((folder / "plan.json").read_text())
-        splits = inputs.data(Choice(**plan["dataset"]))
+        splits = inputs.data(DataChoice(**plan["dataset"]))
         network = inputs.network(ModelChoice(**plan["model"]), splits.num_classes, splits.input_shape)
         load_tensors(network, load_safetensors(folder / "model.safetensors"))
         score = SCORES.build("top1_accuracy", {})
