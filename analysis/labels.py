@@ -15,6 +15,13 @@ ALONE = "each layer alone"
 """The context of trials that decide one layer each, in a study that also has others."""
 _PLUGINS = ("model", "dataset", "allocation", "reward")
 _PLAIN = ("residual", "fidelity", "score_name")
+_NUMBERS = {
+    "candidates_per_layer": "{:,.0f} candidates per layer",
+    "images_per_layer": "{:,.0f} images per layer",
+    "guard": "guard {:g}",
+    "warranty": "warranty {:g}",
+}
+"""Number columns that are part of the context, and how they are written."""
 _SETTINGS = ("baseline_settings", "finetune_settings", "scoring_settings")
 _NOT_SHOWN = {
     "baseline_settings": ("seed",),
@@ -34,10 +41,10 @@ def describe(trials: pd.DataFrame) -> pd.DataFrame:
     """Trials with ``matched`` and, as text, ``bound``, ``method``, ``order``, ``context`` and ``scope``.
 
     ``bound`` of a matched trial is its partner's. If plug-ins of one name have different settings, those that differ
-    are part of the label. ``context`` says what else differs within the study (networks, data, fidelity), ``scope``
-    which layers were decided if that differs. Both are empty in a study that sweeps neither. Settings that change
-    only together with the network are left out. ``single`` marks the trials of a study that decides several layers
-    one by one; ``score_name`` and ``unit`` say what a drop is.
+    are part of the label; so is the decision stage, if one method has several. ``context`` says what else differs
+    within the study (networks, data, fidelity, limits), ``scope`` which layers were decided if that differs. Both are
+    empty in a study that sweeps neither. Settings that change only together with the network are left out. ``single``
+    marks the trials of a study that decides several layers one by one; ``score_name`` and ``unit`` say what a drop is.
     """
     own = trials.set_index("trial_id")["drop_bound"]
     matched = trials["matched_trial_id"].notna()
@@ -46,6 +53,7 @@ def describe(trials: pd.DataFrame) -> pd.DataFrame:
     parts += [_varying([text(value) or "" for value in trials[column]]) for column in _PLAIN]
     parts.append(_varying([f"rounded to {number:g}" if number > 1 else "" for number in trials["round_to"].fillna(1)]))
     parts.append(_varying([f"credit {points:g}" if points > 0 else "" for points in trials["credit"].fillna(0.0)]))
+    parts += [_varying(["" if pd.isna(n) else form.format(n) for n in trials[name]]) for name, form in _NUMBERS.items()]
     settings = [_differences(trials[column], _NOT_SHOWN.get(column, ())) for column in _SETTINGS]
     parts += [labels for labels in settings if not _follows(labels, parts[0])]
     parts += [_varying(_step_labels(trials["postprocess_settings"], step)) for step in ("joint", "low_rank")]
@@ -55,7 +63,7 @@ def describe(trials: pd.DataFrame) -> pd.DataFrame:
     return trials.assign(
         matched=matched.astype(bool),
         bound=[NO_BOUND if pd.isna(bound) else f"{bound:g}" for bound in bounds],
-        method=plugin_labels(trials, "method"),
+        method=_method_labels(trials),
         order=plugin_labels(trials, "order"),
         context=[", ".join(filter(None, words)) for words in zip(*parts, strict=True)],
         scope=[scope for scope, _ in scopes],
@@ -158,6 +166,14 @@ def plugin_labels(trials: pd.DataFrame, kind: str) -> list[str]:
         known = text(name) or "unknown"
         labels[part.index] = [f"{known} ({settings})" if settings else known for settings in differences]
     return list(labels)
+
+
+def _method_labels(trials: pd.DataFrame) -> list[str]:
+    """The method, with the decision stage where trials of one method and its settings differ in it."""
+    methods, decisions = plugin_labels(trials, "method"), plugin_labels(trials, "decision")
+    if len(set(zip(methods, decisions, strict=True))) == len(set(methods)):
+        return methods
+    return [joined(method, decision) for method, decision in zip(methods, decisions, strict=True)]
 
 
 def _step_labels(column: pd.Series, step: str) -> list[str]:

@@ -12,7 +12,6 @@ A plug-in has four forms: ``agent``; ``{name: agent, hidden: 32}``; ``{hidden: 3
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import reduce
 from typing import Any
 
 from pydantic import BaseModel
@@ -20,13 +19,12 @@ from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import core_schema
 
 from raprune.registry import KINDS, Plugin
+from raprune.study.json_schema_words import Schema, at, has, is_called, mapping, no_axis, under, when
 from raprune.study.overrides import alternative
 from raprune.study.plugins import IMPORTABLE, TRACING
 from raprune.study.presets import COMMON, PRESETS
 from raprune.study.rehearsal import KEY as REHEARSAL
 from raprune.study.schema import PLUGIN_KEYS, TRIAL_KEYS, ModelChoice, StudySpec, TrialSpec
-
-Schema = dict[str, Any]
 
 PLAIN_KEYS = [key for key in TRIAL_KEYS if key not in PLUGIN_KEYS]
 REQUIRED = ("required", "minProperties")
@@ -49,14 +47,14 @@ def study_schema() -> Schema:
         keys[kind] = {"$ref": f"#/$defs/{kind}"} | ({"default": COMMON[kind]["name"]} if kind in COMMON else {})
     keys["sweep"] = {"$ref": "#/$defs/sweep"}
     described = "What is smaller with --rehearse: keys of the study, laid over its own."
-    in_small = _mapping({**_without(study, *REQUIRED)["properties"], **keys}, description=described)
+    in_small = mapping({**_without(study, *REQUIRED)["properties"], **keys}, description=described)
     keys |= {"sweep": {**keys["sweep"], "minProperties": 1}, REHEARSAL: in_small}
     defs = {kind: _plugin_schema(trial, kind) for kind in PLUGIN_KEYS}
     defs |= {"sweep": _sweep_schema(trial), "swept_method": _plugin_schema(trial, "method", swept=True)}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "A study of raprune",
-        **_mapping({**study["properties"], **keys}, required=study["required"]),
+        **mapping({**study["properties"], **keys}, required=study["required"]),
         "allOf": list(_rules(trial)),
         "$defs": defs,
     }
@@ -125,7 +123,7 @@ def _plugin_schema(trial: Schema, kind: str, *, swept: bool = False) -> Schema:
         if swept and plugin.declared["ranks"]:
             described = "Another method of the study: prunes every layer to its num_kept, without search."
             properties["match"] = {"enum": KINDS[kind].names(), "description": described}
-        named.append(_mapping(properties, required=["name"]))
+        named.append(mapping(properties, required=["name"]))
     return {"description": trial[kind]["description"], "anyOf": [names, *named, *_not_named(kind)]}
 
 
@@ -133,10 +131,10 @@ def _not_named(kind: str) -> list[Schema]:
     """The forms without a name of ours. Where the plug-in may be a user's own, any key can be one of its settings."""
     known = _known_settings(kind)
     if kind not in IMPORTABLE:
-        return [_mapping(known)]
+        return [mapping(known)]
     own = {key: known[key] for key in TRACING if key in known}
-    imported = _mapping({"import": IMPORT, "name": False, **own}, ANY_VALUE, required=["import"])
-    return [imported, _mapping({**dict.fromkeys(known, ANY_VALUE), **own, **UNNAMED["properties"]}, ANY_VALUE)]
+    imported = mapping({"import": IMPORT, "name": False, **own}, ANY_VALUE, required=["import"])
+    return [imported, mapping({**dict.fromkeys(known, ANY_VALUE), **own, **UNNAMED["properties"]}, ANY_VALUE)]
 
 
 def _settings_of(plugin: Plugin) -> Schema:
@@ -172,7 +170,7 @@ def _sweep_schema(trial: Schema) -> Schema:
             axes[f"{kind}.import"] = _axis(IMPORT)
     meaning = "Keys of a trial with lists of values: every combination is a trial."
     own = rf"^({'|'.join(IMPORTABLE)})\.(?!name$|import$).*[^.]$"  # in a plug-in that may be a user's own
-    return _mapping(axes, description=meaning, patternProperties={own: _axis(ANY_VALUE)})
+    return mapping(axes, description=meaning, patternProperties={own: _axis(ANY_VALUE)})
 
 
 def _axis(values: Schema) -> Schema:
@@ -196,8 +194,8 @@ def _known_axes(kind: str) -> dict[str, Schema]:
 
 def _rules(trial: Schema) -> Iterator[Schema]:
     """What looks at more than one key. A value may come from an axis of the sweep, so most depend on the axes."""
-    yield _when(_has("drop_bound"), _at("score_floor", False))
-    yield _when(_no_axis("^(drop_bound|score_floor)$"), {"anyOf": [_has("drop_bound"), _has("score_floor")]})
+    yield when(has("drop_bound"), at("score_floor", False))
+    yield when(no_axis("^(drop_bound|score_floor)$"), {"anyOf": [has("drop_bound"), has("score_floor")]})
     for key in PLAIN_KEYS:
         if needed := _requirements(trial[key]):
             yield from _complete(key, needed)
@@ -207,91 +205,65 @@ def _rules(trial: Schema) -> Iterator[Schema]:
         yield from map(_one_place, (kind, f"{kind}.name", f"{kind}.import", *_known_axes(kind)))
         yield from map(_settings_of_it, KINDS[kind])
     for name in KINDS["method"].names():  # a method matched to this one needs it, itself not matched, beside it
-        matched = {"type": "object", **_has("match"), **_at("match", {"const": name})}
-        partner = {"allOf": [_is(name), _at("match", False)]}
-        condition = {"allOf": [_no_axis(r"^method\."), _at("sweep.method", {"contains": matched})]}
-        yield _when(condition, _at("sweep.method", {"contains": partner}))
+        matched = {"type": "object", **has("match"), **at("match", {"const": name})}
+        partner = {"allOf": [is_called(name), at("match", False)]}
+        condition = {"allOf": [no_axis(r"^method\."), at("sweep.method", {"contains": matched})]}
+        yield when(condition, at("sweep.method", {"contains": partner}))
 
 
 def _complete(key: str, needed: Schema) -> Iterator[Schema]:
     """What is required inside ``key``, where no preset and no axis lies under or over it."""
-    for preset, under in PRESETS.items():
-        chosen: Schema = _at("preset", {"const": preset}) | ({} if preset == "default" else _has("preset"))
-        inside = {name: rule for name, rule in needed.get("properties", {}).items() if name not in under.get(key, {})}
-        yield _when({"allOf": [chosen, _no_axis(rf"^{key}(\.|$)")]}, _at(key, {**needed, "properties": inside}))
-    yield _when(_no_axis(rf"^{key}\."), _at(f"sweep.{key}", {"items": needed}))
+    for preset, keys in PRESETS.items():
+        inside = {k: rule for k, rule in needed.get("properties", {}).items() if k not in keys.get(key, {})}
+        plain = {"allOf": [under(preset), no_axis(rf"^{key}(\.|$)")]}
+        yield when(plain, at(key, {**needed, "properties": inside}))
+    yield when(no_axis(rf"^{key}\."), at(f"sweep.{key}", {"items": needed}))
 
 
 def _one_place(path: str) -> Schema:
     """A swept key has no value of its own, and no second axis says the same in another way."""
-    nothing: Schema = _at(path, False)
+    nothing: Schema = at(path, False)
     if other := alternative(path):
-        nothing = {"allOf": [nothing, _at(other, False), _at("sweep", {"properties": {other: False}})]}
-    return _when(_has("sweep") | _at("sweep", {"type": "object", **_has(path)}), nothing)
+        nothing = {"allOf": [nothing, at(other, False), at("sweep", {"properties": {other: False}})]}
+    return when(has("sweep") | at("sweep", {"type": "object", **has(path)}), nothing)
 
 
 def _which(kind: str) -> Iterator[Schema]:
     """Which plug-in it is must be said, where there is no default; the settings of ours are known."""
     if kind not in (*COMMON, "decision"):  # each method has its usual decision stage
-        yield _when(_no_axis(rf"^{kind}(\.(name|import))?$"), _has(kind) | _at(kind, NAMED))
+        yield when(no_axis(rf"^{kind}(\.(name|import))?$"), has(kind) | at(kind, NAMED))
     if kind != "decision":
-        yield _when(_no_axis(rf"^{kind}\.(name|import)$"), _at(f"sweep.{kind}", {"items": NAMED}))
+        yield when(no_axis(rf"^{kind}\.(name|import)$"), at(f"sweep.{kind}", {"items": NAMED}))
     if kind in IMPORTABLE:
-        imported = {"type": "object", **_has("import")}
-        nowhere = [_at(kind, {"not": imported}), _at(f"sweep.{kind}", {"not": {"contains": imported}})]
+        imported = {"type": "object", **has("import")}
+        nowhere = [at(kind, {"not": imported}), at(f"sweep.{kind}", {"not": {"contains": imported}})]
         axes = {path: _without(values, "description", "default") for path, values in _known_axes(kind).items()}
-        yield _when({"allOf": [_no_axis(rf"^{kind}\.import$"), *nowhere]}, _at("sweep", _only(kind, axes)))
+        yield when({"allOf": [no_axis(rf"^{kind}\.import$"), *nowhere]}, at("sweep", _only(kind, axes)))
     required = {plugin.name: _settings_of(plugin)["required"] for plugin in KINDS[kind]}
-    needs = [_when(_is(name), {"type": "object", **_has(*keys)}) for name, keys in required.items() if keys]
+    needs = [when(is_called(name), {"type": "object", **has(*keys)}) for name, keys in required.items() if keys]
     if needs:
-        yield _when(_no_axis(rf"^{kind}\."), _at(f"sweep.{kind}", {"items": {"allOf": needs}}))
+        yield when(no_axis(rf"^{kind}\."), at(f"sweep.{kind}", {"items": {"allOf": needs}}))
 
 
 def _settings_of_it(plugin: Plugin) -> Schema:
     """Where the study names this plug-in and no axis another: axes and the rehearsal have its settings."""
     kind, found = plugin.kind, _settings_of(plugin)
     properties = {key: _without(values, "description", "default") for key, values in found["properties"].items()}
-    unnamed = _when(UNNAMED, {"properties": properties, "propertyNames": {"enum": [*properties]}})
+    unnamed = when(UNNAMED, {"properties": properties, "propertyNames": {"enum": [*properties]}})
     axes = {f"{kind}.{key}": _axis(values) for key, values in properties.items()}
-    then: list[Schema] = [_at("sweep", _only(kind, axes)), _at(f"rehearsal.{kind}", unnamed)]
-    chosen = _has(kind) | _at(kind, _is(plugin.name))
-    if COMMON.get(kind, {}).get("name") == plugin.name:
-        chosen = _at(kind, {"anyOf": [_is(plugin.name), UNNAMED]})
-        then.append(_at(kind, unnamed))
+    then: list[Schema] = [at("sweep", _only(kind, axes)), at(f"rehearsal.{kind}", unnamed)]
+    chosen = has(kind) | at(kind, is_called(plugin.name))
+    defaults = {preset: {**COMMON, **keys}.get(kind, {}).get("name") for preset, keys in PRESETS.items()}
+    if presets := [under(name) for name, default in defaults.items() if default == plugin.name]:
+        chosen = {"anyOf": [chosen, {"allOf": [at(kind, UNNAMED), {"anyOf": presets}]}]}
+        then.append(at(kind, unnamed))
     for key in found["required"]:  # an editor's message about a wrong type shows the title
-        given = _at(kind, {"type": "object", "title": f"{{name: {plugin.name}, {key}: ...}}", **_has(key)})
-        then.append(_when(_no_axis(rf"^{kind}\.{key}$"), _has(kind) | given))
-    return _when({"allOf": [_no_axis(rf"^{kind}(\.(name|import))?$"), chosen]}, {"allOf": then})
+        given = at(kind, {"type": "object", "title": f"{{name: {plugin.name}, {key}: ...}}", **has(key)})
+        then.append(when(no_axis(rf"^{kind}\.{key}$"), has(kind) | given))
+    return when({"allOf": [no_axis(rf"^{kind}(\.(name|import))?$"), chosen]}, {"allOf": then})
 
 
 def _only(kind: str, axes: Mapping[str, Schema]) -> Schema:
     """A sweep whose axes inside ``kind`` are none but ``axes``."""
     known = "|".join([*(path.removeprefix(f"{kind}.") for path in axes), "name", "import"])
     return {"properties": axes, "patternProperties": {rf"^{kind}\.(?!({known})(\.|$))": False}}
-
-
-def _mapping(properties: Schema, others: Any = False, **more: Any) -> Schema:
-    return {"type": "object", "properties": properties, "additionalProperties": others, **more}
-
-
-def _is(name: str) -> Schema:
-    """The plug-in called ``name``, in either form."""
-    return {"anyOf": [{"const": name}, {"type": "object", **_has("name"), **_at("name", {"const": name})}]}
-
-
-def _when(condition: Schema, then: Schema) -> Schema:
-    return {"if": condition, "then": then}
-
-
-def _has(*keys: str) -> Schema:
-    return {"required": list(keys)}
-
-
-def _at(path: str, inner: Any) -> Any:
-    """``inner`` holds for what stands at ``a.b.c``, if anything does."""
-    return reduce(lambda inside, key: {"properties": {key: inside}}, reversed(path.split(".")), inner)
-
-
-def _no_axis(pattern: str) -> Any:
-    """The study sweeps nothing whose path matches ``pattern``."""
-    return _at("sweep", {"propertyNames": {"not": {"pattern": pattern}}})

@@ -84,6 +84,7 @@ def joint_row(number: int, graph: Graph, before: State, committed: Committed, si
         "params": size.params,
         "macs": size.macs,
         "num_diverged": committed.num_diverged,
+        **_on_guard(committed.paired, committed.num_guard_looks),
     }
 
 

@@ -96,31 +96,6 @@ def test_layer_ratios_keep_the_studys_order_of_methods_and_orders() -> None:
     assert list(dict.fromkeys(frame["order"])) == ["low_to_high", "by_sensitivity"]
 
 
-def test_settings_are_not_averaged() -> None:
-    few, many = ({"method_settings": json.dumps({"masks_per_update": number, "hidden": 64})} for number in (5, 10))
-    trials = [trial_row("few", pruning_ratio=0.2, **few), trial_row("many", pruning_ratio=0.6, **many)]
-    labelled = completed_trials(make_tables(trials))
-    assert list(labelled["method"]) == ["agent (masks_per_update 5)", "agent (masks_per_update 10)"]
-    assert set(labelled["context"]) == {""}
-
-
-def test_seeds_are_no_context_and_fine_tuning_is() -> None:
-    def settings(seed: int, rate: float) -> dict[str, str]:
-        lengths = {"before_reward": {"steps": seed}, "after_layer": {"epochs": 1}, "learning_rate": rate}
-        return {"baseline_settings": json.dumps({"seed": seed}), "finetune_settings": json.dumps(lengths)}
-
-    seeds = [trial_row(str(seed), seed=seed, baseline_seed=seed, **settings(seed, 0.1)) for seed in range(3)]
-    assert set(completed_trials(make_tables(seeds))["context"]) == {""}
-    rates = [trial_row(str(rate), **settings(0, rate)) for rate in (0.1, 0.2)]
-    assert list(completed_trials(make_tables(rates))["context"]) == ["learning_rate 0.1", "learning_rate 0.2"]
-
-
-def test_decided_layers_are_the_scope_where_they_differ() -> None:
-    trials = [trial_row("one", layers=json.dumps(["features.0"])), trial_row("all", layers="all")]
-    assert list(completed_trials(make_tables(trials))["scope"]) == ["features.0", "all"]
-    assert list(completed_trials(make_tables(trials[:1]))["scope"]) == [""]
-
-
 def test_orders_use_the_test_score_where_all_have_it() -> None:
     trials = [
         trial_row("l0", pruning_ratio=0.4, test_score_drop=1.0),

@@ -16,7 +16,7 @@ from raprune.study.budget import BudgetSpec
 from raprune.trial.budget import Account, BudgetSpent, TrialBudget, Unlimited
 from tests.launch.runs import Watch, assert_same_rows, comparable, run_tiny
 
-NULLS = ("error", "score_floor", "matched_trial_id")
+NULLS = ("error", "score_floor", "matched_trial_id", "warranty", "candidates_per_layer", "images_per_layer")
 """Columns that are null in a trial of the tiny study that ended well."""
 
 

@@ -17,15 +17,15 @@ def test_data_come_back_whole_and_uncopied(tmp_path: Path, ray_cluster: None) ->
 
     trials = load_study(write_study(tmp_path)).trials
     driver, evaluator = Inputs(), Inputs()
-    before = driver.data(trials[0].dataset)
-    whole = [s for s in (before.train, before.val, before.test) if s is not None]
+    before = driver.data(trials[0].data)
+    whole = [s for s in (before.train, before.val, before.test, before.guard) if s is not None]
     assert data_bytes(trials, driver) == sum(s.images_BCHW.nbytes + s.labels_B.nbytes for s in whole)
     refs = share_data(trials, driver)
     assert len(refs) == 1
     use_shared(refs, evaluator)
-    after = evaluator.data(trials[0].dataset)
+    after = evaluator.data(trials[0].data)
     assert after is not before
-    for one, other in zip((after.train, after.val, after.test), whole, strict=True):
+    for one, other in zip((after.train, after.val, after.test, after.guard), whole, strict=True):
         assert one is not None
         assert torch.equal(one.images_BCHW, other.images_BCHW)
         assert torch.equal(one.labels_B, other.labels_B)

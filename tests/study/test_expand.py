@@ -68,9 +68,9 @@ def test_swept_layers_are_labelled(tmp_path: Path) -> None:
 
 
 def test_settings_of_a_default_plugin_need_no_name(tmp_path: Path) -> None:
-    trial = only_trial(tmp_path, f"{HEAD}drop_bound: 2\nreward: {{floor: none}}\n", ["method.hidden=8"])
+    trial = only_trial(tmp_path, f"{HEAD}drop_bound: 2\nreward: {{floor: none}}\n", ["method.num_images=8"])
     assert trial.reward.model_dump() == {"name": "bounded_log", "settings": {"floor": "none"}}
-    assert (trial.method.name, trial.method.settings["hidden"]) == ("agent", 8)
+    assert (trial.method.name, trial.method.settings["num_images"]) == ("taylor", 8)
 
 
 def test_dotted_axes_reach_into_plugins_and_specs(tmp_path: Path) -> None:
@@ -106,8 +106,11 @@ def test_layers_each_matches_layer_by_layer(tmp_path: Path) -> None:
 
 def test_defaults_without_a_preset(tmp_path: Path) -> None:
     trial = only_trial(tmp_path, f"{HEAD}drop_bound: 2\n")
-    names = [trial.method.name, trial.order.name, trial.reward.name, trial.score.name]
-    assert names == ["agent", "low_to_high", "bounded_log", "top1_accuracy"]
+    chosen = [trial.method, trial.decision, trial.order, trial.allocation, trial.reward, trial.score]
+    assert [choice.name for choice in chosen] == [
+        "taylor", "search", "low_to_high", "shared", "bounded_log", "top1_accuracy",
+    ]  # fmt: skip
+    assert trial.guard > 0
     assert trial.layers == "all"
     assert (trial.drop_bound, trial.score_floor) == (2.0, None)
     assert trial.reward.settings == {"floor": -1.0}
@@ -130,7 +133,8 @@ def test_preset_paper_pins_the_published_setting(tmp_path: Path) -> None:
 
 
 def test_preset_fast_scores_approximately_and_asks_for_less(tmp_path: Path) -> None:
-    trial, usual = (only_trial(tmp_path, f"{HEAD}drop_bound: 2\npreset: {preset}\n") for preset in ("fast", "default"))
+    trial = only_trial(tmp_path, f"{HEAD}drop_bound: 2\npreset: fast\n")
+    usual = only_trial(tmp_path, f"{HEAD}drop_bound: 2\nmethod: agent\n")
     assert trial.fidelity_name == "recalibrate=2 batches"
     fast = {"min_updates": 5, "max_updates": 10}
     assert trial.method.settings == {**usual.method.settings, **fast}

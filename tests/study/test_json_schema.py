@@ -17,7 +17,7 @@ import pytest
 from raprune.errors import StudyError
 from raprune.registry import KINDS
 from raprune.study import load_study
-from raprune.study.json_schema import Schema
+from raprune.study.json_schema_words import Schema
 from raprune.study.reader import Document, dump, read_document
 from raprune.study.schema import PLUGIN_KEYS, STUDY_KEYS, TRIAL_KEYS
 from raprune.study.sweep import _axis_problem
@@ -94,7 +94,8 @@ WRONG_PLUGINS = [
 RIGHT_PLUGINS = [
     f"{OWN}drop_bound: 2\n",
     f"{OWN}drop_bound: 2\nsweep: {{model.head: [{{a: 1}}]}}\nrehearsal: {{model: {{depth: 1}}}}\n",
-    f"{HEAD}drop_bound: 2\nmethod: {{hidden: 8}}\nsweep: {{method.min_updates: [1, 2], order.name: [random]}}\n",
+    f"{HEAD}drop_bound: 2\nmethod: {{of: weights}}\nsweep: {{method.num_images: [1, 2], order.name: [random]}}\n",
+    f"{HEAD}drop_bound: 2\npreset: fast\nmethod: {{hidden: 8}}\nsweep: {{method.min_updates: [1, 2]}}\n",
     f"{HEAD.replace('digits', 'image_folder')}drop_bound: 2\nsweep: {{dataset.root: [a, b]}}\n",
     f"{HEAD}preset: paper\nfinetune: {{before_reward: {{}}}}\nsweep: {{score_floor: [90, 95]}}\n",
 ]
@@ -137,7 +138,7 @@ def test_every_key_is_there_with_its_meaning_and_default() -> None:
         for plugin in KINDS[kind]:
             for key, field in plugin.settings.model_fields.items():
                 assert named[plugin.name][key].get("default") == (None if field.is_required() else field.get_default())
-    assert schema["properties"]["method"]["default"] == "agent"
+    assert schema["properties"]["method"]["default"] == "taylor"
 
 
 def test_its_axes_are_those_of_the_loader() -> None:

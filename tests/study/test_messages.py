@@ -120,7 +120,7 @@ SWEEPS = [
     (f"{METHODS}    - agent\n    - {{name: random, match: agnet}}\n",
      ["s.yaml:8: sweep.method[1].match: no trial of this study uses the method 'agnet'; did you mean 'agent'?"]),
     (f"{METHODS}    - magnitude\n    - {{name: agent, match: magnitude}}\n",
-     ["s.yaml:8: sweep.method[1].match: needs a method that ranks the filters (fpgm, l2, magnitude, norm_scale, random, taylor); agent does not"]),
+     ["s.yaml:8: sweep.method[1].match: needs a method that ranks the filters (apoz, entropy, fpgm, ", "; agent does not"]),
     (f"{METHODS}    - agent\n    - {{name: random, match: [agent]}}\n", ["sweep.method[1].match: no trial", "['agent']"]),
     (f"{METHODS}    - agent\n    - {{name: magnitude, match: agnet, trimm: 1}}\n", ["[1].match: no trial", "[1].trimm: is not a key here"]),
 ]  # fmt: skip

@@ -139,11 +139,11 @@ def test_credit_is_lent_to_candidates_and_not_to_what_is_committed(tmp_path: Pat
 
 def test_what_is_saved_is_read_again_and_damage_is_refused(tmp_path: Path) -> None:
     snapshots = Snapshots(tmp_path / "trials" / "t" / "state", "key")
-    snapshots.save_order(["a", "b"], 3, [0.25, 1.0])
+    snapshots.save_order(["a", "b"], 3, 90, [0.25, 1.0])
     assert (snapshots.order(), snapshots.allowed()) == (["a", "b"], [0.25, 1.0])
     for wrong in ([], [0.5], [1.0, 0.5], [-1.0, 1.0], ["x", 1.0]):
-        snapshots.save_order(["a", "b"], 3, wrong)  # type: ignore[arg-type]
+        snapshots.save_order(["a", "b"], 3, 90, wrong)  # type: ignore[arg-type]
         with pytest.raises(DamagedError, match=r"order\.json is damaged: allowed must rise from 0 to 1; delete"):
             snapshots.allowed()
-    snapshots.save_order(["a", "b"], 3)
+    snapshots.save_order(["a", "b"], 3, 90)
     assert snapshots.allowed() is None
