@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +16,6 @@ from raprune.results import (
     COST_COLUMNS,
     SCHEMA_VERSION,
     SCHEMAS,
-    FolderLock,
     TrialStore,
     read_study,
     write_json,
@@ -287,29 +283,3 @@ with FolderLock(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
 """
-
-
-def test_a_lock_keeps_others_off_and_dies_with_its_process(tmp_path: Path) -> None:
-    holder = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(tmp_path)], cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    try:
-        assert holder.stdout is not None
-        assert holder.stdout.readline().strip() == "held"
-        with pytest.raises(ResultsError, match=f"in use by process {holder.pid} on .*--out"), FolderLock(tmp_path):
-            pass
-        holder.send_signal(signal.SIGKILL)
-        holder.wait(10)
-        with FolderLock(tmp_path):
-            assert (tmp_path / ".lock").read_text().startswith(f"process {os.getpid()} on ")
-    finally:
-        holder.kill()
-        holder.communicate()
-
-
-def test_a_lock_is_free_after_its_study(tmp_path: Path) -> None:
-    for _ in range(2):
-        with FolderLock(tmp_path / "new"):
-            assert (tmp_path / "new" / ".lock").is_file()
-        with pytest.raises(RuntimeError), FolderLock(tmp_path / "new"):
-            raise RuntimeError("the study failed")
