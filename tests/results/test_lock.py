@@ -13,6 +13,15 @@ import pytest
 from raprune.results import FolderLock
 
 ROOT = Path(__file__).resolve().parents[2]
+HOLD = """
+import sys
+from pathlib import Path
+from raprune.results import FolderLock
+
+with FolderLock(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
 
 
 def test_a_lock_keeps_others_off_and_dies_with_its_process(tmp_path: Path) -> None:

@@ -272,14 +272,3 @@ def test_json_has_no_nan(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "x.json", {"score": float("nan")})
     assert not (tmp_path / "x.json").exists()
-
-
-HOLD = """
-import sys
-from pathlib import Path
-from raprune.results import FolderLock
-
-with FolderLock(Path(sys.argv[1])):
-    print("held", flush=True)
-    sys.stdin.read()
-"""
