@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from raprune.errors import ResultsError
 from raprune.results import FolderLock
 
 ROOT = Path(__file__).resolve().parents[2]
 HOLD = """
 import sys
 from pathlib import Path
+from raprune.errors import ResultsError
 from raprune.results import FolderLock
 
 with FolderLock(Path(sys.argv[1])):
