@@ -13,7 +13,7 @@ from typing import Any
 
 COMMON: dict[str, Any] = {
     "score": {"name": "top1_accuracy"},
-    "order": {"name": "low_to_high"},
+    "order": {"name": "high_to_low"},
     "allocation": {"name": "shared"},
     "method": {"name": "taylor"},
     "reward": {"name": "bounded_log"},
@@ -28,13 +28,15 @@ ABOUT = {
 """preset -> what it is."""
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "default": {"candidates_per_layer": 100},
+    "default": {"candidates_per_layer": 100, "credit": 4.0},
     "fast": {
         "method": {"name": "agent"},
+        "order": {"name": "low_to_high"},
         "fidelity": {"finetune": "recalibrate", "recalibration_batches": 2},
     },
     "paper": {
         "method": {"name": "agent"},
+        "order": {"name": "low_to_high"},
         "guard": 0.0,
         "finetune": {"before_reward": {"epochs": 1}, "after_layer": {"epochs": 1}},
     },

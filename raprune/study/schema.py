@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -37,8 +37,8 @@ NEW_FIELDS: dict[str, Any] = {
     "postprocess": PostprocessSpec(),
     "guard": 0.0,
     "warranty": None,
-    "candidates_per_layer": None,
-    "images_per_layer": None,
+    "candidates_per_layer": "none",
+    "images_per_layer": "none",
     "allocation": Choice(name="shared"),
     "credit": 0.0,
 }
@@ -83,10 +83,10 @@ class TrialSpec(Settings):
     """How the filters of a layer are ranked."""
     decision: Choice
     """How it is decided which filters of a ranked layer go; where it is not set, as is usual for the method."""
-    candidates_per_layer: int | None = Field(default=None, ge=1)
-    """Most masks that may be scored to decide a layer, whatever the method; null for no limit."""
-    images_per_layer: int | None = Field(default=None, ge=1)
-    """Most images that may be spent on a layer's masks: masks times the images each needs in full; null for none."""
+    candidates_per_layer: Annotated[int, Field(ge=1)] | Literal["none"] = "none"
+    """Most masks that may be scored to decide a layer, whatever the method; none for no limit."""
+    images_per_layer: Annotated[int, Field(ge=1)] | Literal["none"] = "none"
+    """Most images for a layer's masks: masks times the images that each needs in full; none for no limit."""
     reward: Choice
     """What a candidate is worth to the agent."""
     drop_bound: float | None = Field(default=None, json_schema_extra={"minimum": MIN_DROP_BOUND, "maximum": 100})
@@ -184,6 +184,11 @@ class TrialSpec(Settings):
     def data(self) -> DataChoice:
         """The data set with its guard."""
         return DataChoice(**self.dataset.model_dump(), guard=self.guard)
+
+    @property
+    def lent(self) -> float:
+        """Points by which candidates may exceed the bound: the credit, if a fine-tune follows that can win it back."""
+        return self.credit if self.finetune.after_layer.num_steps(1) > 0 else 0.0
 
     def layers_among(self, known: Iterable[str]) -> list[str]:
         """The layers to decide, of a network that has the layers ``known``."""

@@ -17,8 +17,8 @@ def limit(trial: TrialSpec, num_val_images: int) -> int | None:
     that the limit depends on the trial alone.
     """
     images = min(trial.fidelity.val_images or num_val_images, num_val_images)
-    by_images = None if trial.images_per_layer is None else trial.images_per_layer // images
-    limits = [number for number in (trial.candidates_per_layer, by_images) if number is not None]
+    by_images = trial.images_per_layer // images if isinstance(trial.images_per_layer, int) else "none"
+    limits = [number for number in (trial.candidates_per_layer, by_images) if isinstance(number, int)]
     return min(limits, default=None)
 
 

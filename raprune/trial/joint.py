@@ -195,7 +195,7 @@ class _JointCandidates(Candidates):
     def __init__(self, joint: JointPass, masks: _Masks, state: State) -> None:
         number = sum(masks.num_left.values())
         super().__init__(
-            joint.contract.evaluator, state, ALL_LAYERS, number, joint.contract.scale.lent(joint.trial.credit),
+            joint.contract.evaluator, state, ALL_LAYERS, number, joint.contract.scale.lent(joint.trial.lent),
             joint.context.progress, joint.budget,
         )  # fmt: skip
         self.spec = joint.spec

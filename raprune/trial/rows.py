@@ -218,8 +218,8 @@ def _specified(trial: TrialSpec, preset: str) -> dict[str, Any]:
         choice: Choice = getattr(trial, kind)
         row |= {kind: choice.name, f"{kind}_settings": settings(choice)}
     return row | {
-        "candidates_per_layer": trial.candidates_per_layer,
-        "images_per_layer": trial.images_per_layer,
+        "candidates_per_layer": _number(trial.candidates_per_layer),
+        "images_per_layer": _number(trial.images_per_layer),
         "seed": trial.seed,
         "baseline_seed": trial.baseline.seed,
         "data_seed": trial.data_seed,
@@ -242,6 +242,10 @@ def _specified(trial: TrialSpec, preset: str) -> dict[str, Any]:
         "score_name": trial.score.name,
         "score_unit": SCORES.get(trial.score.name).declared.get("unit"),
     }
+
+
+def _number(limit: int | str) -> int | None:
+    return limit if isinstance(limit, int) else None
 
 
 def _baseline_settings(trial: TrialSpec) -> str:
