@@ -11,8 +11,8 @@ from pathlib import Path
 from raprune.study.bundled import bundled_studies
 
 KINDS_LISTED = (
-    "model", "dataset", "score", "method", "order", "allocation", "reward", "evaluator", "engine", "scheme", "format",
-    "preset", "study",
+    "model", "dataset", "score", "method", "decision", "order", "allocation", "reward", "evaluator", "engine", "scheme",
+    "format", "preset", "study",
 )  # fmt: skip
 """What ``raprune list`` takes."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 from raprune import cli
 from raprune.engine.inputs import Inputs
 from raprune.launch.in_flight import trials_in_flight
-from raprune.plugins.methods.base import Evaluation, LayerView
+from raprune.plugins.methods.base import CandidatesSpent
 from raprune.preflight.checks import load_and_inspect
 from raprune.preflight.estimate import Estimate, estimate_study
 from raprune.preflight.estimate import study as module
@@ -21,8 +22,18 @@ from raprune.preflight.estimate.memory import Libraries, measure_libraries
 from raprune.preflight.estimate.small import cost_key
 from raprune.registry import METHODS, Plugin
 from raprune.results import read_study
+from raprune.study import load_study
+from raprune.trial.asked import asked, build_decision, build_method
+from tests.conformance.layers import NUM_FILTERS, Evaluator, view
 from tests.estimate.test_draws import shape
 from tests.tiny import write_study
+
+ALONE = """
+name: tiny
+model: {name: vgg16, width: 0.0625}
+dataset: digits
+drop_bound: 8.0
+"""
 
 
 @pytest.fixture(scope="module")
@@ -106,22 +117,23 @@ def test_costs_do_not_depend_on_seeds_bounds_and_methods(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("plugin", [pytest.param(plugin, id=plugin.name) for plugin in METHODS])
-@pytest.mark.parametrize("fragile", [False, True])
-def test_methods_ask_for_as_much_as_they_say(plugin: Plugin, fragile: bool) -> None:
-    settings = {"min_updates": 2, "max_updates": 4} if plugin.name == "agent" else {}
-    method = METHODS.build(plugin.name, settings)
-    view = LayerView("x", torch.randn(12, 27, generator=torch.Generator().manual_seed(0)))
-    calls: list[int] = []
-
-    def evaluate(masks: list[torch.Tensor], *, policy_entropy: float | None = None) -> list[Evaluation]:
-        calls.append(len(masks))
-        return [Evaluation(0.1 * int(m.sum()), 90.0, 0.0, not fragile) for m in masks]
-
-    method.decide(view, evaluate, torch.Generator().manual_seed(0))
-    asked = method.asked(12)
-    rounds = [number for number in calls if number == asked.masks_per_update > 1]
-    assert asked.updates[0] <= len(rounds) <= asked.updates[1]
-    assert asked.searched[0] <= sum(calls) - sum(rounds) <= asked.searched[1]
+@pytest.mark.parametrize("most", [None, 40])
+@pytest.mark.parametrize("price", [0.01, 9.0])
+def test_trials_ask_for_as_much_as_they_say(plugin: Plugin, most: int | None, price: float, tmp_path: Path) -> None:
+    updates = {"min_updates": 2, "max_updates": 4} if "min_updates" in plugin.settings.model_fields else {}
+    chosen = [f"method={{name: {plugin.name}, {', '.join(f'{k}: {n}' for k, n in updates.items())}}}"]
+    chosen.append(f"decision={plugin.declared['decision']}")
+    (trial,) = load_study(write_study(tmp_path, ALONE), chosen).trials
+    trial = trial.model_copy(update={"candidates_per_layer": most})
+    evaluate = Evaluator(torch.full((NUM_FILTERS,), price), most)
+    ranking = build_method(trial).rank(view(), evaluate, torch.Generator().manual_seed(0))
+    learned = len(evaluate.masks)
+    if ranking.order:
+        with contextlib.suppress(CandidatesSpent):
+            build_decision(trial).decide(ranking, evaluate)
+    number = asked(trial, NUM_FILTERS, 140)
+    assert number.updates[0] <= learned / number.masks_per_update <= number.updates[1]
+    assert number.searched[0] <= len(evaluate.masks) - learned <= number.searched[1]
 
 
 @pytest.mark.slow

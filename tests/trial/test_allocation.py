@@ -109,7 +109,7 @@ def test_a_broken_allocation_is_named(engine: Any, monkeypatch: pytest.MonkeyPat
 
 
 def test_every_committed_layer_is_within_its_allowance(tmp_path: Path) -> None:
-    _, out = run_tiny(tmp_path, 0, "allocation=equal", text=STUDY)
+    _, out = run_tiny(tmp_path, 0, "allocation=equal", "guard=0", text=STUDY)
     tables = read_study(out)
     layers = tables.layers
     assert layers["drop_allowance"].tolist() == pytest.approx([8 / 3, 16 / 3, 8])

@@ -229,7 +229,7 @@ def test_a_budget_ends_a_pass_and_the_study_resumes(reference: Path, tmp_path: P
     shutil.copytree(reference / "baselines", tmp_path / "out" / "baselines")
     tables = read_study(reference)
     searched = tables.trials["trial_id"][0]
-    number = int((tables.candidates[tables.candidates["trial_id"] == searched]["layer"] != ALL_LAYERS).sum()) + 5
+    number = int((tables.candidates[tables.candidates["trial_id"] == searched]["layer"] != ALL_LAYERS).sum()) + 1
     alone = f"sweep.method=[{AGENT}]"
     run_tiny(tmp_path, 0, f"budget={{candidates: {number}}}", alone, text=STUDY)
     (row,) = read_study(tmp_path / "out").trials.to_dict("records")
