@@ -17,6 +17,7 @@ from raprune.network.graph import GIVES_OUTPUT, Graph
 from raprune.plugins.datasets.normalisation import STATISTICS
 from raprune.preflight.checks import Facts, expected_candidates, facts_key, num_layers
 from raprune.preflight.guarding import guard_line
+from raprune.preflight.limits import limit_line
 from raprune.registry import is_given, is_imported
 from raprune.results import Tables, candidates_in_all, read_study, short_count
 from raprune.study import StudyPlan, TrialSpec
@@ -64,6 +65,7 @@ def facts_lines(plan: StudyPlan, facts: Mapping[str, Facts]) -> list[str]:
     for trial in sorted(plan.trials, key=lambda t: (t.drop_bound or 0, t.score_floor or 0)):
         lines.append(_bound_line(trial, facts[facts_key(trial)]))
     lines += filter(None, (guard_line(trial, facts[facts_key(trial)].guard) for trial in plan.trials))
+    lines += filter(None, (limit_line(trial, facts[facts_key(trial)].num_val) for trial in plan.trials))
     for trial in plan.trials:
         if (step := trial.postprocess.low_rank) is not None:
             lines.append(low_rank_line(step, facts[facts_key(trial)].low_rank))

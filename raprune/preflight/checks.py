@@ -24,6 +24,7 @@ from raprune.plugins.datasets.normalisation import Statistics
 from raprune.plugins.scores.base import Score
 from raprune.preflight.equivalence import prove
 from raprune.preflight.guarding import GuardFacts, guard_problems
+from raprune.preflight.limits import limit_problems
 from raprune.preflight.norms import norm_problems, without_norm
 from raprune.registry import DATASETS, SCORES, is_given
 from raprune.study import Choice, Document, StudyPlan, TrialSpec, UnsoundStudy, by_line, expand, read_study_file
@@ -266,8 +267,8 @@ def _trial_problems(plan: StudyPlan, trial: TrialSpec, facts: Facts) -> list[Pro
     if (step := trial.postprocess.low_rank) is not None:
         for path, message in low_rank_problems(step, facts.low_rank, facts.full_ranks):
             problems.append(plan.problem(trial, f"postprocess.low_rank.{path}", message))
-    lacking = norm_problems(trial, facts.graph.groups, facts.without_norm)
-    problems += [plan.problem(trial, key, message) for key, message in lacking]
+    beyond = [*norm_problems(trial, facts.graph.groups, facts.without_norm), *limit_problems(trial, facts.num_val)]
+    problems += [plan.problem(trial, key, message) for key, message in beyond]
     sizes = {"finetune.batch_size": trial.finetune.batch_size}
     if trial.baseline.checkpoint is None and not is_given(trial.model.name):
         sizes["baseline.batch_size"] = trial.baseline.batch_size

@@ -14,6 +14,7 @@ from raprune.network.weights import save_safetensors
 from raprune.plugins.models.vgg16 import Vgg16
 from raprune.preflight.checks import expected_candidates, load_and_inspect, num_layers
 from raprune.preflight.guarding import GuardFacts, guard_line
+from raprune.preflight.limits import limit_line
 from tests.tiny import train_small
 
 HEAD = "name: x\nmodel: {name: vgg16, width: 0.0625}\ndataset: {name: digits, num_val: 200}\nmethod: magnitude\n"
@@ -100,6 +101,36 @@ def test_what_the_guard_can_show_is_told(tmp_path: Path) -> None:
         "a drop of 1, with 5% of the answers changed)"
     )
     assert guard_line(trial, None) is None
+
+
+def test_a_limit_below_one_candidate_is_refused(tmp_path: Path) -> None:
+    (found,) = told(tmp_path, f"{GOOD}images_per_layer: 139\n")
+    assert found == "s.yaml:6: images_per_layer: must be at least 140, the validation images of one candidate; got 139"
+    load_and_inspect(study(tmp_path, f"{GOOD}images_per_layer: 140\n"))
+    load_and_inspect(study(tmp_path, f"{GOOD}images_per_layer: 50\nfidelity: {{val_images: 50}}\n"))
+
+
+@pytest.mark.parametrize(
+    ("method", "limits", "number"),
+    [
+        ("agent", "candidates_per_layer: 9\n", "9 candidates"),
+        ("agent", "images_per_layer: 1300\n", "9 candidates"),
+        ("agent", "candidates_per_layer: 10\n", None),
+        ("magnitude", "candidates_per_layer: 9\n", None),
+    ],
+)
+def test_a_limit_that_leaves_no_update_is_told(tmp_path: Path, method: str, limits: str, number: str | None) -> None:
+    text = GOOD.replace("magnitude", method) + limits
+    plan, facts = load_and_inspect(study(tmp_path, text))
+    (fact,), (trial,) = facts.values(), plan.trials
+    line = limit_line(trial, fact.num_val)
+    assert (
+        (line is None)
+        if number is None
+        else (line or "").startswith(
+            f"method agent: learns nothing, because {number} per layer leave no update of 5 masks: raise"
+        )
+    )
 
 
 def test_unknown_layers_are_refused_with_the_nearest(tmp_path: Path) -> None:
