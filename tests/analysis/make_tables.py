@@ -81,6 +81,14 @@ def layer_row(trial_id: str, index: int, **changes: Any) -> Row:
     return row | {"params": 600, "macs": 5000, "num_updates": 3, "wall_time_s": 1.0} | changes
 
 
+def joint_row(trial_id: str, step: int, **changes: Any) -> Row:
+    """A joint pass that takes away one of 18 kept filters."""
+    row: Row = dict.fromkeys(SCHEMAS["joint"].names) | {"study": STUDY, "trial_id": trial_id, "joint_step": step}
+    row |= {"num_filters": 30, "num_kept_before": 18 - step, "num_kept": 17 - step, "drop_allowance": 2.0}
+    row |= {"keep_mask": [True] * (17 - step) + [False] * (13 + step), "finetuned_val_score": 97.5}
+    return row | {"cut_short": False, "wall_time_s": 1.0} | changes
+
+
 def low_rank_row(trial_id: str, step: int, **changes: Any) -> Row:
     """A layer that was factorised at rank 3."""
     row: Row = dict.fromkeys(SCHEMAS["low_rank"].names) | {"study": STUDY, "trial_id": trial_id, "layer": LAYERS[step]}
