@@ -40,15 +40,7 @@ ROWS: dict[str, list[dict[str, Any]]] = {
     "layers": [layer_row("t", 0), layer_row("t", 1, keep_mask=[False, True], pruned_val_score=None)],
     "updates": [update_row("t", "features.0", 0, score_mean=None), update_row("t", "features.0", 1)],
     "candidates": [candidate_row("t", "features.0", 0), candidate_row("t", "features.0", 1, score=None, update=None)],
-<<<<<<< HEAD
-    "joint": [
-        {name: None for name in SCHEMAS["joint"].names}
-        | {"study": "made", "trial_id": "t"}
-        | {"joint_step": 0, "num_filters": 3, "num_kept_before": 3, "num_kept": 2, "keep_mask": [True, False, True]}
-    ],
-=======
     "joint": [joint_row("t", 0), joint_row("t", 1, drop_allowance=None, guard_score=None)],
->>>>>>> wt-suite2
     "low_rank": [low_rank_row("t", 0), low_rank_row("t", 1, rank=None, applied=False, reason="no")],
     "pictures": [picture_row("t", "improved", 0), picture_row("t", "worse", 0, change=-3.0)],
     "speed": speed_rows("t"),
