@@ -140,7 +140,8 @@ class Runner:
         self.running: dict[subprocess.Popen[bytes], tuple[Part, float]] = {}
         self.trained: set[tuple[str, int]] = set()
         self.environment = os.environ | {
-            "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
+            "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "",
+            "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
         }  # fmt: skip
 
     def run(self, parts: Sequence[Part]) -> None:

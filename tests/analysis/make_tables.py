@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -11,9 +10,9 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from raprune.results import SCHEMA_VERSION, SCHEMAS, Tables, TrialStore, write_json
+from tests.analysis.make_pictures import png, png_map
 
 STUDY = "made"
 LAYERS = ("features.0", "features.3", "features.7")
@@ -125,26 +124,6 @@ def speed_rows(trial_id: str, old_s: float = 0.02, new_s: float = 0.01, **change
     sides = {"baseline": (8000, old_s), "pruned": (4000, new_s)}
     times = ("mean_s", "median_s", "lower_quartile_s", "upper_quartile_s")
     return [row | {"network": n, "macs": m} | dict.fromkeys(times, s) | changes for n, (m, s) in sides.items()]
-
-
-def png_map(classes: Sequence[int], names: Sequence[str] = ("sky", "road")) -> bytes:
-    image = Image.new("L", (6, 4))
-    image.putdata([classes[number % len(classes)] for number in range(24)])
-    image.putpalette([value for index in range(256) for value in colour(index)])
-    info = PngInfo()
-    info.add_text("class_names", json.dumps(list(names)))
-    return png(image, pnginfo=info)
-
-
-def colour(index: int) -> tuple[int, int, int]:
-    """Of a class in the made maps."""
-    return index * 80 % 256, 255 - index, 100
-
-
-def png(image: Image.Image, **options: Any) -> bytes:
-    file = io.BytesIO()
-    image.save(file, "PNG", **options)
-    return file.getvalue()
 
 
 def manifest(trials: Sequence[Row], **changes: Any) -> dict[str, Any]:
