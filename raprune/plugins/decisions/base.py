@@ -6,6 +6,7 @@ Legend: N filters.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -15,6 +16,9 @@ from raprune.plugins.methods.base import Evaluate, Ranking
 
 class DecisionStage(ABC):
     """Decides which filters of a ranked layer go, by having keep masks scored."""
+
+    spends: ClassVar[bool] = False
+    """Whether it goes on until the layer's candidates are spent, as a rule; the estimate counts on it."""
 
     @property
     def at_once(self) -> int:

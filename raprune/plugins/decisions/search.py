@@ -49,6 +49,8 @@ class SearchSettings(Settings):
 class Search(DecisionStage):
     """Prunes blocks of filters, then single ones and swaps, most promising first, until nothing more fits."""
 
+    spends = True
+
     def __init__(self, settings: SearchSettings) -> None:
         self.settings = settings
 

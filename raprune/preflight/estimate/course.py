@@ -101,6 +101,8 @@ class Shape:
     has_pictures: bool = False
     at_once: int = 1
     """Evaluators that an update can keep busy."""
+    proposals: int = 1
+    """Masks that the decision stage asks for at once."""
     joint: tuple[int, int] = (0, 0)
     """Joint passes, and the candidates of each."""
     low_rank: tuple[float, float, float, bool] | None = None
@@ -109,7 +111,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Work:
-    """A trial's work: evaluators' seconds for updates, masks one by one and the rest, and the trial's own seconds."""
+    """A trial's work: evaluators' seconds for updates, the search and the rest, and the trial's own seconds."""
 
     update_s: float = 0.0
     search_s: float = 0.0
@@ -121,6 +123,8 @@ class Work:
     masks_per_update: int = 1
     at_once: int = 1
     """Evaluators that an update can keep busy."""
+    proposals: int = 1
+    """Evaluators that the search after it can keep busy."""
 
     @property
     def evaluator_s(self) -> float:
@@ -133,8 +137,9 @@ class Work:
 
     def path_s(self, num_evaluators: int, call_s: float = CALL_S) -> float:
         """Seconds from beginning to end, with all evaluators to itself; ``call_s`` is the cost of a call to them."""
-        rest = self.search_s + self.commit_s + self.own_s + self.num_calls * call_s
-        return self.rounds_s(num_evaluators) + rest
+        search_s = self.search_s * math.ceil(self.proposals / num_evaluators) / self.proposals
+        rest = self.commit_s + self.own_s + self.num_calls * call_s
+        return self.rounds_s(num_evaluators) + search_s + rest
 
 
 def work_of(shape: Shape, draw: Draw) -> Work:
@@ -143,7 +148,8 @@ def work_of(shape: Shape, draw: Draw) -> Work:
     for part in (_candidates, _commits, _joint, _end):
         total.update(part(shape, draw))
     scaled = {name: float(value) * (draw.speed if name.endswith("_s") else 1.0) for name, value in total.items()}
-    return Work(**scaled, masks_per_update=int(shape.asked[0].max()), at_once=shape.at_once)
+    asked = int(shape.asked[0].max())
+    return Work(**scaled, masks_per_update=asked, at_once=shape.at_once, proposals=shape.proposals)
 
 
 def _candidates(shape: Shape, draw: Draw) -> dict[str, float]:
@@ -161,7 +167,7 @@ def _candidates(shape: Shape, draw: Draw) -> dict[str, float]:
         "search_s": searched @ mask_s,
         "commit_s": ordered_s + colds_s,
         "own_s": updates @ update_s + searched @ search_s,
-        "num_calls": (updates + searched).sum() + shape.num_ordered,
+        "num_calls": (updates + searched / shape.proposals).sum() + shape.num_ordered,
         "num_candidates": (updates * several + searched).sum(),
     }
 

@@ -31,7 +31,7 @@ from raprune.registry import REWARDS
 from raprune.study import StudyPlan, TrialSpec
 from raprune.study.postprocess import RULES
 from raprune.study.wording import counted
-from raprune.trial.asked import asked
+from raprune.trial.asked import asked, build_decision, limit
 from raprune.trial.prelude import schedule
 
 TIMING_S = 30.0
@@ -165,6 +165,7 @@ class _Estimation:
             between(order, layers, own[0]), own[1], num_ordered, hopeless, trial.matched_trial_id is not None,
             has_pictures=timer.data.val.kind == "pixel", joint=joint_work(trial), low_rank=low_rank_work(trial, fact),
             at_once=at_once(trial, int(asked[0].max()), self.device_type),
+            proposals=1 if trial.matched_trial_id else build_decision(trial).at_once,
         )  # fmt: skip
 
     def _course(self, libraries: Libraries, draw: Draw) -> Course:
@@ -208,7 +209,10 @@ def _order(trial: TrialSpec, engine: Engine) -> tuple[tuple[str, ...], int]:
 def _asked(trial: TrialSpec, facts: Facts, layers: Sequence[str]) -> np.ndarray:
     """:attr:`Shape.asked` of a trial."""
     numbers = [asked(trial, facts.graph.group(layer).num_filters, facts.num_val) for layer in layers]
-    return np.array([(number.masks_per_update, *number.updates, *number.searched) for number in numbers], float).T
+    found = np.array([(number.masks_per_update, *number.updates, *number.searched) for number in numbers], float).T
+    if trial.matched_trial_id is None and build_decision(trial).spends and limit(trial, facts.num_val) is not None:
+        found[-2] = found[-1]
+    return found
 
 
 def joint_work(trial: TrialSpec) -> tuple[int, int]:
