@@ -37,6 +37,8 @@ STUDIES = {
     "segnet": "studies/decisions_segnet.yaml",
 }
 SEEDS = range(5)
+FOLLOWERS = ["data_seed", "baseline.seed", "dataset.split_seed"]
+"""What a swept seed varies, too; here it is set."""
 FIDELITIES: dict[str, list[str]] = {
     "forward": [],
     "recalibrated": ["fidelity.finetune=recalibrate", "fidelity.recalibration_batches=2"],
@@ -72,8 +74,8 @@ class Part:
 
     def command(self, out: Path) -> list[str]:
         overrides = [f"seed={self.seed}", *FIDELITIES[self.fidelity], *self.settings]
-        if self.network == "resnet20":
-            overrides.append(f"dataset.split_seed={self.seed}")
+        followers = ["dataset.split_seed"] if self.network == "resnet20" else FOLLOWERS
+        overrides += [f"{key}={self.seed}" for key in followers]
         overrides += [f"method=[{', '.join(self.methods)}]", f"decision=[{', '.join(self.decisions)}]"]
         axes = ("method=", "decision=")
         named = [f"sweep.{text}" if text.startswith(axes) else text for text in overrides]

@@ -36,6 +36,7 @@ finetune: {after_layer: {steps: 4}}
 layers: [features.0, features.10, features.40]
 scoring: {batch_size: 50}
 guard: 0
+candidates_per_layer: 40
 sweep:
   drop_bound: [2.0, 8.0]
   method:

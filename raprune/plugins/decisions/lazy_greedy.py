@@ -1,10 +1,10 @@
 """Lazy greedy: again and again the filter whose removal costs least.
 
 Source: Minoux, *Accelerated greedy algorithms for maximizing submodular set functions*, 1978; as CELF: Leskovec et al.,
-*Cost-effective outbreak detection in networks*, 2007. Where removals cost more, the more is gone already, an old cost
-is a lower limit, so that only the cheapest filters are scored anew, and one that does not fit never will. Drops do not
-always grow so; then it is a heuristic. It asks for a candidate for every
-filter before it prunes the first one.
+*Cost-effective outbreak detection in networks*, 2007. If
+a removal costs more the more filters are gone, an old cost is a lower limit: only the cheapest filters are scored anew,
+and one that does not fit never will. Drops do not always grow so; then this is a heuristic. It scores every filter once
+before it prunes the first one.
 """
 
 from __future__ import annotations
