@@ -20,7 +20,7 @@ def decide_layer(
 ) -> tuple[KeepMask, Mapping[str, Tensor], bool]:
     """The layer's mask, the agent, and whether the budget cut the search short; if so, the best mask so far.
 
-    Raises :class:`RapruneError` for a ranking that lacks a filter or has one twice, :class:`ValueError` for no keep mask.
+    Raises :class:`RapruneError` unless the ranking has each filter once, and :class:`ValueError` for no keep mask.
     """
     ranking = Ranking(())
     try:
