@@ -266,7 +266,7 @@ def _imported(kind: str, name: str) -> Plugin:
 MODELS = Registry("model", "raprune.plugins.models")
 DATASETS = Registry("dataset", "raprune.plugins.datasets")
 SCORES = Registry("score", "raprune.plugins.scores", unit=str, labels=str)
-METHODS = Registry("method", "raprune.plugins.methods", ranks=bool, decision=str, criterion=bool)
+METHODS = Registry("method", "raprune.plugins.methods", ranks=bool, decision=str, criterion=bool, needs_norm=bool)
 DECISIONS = Registry("decision", "raprune.plugins.decisions")
 ORDERS = Registry("order", "raprune.plugins.orders")
 ALLOCATIONS = Registry("allocation", "raprune.plugins.allocations")

@@ -37,6 +37,8 @@ layers: [features.0, features.10, features.40]
 scoring: {batch_size: 50}
 guard: 0
 candidates_per_layer: 40
+order: low_to_high
+credit: 0
 sweep:
   drop_bound: [2.0, 8.0]
   method:

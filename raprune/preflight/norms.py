@@ -27,5 +27,5 @@ def norm_problems(trial: TrialSpec, groups: Collection[str], lacking: Collection
     return [
         (key, f"{name} {message}")
         for key, name in named.items()
-        if layers and name is not None and getattr(METHODS.get(name).make, "needs_norm", False)
+        if layers and name is not None and METHODS.get(name).declared["needs_norm"]
     ]

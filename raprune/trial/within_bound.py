@@ -29,7 +29,7 @@ from raprune.engine.tasks import Candidate, Finetune, Measure, Refit
 from raprune.evaluators.base import Evaluator
 from raprune.network.graph import Graph
 from raprune.network.masks import KeepMask
-from raprune.network.state import State
+from raprune.network.state import ALL_LAYERS, State
 from raprune.plugins.methods.base import LeastSquares
 from raprune.study.fidelity import FidelitySpec
 from raprune.trial.candidates import TOLERANCE, Candidates, Scale
@@ -247,8 +247,7 @@ class _Cutting(Contract):
         """States to try: after the committed fine-tune; then as a candidate, at full fidelity or as recalibrated."""
         cut = self.parent.cut(self.graph, self.layer, mask)
         start = self._start(cut, mask)
-        one_layer = self.layer in self.graph.groups  # a joint pass cuts all layers at once
-        if self.refit is not None and one_layer and not self.fidelity.recalibrates:
+        if self.refit is not None and self.layer != ALL_LAYERS and not self.fidelity.recalibrates:
             start = self.evaluator.run(Refit(self.layer, mask, self.refit), self.parent)
         finetuned = self.evaluator.run(Finetune("commit", cut.version), start)
         if finetuned.version != (start if self.fidelity.recalibrates else cut).version:

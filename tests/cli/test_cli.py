@@ -62,7 +62,7 @@ def test_a_strangers_study_is_checked_without_importing(run, tmp_path: Path, mon
     (tmp_path / "a_strangers.py").write_text(f"open({str(tmp_path / 'harm')!r}, 'w')")
     file = tmp_path / "study.yaml"
     file.write_text(GOOD.replace("sweep:", "sweep:\n  score: [top1_accuracy, {import: 'a_strangers:score', by: 2}]"))
-    code, out, err = run("check", "--no-import", file, "--set", "guard=0")
+    code, out, err = run("check", "--no-import", file)
     assert (code, err) == (0, "")
     assert "nothing was imported; 4 of 8 trials name code of their own" in out
     assert f"{file}:5: sweep.score[1].import: would import a_strangers:score" in out
@@ -79,9 +79,9 @@ def test_a_strangers_study_is_checked_without_importing(run, tmp_path: Path, mon
 
 
 def test_check_prints_the_trial_table_and_bounds_in_images(run, good: Path) -> None:
-    code, out, err = run("check", good, "--set", "guard=0")
+    code, out, err = run("check", good)
     assert (code, err) == (0, "")
-    plan = load_study(good, ["guard=0"])
+    plan = load_study(good)
     assert "4 trials" in out
     for trial in plan.trials:
         row = next(line for line in out.splitlines() if line.split()[:1] == [trial.trial_id])
@@ -95,7 +95,7 @@ def test_check_prints_the_trial_table_and_bounds_in_images(run, good: Path) -> N
 
 
 def test_check_says_a_score_floor_in_images(run, good: Path) -> None:
-    code, out, _ = run("check", good, "--set", "score_floor=90", "--set", "method=magnitude", "--set", "guard=0")
+    code, out, _ = run("check", good, "--set", "score_floor=90", "--set", "method=magnitude")
     assert code == 0
     assert "score floor 90% = 252.0 of 280 validation images" in out
 

@@ -48,7 +48,7 @@ FIDELITIES: dict[str, dict[str, Any]] = {
 
 
 def spec(before_reward: int = 20, **fidelity: Any) -> TrialSpec:
-    choices = {name: {"name": "x"} for name in ("model", "dataset", "score", "order", "method", "reward")}
+    choices = {name: {"name": "x"} for name in ("model", "dataset", "score", "order", "method", "decision", "reward")}
     finetune = {"before_reward": {"steps": before_reward}}
     return TrialSpec.model_validate(
         {"study": "s", **choices, "drop_bound": 2.0, "finetune": finetune, "fidelity": fidelity}

@@ -25,8 +25,8 @@ def test_data_come_back_whole_and_uncopied(tmp_path: Path, ray_cluster: None) ->
     use_shared(refs, evaluator)
     after = evaluator.data(trials[0].data)
     assert after is not before
-    for one, other in zip((after.train, after.val, after.test, after.guard), whole, strict=True):
-        assert one is not None
+    there = [s for s in (after.train, after.val, after.test, after.guard) if s is not None]
+    for one, other in zip(there, whole, strict=True):
         assert torch.equal(one.images_BCHW, other.images_BCHW)
         assert torch.equal(one.labels_B, other.labels_B)
     assert (after.num_classes, after.mean, after.class_names) == (10, before.mean, before.class_names)

@@ -40,7 +40,7 @@ def test_the_largest_pruned_filters_come_back(kept: list[int], multiple: int, ex
 
 
 def spec(**changes: object) -> TrialSpec:
-    choices = {name: {"name": "x"} for name in ("model", "dataset", "score", "order", "method", "reward")}
+    choices = {name: {"name": "x"} for name in ("model", "dataset", "score", "order", "method", "decision", "reward")}
     return TrialSpec.model_validate({"study": "s", **choices, "drop_bound": 2.0, **changes})
 
 

@@ -123,7 +123,7 @@ def test_no_pipe_is_waited_for(tmp_path: Path) -> None:
 def test_a_flipped_bit_in_a_table_is_found(small_study: Study, tmp_path: Path) -> None:
     trial = trial_of(small_study[1], "agent")
     raw = bytearray((trial / "layers-0.parquet").read_bytes())
-    place = raw.index(b"features.37")
+    place = raw.index(b"features.")
     raw[place + 10] ^= 1
     (tmp_path / "layers-0.parquet").write_bytes(raw)
     with pytest.raises(DamagedError, match=r"layers-0\.parquet is damaged"):

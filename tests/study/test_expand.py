@@ -108,7 +108,7 @@ def test_defaults_without_a_preset(tmp_path: Path) -> None:
     trial = only_trial(tmp_path, f"{HEAD}drop_bound: 2\n")
     chosen = [trial.method, trial.decision, trial.order, trial.allocation, trial.reward, trial.score]
     assert [choice.name for choice in chosen] == [
-        "taylor", "search", "low_to_high", "shared", "bounded_log", "top1_accuracy",
+        "taylor", "search", "high_to_low", "shared", "bounded_log", "top1_accuracy",
     ]  # fmt: skip
     assert trial.guard > 0
     assert trial.layers == "all"

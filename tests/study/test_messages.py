@@ -198,4 +198,4 @@ def test_settings_that_became_a_decision_stage_say_what_to_write(tmp_path: Path,
     assert problem.message == f"is not a key here; write decision: {decision} beside method"
     load(tmp_path, GOOD.replace("magnitude", f"agent\ndecision: {decision}"))
     (problem,) = problems(tmp_path, GOOD.replace("magnitude", "{name: agent, decision: [1]}"))
-    assert "a decision stage (prefix, reward, search, trim) is named beside method" in problem.message
+    assert "a decision stage (lazy_greedy, prefix, reward, search, trim) is named beside method" in problem.message

@@ -32,6 +32,8 @@ finetune: {after_layer: {steps: 4}}
 layers: [features.0, features.10, features.40]
 scoring: {batch_size: 50}
 drop_bound: 8.0
+order: low_to_high
+credit: 0
 method: magnitude
 candidates_per_layer: 12
 """

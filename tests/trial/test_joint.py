@@ -31,6 +31,8 @@ finetune: {{after_layer: {{steps: 4}}}}
 layers: [features.10, features.40]
 scoring: {{batch_size: 50}}
 drop_bound: 25.0
+order: low_to_high
+credit: 0
 candidates_per_layer: 10
 postprocess: {{joint: {{candidates: 12, passes: 2, proposals: 3}}}}
 sweep:

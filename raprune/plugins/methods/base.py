@@ -139,6 +139,8 @@ class Method(ABC):
     """The decision stage of a trial that names none."""
     criterion: ClassVar[bool] = False
     """Whether it is a :class:`Criterion`, whose ranking a learner can start from."""
+    needs_norm: ClassVar[bool] = False
+    """Whether it can rank only filters that a norm scales."""
     prunes: ClassVar[bool] = True
     """Whether it ranks any filter for pruning."""
 
@@ -170,8 +172,6 @@ class Criterion(RankedMethod):
     """A method that ranks the filters by a number computed for each; picklable, as it is sent to the network."""
 
     criterion = True
-    needs_norm: ClassVar[bool] = False
-    """Whether it can rank only filters that a norm scales."""
 
     @abstractmethod
     def importance(self, probe: Probe) -> Tensor:
