@@ -206,12 +206,17 @@ def _order(trial: TrialSpec, engine: Engine) -> tuple[tuple[str, ...], int]:
     return tuple(found.order), 0 if trial.matched_trial_id else len(asked)
 
 
+MASKS_WITHOUT_END = 16
+"""Filters from which on a search finds masks to try until its candidates are spent."""
+
+
 def _asked(trial: TrialSpec, facts: Facts, layers: Sequence[str]) -> np.ndarray:
     """:attr:`Shape.asked` of a trial."""
-    numbers = [asked(trial, facts.graph.group(layer).num_filters, facts.num_val) for layer in layers]
+    sizes = np.array([facts.graph.group(layer).num_filters for layer in layers])
+    numbers = [asked(trial, int(size), facts.num_val) for size in sizes]
     found = np.array([(number.masks_per_update, *number.updates, *number.searched) for number in numbers], float).T
     if trial.matched_trial_id is None and build_decision(trial).spends and limit(trial, facts.num_val) is not None:
-        found[-2] = found[-1]
+        found[-2] = np.where(sizes >= MASKS_WITHOUT_END, found[-1], found[-2])
     return found
 
 
