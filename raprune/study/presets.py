@@ -28,7 +28,7 @@ ABOUT = {
 """preset -> what it is."""
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "default": {"candidates_per_layer": 100, "credit": 4.0},
+    "default": {"candidates_per_layer": 100, "credit": "auto"},
     "fast": {
         "method": {"name": "agent"},
         "order": {"name": "low_to_high"},

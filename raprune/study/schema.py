@@ -20,6 +20,8 @@ from raprune.study.wording import check_layers, layers_as_json
 MIN_DROP_BOUND = 0.1
 DEFAULT_GUARD = 0.3
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+AUTO_CREDIT = 2.0
+"""Drop bounds that ``credit: auto`` lends."""
 LAYERS = ["all", "each"]
 """``each`` is expanded before a trial is made."""
 
@@ -99,9 +101,9 @@ class TrialSpec(Settings):
     warranty: float | None = Field(default=None, json_schema_extra={"exclusiveMinimum": 0.5, "exclusiveMaximum": 1})
     """Confidence, such as 0.95, with which the bound must hold on fresh images, by a paired test on the guard; null
     where the drop on the guard itself is compared with the bound."""
-    credit: float = Field(default=0.0, ge=0, le=100)
+    credit: Annotated[float, Field(ge=0, le=100)] | Literal["auto"] = 0.0
     """Points by which candidates may exceed the bound, lent on what the fine-tune after the cut wins back; what is
-    committed must be within the bound, so masks are tried until one is."""
+    committed must be within the bound, so masks are tried until one is. auto: twice the bound."""
     finetune: FinetuneSpec = FinetuneSpec()
     scoring: ScoringSpec = ScoringSpec()
     fidelity: FidelitySpec = FidelitySpec()
@@ -185,10 +187,11 @@ class TrialSpec(Settings):
         """The data set with its guard."""
         return DataChoice(**self.dataset.model_dump(), guard=self.guard)
 
-    @property
-    def lent(self) -> float:
-        """Points by which candidates may exceed the bound: the credit, if a fine-tune follows that can win it back."""
-        return self.credit if self.finetune.after_layer.num_steps(1) > 0 else 0.0
+    def lent(self, drop_bound: float) -> float:
+        """Points by which candidates may exceed ``drop_bound``; 0 where no fine-tune follows that can win them back."""
+        if self.finetune.after_layer.num_steps(1) == 0:
+            return 0.0
+        return AUTO_CREDIT * drop_bound if isinstance(self.credit, str) else self.credit
 
     def layers_among(self, known: Iterable[str]) -> list[str]:
         """The layers to decide, of a network that has the layers ``known``."""

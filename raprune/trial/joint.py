@@ -193,9 +193,9 @@ class _JointCandidates(Candidates):
     """The candidates of one pass; those that save most count as the best."""
 
     def __init__(self, joint: JointPass, masks: _Masks, state: State) -> None:
-        number = sum(masks.num_left.values())
+        number, lent = sum(masks.num_left.values()), joint.trial.lent(joint.contract.scale.drop_bound)
         super().__init__(
-            joint.contract.evaluator, state, ALL_LAYERS, number, joint.contract.scale.lent(joint.trial.lent),
+            joint.contract.evaluator, state, ALL_LAYERS, number, joint.contract.scale.lent(lent),
             joint.context.progress, joint.budget,
         )  # fmt: skip
         self.spec = joint.spec

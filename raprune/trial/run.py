@@ -184,7 +184,7 @@ class _Trial:
         scale = contract.scale if matched else contract.search_scale(state, val_score)
         candidates = Candidates(
             self.evaluator, state, layer, view.num_filters,
-            replace(scale, start=val_score).lent(self.trial.lent),
+            replace(scale, start=val_score).lent(self.trial.lent(self.scale.drop_bound)),
             lambda news: self.context.progress({**news, **place}), self.budget,
         )  # fmt: skip
         rng = torch.Generator().manual_seed(seed_for(self.trial.seed, self.trial.method.name, layer))

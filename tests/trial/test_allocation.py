@@ -16,12 +16,12 @@ from raprune.network.surgery import shrink
 from raprune.plugins.allocations.by_gain import ByGain
 from raprune.plugins.methods.base import LayerView
 from raprune.results import read_study
-from raprune.study import TrialSpec
+from raprune.study import TrialSpec, load_study
 from raprune.study.schema import Choice, ModelChoice
 from raprune.trial.prelude import schedule
 from raprune.trial.snapshots import Snapshots
 from tests.launch.runs import run_tiny
-from tests.tiny import engine_of, lively_vgg, own_labels
+from tests.tiny import engine_of, lively_vgg, own_labels, write_study
 
 STUDY = """
 name: tiny
@@ -149,3 +149,13 @@ def test_what_is_saved_is_read_again_and_damage_is_refused(tmp_path: Path) -> No
             snapshots.allowed()
     snapshots.save_order(["a", "b"], 3, 90)
     assert snapshots.allowed() is None
+
+
+def test_credit_follows_the_bound_and_needs_a_finetune(tmp_path: Path) -> None:
+    def lent(*overrides: str) -> float:
+        return load_study(write_study(tmp_path, STUDY), overrides).trials[0].lent(0.5)
+
+    assert lent("credit=auto") == 1.0
+    assert lent("credit=3") == 3.0
+    assert lent("credit=auto", "finetune={after_layer: {steps: 0}}") == 0.0
+    assert lent("credit=3", "finetune={after_layer: {steps: 0}}") == 0.0
