@@ -20,8 +20,8 @@ from raprune.study.wording import check_layers, layers_as_json
 MIN_DROP_BOUND = 0.1
 DEFAULT_GUARD = 0.3
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
-AUTO_CREDIT = 2.0
-"""Drop bounds that ``credit: auto`` lends."""
+AUTO_BOUNDS, AUTO_POINTS = 2.0, 4.0
+"""``credit: auto`` lends so many drop bounds, but no more than so many points."""
 LAYERS = ["all", "each"]
 """``each`` is expanded before a trial is made."""
 
@@ -103,7 +103,7 @@ class TrialSpec(Settings):
     where the drop on the guard itself is compared with the bound."""
     credit: Annotated[float, Field(ge=0, le=100)] | Literal["auto"] = 0.0
     """Points by which candidates may exceed the bound, lent on what the fine-tune after the cut wins back; what is
-    committed must be within the bound, so masks are tried until one is. auto: twice the bound."""
+    committed must be within the bound, so masks are tried until one is. auto: twice the bound, at most 4 points."""
     finetune: FinetuneSpec = FinetuneSpec()
     scoring: ScoringSpec = ScoringSpec()
     fidelity: FidelitySpec = FidelitySpec()
@@ -191,7 +191,7 @@ class TrialSpec(Settings):
         """Points by which candidates may exceed ``drop_bound``; 0 where no fine-tune follows that can win them back."""
         if self.finetune.after_layer.num_steps(1) == 0:
             return 0.0
-        return AUTO_CREDIT * drop_bound if isinstance(self.credit, str) else self.credit
+        return min(AUTO_BOUNDS * drop_bound, AUTO_POINTS) if isinstance(self.credit, str) else self.credit
 
     def layers_among(self, known: Iterable[str]) -> list[str]:
         """The layers to decide, of a network that has the layers ``known``."""

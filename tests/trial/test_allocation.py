@@ -152,10 +152,11 @@ def test_what_is_saved_is_read_again_and_damage_is_refused(tmp_path: Path) -> No
 
 
 def test_credit_follows_the_bound_and_needs_a_finetune(tmp_path: Path) -> None:
-    def lent(*overrides: str) -> float:
-        return load_study(write_study(tmp_path, STUDY), overrides).trials[0].lent(0.5)
+    def lent(*overrides: str, bound: float = 0.5) -> float:
+        return load_study(write_study(tmp_path, STUDY), overrides).trials[0].lent(bound)
 
     assert lent("credit=auto") == 1.0
+    assert lent("credit=auto", bound=15.0) == 4.0
     assert lent("credit=3") == 3.0
     assert lent("credit=auto", "finetune={after_layer: {steps: 0}}") == 0.0
     assert lent("credit=3", "finetune={after_layer: {steps: 0}}") == 0.0
