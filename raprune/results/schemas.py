@@ -39,7 +39,7 @@ TABLES: dict[str, Columns] = {
         "drop_bound": (FLOAT, "points of score_unit the network may lose on validation; null for matched trials"),
         "credit": (
             FLOAT,
-            "points by which the first layer's candidates might exceed drop_bound; null in older results",
+            "points lent to the first layer's candidates over drop_bound; null in older results",
         ),
         "score_floor": (FLOAT, "validation score to keep, in score_unit, where the bound was given so"),
         "guard": (
