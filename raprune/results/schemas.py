@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 """Increased with every change of a column; older results still load."""
 
 TEXT, INT, FLOAT, MASK, FLAG = pa.string(), pa.int64(), pa.float64(), pa.list_(pa.bool_()), pa.bool_()
@@ -37,7 +37,10 @@ TABLES: dict[str, Columns] = {
         "preset": (TEXT, "preset the study was run under"),
         "fidelity": (TEXT, "what a candidate's score was measured with"),
         "drop_bound": (FLOAT, "points of score_unit the network may lose on validation; null for matched trials"),
-        "credit": (FLOAT, "points by which candidates might exceed drop_bound; null in older results"),
+        "credit": (
+            FLOAT,
+            "points lent to the first layer's candidates over drop_bound; null in older results",
+        ),
         "score_floor": (FLOAT, "validation score to keep, in score_unit, where the bound was given so"),
         "guard": (
             FLOAT,
@@ -154,6 +157,11 @@ TABLES: dict[str, Columns] = {
             FLOAT,
             "points of the trial's score_unit that the network may have lost once this layer is decided; null for "
             "matched trials",
+        ),
+        "credit": (FLOAT, "points by which its candidates might exceed drop_allowance; null for matched trials"),
+        "num_masks_tried": (
+            INT,
+            "masks tried for the commit, each with a fine-tune; 1: the decided one held",
         ),
         "drop_used": (FLOAT, "of them, those lost by this layer; negative where fine-tuning won more than it lost"),
         "params": (INT, "of the network so far"),

@@ -21,7 +21,7 @@ MIN_DROP_BOUND = 0.1
 DEFAULT_GUARD = 0.3
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 AUTO_BOUNDS, AUTO_POINTS = 2.0, 4.0
-"""``credit: auto`` lends so many drop bounds, but no more than so many points."""
+"""``credit: auto`` begins with so many drop bounds, but no more than so many points (:mod:`raprune.trial.credit`)."""
 LAYERS = ["all", "each"]
 """``each`` is expanded before a trial is made."""
 
@@ -103,7 +103,8 @@ class TrialSpec(Settings):
     where the drop on the guard itself is compared with the bound."""
     credit: Annotated[float, Field(ge=0, le=100)] | Literal["auto"] = 0.0
     """Points by which candidates may exceed the bound, lent on what the fine-tune after the cut wins back; what is
-    committed must be within the bound, so masks are tried until one is. auto: twice the bound, at most 4 points."""
+    committed must be within the bound, so masks are tried until one is. auto: begins with twice the bound, at most 4
+    points, and follows what the fine-tunes of the layers before won back."""
     finetune: FinetuneSpec = FinetuneSpec()
     scoring: ScoringSpec = ScoringSpec()
     fidelity: FidelitySpec = FidelitySpec()
@@ -188,7 +189,7 @@ class TrialSpec(Settings):
         return DataChoice(**self.dataset.model_dump(), guard=self.guard)
 
     def lent(self, drop_bound: float) -> float:
-        """Points by which candidates may exceed ``drop_bound``; 0 where no fine-tune follows that can win them back."""
+        """Points by which the first layer's candidates may exceed ``drop_bound``; 0 where no fine-tune follows."""
         if self.finetune.after_layer.num_steps(1) == 0:
             return 0.0
         return min(AUTO_BOUNDS * drop_bound, AUTO_POINTS) if isinstance(self.credit, str) else self.credit

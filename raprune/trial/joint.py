@@ -30,6 +30,7 @@ from raprune.study.seeds import seed_for
 from raprune.trial.budget import BudgetSpent, TrialBudget
 from raprune.trial.candidates import Candidates
 from raprune.trial.context import TrialContext
+from raprune.trial.credit import credit_of
 from raprune.trial.joint_search import Counts, JointSearch
 from raprune.trial.rows import joint_row
 from raprune.trial.snapshots import Snapshots
@@ -193,7 +194,8 @@ class _JointCandidates(Candidates):
     """The candidates of one pass; those that save most count as the best."""
 
     def __init__(self, joint: JointPass, masks: _Masks, state: State) -> None:
-        number, lent = sum(masks.num_left.values()), joint.trial.lent(joint.contract.scale.drop_bound)
+        number, bound = sum(masks.num_left.values()), joint.contract.scale.drop_bound
+        lent = credit_of(joint.trial, bound, joint.context.store.layer_rows())
         super().__init__(
             joint.contract.evaluator, state, ALL_LAYERS, number, joint.contract.scale.lent(lent),
             joint.context.progress, joint.budget,

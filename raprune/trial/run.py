@@ -34,6 +34,7 @@ from raprune.trial.asked import build_decision, build_method, limit
 from raprune.trial.budget import TrialBudget
 from raprune.trial.candidates import Candidates, Scale
 from raprune.trial.context import TrialContext
+from raprune.trial.credit import credit_of
 from raprune.trial.deciding import check_order, decide_layer
 from raprune.trial.guard import Guard
 from raprune.trial.joint import JointPass
@@ -180,11 +181,12 @@ class _Trial:
         contract = replace(self.contract, scale=replace(self.scale, drop_bound=allowance))
         view = self._view(state, layer)
         place = {"prune_step": step, "num_layers": num_layers}
+        credit = credit_of(self.trial, self.scale.drop_bound, self.context.store.layer_rows())
         matched = self.context.matched is not None
         scale = contract.scale if matched else contract.search_scale(state, val_score)
         candidates = Candidates(
             self.evaluator, state, layer, view.num_filters,
-            replace(scale, start=val_score).lent(self.trial.lent(self.scale.drop_bound)),
+            replace(scale, start=val_score).lent(credit),
             lambda news: self.context.progress({**news, **place}), self.budget,
         )  # fmt: skip
         rng = torch.Generator().manual_seed(seed_for(self.trial.seed, self.trial.method.name, layer))
@@ -206,6 +208,8 @@ class _Trial:
         num_updates = len(candidates.update_rows)
         row = layer_row(self.graph.group(layer), index, step, committed, size, num_updates, cut_short)
         row["drop_allowance"] = None if matched else allowance
+        row["credit"] = None if matched else credit
+        row["num_masks_tried"] = None if matched else committed.num_tried
         row["drop_used"] = val_score - committed.finetuned_val_score
         row["drop_margin"] = None if matched else scale.baseline_score - self.scale.baseline_score
         row["wall_time_s"] = time.perf_counter() - start

@@ -62,6 +62,8 @@ class Committed:
     """``state`` beside the baseline on the guard images; ``None`` where the commit did not open them."""
     num_guard_looks: int = 0
     """Masks that were shown to the guard."""
+    num_tried: int = 0
+    """Masks that were tried, each with its fine-tune; 1 if the decided one was committed."""
 
 
 @dataclass
@@ -141,6 +143,7 @@ def commit_within_bound(
 
     def tried(mask: KeepMask, num_decided: int) -> Committed | None:
         """The layer committed with ``mask``; ``None`` where that is over the bound."""
+        cutting.num_tried += 1
         known = candidates.score_of(mask) if full_fidelity else None
         weights = cutting.best(mask)
         if weights is None or not scale.feasible(weights.score):
@@ -158,7 +161,8 @@ def commit_within_bound(
     if committed is None:
         committed = _first(tried, islice(others_left(), MAX_MASKS - 1)) if trusted else _bisected(tried, others)
     committed = committed or left_whole(parent, decided.num_filters, val_score, decided.num_filters)
-    return replace(committed, num_diverged=cutting.num_diverged, num_guard_looks=cutting.num_looks)
+    counts = {"num_guard_looks": cutting.num_looks, "num_tried": cutting.num_tried}
+    return replace(committed, num_diverged=cutting.num_diverged, **counts)
 
 
 def commit_as_given(contract: Contract, state: State, layer: str, mask: KeepMask) -> Committed:
@@ -195,6 +199,7 @@ class _Cutting(Contract):
     layer: str
     num_diverged: int = 0
     num_looks: int = 0
+    num_tried: int = 0
     seen: Seen | None = None
     """The last look at the guard."""
     lowest: float = -math.inf

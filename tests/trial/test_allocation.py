@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor
@@ -18,9 +20,10 @@ from raprune.plugins.methods.base import LayerView
 from raprune.results import read_study
 from raprune.study import TrialSpec, load_study
 from raprune.study.schema import Choice, ModelChoice
+from raprune.trial.credit import credit_of
 from raprune.trial.prelude import schedule
 from raprune.trial.snapshots import Snapshots
-from tests.launch.runs import run_tiny
+from tests.launch.runs import Watch, comparable, run_tiny
 from tests.tiny import engine_of, lively_vgg, own_labels, write_study
 
 STUDY = """
@@ -160,3 +163,42 @@ def test_credit_follows_the_bound_and_needs_a_finetune(tmp_path: Path) -> None:
     assert lent("credit=3") == 3.0
     assert lent("credit=auto", "finetune={after_layer: {steps: 0}}") == 0.0
     assert lent("credit=3", "finetune={after_layer: {steps: 0}}") == 0.0
+
+
+def test_an_automatic_credit_follows_what_happened_to_the_decided_masks(tmp_path: Path) -> None:
+    trial = load_study(write_study(tmp_path, STUDY), ["credit=auto"]).trials[0]
+
+    def credit(*tried: int | None, bound: float = 1.0) -> float:
+        return credit_of(trial, bound, [{"num_masks_tried": number} for number in tried])
+
+    assert credit() == 2.0
+    assert credit(1) == 3.0
+    assert credit(1, 1) == 4.5
+    assert credit(1, 1, 3) == 2.25
+    assert credit(1, 2) == 2.0, "never below where it began"
+    assert credit(0, None) == 2.0, "nothing was cut, or an older version decided"
+    assert credit(*[1] * 20) == 8.0, "at most eight bounds"
+    assert credit(bound=15.0) == 4.0
+    fixed = trial.model_copy(update={"credit": 3.0})
+    assert credit_of(fixed, 1.0, [{"num_masks_tried": 1}]) == 3.0
+
+
+def test_each_layer_says_what_it_was_lent_and_a_resumed_trial_is_lent_the_same(tmp_path: Path) -> None:
+    def interrupt(number: int) -> None:
+        if number == 2:
+            raise KeyboardInterrupt
+
+    overrides = ("credit=auto", "drop_bound=2")
+    _, out = run_tiny(tmp_path / "whole", 0, *overrides, text=STUDY)
+    layers = read_study(out).layers.sort_values("prune_step")
+    rows = layers.to_dict("records")
+    trial = load_study(write_study(tmp_path, STUDY), overrides).trials[0]
+    assert layers["credit"].tolist() == [credit_of(trial, 2.0, rows[:step]) for step in range(len(rows))]
+    assert layers["credit"].iloc[0] == 4.0
+    assert layers["num_masks_tried"].ge(1).any()
+    with contextlib.suppress(KeyboardInterrupt):
+        run_tiny(tmp_path / "resumed", 0, *overrides, text=STUDY, watch=Watch(interrupt))
+    _, resumed = run_tiny(tmp_path / "resumed", 0, *overrides, text=STUDY)
+    left, right = comparable(read_study(out)), comparable(read_study(resumed))
+    pd.testing.assert_frame_equal(left["layers"], right["layers"])
+    pd.testing.assert_frame_equal(left["candidates"], right["candidates"])
