@@ -15,6 +15,7 @@ from raprune.study.bundled import bundled_studies
 from tests.packaging.builds import FreshEnvironment, build_sdist, build_wheel, files_under, members
 from tests.test_shape import ROOT
 
+LICENCES = ("LICENSE", "NOTICE", "analysis/web/uPlot.LICENSE")
 SHORT = ["sweep={}", "method=magnitude", "drop_bound=40", "layers=[features.0, features.3]", "baseline.epochs=4"]
 """The quickstart in seconds."""
 
@@ -36,7 +37,8 @@ def metadata(wheel: Path) -> Message:
 
 def test_the_wheel_holds_the_package_the_report_and_the_studies_and_nothing_else(wheel: Path) -> None:
     beside = files_under(ROOT / "analysis") | files_under(ROOT / "studies")
-    about = {f"raprune-{__version__}.dist-info/{name}" for name in ("METADATA", "WHEEL", "RECORD", "entry_points.txt")}
+    names = ["METADATA", "WHEEL", "RECORD", "entry_points.txt", *(f"licenses/{name}" for name in LICENCES)]
+    about = {f"raprune-{__version__}.dist-info/{name}" for name in names}
     assert set(members(wheel)) == files_under(ROOT / "raprune") | {f"raprune/{name}" for name in beside} | about
     assert {"raprune/py.typed", "raprune/analysis/plots.py", "raprune/studies/quickstart.yaml"} <= set(members(wheel))
 
@@ -47,7 +49,8 @@ def test_the_sdist_holds_what_the_makefile_and_the_tests_need(sdist: Path, wheel
         opened.extractall(tmp_path, filter="data")
     folders = ("raprune", "analysis", "studies", "tests", "docs", "benchmarks", "scripts")
     wanted = set().union(*(files_under(ROOT / folder) for folder in folders))
-    files = {"README.md", "CHANGELOG.md", "Makefile", "pyproject.toml", ".gitignore", "PKG-INFO"}
+    files = {"README.md", "CHANGELOG.md", "CITATION.cff", "Makefile", "pyproject.toml", ".gitignore", "PKG-INFO"}
+    files |= {"LICENSE", "NOTICE"}
     assert names == wanted | files
     (tree,) = tmp_path.iterdir()
     assert members(build_wheel(tree, tmp_path / "again")) == members(wheel)
@@ -58,6 +61,7 @@ def test_the_metadata(wheel: Path) -> None:
     assert (found["Name"], found["Version"]) == ("raprune", __version__)
     assert found["Description-Content-Type"] == "text/markdown"
     assert found.get_payload() == (ROOT / "README.md").read_text()
+    assert found["License-Expression"] == "Apache-2.0"
     assert "Typing :: Typed" in found.get_all("Classifier", [])
     needed = {re.split(r"[\[<>=; ]", need)[0] for need in found.get_all("Requires-Dist", []) if "extra ==" not in need}
     assert {"ray", "torch", "typer"} <= needed
