@@ -161,8 +161,9 @@ def commit_within_bound(
     if committed is None:
         committed = _first(tried, islice(others_left(), MAX_MASKS - 1)) if trusted else _bisected(tried, others)
     committed = committed or left_whole(parent, decided.num_filters, val_score, decided.num_filters)
-    counts = {"num_guard_looks": cutting.num_looks, "num_tried": cutting.num_tried}
-    return replace(committed, num_diverged=cutting.num_diverged, **counts)
+    return replace(
+        committed, num_diverged=cutting.num_diverged, num_guard_looks=cutting.num_looks, num_tried=cutting.num_tried
+    )
 
 
 def commit_as_given(contract: Contract, state: State, layer: str, mask: KeepMask) -> Committed:
