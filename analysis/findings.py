@@ -28,11 +28,13 @@ where all have as many candidates for a layer.
 
 Every row is a mean over baselines, with as many as are given; for ResNet-20 a baseline is another draw of validation
 and test images for the same network. **pruned** is the share of filters, **MACs** the share of multiply-adds that went.
-The last columns are differences in points of **pruned** from references at the same fidelity: the default until now
-(the agent, then trim), magnitude with prefix and, at twice the candidates, lazy greedy. Differences are paired by
-baseline; brackets hold 95% intervals by a bootstrap over the baselines that both have. **over b** is the share of
-trials that lose more than the bound on test images, which decided nothing. A drop is in points; negative is a gain. A
-dash means that no trial was run.
+`taylor, credit auto` with `search` is the default as users run it: its credit follows what the fine-tunes win back. In
+all other rows the credit is fixed, at twice the bound, so that only ranking and decision differ; but the default of
+earlier versions (the agent, then trim) has none, and decides from the input up. The last columns are differences in
+points of **pruned** from references at the same fidelity: that earlier default, magnitude with prefix and, at twice the
+candidates, lazy greedy. They are paired by baseline; brackets hold 95% intervals by a bootstrap over the baselines that
+both have. **over b** is the share of trials that lose more than the bound on test images, which decided nothing. A drop
+is in points; negative is a gain. A dash means that no trial was run.
 
 Not all pairs were run at every fidelity: where a candidate is dear, only those that tell most. Trials that were not
 finished when the time was over are missing, which is why some rows have fewer baselines. Over a single baseline a
@@ -47,8 +49,11 @@ HEADINGS = {
     "decisions_resnet20": "ResNet-20 on CIFAR-10 images",
     "decisions_segnet": "SegNet on scenes of digits",
 }
+PARTS = {"default": "credit auto", "before": "low to high, no credit"}
+"""Parts of ``benchmarks/findings.py`` with settings of their own, and how those are named."""
+BEFORE = (f"agent, {PARTS['before']}", "trim")
 LAZY = ("magnitude, 120 a layer", "lazy_greedy")
-REFERENCES = (("agent", "trim"), ("magnitude", "prefix"), LAZY)
+REFERENCES = (BEFORE, ("magnitude", "prefix"), LAZY)
 """Rankings and decisions that all others of a table are compared with, where the table has them."""
 COLUMNS = (
     "ranking", "decision", "baselines", "pruned", "MACs", "val drop", "guard drop", "test drop", "over b",
@@ -94,7 +99,8 @@ def labelled(trials: pd.DataFrame) -> pd.DataFrame:
 def _ranking(row: dict[str, object]) -> str:
     settings = json.loads(str(row["method_settings"]))
     prior = settings.get("prior")
-    name = f"{row['method']} from {prior}" if prior else str(row["method"])
+    words = (f"{row['method']} from {prior}" if prior else str(row["method"]), PARTS.get(str(row.get("part"))))
+    name = ", ".join(filter(None, words))
     limit = row["candidates_per_layer"]
     if limit == row["usual_limit"]:
         return name

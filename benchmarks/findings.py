@@ -45,7 +45,6 @@ FIDELITIES: dict[str, list[str]] = {
     "finetuned": ["finetune.before_reward.steps=4"],
 }
 WARM = "{name: agent, prior: taylor}"
-OLD_DEFAULT = "{name: agent, min_updates: 30, max_updates: 30, learning_share: 1.0}"
 GRACE_S = 10
 COLUMNS = [
     "study", "trial_id", "status", "seed", "model", "dataset", "method", "decision", "method_settings", "fidelity",
@@ -53,6 +52,7 @@ COLUMNS = [
     "baseline_test_score", "val_score_drop", "guard_score_drop", "test_score_drop", "score_drop_limit", "num_layers",
     "num_layers_whole", "num_filters", "num_kept", "pruning_ratio", "baseline_params", "params", "baseline_macs",
     "macs", "num_candidates", "num_scored", "num_order_candidates", "images_scored", "num_guard_looks", "wall_time_s",
+    "part",
 ]  # fmt: skip
 
 
@@ -101,10 +101,10 @@ def whole_grid(network: str, fidelity: str, seed: int) -> Iterator[Part]:
 
 
 def references(network: str, seed: int) -> Iterator[Part]:
-    """The default until now, without a limit, and lazy greedy at twice the candidates."""
-    lazy = ("candidates_per_layer=120",)
-    yield Part(network, "forward", seed, "lazy", ("magnitude",), ("lazy_greedy",), lazy)
-    yield Part(network, "forward", seed, "old", (OLD_DEFAULT,), ("trim",), ("candidates_per_layer=100000",))
+    """The default as users run it, the one before it at as many candidates, and lazy greedy at twice as many."""
+    yield Part(network, "forward", seed, "default", ("taylor",), ("search",), ("credit=auto",))
+    yield Part(network, "forward", seed, "before", ("agent",), ("trim",), ("credit=0", "order=low_to_high"))
+    yield Part(network, "forward", seed, "lazy", ("magnitude",), ("lazy_greedy",), ("candidates_per_layer=120",))
 
 
 def few(network: str, fidelity: str, seed: int) -> Iterator[Part]:
@@ -120,7 +120,7 @@ def few(network: str, fidelity: str, seed: int) -> Iterator[Part]:
 def plan(networks: Sequence[str]) -> list[Part]:
     """All parts, the most informative first."""
     parts = [part for seed in SEEDS for part in whole_grid("digits", "forward", seed)]
-    parts += [part for seed in SEEDS for part in references("digits", seed)]
+    parts += [part for network in STUDIES for seed in SEEDS for part in references(network, seed)]
     for network, fidelity in [
         ("resnet20", "forward"), ("digits", "recalibrated"), ("segnet", "forward"), ("digits", "finetuned"),
     ]:  # fmt: skip
@@ -214,7 +214,7 @@ def collect(arguments: argparse.Namespace) -> None:
     frames = []
     for folder in sorted(arguments.folder.iterdir()):
         try:
-            frames.append(read_study(folder).trials)
+            frames.append(read_study(folder).trials.assign(part=folder.name.rsplit("-", 2)[-2]))
         except ResultsError:  # ended before its first row
             continue
     trials = pd.concat(frames, ignore_index=True)

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from analysis.findings import HEADINGS, labelled, page, paired, shown, table
+from analysis.findings import BEFORE, HEADINGS, labelled, page, paired, shown, table
 
 RATIOS = {
     ("agent", "trim"): [0.10, 0.20, 0.30],
@@ -26,7 +26,7 @@ def row(method: str, decision: str, baseline: int, ratio: float, **others: Any) 
         "decision": decision, "baseline_key": f"b{baseline}", "pruning_ratio": ratio, "fidelity": "forward only",
         "method_settings": json.dumps(settings), "drop_bound": 1.0, "candidates_per_layer": 60, "macs": 75,
         "baseline_macs": 100, "val_score_drop": 0.5, "guard_score_drop": None, "test_score_drop": baseline / 1.0,
-        "num_candidates": 1200, "num_order_candidates": 0, "images_scored": 50_000,
+        "part": "before" if (method, decision) == ("agent", "trim") else "criteria", "num_candidates": 1200, "num_order_candidates": 0, "images_scored": 50_000,
     } | others  # fmt: skip
 
 
@@ -37,19 +37,19 @@ def trials() -> pd.DataFrame:
 
 
 def test_differences_are_paired_by_baseline(trials: pd.DataFrame) -> None:
-    mean, low, high = paired(labelled(trials), ("taylor", "search"), ("agent", "trim"))
+    mean, low, high = paired(labelled(trials), ("taylor", "search"), BEFORE)
     assert (mean, low, high) == pytest.approx((6.0, 6.0, 6.0))  # the baselines differ by far more, but cancel
 
 
 def test_only_baselines_that_both_have_count(trials: pd.DataFrame) -> None:
-    mean, low, high = paired(labelled(trials), ("agent", "trim"), ("magnitude", "prefix"))
+    mean, low, high = paired(labelled(trials), BEFORE, ("magnitude", "prefix"))
     assert mean == pytest.approx(7.5)
     assert (low, high) == pytest.approx((5.0, 10.0))
 
 
 def test_a_single_baseline_has_no_interval_and_none_no_difference(trials: pd.DataFrame) -> None:
     one = labelled(trials[trials["baseline_key"] == "b0"])
-    mean, low, high = paired(one, ("taylor", "search"), ("agent", "trim"))
+    mean, low, high = paired(one, ("taylor", "search"), BEFORE)
     assert mean == pytest.approx(6.0)
     assert math.isnan(low)
     assert math.isnan(high)
@@ -59,7 +59,7 @@ def test_a_single_baseline_has_no_interval_and_none_no_difference(trials: pd.Dat
 
 def test_a_table_has_a_row_for_each_pair_the_most_pruned_first(trials: pd.DataFrame) -> None:
     lines = table(labelled(trials)).splitlines()
-    assert [line.split(" | ")[0] for line in lines[2:]] == ["| taylor", "| agent", "| magnitude"]
+    assert [line.split(" | ")[0] for line in lines[2:]] == ["| taylor", f"| {BEFORE[0]}", "| magnitude"]
     best = [cell.strip() for cell in lines[2].strip("| ").split("|")]
     assert best[:9] == ["taylor", "search", "3", "26.0%", "25.0%", "+0.5", "-", "+1.0", "33%"]
     assert best[9:11] == ["1.2k", "50k"]
@@ -69,12 +69,14 @@ def test_a_table_has_a_row_for_each_pair_the_most_pruned_first(trials: pd.DataFr
 
 def test_what_is_unusual_stands_in_the_name(trials: pd.DataFrame) -> None:
     others = [
-        row("agent", "trim", 0, 0.2, candidates_per_layer=100_000),
+        row("agent", "trim", 0, 0.2, part="old", candidates_per_layer=100_000),
+        row("taylor", "search", 0, 0.2, part="default"),
         row("magnitude", "lazy_greedy", 0, 0.2, candidates_per_layer=120),
         row("agent", "search", 0, 0.2, method_settings=json.dumps({"prior": "taylor"})),
     ]
     names = set(labelled(pd.concat([trials, pd.DataFrame(others)]))["ranking"])
     assert {"agent, 30 updates, no limit", "magnitude, 120 a layer", "agent from taylor"} < names
+    assert {"taylor, credit auto", "agent, low to high, no credit"} < names
 
 
 def test_lazy_greedy_is_a_reference_where_it_was_run(trials: pd.DataFrame) -> None:
