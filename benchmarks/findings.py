@@ -207,7 +207,9 @@ def run(arguments: argparse.Namespace) -> None:
         raise SystemExit(f"--only: {', '.join(unknown)} is not among {', '.join(STUDIES)}")
     if "resnet20" in networks and not os.environ.get("RAPRUNE_DATA"):
         raise SystemExit("resnet20 needs a checkpoint and CIFAR-10 images: set RAPRUNE_DATA to their folder")
-    Runner(arguments.out, arguments.workers, arguments.seconds).run(plan(networks))
+    wanted = arguments.parts.split(",") if arguments.parts else None
+    parts = [part for part in plan(networks) if wanted is None or part.name in wanted]
+    Runner(arguments.out, arguments.workers, arguments.seconds).run(parts)
 
 
 def collect(arguments: argparse.Namespace) -> None:
@@ -233,6 +235,7 @@ def main() -> None:
     running.add_argument("--seconds", type=float, default=500.0, help="after which everything ends")
     running.add_argument("--out", type=Path, default=Path("results/findings"))
     running.add_argument("--only", default=",".join(STUDIES), help="networks, separated by commas")
+    running.add_argument("--parts", help="names of parts, separated by commas; all if omitted")
     running.set_defaults(call=run)
     collecting = commands.add_parser("collect", help="join the completed trials of all parts in one Parquet file")
     collecting.add_argument("folder", type=Path, help="what run was given as --out")

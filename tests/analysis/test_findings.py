@@ -26,7 +26,8 @@ def row(method: str, decision: str, baseline: int, ratio: float, **others: Any) 
         "decision": decision, "baseline_key": f"b{baseline}", "pruning_ratio": ratio, "fidelity": "forward only",
         "method_settings": json.dumps(settings), "drop_bound": 1.0, "candidates_per_layer": 60, "macs": 75,
         "baseline_macs": 100, "val_score_drop": 0.5, "guard_score_drop": None, "test_score_drop": baseline / 1.0,
-        "part": "before" if (method, decision) == ("agent", "trim") else "criteria", "num_candidates": 1200, "num_order_candidates": 0, "images_scored": 50_000,
+        "num_candidates": 1200, "num_order_candidates": 0, "images_scored": 50_000,
+        "part": "before" if (method, decision) == ("agent", "trim") else "criteria",
     } | others  # fmt: skip
 
 
