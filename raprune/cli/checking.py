@@ -99,6 +99,7 @@ def verify(
     """Score a random 1% of a study's candidates again, here, and all that was committed: are its tables true?"""
     from raprune.console.verification import verification_lines
     from raprune.engine.inputs import Inputs
+    from raprune.launch.verifying import Part
     from raprune.launch.verifying import verify as verify_study
     from raprune.preflight.without_import import load_allowed
     from raprune.results import place_of, read_manifest
@@ -108,9 +109,7 @@ def verify(
     with Inputs() as inputs, console.status("loading the study") as status:
         plan = load_allowed(out / "study.yaml", allow_import or (), inputs)
         trial_ids = manifest["trial_ids"] if trial_id is None else [trial_id]
-        found = verify_study(
-            plan, out, manifest, trial_ids=trial_ids, share=share, seed=seed, inputs=inputs, tell=status.update
-        )
+        found = verify_study(plan, out, manifest, Part(trial_ids, share, seed), inputs=inputs, tell=status.update)
     if not found.num_trials:
         raise InputError("\n".join([f"{folder}: nothing can be verified", *found.unchecked]))
     for line in verification_lines(found, manifest):

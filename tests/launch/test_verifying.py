@@ -13,7 +13,7 @@ import pytest
 
 from raprune.console.verification import verdict, verification_lines
 from raprune.engine.inputs import Inputs
-from raprune.launch.verifying import ENGINES, EQUAL, REFUTED, ROUNDING, Verified, verify
+from raprune.launch.verifying import ENGINES, EQUAL, REFUTED, ROUNDING, Part, Verified, verify
 from raprune.launch.verifying.judging import Judge
 from raprune.preflight.without_import import load_allowed
 from raprune.results import PROVISIONAL, read_manifest, read_study
@@ -56,7 +56,7 @@ def verified(out: Path, share: float = 1.0, *trial_ids: str) -> Verified:
     manifest = read_manifest(out)
     with Inputs() as inputs:
         plan = load_allowed(out / "study.yaml", (), inputs)
-        return verify(plan, out, manifest, trial_ids=trial_ids or manifest["trial_ids"], share=share, inputs=inputs)
+        return verify(plan, out, manifest, Part(trial_ids or manifest["trial_ids"], share), inputs=inputs)
 
 
 def edit(file: Path, table: str, change: Callable[[dict[str, Any]], None]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 from math import ceil
 from pathlib import Path
@@ -25,25 +26,34 @@ from raprune.trial.replay import Step
 Tell = Callable[[str], None]
 
 
+@dataclass(frozen=True)
+class Part:
+    """What of a study is verified."""
+
+    trial_ids: Sequence[str]
+    share: float = 0.01
+    """Of the candidates of these trials, from 0 to 1; drawn at random, rounded up."""
+    seed: int = 0
+    """Of the draw."""
+
+
 def verify(
     plan: StudyPlan,
     out: Path,
     manifest: Mapping[str, Any],
+    part: Part,
     *,
-    trial_ids: Sequence[str],
-    share: float = 0.01,
-    seed: int = 0,
     inputs: Inputs,
     tell: Tell = lambda _: None,
 ) -> Verified:
-    """Score a random ``share`` of the candidates of some trials again, and all that they committed; writes nothing.
+    """Score some candidates of some trials again, and all that those trials committed; writes nothing.
 
     ``plan`` is the study in the folder ``out``, as it was run. Raises :class:`InputError` where files are missing or
     damaged, or the data are other ones.
     """
     start = time.perf_counter()
     planned = {trial.trial_id: trial for trial in plan.trials}
-    stores = {name: TrialStore(out, plan.spec.name, name) for name in trial_ids}
+    stores = {name: TrialStore(out, plan.spec.name, name) for name in part.trial_ids}
     here = Here(plan, out, inputs)
     trials, unchecked = _replayable(planned, stores, manifest)
     files = [
@@ -51,7 +61,7 @@ def verify(
     ]
     found = Verified(sum(number for *_, number in files), unchecked=unchecked, num_trials=len(trials))
     found.device = device_name(torch.device(here.device))
-    sampled = _sample(files, share, seed)
+    sampled = _sample(files, part)
     for number, name in enumerate(trials):
         trial, baseline, workload = planned[name], here.baseline(planned[name]), here.workload(planned[name])
         tell(f"trial {number + 1} of {len(trials)}")
@@ -86,11 +96,11 @@ def _replayable(
     return trials, unchecked
 
 
-def _sample(files: Sequence[tuple[str, Step, int]], share: float, seed: int) -> dict[str, dict[Step, list[int]]]:
+def _sample(files: Sequence[tuple[str, Step, int]], part: Part) -> dict[str, dict[Step, list[int]]]:
     """Trial -> file of candidates -> the rows drawn from it; the number drawn is rounded up."""
     ends = list(accumulate(number for *_, number in files))
     total = ends[-1] if ends else 0
-    drawn = sorted(random.Random(seed).sample(range(total), min(total, ceil(share * total))))
+    drawn = sorted(random.Random(part.seed).sample(range(total), min(total, ceil(part.share * total))))
     sampled: dict[str, dict[Step, list[int]]] = {}
     at = 0
     for place in drawn:
