@@ -78,7 +78,7 @@ def _most(found: Verified, judgement: str) -> str:
 
 
 def _images(number: float) -> str:
-    return counted(round(number), "image") if abs(number - round(number)) < 1e-6 else f"{number:.2g} images"
+    return counted(round(number), "image") if abs(number - round(number)) < 1e-6 else f"{number:.2g} images' worth"
 
 
 def _told(finding: Finding) -> str:

@@ -175,6 +175,15 @@ def test_an_edited_baseline_is_found() -> None:
     assert checked == Checked("baseline", "the scores of baseline b", (Difference("test_score", 99.0, 96.0),))
 
 
+def judge(standard_error: float | None, unit: str = "percent") -> Judge:
+    """With 200 validation images, 50 for the guard and 100 of test."""
+    splits = SimpleNamespace(val=range(200), guard=range(50), test=range(100))
+    here: Any = SimpleNamespace(inputs=SimpleNamespace(data=lambda _: splits))
+    trial: Any = SimpleNamespace(trial_id="t", data=None)
+    context: Any = SimpleNamespace(baseline=SimpleNamespace(standard_error=standard_error, score_unit=unit))
+    return Judge(here, trial, context, {}, {})
+
+
 @pytest.mark.parametrize(
     ("own", "is_other", "images", "judgement"),
     [
@@ -187,11 +196,9 @@ def test_an_edited_baseline_is_found() -> None:
     ],
 )
 def test_rounding_is_told_from_what_is_wrong(own: Checked | None, is_other: bool, images: int, judgement: str) -> None:
-    context: Any = SimpleNamespace(baseline=SimpleNamespace(quantum=0.5, standard_error=None))
-    trial: Any = SimpleNamespace(trial_id="t")
     found = Verified(0)
     one = Checked("layer", "x", (Difference("score", 90.0, 90 - images / 2), Difference("reward", 1.0, 0.9)))
-    Judge(cast(Any, None), trial, context, {}, {})._add(one, own, is_other, found)
+    judge(None)._add(one, own, is_other, found)
     assert found.counts == {("layer", judgement): 1}
     assert found.findings[0].images == images
     assert found.is_refuted == (judgement == REFUTED)
@@ -201,12 +208,31 @@ def test_rounding_is_told_from_what_is_wrong(own: Checked | None, is_other: bool
 
 
 def test_what_is_no_score_is_never_rounding() -> None:
-    context: Any = SimpleNamespace(baseline=SimpleNamespace(quantum=0.5, standard_error=3.0))
-    trial: Any = SimpleNamespace(trial_id="t")
     for differences in ((Difference("score", 90.0, 90.5), Difference("macs", 7, 8)), (Difference("reward", 1.0, 0.9),)):
         found = Verified(0)
-        Judge(cast(Any, None), trial, context, {}, {})._add(Checked("layer", "x", differences), None, True, found)
+        judge(3.0)._add(Checked("layer", "x", differences), None, True, found)
         assert found.is_refuted
+
+
+@pytest.mark.parametrize(
+    ("column", "size", "unit", "standard_error", "judgement"),
+    [
+        ("guard_score", 4.0, "percent", None, ROUNDING),  # two of 50 images
+        ("guard_score", 6.0, "percent", None, REFUTED),
+        ("test_score", 2.0, "percent", None, ROUNDING),
+        ("val_score", 2.0, "percent", None, REFUTED),
+        ("val_score", 2.0, "percent", 2.5, ROUNDING),
+        ("val_score", 0.005, "dB", None, ROUNDING),
+        ("val_score", 0.5, "dB", None, REFUTED),
+    ],
+)
+def test_rounding_is_measured_in_images_of_the_split(
+    column: str, size: float, unit: str, standard_error: float | None, judgement: str
+) -> None:
+    found = Verified(0)
+    checked = Checked("network", "x", (Difference(column, 50.0, 50.0 + size),))
+    judge(standard_error, unit)._add(checked, None, True, found)
+    assert [finding.judgement for finding in found.findings] == [judgement]
 
 
 @pytest.mark.parametrize(("is_older", "differing"), [(True, ["macs"]), (False, ["macs", "guard_score"])])

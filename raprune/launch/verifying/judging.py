@@ -3,12 +3,13 @@
 Float32 sums depend on the order of additions, and so on the processor, the version of torch and the engine. Hence what
 differs is judged in two steps. First the study's own engine replays the trial, too: what it gives as recorded differs
 between the engines only. Where the weights after the last commit equal those on disk, or nothing was trained on the
-same machine, anything else is refuted. Elsewhere scores may differ by what rounding explains: two images or one
-standard error of a score on the validation images, whichever is more.
+same machine, anything else is refuted. Elsewhere scores may differ by what rounding explains: two of the images that
+they are measured on or, where that is more, one standard error of the baseline's score; scores in dB by 0.01.
 """
 
 from __future__ import annotations
 
+import math
 import platform
 import socket
 from collections import Counter
@@ -18,7 +19,6 @@ from importlib.metadata import version
 from typing import Any
 
 from raprune.engine.tasks import Measure
-from raprune.engine.workload import Baseline
 from raprune.launch.verifying.here import Here
 from raprune.network.state import State
 from raprune.study import TrialSpec
@@ -28,8 +28,8 @@ from raprune.trial.replay import Checked, Difference, Replay, Step, Unreplayable
 EQUAL, ENGINES, ROUNDING, REFUTED = "equal", "equal on the study's own engine", "within rounding", "refuted"
 ROUNDED = ("score", "drop", "reward")
 """What the names of the columns that follow from scores contain."""
-IMAGES = 2
-"""Images whose answers rounding may change."""
+IMAGES, DECIBELS = 2, 0.01
+"""What rounding may change: the answers for so many images, or so much of a score in dB."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Finding:
     judgement: str
     differences: tuple[Difference, ...]
     images: float | None
-    """The largest difference of a score, in validation images; ``None`` where no score differs."""
+    """The largest difference of a score, in images of its split; ``None`` where no score in percent differs."""
 
 
 @dataclass
@@ -123,7 +123,7 @@ class Judge:
         judgement, images = EQUAL, self._images(checked.differences)
         if checked.differences:
             agree = own is not None and not own.differences
-            judgement = ENGINES if agree else ROUNDING if is_other and self._is_rounding(checked, images) else REFUTED
+            judgement = ENGINES if agree else ROUNDING if is_other and self._is_rounding(checked) else REFUTED
             found.findings.append(Finding(self.trial.trial_id, checked.place, judgement, checked.differences, images))
         found.counts[checked.kind, judgement] += 1
 
@@ -138,14 +138,30 @@ class Judge:
         return Checked("baseline", f"the scores of baseline {baseline.key}", wrong)
 
     def _images(self, differences: Sequence[Difference]) -> float | None:
-        sizes = [d.size for d in differences if "score" in d.column and d.size is not None]
-        return max(sizes) / self.context.baseline.quantum if sizes else None
+        worth = [self._worth(found) for found in differences if "score" in found.column]
+        return None if not self._is_percent else max((images for images in worth if images is not None), default=None)
 
-    def _is_rounding(self, checked: Checked, images: float | None) -> bool:
-        baseline: Baseline = self.context.baseline
-        allowed = max(IMAGES, (baseline.standard_error or 0.0) / baseline.quantum)
-        follows = all(any(word in d.column for word in ROUNDED) for d in checked.differences)
-        return follows and images is not None and images <= allowed + 1e-6
+    @property
+    def _is_percent(self) -> bool:
+        return self.context.baseline.score_unit == "percent"
+
+    def _worth(self, difference: Difference) -> float | None:
+        """A difference of scores in percent, in images of the split that they are measured on."""
+        splits = self.here.inputs.data(self.trial.data)
+        on_guard = "guard" in difference.column or "limit" in difference.column
+        split = splits.guard if on_guard else splits.test if "test" in difference.column else splits.val
+        return None if difference.size is None else difference.size * len(split or splits.val) / 100
+
+    def _is_rounding(self, checked: Checked) -> bool:
+        """Whether only scores differ, and what follows from them, by little enough."""
+        if not all(any(word in found.column for word in ROUNDED) for found in checked.differences):
+            return False
+        scores = [found for found in checked.differences if "score" in found.column]
+        if not self._is_percent:
+            return bool(scores) and all(found.size is not None and found.size <= DECIBELS for found in scores)
+        error = (self.context.baseline.standard_error or 0.0) + 1e-6
+        few = [images is not None and images <= IMAGES + 1e-6 for images in map(self._worth, scores)]
+        return bool(few) and all(ok or (found.size or math.inf) <= error for ok, found in zip(few, scores, strict=True))
 
     def _is_same_machine(self) -> bool:
         """Whether the study says that it ran on this machine, with this torch."""
