@@ -14,9 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from raprune.results import candidates_in_all, short_count
-
-from .gaps import interval
+from raprune.results import candidates_in_all, interval, short_count
 
 INTRODUCTION = """\
 # Findings: rankings and decision stages

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 
-from raprune.results import Tables
+from raprune.results import Tables, interval
 
 from .frames import measured_trials, with_trial
 from .labels import ALONE, bound_text
 
-RESAMPLES = 5000
 LAYER = ["layer_index", "layer"]
 
 
@@ -57,15 +55,6 @@ def mean_gaps(pairs: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
         gaps = part["gap"].to_numpy(dtype=float)
         rows.append([*names, gaps.mean(), *interval(gaps), len(gaps), layers[names]])
     return pd.DataFrame(rows, columns=columns)
-
-
-def interval(values: np.ndarray) -> tuple[float, float]:
-    """The 95% interval of the mean, by a percentile bootstrap over ``values``; NaN for fewer than two."""
-    if len(values) < 2:
-        return float("nan"), float("nan")
-    drawn = np.random.default_rng(0).integers(len(values), size=(RESAMPLES, len(values)))
-    low, high = np.percentile(values[drawn].mean(axis=1), [2.5, 97.5])
-    return float(low), float(high)
 
 
 def _settings(trials: pd.DataFrame) -> list[str]:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from raprune.engine.inputs import Inputs
 from raprune.preflight.checks import Facts, Inspector
-from raprune.registry import is_imported, no_imports
-from raprune.study import StudyPlan, TrialSpec, load_study
+from raprune.registry import AllowImport, check_imports, is_imported, no_imports
+from raprune.study import StudyPlan, TrialSpec, expand, load_study, read_study_file
+from raprune.study.plugins import import_paths
 
 
 @dataclass(frozen=True)
@@ -44,3 +45,16 @@ def _imports_of(trial: TrialSpec) -> dict[str, str]:
     """Kind -> import path."""
     names = {kind: getattr(trial, kind).name for kind in ("model", "dataset", "score")}
     return {kind: name for kind, name in names.items() if is_imported(name)}
+
+
+def load_allowed(file: Path, allow_import: AllowImport, inputs: Inputs) -> StudyPlan:
+    """Load somebody's study, whose own code is imported only where ``allow_import`` names it, or is True.
+
+    Raises :class:`StudyError` for a study that is wrong, :class:`InputError` for code that nobody has allowed.
+    """
+    document = read_study_file(file)
+    names = tuple(import_paths(document.data))
+    for name in names:
+        check_imports({"import": name}, str(file), allow_import)
+    inputs.import_for(names)
+    return expand(document, Inspector(inputs).layer_names)

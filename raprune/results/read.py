@@ -59,6 +59,21 @@ def _read(folder: Path, trial_ids: list[str], table: str) -> pd.DataFrame:
     return frame
 
 
+def place_of(folder: Path) -> tuple[Path, str | None]:
+    """The study's folder that ``folder`` is or is in, and the id of the trial whose folder it is, if any.
+
+    Raises :class:`ResultsError` where it is neither.
+    """
+    absolute = folder.resolve()
+    for study_dir, trial_id in ((folder, None), (absolute.parent.parent, absolute.name)):
+        is_place = trial_id is None or absolute.parent.name == "trials"
+        if folder.is_dir() and is_place and os.path.lexists(study_dir / "manifest.json"):
+            if trial_id is not None and trial_id not in read_manifest(study_dir)["trial_ids"]:
+                raise ResultsError(f"{folder}: the study in {study_dir} has no trial {trial_id} now")
+            return study_dir, trial_id
+    raise ResultsError(f"{folder} is neither a study's folder (results/NAME) nor a trial's (results/NAME/trials/ID)")
+
+
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The checked content of ``manifest.json`` in ``folder``.
 

@@ -93,15 +93,34 @@ class TrialStore:
     def candidate_counts(self) -> tuple[int, int, int]:
         """Over the decided layers and the joint passes: candidates asked for, those scored, and the images they saw."""
         asked = scored = images = 0
-        for k in (*range(self.num_committed() + self.num_joint()), PROVISIONAL):
-            file = self.folder / f"candidates-{k}.parquet"
-            if k == PROVISIONAL and not file.is_file():
-                continue
-            found = read_table(file, "candidates", self.trial_id, ["from_memo", "images_scored"])
+        for k in self.candidate_steps():
+            found = self._candidates(k).select(["from_memo", "images_scored"])
             asked += len(found)
             scored += len(found) - sum(bool(m) for m in found["from_memo"].to_pylist())
             images += sum(seen or 0 for seen in found["images_scored"].to_pylist())
         return asked, scored, images
+
+    def candidate_steps(self) -> list[int | str]:
+        """The numbers of the files of candidates: of committed layers, of joint passes, of what was cut short."""
+        cut_short = [PROVISIONAL] if (self.folder / f"candidates-{PROVISIONAL}.parquet").is_file() else []
+        return [*range(self.num_committed() + self.num_joint()), *cut_short]
+
+    def num_candidates(self, step: int | str) -> int:
+        """How many candidates one of these files holds."""
+        return len(self._candidates(step))
+
+    def candidate_rows(self, step: int | str, numbers: Sequence[int]) -> list[dict[str, Any]]:
+        """Some rows of one of these files, by their numbers in it."""
+        rows: list[dict[str, Any]] = self._candidates(step).take(numbers).to_pylist()
+        return rows
+
+    def _candidates(self, step: int | str) -> pa.Table:
+        return read_table(self.folder / f"candidates-{step}.parquet", "candidates", self.trial_id)
+
+    def cut_short_row(self, table: str) -> dict[str, Any] | None:
+        """The row of the layer (``layers``) or joint pass (``joint``) that a budget cut short, if there is one."""
+        file = self.folder / f"{table}-{PROVISIONAL}.parquet"
+        return self._rows(file.name, table)[0] if file.is_file() else None
 
     def write_layer(self, step: int | str, layer: Row, updates: Sequence[Row], candidates: Sequence[Row]) -> None:
         """Commit one decided layer (or, as ``PROVISIONAL``, keep one that was cut short); its ``layers`` file, written

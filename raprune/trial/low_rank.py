@@ -153,7 +153,7 @@ class LowRankStep:
             factorised = self._searched(costs, state, self.contract.search_scale(state, val_score))
         else:
             factorised = self._scored(costs, state, rank)
-        return factorised.state.factors[layer.layer], energies, self._finetuned(costs, factorised)
+        return factorised.state.factors[layer.layer], energies, self.finetuned(layer.layer, factorised)
 
     def _rank(self, costs: LayerCosts, energies: list[float]) -> int | None:
         """The rank that the matched trial has or a rule fixes; ``None`` where it is searched. Raises :class:`Stays`."""
@@ -199,7 +199,7 @@ class LowRankStep:
             raise Stays(f"no rank up to {costs.max_rank}, the largest that saves, is within the drop bound", tried)
         return replace(best, num_scored=tried)
 
-    def _finetuned(self, costs: LayerCosts, cut: Factorised) -> Factorised:
+    def finetuned(self, layer: str, cut: Factorised) -> Factorised:
         """The network after the study's fine-tune, if the study has one and its score is kept, else as it was.
 
         Raises :class:`Stays` where that is over the bound.
@@ -211,16 +211,16 @@ class LowRankStep:
             elif tuned.version != cut.state.version:
                 score = self.evaluator.run(Measure("val"), tuned)
                 if self.scale.keeps(cut.val_score, score) and self._within(score):
-                    return self._guarded(costs, replace(cut, state=tuned, val_score=score))
+                    return self._guarded(layer, replace(cut, state=tuned, val_score=score))
         if not self._within(cut.val_score):
-            rank = cut.state.factors[costs.layer].rank
+            rank = cut.state.factors[layer].rank
             raise Stays(f"at rank {rank} the score is {cut.val_score:.2f}: over the drop bound", cut.num_scored)
-        return self._guarded(costs, cut)
+        return self._guarded(layer, cut)
 
-    def _guarded(self, costs: LayerCosts, kept: Factorised) -> Factorised:
+    def _guarded(self, layer: str, kept: Factorised) -> Factorised:
         """``kept``, if the guard allows it; raises :class:`Stays` where it does not."""
         if self.matched is None and not self.contract.allows(kept.state):
-            rank = kept.state.factors[costs.layer].rank
+            rank = kept.state.factors[layer].rank
             raise Stays(f"at rank {rank} the drop is over the bound on the guard images", kept.num_scored)
         return kept
 

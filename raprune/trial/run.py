@@ -11,38 +11,35 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from raprune.artefact import plan_of, write_model
 from raprune.baseline.origins import note_origin
-from raprune.engine.tasks import Finetune, Importance, Measure, Pictures
-from raprune.engine.workload import Baseline
-from raprune.errors import RapruneError
+from raprune.engine.tasks import Importance, Measure, Pictures
 from raprune.network.costs import Costs
 from raprune.network.masks import KeepMask, keep_first
-from raprune.network.sizes import Sizes
 from raprune.network.state import State
 from raprune.plugins.methods.base import Criterion, LayerView, RankedMethod
-from raprune.registry import REWARDS
 from raprune.results import PROVISIONAL
 from raprune.study.schema import TrialSpec
 from raprune.study.seeds import seed_for
 from raprune.trial.asked import build_decision, build_method, limit
 from raprune.trial.budget import TrialBudget
-from raprune.trial.candidates import Candidates, Scale
+from raprune.trial.candidates import Candidates
 from raprune.trial.context import TrialContext
 from raprune.trial.credit import credit_of
 from raprune.trial.deciding import check_order, decide_layer
-from raprune.trial.guard import Guard
+from raprune.trial.ending import finetuned_baseline, finish
+from raprune.trial.grounds import grounds_of, guard_after
 from raprune.trial.joint import JointPass
 from raprune.trial.low_rank import LowRankStep, last_snapshot
 from raprune.trial.prelude import Prelude, Schedule
 from raprune.trial.rows import TrialOutcome, layer_row, trial_row
 from raprune.trial.snapshots import Snapshots, num_asked
-from raprune.trial.within_bound import Committed, Contract, commit_as_given, commit_within_bound, left_whole
+from raprune.trial.within_bound import Committed, commit_as_given, commit_within_bound, left_whole
 
 
 def run_trial(trial: TrialSpec, context: TrialContext) -> dict[str, Any]:
@@ -55,47 +52,26 @@ def run_trial(trial: TrialSpec, context: TrialContext) -> dict[str, Any]:
     return _Trial(trial, context).run()
 
 
-def drop_bound(trial: TrialSpec, baseline: Baseline) -> float:
-    """The bound in points, from the study's bound or score floor; raises :class:`RapruneError` if it is too small."""
-    bound = trial.drop_bound
-    if bound is None:
-        bound = baseline.val_score - cast(float, trial.score_floor)
-    if bound <= 0 or bound < baseline.quantum:
-        raise RapruneError(
-            f"a drop bound of {bound:.3g} points is worth less than one of {baseline.num_val_images} validation images"
-        )
-    return bound
-
-
 class _Trial:
     def __init__(self, trial: TrialSpec, context: TrialContext) -> None:
         self.trial = trial
         self.context = context
         self.evaluator = context.evaluator
-        torch.set_num_threads(trial.scoring.threads)
-        baseline = context.baseline
-        note_origin(context.store, trial, baseline, context.matched)
-        traced = context.workload.load_network(context.inputs, baseline.num_classes, baseline.input_shape)
-        self.graph = traced.graph
-        self.weights = {name: t.clone() for name, t in traced.network.state_dict().items()}
-        self.layers = self.graph.arrange(trial.layers_among(self.graph.groups))
-        self.sizes = Sizes(traced, self.weights, baseline.input_shape)
-        reward = REWARDS.build(trial.reward.name, trial.reward.settings)
-        self.scale = Scale(baseline.val_score, drop_bound(trial, baseline), reward)
+        note_origin(context.store, trial, context.baseline, context.matched)
+        grounds = grounds_of(trial, context)
+        self.graph, self.weights, self.sizes = grounds.graph, grounds.weights, grounds.sizes
+        self.layers, self.contract, self.scale = grounds.layers, grounds.contract, grounds.contract.scale
         self.method, self.decision = build_method(trial), build_decision(trial)
         self.budget = TrialBudget(
-            context.budget, trial.trial_id, num_asked(context.store), limit(trial, baseline.num_val_images)
+            context.budget, trial.trial_id, num_asked(context.store), limit(trial, context.baseline.num_val_images)
         )
         self.snapshots = Snapshots(context.store.folder / "state", context.workload.baseline_key)
         self.prelude = Prelude(trial, context, self.graph, self.budget, self.snapshots)
-        trains = trial.finetune.before_reward.num_steps(1) > 0
-        self.contract = Contract(self.evaluator, self.graph, self.scale, trial.fidelity, trains, self.weights)
         rows = [*context.store.layer_rows(), *context.store.joint_rows(), *context.store.low_rank_rows()]
         if trial.guard:
-            self.contract.guard = Guard.resumed(self.evaluator, baseline.num_val_images, trial.warranty, rows)
+            self.contract.guard = guard_after(trial, context, rows)
         self.num_diverged = sum(row.get("num_diverged") or 0 for row in rows)
         """Fine-tunes so far that left NaN or infinite weights; none of them was kept."""
-        self.contract.refit = self.method.refit
 
     def run(self) -> dict[str, Any]:
         start = time.perf_counter()
@@ -127,7 +103,8 @@ class _Trial:
             self.num_diverged += low_rank.num_diverged
             stopped = not done_all
         if not stopped:
-            state, val_score = self._finish(state, val_score)
+            state, val_score, num_diverged = finish(self.contract, state, val_score, self.context.matched is not None)
+            self.num_diverged += num_diverged
         test_score = self._measure_test(state)
         num_finetunes = store.num_decided() if stopped else len(order)
         finetuned = self._baseline_finetuned(num_finetunes + store.num_joint(), stopped)
@@ -254,21 +231,6 @@ class _Trial:
             spec, self.contract, self.sizes, self.context, self.snapshots, first_step, lambda: self.budget.is_empty
         )
 
-    def _finish(self, state: State, val_score: float) -> tuple[State, float]:
-        """Run the final fine-tune; keep it only if it is within the bound or no worse than the state before it.
-
-        The guard must allow it, too, except in a matched trial.
-        """
-        final = self.evaluator.run(Finetune("final", state.version), state)
-        if final.version == state.version:
-            return state, val_score
-        if self.contract.diverged(final):
-            self.num_diverged += 1
-            return state, val_score
-        score = self.evaluator.run(Measure("val"), final)
-        kept = self.scale.keeps(val_score, score) and (self.context.matched is not None or self.contract.allows(final))
-        return (final, score) if kept else (state, val_score)
-
     def _measure_test(self, state: State) -> float | None:
         """The test score; nothing else in a trial reads the test split. ``None`` without one."""
         return None if self.context.baseline.test_score is None else self.evaluator.run(Measure("test"), state)
@@ -280,11 +242,7 @@ class _Trial:
         """
 
         def compute() -> float | None:
-            state = State.baseline(self.context.baseline.key)
-            for _ in range(number):
-                state = self.evaluator.run(Finetune("commit", state.version), state)
-            final = state if stopped else self.evaluator.run(Finetune("final", state.version), state)
-            return None if self.contract.diverged(final) else self.evaluator.run(Measure("val"), final)
+            return finetuned_baseline(self.contract, self.context.baseline.key, number, stopped)
 
         name = f"finetuned-{self.context.workload.key}-{number}{'-stopped' if stopped else ''}"
         return self.snapshots.shared_score(self.context.baseline.folder, name, compute)

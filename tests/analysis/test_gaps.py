@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 from analysis.figures import matched
-from analysis.gaps import interval, mean_gaps, paired_layers
+from analysis.gaps import mean_gaps, paired_layers
 from analysis.page import render_page
-from raprune.results import Tables
+from raprune.results import Tables, interval
 from tests.analysis.make_tables import layer_row, layers_of_singles, make_tables, single_layers, trial_row
 
 AGENT = {"method": "agent", "drop_bound": 2.0}
