@@ -15,9 +15,9 @@ from torch import nn
 
 from raprune.api import Pruned, load_pruned, prune, running
 from raprune.api.report import Report
-from raprune.api.running import Unwatched
 from raprune.artefact.trials import open_trial
 from raprune.console.plots import write_report
+from raprune.console.progress import StudyProgress
 from raprune.engine.given import digest_of_network
 from raprune.errors import InputError
 from raprune.network.graph import trace
@@ -144,12 +144,12 @@ def test_the_same_call_goes_on_and_the_folder_is_a_studys(user: User, pruned: Pr
 def test_an_interrupted_call_goes_on_from_its_layers(
     user: User, pruned: Pruned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupt(self: Unwatched, trial_id: str, progress: dict[str, object]) -> None:
+    def interrupt(self: StudyProgress, trial_id: str, progress: dict[str, object]) -> None:
         if "committed_pruning_ratio" in progress:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Unwatched, "told", interrupt)
+        patch.setattr(StudyProgress, "told", interrupt)
         with pytest.raises(KeyboardInterrupt, match="the same call with out="):
             prune(user.model, user.train, user.val, drop_bound=4.0, test=user.test, out=tmp_path, **FAST)
     (layer,) = tmp_path.glob("trials/*/layers-*.parquet")
