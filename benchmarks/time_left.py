@@ -94,8 +94,8 @@ def show(name: str, record: dict[str, Any]) -> None:
     off = [(m.at_s + m.left_s) / total for m in moments]
     print(
         f"{name}: {len(record['trials'])} trials, {total:.0f} s; time left within a factor of two at "
-        f"{share_within(moments):.1%} of {len(moments)} moments; total predicted {min(off):.2f} to {max(off):.2f} times "
-        "the true one"
+        f"{share_within(moments):.1%} of {len(moments)} moments; total predicted {min(off):.2f} to {max(off):.2f} "
+        "times the true one"
     )
     for share in (0.1, 0.2, 0.3, 0.5, 0.7, 0.9):
         moment = next(m for m in moments if m.at_s >= share * total)

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from raprune.errors import FileError, RapruneError, first_line
+from raprune.errors import FileError, RapruneError
 from raprune.results import FolderLock, read_json, read_manifest
 from raprune.results.files import read_table
 from raprune.system.writing import replacing
@@ -108,7 +108,7 @@ def look(folder: Path) -> Seen:
     try:
         snapshot = _read(folder, manifest) if os.path.lexists(folder / FILE) else _from_tables(folder, manifest)
     except RapruneError as error:
-        note, snapshot = first_line(error), _from_tables(folder, manifest)
+        note, snapshot = str(error), _from_tables(folder, manifest)
     return Seen(snapshot=snapshot, runs=_runs(folder), command=_command(manifest), note=note)
 
 

@@ -135,6 +135,8 @@ def test_the_same_call_goes_on_and_the_folder_is_a_studys(user: User, pruned: Pr
     again = prune(user.model, user.train, user.val, drop_bound=4.0, test=user.test, out=out, **FAST)
     assert row.stat().st_mtime_ns == written
     assert again.report.row == pruned.report.row
+    assert again.report.folder == again.out == out
+    assert again.report.lines()[-1] == f"rows, weights and settings: {out}"
     pd.testing.assert_frame_equal(again.report.layers, pruned.report.layers)
     assert torch.equal(again.network(user.val[0]), pruned.network(user.val[0]))
     assert write_report(out).is_file()
@@ -275,3 +277,5 @@ def test_a_signal_after_the_last_layer_loses_nothing(
     monkeypatch.setattr(running, "launch", lambda *a, **k: replace(launched(*a, **k), interrupted=True))
     again = prune(user.model, user.train, user.val, drop_bound=4.0, test=user.test, out=out, **FAST)
     assert again.report.row == pruned.report.row
+    assert again.report.folder == again.out == out
+    assert again.report.lines()[-1] == f"rows, weights and settings: {out}"
