@@ -9,6 +9,8 @@ ENDED = ("completed", "failed", "stopped")
 """Statuses of trials that are over in this run."""
 AROUND = 1.0
 """What a trial does before its first layer and after its last one, in layers."""
+TYPICAL = 2.0
+"""Layers of a kind of trial that count as much as what is typical of all: the first one may be an unusual one."""
 LEARNING = 0.1
 """Share of a layer that must be seen before anything is said of the time left."""
 
@@ -95,10 +97,10 @@ def time_left(trials: Collection[TrialProgress], since: float, now: float) -> fl
 
 
 def _pace(kind: tuple[bool, float], begun: Sequence[TrialProgress], typical: _Typical, now: float) -> float:
-    """Seconds per layer of trials of ``kind``; what is typical counts as much as half a layer of its own."""
+    """Seconds per layer of trials of ``kind``; what is typical counts as :data:`TYPICAL` of its own."""
     own = [trial for trial in begun if trial.kind == kind]
     seen_s, seen = sum(trial.seconds(now) for trial in own), sum(trial.layers_seen for trial in own)
-    return (seen_s + 0.5 * typical.pace(kind[1])) / (seen + 0.5)
+    return (seen_s + TYPICAL * typical.pace(kind[1])) / (seen + TYPICAL)
 
 
 @dataclass(frozen=True)
