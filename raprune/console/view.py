@@ -38,7 +38,8 @@ def watched(seen: Seen, console: Console, now: float | None = None) -> Renderabl
     over = [trial for trial in snapshot.trials if trial.status in STYLES]
     parts: list[RenderableType] = []
     if over:
-        room = max(_rows(console), console.height - 8 - SHOWN)
+        cut = seen.runs and console.is_terminal  # what stays in place must fit
+        room = max(_rows(console), console.height - 8 - SHOWN) if cut else len(over)
         if hidden := len(over) - room:
             parts += [Text(f"{counted(hidden, 'trial')} before these", "dim")] if hidden > 0 else []
         parts += [ended_line(trial) for trial in over[-room:]]

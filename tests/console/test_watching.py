@@ -241,7 +241,7 @@ def test_hostile_names_do_not_steer_the_terminal(folder: Path) -> None:
 def test_a_thousand_trials_fit_into_a_view(folder: Path) -> None:
     trials = {str(n): TrialProgress(f"t{n}", 10, 3, status="running" if n % 2 else "completed") for n in range(1000)}
     snapshot = StudyProgress(Console(quiet=True), trials, study="s").snapshot()
-    console = open_console(width=60)
+    console = Console(width=60, height=25, force_terminal=True)
     with console.capture() as said:
         console.print(watching.watched(Seen(snapshot=snapshot, runs=True), console))
     assert len(said.get().splitlines()) <= console.height
