@@ -140,8 +140,9 @@ def prune(
 
     ``layers``, ``order``, ``method``, ``preset``, ``score``, ``finetune``, ``fidelity``, ``residual``, ``guard``,
     ``warranty`` and ``seed`` are the keys of a study file, ``whole`` and ``output`` those of its model; any other key
-    goes into ``settings``, which override the other arguments. ``out`` is the study's folder, a temporary one by
-    default: the same call resumes from what it contains. ``evaluators`` processes of Ray score candidates, on the
+    goes into ``settings``, which override the other arguments. ``out`` is the study's folder, created if need be and
+    kept: the same call resumes from what it contains. By default it is a temporary one, which ``report.folder`` names;
+    raprune never removes it. ``evaluators`` processes of Ray score candidates, on the
     cluster at ``address`` if there is one; 0 scores in this process.
 
     The baseline is ``model`` with the weights that it has; it is never changed. Raises :class:`InputError` for what
@@ -237,5 +238,5 @@ def _opened(store: TrialStore, given: Given, inputs: Inputs) -> Pruned:
         error = (row or {}).get("error") or "it did not end"
         raise RapruneError(f"{CALLER}: {error.splitlines()[0]} (all of it: {store.folder / 'error.txt'})")
     network = open_trial(store.folder, allow_import=True, inputs=inputs).networks["pruned"]
-    layers = read_study(store.folder.parent.parent).layers
-    return Pruned(network, Report(row, layers), store.folder, given)
+    folder = store.folder.parent.parent
+    return Pruned(network, Report(row, read_study(folder).layers, folder), store.folder, given)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pandas as pd
@@ -25,6 +26,8 @@ SHOWN = {
 """Column of ``layers`` -> its heading."""
 
 
+TEMPORARY = "raprune-temporary-"
+"""What the names of folders begin with that no caller has chosen."""
 STOPPED = "; its budget is spent: to resume, repeat the call with the same out and a larger budget"
 
 
@@ -46,6 +49,8 @@ class Report:
     """Every column of the trial's row, as docs/results.md explains it."""
     layers: pd.DataFrame
     """One row a layer, in the order in which they were decided, as docs/results.md explains it."""
+    folder: Path | None = None
+    """The study's folder, with rows, weights and settings: what ``out`` said, else a temporary one."""
 
     status = _column("status", str, "``completed``; or ``stopped``, where a budget ended it.")
     score_name = _column("score_name", str, "What the scores are.")
@@ -115,6 +120,9 @@ class Report:
             lines.append(f"{what}: {before:,} -> {after:,} ({1 - after / before:.1%} fewer)")
         if (unfactorised := self.row.get("params_before_low_rank")) not in (None, self.params):
             lines.append(f"of that by low rank: {unfactorised:,} -> {self.params:,} parameters")
+        if self.folder is not None:
+            chosen = "" if not self.folder.name.startswith(TEMPORARY) else " (temporary; out= names one to keep)"
+            lines.append(f"rows, weights and settings: {self.folder}{chosen}")
         return lines
 
     def table(self) -> pd.DataFrame:

@@ -7,33 +7,20 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 
+from raprune.api.report import TEMPORARY
+from raprune.console.progress import StudyProgress
 from raprune.engine.arithmetic import same_arithmetic
 from raprune.engine.inputs import Inputs
 from raprune.errors import EvaluatorError, InputError
 from raprune.launch import Outcome
 from raprune.launch import run_study as launch
-from raprune.launch.base import Watch
 from raprune.preflight.checks import Facts
 from raprune.study import StudyPlan
 from raprune.system import paths
 from raprune.system.output import lenient
-
-
-class Unwatched:
-    """A :class:`raprune.launch.Watch` that shows nothing."""
-
-    def phase(self, text: str) -> None:
-        """Not shown."""
-
-    def told(self, trial_id: str, progress: dict[str, Any]) -> None:
-        """Not shown."""
-
-    def ended(self, trial_id: str, status: str, folder: Path) -> None:
-        """Not shown."""
 
 
 def run(
@@ -47,8 +34,7 @@ def run(
     progress: bool,
 ) -> Outcome:
     """Run ``plan`` in the folder ``out``. Raises KeyboardInterrupt where an interruption left trials unfinished."""
-    watching = _watch(plan, facts, out) if progress else contextlib.nullcontext(Unwatched())
-    with same_threads(), same_arithmetic(), watching as watch:
+    with same_threads(), same_arithmetic(), _watch(plan, facts, out, progress) as watch:
         outcome = launch(plan, out, watch, num_evaluators=evaluators, address=address, inputs=inputs)
     if outcome.lost is not None:
         raise EvaluatorError(outcome.lost)
@@ -67,20 +53,21 @@ def same_threads() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _watch(plan: StudyPlan, facts: Mapping[str, Facts], out: Path) -> contextlib.AbstractContextManager[Watch]:
+def _watch(plan: StudyPlan, facts: Mapping[str, Facts], out: Path, shown: bool) -> StudyProgress:
+    """Watches the study for this program, if it is ``shown``, and for ``raprune watch``."""
     from rich.console import Console
 
     from raprune.console.tables import study_progress
 
-    console = Console(stderr=True, file=lenient(sys.stderr))
+    console = Console(stderr=True, file=lenient(sys.stderr)) if shown else Console(quiet=True)
     console.print(f"{plan.spec.name}: rows and networks in {out}", highlight=False, soft_wrap=True)
-    return study_progress(plan, facts, console)
+    return study_progress(plan, facts, console, out)
 
 
 def folder_for(out: str | Path | None) -> Path:
-    """``out`` as a folder, created if need be; a new temporary one for ``None``."""
+    """``out`` as a folder, created if need be; a new temporary one for ``None``, which stays until it is removed."""
     if out is None:
-        return Path(tempfile.mkdtemp(prefix="raprune-"))
+        return Path(tempfile.mkdtemp(prefix=TEMPORARY))
     return paths.folder_for(out, "out")
 
 

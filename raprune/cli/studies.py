@@ -77,7 +77,7 @@ def study(
         folder = folder_for(out or Path("results") / plan.spec.name, "--out")
         for line in (line for fact in facts.values() for line in left_out_lines(fact)):
             console.print(line, highlight=False, markup=False, soft_wrap=True)
-        progress = study_progress(plan, facts, console)
+        progress = study_progress(plan, facts, console, folder)
         with progress:
             outcome = run_study(plan, folder, progress, num_evaluators=evaluators, address=address, inputs=inputs)
     print_whole(results_table(read_study(folder)), console)

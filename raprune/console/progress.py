@@ -1,4 +1,4 @@
-"""What a person sees while a study runs: a live table on a terminal, a line for each committed layer elsewhere."""
+"""What a person sees while a study runs: one live view on a terminal, a line for what matters elsewhere."""
 
 from __future__ import annotations
 
@@ -7,98 +7,89 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, RenderableType
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
-from raprune.study.wording import counted
+from raprune.console.snapshot import Snapshot, TrialView, baseline_scores, write_snapshot
+from raprune.console.trials import ENDED, TrialProgress, time_left
+from raprune.console.view import duration, ended_line, left, rate, view
 
-MAX_ROWS = 12
-"""Running trials shown at a time."""
-ENDED = ("completed", "failed", "stopped")
-"""Statuses of trials that are over in this run."""
-
-
-COMMIT_WORK = 10
-"""The work of committing a layer, in candidates: matched trials do nothing else."""
-
-
-@dataclass
-class TrialProgress:
-    """What is known of one trial."""
-
-    label: str
-    expected: int
-    """Its work, in candidates: the most that it can ask for, and :data:`COMMIT_WORK` per layer."""
-    num_layers: int
-    layers_done: int = 0
-    layer: str = ""
-    layer_candidates: int = 0
-    pruning_ratio: float = 0.0
-    reward: float | None = None
-    updates: int = 0
-    status: str = "waiting"
-    """waiting, running, completed, failed, stopped."""
-
-    @property
-    def share_done(self) -> float:
-        """Share of its candidates, roughly: whole layers, and what the current one has asked for."""
-        if self.status in ENDED:
-            return 1.0
-        a_layer = max(1.0, self.expected / max(1, self.num_layers))
-        return min(1.0, (self.layers_done + min(1.0, self.layer_candidates / a_layer)) / max(1, self.num_layers))
+LINE_EVERY_S = 30.0
+"""Elsewhere than on a terminal, a committed layer is a line at most so often."""
+WRITE_EVERY_S = 1.0
 
 
 @dataclass
 class StudyProgress:
-    """A :class:`raprune.launch.Watch` that draws; create it, then use it as a context manager."""
+    """A :class:`raprune.launch.Watch` that draws; create it, then use it as a context manager.
+
+    With ``out`` it also writes what it knows into that folder, about once a second, from the first phase on: by then
+    the folder is locked.
+    """
 
     console: Console
     trials: dict[str, TrialProgress]
     has_budget: bool = False
     """Whether a trial that stops early does so because the study's budget is spent."""
+    out: Path | None = None
+    study: str = ""
     started: float = field(default_factory=time.monotonic)
     num_candidates: int = 0
-    num_scored: int = 0
     text: str = ""
+    pool: str = ""
+    baselines: str = ""
     first_reward_s: float | None = None
     _live: Live | None = None
-    _trials_since: float | None = None
-    _done_before: float = 0.0
+    _since: float | None = None
+    _line_at: float | None = None
+    _written: float | None = None
 
     def __enter__(self) -> StudyProgress:
-        if self.console.is_terminal:
-            self._live = Live(self, console=self.console, refresh_per_second=4, transient=True)
+        if self.console.is_terminal and not self.console.is_dumb_terminal and not self.console.quiet:
+            self._live = Live(self, console=self.console, refresh_per_second=2, transient=True)
             self._live.start()
         return self
 
     def __exit__(self, *error: object) -> None:
         if self._live is not None:
             self._live.stop()
+        if self._written is not None:
+            self._write(over=True)
 
     def phase(self, text: str) -> None:
-        if text:
+        if text and self._live is None:
             self._line(Text(f"{self.clock()}  {text}", style="dim"))
-        elif self._trials_since is None:
-            self._trials_since = time.monotonic()
-            self._done_before = self._work_done()
+        if not text and self._since is None:
+            self._since = time.monotonic()
+            self.baselines = baseline_scores(self.out)
         self.text = text
+        self._write()
+
+    def evaluators(self, text: str) -> None:
+        self.pool = text
+        self._line(Text(f"{self.clock()}  {text}", style="dim"))
+        self._write()
 
     def told(self, trial_id: str, progress: dict[str, Any]) -> None:
         trial = self.trials[trial_id]
-        trial.status = "running"
+        if trial.started is None or trial.status in ENDED:
+            self._begin(trial, progress.get("prune_step", 0) - ("committed_s" in progress))
         trial.layer = progress.get("layer", trial.layer)
         trial.num_layers = progress.get("num_layers", trial.num_layers)
         trial.layers_done = progress.get("prune_step", trial.layers_done)
         trial.layer_candidates = progress.get("num_candidates", 0)
         trial.updates = progress.get("num_updates", trial.updates)
         trial.reward = progress.get("reward", trial.reward)
+        trial.score_drop = progress.get("val_score_drop", trial.score_drop)
+        trial.searched_s += progress.get("searched_s", 0.0)
+        trial.committed_s += progress.get("committed_s", 0.0)
         self.num_candidates += progress.get("new_candidates", 0)
-        self.num_scored += progress.get("new_scored", 0)
         if self.first_reward_s is None and "reward" in progress:
             self.first_reward_s = time.monotonic() - self.started
-            self._line(Text(f"{self.clock()}  first reward {progress['reward']:+.3f} ({trial.label}, {trial.layer})"))
+            if self._live is None:
+                said = f"first reward {progress['reward']:+.3f} ({trial.label}, {trial.layer})"
+                self._line(Text(f"{self.clock()}  {said}"))
         if self._live is None and "low_rank" in progress:
             self._line(Text(f"{self.clock()}  {trial.label}: {_factorised(progress['low_rank'])}"))
         if progress.get("num_diverged"):
@@ -107,32 +98,45 @@ class StudyProgress:
         if "pruning_ratio" in progress:
             trial.pruning_ratio = progress["pruning_ratio"]
             trial.layer_candidates = 0
-            if self._live is None:
-                self._committed(trial, progress)
+            self._committed(trial, progress)
+        self._write(WRITE_EVERY_S)
 
     def ended(self, trial_id: str, status: str, folder: Path) -> None:
         trial = self.trials[trial_id]
         if trial.status == status:
             return
-        trial.status = status
+        trial.status, trial.ended = status, time.monotonic()
+        seen = f"{self.clock()}  "
         if status == "failed":
-            self._line(Text(f"{self.clock()}  failed: {trial.label}; see {folder / 'error.txt'}", style="red"))
-        elif status == "completed" and trial.layers_done:
-            note = f"{self.clock()}  completed: {trial.label}, {trial.pruning_ratio:.1%} of filters pruned"
-            self._line(Text(note, style="green"))
-        elif status == "stopped" and trial.layers_done:
-            why = "the budget is spent" if self.has_budget else "stopped"
-            note = f"{self.clock()}  {why}: {trial.label}, {trial.pruning_ratio:.1%} of filters pruned"
-            self._line(Text(note, style="yellow"))
+            self._line(Text(f"{seen}failed: {trial.label}; see {folder / 'error.txt'}", style="red"))
+        elif trial.layers_done:
+            line = ended_line(self._trial(trial_id, trial))
+            if status == "stopped" and self.has_budget:
+                line = Text(line.plain.replace("stopped", "the budget is spent", 1), style=line.style)
+            self._line(Text(seen, style=line.style).append(line.plain))
+        self._write()
+
+    def _begin(self, trial: TrialProgress, step: int) -> None:
+        """Note that a trial runs, from its layer ``step`` on; where none did, it has run since the last one ended."""
+        now = time.monotonic()
+        ends = [other.ended for other in self.trials.values() if other.ended is not None]
+        alone = not any(other.status == "running" for other in self.trials.values())
+        trial.started = max([self._since or now, *ends]) if alone else now
+        trial.status, trial.ended = "running", None
+        trial.first_step = step
 
     def _committed(self, trial: TrialProgress, progress: dict[str, Any]) -> None:
+        now = time.monotonic()
+        if self._live is not None or (self._line_at is not None and now - self._line_at < LINE_EVERY_S):
+            return
+        self._line_at = now
         ratio, drop = progress.get("committed_pruning_ratio", 0.0), progress.get("val_score_drop", 0.0)
         reward = "" if trial.reward is None else f", reward {trial.reward:+.3f}"
         self._line(
             Text(
                 f"{self.clock()}  {trial.label}: {trial.layer} ({trial.layers_done}/{trial.num_layers}) "
                 f"{ratio:.0%} pruned{reward}, drop {drop:+.1f} points; "
-                + ", ".join(filter(None, (f"{self._rate()} candidates/s", self._left())))
+                + ", ".join(filter(None, (rate(self._rate()), left(self._left()))))
             )
         )
 
@@ -141,45 +145,44 @@ class StudyProgress:
 
     def clock(self) -> str:
         """Time since the start."""
-        return _duration(time.monotonic() - self.started)
+        return duration(time.monotonic() - self.started)
 
-    def _rate(self) -> str:
+    def _rate(self) -> float | None:
         """Candidates asked for per second, memo included, since the first trial began."""
-        since = self._trials_since or time.monotonic()
-        rate = self.num_candidates / max(1e-9, time.monotonic() - since)
-        return f"{rate:.0f}" if rate >= 10 else f"{rate:.1f}"
+        if self._since is None:
+            return None
+        return self.num_candidates / max(1e-9, time.monotonic() - self._since)
 
-    def _work_done(self) -> float:
-        return sum(t.expected * t.share_done for t in self.trials.values())
+    def _left(self) -> float | None:
+        """Seconds left, the report not included."""
+        return None if self._since is None else time_left(self.trials.values(), self._since, time.monotonic())
 
-    def _left(self) -> str:
-        """Time left, as ``0:07 left``; empty before a fiftieth is done.
+    def snapshot(self, over: bool = False) -> Snapshot:
+        """What is known now."""
+        now = time.time()
+        return Snapshot(
+            study=self.study, updated=now, started=now - (time.monotonic() - self.started), phase=self.text,
+            baselines=self.baselines, evaluators=self.pool, num_candidates=self.num_candidates, rate=self._rate(),
+            left_s=self._left(), over=over, trials=[self._trial(name, trial) for name, trial in self.trials.items()],
+        )  # fmt: skip
 
-        What remains after the last candidate (the last fine-tunes, the test scores) is not included.
-        """
-        total = sum(t.expected for t in self.trials.values()) - self._done_before
-        done = self._work_done() - self._done_before
-        if self._trials_since is None or total <= 0 or done < 0.02 * total:
-            return ""
-        left_s = (time.monotonic() - self._trials_since) * (total - done) / done
-        return f"{_duration(left_s)} left" if left_s >= 1 else "finishing"
+    def _trial(self, trial_id: str, trial: TrialProgress) -> TrialView:
+        return TrialView(
+            trial_id=trial_id, label=trial.label, status=trial.status,
+            layer=trial.layer, layers_done=trial.layers_done, num_layers=trial.num_layers,
+            pruning_ratio=trial.pruning_ratio, score_drop=trial.score_drop, updates=trial.updates, reward=trial.reward,
+        )  # fmt: skip
+
+    def _write(self, every_s: float = 0.0, over: bool = False) -> None:
+        """Write the snapshot, unless that was done less than ``every_s`` ago."""
+        now = time.monotonic()
+        if self.out is None or (self._written is not None and now - self._written < every_s):
+            return
+        self._written = now
+        write_snapshot(self.out, self.snapshot(over))
 
     def __rich__(self) -> RenderableType:
-        ended = sum(t.status in ENDED for t in self.trials.values())
-        head = f"{self.clock()}  {ended} of {counted(len(self.trials), 'trial')}"
-        if self.text:
-            head += f"  {self.text}"
-        else:
-            head += f"  {counted(self.num_candidates, 'candidate')}, {self._rate()}/s  {self._left()}"
-        table = Table(box=None, pad_edge=False, header_style="dim")
-        for name in ("trial", "layer", "", "pruned", "update", "reward"):
-            table.add_column(name, justify="left" if name in ("trial", "layer") else "right", no_wrap=True)
-        running = [t for t in self.trials.values() if t.status == "running"]
-        for trial in running[:MAX_ROWS]:
-            reward = "" if trial.reward is None else f"{trial.reward:+.3f}"
-            step = f"{min(trial.layers_done + 1, trial.num_layers)}/{trial.num_layers}"
-            table.add_row(trial.label, trial.layer, step, f"{trial.pruning_ratio:.1%}", str(trial.updates), reward)
-        return Group(Text(head, style="bold"), table) if running else Text(head, style="bold")
+        return view(self.snapshot(), self.console)
 
 
 def _factorised(row: dict[str, Any]) -> str:
@@ -187,9 +190,3 @@ def _factorised(row: dict[str, Any]) -> str:
     less = 1 - row["params_after"] / row["params_before"]
     pair = f"{row['layer']} by {row['scheme']} at rank {row['rank']}"
     return f"{pair}, {less:.0%} fewer parameters, drop {row['val_score_drop']:+.1f} points"
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -11,8 +11,10 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from raprune.console.progress import COMMIT_WORK, StudyProgress, TrialProgress
+from raprune.console.labels import trial_label
+from raprune.console.progress import StudyProgress
 from raprune.console.seeds import seed_lines
+from raprune.console.trials import TrialProgress
 from raprune.network.graph import GIVES_OUTPUT, Graph
 from raprune.plugins.datasets.normalisation import STATISTICS
 from raprune.preflight.checks import Facts, expected_candidates, facts_key, num_layers
@@ -154,22 +156,16 @@ def with_unit(score: float, unit: str) -> str:
     return f"{score:.1f}%" if unit == "percent" else f"{score:.1f} {unit}"
 
 
-def study_progress(plan: StudyPlan, facts: Mapping[str, Facts], console: Console) -> StudyProgress:
-    """What a person sees of ``plan`` while it runs."""
+def study_progress(plan: StudyPlan, facts: Mapping[str, Facts], console: Console, out: Path) -> StudyProgress:
+    """What a person sees of ``plan`` while it runs in the folder ``out``, and what other processes can read there."""
     trials = {}
     for trial in plan.trials:
         fact = facts[facts_key(trial)]
         label = trial_label(plan.axes[trial.trial_id])
-        layers = num_layers(trial, fact)
-        work = expected_candidates(trial, fact) + COMMIT_WORK * layers
-        trials[trial.trial_id] = TrialProgress(label, work, layers)
-    return StudyProgress(console, trials, has_budget=plan.spec.budget is not None)
-
-
-def trial_label(labels: Mapping[str, str]) -> str:
-    """A trial in a few words: ``agent, drop_bound 4.0, low_to_high``."""
-    others = (value if axis == "order" else f"{axis} {value}" for axis, value in labels.items() if axis != "method")
-    return ", ".join([labels["method"], *others])
+        matched, layers = trial.matched_trial_id is not None, num_layers(trial, fact)
+        asked = 0 if matched else expected_candidates(trial, fact) - layers
+        trials[trial.trial_id] = TrialProgress(label, asked, layers, matched)
+    return StudyProgress(console, trials, plan.spec.budget is not None, out=out, study=plan.spec.name)
 
 
 _OUTCOMES = ("bound", "pruned", "params\nless", "MACs\nless", "val\ndrop", "test\ndrop", "whole")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import platform
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -149,6 +150,12 @@ class EvaluatorProcess:
 
     def ping(self) -> list[str]:
         return [self.name]
+
+    def node(self) -> list[tuple[str, str]]:
+        """The node on which this process runs: Ray's id, and the machine's name."""
+        import ray
+
+        return [(ray.get_runtime_context().get_node_id(), platform.node())]
 
     def process_id(self) -> int:
         """The id of this process, to inspect or kill it."""

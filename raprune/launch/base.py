@@ -19,6 +19,9 @@ class Watch(Protocol):
     def phase(self, text: str) -> None:
         """The study entered the phase ``text``; empty while trials run."""
 
+    def evaluators(self, text: str) -> None:
+        """Candidates are computed by ``text``: how many evaluators, and where."""
+
     def told(self, trial_id: str, progress: dict[str, Any]) -> None:
         """A trial reported ``progress``."""
 

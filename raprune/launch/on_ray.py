@@ -26,7 +26,7 @@ from raprune.launch.counter import start_counter
 from raprune.launch.execute import Place, check_folder
 from raprune.launch.in_flight import trials_in_flight
 from raprune.launch.interruption import Interruption
-from raprune.launch.resources import Resources, evaluators, resources_for
+from raprune.launch.resources import Resources, evaluators, resources_for, where
 from raprune.launch.tuning import run_tune
 from raprune.launch.watching import ClusterWatch
 from raprune.study import StudyPlan, TrialSpec
@@ -62,7 +62,7 @@ def ray_runner(launch: Launch, watch: Watch, interruption: Interruption | None =
         signals.check()
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         resources = resources_for(nodes, plan.spec.evaluators, count, threads)
-        runner = RayRunner(launch, resources, namespace)
+        runner = RayRunner(launch, resources, namespace, watch)
         runner.watch_over(cluster, signals)
         try:
             yield runner
@@ -81,7 +81,8 @@ def ray_runner(launch: Launch, watch: Watch, interruption: Interruption | None =
 class RayRunner:
     """A pool of evaluators, and trials under Ray Tune."""
 
-    def __init__(self, launch: Launch, resources: Resources, namespace: str) -> None:
+    def __init__(self, launch: Launch, resources: Resources, namespace: str, watch: Watch) -> None:
+        self.watch = watch
         self.inputs = launch.inputs
         self.resources = resources
         self.namespace = namespace
@@ -144,6 +145,7 @@ class RayRunner:
         pool = Dispatcher(self.actors, names=names, pulses=Pulses(self.namespace), check=self._check)
         what = f"starting {evaluators(len(names))}"
         pool.each(lambda actor, _: actor.ping.remote(), what, READY_S)
+        self.watch.evaluators(where(pool.each(lambda actor, _: actor.node.remote(), what), self.resources.device))
         self.place = replace(self.place, pool=PoolAddress(self.namespace, names))
         return pool
 

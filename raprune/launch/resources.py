@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import platform
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +13,8 @@ from raprune.errors import InputError
 from raprune.study.parts import EvaluatorsSpec
 
 TRIAL_CPUS = 0.05
+MOST_NAMED = 8
+"""Nodes that a line names."""
 Node = Mapping[str, float]
 """A machine's resources as Ray reports them: ``CPU``, ``GPU`` and more."""
 
@@ -90,3 +94,15 @@ def check_cpus(count: int, threads: int, nodes: Sequence[Node], where: str) -> N
 def evaluators(number: int) -> str:
     """``1 evaluator``, ``2 evaluators``."""
     return f"{number} evaluator{'' if number == 1 else 's'}"
+
+
+def where(nodes: Sequence[tuple[str, str]], device: str) -> str:
+    """``6 evaluators (cuda) on 3 nodes: a (2), b (3), c (1)``, of each one's node (id, name)."""
+    number, names = Counter(nodes), [name for _, name in set(nodes)]
+    pool = f"{evaluators(len(nodes))} ({device})"
+    if len(number) == 1:
+        return f"{pool} on {'this machine' if names[0] == platform.node() else names[0]}"
+    listed = [f"{name} ({count})" for (_, name), count in sorted(number.items(), key=lambda item: item[0][::-1])]
+    if len(listed) > MOST_NAMED:
+        listed = [*listed[:MOST_NAMED], f"and {len(listed) - MOST_NAMED} more"]
+    return f"{pool} on {len(number)} nodes: {', '.join(listed)}"

@@ -140,6 +140,7 @@ def _runner(launch: Launch, watch: Watch, interruption: Interruption) -> Iterato
     if launch.count == 0 or (launch.plan.spec.evaluators.device == "mps" and launch.address is None):
         runner = InProcessRunner(launch.plan, launch.out, launch.inputs, launch.account)
         with contextlib.closing(runner.engines):
+            watch.evaluators(f"candidates are scored in this process, on {runner.place.device}")
             yield runner
         return
     from raprune.launch.on_ray import ray_runner

@@ -7,6 +7,7 @@ import fcntl
 import itertools
 import os
 import re
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -190,7 +191,7 @@ class FolderLock:
             self.file.parent.mkdir(parents=True, exist_ok=True)
             self._handle = self.file.open("a+")
         try:
-            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._take()
         except BlockingIOError:
             self._handle.seek(0)
             owner = self._handle.read().strip() or "another process"
@@ -202,6 +203,34 @@ class FolderLock:
             self._handle.write(f"process {os.getpid()} on {os.uname().nodename}")
             self._handle.flush()
         return self
+
+    def _take(self) -> None:
+        """Lock the file. Who only looks (:meth:`is_held`) holds it for an instant, so one refusal is not an answer."""
+        for wait_s in (0.01, 0.1):
+            with contextlib.suppress(BlockingIOError):
+                return fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            time.sleep(wait_s)
+        return fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def is_held(self) -> bool:
+        """Whether a process holds the lock, as far as this machine can tell; needs no right to write."""
+        try:
+            with self.file.open("rb") as handle:
+                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
+
+    def is_of_another_machine(self) -> bool:
+        """Whether a process on another machine took the lock last."""
+        try:
+            with self.file.open("rb") as handle:
+                owner = handle.read(1000).decode(errors="replace")
+        except OSError:
+            return False
+        return " on " in owner and owner.rpartition(" on ")[2].strip() != os.uname().nodename
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

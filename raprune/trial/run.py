@@ -169,10 +169,12 @@ class _Trial:
         rng = torch.Generator().manual_seed(seed_for(self.trial.seed, self.trial.method.name, layer))
         cut_short = False
         agent_state: Mapping[str, Tensor] = {}
+        search_s = 0.0
         if matched:
             committed = self._match(step, view, state, val_score, rng)
         else:
             decided, agent_state, cut_short = decide_layer(self.method, self.decision, view, candidates, rng)
+            search_s = time.perf_counter() - start
             committed = commit_within_bound(
                 contract, candidates, decided, val_score,
                 lambda mask: mask.round_up(self.trial.round_to, view.weights_NM),
@@ -193,7 +195,7 @@ class _Trial:
         self.context.store.write_layer(PROVISIONAL if cut_short else step, row, candidates.update_rows, candidates.rows)
         if not cut_short:
             self.snapshots.forget_before(step)
-        self._tell_committed(step, num_layers, layer, committed)
+        self._tell_committed(place, layer, committed, (search_s, row["wall_time_s"] - search_s))
         return committed.state, committed.finetuned_val_score
 
     def _match(self, step: int, view: LayerView, state: State, val_score: float, rng: torch.Generator) -> Committed:
@@ -208,12 +210,17 @@ class _Trial:
             return left_whole(state, mask.num_filters, val_score, num_kept)
         return commit_as_given(self.contract, state, view.layer, mask)
 
-    def _tell_committed(self, step: int, num_layers: int, layer: str, committed: Committed) -> None:
+    def _tell_committed(
+        self, place: Mapping[str, int], layer: str, committed: Committed, seconds: tuple[float, float]
+    ) -> None:
+        """Report a committed layer; ``seconds``: until its filters were chosen, and from then on."""
         self.context.progress(
             {
                 "layer": layer,
-                "prune_step": step + 1,
-                "num_layers": num_layers,
+                "prune_step": place["prune_step"] + 1,
+                "num_layers": place["num_layers"],
+                "searched_s": seconds[0],
+                "committed_s": seconds[1],
                 "committed_pruning_ratio": committed.keep_mask.pruning_ratio,
                 "val_score_drop": self.scale.baseline_score - committed.finetuned_val_score,
                 "pruning_ratio": self.sizes.pruning_ratio(committed.state, self.layers),

@@ -11,7 +11,7 @@ import pytest
 from torch import nn
 
 from raprune.api import prune
-from raprune.api.running import Unwatched
+from raprune.console.progress import StudyProgress
 from raprune.errors import InputError
 from tests.api.networks import User
 from tests.launch.runs import assert_same_rows
@@ -40,11 +40,11 @@ def test_the_same_rows_even_if_an_evaluator_dies(
     here = prune(user.model, user.train, user.val, test=user.test, out=tmp_path / "here", **OPTIONS)
     killed = threading.Event()
 
-    def told(self: Unwatched, trial_id: str, progress: dict[str, Any]) -> None:
+    def told(self: StudyProgress, trial_id: str, progress: dict[str, Any]) -> None:
         if dies and not killed.is_set():
             kill_evaluator(killed)
 
-    monkeypatch.setattr(Unwatched, "told", told)
+    monkeypatch.setattr(StudyProgress, "told", told)
     there = prune(user.model, user.train, user.val, test=user.test, out=tmp_path / "there", evaluators=1, **OPTIONS)
     assert killed.is_set() == dies
     assert_same_rows(tmp_path / "here", tmp_path / "there")

@@ -15,9 +15,9 @@ from torch import nn
 
 from raprune.api import Pruned, load_pruned, prune, running
 from raprune.api.report import Report
-from raprune.api.running import Unwatched
 from raprune.artefact.trials import open_trial
 from raprune.console.plots import write_report
+from raprune.console.progress import StudyProgress
 from raprune.engine.given import digest_of_network
 from raprune.errors import InputError
 from raprune.network.graph import trace
@@ -135,6 +135,8 @@ def test_the_same_call_goes_on_and_the_folder_is_a_studys(user: User, pruned: Pr
     again = prune(user.model, user.train, user.val, drop_bound=4.0, test=user.test, out=out, **FAST)
     assert row.stat().st_mtime_ns == written
     assert again.report.row == pruned.report.row
+    assert again.report.folder == again.out == out
+    assert again.report.lines()[-1] == f"rows, weights and settings: {out}"
     pd.testing.assert_frame_equal(again.report.layers, pruned.report.layers)
     assert torch.equal(again.network(user.val[0]), pruned.network(user.val[0]))
     assert write_report(out).is_file()
@@ -144,12 +146,12 @@ def test_the_same_call_goes_on_and_the_folder_is_a_studys(user: User, pruned: Pr
 def test_an_interrupted_call_goes_on_from_its_layers(
     user: User, pruned: Pruned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupt(self: Unwatched, trial_id: str, progress: dict[str, object]) -> None:
+    def interrupt(self: StudyProgress, trial_id: str, progress: dict[str, object]) -> None:
         if "committed_pruning_ratio" in progress:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Unwatched, "told", interrupt)
+        patch.setattr(StudyProgress, "told", interrupt)
         with pytest.raises(KeyboardInterrupt, match="the same call with out="):
             prune(user.model, user.train, user.val, drop_bound=4.0, test=user.test, out=tmp_path, **FAST)
     (layer,) = tmp_path.glob("trials/*/layers-*.parquet")
@@ -275,3 +277,5 @@ def test_a_signal_after_the_last_layer_loses_nothing(
     monkeypatch.setattr(running, "launch", lambda *a, **k: replace(launched(*a, **k), interrupted=True))
     again = prune(user.model, user.train, user.val, drop_bound=4.0, test=user.test, out=out, **FAST)
     assert again.report.row == pruned.report.row
+    assert again.report.folder == again.out == out
+    assert again.report.lines()[-1] == f"rows, weights and settings: {out}"

@@ -10,7 +10,9 @@ import pytest
 from rich.console import Console
 
 from raprune.console import progress
-from raprune.console.progress import StudyProgress, TrialProgress, counted
+from raprune.console.progress import StudyProgress
+from raprune.console.trials import TrialProgress
+from raprune.study.wording import counted
 
 
 @pytest.fixture
@@ -24,7 +26,8 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> tuple[StudyProgress, io.StringIO, l
 
 
 def committed(step: int) -> dict[str, Any]:
-    return {"layer": f"conv{step}", "num_layers": 2, "prune_step": step, "pruning_ratio": 0.5, "new_candidates": 50}
+    place = {"layer": f"conv{step}", "num_layers": 2, "prune_step": step}
+    return place | {"pruning_ratio": 0.5, "new_candidates": 50, "searched_s": 20.0, "committed_s": 10.0}
 
 
 def head(of: StudyProgress) -> str:
@@ -35,18 +38,31 @@ def head(of: StudyProgress) -> str:
 
 
 def test_the_time_left_is_told_where_it_is_known(seen: tuple[StudyProgress, io.StringIO, list[float]]) -> None:
+    """30 seconds a layer, and as much again for what a trial does around its layers."""
     study, out, now = seen
     assert "left" not in head(study)
-    assert "0 of 1 trial " in head(study)
+    assert "0 of 1 trial" in head(study)
     now[0] = 1030.0
     study.told("a", committed(1))
-    assert out.getvalue().splitlines()[-1].endswith("1.7 candidates/s, 0:30 left")
+    assert out.getvalue().splitlines()[-1].endswith("1.7 candidates/s, 1:00 left")
     now[0] = 1060.0
     study.told("a", committed(2))
-    assert out.getvalue().splitlines()[-1].endswith("1.7 candidates/s, finishing")
-    now[0] = 1119.0  # the last fine-tune and the test scores
-    assert head(study).endswith("finishing")
+    assert out.getvalue().splitlines()[-1].endswith("1.7 candidates/s, 0:30 left")
+    now[0] = 1090.0
+    study.ended("a", "completed", Path("x"))
+    assert head(study).endswith("1 of 1 trial  1.1 candidates/s  finishing")
+    assert out.getvalue().splitlines()[-1] == "1:30  completed: agent: 50.0% of filters pruned"
     assert "?" not in out.getvalue() + head(study)
+
+
+def test_lines_are_few(seen: tuple[StudyProgress, io.StringIO, list[float]]) -> None:
+    """A committed layer is a line at most every 30 seconds; no line carries an escape code."""
+    study, out, now = seen
+    for step in range(1, 100):
+        now[0] += 1.0
+        study.told("a", committed(step))
+    assert [line[:4] for line in out.getvalue().splitlines()] == ["0:01", "0:31", "1:01", "1:31"]
+    assert "\x1b" not in out.getvalue()
 
 
 @pytest.mark.parametrize(("has_budget", "said"), [(True, "the budget is spent: agent"), (False, "stopped: agent")])

@@ -25,6 +25,9 @@ class Watch:
     def phase(self, text: str) -> None:
         self.text = text
 
+    def evaluators(self, text: str) -> None:
+        self.pool = text
+
     def told(self, trial_id: str, progress: dict[str, Any]) -> None:
         if "committed_pruning_ratio" in progress:
             self.commits += 1

@@ -10,8 +10,9 @@ from rich.console import Console
 
 from analysis.frames import completed_trials
 from analysis.repeats import repeats_line
-from raprune.console.progress import StudyProgress, TrialProgress
+from raprune.console.progress import StudyProgress
 from raprune.console.tables import results_table
+from raprune.console.trials import TrialProgress
 from raprune.engine import ExactEngine
 from raprune.engine.train import Recipe, train
 from raprune.engine.workload import Baseline, Workload

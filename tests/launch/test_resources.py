@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import platform
+
 import pytest
 
 from raprune.errors import InputError
 from raprune.launch.in_flight import trials_in_flight
-from raprune.launch.resources import evaluators_a_gpu, resources_for
+from raprune.launch.resources import evaluators_a_gpu, resources_for, where
 from raprune.study import load_study
 from raprune.study.parts import EvaluatorsSpec
 from tests.tiny import write_study
@@ -54,3 +56,13 @@ def test_trials_in_flight_follow_the_calls(tmp_path) -> None:  # type: ignore[no
     trials = load_study(write_study(tmp_path)).trials
     assert trials_in_flight(trials, 8) == 4  # five masks an update, on five evaluators
     assert trials_in_flight(trials, 8, "cuda") == 16  # one launch an update
+
+
+def test_a_line_says_who_computes_and_where() -> None:
+    here = ("1", platform.node())
+    assert where([here], "cpu") == "1 evaluator (cpu) on this machine"
+    assert where([("1", "a"), ("1", "a")], "cuda") == "2 evaluators (cuda) on a"
+    pool = [("2", "b"), ("1", "a"), ("2", "b"), ("3", "c"), ("2", "b"), ("1", "a")]
+    assert where(pool, "cuda") == "6 evaluators (cuda) on 3 nodes: a (2), b (3), c (1)"
+    many = [(str(node), f"n{node:02}") for node in range(20)]
+    assert where(many, "cpu").endswith(" on 20 nodes: " + ", ".join(f"n{n:02} (1)" for n in range(8)) + ", and 12 more")
