@@ -65,6 +65,7 @@ def study(
     rehearse: Rehearse = False,
 ) -> None:
     """Run a study, or resume it. Running the same command again skips what is complete."""
+    _refuse_misspelt(file, overrides, rehearse)
     from raprune.console.tables import budget_sentence, left_out_lines, results_table, study_progress
     from raprune.engine.inputs import Inputs
     from raprune.launch import run_study
@@ -110,6 +111,7 @@ def check(
     ] = False,
 ) -> None:
     """Check a study without running it. Prints its trials, its data, and its drop bounds as numbers of images."""
+    _refuse_misspelt(file, overrides, rehearse)
     from raprune.console.tables import facts_lines, plan_table
     from raprune.engine.inputs import Inputs
     from raprune.preflight.checks import load_and_inspect
@@ -127,6 +129,14 @@ def check(
             console.print(line, highlight=False, soft_wrap=True)
         if estimate or evaluators is not None:
             _print_estimate(plan, facts, inputs, evaluators, console)
+
+
+def _refuse_misspelt(file: Path, overrides: list[str] | None, rehearse: bool) -> None:
+    """Tell of a misspelt key before what takes seconds is imported."""
+    from raprune.study import read_study_file
+    from raprune.study.misspelt import refuse_misspelt
+
+    refuse_misspelt(read_study_file(file, overrides or (), rehearse))
 
 
 def _check_without_imports(file: Path, overrides: Sequence[str], rehearse: bool, console: Console) -> None:
