@@ -4,7 +4,7 @@ Nothing heavy is imported before it is needed: ``--help`` starts in a blink. The
 commands in the help.
 """
 
-from raprune.cli import studies, trials, folders, listing, reports, schema  # noqa: F401, I001
+from raprune.cli import starting, studies, trials, folders, listing, reports, schema  # noqa: F401, I001
 from raprune.cli.root import main
 
 __all__ = ["main"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from raprune.cli.completion import complete_study
-from raprune.cli.root import app
+from raprune.cli.root import app, examples
 from raprune.cli.terminal import open_console, print_whole
 from raprune.console.plots import write_report
 from raprune.errors import InputError
@@ -49,7 +49,13 @@ Rehearse = Annotated[
 ]
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        ("raprune study quickstart", "a study that comes with raprune; minutes, no download"),
+        ("raprune study my.yaml --evaluators 4", "again after an interruption: it resumes"),
+        ("raprune study my.yaml --set drop_bound=1 --out results/strict", "one key changed, a folder of its own"),
+    )
+)
 def study(
     file: StudyFile,
     out: Out = None,
@@ -94,7 +100,13 @@ def study(
     raise typer.Exit(outcome.exit_code)
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        ("raprune check my.yaml", "what is wrong, or what would run"),
+        ("raprune check my.yaml --estimate", "also how long it takes"),
+        ("raprune check theirs.yaml --no-import", "without running code that it names"),
+    )
+)
 def check(
     file: StudyFile,
     overrides: Sets = None,
