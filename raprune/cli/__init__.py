@@ -4,7 +4,9 @@ Nothing heavy is imported before it is needed: ``--help`` starts in a blink. The
 commands in the help.
 """
 
-from raprune.cli import studies, watching, checking, trials, listing, reports, schema  # noqa: F401, I001
+from raprune.cli import (  # isort: skip
+    starting, studies, watching, checking, trials, folders, listing, reports, schema,  # noqa: F401
+)  # fmt: skip
 from raprune.cli.root import main
 
 __all__ = ["main"]

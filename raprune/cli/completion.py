@@ -28,6 +28,16 @@ def complete_kind(incomplete: str) -> list[str]:
     return _beginning(KINDS_LISTED, incomplete)
 
 
+def complete_model(incomplete: str) -> list[str]:
+    """The networks that come with raprune."""
+    return _beginning(_names("model"), incomplete)
+
+
+def complete_dataset(incomplete: str) -> list[str]:
+    """The data sets that come with raprune."""
+    return _beginning(_names("dataset"), incomplete)
+
+
 def complete_results(incomplete: str) -> list[str]:
     """Folders of studies under results/."""
     return _beginning(sorted(str(file.parent) for file in Path("results").glob("*/manifest.json")), incomplete)
@@ -37,6 +47,12 @@ def complete_trial(incomplete: str) -> list[str]:
     """Folders of completed trials under results/."""
     done = Path("results").glob("*/trials/*/trial.parquet")
     return _beginning(sorted(str(file.parent) for file in done), incomplete)
+
+
+def _names(kind: str) -> list[str]:
+    from raprune.registry import KINDS
+
+    return KINDS[kind].names()
 
 
 def _beginning(known: Iterable[str], incomplete: str) -> list[str]:

@@ -7,43 +7,73 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from raprune.cli.completion import KINDS_LISTED, complete_kind
-from raprune.cli.root import app
+from raprune.cli.root import app, examples
 from raprune.cli.terminal import open_console
 from raprune.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from rich.console import Console
 
     from raprune.registry import Plugin
 
 
-@app.command("list")
+@app.command(
+    "list",
+    epilog=examples(
+        ("raprune list method", "all methods with their settings"),
+        ("raprune list method agent", "one of them"),
+        ("raprune list dataset -v", "types, defaults and meanings, for a narrow terminal"),
+    ),
+)
 def list_plugins(
     kind: Annotated[
         Optional[str],  # noqa: UP045
         typer.Argument(metavar="KIND", help=f"{', '.join(KINDS_LISTED[:-1])} or study.", autocompletion=complete_kind),
     ] = None,
+    name: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Argument(metavar="NAME", help="One plug-in of that kind.", show_default=False),
+    ] = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Each setting with its type, default and meaning, wrapped.")
+    ] = False,
 ) -> None:
     """List every plug-in with its settings (their defaults and units), the presets and the studies."""
-    from raprune.registry import nearest
+    from raprune.registry import KINDS, nearest
 
     if kind is not None and kind not in KINDS_LISTED:
         raise InputError(f"no kind of plug-in is called {kind!r}{nearest(kind, list(KINDS_LISTED))}")
     console = open_console()
-    for name in [kind] if kind else KINDS_LISTED:
-        console.print(f"\n{name}", style="bold", highlight=False)
-        if name == "study":
+    if name is not None:
+        if kind not in KINDS:
+            raise InputError(f"{kind} has no settings to list; raprune list {kind} shows all")
+        plugins = [KINDS[kind].get(name)]
+        (_print_settings if verbose else _print_plugins)(plugins, console)
+        return
+    for one in [kind] if kind else KINDS_LISTED:
+        console.print(f"\n{one}", style="bold", highlight=False)
+        if one == "study":
             _print_studies(console)
-        elif name == "preset":
+        elif one == "preset":
             _print_presets(console)
         else:
-            _print_plugins(name, console)
+            (_print_settings if verbose else _print_plugins)(KINDS[one], console)
 
 
-def _print_plugins(kind: str, console: Console) -> None:
-    from raprune.registry import KINDS
+def _print_settings(plugins: Iterable[Plugin], console: Console) -> None:
+    """Print each plug-in with its settings in wrapped lines: type and default, then the meaning."""
+    from raprune.console.settings import settings_blocks
 
-    for plugin in KINDS[kind]:
+    for plugin in plugins:
+        console.print(f"  {plugin.name}", style="cyan", highlight=False)
+        for line in settings_blocks(plugin, min(console.width, 80)):
+            console.print(line, highlight=False, soft_wrap=True)
+
+
+def _print_plugins(plugins: Iterable[Plugin], console: Console) -> None:
+    for plugin in plugins:
         _print_named(console, plugin.name, plugin.summary)
         for line in _settings_lines(plugin):
             console.print(f"      {line}", style="dim", highlight=False, soft_wrap=True)

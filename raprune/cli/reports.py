@@ -8,14 +8,19 @@ from typing import Annotated, Optional
 import typer
 
 from raprune.cli.completion import complete_results
-from raprune.cli.root import app
+from raprune.cli.root import app, examples
 from raprune.cli.terminal import open_console
 from raprune.console.plots import write_report
 from raprune.errors import InputError
 from raprune.system.paths import given_path
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        ("raprune report results/quickstart", "into results/quickstart/report"),
+        ("raprune report results/quickstart --out page", "elsewhere"),
+    )
+)
 def report(
     folder: Annotated[
         Path,

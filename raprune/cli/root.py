@@ -46,6 +46,15 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help: typer's boxes give every switch a value that it does not take
     pretty_exceptions_enable=False,
 )
+
+
+def examples(*lines: tuple[str, str]) -> str:
+    """The end of a command's help: command lines with what they are for, not rewrapped (``\\b``)."""
+    width = max(len(command) for command, _ in lines)
+    shown = [f"  {command:{width}}  # {about}" if about else f"  {command}" for command, about in lines]
+    return "\b\nExamples:\n" + "\n".join(shown)
+
+
 USAGE_ERRORS = cast("type[Exception]", typer.BadParameter.__mro__[1])
 """Wrong arguments: click's exception, or the one in the copy of click that newer typers contain."""
 

@@ -8,12 +8,17 @@ from typing import Annotated, Optional
 
 import typer
 
-from raprune.cli.root import app
+from raprune.cli.root import app, examples
 from raprune.cli.terminal import open_console
 from raprune.system.paths import given_path
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        ("raprune schema --out study.schema.json", "for an editor; prints the line that a study begins with"),
+        ("raprune schema", "print it"),
+    )
+)
 def schema(
     out: Annotated[
         Optional[Path],  # noqa: UP045  (typer reads the annotation)

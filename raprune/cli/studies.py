@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from raprune.cli.completion import complete_study
-from raprune.cli.root import app
+from raprune.cli.root import app, examples
 from raprune.cli.terminal import open_console, print_whole
 from raprune.console.plots import write_report
 from raprune.errors import InputError
@@ -49,7 +49,13 @@ Rehearse = Annotated[
 ]
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        ("raprune study quickstart", "a study that comes with raprune; minutes, no download"),
+        ("raprune study my.yaml --evaluators 4", "again after an interruption: it resumes"),
+        ("raprune study my.yaml --set drop_bound=1 --out results/strict", "one key changed, a folder of its own"),
+    )
+)
 def study(
     file: StudyFile,
     out: Out = None,
@@ -65,6 +71,7 @@ def study(
     rehearse: Rehearse = False,
 ) -> None:
     """Run a study, or resume it. Running the same command again skips what is complete."""
+    _refuse_misspelt(file, overrides, rehearse)
     from raprune.console.tables import budget_sentence, left_out_lines, results_table, study_progress
     from raprune.engine.inputs import Inputs
     from raprune.launch import run_study
@@ -93,7 +100,13 @@ def study(
     raise typer.Exit(outcome.exit_code)
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        ("raprune check my.yaml", "what is wrong, or what would run"),
+        ("raprune check my.yaml --estimate", "also how long it takes"),
+        ("raprune check theirs.yaml --no-import", "without running code that it names"),
+    )
+)
 def check(
     file: StudyFile,
     overrides: Sets = None,
@@ -110,6 +123,7 @@ def check(
     ] = False,
 ) -> None:
     """Check a study without running it. Prints its trials, its data, and its drop bounds as numbers of images."""
+    _refuse_misspelt(file, overrides, rehearse)
     from raprune.console.tables import facts_lines, plan_table
     from raprune.engine.inputs import Inputs
     from raprune.preflight.checks import load_and_inspect
@@ -127,6 +141,14 @@ def check(
             console.print(line, highlight=False, soft_wrap=True)
         if estimate or evaluators is not None:
             _print_estimate(plan, facts, inputs, evaluators, console)
+
+
+def _refuse_misspelt(file: Path, overrides: list[str] | None, rehearse: bool) -> None:
+    """Tell of a misspelt key before what takes seconds is imported."""
+    from raprune.study import read_study_file
+    from raprune.study.misspelt import refuse_misspelt
+
+    refuse_misspelt(read_study_file(file, overrides or (), rehearse))
 
 
 def _check_without_imports(file: Path, overrides: Sequence[str], rehearse: bool, console: Console) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 import typer
 
 from raprune.cli.completion import complete_trial
-from raprune.cli.root import app
+from raprune.cli.root import app, examples
 from raprune.cli.terminal import open_console
 from raprune.system.paths import given_path
 
@@ -29,7 +29,12 @@ AllowImport = Annotated[
 ]
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        ("raprune bench results/NAME/trials/ID", "on one thread"),
+        ("raprune bench results/NAME/trials/ID --threads 4 --batch-size 8", "another setting"),
+    )
+)
 def bench(
     folder: TrialDir,
     threads: Annotated[int, typer.Option("--threads", min=1, metavar="N", help="Processor threads.")] = 1,
@@ -51,7 +56,12 @@ def bench(
     bench_trial(folder, settings, open_console(), allow_import or ())
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        ("raprune export results/NAME/trials/ID --format onnx --out small.onnx", "for ONNX Runtime"),
+        ("raprune export results/NAME/trials/ID --format pt2 --out small.pt2", "for PyTorch without raprune"),
+    )
+)
 def export(
     folder: TrialDir,
     out: Annotated[

@@ -178,7 +178,7 @@ class _Expansion:
             raw["layers"] = "all"
         for key in raw:
             if key not in TRIAL_KEYS:
-                place.complain(child("", key), _not_a_key(key))
+                place.complain(child("", key), not_a_key(key))
         fields = {k: v for k, v in raw.items() if k in TRIAL_KEYS and k not in PLUGIN_KEYS}
         raw = {**raw, "decision": with_decision(raw.get("decision"), raw.get("method"), self.preset)}
         choices = {kind: choose(kind, raw.get(kind), self.preset, place) for kind in PLUGIN_KEYS}
@@ -240,7 +240,8 @@ def _stand_in(kind: str) -> Choice:
     return (ModelChoice if kind == "model" else Choice)(name=plugin_name(COMMON.get(kind)) or "?")
 
 
-def _not_a_key(key: str) -> str:
+def not_a_key(key: str) -> str:
+    """Why ``key``, at the top of a study, is refused."""
     first, _, rest = key.partition(".")
     if rest and first in (*TRIAL_KEYS, *STUDY_KEYS):
         return f"is not a key here: dots are for sweep and --set; write {rest} inside {first}"

@@ -53,7 +53,7 @@ def read_sweep(document: Document, checker: Checker) -> Sweep:
     if not given:
         checker.complain("sweep", "has no axis: give a key with a list of values, or omit sweep")
     for axis, values in given.items():
-        problem = _axis_problem(axis)
+        problem = axis_problem(axis)
         if problem:
             checker.complain(child("sweep", axis), problem)
             continue
@@ -69,7 +69,8 @@ def read_sweep(document: Document, checker: Checker) -> Sweep:
     return sweep
 
 
-def _axis_problem(axis: str) -> str:
+def axis_problem(axis: str) -> str:
+    """Why a trial has no key ``axis`` outside its plug-ins; empty where it has, or may have."""
     first, *inside = axis.split(".")
     if first not in TRIAL_KEYS or not all(inside):
         return f"is not a key of a trial{nearest(axis, TRIAL_KEYS)}"
