@@ -8,14 +8,20 @@ from typing import Annotated, Optional
 import typer
 
 from raprune.cli.completion import complete_results
-from raprune.cli.root import app
+from raprune.cli.root import app, examples
 from raprune.cli.terminal import open_console, print_whole
 from raprune.cli.trials import AllowImport
 from raprune.errors import InputError
 from raprune.system.paths import given_path
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        ("raprune compare results/a results/b", "two studies, paired by what they share"),
+        ("raprune compare results/quickstart --a method=taylor --b method=magnitude", "two methods of one"),
+        ("raprune compare results/a results/b --on filters --json", "for another program"),
+    )
+)
 def compare(
     a: Annotated[
         Path,
@@ -52,10 +58,7 @@ def compare(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON.")] = False,
 ) -> None:
-    """Compare two studies, trials or settings: which prunes more, at what drop, and is the difference chance?
-
-    raprune compare results/quickstart --a method=taylor --b method=magnitude
-    """
+    """Compare two studies, trials or settings: which prunes more, at what drop, and is the difference chance?"""
     import json
 
     from raprune.console import comparison
@@ -78,7 +81,13 @@ def compare(
     raise typer.Exit(1 if found.obstacles else 0)
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        ("raprune verify results/quickstart", "1% of its candidates, and all that was committed"),
+        ("raprune verify results/quickstart/trials/ID --share 1", "one trial, every candidate"),
+        ("raprune verify results/mine --allow-import my_nets", "code that the study names may run"),
+    )
+)
 def verify(
     folder: Annotated[
         Path,

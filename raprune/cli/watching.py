@@ -8,14 +8,20 @@ from typing import Annotated
 import typer
 
 from raprune.cli.completion import complete_results
-from raprune.cli.root import app
+from raprune.cli.root import app, examples
 from raprune.cli.terminal import open_console
 from raprune.errors import InputError
 from raprune.system.paths import given_path
 from raprune.system.quitting import Interrupted
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        ("raprune watch results/quickstart", "follow it until it ends"),
+        ("raprune watch results/quickstart --once", "one view, for a script"),
+        ("raprune watch results/quickstart --web", "a page for this machine's browser"),
+    )
+)
 def watch(
     folder: Annotated[
         Path,
