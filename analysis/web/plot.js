@@ -45,7 +45,7 @@
         ...base,
         splits: () => names.map((_, place) => place),
         values: () => texts,
-        rotate: flat ? 0 : -90,
+        rotate: flat ? 0 : 90,
         size: side === "y" ? wide + 12 : flat ? 24 : wide + 14,
         grid: side === "x" ? { show: false } : grid,
       };
@@ -96,7 +96,7 @@
     const u = new uPlot(
       {
         width,
-        height: (figure.small ? 190 : Math.min(380, Math.max(280, 0.62 * width))) + (named ? 60 : 0),
+        height: (figure.small ? 165 : Math.min(380, Math.max(280, 0.62 * width))) + (named ? 60 : 0),
         padding: [8, right, 0, 0],
         scales: {
           x: { time: false, range: () => state.zoom?.x ?? full[0] },

@@ -27,7 +27,7 @@ for number in (3, 4):
 os.execvp(sys.argv[3], sys.argv[3:])
 """
 """Hands the pipe over as the descriptors 3 and 4, which the browser reads and writes."""
-PATIENCE_S = 30.0
+PATIENCE_S = 20.0
 
 
 class Browser:
@@ -106,7 +106,7 @@ class Browser:
         end = time.monotonic() + PATIENCE_S
         while not self.run(script):
             if time.monotonic() > end:
-                raise TimeoutError(f"never true: {script}")
+                raise TimeoutError(f"never true: {script}; {self.complaints}")
             time.sleep(0.02)
 
     def mouse(self, kind: str, x: float, y: float) -> None:
