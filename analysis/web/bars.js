@@ -34,6 +34,9 @@
     return bar.note && bar.note.length <= 16 ? `${value}  ${bar.note}` : value;
   };
 
+  raprune.heights.bars = (chart) =>
+    chart.clusters.reduce((sum, [, bars]) => sum + bars.length * (HIGH + GAP) - GAP + BETWEEN, 40);
+
   raprune.kinds.bars = (box, chart, figure, width) => {
     const { s } = raprune;
     const unit = chart.unit.length <= 2 ? chart.unit : "";

@@ -1,6 +1,8 @@
 "use strict";
 // A heat map: rows of cells, the shade between the chart's lowest and highest value.
 {
+  raprune.heights.heat = (chart) => 28 * chart.rows.length + 110;
+
   raprune.kinds.heat = (box, chart, figure, width) => {
     const { s } = raprune;
     const [lowest, highest] = [chart.lowest ?? 0, chart.highest ?? 1];

@@ -79,7 +79,7 @@ class Browser:
         elif event["method"] == "Log.entryAdded" and said["entry"]["level"] != "verbose":
             self.complaints.append(str(said["entry"]))
         elif event["method"] == "Network.requestWillBeSent":
-            self.requests.append(said["request"]["url"])
+            self.requests += [url for url in [said["request"]["url"]] if not url.startswith("data:")]
 
     def open(self, page: Path, width: int = 1200, dark: bool = False, fragment: str = "", scale: float = 1) -> None:
         """Show a page's file in a window of so many pixels and wait until its script has run."""
