@@ -47,7 +47,8 @@
         draw: () => {
           if (!near || !inner.clientWidth) return;
           inner.style.minHeight = "";
-          raprune.kinds[chart.kind](inner, chart, figure, inner.clientWidth);
+          width = inner.clientWidth;
+          raprune.kinds[chart.kind](inner, chart, figure, width);
         },
         now: () => {
           near = true;
@@ -65,9 +66,7 @@
         { rootMargin: "600px" },
       ).observe(whole);
       new ResizeObserver(() => {
-        if (Math.abs(inner.clientWidth - width) < 1) return;
-        width = inner.clientWidth;
-        one.draw();
+        if (Math.abs(inner.clientWidth - width) >= 1) one.draw();
       }).observe(inner);
       document.addEventListener("raprune-theme", one.draw);
     }

@@ -94,7 +94,7 @@
     const labels = (chart.lines ?? []).map(([, label]) => raprune.width(label, 11));
     const right = Math.max(10, ...labels.map((wide) => wide + 12));
     const full = ["x", "y"].map((side) => niceRange(chart[side], figure.ranges[`${side}:${chart[side].label}`]));
-    let marks = [];
+    state.marks = [];
     const u = new uPlot(
       {
         width,
@@ -114,7 +114,7 @@
         hooks: {
           draw: [
             (plot) => {
-              marks = raprune.paint(plot, chart, figure, figure.small ? 2.6 : 4.4);
+              state.marks = raprune.paint(plot, chart, figure, figure.small ? 2.6 : 4.4);
             },
           ],
           setSelect: [
@@ -145,7 +145,7 @@
     });
     const find = (event) => {
       const frame = over.getBoundingClientRect();
-      return nearest(marks, event.clientX - frame.left, event.clientY - frame.top);
+      return nearest(state.marks, event.clientX - frame.left, event.clientY - frame.top);
     };
     over.addEventListener("pointermove", (event) => {
       const mark = find(event);

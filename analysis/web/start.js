@@ -21,5 +21,8 @@
     document.documentElement.classList.remove("printing");
     raprune.print(false);
   });
+  // The heads were there before the charts, whose room has moved what the address points at.
+  const aim = document.getElementById(location.hash.slice(1));
+  aim?.scrollIntoView({ behavior: "instant" });
   document.documentElement.classList.add("ready");
 }
