@@ -86,7 +86,7 @@
     const name = s("text", { x: left + before + span / 2, y: bottom + 34, "text-anchor": "middle", class: "axis" }, chart.unit);
     const label = `${chart.title || "Bars"}: ${clusters.length} clusters of bars, ${chart.unit}`;
     box.replaceChildren(
-      s("svg", { width, height: bottom + 40, role: "group", "aria-label": label }, ...grid.flat(), ...parts, ...dotted.flat(), name),
+      s("svg", { width, height: bottom + 40, viewBox: `0 0 ${width} ${bottom + 40}`, role: "group", "aria-label": label }, ...grid.flat(), ...parts, ...dotted.flat(), name),
     );
   };
 

@@ -51,7 +51,7 @@
     ];
     const label = `${chart.title || "Heat map"}: ${chart.rows.length} rows of ${chart.columns.length}, ${chart.unit}`;
     box.replaceChildren(
-      s("svg", { width, height: bottom + 28, role: "group", "aria-label": label }, ...heads, ...rows, ...stops, ...ends),
+      s("svg", { width, height: bottom + 28, viewBox: `0 0 ${width} ${bottom + 28}`, role: "group", "aria-label": label }, ...heads, ...rows, ...stops, ...ends),
     );
   };
 }

@@ -14,6 +14,7 @@
   }
   addEventListener("beforeprint", () => {
     document.documentElement.classList.add("printing");
+    for (const folded of document.querySelectorAll("section details")) folded.open = true;
     raprune.print(true);
     raprune.onPrint.forEach((draw) => draw());
   });
