@@ -8,7 +8,6 @@ Source: Huang, Zhou, You, Neumann, arXiv 1801.07365, Algorithm 2. Departures: th
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, cast
@@ -25,7 +24,7 @@ from raprune.network.costs import Costs
 from raprune.network.masks import KeepMask, keep_first
 from raprune.network.sizes import Sizes
 from raprune.network.state import State
-from raprune.plugins.methods.base import Criterion, LayerView, RankedMethod
+from raprune.plugins.methods.base import Criterion, LayerView, RankedMethod, Ranking
 from raprune.registry import REWARDS
 from raprune.results import PROVISIONAL
 from raprune.study.schema import TrialSpec
@@ -35,6 +34,7 @@ from raprune.trial.budget import TrialBudget
 from raprune.trial.candidates import Candidates, Scale
 from raprune.trial.context import TrialContext
 from raprune.trial.deciding import check_order, decide_layer
+from raprune.trial.filters import filter_columns
 from raprune.trial.guard import Guard
 from raprune.trial.joint import JointPass
 from raprune.trial.low_rank import LowRankStep, last_snapshot
@@ -189,22 +189,23 @@ class _Trial:
         )  # fmt: skip
         rng = torch.Generator().manual_seed(seed_for(self.trial.seed, self.trial.method.name, layer))
         cut_short = False
-        agent_state: Mapping[str, Tensor] = {}
         if matched:
-            committed = self._match(step, view, state, val_score, rng)
+            committed, ranking = self._match(step, view, state, val_score, rng)
         else:
-            decided, agent_state, cut_short = decide_layer(self.method, self.decision, view, candidates, rng)
+            decided, ranking, cut_short = decide_layer(self.method, self.decision, view, candidates, rng)
             committed = commit_within_bound(
                 contract, candidates, decided, val_score,
                 lambda mask: mask.round_up(self.trial.round_to, view.weights_NM),
             )  # fmt: skip
         if not cut_short:
-            self.snapshots.save(step, committed.state, agent_state)
+            self.snapshots.save(step, committed.state, ranking.agent_state)
         self.num_diverged += committed.num_diverged
         index = list(self.graph.groups).index(layer)
         size = self.sizes.of(committed.state)
         num_updates = len(candidates.update_rows)
         row = layer_row(self.graph.group(layer), index, step, committed, size, num_updates, cut_short)
+        weight = state.tensors(self.graph, self.weights)[f"{layer}.weight"]
+        row |= filter_columns(self.graph.group(layer), index, view, weight, ranking)
         row["drop_allowance"] = None if matched else allowance
         row["drop_used"] = val_score - committed.finetuned_val_score
         row["drop_margin"] = None if matched else scale.baseline_score - self.scale.baseline_score
@@ -215,7 +216,9 @@ class _Trial:
         self._tell_committed(step, num_layers, layer, committed)
         return committed.state, committed.finetuned_val_score
 
-    def _match(self, step: int, view: LayerView, state: State, val_score: float, rng: torch.Generator) -> Committed:
+    def _match(
+        self, step: int, view: LayerView, state: State, val_score: float, rng: torch.Generator
+    ) -> tuple[Committed, Ranking]:
         """Commit the first filters of this method's ranking, as many as the matched trial kept."""
         assert self.context.matched is not None
         assert isinstance(self.method, RankedMethod)
@@ -224,8 +227,8 @@ class _Trial:
         check_order(self.method, order, view)
         mask = KeepMask.of(keep_first(order, num_kept), view.num_filters)
         if mask.keeps_all:
-            return left_whole(state, mask.num_filters, val_score, num_kept)
-        return commit_as_given(self.contract, state, view.layer, mask)
+            return left_whole(state, mask.num_filters, val_score, num_kept), Ranking(order)
+        return commit_as_given(self.contract, state, view.layer, mask), Ranking(order)
 
     def _tell_committed(self, step: int, num_layers: int, layer: str, committed: Committed) -> None:
         self.context.progress(
