@@ -55,7 +55,11 @@ def asked_by(trials: pd.DataFrame) -> str:
 
 
 def over_seeds(frame: pd.DataFrame, keys: Sequence[str], value: str, *means: str) -> pd.DataFrame:
-    """Mean, ``lowest`` and ``highest`` of ``value`` and the mean of ``means`` over rows that share ``keys``."""
+    """Mean, ``lowest`` and ``highest`` of ``value`` and the mean of ``means`` over rows that share ``keys``.
+
+    ``trial_id`` is the first of the ``num_trials`` rows.
+    """
     wanted: dict[str, tuple[str, str]] = {column: (column, "mean") for column in (value, *means)}
     wanted |= {"lowest": (value, "min"), "highest": (value, "max"), "num_trials": (value, "size")}
+    wanted["trial_id"] = ("trial_id", "first")
     return frame.groupby(list(keys), sort=False).agg(**wanted).reset_index()
