@@ -13,7 +13,7 @@ from ..frames import completed_trials, with_trial
 from ..labels import bounds_label, in_order, joined, short_name, wrapped
 from ..style import bound_colours, grouped_legend, new_figure, tidy
 
-PLACE = 2
+PLACE = 3
 TITLE = "Which layers are redundant"
 CAPTION = (
     "Share of each layer's filters pruned, with layers from the input (left) to the output and one line per drop "

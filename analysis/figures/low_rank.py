@@ -14,7 +14,7 @@ from ..labels import in_order, trial_words, wrapped
 from ..marks import clusters
 from ..style import new_figure
 
-PLACE = 12
+PLACE = 16
 TITLE = "What low rank saves after pruning"
 CAPTION = (
     "What is left of the baseline, as pruned and after layers were factorised into two smaller ones within the same "

@@ -17,7 +17,7 @@ from ..labels import drop_text, in_order, short_name, units_of, wrapped
 from ..marks import numbers, one_line
 from ..style import SOFT, method_colours, new_figure, tidy
 
-PLACE = 6
+PLACE = 9
 TITLE = "The same ratios, chosen differently: each layer as cut"
 CAPTION = (
     "How much more a matched method loses when it cuts a layer than its partner does at the same number of filters, on "

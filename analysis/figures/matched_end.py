@@ -14,7 +14,7 @@ from ..labels import bound_text, drop_text, in_bound_order, in_order, score_drop
 from ..marks import clusters
 from ..style import SOFT, method_colours, new_figure
 
-PLACE = 7
+PLACE = 10
 TITLE = "The same ratios, chosen differently: at the end"
 CAPTION = (
     "Score lost at the end by whole networks with the same number of filters in every layer; lower is better. It "

@@ -14,7 +14,7 @@ from ..labels import bound_text, drop_text, in_bound_order, in_order, joined, wr
 from ..marks import clusters
 from ..style import new_figure, order_colours
 
-PLACE = 4
+PLACE = 11
 TITLE = "How much the order of the layers matters"
 CAPTION = (
     "Share of filters pruned within the drop bound, by the order in which the layers were decided. Beside it: the "

@@ -13,12 +13,12 @@ from matplotlib.patches import Patch
 from raprune.results import Tables
 
 from ..charts import Chart, Picture, Pictures
-from ..frames import measured_trials, whole_networks, with_trial
+from ..frames import first_of_each_bound, measured_trials, whole_networks, with_trial
 from ..labels import bound_text, drop_text, joined, wrapped
 from ..segmentation import classes, pixels, small
 from ..style import GRID, legend_names, new_figure
 
-PLACE = 8
+PLACE = 14
 TITLE = "What the pruned network sees"
 CAPTION = (
     "Validation images whose global accuracy (percent of labelled pixels that are right) pruning improved most, "
@@ -37,25 +37,12 @@ WIDTH_IN = 2.3
 def select(tables: Tables) -> pd.DataFrame:
     """Trial_id, what it is, kind, place, image_index, accuracies and their change, and the four PNGs."""
     trials = whole_networks(measured_trials(tables))
-    trials = _chosen(trials[trials["trial_id"].isin(tables.pictures["trial_id"])])
+    trials = first_of_each_bound(trials[trials["trial_id"].isin(tables.pictures["trial_id"])], MAX_TRIALS)
     frame = with_trial(tables.pictures, trials, ["method", "order", "bound", "context", "seed"])
     most = MAX_ROWS // (3 * max(1, len(trials)))
     places = {trial_id: place for place, trial_id in enumerate(trials["trial_id"])}
     frame = frame[frame["place"] < most]
     return frame.sort_values("trial_id", key=lambda ids: ids.map(places), kind="stable", ignore_index=True)
-
-
-def _chosen(trials: pd.DataFrame) -> pd.DataFrame:
-    """The first trial of each context and bound, the agent's if there is one; of many, the outer and middle ones."""
-    last = [
-        (bool(matched), not method.startswith("agent"))
-        for matched, method in zip(trials["matched"], trials["method"], strict=True)
-    ]
-    trials = trials.assign(last=last).sort_values("last", kind="stable")
-    firsts = trials.drop_duplicates(["context", "bound"]).sort_index()
-    if len(firsts) > MAX_TRIALS:
-        firsts = firsts.iloc[[0, len(firsts) // 2, len(firsts) - 1]]
-    return firsts
 
 
 def charts(frame: pd.DataFrame) -> list[Chart]:

@@ -10,7 +10,7 @@ from raprune.results import Tables
 from ..charts import Chart
 from ..updates import by_update, draw_updates, update_charts
 
-PLACE = 9
+PLACE = 6
 TITLE = "What the agents learned: reward"
 CAPTION = (
     "Mean reward of the masks sampled for each update. Above zero a mask prunes within the drop bound; a flat line "

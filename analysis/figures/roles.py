@@ -16,7 +16,7 @@ from ..labels import bounds_label, in_order, joined, plugin_labels, wrapped
 from ..marks import clusters
 from ..style import bound_colours, new_figure
 
-PLACE = 3
+PLACE = 5
 TITLE = "Which roles in a residual block are redundant"
 CAPTION = (
     "Share of filters pruned, averaged over the layers with the same role in their residual block; conv stands for "

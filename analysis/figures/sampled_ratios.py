@@ -10,7 +10,7 @@ from raprune.results import Tables
 from ..charts import Chart
 from ..updates import by_update, draw_updates, update_charts
 
-PLACE = 10
+PLACE = 7
 TITLE = "What the agents learned: pruning ratio"
 CAPTION = (
     "Mean share of the layer's filters pruned by the masks sampled for each update. The committed mask may prune more: "

@@ -15,7 +15,7 @@ from ..labels import NO_BOUND, bound_text, in_order, joined, score_drop_label, s
 from ..marks import clusters
 from ..style import SOFT, method_colours, new_figure
 
-PLACE = 5
+PLACE = 8
 TITLE = "One layer at a time"
 CAPTION = (
     "Score lost when each layer is decided alone in the untouched network, from the input to the output; lower is "

@@ -15,7 +15,7 @@ from ..labels import in_order, joined, trial_words, wrapped
 from ..marks import clusters
 from ..style import INK, OTHER_COLOURS, SOFT, new_figure
 
-PLACE = 11
+PLACE = 15
 TITLE = "How much faster it is"
 CAPTION = (
     "How many times as fast as the baseline the pruned network runs, as raprune bench measured it (medians), beside "
