@@ -16,7 +16,7 @@ from ..labels import bound_text, joined, short_name, wrapped
 from ..marks import numbers
 from ..style import grouped_legend, new_figure, tidy
 
-PLACE = 14
+PLACE = 12
 TITLE = "Which filters were pruned, and how large they are"
 CAPTION = (
     "Each point is a filter: its L1 norm against the keep probability that was learned for it, or against its rank "
