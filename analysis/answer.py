@@ -5,9 +5,9 @@ The best trial removes most multiply-adds within the bound on validation and gua
 
 from __future__ import annotations
 
-import itertools
 import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -28,20 +28,23 @@ KEYS = ["study", "context", "scope", "bound"]
 SPLITS = {"validation": "val_score_drop", "guard": "guard_score_drop", "test": "test_score_drop"}
 
 
-def answer(tables: Tables) -> list[Entry]:
-    """Plain data: an entry of kind ``bound`` for each bound, then ``verdict`` and ``spent``; or a single ``none``."""
+def answer(tables: Tables, homes: Mapping[str, Path] | None = None) -> list[Entry]:
+    """Plain data: an entry of kind ``bound`` for each bound, then ``verdict`` and ``spent``; or a single ``none``.
+
+    ``homes`` are the folders of trials, for the commands; by default the study's own under ``results/``.
+    """
     done = completed_trials(tables)
     if done.empty:
         return [{"kind": "none", "text": _nothing(tables)}]
-    entries = _bounds(tables, with_candidates(whole_networks(done)))
+    entries = _bounds(tables, with_candidates(whole_networks(done)), homes or {})
     if not entries:
         entries = [{"kind": "none", "text": _no_bound(done)}]
     return [*entries, *verdicts(tables), _spent(tables)]
 
 
-def answer_html(tables: Tables) -> str:
+def answer_html(tables: Tables, homes: Mapping[str, Path] | None = None) -> str:
     """The answer as HTML, all of it escaped; needs no script."""
-    return in_html(answer(tables))
+    return in_html(answer(tables, homes))
 
 
 def _nothing(tables: Tables) -> str:
@@ -58,17 +61,17 @@ def _no_bound(done: pd.DataFrame) -> str:
     return "No trial has a drop bound of its own, so none is the best within it."
 
 
-def _bounds(tables: Tables, trials: pd.DataFrame) -> list[Entry]:
+def _bounds(tables: Tables, trials: pd.DataFrame, homes: Mapping[str, Path]) -> list[Entry]:
     own = trials[~trials["matched"] & (trials["bound"] != NO_BOUND)]
     own = own.assign(macs_removed=1 - own["macs"].astype(float) / own["baseline_macs"].astype(float))
     groups = {names: part for names, part in own.groupby(KEYS, sort=False)}
     places = {bound: place for place, bound in enumerate(in_bound_order(own["bound"]))}
     seen = {names[:3]: None for names in groups}
     ordered = sorted(groups, key=lambda names: ([*seen].index(names[:3]), places[names[3]]))
-    return [_bound(tables, groups[names]) for names in ordered]
+    return [_bound(tables, groups[names], homes) for names in ordered]
 
 
-def _bound(tables: Tables, part: pd.DataFrame) -> Entry:
+def _bound(tables: Tables, part: pd.DataFrame, homes: Mapping[str, Path]) -> Entry:
     first = part.iloc[0]
     within = part[[_within(row) for row in part.to_dict("records")]]
     entry = {
@@ -85,7 +88,8 @@ def _bound(tables: Tables, part: pd.DataFrame) -> Entry:
     }
     if len(within):
         best = within.loc[within["macs_removed"].idxmax()].to_dict()
-        entry["best"] = _best(tables, best, part)
+        home = homes.get(best["trial_id"]) or Path("results") / best["study"] / "trials" / best["trial_id"]
+        entry["best"] = _best(tables, best, part, shlex.quote(str(home)))
     return entry
 
 
@@ -97,8 +101,7 @@ def _within(row: Mapping[str, Any]) -> bool:
 SEEN = ("validation", "guard")
 
 
-def _best(tables: Tables, row: Mapping[str, Any], part: pd.DataFrame) -> Entry:
-    place = f"{_folder(tables, row)}/trials/{row['trial_id']}"
+def _best(tables: Tables, row: Mapping[str, Any], part: pd.DataFrame, home: str) -> Entry:
     return {
         "trial_id": row["trial_id"],
         "trial": trial_name(row),
@@ -108,7 +111,7 @@ def _best(tables: Tables, row: Mapping[str, Any], part: pd.DataFrame) -> Entry:
             "filters": _removed(row["num_filters"], row["num_kept"]),
         },
         "times": _times(tables, row["trial_id"]),
-        "bench": f"raprune bench {shlex.quote(place)}",
+        "bench": f"raprune bench {home}",
         "lost": {split: _lost(row, column) for split, column in SPLITS.items() if not pd.isna(row[column])},
         "bound": number(row["drop_bound"]),
         "limit": number(row["score_drop_limit"]),
@@ -116,18 +119,9 @@ def _best(tables: Tables, row: Mapping[str, Any], part: pd.DataFrame) -> Entry:
         "seconds": number(row["wall_time_s"]),
         "evaluators": number(row["evaluators"]),
         "device": text(row["device"]),
-        "export": f"raprune export {shlex.quote(place)} --format onnx --out small.onnx",
+        "export": f"raprune export {home} --format onnx --out small.onnx",
         "repeated": _repeated(part[(part["method"] == row["method"]) & (part["order"] == row["order"])]),
     }
-
-
-def _folder(tables: Tables, row: Mapping[str, Any]) -> str:
-    """Where the study was written, as its command said."""
-    command = tables.manifest.get("command", [])
-    for option, value in itertools.pairwise(command):
-        if option == "--out":
-            return str(value).rstrip("/")
-    return f"results/{row['study']}"
 
 
 def _removed(before: float, after: float) -> Entry:

@@ -8,6 +8,8 @@ from typing import Any
 
 from raprune.results import short_count
 
+from .trials_table import trial_link
+
 Entry = dict[str, Any]
 SHOWN = 6
 """So many bounds stand open; the others are behind a click."""
@@ -23,7 +25,7 @@ LEADS = {
 
 
 def in_html(entries: Sequence[Entry]) -> str:
-    """The section of the answer."""
+    """The entries of the answer, one below the other."""
     several = len({entry["study"] for entry in entries if entry["kind"] == "bound"}) > 1
     bounds = [_bound(entry, several) for entry in entries if entry["kind"] == "bound"]
     told = [f"<p class='none'>{escape(entry['text'])}</p>" for entry in entries if entry["kind"] == "none"]
@@ -33,7 +35,7 @@ def in_html(entries: Sequence[Entry]) -> str:
     if more := bounds[SHOWN:]:
         bounds[SHOWN:] = [f"<details><summary>{len(more)} more</summary>{''.join(more)}</details>"]
     parts = "".join([*told, *bounds, *verdicts, *spent])
-    return f"<section id='answer' class='answer'><h2>The answer</h2>{parts}{rule}</section>"
+    return f"<div class='answer'>{parts}{rule}</div>"
 
 
 def _bound(entry: Entry, named: bool) -> str:
@@ -52,8 +54,7 @@ def _bound(entry: Entry, named: bool) -> str:
         "Repeated": _repeated(best["repeated"], entry["unit"]),
     }
     rows = "".join(f"<dt>{what}</dt><dd>{said}</dd>" for what, said in facts.items() if said)
-    trial = f"<a href='#trial-{escape(best['trial_id'])}' data-trial='{escape(best['trial_id'])}'>"
-    trial = f"<dt>Trial</dt><dd>{trial}{escape(best['trial'])}</a> <code>{escape(best['trial_id'])}</code></dd>"
+    trial = f"<dt>Trial</dt><dd>{escape(best['trial'])} {trial_link(best['trial_id'])}</dd>"
     export = f"<dt>Export</dt><dd><code>{escape(best['export'])}</code></dd>"
     head = f"<h3>{escape(name)}{small}</h3><p class='headline'>{escape(_headline(best))}</p>"
     return f"<article class='entry'>{head}<dl class='facts'>{rows}{trial}{export}</dl></article>"

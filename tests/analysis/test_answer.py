@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,9 +36,9 @@ def test_is_plain_data_and_whole_html_in_every_state(case: str) -> None:
     kinds = [entry["kind"] for entry in entries]
     assert ("none" in kinds) != ("bound" in kinds)
     html = answer_html(CASES[case])
-    assert html.startswith("<section")
-    assert html.endswith("</section>")
-    for tag in ("section", "article", "dl", "dd", "p", "details"):
+    assert html.startswith("<div")
+    assert html.endswith("</div>")
+    for tag in ("div", "article", "dl", "dd", "p", "details"):
         assert html.count(f"<{tag}") == html.count(f"</{tag}>"), tag
     assert not {"nan", "nan%", "None"} & set(words(html).split())
 
@@ -84,10 +85,9 @@ def test_times_are_those_that_were_measured() -> None:
     assert "times as fast" not in unmeasured
 
 
-def test_the_commands_name_the_folder_of_the_study() -> None:
-    command = ["raprune", "study", "x.yaml", "--out", "my results/x"]
-    tables = make_tables([trial_row("t")], command=command)
-    assert "raprune export 'my results/x/trials/t' --format" in only(tables)["best"]["export"]
+def test_the_commands_name_the_folder_of_the_trial() -> None:
+    (entry, _) = answer(make_tables([trial_row("t")]), {"t": Path("my results/x/trials/t")})
+    assert "raprune export 'my results/x/trials/t' --format" in entry["best"]["export"]
 
 
 def test_the_limit_of_the_guard_is_compared_with_the_bound() -> None:
@@ -177,7 +177,7 @@ def test_markup_in_names_stays_text() -> None:
     odd = "<img src=x onerror=alert(1)>\"'"
     rows = grid(methods=("agent", odd), seeds=(0,), model=odd, dataset="名前", score_name=odd)
     rows = [row | {"trial_id": f"'{row['trial_id']}<b>", "matched_trial_id": None} for row in rows]
-    html = answer_html(make_tables(rows, command=["raprune", "--out", "<script>"]))
+    html = answer_html(make_tables(rows), {row["trial_id"]: Path("<script>") for row in rows})
     assert "<img" not in html
     assert "<script>" not in html
     assert "<b>" not in html.replace("<b class", "")
