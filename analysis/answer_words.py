@@ -19,9 +19,10 @@ RULE = (
     "two-sided, both at 95%."
 )
 LEADS = {
-    "matched": ("With as many filters of every layer, as cut", "loses", ("less", "more"), ""),
+    "matched": ("At the same number of filters in every layer, as cut", "loses", ("less", "more"), ""),
     "unmatched": ("Within the same bound", "removes", ("more", "less"), " of the multiply-adds"),
 }
+ALONE = "A single baseline has no interval and shows nothing yet: repeat the study over seeds."
 
 
 def in_html(entries: Sequence[Entry]) -> str:
@@ -30,6 +31,8 @@ def in_html(entries: Sequence[Entry]) -> str:
     bounds = [_bound(entry, several) for entry in entries if entry["kind"] == "bound"]
     told = [f"<p class='none'>{escape(entry['text'])}</p>" for entry in entries if entry["kind"] == "none"]
     verdicts = [f"<p class='verdict'>{escape(said)}</p>" for about in LEADS if (said := _verdict(entries, about))]
+    if any(entry["kind"] == "verdict" and entry["lowest"] is None for entry in entries):
+        verdicts.append(f"<p class='note'>{escape(ALONE)}</p>")
     spent = [f"<p class='note'>{escape(_spent(entry))}</p>" for entry in entries if entry["kind"] == "spent"]
     rule = f"<p class='note'>{escape(RULE)}</p>" if bounds else ""
     if more := bounds[SHOWN:]:
@@ -107,20 +110,21 @@ def _costs(best: Entry, unit: str) -> str:
 def _verdict(entries: Sequence[Entry], about: str) -> str:
     """One sentence of all comparisons of a kind; empty without one."""
     found = [entry for entry in entries if entry["kind"] == "verdict" and entry["about"] == about]
-    if not found:
-        return ""
     lead, verb, ways, unit = LEADS[about]
     parts = []
-    for entry in found:
-        way, known = ways[entry["gap"] < 0], ""
-        if entry["lowest"] is not None:
-            known = f" [{entry['lowest']:.1f}, {entry['highest']:.1f}], {entry['num_baselines']} baselines"
-            known = f" ({known.strip()}{'' if entry['shown'] else '; no difference is shown'})"
-        size = f"{amount(abs(entry['gap']), entry['unit'])} {way}{unit}"
-        parts.append(f"{entry['of']} {verb} {size} than {entry['against']}{known}")
-    alone = any(entry["lowest"] is None for entry in found)
-    hint = " A single baseline has no interval and shows nothing yet: repeat the study over seeds." if alone else ""
-    return f"{lead}: {'; '.join(parts)}.{hint}"
+    for of in dict.fromkeys(entry["of"] for entry in found):
+        own = [_than(entry, ways, unit) for entry in found if entry["of"] == of]
+        parts.append(f"{of} {verb} {listed(own)}")
+    return f"{lead}: {'; '.join(parts)}." if parts else ""
+
+
+def _than(entry: Entry, ways: tuple[str, str], unit: str) -> str:
+    """``3.2 points less than magnitude``, with its interval and whether it shows a difference."""
+    said = f"{amount(abs(entry['gap']), entry['unit'])}{unit} {ways[entry['gap'] < 0]} than {entry['against']}"
+    if entry["lowest"] is None:
+        return said
+    over = f"[{entry['lowest']:.1f}, {entry['highest']:.1f}], {entry['num_baselines']} baselines"
+    return f"{said} ({over}{'' if entry['shown'] else '; no difference is shown'})"
 
 
 def _took(best: Entry) -> str:

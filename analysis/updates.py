@@ -12,7 +12,7 @@ from raprune.results import Tables
 
 from .charts import Axis, Chart, Plot, Series
 from .frames import completed_trials, with_trial
-from .labels import NO_BOUND, bounds_label, in_order, joined, short_name
+from .labels import bounds_label, in_order, joined, short_name
 from .marks import numbers, thinned
 from .style import INK, SOFT, bound_colours, grouped_legend, new_figure, tidy
 
@@ -64,13 +64,14 @@ def update_charts(frame: pd.DataFrame, ylabel: str) -> list[Chart]:
         part = thinned(line, most)
         found.setdefault((index, layer), []).append(
             Series(
-                joined("no bound" if bound == NO_BOUND else f"bound {bound}", name if len(names) > 1 else ""),
+                bound,
                 numbers(part["update"]),
                 numbers(part["value"]),
                 trials=[str(part["trial_id"].iloc[0])] * len(part),
-                group=joined(bounds_label(frame), "order" if len(names) > 1 else ""),
+                group=bounds_label(frame),
+                also=[("order", name)] if len(names) > 1 else [],
                 colour=colours[bound],
-                look="dashed" if names.index(name) % 2 else "line",
+                look="points" if len(part) == 1 else "dashed" if names.index(name) % 2 else "line",
             )
         )
     return [

@@ -13,7 +13,7 @@ from raprune.results import Tables
 
 from ..charts import Axis, Chart, Plot, Series
 from ..frames import by_split, completed_trials, whole_networks
-from ..labels import NO_BOUND, bound_text, in_bound_order, in_order, joined, score_drop_label, wrapped
+from ..labels import NO_BOUND, bounds_label, in_bound_order, in_order, joined, score_drop_label, wrapped
 from ..marks import numbers
 from ..published import SOURCE, published_for
 from ..style import INK, MARKERS, SOFT, grouped_legend, method_colours, new_figure, tidy
@@ -68,30 +68,29 @@ def charts(frame: pd.DataFrame) -> list[Chart]:
     found: list[Chart] = []
     for (context, split), part in frame.groupby(["context", "split"], sort=False):
         series = [
-            _series(of, colours[method], markers[bound])
+            _series(of, colours[method], markers[bound], bounds_label(frame))
             for (method, bound, _), of in part.groupby(["method", "bound", "matched"], sort=False)
         ]
         x, y = Axis("multiply-adds removed (%)"), Axis(score_drop_label(frame), _linear_to(frame))
-        lines = [(float(bound), bound_text(bound)) for bound in _own_bounds(part)]
-        found.append(Plot(joined(split, context), x, y, [*series, *_steps(part)], lines))
+        lines = [(float(bound), f"bound {bound}") for bound in _own_bounds(part)]
+        found.append(Plot(joined(split, context), x, y, [*_steps(part), *series], lines))
     return found
 
 
-def _series(of: pd.DataFrame, colour: str, marker: str) -> Series:
+def _series(of: pd.DataFrame, colour: str, marker: str, bounds: str) -> Series:
     first = of.iloc[0]
-    what = [joined(bound_text(row["bound"]), row["order"], row["scope"]) for row in of.to_dict("records")]
+    kind = "published" if first["published"] else "matched to a partner" if first["matched"] else "searched"
+    hollow = first["matched"] or first["published"]
     return Series(
         str(first["method"]),
         numbers(100 * of["macs_removed"]),
         numbers(of["score_drop"]),
         trials=() if first["published"] else [str(name) for name in of["trial_id"]],
         group="method",
+        also=[(bounds, str(first["bound"])), ("trial", kind)],
         colour=colour,
-        look="hollow" if first["matched"] or first["published"] else "points",
+        look="hollow" if hollow else "points",
         marker=marker,
-        notes=[f"{words}, seed {seed}" for words, seed in zip(what, of["seed"], strict=True)]
-        if not first["published"]
-        else what,
     )
 
 
@@ -99,7 +98,11 @@ def _steps(part: pd.DataFrame) -> list[Series]:
     front = _front(part)
     if front.empty:
         return []
-    return [Series(FRONT, numbers(100 * front["macs_removed"]), numbers(front["score_drop"]), look="steps")]
+    left = part.loc[~part["published"], "macs_removed"].min()
+    start = front.iloc[:1].assign(macs_removed=left)  # to the left the front's lowest drop holds
+    front = pd.concat([start[start["macs_removed"] < front["macs_removed"].iloc[0]], front])
+    x, y = numbers(100 * front["macs_removed"]), numbers(front["score_drop"])
+    return [Series(FRONT, x, y, group="trial", look="steps")]
 
 
 def _front(part: pd.DataFrame) -> pd.DataFrame:
@@ -146,7 +149,7 @@ def draw(frame: pd.DataFrame) -> Figure:
     methods = {method: _point("o", colour) for method, colour in colours.items() if method in set(frame["method"])}
     bounds = {bound: _point(marker, SOFT) for bound, marker in markers.items()}
     line = {FRONT: Line2D([], [], color=INK, linewidth=1.5)}
-    grouped_legend(figure, {"method": methods, "drop bound": bounds, "trial": line})
+    grouped_legend(figure, {"method": methods, bounds_label(frame): bounds, "trial": line})
     return figure
 
 

@@ -160,7 +160,7 @@ def test_verdict_within_the_same_bound() -> None:
     (verdict,) = [e for e in answer(make_tables(trials)) if e["kind"] == "verdict"]
     assert (verdict["gap"], verdict["lowest"], verdict["highest"], verdict["shown"]) == (10, -5, 25, False)
     said = words(answer_html(make_tables(trials)))
-    assert "agent removes 10 points more of the multiply-adds than magnitude" in said
+    assert "agent removes 10 points of the multiply-adds more than magnitude" in said
     assert "([-5.0, 25.0], 2 baselines; no difference is shown)" in said
     one = words(answer_html(make_tables(trials[:2])))
     assert "A single baseline has no interval and shows nothing yet" in one

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from types import ModuleType
 from typing import Any, get_args
 
@@ -78,6 +78,7 @@ def check_plot(plot: Plot, known: set[str]) -> None:
         assert series.marker in MARKERS
         assert set(series.trials) <= known
         assert not series.colour or series.colour.startswith("#")
+        assert all(len(entry) == 2 for entry in series.also)
 
 
 def check_bars(bars: Bars, known: set[str]) -> None:
@@ -210,4 +211,7 @@ def test_the_front_is_that_of_multiply_adds() -> None:
     plot = drawn(macs_trade_off, make_tables(trials))[0]
     (front,) = [series for series in plot.series if series.name == macs_trade_off.FRONT]
     assert (front.x, front.y) == ([25, 75], [0.25, 0.5])
-    assert plot.lines == [(2.0, "drop bound 2")]
+    assert plot.lines == [(2.0, "bound 2")]
+    high = replace(CASES["one trial"], trials=make_tables([*trials, trial_row("bad", macs=8000)]).trials)
+    (front,) = [series for series in drawn(macs_trade_off, high)[0].series if series.name == macs_trade_off.FRONT]
+    assert (front.x, front.y) == ([0, 25, 75], [0.25, 0.25, 0.5])
