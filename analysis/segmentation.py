@@ -48,6 +48,11 @@ def classes(maps: Iterable[bytes]) -> dict[str, Colour]:
     return {found[index][0]: found[index][1] for index in sorted(found)}
 
 
+def hex_of(colour: Colour) -> str:
+    """``#ff8800`` of a colour whose parts are 0 to 1."""
+    return "#" + "".join(f"{round(255 * part):02x}" for part in colour)
+
+
 def _name(index: int, names: list[str]) -> str:
     if index == VOID:
         return "void"

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
-
-from matplotlib.artist import Artist
-from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap, to_hex
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
+from typing import TYPE_CHECKING, Any
 
 from .labels import in_bound_order
+
+if TYPE_CHECKING:  # Matplotlib is imported where a file is drawn, not for the page
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 RC: dict[str, Any] = {
     "font.size": 9,
@@ -27,7 +27,7 @@ METHOD_COLOURS = {"agent": "#1f6feb", "magnitude": "#e8833a", "random": "#7d8590
 OTHER_COLOURS = ("#2da44e", "#a475f9", "#d4493e", "#0a9396", "#b08800", "#bf3989")
 ORDER_COLOURS = ("#46628f", "#c9a227", "#7f9c6b", "#a05c7b", "#5f5f5f", "#8fb8c9")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-_BOUNDS = LinearSegmentedColormap.from_list("bounds", ["#2fae9e", "#3d7fc1", "#5b4fa2", "#6a1450"])
+_BOUNDS = ("#2fae9e", "#3d7fc1", "#5b4fa2", "#6a1450")
 
 
 def method_colours(methods: Sequence[str]) -> dict[str, str]:
@@ -46,11 +46,21 @@ def bound_colours(bounds: Sequence[str]) -> dict[str, str]:
     """Light for the tightest bound, dark for the loosest."""
     ordered = in_bound_order(bounds)
     last = max(1, len(ordered) - 1)
-    return {bound: to_hex(_BOUNDS(i / last)) for i, bound in enumerate(ordered)}
+    return {bound: _between(_BOUNDS, i / last) for i, bound in enumerate(ordered)}
+
+
+def _between(colours: Sequence[str], share: float) -> str:
+    """The colour at a share, 0 to 1, of the way through ``colours``."""
+    place = min(int(share * (len(colours) - 1)), len(colours) - 2)
+    rest = share * (len(colours) - 1) - place
+    ends = [[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in colours[place : place + 2]]
+    return "#" + "".join(f"{round(low + rest * (high - low)):02x}" for low, high in zip(*ends, strict=True))
 
 
 def new_figure(width: float, height: float) -> Figure:
     """An empty figure of the report, in inches; needs no screen."""
+    from matplotlib.figure import Figure
+
     return Figure(figsize=(width, height), layout="constrained")
 
 
@@ -87,4 +97,6 @@ def legend_names(names: Iterable[str]) -> list[str]:
 
 
 def _blank() -> Line2D:
+    from matplotlib.lines import Line2D
+
     return Line2D([], [], linestyle="")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 
 from raprune.results import Tables
 
@@ -15,6 +13,10 @@ from .frames import completed_trials, with_trial
 from .labels import bounds_label, in_order, joined, short_name
 from .marks import numbers, thinned
 from .style import INK, SOFT, bound_colours, grouped_legend, new_figure, tidy
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 COLUMNS = 5
 LINES = ("-", "--", ":", "-.", (0, (6, 1)), (0, (3, 1, 1, 1, 1, 1)))
@@ -81,6 +83,8 @@ def update_charts(frame: pd.DataFrame, ylabel: str) -> list[Chart]:
 
 def draw_updates(frame: pd.DataFrame, ylabel: str) -> Figure:
     """A grid of layers; colours show the bound, line styles the order."""
+    from matplotlib.lines import Line2D
+
     panels_of = list(frame.groupby(["layer_index", "layer"], sort=False))
     names = in_order(frame["series"])
     styles = {name: LINES[i % len(LINES)] for i, name in enumerate(names)}
@@ -109,6 +113,8 @@ def draw_updates(frame: pd.DataFrame, ylabel: str) -> Figure:
 
 
 def _label(axes: Axes, ylabel: str, lowest: bool) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     axes.axhline(0, color=SOFT, linewidth=0.6)
     axes.set_ylabel(ylabel)
     if lowest:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 
 from raprune.results import Tables
 
@@ -15,9 +13,11 @@ from ..charts import Chart, Picture, Pictures
 from ..frames import completed_trials, with_trial
 from ..labels import joined, trial_words, wrapped
 from ..marks import one_line
-from ..segmentation import pixels
-from ..sheet import STRUCK, sheet
+from ..sheet import STRUCK, levels_of, sheet
 from ..style import new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PLACE = 13
 TITLE = "The first layer's filters"
@@ -66,7 +66,9 @@ def charts(frame: pd.DataFrame) -> list[Chart]:
 
 def draw(frame: pd.DataFrame) -> Figure:
     """One row for each trial."""
-    images = [pixels(png) for png in frame["picture"]]
+    from matplotlib.patches import Patch
+
+    images = [levels_of(png) for png in frame["picture"]]
     heights = [0.5 + WIDTH_IN * image.shape[0] / image.shape[1] for image in images]
     figure = new_figure(WIDTH_IN + 0.4, 0.6 + sum(heights))
     panels = figure.subplots(len(images), 1, squeeze=False, height_ratios=heights)

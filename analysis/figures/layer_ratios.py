@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from raprune.results import Tables
 
@@ -13,6 +12,10 @@ from ..charts import Axis, Plot, Series
 from ..frames import completed_trials, with_trial
 from ..labels import bounds_label, in_order, joined, short_name, wrapped
 from ..style import bound_colours, grouped_legend, new_figure, tidy
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 PLACE = 3
 TITLE = "Which layers are redundant"
@@ -63,6 +66,8 @@ def charts(frame: pd.DataFrame) -> list[Plot]:
 
 def draw(frame: pd.DataFrame) -> Figure:
     """A row for each order and context, a column for each method; or a row for each of them."""
+    from matplotlib.lines import Line2D
+
     methods = in_order(frame["method"])
     most = int(frame["layer_index"].max()) + 1
     wide = most > SIDE_BY_SIDE

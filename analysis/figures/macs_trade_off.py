@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from matplotlib.axes import Axes as Panel
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from raprune.results import Tables
 
@@ -18,6 +15,11 @@ from ..marks import numbers
 from ..published import SOURCE, published_for
 from ..style import INK, MARKERS, SOFT, grouped_legend, method_colours, new_figure, tidy
 from .trade_off import pareto
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes as Panel
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 PLACE = 2
 TITLE = "Multiply-adds removed against score lost"
@@ -133,6 +135,8 @@ def _linear_to(frame: pd.DataFrame) -> float | None:
 
 def draw(frame: pd.DataFrame) -> Figure:
     """A column for each split, a row for each context."""
+    from matplotlib.lines import Line2D
+
     splits, contexts = in_order(frame["split"]), in_order(frame["context"])
     colours, markers = _colours(frame), _markers(frame)
     figure = new_figure(max(6.4, 5.4 * len(splits)), 1.2 + 3.6 * len(contexts))
@@ -174,4 +178,6 @@ def _panel(panel: Panel, part: pd.DataFrame, colours: dict[str, str], markers: d
 
 
 def _point(marker: str, colour: str) -> Line2D:
+    from matplotlib.lines import Line2D
+
     return Line2D([], [], linestyle="", marker=marker, markersize=7, color=colour)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from raprune.results import Tables
 
@@ -16,6 +15,10 @@ from ..gaps import LAYER, mean_gaps, paired_layers
 from ..labels import drop_text, in_order, short_name, units_of, wrapped
 from ..marks import numbers, one_line
 from ..style import SOFT, method_colours, new_figure, tidy
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 PLACE = 9
 TITLE = "The same ratios, chosen differently: each layer as cut"

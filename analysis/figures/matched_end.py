@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pandas as pd
-from matplotlib.figure import Figure
 
 from raprune.results import Tables
 
@@ -13,6 +14,9 @@ from ..frames import by_split, completed_trials, over_seeds, whole_networks
 from ..labels import bound_text, drop_text, in_bound_order, in_order, score_drop_label
 from ..marks import clusters
 from ..style import SOFT, method_colours, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PLACE = 10
 TITLE = "The same ratios, chosen differently: at the end"

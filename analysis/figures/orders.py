@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pandas as pd
-from matplotlib.figure import Figure
 
 from raprune.results import Tables, short_count
 
@@ -13,6 +14,9 @@ from ..frames import SPLITS, completed_trials, over_seeds, whole_networks, with_
 from ..labels import bound_text, drop_text, in_bound_order, in_order, joined, wrapped
 from ..marks import clusters
 from ..style import new_figure, order_colours
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PLACE = 11
 TITLE = "How much the order of the layers matters"

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.colors import to_hex
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 
 from raprune.results import Tables
 
 from ..charts import Chart, Picture, Pictures
 from ..frames import first_of_each_bound, measured_trials, whole_networks, with_trial
 from ..labels import bound_text, drop_text, joined, wrapped
-from ..segmentation import classes, pixels, small
+from ..segmentation import classes, hex_of, pixels, small
 from ..style import GRID, legend_names, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 PLACE = 14
 TITLE = "What the pruned network sees"
@@ -48,7 +48,7 @@ def select(tables: Tables) -> pd.DataFrame:
 def charts(frame: pd.DataFrame) -> list[Chart]:
     """Rows of pictures for each trial."""
     colours = classes(png for column in MAPS for png in frame[column])
-    legend = [(name, to_hex(colour)) for name, colour in colours.items()]
+    legend = [(name, hex_of(colour)) for name, colour in colours.items()]
     return [
         Pictures(_title(part.iloc[0]), COLUMNS, [_row(row) for row in part.to_dict("records")], legend)
         for _, part in frame.groupby("trial_id", sort=False)
@@ -73,6 +73,8 @@ def _title(row: pd.Series) -> str:
 
 def draw(frame: pd.DataFrame) -> Figure:
     """One block of rows per trial, one row per picture, and columns for image, label, baseline and pruned."""
+    from matplotlib.patches import Patch
+
     height = max(pixels(png).shape[0] / pixels(png).shape[1] for png in frame["image"])
     trials = list(frame.groupby("trial_id", sort=False))
     rows = [len(part) for _, part in trials]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import LinearSegmentedColormap, Normalize
-from matplotlib.figure import Figure
 
 from raprune.results import Tables
 
@@ -15,6 +14,9 @@ from ..frames import completed_trials, with_trial
 from ..labels import NO_BOUND, in_bound_order, in_order, joined, plugin_labels, short_name, wrapped
 from ..marks import numbers
 from ..style import new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PLACE = 4
 TITLE = "Where the redundancy is"
@@ -26,7 +28,7 @@ MOST_ROWS = 60
 """Settings drawn of one network; the first ones of more."""
 NAMED = 64
 """Up to this many layers, the axis names them; more are numbered."""
-COLOURS = LinearSegmentedColormap.from_list("pruned", ["#f6f8fa", "#8fb8c9", "#3d7fc1", "#22285c"])
+COLOURS = ("#f6f8fa", "#8fb8c9", "#3d7fc1", "#22285c")
 
 
 def select(tables: Tables) -> pd.DataFrame:
@@ -80,6 +82,10 @@ def _grid(part: pd.DataFrame) -> tuple[list[str], list[tuple[int, str]], np.ndar
 
 def draw(frame: pd.DataFrame) -> Figure:
     """A panel for each network."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import LinearSegmentedColormap, Normalize
+
+    colours = LinearSegmentedColormap.from_list("pruned", COLOURS)
     networks = [(str(name), *_grid(part)) for name, part in frame.groupby("network", sort=False)]
     most = max(len(layers) for _, _, layers, _ in networks)
     heights = [0.9 + 0.28 * len(settings) + (1.4 if len(layers) <= NAMED else 0) for _, settings, layers, _ in networks]
@@ -87,7 +93,7 @@ def draw(frame: pd.DataFrame) -> Figure:
     figure = new_figure(width, 0.6 + sum(heights))
     panels = figure.subplots(len(networks), 1, squeeze=False, height_ratios=heights)
     for (network, settings, layers, ratios), axes in zip(networks, panels.flat, strict=True):
-        axes.pcolormesh(100 * ratios, cmap=COLOURS, vmin=0, vmax=100, edgecolors="white", linewidth=0.6)
+        axes.pcolormesh(100 * ratios, cmap=colours, vmin=0, vmax=100, edgecolors="white", linewidth=0.6)
         axes.invert_yaxis()
         axes.set_yticks(np.arange(len(settings)) + 0.5, [wrapped(name, 4.0) for name in settings], fontsize=7)
         if len(layers) <= NAMED:
@@ -97,6 +103,6 @@ def draw(frame: pd.DataFrame) -> Figure:
         axes.set_ylabel("setting")
         axes.spines[:].set_visible(False)
         axes.tick_params(length=0)
-    scale = ScalarMappable(Normalize(0, 100), COLOURS)
+    scale = ScalarMappable(Normalize(0, 100), colours)
     figure.colorbar(scale, ax=list(panels.flat), label="filters pruned (%)", shrink=0.8)
     return figure

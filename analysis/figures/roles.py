@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from raprune.results import Tables
 
@@ -15,6 +15,9 @@ from ..frames import completed_trials, over_seeds, whole_networks, with_trial
 from ..labels import bounds_label, in_order, joined, plugin_labels, wrapped
 from ..marks import clusters
 from ..style import bound_colours, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PLACE = 5
 TITLE = "Which roles in a residual block are redundant"

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pandas as pd
-from matplotlib.figure import Figure
 
 from raprune.results import Tables
 
 from ..charts import Chart
 from ..updates import by_update, draw_updates, update_charts
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PLACE = 7
 TITLE = "What the agents learned: pruning ratio"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from raprune.results import Tables
 
@@ -14,6 +14,10 @@ from ..frames import SPLITS, completed_trials, over_seeds, with_trial
 from ..labels import NO_BOUND, bound_text, in_order, joined, score_drop_label, short_name, wrapped
 from ..marks import clusters
 from ..style import SOFT, method_colours, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 PLACE = 8
 TITLE = "One layer at a time"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from raprune.results import Tables
 
@@ -14,6 +14,10 @@ from ..frames import measured_trials, over_seeds, with_trial
 from ..labels import in_order, joined, trial_words, wrapped
 from ..marks import clusters
 from ..style import INK, OTHER_COLOURS, SOFT, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 PLACE = 15
 TITLE = "How much faster it is"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pandas as pd
-from matplotlib.figure import Figure
 
 from raprune.results import Tables
 
@@ -13,6 +14,9 @@ from ..frames import measured_trials, over_seeds
 from ..labels import in_order, trial_words
 from ..marks import clusters
 from ..style import new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PLACE = 17
 TITLE = "Where the time went"

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 
 from raprune.results import Tables
 
@@ -14,6 +12,11 @@ from ..charts import Axis, Plot, Series
 from ..frames import asked_by, by_split, completed_trials, whole_networks, with_candidates
 from ..labels import NO_BOUND, bounds_label, in_bound_order, in_order, joined, score_drop_label, wrapped
 from ..style import INK, MARKERS, SOFT, grouped_legend, method_colours, new_figure, tidy
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 PLACE = 1
 TITLE = "How much can be pruned, and what it costs"
@@ -160,6 +163,8 @@ def _has_front(frame: pd.DataFrame) -> bool:
 
 def _scale(axes: Axes, frame: pd.DataFrame) -> str:
     """Set the scale of the shared y axis; its label."""
+    from matplotlib.ticker import MaxNLocator
+
     drops, label, linear = frame["score_drop"], score_drop_label(frame), _linear_to(frame)
     if linear is None:
         return label
@@ -173,6 +178,8 @@ def _scale(axes: Axes, frame: pd.DataFrame) -> str:
 
 
 def _legend(frame: pd.DataFrame, colours: dict[str, str], markers: dict[str, str]) -> dict[str, dict[str, Line2D]]:
+    from matplotlib.lines import Line2D
+
     def point(marker: str, colour: str, hollow: bool = False) -> Line2D:
         face = "none" if hollow else colour
         return Line2D([], [], linestyle="", marker=marker, markersize=7, markeredgecolor=colour, markerfacecolor=face)

@@ -40,11 +40,15 @@
       const heading = chart.title && raprune.h("figcaption", null, chart.title);
       const whole = raprune.h("figure", { class: chart.kind }, heading, inner);
       box.append(whole);
+      inner.style.minHeight = `${raprune.heights[chart.kind](chart, figure, inner.clientWidth)}px`;
       let width = 0;
       let near = false;
       const one = {
         draw: () => {
-          if (near && inner.clientWidth) raprune.kinds[chart.kind](inner, chart, figure, inner.clientWidth);
+          if (!near || !inner.clientWidth) return;
+          inner.style.minHeight = "";
+          width = inner.clientWidth;
+          raprune.kinds[chart.kind](inner, chart, figure, width);
         },
         now: () => {
           near = true;
@@ -62,9 +66,7 @@
         { rootMargin: "600px" },
       ).observe(whole);
       new ResizeObserver(() => {
-        if (Math.abs(inner.clientWidth - width) < 1) return;
-        width = inner.clientWidth;
-        one.draw();
+        if (Math.abs(inner.clientWidth - width) >= 1) one.draw();
       }).observe(inner);
       document.addEventListener("raprune-theme", one.draw);
     }

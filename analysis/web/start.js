@@ -4,10 +4,17 @@
   const page = window.raprunePage;
   raprune.trials = page.trials?.[1] ?? {};
   for (const [id, [start, data]] of Object.entries(page)) {
-    raprune.sections[start]?.(document.getElementById(id), data);
+    const element = document.getElementById(id);
+    try {
+      raprune.sections[start](element, data);
+    } catch (error) {
+      element.append(raprune.h("p", { class: "warning" }, `This part could not be drawn: ${error}`));
+      console.error(error);
+    }
   }
   addEventListener("beforeprint", () => {
     document.documentElement.classList.add("printing");
+    for (const folded of document.querySelectorAll("section details")) folded.open = true;
     raprune.print(true);
     raprune.onPrint.forEach((draw) => draw());
   });
@@ -15,5 +22,8 @@
     document.documentElement.classList.remove("printing");
     raprune.print(false);
   });
+  // The heads were there before the charts, whose room has moved what the address points at.
+  const aim = document.getElementById(location.hash.slice(1));
+  aim?.scrollIntoView({ behavior: "instant" });
   document.documentElement.classList.add("ready");
 }

@@ -9,8 +9,7 @@ import pandas as pd
 import pytest
 
 from analysis.figures import first_layer, pruned_filters, redundancy, time_spent
-from analysis.segmentation import pixels
-from analysis.sheet import STRUCK, sheet
+from analysis.sheet import STRUCK, levels_of, sheet
 from tests.analysis.make_tables import (
     CASES,
     candidate_row,
@@ -35,6 +34,7 @@ def test_pruned_filters_are_counted_among_the_smallest() -> None:
     assert frame["fate"].tolist() == ["pruned", "kept"] * 2 + ["pruned"] * 2 + ["kept"] * 4
     assert pruned_filters.among_smallest(frame) == (2, 4, 1.6)  # filters 0 and 2 of the smallest 0, 1, 2, 3
     (plot,) = pruned_filters.charts(frame)
+    assert frame["larger_than"].tolist() == pytest.approx([number / 9 for number in range(10)])
     assert plot.title == "1: features.0, 2 of 4 pruned are among the 4 smallest (1.6 by chance)"
     assert [(s.name, len(s.x), s.marker) for s in plot.series] == [("kept", 6, "o"), ("pruned", 4, "X")]
 
@@ -45,7 +45,7 @@ def test_without_probabilities_the_rank_stands_in() -> None:
     assert set(frame["measure"]) == {"rank (1 is the most important)"}
 
 
-def test_the_agents_trials_of_the_outer_bounds_are_shown_and_eight_layers_of_many() -> None:
+def test_the_agents_trials_of_the_outer_bounds_are_shown_and_six_layers_of_many() -> None:
     rows = grid(bounds=(1.0, 2.0, 4.0), orders=("low_to_high",), methods=("taylor", "agent"), seeds=(0,))
     layers = [
         layer_row(row["trial_id"], 0, layer=f"conv{index}", layer_index=index, **seen_filters())
@@ -54,7 +54,7 @@ def test_the_agents_trials_of_the_outer_bounds_are_shown_and_eight_layers_of_man
     ]
     frame = pruned_filters.select(make_tables(rows, layers))
     assert list(dict.fromkeys(frame["trial_id"])) == ["1.0-low_to_high-agent-0", "4.0-low_to_high-agent-0"]
-    assert list(dict.fromkeys(frame["layer_index"])) == [0, 2, 4, 6, 8, 10, 12, 14]
+    assert list(dict.fromkeys(frame["layer_index"])) == [0, 3, 6, 8, 11, 14]
 
 
 def test_layers_left_whole_and_older_results_show_no_filters() -> None:
@@ -66,20 +66,21 @@ def test_layers_left_whole_and_older_results_show_no_filters() -> None:
 
 def test_the_sheet_shows_every_filter_on_one_scale_and_strikes_out_the_pruned() -> None:
     weights = np.array([[[[1.0]]], [[[-0.5]]], [[[0.0]]]])
-    image = pixels(sheet(weights, [True, True, False]))
-    assert image.shape == (36, 3 * 36 + 2 * 4, 3)
-    assert [image[18, x].tolist() for x in (18, 18 + 40)] == [[255] * 3, [64] * 3]
-    assert image[18, 38].tolist() == [255] * 3  # the gap
-    assert image[4, 98].tolist() == [128] * 3
-    crossed = (image == STRUCK).all(axis=2)
+    image = levels_of(sheet(weights, [True, True, False]))
+    assert image.shape == (36, 16 * 40 - 4, 4)
+    assert [image[18, x].tolist() for x in (18, 18 + 40)] == [[255] * 4, [64, 64, 64, 255]]
+    assert image[18, [38, 130], 3].tolist() == [0, 0]  # beside the filters
+    assert image[4, 98].tolist() == [128, 128, 128, 255]
+    crossed = (image[:, :, :3] == STRUCK).all(axis=2)
     assert crossed[:, 80:].sum() > 60
     assert not crossed[:, :80].any()
 
 
 def test_colours_of_filters_are_those_of_their_channels() -> None:
-    image = pixels(sheet(np.array([1.0, 0.0, -1.0]).reshape(1, 3, 1, 1), [True]))
-    assert image[0, 0].tolist() == [255, 128, 0]
-    assert pixels(sheet(np.zeros((1, 1, 2, 2)), [True]))[0, 0].tolist() == [128] * 3
+    image = levels_of(sheet(np.array([1.0, 0.0, -1.0]).reshape(1, 3, 1, 1), [True]))
+    assert image[0, 0].tolist() == [255, 128, 0, 255]
+    assert levels_of(sheet(np.zeros((1, 1, 2, 2)), [True]))[0, 0].tolist() == [128] * 3 + [255]
+    assert levels_of(sheet(np.zeros((17, 1, 1, 1)), [True] * 17)).shape[0] == 76
 
 
 def test_one_seed_of_each_setting_has_its_first_layer_drawn() -> None:
