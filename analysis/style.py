@@ -53,8 +53,13 @@ def _between(colours: Sequence[str], share: float) -> str:
     """The colour at a share, 0 to 1, of the way through ``colours``."""
     place = min(int(share * (len(colours) - 1)), len(colours) - 2)
     rest = share * (len(colours) - 1) - place
-    ends = [[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in colours[place : place + 2]]
-    return "#" + "".join(f"{round(low + rest * (high - low)):02x}" for low, high in zip(*ends, strict=True))
+    ends = [[int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)] for colour in colours[place : place + 2]]
+    return as_hex([low + rest * (high - low) for low, high in zip(*ends, strict=True)])
+
+
+def as_hex(colour: Iterable[float]) -> str:
+    """Red, green and blue, each 0 to 1, as ``#1f6feb``."""
+    return "#" + "".join(f"{round(255 * part):02x}" for part in colour)
 
 
 def new_figure(width: float, height: float) -> Figure:

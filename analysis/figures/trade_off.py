@@ -47,8 +47,10 @@ def select(tables: Tables) -> pd.DataFrame:
 
 def pareto(ratio: pd.Series, drop: pd.Series) -> pd.Series:
     """True where no other trial prunes at least as much and loses at most as much, one of them strictly."""
+    ratios, drops = ratio.to_numpy(), drop.to_numpy()
     better = [
-        bool(((ratio >= r) & (drop <= d) & ((ratio > r) | (drop < d))).any()) for r, d in zip(ratio, drop, strict=True)
+        bool(((ratios >= r) & (drops <= d) & ((ratios > r) | (drops < d))).any())
+        for r, d in zip(ratios, drops, strict=True)
     ]
     return ~pd.Series(better, index=ratio.index, dtype=bool)
 
