@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 
 from .labels import in_order
 from .style import SOFT, legend_names, tidy
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 def grouped_bars(
@@ -57,6 +59,8 @@ def _whiskers(axes: Axes, places: list[float], part: pd.DataFrame) -> None:
 
 def bar_legend(figure: Figure, colours: Mapping[str, str], title: str | None = None) -> None:
     """The colours of the series, under the figure."""
+    from matplotlib.patches import Patch
+
     handles = [Patch(color=colour) for colour in colours.values()]
     columns = min(5, len(colours))
     figure.legend(handles, legend_names(colours), title=title, loc="outside lower center", ncols=columns)

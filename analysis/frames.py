@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 
 from raprune.results import Tables, candidates_in_all, short_count
@@ -28,6 +29,17 @@ def measured_trials(tables: Tables) -> pd.DataFrame:
 def whole_networks(trials: pd.DataFrame) -> pd.DataFrame:
     """Without the trials that decide one layer each: their ratios are a layer's, not a network's."""
     return trials[~trials["single"]].reset_index(drop=True)
+
+
+def first_of_each_bound(trials: pd.DataFrame, most: int) -> pd.DataFrame:
+    """The first trial of each context and bound, the agent's if there is one; of many, the outer and middle ones."""
+    last = [
+        (bool(matched), not method.startswith("agent"))
+        for matched, method in zip(trials["matched"], trials["method"], strict=True)
+    ]
+    trials = trials.assign(last=last).sort_values("last", kind="stable")
+    firsts = trials.drop_duplicates(["context", "bound"]).sort_index()
+    return firsts.iloc[np.linspace(0, len(firsts) - 1, most).astype(int)] if len(firsts) > most else firsts
 
 
 def with_trial(frame: pd.DataFrame, trials: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
@@ -55,7 +67,11 @@ def asked_by(trials: pd.DataFrame) -> str:
 
 
 def over_seeds(frame: pd.DataFrame, keys: Sequence[str], value: str, *means: str) -> pd.DataFrame:
-    """Mean, ``lowest`` and ``highest`` of ``value`` and the mean of ``means`` over rows that share ``keys``."""
+    """Mean, ``lowest`` and ``highest`` of ``value`` and the mean of ``means`` over rows that share ``keys``.
+
+    ``trial_id`` is the first of the ``num_trials`` rows.
+    """
     wanted: dict[str, tuple[str, str]] = {column: (column, "mean") for column in (value, *means)}
     wanted |= {"lowest": (value, "min"), "highest": (value, "max"), "num_trials": (value, "size")}
+    wanted["trial_id"] = ("trial_id", "first")
     return frame.groupby(list(keys), sort=False).agg(**wanted).reset_index()

@@ -43,17 +43,20 @@ def paired_layers(tables: Tables) -> pd.DataFrame:
 def mean_gaps(pairs: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
     """For each value of ``keys``: the mean gap over layers, then baselines, with its 95% interval.
 
-    ``lowest`` and ``highest`` are NaN for a single baseline. Also num_baselines and num_layers (different ones).
+    ``lowest`` and ``highest`` are NaN for a single baseline. Also num_baselines, num_layers (different ones) and
+    ``trial_id``, the first matched trial.
     """
-    columns = [*keys, "gap", "lowest", "highest", "num_baselines", "num_layers"]
+    columns = [*keys, "gap", "lowest", "highest", "num_baselines", "num_layers", "trial_id"]
     own = [*dict.fromkeys([*keys, "baseline_key", *LAYER])]
     by_layer = pairs.groupby(own, sort=False)["gap"].mean().reset_index()
     by_baseline = by_layer.groupby([*keys, "baseline_key"], sort=False)["gap"].mean().reset_index()
-    layers = {names: part["layer"].nunique() for names, part in pairs.groupby(list(keys), sort=False)}
+    parts = {names: part for names, part in pairs.groupby(list(keys), sort=False)}
     rows = []
     for names, part in by_baseline.groupby(list(keys), sort=False):
         gaps = part["gap"].to_numpy(dtype=float)
-        rows.append([*names, gaps.mean(), *interval(gaps), len(gaps), layers[names]])
+        of = parts[names]
+        row = [gaps.mean(), *interval(gaps), len(gaps), of["layer"].nunique(), of["trial_id"].iloc[0]]
+        rows.append([*names, *row])
     return pd.DataFrame(rows, columns=columns)
 
 

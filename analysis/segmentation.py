@@ -11,6 +11,8 @@ from PIL import Image
 
 VOID = 255
 """The index of pixels without a label."""
+MOST_PIXELS = 240
+"""Of a picture's longer side on the page."""
 Colour = tuple[float, float, float]
 
 
@@ -18,6 +20,19 @@ def pixels(png: bytes) -> np.ndarray:
     """(H, W, 3) uint8."""
     with Image.open(io.BytesIO(png)) as image:
         return np.asarray(image.convert("RGB"))
+
+
+def small(png: bytes) -> bytes:
+    """The picture, made smaller if it is wider or higher than :data:`MOST_PIXELS`; classes stay classes."""
+    with Image.open(io.BytesIO(png)) as image:
+        scale = MOST_PIXELS / max(image.size)
+        if scale >= 1:
+            return png
+        size = (max(1, round(scale * image.width)), max(1, round(scale * image.height)))
+        way = Image.Resampling.NEAREST if image.mode == "P" else Image.Resampling.BOX
+        file = io.BytesIO()
+        image.resize(size, way).save(file, "PNG", optimize=True)
+        return file.getvalue()
 
 
 def classes(maps: Iterable[bytes]) -> dict[str, Colour]:
@@ -31,6 +46,11 @@ def classes(maps: Iterable[bytes]) -> dict[str, Colour]:
                 red, green, blue = (value / 255 for value in palette[3 * index : 3 * index + 3])
                 found[int(index)] = (_name(int(index), names), (red, green, blue))
     return {found[index][0]: found[index][1] for index in sorted(found)}
+
+
+def hex_of(colour: Colour) -> str:
+    """``#ff8800`` of a colour whose parts are 0 to 1."""
+    return "#" + "".join(f"{round(255 * part):02x}" for part in colour)
 
 
 def _name(index: int, names: list[str]) -> str:

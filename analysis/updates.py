@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 
 from raprune.results import Tables
 
+from .charts import Axis, Chart, Plot, Series
 from .frames import completed_trials, with_trial
 from .labels import bounds_label, in_order, joined, short_name
+from .marks import numbers, thinned
 from .style import INK, SOFT, bound_colours, grouped_legend, new_figure, tidy
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 COLUMNS = 5
 LINES = ("-", "--", ":", "-.", (0, (6, 1)), (0, (3, 1, 1, 1, 1, 1)))
 KEYS = ["layer_index", "layer", "bound", "series", "unit"]
 LONGEST_NAME = 26
 """Characters of a layer's name that fit above a panel."""
-NOTE = "Mean over seeds; an agent that stopped early counts with its last update."
+MOST_POINTS, FEWEST_POINTS, MOST_IN_ALL = 200, 20, 40_000
+"""Points of a curve on the page, and of all curves of a figure together."""
 
 
 def by_update(tables: Tables, quantity: str) -> pd.DataFrame:
-    """Layer_index, layer, bound, series (order and what else differs), update, value."""
+    """Layer_index, layer, bound, series (order and what else differs), update, value, and the first trial_id."""
     trials = completed_trials(tables)
     learned = trials[trials["trial_id"].isin(tables.updates["trial_id"])]
     several = learned["method"].nunique() > 1
@@ -38,20 +43,48 @@ def by_update(tables: Tables, quantity: str) -> pd.DataFrame:
         _mean_line(part, quantity).assign(**dict(zip(KEYS, key, strict=True)))
         for key, part in updates.groupby(KEYS, sort=False)
     ]
-    columns = [*KEYS, "update", "value"]
+    columns = [*KEYS, "update", "value", "trial_id"]
     if not lines:
         return pd.DataFrame(columns=columns)
     return pd.concat(lines)[columns].sort_values("layer_index", kind="stable", ignore_index=True)
 
 
 def _mean_line(part: pd.DataFrame, quantity: str) -> pd.DataFrame:
-    """Update and value: the mean over trials, each held at its last update."""
+    """Update, value (the mean over trials, each held at its last update) and the first trial."""
     wide = part.pivot_table(index="update", columns="trial_id", values=quantity, dropna=False)
-    return wide.ffill().mean(axis=1).rename("value").reset_index()
+    first = part["trial_id"].iloc[0]
+    return wide.ffill().mean(axis=1).rename("value").reset_index().assign(trial_id=first)
+
+
+def update_charts(frame: pd.DataFrame, ylabel: str) -> list[Chart]:
+    """A plot of curves for each layer; colours show the bound, dashes every second series."""
+    names, colours = in_order(frame["series"]), bound_colours(list(frame["bound"]))
+    lines = list(frame.groupby(KEYS[:4], sort=False))
+    most = max(FEWEST_POINTS, min(MOST_POINTS, MOST_IN_ALL // max(1, len(lines))))
+    found: dict[tuple[int, str], list[Series]] = {}
+    for (index, layer, bound, name), line in lines:
+        part = thinned(line, most)
+        found.setdefault((index, layer), []).append(
+            Series(
+                bound,
+                numbers(part["update"]),
+                numbers(part["value"]),
+                trials=[str(part["trial_id"].iloc[0])] * len(part),
+                group=bounds_label(frame),
+                also=[("order", name)] if len(names) > 1 else [],
+                colour=colours[bound],
+                look="points" if len(part) == 1 else "dashed" if names.index(name) % 2 else "line",
+            )
+        )
+    return [
+        Plot(f"{index + 1}: {layer}", Axis("update"), Axis(ylabel), series) for (index, layer), series in found.items()
+    ]
 
 
 def draw_updates(frame: pd.DataFrame, ylabel: str) -> Figure:
     """A grid of layers; colours show the bound, line styles the order."""
+    from matplotlib.lines import Line2D
+
     panels_of = list(frame.groupby(["layer_index", "layer"], sort=False))
     names = in_order(frame["series"])
     styles = {name: LINES[i % len(LINES)] for i, name in enumerate(names)}
@@ -80,6 +113,8 @@ def draw_updates(frame: pd.DataFrame, ylabel: str) -> Figure:
 
 
 def _label(axes: Axes, ylabel: str, lowest: bool) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     axes.axhline(0, color=SOFT, linewidth=0.6)
     axes.set_ylabel(ylabel)
     if lowest:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
+
 from raprune.results.schemas import COST_COLUMNS, TABLES
 
-TYPES = {"string": "text", "int64": "integer", "double": "float", "bool": "bool", "binary": "bytes"}
+TYPES = {"string": "text", "int64": "integer", "double": "float", "float": "float", "bool": "bool", "binary": "bytes"}
 INTRODUCTIONS = {
     "trial": "One row per trial.",
     "layers": "One row per trial and decided layer.",
@@ -28,8 +30,12 @@ def markdown() -> str:
         lines += ["", f"## `{table}`", "", INTRODUCTIONS[table], "", "| column | type | meaning |", "|---|---|---|"]
         for column, (kind, meaning) in columns.items():
             cost = " *(cost)*" if column in COST_COLUMNS[table] else ""
-            lines.append(f"| `{column}` | {TYPES.get(str(kind), 'list of bool')} | {meaning}{cost} |")
+            lines.append(f"| `{column}` | {_type(kind)} | {meaning}{cost} |")
     return "\n".join(lines) + "\n"
+
+
+def _type(kind: pa.DataType) -> str:
+    return f"list of {_type(kind.value_type)}" if pa.types.is_list(kind) else TYPES[str(kind)]
 
 
 if __name__ == "__main__":

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pandas as pd
-from matplotlib.figure import Figure
 
 from raprune.results import Tables
 
 from ..bars import bar_legend, grouped_bars
+from ..charts import Bars, Chart
 from ..frames import completed_trials, over_seeds
 from ..labels import in_order, trial_words, wrapped
+from ..marks import clusters
 from ..style import new_figure
 
-PLACE = 12
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PLACE = 16
 TITLE = "What low rank saves after pruning"
 CAPTION = (
-    "Parameters and multiply-adds left, in percent of the baseline's: as pruned, and after layers were factorised into "
-    "two smaller ones within the same drop bound. Only trials with a low-rank step are shown; keep_all prunes nothing "
-    "before it. Mean over seeds, whiskers from the lowest to the highest."
+    "What is left of the baseline, as pruned and after layers were factorised into two smaller ones within the same "
+    "drop bound."
 )
 STAGES = {"as pruned": "#8fb8c9", "and factorised": "#1f6feb"}
 PARTS = {"params": "parameters", "macs": "multiply-adds"}
@@ -33,15 +38,26 @@ def select(tables: Tables) -> pd.DataFrame:
     for part, name in PARTS.items():
         for stage, column in zip(STAGES, (f"{part}_before_low_rank", part), strict=True):
             share = trials[column].astype(float) / trials[f"baseline_{part}"].astype(float)
-            frames.append(trials[["trial"]].assign(part=name, stage=stage, share_left=share))
+            frames.append(trials[["trial", "trial_id"]].assign(part=name, stage=stage, share_left=share))
     return over_seeds(pd.concat(frames), ["trial", "part", "stage"], "share_left")
+
+
+def charts(frame: pd.DataFrame) -> list[Chart]:
+    """The parameters and the multiply-adds left, in percent."""
+    frame = _in_percent(frame)
+    unit = "% of the baseline"
+    return [Bars(part, unit, clusters(of, "trial", "stage", STAGES)) for part, of in frame.groupby("part", sort=False)]
+
+
+def _in_percent(frame: pd.DataFrame) -> pd.DataFrame:
+    percent = frame[["share_left", "lowest", "highest"]].mul(100)
+    texts = percent["share_left"].map("{:.0f}".format)
+    return frame.assign(value=percent["share_left"], lowest=percent["lowest"], highest=percent["highest"], text=texts)
 
 
 def draw(frame: pd.DataFrame) -> Figure:
     """One row of panels for parameters and one for multiply-adds; two bars per trial."""
-    percent = frame[["share_left", "lowest", "highest"]].mul(100)
-    texts = percent["share_left"].map("{:.0f}".format)
-    frame = frame.assign(value=percent["share_left"], lowest=percent["lowest"], highest=percent["highest"], text=texts)
+    frame = _in_percent(frame)
     trials = in_order(frame["trial"])
     rows = [trials[start : start + CLUSTERS_A_ROW] for start in range(0, len(trials), CLUSTERS_A_ROW)]
     panels_of = [(part, row) for part in PARTS.values() for row in rows]

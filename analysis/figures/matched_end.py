@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pandas as pd
-from matplotlib.figure import Figure
 
 from raprune.results import Tables
 
 from ..bars import bar_legend, grouped_bars
+from ..charts import Bars, Chart
 from ..frames import by_split, completed_trials, over_seeds, whole_networks
 from ..labels import bound_text, drop_text, in_bound_order, in_order, score_drop_label
+from ..marks import clusters
 from ..style import SOFT, method_colours, new_figure
 
-PLACE = 7
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PLACE = 10
 TITLE = "The same ratios, chosen differently: at the end"
 CAPTION = (
-    "Score lost at the end when other methods prune as many filters of every layer as their partner did, with the "
-    "same committed fine-tunes and the same rule for keeping them; lower is better. It mostly tells of the layer "
-    "decided last; the figure above compares every layer. Each bar shows the score lost and, below it, the share of "
-    "filters pruned. Mean over seeds, whiskers from the lowest to the highest."
+    "Score lost at the end by whole networks with the same number of filters in every layer; lower is better. It "
+    "mostly tells of the layer decided last: the figure above compares every layer."
 )
 BARS_A_ROW = 14
 """With more bars per split than this, the splits are drawn one below the other."""
@@ -45,6 +49,17 @@ def select(tables: Tables) -> pd.DataFrame:
     trials = trials.sort_values("bound", key=lambda column: column.map(places), kind="stable")
     keys = ["split", "setting", "method", "score_name", "unit"]
     return over_seeds(by_split(trials), keys, "score_drop", "pruning_ratio")
+
+
+def charts(frame: pd.DataFrame) -> list[Chart]:
+    """Bars of the score lost, for each split."""
+    colours = method_colours(in_order(frame["method"]))
+    notes = (100 * frame["pruning_ratio"]).map("{:.0f}% of the filters pruned".format)
+    frame = frame.assign(value=frame["score_drop"], note=notes)
+    return [
+        Bars(split, score_drop_label(part), clusters(part, "setting", "method", colours))
+        for split, part in frame.groupby("split", sort=False)
+    ]
 
 
 def draw(frame: pd.DataFrame) -> Figure:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pandas as pd
-from matplotlib.figure import Figure
 
 from raprune.results import Tables
 
-from ..updates import NOTE, by_update, draw_updates
+from ..charts import Chart
+from ..updates import by_update, draw_updates, update_charts
 
-PLACE = 9
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PLACE = 6
 TITLE = "What the agents learned: reward"
 CAPTION = (
-    "Mean reward (no unit) of the masks sampled for each update; one panel per layer, from the input to the output. A "
-    "mask earns more than zero if it prunes and stays within the drop bound. If a line is flat, the agent samples the "
-    f"same mask every time. {NOTE}"
+    "Mean reward of the masks sampled for each update. Above zero a mask prunes within the drop bound; a flat line "
+    "means that the agent samples the same mask every time. One that stopped early counts with its last update."
 )
 
 
@@ -26,3 +30,8 @@ def select(tables: Tables) -> pd.DataFrame:
 def draw(frame: pd.DataFrame) -> Figure:
     """One small panel per layer."""
     return draw_updates(frame, "mean reward")
+
+
+def charts(frame: pd.DataFrame) -> list[Chart]:
+    """Curves for each layer."""
+    return update_charts(frame, "mean reward")

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from raprune.results import Tables
 
 from ..bars import bar_legend, grouped_bars
+from ..charts import Bars, Chart
 from ..frames import completed_trials, over_seeds, whole_networks, with_trial
 from ..labels import bounds_label, in_order, joined, plugin_labels, wrapped
+from ..marks import clusters
 from ..style import bound_colours, new_figure
 
-PLACE = 3
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PLACE = 5
 TITLE = "Which roles in a residual block are redundant"
 CAPTION = (
-    "Share of filters pruned, averaged over the layers with the same role in their residual block: first and second "
-    "convolution, shortcut, and conv for layers outside blocks. The number of layers stands below the role. Mean "
-    "over seeds, whiskers from the lowest to the highest. Matched trials are left out, because they have their "
-    "partner's ratios."
+    "Share of filters pruned, averaged over the layers with the same role in their residual block; conv stands for "
+    "layers outside blocks. Matched trials have their partner's ratios and are left out."
 )
 ROLES = ("conv1", "conv2", "conv3", "shortcut", "conv")
 
@@ -52,28 +55,43 @@ def _trials(tables: Tables) -> pd.DataFrame:
     return pd.concat([part for part in parts if len(part)] or parts)
 
 
-def draw(frame: pd.DataFrame) -> Figure:
-    """One panel per method, order and context, one cluster per network and role."""
+def charts(frame: pd.DataFrame) -> list[Chart]:
+    """Bars of the filters pruned, for each method, order and context."""
+    frame, colours = _by_cluster(frame), bound_colours(list(frame["bound"]))
+    named = {f"bound {bound}": colour for bound, colour in colours.items()}
+    frame = frame.assign(bound="bound " + frame["bound"])
+    return [
+        Bars(joined(method, order, context), "% of the filters pruned", clusters(part, "cluster", "bound", named))
+        for (context, method, order), part in frame.groupby(["context", "method", "order"], sort=False)
+    ]
+
+
+def _by_cluster(frame: pd.DataFrame) -> pd.DataFrame:
+    """Sorted by network and role, with ``cluster`` and percentages."""
     several = frame["network"].nunique() > 1
     known = {role: place for place, role in enumerate(ROLES)}
     place = frame["role"].map(lambda role: known.get(role, -1))
     networks = in_order(frame["network"])
     frame = frame.assign(place=place, network_place=frame["network"].map(networks.index))
     frame = frame.sort_values(["network_place", "place", "role"], kind="stable")
-    clusters = [
+    names = [
         f"{row['role']}\n{row['num_layers']} layer{'' if row['num_layers'] == 1 else 's'}"
         + (f"\n{row['network']}" if several else "")
         for row in frame.to_dict("records")
     ]
     percent = frame[["pruning_ratio", "lowest", "highest"]].mul(100)
-    frame = frame.assign(
-        cluster=clusters,
+    return frame.assign(
+        cluster=names,
         value=percent["pruning_ratio"],
         lowest=percent["lowest"],
         highest=percent["highest"],
         text=percent["pruning_ratio"].map("{:.0f}".format),
     )
-    colours = bound_colours(list(frame["bound"]))
+
+
+def draw(frame: pd.DataFrame) -> Figure:
+    """One panel per method, order and context, one cluster per network and role."""
+    frame, colours = _by_cluster(frame), bound_colours(list(frame["bound"]))
     panels_of = list(frame.groupby(["context", "method", "order"], sort=False))
     most = max(part["cluster"].nunique() for _, part in panels_of)
     width = min(15.0, max(5.0, 1 + most * max(0.9, 0.34 * len(colours))))

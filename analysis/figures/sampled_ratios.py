@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pandas as pd
-from matplotlib.figure import Figure
 
 from raprune.results import Tables
 
-from ..updates import NOTE, by_update, draw_updates
+from ..charts import Chart
+from ..updates import by_update, draw_updates, update_charts
 
-PLACE = 10
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PLACE = 7
 TITLE = "What the agents learned: pruning ratio"
 CAPTION = (
-    "Mean share of the layer's filters pruned by the masks sampled for each update; one panel per layer. The committed "
-    f"mask may prune more, because it is decided after the last update. {NOTE}"
+    "Mean share of the layer's filters pruned by the masks sampled for each update. The committed mask may prune more: "
+    "it is decided after the last update."
 )
 
 
@@ -26,3 +31,8 @@ def select(tables: Tables) -> pd.DataFrame:
 def draw(frame: pd.DataFrame) -> Figure:
     """A small panel a layer."""
     return draw_updates(frame, "filters pruned (%)")
+
+
+def charts(frame: pd.DataFrame) -> list[Chart]:
+    """Curves for each layer."""
+    return update_charts(frame, "filters pruned (%)")

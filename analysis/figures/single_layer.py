@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from raprune.results import Tables
 
 from ..bars import bar_legend, grouped_bars
+from ..charts import Bars, Chart
 from ..frames import SPLITS, completed_trials, over_seeds, with_trial
 from ..labels import NO_BOUND, bound_text, in_order, joined, score_drop_label, short_name, wrapped
+from ..marks import clusters
 from ..style import SOFT, method_colours, new_figure
 
-PLACE = 5
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PLACE = 8
 TITLE = "One layer at a time"
 CAPTION = (
-    "Score lost when each layer is decided alone in the untouched network, with layers from the input (left) to the "
-    "output; lower is better. Above the bars stands the share of the layer's filters pruned: once if the methods agree "
-    "on it, else on each bar. It is the test score, or the validation score if there is no test split; the dotted line "
-    "is the drop bound. Mean over seeds and random draws, whiskers from the lowest to the highest. Each panel has its "
-    "own scale."
+    "Score lost when each layer is decided alone in the untouched network, from the input to the output; lower is "
+    "better. It is the test score (validation without a test split); percentages are the filters pruned, the dotted "
+    "line is the drop bound."
 )
 LAYERS_A_ROW = 20
 LONGEST_NAME = 26
@@ -39,14 +43,35 @@ def select(tables: Tables) -> pd.DataFrame:
     return frame.sort_values("layer_index", kind="stable", ignore_index=True)
 
 
-def draw(frame: pd.DataFrame) -> Figure:
-    """A panel for each context and bound, in rows of so many layers; a cluster for each layer."""
+def charts(frame: pd.DataFrame) -> list[Chart]:
+    """Bars of the score lost by each layer, for each context and bound."""
     colours = method_colours(in_order(frame["method"]))
+    frame = _named(frame)
+    frame = frame.assign(note=frame["ratio"] + " of the filters pruned")
+    return [
+        Bars(
+            joined(part["split"].iloc[0], bound_text(bound), context),
+            score_drop_label(part),
+            clusters(part, "name", "method", colours),
+            [] if bound == NO_BOUND else [(float(bound), bound_text(bound))],
+        )
+        for (context, bound), part in frame.groupby(["context", "bound"], sort=False)
+    ]
+
+
+def _named(frame: pd.DataFrame) -> pd.DataFrame:
+    """With the layers' ``name``, ``value`` and ``ratio``."""
     names = [
         f"{i + 1}: {short_name(n, LONGEST_NAME)}" for i, n in zip(frame["layer_index"], frame["layer"], strict=True)
     ]
     ratios = (100 * frame["pruning_ratio"]).map("{:.0f}%".format)
-    frame = frame.assign(name=names, value=frame["score_drop"], ratio=ratios)
+    return frame.assign(name=names, value=frame["score_drop"], ratio=ratios)
+
+
+def draw(frame: pd.DataFrame) -> Figure:
+    """A panel for each context and bound, in rows of so many layers; a cluster for each layer."""
+    colours = method_colours(in_order(frame["method"]))
+    frame = _named(frame)
     rows = []
     for (context, bound), part in frame.groupby(["context", "bound"], sort=False):
         places = part["layer_index"].rank(method="dense").astype(int) - 1

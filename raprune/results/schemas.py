@@ -8,7 +8,7 @@ SCHEMA_VERSION = 7
 """Increased with every change of a column; older results still load."""
 
 TEXT, INT, FLOAT, MASK, FLAG = pa.string(), pa.int64(), pa.float64(), pa.list_(pa.bool_()), pa.bool_()
-BYTES = pa.binary()
+BYTES, INTS, FLOATS = pa.binary(), pa.list_(pa.int64()), pa.list_(pa.float32())
 
 Columns = dict[str, tuple[pa.DataType, str]]
 
@@ -137,6 +137,15 @@ TABLES: dict[str, Columns] = {
         "num_decided": (INT, "of them, those that the committed mask kept before num_kept was rounded up to round_to"),
         "pruning_ratio": (FLOAT, "share pruned, 0 to 1"),
         "keep_mask": (MASK, "true keeps the filter"),
+        "filter_shape": (INTS, "channels, height and width of a filter as the method saw it"),
+        "filter_norms": (FLOATS, "L1 norm of each filter as the method saw it, over all members of a group"),
+        "filter_places": (INTS, "place in the method's ranking, from 0, the most important; null without a ranking"),
+        "keep_probs": (FLOATS, "probability with which a learner would keep each filter at its end; null for others"),
+        "filter_weights": (
+            FLOATS,
+            "the weights of the network's first layer, filter after filter, each as filter_shape says; null for other "
+            "layers, and where they cannot be drawn in colour or grey or are more than 20,000",
+        ),
         "cut_val_score": (FLOAT, "in the trial's score_unit, as cut, before any fine-tune"),
         "pruned_val_score": (
             FLOAT,

@@ -38,6 +38,10 @@ NOT_NEGATIVE = (
     "layer_index", "num_guard_images", "num_guard_looks",
 )  # fmt: skip
 SHARES = ("pruning_ratio", "guard", "warranty")
+EACH_FILTER = ("filter_norms", "filter_places", "keep_probs")
+"""Columns of ``layers`` with a value for each filter."""
+NUMBERS = (*EACH_FILTER, "filter_shape", "filter_weights")
+"""Columns of ``layers`` with lists of numbers, none of them missing."""
 JSON_MAPPINGS = "_settings"
 """Ending of the names of columns that contain a JSON mapping."""
 
@@ -69,8 +73,22 @@ def _wrong_values(row: Mapping[str, Any], table: str) -> Iterator[str]:
             yield f"{name} is {value:g}, but must be {allowed}"
         elif name.endswith(JSON_MAPPINGS) and value is not None and not _is_mapping(value):
             yield f"{name} is not a JSON mapping"
-    if table in ("layers", "joint") and len(row["keep_mask"]) != row["num_filters"]:
-        yield f"keep_mask has {len(row['keep_mask'])} values for {row['num_filters']} filters"
+    if table in ("layers", "joint"):
+        yield from _wrong_lists(row)
+
+
+def _wrong_lists(row: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with the columns that have a value, or several, for each filter; null ones are not."""
+    each = {name: 1 for name in ("keep_mask", *EACH_FILTER)}
+    if row.get("filter_weights") is not None:
+        each["filter_weights"] = math.prod(row["filter_shape"] or [0])
+    for name, times in each.items():
+        values = row.get(name)
+        if values is not None and len(values) != times * row["num_filters"]:
+            yield f"{name} has {len(values)} values for {row['num_filters']} filters"
+    for name in NUMBERS:
+        if any(value is None or not math.isfinite(value) for value in row.get(name) or ()):
+            yield f"{name} has gaps"
 
 
 def _wrong_trial(row: Mapping[str, Any], present: Collection[str]) -> Iterator[str]:

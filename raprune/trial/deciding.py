@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 
 from raprune.errors import RapruneError
 from raprune.network.masks import KeepMask
@@ -17,23 +16,24 @@ from raprune.trial.candidates import Candidates
 
 def decide_layer(
     method: Method, decision: DecisionStage, view: LayerView, candidates: Candidates, rng: torch.Generator
-) -> tuple[KeepMask, Mapping[str, Tensor], bool]:
-    """The layer's mask, the agent, and whether the budget cut the search short; if so, the best mask so far.
+) -> tuple[KeepMask, Ranking, bool]:
+    """The layer's mask, its ranking (empty if the search ended before it), and whether the budget cut the search short.
 
-    Raises :class:`RapruneError` unless the ranking has each filter once, and :class:`ValueError` for no keep mask.
+    If it did, the mask is the best so far. Raises :class:`RapruneError` unless the ranking has each filter once, and
+    :class:`ValueError` for no keep mask.
     """
     ranking = Ranking(())
     try:
         ranking = method.rank(view, candidates, rng)
         if not ranking.order:
-            return KeepMask.whole(view.num_filters), ranking.agent_state, False
+            return KeepMask.whole(view.num_filters), ranking, False
         check_order(method, ranking.order, view)
         mask = decision.decide(ranking, candidates)
     except CandidatesSpent:
-        return candidates.best_so_far(), ranking.agent_state, False
+        return candidates.best_so_far(), ranking, False
     except BudgetSpent:
-        return candidates.best_so_far(), {}, True
-    return KeepMask.of(mask, view.num_filters), ranking.agent_state, False
+        return candidates.best_so_far(), ranking, True
+    return KeepMask.of(mask, view.num_filters), ranking, False
 
 
 def check_order(method: Method, order: Sequence[int], view: LayerView) -> None:

@@ -22,7 +22,7 @@ from raprune.engine.tasks import Importance, Measure, Pictures
 from raprune.network.costs import Costs
 from raprune.network.masks import KeepMask, keep_first
 from raprune.network.state import State
-from raprune.plugins.methods.base import Criterion, LayerView, RankedMethod
+from raprune.plugins.methods.base import Criterion, LayerView, RankedMethod, Ranking
 from raprune.results import PROVISIONAL
 from raprune.study.schema import TrialSpec
 from raprune.study.seeds import seed_for
@@ -33,6 +33,7 @@ from raprune.trial.context import TrialContext
 from raprune.trial.credit import credit_of
 from raprune.trial.deciding import check_order, decide_layer
 from raprune.trial.ending import finetuned_baseline, finish
+from raprune.trial.filters import filter_columns
 from raprune.trial.grounds import grounds_of, guard_after
 from raprune.trial.joint import JointPass
 from raprune.trial.low_rank import LowRankStep, last_snapshot
@@ -168,24 +169,25 @@ class _Trial:
         )  # fmt: skip
         rng = torch.Generator().manual_seed(seed_for(self.trial.seed, self.trial.method.name, layer))
         cut_short = False
-        agent_state: Mapping[str, Tensor] = {}
         search_s = 0.0
         if matched:
-            committed = self._match(step, view, state, val_score, rng)
+            committed, ranking = self._match(step, view, state, val_score, rng)
         else:
-            decided, agent_state, cut_short = decide_layer(self.method, self.decision, view, candidates, rng)
+            decided, ranking, cut_short = decide_layer(self.method, self.decision, view, candidates, rng)
             search_s = time.perf_counter() - start
             committed = commit_within_bound(
                 contract, candidates, decided, val_score,
                 lambda mask: mask.round_up(self.trial.round_to, view.weights_NM),
             )  # fmt: skip
         if not cut_short:
-            self.snapshots.save(step, committed.state, agent_state)
+            self.snapshots.save(step, committed.state, ranking.agent_state)
         self.num_diverged += committed.num_diverged
         index = list(self.graph.groups).index(layer)
         size = self.sizes.of(committed.state)
         num_updates = len(candidates.update_rows)
         row = layer_row(self.graph.group(layer), index, step, committed, size, num_updates, cut_short)
+        weight = state.tensors(self.graph, self.weights)[f"{layer}.weight"]
+        row |= filter_columns(self.graph.group(layer), index, view, weight, ranking)
         row["drop_allowance"] = None if matched else allowance
         row["credit"] = None if matched else credit
         row["num_masks_tried"] = None if matched else committed.num_tried
@@ -198,7 +200,9 @@ class _Trial:
         self._tell_committed(place, layer, committed, (search_s, row["wall_time_s"] - search_s))
         return committed.state, committed.finetuned_val_score
 
-    def _match(self, step: int, view: LayerView, state: State, val_score: float, rng: torch.Generator) -> Committed:
+    def _match(
+        self, step: int, view: LayerView, state: State, val_score: float, rng: torch.Generator
+    ) -> tuple[Committed, Ranking]:
         """Commit the first filters of this method's ranking, as many as the matched trial kept."""
         assert self.context.matched is not None
         assert isinstance(self.method, RankedMethod)
@@ -207,8 +211,8 @@ class _Trial:
         check_order(self.method, order, view)
         mask = KeepMask.of(keep_first(order, num_kept), view.num_filters)
         if mask.keeps_all:
-            return left_whole(state, mask.num_filters, val_score, num_kept)
-        return commit_as_given(self.contract, state, view.layer, mask)
+            return left_whole(state, mask.num_filters, val_score, num_kept), Ranking(order)
+        return commit_as_given(self.contract, state, view.layer, mask), Ranking(order)
 
     def _tell_committed(
         self, place: Mapping[str, int], layer: str, committed: Committed, seconds: tuple[float, float]

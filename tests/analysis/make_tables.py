@@ -80,6 +80,12 @@ def layer_row(trial_id: str, index: int, **changes: Any) -> Row:
     return row | {"params": 600, "macs": 5000, "num_updates": 3, "wall_time_s": 1.0} | changes
 
 
+def seen_filters(keep_probs: Sequence[float] | None = None, drawn: bool = False) -> Row:
+    """The columns of a layer that have a value for each filter: norms 1 to 10, ranked the other way round."""
+    row: Row = {"filter_shape": [1, 2, 2], "filter_norms": [*range(1, 11)], "filter_places": [*range(10)]}
+    return row | {"keep_probs": keep_probs, "filter_weights": [*range(-20, 20)] if drawn else None}
+
+
 def joint_row(trial_id: str, step: int, **changes: Any) -> Row:
     """A joint pass that takes away one of 18 kept filters."""
     row: Row = dict.fromkeys(SCHEMAS["joint"].names) | {"study": STUDY, "trial_id": trial_id, "joint_step": step}
@@ -226,7 +232,8 @@ def residual_layers(trial_id: str, *ratios: float) -> list[Row]:
 def everything() -> Tables:
     """A study that has data for every figure."""
     rows, singles = grid(seeds=(0,)), single_layers()
-    layers = [layer_row(row["trial_id"], index) for row in rows for index in range(3)] + layers_of_singles(singles)
+    layers = [layer_row(row["trial_id"], index, **seen_filters(drawn=index == 0)) for row in rows for index in range(3)]
+    layers += layers_of_singles(singles)
     layers += residual_layers("resnet", 0.1, 0.5, 0.2, 0.3, 0.7, 0.4)
     pictures = [picture_row(rows[0]["trial_id"], kind, place) for kind in KINDS for place in range(2)]
     speed = [row for of in rows[:6] for size in (1, 64) for row in speed_rows(of["trial_id"], batch_size=size)]

@@ -32,22 +32,29 @@ COLUMNS = {
     "single_layer": {"context", "bound", "layer", "method", "score_drop", "pruning_ratio", "lowest", "highest"},
     "speed": {"machine", "trial", "backend", "batch_size", "measured", "theoretical", "lowest", "highest"},
     "low_rank": {"trial", "part", "stage", "share_left", "lowest", "highest"},
+    "macs_trade_off": {"trial_id", "split", "method", "macs_removed", "score_drop", "pareto", "published"},
+    "redundancy": {"network", "setting", "layer_index", "layer", "pruning_ratio", "trial_id"},
+    "first_layer": {"trial_id", "trial", "layer", "num_filters", "num_pruned", "picture"},
+    "pruned_filters": {"trial_id", "trial", "layer", "filter", "norm", "measure", "value", "fate"},
+    "time_spent": {"trial", "clock", "part", "seconds", "lowest", "highest"},
     "pictures": {"trial_id", "bound", "kind", "place", "image_index", "change", "image", "label", "baseline", "pruned"},
 }
-ONLY_SOME = {"roles", "single_layer", "pictures", "speed", "low_rank"}
-"""Figures of studies over residual networks, single layers and labels a pixel, and of trials that were benched or have
-a low-rank step."""
+ONLY_SOME = {"roles", "single_layer", "pictures", "speed", "low_rank", "first_layer", "pruned_filters"}
+"""Figures of studies over residual networks, single layers and labels a pixel, and of trials that were benched, have a
+low-rank step, or recorded their filters."""
 NOTHING_TO_SHOW = {
     "empty": {name_of(module) for module in MODULES},
     "failed only": {name_of(module) for module in MODULES},
     "normal": ONLY_SOME,
     "one trial": {"orders", "matched", "matched_end"} | ONLY_SOME,
     "one order": {"orders"} | ONLY_SOME,
-    "layers one by one": {"trade_off", "orders", "matched_end", "roles", "pictures", "speed", "low_rank"},
+    "layers one by one": {"trade_off", "macs_trade_off", "orders", "matched_end"} | ONLY_SOME - {"single_layer"},
     "everything": set(),
 }
 
 
+COLOURBAR = "<colorbar>"
+"""Matplotlib's name of the axes beside a heat map."""
 every_module = pytest.mark.parametrize("module", MODULES, ids=name_of)
 
 
@@ -107,10 +114,10 @@ def test_draws_without_a_complaint(module: ModuleType, case: str) -> None:
 @every_module
 def test_axes_say_what_they_show(module: ModuleType) -> None:
     figure = module.draw(module.select(CASES["everything"]))
-    shown = [axes for axes in figure.axes if axes.get_visible()]
+    shown = [axes for axes in figure.axes if axes.get_visible() and axes.get_label() != COLOURBAR]
     assert any(axes.get_ylabel() for axes in shown)
     assert all(axes.get_title() or axes.get_images() for axes in shown)
-    assert figure.legends
+    assert figure.legends or any(axes.get_label() == COLOURBAR and axes.get_ylabel() for axes in figure.axes)
 
 
 def test_no_figure_opens_a_window() -> None:

@@ -177,8 +177,8 @@ def decided_by(order: list[int], mask: torch.Tensor, trained: Trained):  # type:
     ],
 )
 def test_a_decision_is_checked_like_scored_masks(decided: torch.Tensor, why: str, trained: Trained) -> None:
-    _, (mask, agent_state, cut_short) = decided_by([*range(32)], torch.arange(32) > 3, trained)
-    assert (mask.num_kept, list(agent_state), cut_short) == (28, ["of"], False)
+    _, (mask, ranking, cut_short) = decided_by([*range(32)], torch.arange(32) > 3, trained)
+    assert (mask.num_kept, list(ranking.agent_state), cut_short) == (28, ["of"], False)
     with pytest.raises(ValueError, match=why):
         decided_by([*range(32)], decided, trained)
 
@@ -190,9 +190,9 @@ def test_a_ranking_has_each_filter_once(order: list[int], trained: Trained) -> N
 
 
 def test_a_method_that_ranks_nothing_leaves_the_layer_whole(trained: Trained) -> None:
-    _, (mask, agent_state, _) = decided_by([], torch.arange(32) > 3, trained)
+    _, (mask, ranking, _) = decided_by([], torch.arange(32) > 3, trained)
     assert mask.keeps_all
-    assert list(agent_state) == ["of"]
+    assert list(ranking.agent_state) == ["of"]
 
 
 def test_a_decision_that_was_never_scored_is_held_to_the_bound(trained: Trained) -> None:

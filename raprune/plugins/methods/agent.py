@@ -179,7 +179,8 @@ class Agent(Learner):
             logits_N = policy()
         order = most_important_first(logits_N)
         likely = keep_first(order, max(1, int((logits_N > 0).sum())))
-        return Ranking(order, likely, _agent_state(policy, optimiser, rng))
+        state = _agent_state(policy, optimiser, rng)
+        return Ranking(order, likely, state, keep_probs=torch.sigmoid(logits_N))
 
     def _policy(self, layer: LayerView, rng: torch.Generator) -> Policy:
         ranks_N = ranks(self.start(layer))

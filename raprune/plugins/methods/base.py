@@ -101,6 +101,8 @@ class Ranking:
     """All filters, most important first; empty if none is to be pruned."""
     likely: Tensor | None = None
     """(N,) bool: the keep mask that a learner holds likeliest."""
+    keep_probs: Tensor | None = field(default=None, kw_only=True)
+    """(N,): the probability with which a learner would keep each filter; recorded, and used for nothing."""
     agent_state: Mapping[str, Tensor] = field(default_factory=dict)
     """Tensors to store with the layer, such as those of an agent and its optimiser."""
 

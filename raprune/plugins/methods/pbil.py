@@ -71,7 +71,7 @@ class Pbil(Learner):
             probs_N = moved(probs_N, elite_mean(seen_masks(evaluate), rewards_S, s.elite), s.learning_rate)
         order = most_important_first(probs_N, start_N)
         likely = keep_first(order, max(1, int((probs_N > 0.5).sum())))
-        return Ranking(order, likely, {"probs": probs_N, "rng": rng.get_state()})
+        return Ranking(order, likely, {"probs": probs_N, "rng": rng.get_state()}, keep_probs=probs_N)
 
     def _first(self, importance_N: Tensor) -> Tensor:
         keep = self.settings.initial_keep_probability

@@ -1,0 +1,192 @@
+"""The answer of :mod:`analysis.answer` in words, as HTML. Everything of a study is escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+from raprune.results import short_count
+
+from .trials_table import trial_link
+
+Entry = dict[str, Any]
+SHOWN = 6
+"""So many bounds stand open; the others are behind a click."""
+RULE = (
+    "Best: of the trials within the drop bound on validation and guard images, the one that removes most "
+    "multiply-adds. Test images choose nothing; they are opened once, at the end. Limits are one-sided, intervals "
+    "two-sided, both at 95%."
+)
+LEADS = {
+    "matched": ("At the same number of filters in every layer, as cut", "loses", ("less", "more"), ""),
+    "unmatched": ("Within the same bound", "removes", ("more", "less"), " of the multiply-adds"),
+}
+ALONE = "A single baseline has no interval and shows nothing yet: repeat the study over seeds."
+
+
+def in_html(entries: Sequence[Entry]) -> str:
+    """The entries of the answer, one below the other."""
+    several = len({entry["study"] for entry in entries if entry["kind"] == "bound"}) > 1
+    bounds = [_bound(entry, several) for entry in entries if entry["kind"] == "bound"]
+    told = [f"<p class='none'>{escape(entry['text'])}</p>" for entry in entries if entry["kind"] == "none"]
+    verdicts = [f"<p class='verdict'>{escape(said)}</p>" for about in LEADS if (said := _verdict(entries, about))]
+    if any(entry["kind"] == "verdict" and entry["lowest"] is None for entry in entries):
+        verdicts.append(f"<p class='note'>{escape(ALONE)}</p>")
+    spent = [f"<p class='note'>{escape(_spent(entry))}</p>" for entry in entries if entry["kind"] == "spent"]
+    rule = f"<p class='note'>{escape(RULE)}</p>" if bounds else ""
+    if more := bounds[SHOWN:]:
+        bounds[SHOWN:] = [f"<details><summary>{len(more)} more</summary>{''.join(more)}</details>"]
+    parts = "".join([*told, *bounds, *verdicts, *spent])
+    return f"<div class='answer'>{parts}{rule}</div>"
+
+
+def _bound(entry: Entry, named: bool) -> str:
+    of = [entry["study"] if named else "", entry["of"], entry["context"]]
+    name = f"Drop bound {amount(float(entry['bound']), entry['unit'])} of {entry['score']}"
+    small = f" <small>{escape(', '.join(filter(None, of)))}</small>"
+    best = entry["best"]
+    if best is None:
+        why = f"None of {counted(entry['num_trials'], 'trial')} is within it on validation and guard images."
+        return f"<article class='entry'><h3>{escape(name)}{small}</h3><p class='over'>{escape(why)}</p></article>"
+    facts = {
+        "Removes": _removed(best["removed"]),
+        "Runs": _runs(best),
+        "Costs": _costs(best, entry["unit"]),
+        "Took": _took(best),
+        "Repeated": _repeated(best["repeated"], entry["unit"]),
+    }
+    rows = "".join(f"<dt>{what}</dt><dd>{said}</dd>" for what, said in facts.items() if said)
+    trial = f"<dt>Trial</dt><dd>{escape(best['trial'])} {trial_link(best['trial_id'])}</dd>"
+    export = f"<dt>Export</dt><dd><code>{escape(best['export'])}</code></dd>"
+    head = f"<h3>{escape(name)}{small}</h3><p class='headline'>{escape(_headline(best))}</p>"
+    return f"<article class='entry'>{head}<dl class='facts'>{rows}{trial}{export}</dl></article>"
+
+
+def _headline(best: Entry) -> str:
+    """``78.1% fewer multiply-adds, 1.03 times as fast at batch size 1``."""
+    fewer = f"{best['removed']['multiply-adds']['share']:.1%} fewer multiply-adds"
+    if not best["times"]:
+        return fewer
+    first = best["times"][0]
+    return f"{fewer}, {first['times_faster']:.2f} times as fast at batch size {first['batch_size']}"
+
+
+def _removed(removed: Entry) -> str:
+    parts = [
+        f"{part['share']:.1%} of the {name} ({short_count(part['before'])} to {short_count(part['after'])})"
+        for name, part in removed.items()
+    ]
+    return escape(", ".join(parts))
+
+
+def _runs(best: Entry) -> str:
+    if not best["times"]:
+        return f"Not measured: <code>{escape(best['bench'])}</code>"
+    parts = [
+        f"{time['times_faster']:.2f} times as fast at batch size {time['batch_size']} ({time['backend']}, "
+        f"{time['device']}, {counted(time['threads'], 'thread')})"
+        for time in best["times"]
+    ]
+    return escape("; ".join(parts))
+
+
+def _costs(best: Entry, unit: str) -> str:
+    lost = best["lost"]
+    parts = [f"{change(part['drop'], unit)} on {split}" for split, part in lost.items()]
+    words = f"{', '.join(parts)}. "
+    over = [split for split, part in lost.items() if not part["within"]]
+    held = [split for split, part in lost.items() if part["within"]]
+    said = escape(words + (f"Within the bound on {listed(held)}." if held else ""))
+    if over:
+        said += f" <b class='over'>Over the bound on {escape(listed(over))}.</b>"
+    if (limit := best["limit"]) is not None:
+        more = f"{'at most' if limit > 0 else 'at least'} {change(limit, unit)} on fresh images"
+        beyond = ", more than the bound: the guard is too small to rule that out" if limit > best["bound"] else ""
+        said += escape(f" By the guard, {more}{beyond}.")
+    return said if "test" in lost else f"{said} There is no test split."
+
+
+def _verdict(entries: Sequence[Entry], about: str) -> str:
+    """One sentence of all comparisons of a kind; empty without one."""
+    found = [entry for entry in entries if entry["kind"] == "verdict" and entry["about"] == about]
+    lead, verb, ways, unit = LEADS[about]
+    parts = []
+    for of in dict.fromkeys(entry["of"] for entry in found):
+        own = [_than(entry, ways, unit) for entry in found if entry["of"] == of]
+        parts.append(f"{of} {verb} {listed(own)}")
+    return f"{lead}: {'; '.join(parts)}." if parts else ""
+
+
+def _than(entry: Entry, ways: tuple[str, str], unit: str) -> str:
+    """``3.2 points less than magnitude``, with its interval and whether it shows a difference."""
+    said = f"{amount(abs(entry['gap']), entry['unit'])}{unit} {ways[entry['gap'] < 0]} than {entry['against']}"
+    if entry["lowest"] is None:
+        return said
+    over = f"[{entry['lowest']:.1f}, {entry['highest']:.1f}], {entry['num_baselines']} baselines"
+    return f"{said} ({over}{'' if entry['shown'] else '; no difference is shown'})"
+
+
+def _took(best: Entry) -> str:
+    parts = [counted(best["candidates"], "candidate"), duration(best["seconds"])]
+    if best["evaluators"]:
+        parts.append(f"on {counted(best['evaluators'], 'evaluator')}")
+    return escape(", ".join(filter(None, parts)))
+
+
+def _repeated(repeated: Entry | None, unit: str) -> str:
+    if repeated is None:
+        return ""
+    lost = repeated["test_score_drop"] if repeated["test_score_drop"]["mean"] is not None else None
+    split, lost = ("test", lost) if lost else ("validation", repeated["val_score_drop"])
+    share = {name: None if value is None else 100 * value for name, value in repeated["macs_removed"].items()}
+    trials, baselines = counted(repeated["num_trials"], "trial"), counted(repeated["num_baselines"], "baseline")
+    macs, drop = _mean(share, "%"), _mean(lost, f" {unit}")
+    mean = f"on average {macs} of the multiply-adds removed and a {split} drop of {drop}"
+    return escape(f"{trials} of these settings, {baselines}: {mean}")
+
+
+def _mean(of: Entry, unit: str) -> str:
+    """A mean with its 95% interval, where there is one."""
+    known = f" [{of['lowest']:.1f}, {of['highest']:.1f}]" if of["lowest"] is not None else ""
+    return f"{of['mean']:.1f}{unit}{known}"
+
+
+def _spent(entry: Entry) -> str:
+    """What the whole study took."""
+    parts = [counted(entry["candidates"], "candidate"), duration(entry["seconds"])]
+    return f"All {counted(entry['num_trials'], 'trial')} together: {', '.join(filter(None, parts))}."
+
+
+def change(drop: float, unit: str) -> str:
+    """A drop in words: ``0.7 points lost``, ``0.3 points gained``, ``nothing lost``."""
+    if abs(drop) < 0.005:
+        return "nothing lost"
+    return f"{amount(abs(drop), unit)} {'lost' if drop > 0 else 'gained'}"
+
+
+def amount(value: float, unit: str) -> str:
+    """``0.67 points``, ``1 point``, ``2.5 dB``."""
+    shown = f"{value:.2f}".rstrip("0").rstrip(".")
+    return f"{shown} {'point' if unit == 'points' and shown == '1' else unit}"
+
+
+def listed(words: Sequence[str]) -> str:
+    """``validation, guard and test``."""
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def counted(number: float | None, noun: str) -> str:
+    """``1,234 candidates``; empty where it is unknown."""
+    return "" if number is None else f"{number:,.0f} {noun}{'' if number == 1 else 's'}"
+
+
+def duration(seconds: float | None) -> str:
+    """``42 s``, ``3.5 min``, ``1.2 h``."""
+    if seconds is None:
+        return ""
+    for unit, size in (("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} s"
