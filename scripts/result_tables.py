@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from raprune.results.schemas import COST_COLUMNS, TABLES
+from raprune.results.columns import TABLES
+from raprune.results.schemas import COST_COLUMNS
 
 TYPES = {"string": "text", "int64": "integer", "double": "float", "float": "float", "bool": "bool", "binary": "bytes"}
 INTRODUCTIONS = {
