@@ -38,6 +38,7 @@ from raprune.trial.deciding import check_order, decide_layer
 from raprune.trial.guard import Guard
 from raprune.trial.joint import JointPass
 from raprune.trial.low_rank import LowRankStep, last_snapshot
+from raprune.trial.page_copies import write_page_copies
 from raprune.trial.prelude import Prelude, Schedule
 from raprune.trial.rows import TrialOutcome, layer_row, trial_row
 from raprune.trial.snapshots import Snapshots, num_asked
@@ -148,6 +149,7 @@ class _Trial:
         named = row | {"study": self.trial.study, "trial_id": self.trial.trial_id}
         plan = plan_of(named, self.trial.model, self.context.baseline, self.graph, state)
         write_model(store.folder / "model", plan, self.sizes.network(state))
+        write_page_copies(self.evaluator, self.context.baseline, state, store.folder / "model")
         if pictures := self.evaluator.run(Pictures(), state):
             store.write_pictures(pictures)
         store.write_trial(row)
