@@ -1,7 +1,7 @@
 """A small copy of a network that runs in the report's page, where a person draws into it: weights on a coarse grid.
 
 A copy is plain data (JSON), of networks that are chains of known operations, classify small images of 8 bits, and are
-small enough to travel in a page. The grid is the coarsest that hardly moves the logits of validation images. Then the
+small enough to travel in a page. The grid is the coarsest that hardly moves what it says of validation images. Then the
 copy's right answers are counted on test images: they are no result of the study, and nothing is chosen by them.
 """
 
@@ -12,7 +12,7 @@ from dataclasses import asdict
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from raprune.engine.base import Engine
 from raprune.network.chain import Chain, Step, chain_of, network_of, steps_of
@@ -28,13 +28,14 @@ MAX_SIDE = 64
 MAX_CLASSES = 100
 MAX_IMAGES = 500
 """Test images that answers are counted on."""
-GRID_IMAGES = 100
+GRID_IMAGES = 200
 """Validation images that choose the grid."""
-BITS = (3, 4, 5, 6)
-MAX_ERROR = 0.1
-"""Largest error of the copy's logits, root mean square, as a share of the logits' standard deviation."""
-EXACT_ERROR = 1e-3
-"""The same, of the chain before its weights are rounded: more shows that it is not the network."""
+GRIDS = (3, 5, 7, 11, 15, 23, 31)
+"""Largest whole numbers of grids, the coarsest first."""
+MAX_MOVED = 0.015
+"""Largest part of an image's probabilities (softmax) that rounding may move from class to class, on average."""
+MAX_MOVED_UNROUNDED = 1e-4
+"""The same before weights are rounded: more shows that the chain is not the network."""
 NUM_EXAMPLES, NUM_WRONG = 16, 4
 
 
@@ -93,18 +94,18 @@ def _num_filters(engine: Engine) -> Mapping[str, int]:
 
 
 def _coarsest(chain: Chain, own_BK: Tensor, inputs_BCHW: Tensor) -> list[Step] | None:
-    """The steps of the fewest bits whose logits are near enough to the network's own."""
-    spread = float(own_BK.std())
+    """The steps of the coarsest grid whose answers are near enough to the network's own."""
 
-    def error(run: torch.nn.Module) -> float:
+    def moved(run: nn.Module) -> float:
         found_BK = run(inputs_BCHW.clone())
-        same = found_BK.shape == own_BK.shape and spread > 0
-        return float((found_BK - own_BK).square().mean().sqrt()) / spread if same else float("inf")
+        if found_BK.shape != own_BK.shape:
+            return float("inf")
+        return float((found_BK.softmax(1) - own_BK.softmax(1)).abs().sum(1).mean()) / 2
 
-    if not error(torch.nn.Sequential(*(module for _, module in chain))) <= EXACT_ERROR:
+    if not moved(nn.Sequential(*(module for _, module in chain))) <= MAX_MOVED_UNROUNDED:
         return None
-    tried = (steps_of(chain, bits) for bits in BITS)
-    return next((steps for steps in tried if error(network_of(steps)) <= MAX_ERROR), None)
+    tried = (steps_of(chain, largest) for largest in GRIDS)
+    return next((steps for steps in tried if moved(network_of(steps)) <= MAX_MOVED), None)
 
 
 def _with_filters(step: Step, state: State, num_filters: Mapping[str, int]) -> Step:

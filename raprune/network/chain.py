@@ -32,7 +32,7 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 """The letter of the whole number n, from -31 to 31, has the place n + 32."""
 _LETTERS = np.frombuffer(LETTERS.encode(), np.uint8)
 _SORTED = _LETTERS.argsort()
-DIGITS = 4
+DIGITS = 3
 """Significant digits of scales and biases."""
 IDLE = (nn.Dropout, nn.Dropout2d, nn.Identity, WideDropout)
 """Modules that return what they read, in eval mode."""
@@ -154,18 +154,18 @@ def _pair(value: int | tuple[int, ...]) -> list[int]:
     return [value, value] if isinstance(value, int) else list(value)
 
 
-def steps_of(chain: Chain, bits: int) -> list[Step]:
-    """The chain as plain data, its weights rounded to ``bits`` bits (at most 6).
+def steps_of(chain: Chain, largest: int) -> list[Step]:
+    """The chain as plain data, its weights rounded to whole numbers from ``-largest`` to ``largest`` (at most 31).
 
     Layers have ``layer``, ``shape``, ``weights`` (a letter each), ``scales`` and ``bias`` (N). A weight is its whole
-    number, at most ``2 ** (bits - 1) - 1``, times its filter's scale. Activations are not rounded.
+    number times its filter's scale. Activations are not rounded.
     """
     steps: list[Step] = []
     for name, module in chain:
         step = _DESCRIBED[type(module)](module)
         assert step is not None
         if isinstance(module, nn.Conv2d | nn.Linear):
-            step |= {"layer": name, **_rounded(module, 2 ** (bits - 1) - 1)}
+            step |= {"layer": name, **_rounded(module, largest)}
         steps.append(step)
     return steps
 

@@ -27,6 +27,8 @@ _KEYS: dict[str, type | tuple[type, ...]] = {
 _LETTERS = re.compile("[A-Za-z0-9+/]*")
 _LARGEST = 4096
 """No size, number of filters or number of images in a file of ours comes near it."""
+_LARGEST_BITMAP = 256
+_DRAWN = "drawn has impossible sizes"
 _WAY_ON = "the report leaves its network out; delete the trial's row and run the study again to have it written anew"
 
 
@@ -92,8 +94,10 @@ def _check_example(example: Mapping[str, Any], num_pixels: int, num_classes: int
 
 
 def _check_drawn(drawn: Mapping[str, Any]) -> None:
-    sizes = _is_size(drawn["bitmap"]) and _is_size(drawn["cells"]) and drawn["bitmap"] % drawn["cells"] == 0
-    _need(sizes and _are_numbers([drawn["pen"]], 1) and drawn["pen"] > 0, "drawn has impossible sizes")
+    sides = [drawn["bitmap"], drawn["cells"]]
+    sizes = all(map(_is_size, sides)) and sides[0] % sides[1] == 0 and sides[0] <= _LARGEST_BITMAP
+    lengths = [drawn["width"], drawn["pen"]]
+    _need(sizes and _are_numbers(lengths, 2) and all(0 < length <= drawn["bitmap"] for length in lengths), _DRAWN)
 
 
 def _check_steps(steps: list[Any], input_shape: list[int], num_classes: int) -> None:

@@ -55,12 +55,14 @@ class Split:
 class Drawn:
     """How strokes of a pen become an image like those of a data set, for a page that a person draws into.
 
-    The strokes are shrunk or enlarged to a square bitmap and centred in it, as scanned and cut out. Its ink is counted
-    in square cells; the cells are the image, enlarged to its size by bilinear interpolation, ink white on black.
+    The strokes are scaled to the height of a square bitmap, made narrower if need be, and centred in it. Its ink is
+    counted in square cells; these are the image, enlarged to its size by bilinear interpolation, ink white on black.
     """
 
     bitmap: int
     """Side of the bitmap, in its pixels."""
+    width: float
+    """The widest that a drawing may be in it, in its pixels."""
     cells: int
     """Cells along a side."""
     pen: float

@@ -13,8 +13,9 @@ from raprune.registry import DATASETS, Settings
 CLASS_NAMES = tuple("0123456789")
 MEAN, STD = (0.305,), (0.350,)
 """Statistics of the enlarged digits, scaled to [0, 1]."""
-DRAWN = Drawn(bitmap=32, cells=8, pen=4.0)
-"""As the digits were made: written on paper, scanned to 32x32 bits, which were counted in cells of 4x4."""
+DRAWN = Drawn(bitmap=32, width=24, cells=8, pen=5.0)
+"""As the digits were made: written on paper, scanned to 32x32 bits, which were counted in cells of 4x4. They fill all
+eight rows of cells, but six columns at most, and three tenths of the bits are ink."""
 
 
 class DigitsSettings(Settings):
