@@ -176,7 +176,7 @@ def _rounded(layer: nn.Conv2d | nn.Linear, largest: int) -> dict[str, Any]:
     scales = [_short(float(value) / largest) for value in weights_NM.abs().amax(1)]
     scales_N = torch.tensor([scale or 1.0 for scale in scales])
     whole_NM = (weights_NM / scales_N[:, None]).round().clamp(-largest, largest)
-    bias = [0.0] * num_outputs if layer.bias is None else [_short(float(value)) for value in layer.bias]
+    bias = [0.0] * num_outputs if layer.bias is None else [_short(value) for value in layer.bias.tolist()]
     letters = _LETTERS[whole_NM.flatten().int().numpy() + 32].tobytes().decode()
     return {"shape": list(layer.weight.shape), "weights": letters, "scales": scales, "bias": bias}
 

@@ -28,6 +28,8 @@ _LETTERS = re.compile("[A-Za-z0-9+/]*")
 _LARGEST = 4096
 """No size, number of filters or number of images in a file of ours comes near it."""
 _LARGEST_BITMAP = 256
+_MOST_MACS = 10**8
+"""Multiply-adds that a browser does in a second or less."""
 _DRAWN = "drawn has impossible sizes"
 _WAY_ON = "the report leaves its network out; delete the trial's row and run the study again to have it written anew"
 
@@ -103,13 +105,14 @@ def _check_drawn(drawn: Mapping[str, Any]) -> None:
 def _check_steps(steps: list[Any], input_shape: list[int], num_classes: int) -> None:
     """Follow the sizes from the input to the classes."""
     _need(len(steps) <= _LARGEST, "it has too many steps")
-    shape = input_shape
+    shape, macs = input_shape, 0
     for step in steps:
         check = _STEPS.get(step["op"])
         _need(check is not None, "it has an unknown step")
         assert check is not None
         shape = check(step, shape)
-        _need(0 < math.prod(shape) <= _LARGEST**2, "a step has no output, or a huge one")
+        macs += len(step.get("weights", "")) * math.prod(shape[1:])
+        _need(min(shape) > 0 and macs <= _MOST_MACS, "a step has no output, or takes too long")
     _need(shape == [num_classes], "its last step does not give one number for each class")
 
 
