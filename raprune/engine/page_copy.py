@@ -34,6 +34,8 @@ GRIDS = (3, 5, 7, 11, 15, 23, 31)
 """Largest whole numbers of grids, the coarsest first."""
 MAX_MOVED = 0.015
 """Largest part of an image's probabilities (softmax) that rounding may move from class to class, on average."""
+MAX_MOVED_FINEST = 0.05
+"""The same for the finest grid: a network that it moves further has no copy."""
 MAX_MOVED_UNROUNDED = 1e-4
 """The same before weights are rounded: more shows that the chain is not the network."""
 NUM_EXAMPLES, NUM_WRONG = 16, 4
@@ -93,7 +95,7 @@ def _num_filters(engine: Engine) -> Mapping[str, int]:
     return {layer: group.num_filters for layer, group in engine.graph.groups.items()}
 
 
-def _coarsest(chain: Chain, own_BK: Tensor, inputs_BCHW: Tensor) -> list[Step] | None:
+def _coarsest(chain: Chain, own_BK: Tensor, inputs_BCHW: Tensor) -> Sequence[Step] | None:
     """The steps of the coarsest grid whose answers are near enough to the network's own."""
 
     def moved(run: nn.Module) -> float:
@@ -104,8 +106,11 @@ def _coarsest(chain: Chain, own_BK: Tensor, inputs_BCHW: Tensor) -> list[Step] |
 
     if not moved(nn.Sequential(*(module for _, module in chain))) <= MAX_MOVED_UNROUNDED:
         return None
-    tried = (steps_of(chain, largest) for largest in GRIDS)
-    return next((steps for steps in tried if moved(network_of(steps)) <= MAX_MOVED), None)
+    for largest in GRIDS:
+        steps = steps_of(chain, largest)
+        if moved(network_of(steps)) <= (MAX_MOVED_FINEST if largest == GRIDS[-1] else MAX_MOVED):
+            return steps
+    return None
 
 
 def _with_filters(step: Step, state: State, num_filters: Mapping[str, int]) -> Step:

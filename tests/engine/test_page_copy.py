@@ -117,7 +117,20 @@ def test_networks_that_a_page_cannot_run_have_none(trained: Trained) -> None:
     assert PageCopy().run(engine_of(small, splits), BASELINE) is None
 
 
-@pytest.mark.parametrize("limit", ["MAX_PARAMS", "MAX_MACS", "MAX_SIDE", "MAX_CLASSES", "MAX_MOVED"])
+def test_the_grid_is_the_coarsest_that_is_near_enough(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def letters() -> int:
+        return len({letter for step in copy_of(engine)["steps"] for letter in step.get("weights", "")})
+
+    assert 7 <= letters() < 63
+    monkeypatch.setattr(module, "MAX_MOVED", 1.0)
+    assert letters() == 7
+    monkeypatch.setattr(module, "MAX_MOVED", 0.0)
+    assert letters() == 63
+    monkeypatch.setattr(module, "MAX_MOVED_FINEST", 0.0)
+    assert PageCopy().run(engine, BASELINE) is None
+
+
+@pytest.mark.parametrize("limit", ["MAX_PARAMS", "MAX_MACS", "MAX_SIDE", "MAX_CLASSES", "MAX_MOVED_UNROUNDED"])
 def test_limits_hold(limit: str, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, limit, 0 if limit == "MAX_MOVED" else 9)
+    monkeypatch.setattr(module, limit, -1 if "MOVED" in limit else 9)
     assert PageCopy().run(engine, BASELINE) is None
