@@ -1,8 +1,8 @@
 """The copies of a study's networks that its report runs: ``python benchmarks/page_copies.py results/quickstart``.
 
-Makes them again from the study's networks and data, and prints what each costs and how near it comes: seconds, levels
-of a weight, bytes as the page holds it (gzip, then base64), and right answers of the network and of its copy. With
-``--write`` they replace those in the folder, or are added to a study that an earlier raprune ran.
+Makes them again from the study's networks and data, and prints what each costs and how near it comes: seconds of a
+core, levels of a weight, bytes as the page holds it (gzip, then base64), and right answers of the network and of its
+copy. With ``--write`` they replace those in the folder, or are added to a study that an earlier raprune ran.
 """
 
 from __future__ import annotations
@@ -28,9 +28,7 @@ from raprune.network.state import State, to_arrays
 from raprune.results import write_page_copy
 from raprune.study import TrialSpec, load_study
 
-HEAD = (
-    f"{'network':38} {'seconds':>7} {'levels':>6} {'gzip':>8} {'in page':>8} {'images':>6} {'network':>7} {'copy':>5}"
-)
+HEAD = f"{'network':38} {'cpu s':>5} {'levels':>6} {'gzip':>8} {'in page':>8} {'images':>6} {'network':>7} {'copy':>5}"
 
 
 def main() -> None:
@@ -67,17 +65,17 @@ def _trial(study: Path, trial: TrialSpec, engines: dict[str, Engine], inputs: In
 
 def _show(name: str, engine: Engine, state: State, folder: Path | None, baseline: Baseline) -> None:
     engine.built(state)
-    start = time.perf_counter()
+    start = time.process_time()
     copy = page_copy(engine, state)
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     if folder is not None:
         write_page_copy(folder, copy, baseline.weights_fingerprint)
     if copy is None:
-        print(f"{name:35} {seconds:7.2f}  no copy")
+        print(f"{name:35} {seconds:5.2f}  no copy")
         return
     size = len(gzip.compress(json.dumps(copy["steps"], separators=(",", ":")).encode(), 9))
     counts = f"{copy['num_images']:6} {copy['num_right_unrounded']:7} {copy['num_right']:5}"
-    print(f"{name:35} {seconds:7.2f} {levels_of(copy):6} {size:8,} {4 * size // 3:8,} {counts}")
+    print(f"{name:35} {seconds:5.2f} {levels_of(copy):6} {size:8,} {4 * size // 3:8,} {counts}")
 
 
 def levels_of(copy: Mapping[str, Any]) -> int:
