@@ -8,6 +8,7 @@ function drawView(parts, data) {
   const percent = (share) => (share < 0.995 && share >= 0.005 ? `${Math.round(100 * share)}%` : share < 0.5 ? "<1%" : ">99%");
   const layers = parts.filters ? filterCells() : [];
   const rows = scoreRows();
+  const buttons = new Map(); // of the real images
 
   /** One row of cells a convolution, one cell for each of its filters before pruning. */
   function filterCells() {
@@ -60,13 +61,21 @@ function drawView(parts, data) {
   }
 
   function verdict(number, chosen, both) {
-    if (!chosen) return `Draw a ${noun}, or choose one of the real ones.`;
-    const [before, after] = both.map((shares) => shares.indexOf(Math.max(...shares)));
-    const said = (place, side) => `${names[place]} (${percent(both[side][place])})`;
-    const label = chosen.label === null ? "" : ` The ${noun} is a ${names[chosen.label]}.`;
-    if (number === 0) return `The baseline says ${said(before, 0)}.${label}`;
-    const words = `Baseline: ${said(before, 0)}. Pruned: ${said(after, 1)}. `;
-    return words + (before === after ? "The answer holds." : "The answer changes.") + label;
+    if (!chosen) return `${parts.pad ? `Draw a ${noun}, or choose` : "Choose"} one of the real ones.`;
+    const answers = both.map(argmax);
+    const said = (side) => `${names[answers[side]]} (${percent(both[side][answers[side]])})`;
+    const holds = answers[0] === answers[1];
+    const words = [`Baseline: ${said(0)}.`];
+    if (number) words.push(`Pruned: ${said(1)}.`, holds ? "The answer holds." : "The answer changes.");
+    if (chosen.label !== null) words.push(...comment(number, holds, answers[0] === chosen.label, names[chosen.label]));
+    return words.join(" ");
+  }
+
+  /** What is known of a real image's answers. */
+  function comment(number, holds, isRight, label) {
+    if (!holds) return [`It is a ${label}.`];
+    const both = number ? "Both are" : "That is";
+    return [isRight ? `${both} right.` : `${both} wrong: it is a ${label}.`];
   }
 
   function show(number, chosen, before, after) {
@@ -78,11 +87,13 @@ function drawView(parts, data) {
     if (network.trial) {
       parts.facts.append(h("a", { href: `#trial=${encodeURIComponent(network.trial)}` }, `trial ${network.trial}`));
     }
-    parts.verdict.textContent = verdict(number, chosen, both);
+    const said = verdict(number, chosen, both);
+    if (parts.verdict.textContent !== said) parts.verdict.textContent = said; // the same words are not read out again
     parts.verdict.dataset.holds = String(!both || argmax(both[0]) === argmax(both[1]));
     showScores(both);
     showFilters(number, after);
     paint(parts.seen, chosen?.pixels);
+    buttons.forEach((button, example) => button.setAttribute("aria-pressed", String(example === chosen)));
   }
 
   const argmax = (shares) => shares.indexOf(Math.max(...shares));
@@ -109,6 +120,7 @@ function drawView(parts, data) {
         const canvas = h("canvas");
         const words = `${noun} ${names[example.label]}, number ${example.index} of the ${data.split} images`;
         const button = h("button", { type: "button", title: words, "aria-label": words }, canvas);
+        buttons.set(example, button);
         paint(canvas, example.pixels);
         button.addEventListener("click", () => choose(example));
         parts[part].append(button);
