@@ -60,7 +60,7 @@ def describe(trials: pd.DataFrame) -> pd.DataFrame:
     scopes = _scopes(trials["layers"])
     parts.append(_varying([ALONE if single else "" for _, single in scopes]))
     units = [text(unit) or "percent" for unit in trials["score_unit"]]
-    return trials.assign(
+    described = trials.assign(
         matched=matched.astype(bool),
         bound=[NO_BOUND if pd.isna(bound) else f"{bound:g}" for bound in bounds],
         method=_method_labels(trials),
@@ -71,6 +71,16 @@ def describe(trials: pd.DataFrame) -> pd.DataFrame:
         score_name=[text(name) or "score" for name in trials["score_name"]],
         unit=["points" if unit == "percent" else unit for unit in units],
     )
+    return _told_apart(described)
+
+
+def _told_apart(described: pd.DataFrame) -> pd.DataFrame:
+    """With the study as part of the context, where trials of two studies have no other difference in their labels."""
+    labels = described[["study", "matched", "bound", "method", "order", "context", "scope"]].drop_duplicates()
+    if len(labels) == len(labels.drop(columns="study").drop_duplicates()):
+        return described
+    pairs = zip(described["study"], described["context"], strict=True)
+    return described.assign(context=[joined(*pair) for pair in pairs])
 
 
 def rehearsed_study(manifest: Mapping[str, Any]) -> str | None:

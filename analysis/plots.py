@@ -1,17 +1,18 @@
-"""Draw a study's report: ``python analysis/plots.py results/quickstart``.
+"""Draw the report of a study, or of several compared: ``python analysis/plots.py results/quickstart``.
 
-Writes ``report/index.html`` with every figure as PNG and SVG and each figure's table as CSV. A figure is one file in
-``figures/``: ``TITLE``, ``CAPTION``, ``select(tables) -> DataFrame`` and ``draw(frame) -> Figure``.
+Writes ``report/index.html``, one page that needs nothing else. A figure is one file in ``figures/``: ``TITLE``,
+``CAPTION``, ``select(tables) -> DataFrame``, ``charts(frame) -> list[Chart]`` for the page and ``draw(frame) ->
+Figure`` for the files that ``--format`` asks for. Any other part of the page is one file in ``sections/``.
 """
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import os
 import pkgutil
 import sys
-import warnings
-from dataclasses import dataclass
+from collections.abc import Collection
 from pathlib import Path
 from types import ModuleType
 
@@ -20,67 +21,68 @@ if not __package__:  # run as a script, perhaps in a checkout without an install
     __package__ = "analysis"
     importlib.import_module(__package__)
 
-import matplotlib as mpl
-from matplotlib.figure import Figure
+from raprune.errors import FileError, InputError, RapruneError, naming, translated
+from raprune.results import write_text
 
-from raprune.errors import FileError, RapruneError, naming, translated
-from raprune.results import Tables, read_study, write_text, written
+from . import figures, sections
+from .files import FORMATS, Files
+from .page import Section, render_page
+from .page.figures import figure_section, nothing_for
+from .studies import Report, read_report
 
-from . import figures
-from .harmless import harmless
-from .page import Drawn, render_page
-from .style import RC
 
-PIXELS_AN_INCH = 96
-"""On the page; keeps one size of letters in all figures."""
+def modules_of(package: ModuleType) -> list[ModuleType]:
+    """Every file of a folder, by its ``PLACE`` in the report."""
+    names = [module.name for module in pkgutil.iter_modules(package.__path__)]
+    modules = [importlib.import_module(f"{package.__name__}.{name}") for name in names]
+    return sorted(modules, key=lambda module: module.PLACE)
 
 
 def figure_modules() -> list[ModuleType]:
     """Every file of ``figures/``, by its ``PLACE`` in the report."""
-    names = [module.name for module in pkgutil.iter_modules(figures.__path__)]
-    modules = [importlib.import_module(f"{figures.__name__}.{name}") for name in names]
-    return sorted(modules, key=lambda module: module.PLACE)
+    return modules_of(figures)
 
 
-@dataclass(frozen=True)
-class _Files:
-    folder: Path
+def write_report(*folders: Path, out: Path | None = None, formats: Collection[str] = ()) -> Path:
+    """Write the report of the studies in ``folders`` into ``out``; its page's path.
 
-    def save(self, module: ModuleType, tables: Tables) -> Drawn:
-        """Compute and draw one figure. If it has no data, remove its older files."""
-        name = module.__name__.rpartition(".")[2]
-        frame = module.select(tables)
-        if frame.empty:
-            for kind in ("csv", "png", "svg"):
-                (self.folder / f"{name}.{kind}").unlink(missing_ok=True)
-            return Drawn(name, module.TITLE, module.CAPTION, width=None)
-        plain = frame[[column for column in frame if not isinstance(frame[column].iloc[0], bytes)]]
-        write_text(self.folder / f"{name}.csv", plain.to_csv(index=False))
-        with mpl.rc_context(RC):
-            figure = module.draw(frame)
-            for kind in ("png", "svg"):
-                self._picture(figure, f"{name}.{kind}", kind)
-        return Drawn(name, module.TITLE, module.CAPTION, width=round(PIXELS_AN_INCH * figure.get_figwidth()))
-
-    def _picture(self, figure: Figure, name: str, kind: str) -> None:
-        dated = {"Date": None} if kind == "svg" else None  # the same rows give the same file
-        with written(self.folder / name) as aside, warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Glyph .* missing from")  # the SVG has it, and PNGs show a box
-            figure.savefig(aside, format=kind, dpi=144, bbox_inches="tight", metadata=dated)
-
-
-def write_report(folder: Path, out: Path | None = None) -> Path:
-    """Write the report of the study in ``folder`` into ``out`` (``report`` inside it by default); its page's path.
-
-    Raises :class:`raprune.errors.RapruneError` if the folder holds no study, one of its tables is damaged, or ``out``
-    cannot be written to.
+    ``out`` is ``report`` inside the study's folder by default; the report of several studies belongs to none of them,
+    so it must be given. ``formats`` are files of :data:`analysis.files.FORMATS` written beside the page. Those of an
+    earlier report that are not asked for any more are removed. Raises :class:`raprune.errors.RapruneError` if a folder
+    holds no study, one of its tables is damaged, or ``out`` cannot be written to.
     """
-    tables = harmless(read_study(folder))
-    out = _writable(folder / "report", "choose another place with --out") if out is None else _writable(out)
-    drawn = [_Files(out).save(module, tables) for module in figure_modules()]
+    _check(folders, out, formats)
+    report = read_report(folders)
+    out = _writable(folders[0] / "report", "choose another place with --out") if out is None else _writable(out)
     page = out / "index.html"
-    write_text(page, render_page(tables, drawn))
+    write_text(page, page_of(report, Files(out, formats)))
     return page
+
+
+def page_of(report: Report, files: Files | None = None) -> str:
+    """The page as HTML; ``files`` writes what stands beside it."""
+    placed: list[tuple[float, Section]] = []
+    for module in modules_of(sections):
+        if (section := module.section(report)) is not None:
+            placed.append((module.PLACE, section))
+    empty = []
+    for module in figure_modules():
+        frame = module.select(report.tables)
+        beside = files.save(module, frame) if files else []
+        if frame.empty or not hasattr(module, "charts"):
+            empty.append(module)
+        else:
+            placed.append((module.PLACE, figure_section(module, frame, beside)))
+    placed.sort(key=lambda pair: pair[0])
+    return render_page(report, [section for _, section in placed], nothing_for(empty))
+
+
+def _check(folders: Collection[Path], out: Path | None, formats: Collection[str]) -> None:
+    if len(folders) > 1 and out is None:
+        raise InputError("the report of several studies belongs to none of their folders: say where with --out DIR")
+    unknown = [name for name in formats if name not in FORMATS]
+    if unknown:
+        raise InputError(f"--format {unknown[0]} is unknown; known are {', '.join(FORMATS)}")
 
 
 def _writable(out: Path, way_on: str = "choose another place") -> Path:
@@ -93,13 +95,20 @@ def _writable(out: Path, way_on: str = "choose another place") -> Path:
 
 
 def main() -> int:
-    """Exit code 2 if the folder holds no study, or files cannot be read or written."""
-    if len(sys.argv) not in (2, 3):
-        print("usage: python analysis/plots.py RESULTS_FOLDER [REPORT_FOLDER]", file=sys.stderr)
-        return 2
+    """Exit code 2 if a folder holds no study, or files cannot be read or written."""
+    parser = argparse.ArgumentParser(prog="python analysis/plots.py", description="Draw the report of studies.")
+    parser.add_argument(
+        "folders", metavar="RESULTS", nargs="+", type=Path, help="folder of a study; several are compared"
+    )
+    parser.add_argument("--out", metavar="DIR", type=Path, help="where to write it [default: RESULTS/report]")
+    parser.add_argument(
+        "--format", metavar="LIST", default="", help=f"files beside the page: {','.join(FORMATS)} [default: none]"
+    )
+    given = parser.parse_args()
     try:
         with translated():
-            print(f"report: {write_report(*map(Path, sys.argv[1:]))}")
+            formats = [name for name in given.format.split(",") if name]
+            print(f"report: {write_report(*given.folders, out=given.out, formats=formats)}")
     except RapruneError as error:
         print(error, file=sys.stderr)
         return 2

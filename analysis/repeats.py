@@ -12,7 +12,7 @@ from raprune.results import COST_COLUMNS, SCHEMAS, Tables
 
 from .labels import in_order
 
-_NAMES = ("study", "trial_id", "seed", "data_seed", "matched_trial_id", "error")
+_NAMES = ("trial_id", "seed", "data_seed", "matched_trial_id", "error")
 """Columns in which repetitions differ by their nature."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from html import escape
 from typing import Any
+from urllib.parse import quote
 
 import pandas as pd
 
@@ -63,7 +64,20 @@ _OUTCOME: dict[str, Callable[[Row], str]] = {
     "images scored": lambda row: short_count(row["images_scored"]),
     "time (s)": _number("wall_time_s", "{:,.0f}"),
 }
-_TEXT = ("method", "order", "other settings")
+_TEXT = ("study", "method", "order", "other settings")
+_NARROW = ("method", "bound", "filters pruned", "val drop", "test drop")
+"""Columns that a telephone shows; all others are in the trial's own view."""
+_MEDIUM = (*_NARROW, "study", "order", "MACs removed", "params removed", "seed")
+SHORT_ID = 7
+"""Characters of a trial's id that tell it apart in a table."""
+
+
+def trial_link(trial_id: str) -> str:
+    """A link that opens the trial; the end of its id is printed but not shown on a screen."""
+    head, rest = (trial_id[:SHORT_ID], trial_id[SHORT_ID:]) if len(trial_id) <= 12 else (trial_id, "")
+    tail = f"<i>{escape(rest)}</i>" if rest else ""
+    name = quote(trial_id, safe="/")
+    return f'<a class="id" href="#trial={name}">{escape(head)}{tail}</a>'
 
 
 def trials_table(tables: Tables) -> str:
@@ -78,14 +92,17 @@ def trials_table(tables: Tables) -> str:
         del outcome["test"], outcome["test drop"]
     if all(pd.isna(row["guard_score_drop"]) for row in done):
         del outcome["guard drop (limit)"]
-    head = "".join(f"<th{_class(name)}>{escape(name)}</th>" for name in (*who, *outcome))
+    if tables.trials["study"].nunique() > 1:
+        who = {"study": lambda row: row["study"], **who}
+    names = "".join(f"<th{_class(name)}>{escape(name)}</th>" for name in (*who, *outcome))
+    head = f"<th class='text'>trial</th>{names}"
     body = "".join(
         _trial(rows[trial_id], who, outcome)
         if trial_id in rows
-        else _note(_planned(tables, trial_id), len(who) + len(outcome), "soft")
+        else _note(_planned(tables, trial_id), 1 + len(who) + len(outcome), "soft")
         for trial_id in tables.manifest["trial_ids"]
     )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<table class="trials"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 
 def trial_name(row: Row) -> str:
@@ -117,13 +134,13 @@ def _planned(tables: Tables, trial_id: str) -> str:
 
 
 def _trial(row: Row, who: Mapping[str, Callable[[Row], str]], outcome: Mapping[str, Callable[[Row], str]]) -> str:
-    cells = "".join(f"<td{_class(name)}>{escape(show(row))}</td>" for name, show in who.items())
+    cells = f"<td class='text'>{trial_link(row['trial_id'])}</td>"
+    cells += "".join(f"<td{_class(name)}>{escape(show(row))}</td>" for name, show in who.items())
     if not has_numbers(row):
         kind = "failed" if row["status"] == "failed" else "soft"
         return f"<tr>{cells}{_cell(_why(row), len(outcome), kind)}</tr>"
     for name, show in outcome.items():
-        kind = " class='failed'" if name == "val drop" and over_bound(row) else ""
-        cells += f"<td{kind}>{escape(show(row))}</td>"
+        cells += f"<td{_class(name, name == 'val drop' and over_bound(row))}>{escape(show(row))}</td>"
     opened = "<tr class='stopped'>" if row["status"] == "stopped" else "<tr>"
     return f"{opened}{cells}</tr>"
 
@@ -141,5 +158,7 @@ def _cell(words: str, width: int, kind: str) -> str:
     return f"<td class='text {kind}' colspan='{width}'>{escape(words)}</td>"
 
 
-def _class(column: str) -> str:
-    return " class='text'" if column in _TEXT else ""
+def _class(column: str, over: bool = False) -> str:
+    width = "" if column in _NARROW else "medium" if column in _MEDIUM else "wide"
+    names = joined(width, "text" if column in _TEXT else "", "failed" if over else "").replace(",", "")
+    return f" class='{names}'" if names else ""

@@ -2,11 +2,13 @@
 
     python benchmarks/coverage.py digits --resplits 20 --seed0 0 --out digits-0.parquet
     RAPRUNE_DATA=... python benchmarks/coverage.py cifar10 --resplits 5 --seed0 0 --out cifar10-0.parquet
+    python benchmarks/coverage.py digits --finetune 44 --contracts "no guard" guard --out digits-tuned-0.parquet
     python benchmarks/coverage.py table digits-0.parquet cifar10-0.parquet
 
 The network and its training images are fixed. Only the images that it has never seen are split again: into val, from
 which the guard is taken, and fresh ones, which decide nothing. Every trial is a call of ``raprune.prune``: a few
-layers, a fixed ranking, forward only. Join the files of processes with different ``--seed0``; on digits each process
+layers, a fixed ranking, candidates scored as cut; with ``--finetune`` so many steps follow each layer, as in a study,
+else none. Join the files of processes with different ``--seed0``; on digits each process
 trains its own network. The table gives the share of trials whose drop on the fresh images is within the bound. That
 drop has an error of its own: a network that loses exactly the bound is within it half of the time.
 """
@@ -43,9 +45,7 @@ CONTRACTS: dict[str, dict[str, Any]] = {
     "guard": {"guard": DEFAULT_GUARD},
     "warranty": {"guard": 0.5, "warranty": 0.95},
 }
-METHOD = "magnitude"
 DECISION = {"decision": "search", "candidates_per_layer": 60}
-NOT_TRAINED = {"after_layer": {"steps": 0}}
 
 
 @dataclass(frozen=True)
@@ -79,24 +79,29 @@ def cifar10(seed: int) -> Held:
     """A trained ResNet-20 and the 5,000 test images of CIFAR-10; the network is the same whatever the seed."""
     del seed
     root = Path(os.environ["RAPRUNE_DATA"])
-    settings = {"train": str(root / "cifar10" / "test.parquet"), "num_val": 4900}
-    splits: Splits = DATASETS.build("image_parquet", settings)
+    files = {name: str(root / "cifar10" / f"{name}.parquet") for name in ("train", "test")}
+    splits: Splits = DATASETS.build("image_parquet", {**files, "num_train": 5000})
+    assert splits.test is not None
     network = MODELS.build("cifar_resnet", {}, num_classes=10, input_shape=(3, 32, 32))
     load_checkpoint(network, root / "models" / "resnet20_cifar10_jpeg.pt")
     layers = ("layer1.1.conv1", "layer2.1.conv1", "layer3.0.conv1", "layer3.1.conv1")
-    return Held(network.eval(), splits.train, splits.val, splits.mean, splits.std, layers, 1000)
+    return Held(network.eval(), splits.train, splits.test, splits.mean, splits.std, layers, 1000)
 
 
 DATA = {"digits": digits, "cifar10": cifar10}
+LEARNING_RATES = {"digits": 0.01, "cifar10": 0.001}
 
 
-def trials(held: Held, resplits: range, bounds: list[float], contracts: list[str]) -> Iterator[dict[str, Any]]:
+def trials(held: Held, given: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """One row for each re-split, bound and contract."""
-    for seed in resplits:
+    rate = {"learning_rate": LEARNING_RATES[given.what]} if given.finetune else {}
+    finetune = {"after_layer": {"steps": given.finetune}, **rate}
+    for seed in range(given.seed0, given.seed0 + given.resplits):
         order = torch.randperm(len(held.held), generator=torch.Generator().manual_seed(seed))
         val, fresh = held.held.take(order[: held.num_val]), held.held.take(order[held.num_val :])
-        for bound, contract in itertools.product(bounds, contracts):
-            row = _trial(held, val, fresh, bound, contract)
+        for bound, contract in itertools.product(given.bounds, given.contracts):
+            settings = CONTRACTS[contract] | DECISION | {"drop_bound": bound, "method": given.method}
+            row = _trial(held, val, fresh, settings, finetune)
             if row is not None:
                 yield {
                     "resplit": seed,
@@ -107,14 +112,16 @@ def trials(held: Held, resplits: range, bounds: list[float], contracts: list[str
                 }
 
 
-def _trial(held: Held, val: Split, fresh: Split, bound: float, contract: str) -> dict[str, Any] | None:
+def _trial(
+    held: Held, val: Split, fresh: Split, settings: dict[str, Any], finetune: dict[str, Any]
+) -> dict[str, Any] | None:
     """The columns of one trial; ``None`` where the guard is too small for the contract."""
     with tempfile.TemporaryDirectory() as folder:
         try:
             report = prune(
-                held.network, _pair(held.train), _pair(val), bound, test=_pair(fresh), mean=held.mean, std=held.std,
-                layers=held.layers, method=METHOD, finetune=NOT_TRAINED, out=folder, progress=False,
-                settings=CONTRACTS[contract] | DECISION,
+                held.network, _pair(held.train), _pair(val), settings.pop("drop_bound"), test=_pair(fresh),
+                mean=held.mean, std=held.std, layers=held.layers, method=settings.pop("method"), finetune=finetune,
+                out=folder, progress=False, settings=settings,
             ).report  # fmt: skip
         except InputError as error:
             print(error, file=sys.stderr)
@@ -136,7 +143,8 @@ def table(rows: pd.DataFrame) -> pd.DataFrame:
     """One row for each data set, bound and contract: shares and means over the re-splits."""
     fresh = rows["test_score_drop"]
     rows = rows.assign(within=fresh <= rows["drop_bound"] + 1e-9, below=fresh <= rows["score_drop_limit"] + 1e-9)
-    groups = rows.groupby(["data", "drop_bound", "contract"], sort=False)
+    rows = rows.assign(finetune=rows["finetune"].fillna(0).astype(int), method=rows["method"].fillna("magnitude"))
+    groups = rows.groupby(["data", "method", "finetune", "drop_bound", "contract"], sort=False)
     found = groups.agg(
         trials=("within", "size"),
         within_bound=("within", "mean"),
@@ -159,6 +167,8 @@ def main() -> None:
     parser.add_argument("files", nargs="*", type=Path, help="for table: files of earlier runs")
     parser.add_argument("--resplits", type=int, default=20)
     parser.add_argument("--seed0", type=int, default=0, help="the first re-split, and the seed of the digits network")
+    parser.add_argument("--finetune", type=int, default=0, metavar="STEPS", help="after each layer")
+    parser.add_argument("--method", default="magnitude", help="what ranks the filters")
     parser.add_argument("--bounds", type=float, nargs="+", default=[2.0, 4.0])
     parser.add_argument("--contracts", nargs="+", choices=list(CONTRACTS), default=list(CONTRACTS))
     parser.add_argument(
@@ -169,10 +179,10 @@ def main() -> None:
     if given.what != "table":
         torch.set_num_threads(1)
         CONTRACTS["guard"]["guard"] = given.guard
-        resplits = range(given.seed0, given.seed0 + given.resplits)
+        known = {"data": given.what, "seed0": given.seed0, "guard": given.guard, "finetune": given.finetune}
         rows = []
-        for row in trials(DATA[given.what](given.seed0), resplits, given.bounds, given.contracts):
-            rows.append({"data": given.what, "seed0": given.seed0, "guard": given.guard, **row})
+        for row in trials(DATA[given.what](given.seed0), given):
+            rows.append({**known, "method": given.method, **row})
             pd.DataFrame(rows).to_parquet(given.out)
         given.files = [given.out]
     print(table(pd.concat([pd.read_parquet(file) for file in given.files])).to_string())

@@ -9,6 +9,7 @@ from matplotlib.lines import Line2D
 
 from raprune.results import Tables
 
+from ..charts import Axis, Plot, Series
 from ..frames import completed_trials, with_trial
 from ..labels import bounds_label, in_order, joined, short_name, wrapped
 from ..style import bound_colours, grouped_legend, new_figure, tidy
@@ -39,6 +40,25 @@ def select(tables: Tables) -> pd.DataFrame:
     keys += ["layer_index", "layer"]
     means = layers.groupby(keys, sort=False)["pruning_ratio"].mean().reset_index()
     return means.sort_values("layer_index", kind="stable", ignore_index=True)
+
+
+def charts(frame: pd.DataFrame) -> list[Plot]:
+    """A panel for each method, order and context, a line for each bound."""
+    colours = bound_colours(list(frame["bound"]))
+    heading = bounds_label(frame)
+    panels = []
+    for (context, order, method), part in frame.groupby(["context", "order", "method"], sort=False):
+        names = part.drop_duplicates("layer_index").sort_values("layer_index")
+        places = {index: place for place, index in enumerate(names["layer_index"])}
+        lines = [
+            Series(bound, line["layer_index"].map(places).tolist(), (100 * line["pruning_ratio"]).tolist(),
+                   group=heading, colour=colours[bound], look="line")
+            for bound, line in part.groupby("bound", sort=False)
+        ]  # fmt: skip
+        ticks = [f"{index + 1}: {layer}" for index, layer in zip(names["layer_index"], names["layer"], strict=True)]
+        y = Axis("filters pruned (%)")
+        panels.append(Plot(joined(method, order, context), Axis("layer", ticks=ticks), y, lines))
+    return panels
 
 
 def draw(frame: pd.DataFrame) -> Figure:

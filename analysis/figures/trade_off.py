@@ -10,6 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from raprune.results import Tables
 
+from ..charts import Axis, Plot, Series
 from ..frames import asked_by, by_split, completed_trials, whole_networks, with_candidates
 from ..labels import NO_BOUND, bounds_label, in_bound_order, in_order, joined, score_drop_label, wrapped
 from ..style import INK, MARKERS, SOFT, grouped_legend, method_colours, new_figure, tidy
@@ -49,6 +50,50 @@ def pareto(ratio: pd.Series, drop: pd.Series) -> pd.Series:
     return ~pd.Series(better, index=ratio.index, dtype=bool)
 
 
+def charts(frame: pd.DataFrame) -> list[Plot]:
+    """A panel for each context and split: points, the front as steps, the bounds as dotted lines."""
+    bounds = in_bound_order(frame["bound"])
+    markers = {bound: MARKERS[i % len(MARKERS)] for i, bound in enumerate(bounds)}
+    colours = method_colours(in_order(frame["method"]))
+    asked = {name: joined(name, asked_by(frame[frame["method"] == name])) for name in colours}
+    y = Axis(score_drop_label(frame), linear_to=_linear_to(frame))
+    panels = []
+    for (context, split), part in frame.groupby(["context", "split"], sort=False):
+        points = [
+            Series(
+                asked[method],
+                (100 * group["pruning_ratio"]).tolist(),
+                group["score_drop"].tolist(),
+                trials=group["trial_id"].tolist(),
+                group="method",
+                also=[(bounds_label(frame), bound), ("trial", "matched to a partner" if matched else "searched")],
+                colour=colours[method],
+                look="hollow" if matched else "points",
+                marker=markers[bound],
+            )
+            for (method, bound, matched), group in part.groupby(["method", "bound", "matched"], sort=False)
+        ]
+        lines = [(float(bound), f"bound {bound}") for bound in in_bound_order(part["bound"]) if bound != NO_BOUND]
+        panels.append(Plot(joined(split, context), Axis("filters pruned (%)"), y, [*_front_line(part), *points], lines))
+    return panels
+
+
+def _front_line(part: pd.DataFrame) -> list[Series]:
+    if not _has_front(part):
+        return []
+    front = part[part["pareto"]].sort_values("pruning_ratio")
+    x, y = (100 * front["pruning_ratio"]).tolist(), front["score_drop"].tolist()
+    left = 100 * part["pruning_ratio"].min()
+    start = [left] if left < x[0] else []
+    return [Series("Pareto front", [*start, *x], [*y[: len(start)], *y], group="trial", look="steps")]
+
+
+def _linear_to(frame: pd.DataFrame) -> float | None:
+    """The distance from zero above which drops that would flatten the rest are drawn on a logarithmic scale."""
+    linear = max((float(bound) for bound in set(frame["bound"]) - {NO_BOUND}), default=float("inf"))
+    return linear if frame["score_drop"].abs().max() > LOGARITHMIC_FROM * linear else None
+
+
 def draw(frame: pd.DataFrame) -> Figure:
     """A column for each split, a row for each context."""
     splits, contexts = in_order(frame["split"]), in_order(frame["context"])
@@ -59,7 +104,7 @@ def draw(frame: pd.DataFrame) -> Figure:
     colours = method_colours(in_order(frame["method"]))
     figure = new_figure(max(6.4, 5.4 * len(splits)), 1.2 + 3.6 * len(contexts))
     panels = figure.subplots(len(contexts), len(splits), sharex=True, sharey=True, squeeze=False)
-    ylabel = _scale(panels[0][0], frame, [float(b) for b in bounds if b != NO_BOUND])
+    ylabel = _scale(panels[0][0], frame)
     for context, row in zip(contexts, panels, strict=True):
         for split, axes in zip(splits, row, strict=True):
             part = frame[(frame["split"] == split) & (frame["context"] == context)]
@@ -113,11 +158,10 @@ def _has_front(frame: pd.DataFrame) -> bool:
     return frame["scope"].nunique() == 1
 
 
-def _scale(axes: Axes, frame: pd.DataFrame, bounds: list[float]) -> str:
+def _scale(axes: Axes, frame: pd.DataFrame) -> str:
     """Set the scale of the shared y axis; its label."""
-    drops, label = frame["score_drop"], score_drop_label(frame)
-    linear = max(bounds, default=float("inf"))
-    if drops.abs().max() <= LOGARITHMIC_FROM * linear:
+    drops, label, linear = frame["score_drop"], score_drop_label(frame), _linear_to(frame)
+    if linear is None:
         return label
     axes.set_yscale("symlog", linthresh=linear, linscale=1.5)
     lowest = max(float(drops.min()), -linear)

@@ -17,11 +17,11 @@ from raprune.system.paths import given_path
 
 @app.command()
 def report(
-    folder: Annotated[
-        Path,
+    folders: Annotated[
+        list[Path],
         typer.Argument(
-            metavar="DIR",
-            help="A study's folder: results/NAME.",
+            metavar="DIR...",
+            help="A study's folder: results/NAME. Several studies are compared in one page.",
             show_default=False,
             autocompletion=complete_results,
             parser=given_path,
@@ -29,10 +29,27 @@ def report(
     ],
     out: Annotated[
         Optional[Path],  # noqa: UP045  (typer reads the annotation)
-        typer.Option("--out", metavar="DIR", help="Where to write it. [default: DIR/report]", parser=given_path),
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            help="Where to write it; required with several studies. [default: DIR/report]",
+            parser=given_path,
+        ),
     ] = None,
+    formats: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            metavar="LIST",
+            help="Files of every figure beside the page: png, svg, csv or latex, or several: png,csv.",
+            show_default=False,
+        ),
+    ] = "",
 ) -> None:
-    """Draw the report of a study: figures (PNG and SVG) and one page."""
-    if not folder.is_dir():
-        raise InputError(f"{folder} is not a folder; a study's folder is results/NAME")
-    open_console().print(f"report: {write_report(folder, out)}", highlight=False, soft_wrap=True)
+    """Draw the report of a study, or of several: one page that needs no other file and no network."""
+    for folder in folders:
+        if not folder.is_dir():
+            raise InputError(f"{folder} is not a folder; a study's folder is results/NAME")
+    wanted = [name for name in formats.split(",") if name]
+    page = write_report(*folders, out=out, formats=wanted)
+    open_console().print(f"report: {page}", highlight=False, soft_wrap=True)

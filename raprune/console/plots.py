@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 
-def write_report(folder: Path, out: Path | None = None) -> Path:
-    """Draw the report of the study in ``folder`` into ``out`` (by default ``report`` inside it); returns its page."""
+def write_report(*folders: Path, out: Path | None = None, formats: Collection[str] = ()) -> Path:
+    """Draw the report of the studies in ``folders`` into ``out``; returns its page.
+
+    ``out`` is ``report`` inside the folder of a single study by default. ``formats`` are files written beside the page:
+    ``png``, ``svg``, ``csv``, ``latex``.
+    """
     import importlib
     import importlib.util
 
     # the wheel has analysis/ inside raprune; a checkout has it beside raprune
     in_wheel = importlib.util.find_spec("raprune.analysis") is not None
     plots = importlib.import_module("raprune.analysis.plots" if in_wheel else "analysis.plots")
-    page: Path = plots.write_report(folder, out)
+    page: Path = plots.write_report(*folders, out=out, formats=formats)
     return page

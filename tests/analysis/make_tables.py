@@ -184,7 +184,7 @@ def grid(
         for order in orders:
             for method in methods:
                 for seed in seeds:
-                    name = f"{bound}-{order}-{method}-{seed}"
+                    name = f"{'free' if bound is None else bound}-{order}-{method}-{seed}"
                     pruned = 0.3 + 0.05 * (bound or 0) + 0.01 * seed
                     row = trial_row(name, drop_bound=bound, order=order, method=method, seed=seed, pruning_ratio=pruned)
                     rows.append(row | changes)

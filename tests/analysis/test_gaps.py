@@ -10,9 +10,9 @@ import pytest
 
 from analysis.figures import matched
 from analysis.gaps import interval, mean_gaps, paired_layers
-from analysis.page import render_page
 from raprune.results import Tables
 from tests.analysis.make_tables import layer_row, layers_of_singles, make_tables, single_layers, trial_row
+from tests.analysis.pages import html_of
 
 AGENT = {"method": "agent", "drop_bound": 2.0}
 
@@ -97,10 +97,10 @@ def test_layers_decided_alone_share_a_panel() -> None:
 
 
 def test_the_page_leads_with_the_gap_as_cut() -> None:
-    one = render_page(pair("a", "b0", [97.0, 90.0], [96.0, 70.0]), [])
+    one = html_of(pair("a", "b0", [97.0, 90.0], [96.0, 70.0]))
     said = "points lost more by magnitude than by agent at the same ratios, as cut: mean of "
     assert f"<b>+10.5</b>{said}2 layers, 1 baseline</div>" in one
     two = both(pair("a", "b0", [91.0], [90.0]), pair("b", "b1", [93.0], [90.0]))
-    assert "<b>+2.0</b>" in render_page(two, [])
-    assert "mean of 1 layer, 95% interval +1.0 to +3.0 over 2 baselines" in render_page(two, [])
-    assert "as cut" not in render_page(make_tables([trial_row("alone")]), [])
+    assert "<b>+2.0</b>" in html_of(two)
+    assert "mean of 1 layer, 95% interval +1.0 to +3.0 over 2 baselines" in html_of(two)
+    assert "lost more by" not in html_of(make_tables([trial_row("alone")]))

@@ -6,9 +6,9 @@ import pytest
 
 from analysis.figures import matched_end, orders
 from analysis.frames import completed_trials
-from analysis.page import render_page
 from analysis.repeats import repeats_line
 from tests.analysis.make_tables import layer_row, make_tables, trial_row, unfinished_row
+from tests.analysis.pages import html_of
 
 SAME = [trial_row(f"s{seed}", method="magnitude", seed=seed, wall_time_s=seed) for seed in (0, 1, 2)]
 
@@ -18,7 +18,7 @@ def test_identical_rows_of_other_seeds_count_once() -> None:
     assert list(completed_trials(tables)["trial_id"]) == ["s0", "a0", "a1"]
     said = repeats_line(tables)
     assert said.startswith("Seeds 0, 1, 2 give identical rows of magnitude: ")
-    assert said in render_page(tables, [])
+    assert said in html_of(tables)
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from analysis.page import render_page
+from analysis.files import FORMATS
 from analysis.plots import figure_modules, write_report
 from raprune.errors import ResultsError
 from raprune.results import Tables
 from tests.analysis.make_tables import CASES, make_tables, trial_row, unfinished_row, write_study
+from tests.analysis.pages import data_of, html_of
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -25,21 +26,22 @@ def referenced(page: str) -> set[str]:
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A study on disk with its report, a trial that its study file no longer plans among its folders."""
+    """A study on disk with its report in all formats, and a trial that its study file no longer plans."""
     folder = tmp_path_factory.mktemp("results") / "made"
     write_study(folder, make_tables([trial_row("stale-trial", method="stale-method", pruning_ratio=0.99)]))
     write_study(folder, CASES["everything"])
-    write_report(folder)
+    write_report(folder, formats=FORMATS)
     return folder
 
 
-def test_the_page_shows_every_figure_and_only_files_that_exist(study: Path) -> None:
+def test_the_page_links_to_the_files_that_were_asked_for(study: Path) -> None:
     page = (study / "report" / "index.html").read_text(encoding="utf-8")
     names = [module.__name__.rpartition(".")[2] for module in figure_modules()]
-    assert referenced(page) == {f"{name}.{kind}" for name in names for kind in ("png", "svg", "csv")}
-    for file in referenced(page):
+    files = {f"{name}.{kind}" for name in names for kind in ("png", "svg", "csv", "tex")}
+    assert referenced(page) <= files
+    assert {file.name for file in (study / "report").iterdir()} == files | {"index.html"}
+    for file in files:
         assert (study / "report" / file).stat().st_size > 100
-    assert not [file.name for file in (study / "report").iterdir() if file.name.startswith(".")]
 
 
 def test_a_figures_table_holds_no_bytes(study: Path) -> None:
@@ -59,22 +61,26 @@ def test_pictures_are_pictures(study: Path) -> None:
 def test_trials_that_are_not_planned_any_more_are_not_shown(study: Path) -> None:
     assert (study / "trials" / "stale-trial" / "trial.parquet").is_file()
     for file in (study / "report").iterdir():
-        if file.suffix in (".html", ".csv", ".svg"):
+        if file.suffix in (".html", ".csv", ".svg", ".tex"):
             assert "stale" not in file.read_text(encoding="utf-8")
+    page = (study / "report" / "index.html").read_text(encoding="utf-8")
+    assert "stale" not in str(data_of(page))
 
 
-def test_the_same_rows_give_the_same_report_and_old_figures_go(study: Path, tmp_path: Path) -> None:
-    tables = make_tables([trial_row("only")])
-    folder = write_study(tmp_path / "made", tables)
+def test_the_same_rows_give_the_same_report_and_older_files_go(tmp_path: Path) -> None:
+    folder = write_study(tmp_path / "made", make_tables([trial_row("only")]))
     out = folder / "report"
     out.mkdir()
     (out / "matched.png").write_bytes(b"from a study with matched trials")
-    write_report(folder)
+    (out / "mine.png").write_bytes(b"not a figure of ours")
+    write_report(folder, formats=["png", "csv"])
     first = {file.name: file.read_bytes() for file in out.iterdir()}
-    write_report(folder)
+    write_report(folder, formats=["png", "csv"])
     assert {file.name: file.read_bytes() for file in out.iterdir()} == first
     assert "matched.png" not in first
-    assert "trade_off.png" in first
+    assert {"trade_off.png", "trade_off.csv", "mine.png"} < set(first)
+    write_report(folder)
+    assert {file.name for file in out.iterdir()} == {"index.html", "mine.png"}
 
 
 @pytest.mark.parametrize("case", ["empty", "failed only"])
@@ -87,27 +93,26 @@ def test_a_study_without_a_completed_trial_has_a_page(case: str, tmp_path: Path)
 
 @pytest.mark.parametrize("case", CASES)
 def test_every_study_has_a_page_without_leftovers(case: str) -> None:
-    page = render_page(CASES[case], [])
+    page = html_of(CASES[case])
     assert page.startswith("<!doctype html>")
-    body = re.sub(r"<style>.*?</style>", "", page, flags=re.S)
-    assert not re.search(r"\b(nan|None|NaT|<NA>)\b", body)
+    assert not re.search(r"\b(nan|None|NaT|<NA>)\b", page)
 
 
 def test_a_name_or_a_description_cannot_break_the_page() -> None:
     evil = "<script>alert('x')</script> & \"quotes\""
     rows = [trial_row("t", method=evil), unfinished_row("f", "failed", f"{evil}\n{evil}", order=evil)]
     tables = make_tables(rows, description=evil, study=evil, command=["raprune", evil], preset=evil)
-    page = render_page(tables, [])
+    page = html_of(tables)
     assert "<script" not in page
     assert page.count("&lt;script&gt;") >= 6
     assert "&amp; &quot;quotes&quot;" in page
 
 
 def test_scores_have_their_unit() -> None:
-    page = render_page(make_tables([trial_row("t", score_name="psnr", score_unit="dB")]), [])
+    page = html_of(make_tables([trial_row("t", score_name="psnr", score_unit="dB")]))
     assert "<b>99.0 dB</b>baseline psnr on 500 validation images; 99.2 dB after the same" in page
     assert "Scores are in dB, drops" in page
-    old = render_page(make_tables([trial_row("t", score_unit=None)]), [])
+    old = html_of(make_tables([trial_row("t", score_unit=None)]))
     assert "<b>99.0%</b>baseline top1_accuracy on" in old
     assert "Scores are in percent, drops" in old
 
@@ -115,18 +120,18 @@ def test_scores_have_their_unit() -> None:
 def test_failures_are_shown_with_all_that_is_known() -> None:
     error = "EvaluatorError: mask 3 failed four times\nhost node7\nTraceback (most recent call last)"
     rows = [trial_row("good"), unfinished_row("bad", "failed", error), unfinished_row("mute", "failed", None)]
-    page = render_page(make_tables(rows), [])
+    page = html_of(make_tables(rows))
     assert "2 trials failed" in page
-    assert "<code>bad</code>: EvaluatorError: mask 3 failed four times" in page
+    assert '#trial=bad">bad</a>: EvaluatorError: mask 3 failed four times' in page
     assert "host node7\nTraceback" in page
     assert "no error was recorded" in page
-    assert "id='failures'" not in render_page(make_tables([trial_row("good")]), [])
+    assert "id='failures'" not in html_of(make_tables([trial_row("good")]))
 
 
 def test_trials_to_come_and_stopped_ones_are_listed() -> None:
     rows = [trial_row("good"), unfinished_row("cut", "stopped", None)]
     axes = {"later": {"drop_bound": "4.0", "method": "agent"}}
-    page = render_page(make_tables(rows, trial_ids=["good", "cut", "later"], axes=axes), [])
+    page = html_of(make_tables(rows, trial_ids=["good", "cut", "later"], axes=axes))
     assert "1 of 3" in page
     assert "drop_bound 4.0, method agent: not ended yet" in page
     assert ">stopped</td>" in page
@@ -134,17 +139,17 @@ def test_trials_to_come_and_stopped_ones_are_listed() -> None:
 
 def test_a_trial_that_a_budget_stopped_shows_its_numbers_and_is_marked() -> None:
     rows = [trial_row("good"), trial_row("cut", status="stopped", num_layers_decided=2)]
-    page = render_page(make_tables(rows), [])
+    page = html_of(make_tables(rows))
     assert "<b>1</b>trial stopped" in page
     (row,) = re.findall(r"<tr class='stopped'>(.*?)</tr>", page)
     shown = re.findall(r"<td[^>]*>(.*?)</td>", row)
-    assert shown[0] == "agent (stopped: 2 of 3 layers decided)"
-    assert shown[4:7] == ["40.0%", "75.0%", "50.0%"]
+    assert shown[1] == "agent (stopped: 2 of 3 layers decided)"
+    assert shown[5:8] == ["40.0%", "75.0%", "50.0%"]
 
 
 def cells(tables: Tables) -> list[list[str]]:
     """The rows of the page's table of trials."""
-    table = re.search(r"<tbody>(.*?)</tbody>", render_page(tables, []), flags=re.S)
+    table = re.search(r"<tbody>(.*?)</tbody>", html_of(tables), flags=re.S)
     assert table
     rows = re.findall(r"<tr>(.*?)</tr>", table[1], flags=re.S)
     return [re.findall(r"<td[^>]*>(.*?)</td>", row, flags=re.S) for row in rows]
@@ -154,34 +159,34 @@ def test_only_matched_trials_are_called_matched() -> None:
     partner = trial_row("p", drop_bound=4.0)
     follower = trial_row("f", method="random", drop_bound=None, matched_trial_id="p")
     first, second = cells(make_tables([partner, follower]))
-    assert first[:4] == ["agent", "low_to_high", "4", "0"]
-    assert second[:4] == ["random (matched)", "low_to_high", "4", "0"]
+    assert first[1:5] == ["agent", "low_to_high", "4", "0"]
+    assert second[1:5] == ["random (matched)", "low_to_high", "4", "0"]
 
 
 def test_what_is_removed_is_worked_out_by_hand() -> None:
     (row,) = cells(make_tables([trial_row("t")]))
-    assert row[4:] == ["40.0%", "75.0%", "50.0%", "98.0", "+1.0", "96.5", "+1.5", "0 of 3", "1,234", "56.7k", "12"]
+    assert row[5:] == ["40.0%", "75.0%", "50.0%", "98.0", "+1.0", "96.5", "+1.5", "0 of 3", "1,234", "56.7k", "12"]
 
 
 def test_a_drop_over_its_bound_is_told() -> None:
     over = trial_row("over", drop_bound=0.5)
-    page = render_page(make_tables([over, trial_row("m", drop_bound=None, matched_trial_id="over")]), [])
+    page = html_of(make_tables([over, trial_row("m", drop_bound=None, matched_trial_id="over")]))
     assert "1 trial over the bound" in page
     assert page.count("<td class='failed'>+1.0</td>") == 1
-    assert "over the bound</h2>" not in render_page(make_tables([trial_row("exact", drop_bound=1.0)]), [])
+    assert "over the bound</h2>" not in html_of(make_tables([trial_row("exact", drop_bound=1.0)]))
 
 
 def test_the_guards_drop_has_its_limit_beside_it() -> None:
     guard = {"guard_score_drop": 0.67, "score_drop_limit": 2.31}
-    page = render_page(make_tables([trial_row("a", **guard), trial_row("b", pruning_ratio=0.3)]), [])
+    page = html_of(make_tables([trial_row("a", **guard), trial_row("b", pruning_ratio=0.3)]))
     assert page.count("guard drop (limit)") == 2  # the column, and the card of the trial that pruned most
     assert "<td>+0.7 (+2.3)</td>" in page
-    assert "guard drop (limit)" not in render_page(make_tables([trial_row("a")]), [])
+    assert "guard drop (limit)" not in html_of(make_tables([trial_row("a")]))
 
 
 def test_without_a_test_split_there_are_no_test_columns() -> None:
     (row,) = cells(make_tables([trial_row("t", baseline_test_score=None, test_score=None, test_score_drop=None)]))
-    assert row[7:] == ["98.0", "+1.0", "0 of 3", "1,234", "56.7k", "12"]
+    assert row[8:] == ["98.0", "+1.0", "0 of 3", "1,234", "56.7k", "12"]
 
 
 def run_script(*arguments: str, stubs: Path) -> subprocess.CompletedProcess[str]:

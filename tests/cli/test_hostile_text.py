@@ -12,6 +12,7 @@ from analysis.plots import write_report
 from raprune.cli import terminal
 from raprune.results import TrialStore, write_json
 from tests.analysis.make_tables import candidate_row, layer_row, manifest, trial_row, update_row
+from tests.analysis.pages import bare, data_of
 
 HOSTILE = "<script>alert(1)</script>\x1b[31m\u202e\0日本 пример [/bold]"
 
@@ -51,14 +52,17 @@ def test_a_report_of_hostile_texts(tmp_path: Path) -> None:
         store.write_trial(_own(row))
     said = manifest(rows) | {"study": HOSTILE, "description": HOSTILE, "command": ["raprune", HOSTILE]}
     write_json(tmp_path / "manifest.json", said | {"packages": {HOSTILE: HOSTILE}, "python": HOSTILE})
-    page = write_report(tmp_path)
-    html = page.read_text()
+    page = write_report(tmp_path, formats=["svg"])
+    html = bare(page.read_text())
     assert "alert(1)" in html
     assert "<script" not in html
+    assert html.count("<") == html.count(">")
+    assert "<script>alert(1)" in str(data_of(page.read_text()))  # plain data, inflated and shown as text
     pictures = list(page.parent.glob("*.svg"))
     assert pictures
     for file in (page, *pictures):
         assert not set("\x1b\0\u202e") & set(file.read_text())
+    assert not set("\x1b\0\u202e") & set(str(data_of(page.read_text())))
     for file in pictures:
         tags = {element.tag.rpartition("}")[2] for element in ElementTree.parse(file).iter()}
         assert "script" not in tags

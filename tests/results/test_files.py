@@ -242,7 +242,7 @@ def test_a_report_goes_where_it_is_told(done: Study, tmp_path: Path) -> None:
 
 
 def test_a_fault_of_ours_is_told_as_such(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("raprune.cli.reports.write_report", lambda *_: {}["key"])
+    monkeypatch.setattr("raprune.cli.reports.write_report", lambda *_, **__: {}["key"])
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     answer = call("report", tmp_path)
     assert "this is a bug in raprune; please report it with" in answer.text

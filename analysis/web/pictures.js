@@ -1,0 +1,20 @@
+"use strict";
+// Rows of pictures side by side, under the names of their columns.
+{
+  raprune.kinds.pictures = (box, chart) => {
+    const { h } = raprune;
+    if (box.childElementCount) return; // the same at any size and on any ground
+    const many = Math.max(...chart.rows.map(([, , pictures]) => pictures.length), chart.columns.length);
+    const columns = { style: { gridTemplateColumns: `repeat(${many}, minmax(0, 1fr))` } };
+    const heads = chart.columns.map((name) => h("span", null, name));
+    const rows = chart.rows.map(([label, trial, pictures]) => {
+      const shown = pictures.map((picture, place) => {
+        const alt = [label, chart.columns[place], picture.caption].filter(Boolean).join(", ");
+        return h("div", null, h("img", { src: picture.png, alt, loading: "eager" }), picture.caption && h("small", null, picture.caption));
+      });
+      const row = h("div", { class: "row" }, h("p", null, label), h("div", { class: "strip", ...columns }, shown));
+      return raprune.opens(row, trial);
+    });
+    box.append(h("div", { class: "strip heads", ...columns }, heads), ...rows);
+  };
+}
