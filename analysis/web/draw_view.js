@@ -4,6 +4,7 @@
 function drawView(parts, data) {
   const { networks, class_names: names, noun } = data;
   const { h, s } = raprune;
+  const one = `${noun === "image" ? "an" : "a"} ${noun}`;
   const MOST_CLASSES = 10;
   const percent = (share) => (share < 0.995 && share >= 0.005 ? `${Math.round(100 * share)}%` : share < 0.5 ? "<1%" : ">99%");
   const layers = parts.filters ? filterCells() : [];
@@ -61,7 +62,7 @@ function drawView(parts, data) {
   }
 
   function verdict(number, chosen, both) {
-    if (!chosen) return `${parts.pad ? `Draw a ${noun}, or choose` : "Choose"} one of the real ones.`;
+    if (!chosen) return parts.pad ? `Draw ${one}, or choose a real one.` : `Choose ${one}.`;
     const answers = both.map(argmax);
     const said = (side) => `${names[answers[side]]} (${percent(both[side][answers[side]])})`;
     const holds = answers[0] === answers[1];
@@ -73,9 +74,9 @@ function drawView(parts, data) {
 
   /** What is known of a real image's answers. */
   function comment(number, holds, isRight, label) {
-    if (!holds) return [`It is a ${label}.`];
+    if (!holds) return [`The label is ${label}.`];
     const both = number ? "Both are" : "That is";
-    return [isRight ? `${both} right.` : `${both} wrong: it is a ${label}.`];
+    return [isRight ? `${both} right.` : `${both} wrong: the label is ${label}.`];
   }
 
   function show(number, chosen, before, after) {
