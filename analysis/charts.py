@@ -35,9 +35,6 @@ class Series:
     trials: Sequence[str] = ()
     group: str = ""
     """The legend's heading under which ``name`` stands; a click there hides the series of all panels with that name."""
-    also: Sequence[tuple[str, str]] = ()
-    """More legend entries, heading and name, such as the bound that a marker stands for: shown in the page's ink with
-    this look and marker. A click there hides all series that have the entry."""
     colour: str = ""
     """As Matplotlib has it, ``#1f6feb``; the page's ink if empty."""
     look: str = "points"
@@ -46,6 +43,9 @@ class Series:
     """One of ``style.MARKERS``."""
     notes: Sequence[str] = ()
     """More words on each point, shown when it is pointed at."""
+    also: Sequence[tuple[str, str]] = ()
+    """More legend entries, heading and name, such as the bound that a marker stands for: shown in the page's ink with
+    this look and marker. A click there hides all series that have the entry."""
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ def _name(manifest: dict[str, Any]) -> str:
 def contents(report: Report, sections: Sequence[Section]) -> str:
     """Links to the sections, and the button that changes between dark and light."""
     links = "".join(f'<a href="#{escape(s.id)}">{escape(s.title)}</a>' for s in sections)
-    return f"""<nav id="contents"><a class="top" href="#top">{escape(title(report))}</a>{links}
+    return f"""<nav id="contents"><div><a class="top" href="#top">{escape(title(report))}</a>{links}</div>
 <button id="theme" type="button" hidden>Dark</button></nav>"""
 
 

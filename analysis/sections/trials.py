@@ -26,5 +26,5 @@ trial: its partner searched); images scored are the validation images that they 
 before. The rows are in <code>{escape(folder)}trials/*/trial.parquet</code>; only trials of the present study are
 shown.</p>
 <div class="filters"></div>
-{trials_table(tables)}"""
+<div class="scroll">{trials_table(tables)}</div>"""
     return Section("trials", "All trials", body, trial_views(report), "trials", ("drawer.js", "table.js"), "wide")

@@ -23,7 +23,9 @@
     const power = 10 ** Math.floor(Math.log10(rough));
     const step = [1, 2, 5, 10].map((one) => one * power).find((one) => one >= rough);
     const found = [];
-    for (let value = Math.ceil(low / step) * step; value <= high + 1e-9; value += step) found.push(Number(value.toPrecision(10)));
+    for (let place = Math.ceil(low / step); place * step <= high + step * 1e-6; place++) {
+      found.push(Number((place * step).toPrecision(10)));
+    }
     return found;
   };
 
@@ -31,6 +33,9 @@
     const value = raprune.withUnit(raprune.number(bar.value, 3), unit);
     return bar.note && bar.note.length <= 16 ? `${value}  ${bar.note}` : value;
   };
+
+  raprune.heights.bars = (chart) =>
+    chart.clusters.reduce((sum, [, bars]) => sum + bars.length * (HIGH + GAP) - GAP + BETWEEN, 40);
 
   raprune.kinds.bars = (box, chart, figure, width) => {
     const { s } = raprune;

@@ -40,11 +40,14 @@
       const heading = chart.title && raprune.h("figcaption", null, chart.title);
       const whole = raprune.h("figure", { class: chart.kind }, heading, inner);
       box.append(whole);
+      inner.style.minHeight = `${raprune.heights[chart.kind](chart, figure, inner.clientWidth)}px`;
       let width = 0;
       let near = false;
       const one = {
         draw: () => {
-          if (near && inner.clientWidth) raprune.kinds[chart.kind](inner, chart, figure, inner.clientWidth);
+          if (!near || !inner.clientWidth) return;
+          inner.style.minHeight = "";
+          raprune.kinds[chart.kind](inner, chart, figure, inner.clientWidth);
         },
         now: () => {
           near = true;

@@ -1,6 +1,6 @@
 "use strict";
 // What all scripts of the page share. A section's script registers itself in `sections`, a kind of chart in `kinds`.
-const raprune = { sections: {}, kinds: {}, trials: {} };
+const raprune = { sections: {}, kinds: {}, heights: {}, trials: {} };
 window.raprune = raprune;
 {
   const made = (element, attributes, children) => {
@@ -10,7 +10,7 @@ window.raprune = raprune;
       else if (name === "style") Object.assign(element.style, value);
       else element.setAttribute(name, value === true ? "" : value);
     }
-    element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== ""));
+    element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== ""));
     return element;
   };
 

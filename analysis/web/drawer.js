@@ -52,7 +52,7 @@
         h("td", { class: "text", title: name }, name),
         h("td", null, `${((100 * (number - kept)) / number).toFixed(0)}%`),
         h("td", null, `${kept} of ${number}`),
-        masks && h("td", { class: "strip" }, mask === null ? "" : strip(mask, number)),
+        masks && h("td", { class: "of-mask" }, mask === null ? "" : strip(mask, number)),
         [score(cut), score(finetuned), drop(used)].map((text) => h("td", null, text)),
       ),
     );
@@ -112,9 +112,10 @@
           ids.length > 1 ? [button("‹", "Previous trial", () => go(-1)), button("›", "Next trial", () => go(1))] : null,
           button("×", "Close", close),
         ),
-        h("div", { class: "inside", tabindex: "-1" }, content(id, view).flat()),
+        h("div", { class: "inside", tabindex: "-1", autofocus: true }, content(id, view).flat()),
       );
       if (!dialog.open) dialog.showModal();
+      dialog.querySelector(".inside").focus();
     };
     dialog.addEventListener("close", () => {
       if (asked()) history.replaceState(null, "", location.pathname + location.search);

@@ -1,5 +1,7 @@
 "use strict";
 // A small table.
+raprune.heights.grid = (chart) => 34 * (chart.rows.length + 1);
+
 raprune.kinds.grid = (box, chart) => {
   const { h } = raprune;
   if (box.childElementCount) return;

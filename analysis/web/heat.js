@@ -1,12 +1,14 @@
 "use strict";
 // A heat map: rows of cells, the shade between the chart's lowest and highest value.
 {
+  raprune.heights.heat = (chart) => 28 * chart.rows.length + 110;
+
   raprune.kinds.heat = (box, chart, figure, width) => {
     const { s } = raprune;
     const [lowest, highest] = [chart.lowest ?? 0, chart.highest ?? 1];
     const longest = Math.max(0, ...chart.rows.map((row) => raprune.width(row, 12)));
     const left = Math.min(0.42 * width, longest + 12);
-    const cell = Math.min(46, (width - left - 2) / chart.columns.length);
+    const cell = Math.min(64, (width - left - 2) / chart.columns.length);
     const high = Math.min(28, Math.max(16, cell));
     const every = Math.max(1, Math.ceil(13 / cell));
     const names = chart.columns.map((name, place) => (place % every ? "" : raprune.fitted(name, 11, 120)));

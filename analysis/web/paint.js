@@ -51,6 +51,7 @@
     ctx.fillStyle = raprune.variable("soft");
     ctx.font = raprune.font(11 * dpr);
     ctx.textBaseline = "middle";
+    ctx.textAlign = "left";
     for (const [value, label] of chart.lines ?? []) {
       const y = Math.round(u.valToPos(value, "y", true)) + 0.5;
       if (y < u.bbox.top - 1 || y > u.bbox.top + u.bbox.height + 1) continue;

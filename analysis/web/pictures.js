@@ -1,6 +1,8 @@
 "use strict";
 // Rows of pictures side by side, under the names of their columns.
 {
+  raprune.heights.pictures = (chart, _, width) => chart.rows.length * (60 + width / Math.max(3, chart.columns.length));
+
   raprune.kinds.pictures = (box, chart) => {
     const { h } = raprune;
     if (box.childElementCount) return; // the same at any size and on any ground

@@ -45,7 +45,7 @@
         ...base,
         splits: () => names.map((_, place) => place),
         values: () => texts,
-        rotate: flat ? 0 : -90,
+        rotate: flat ? 0 : 90,
         size: side === "y" ? wide + 12 : flat ? 24 : wide + 14,
         grid: side === "x" ? { show: false } : grid,
       };
@@ -85,6 +85,9 @@
     return `${chart.title ? `${chart.title}: ` : ""}${chart.y.label} against ${chart.x.label}; ${kinds.join(", ")}`;
   };
 
+  raprune.heights.plot = (chart, figure, width) =>
+    (figure.small ? 165 : Math.min(380, Math.max(280, 0.62 * width))) + (chart.x.ticks?.length ? 60 : 0);
+
   raprune.kinds.plot = (box, chart, figure, width) => {
     const state = (box.raprune ??= { zoom: null });
     state.plot?.destroy();
@@ -92,11 +95,10 @@
     const right = Math.max(10, ...labels.map((wide) => wide + 12));
     const full = ["x", "y"].map((side) => niceRange(chart[side], figure.ranges[`${side}:${chart[side].label}`]));
     let marks = [];
-    const named = chart.x.ticks?.length;
     const u = new uPlot(
       {
         width,
-        height: (figure.small ? 190 : Math.min(380, Math.max(280, 0.62 * width))) + (named ? 60 : 0),
+        height: raprune.heights.plot(chart, figure, width),
         padding: [8, right, 0, 0],
         scales: {
           x: { time: false, range: () => state.zoom?.x ?? full[0] },

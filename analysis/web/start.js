@@ -4,7 +4,13 @@
   const page = window.raprunePage;
   raprune.trials = page.trials?.[1] ?? {};
   for (const [id, [start, data]] of Object.entries(page)) {
-    raprune.sections[start]?.(document.getElementById(id), data);
+    const element = document.getElementById(id);
+    try {
+      raprune.sections[start](element, data);
+    } catch (error) {
+      element.append(raprune.h("p", { class: "warning" }, `This part could not be drawn: ${error}`));
+      console.error(error);
+    }
   }
   addEventListener("beforeprint", () => {
     document.documentElement.classList.add("printing");

@@ -27,7 +27,7 @@ for number in (3, 4):
 os.execvp(sys.argv[3], sys.argv[3:])
 """
 """Hands the pipe over as the descriptors 3 and 4, which the browser reads and writes."""
-PATIENCE_S = 30.0
+PATIENCE_S = 20.0
 
 
 class Browser:
@@ -79,7 +79,7 @@ class Browser:
         elif event["method"] == "Log.entryAdded" and said["entry"]["level"] != "verbose":
             self.complaints.append(str(said["entry"]))
         elif event["method"] == "Network.requestWillBeSent":
-            self.requests.append(said["request"]["url"])
+            self.requests += [url for url in [said["request"]["url"]] if not url.startswith("data:")]
 
     def open(self, page: Path, width: int = 1200, dark: bool = False, fragment: str = "", scale: float = 1) -> None:
         """Show a page's file in a window of so many pixels and wait until its script has run."""
@@ -106,7 +106,7 @@ class Browser:
         end = time.monotonic() + PATIENCE_S
         while not self.run(script):
             if time.monotonic() > end:
-                raise TimeoutError(f"never true: {script}")
+                raise TimeoutError(f"never true: {script}; {self.complaints}")
             time.sleep(0.02)
 
     def mouse(self, kind: str, x: float, y: float) -> None:
