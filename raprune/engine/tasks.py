@@ -15,6 +15,7 @@ import torch
 
 from raprune.engine.base import Engine
 from raprune.engine.launches import Purpose
+from raprune.engine.page_copy import page_copy
 from raprune.engine.paired import Paired, PairedCounts
 from raprune.engine.pictures import Batch, choose_pictures
 from raprune.engine.probe import NetworkProbe
@@ -70,7 +71,7 @@ class Finetune(Task[State]):
 
 @dataclass(frozen=True)
 class Measure(Task[float]):
-    """The score of the state on a whole split, percent; no other task opens ``test``."""
+    """The score of the state on a whole split, percent; :class:`PageCopy` alone opens ``test``, too."""
 
     split: str
 
@@ -169,3 +170,11 @@ class Pictures(Task[list[dict[str, Any]]]):
                 yield raw, labels, baseline(engine.as_input(raw)), pruned(engine.as_input(raw)), start
 
         return choose_pictures(batches(), class_names=engine.splits.class_names)
+
+
+@dataclass(frozen=True)
+class PageCopy(Task[dict[str, Any] | None]):
+    """A small copy of the network for the report's page, see :func:`raprune.engine.page_copy.page_copy`."""
+
+    def run(self, engine: Engine, state: State) -> dict[str, Any] | None:
+        return page_copy(engine, state)

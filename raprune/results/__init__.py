@@ -12,6 +12,7 @@ from raprune.results.files import (
     write_text,
 )
 from raprune.results.intervals import interval
+from raprune.results.page_copy import read_page_copy, write_page_copy
 from raprune.results.read import Tables, place_of, read_manifest, read_study
 from raprune.results.schemas import COST_COLUMNS, SCHEMA_VERSION, SCHEMAS
 from raprune.results.spent import candidates_in_all, short_count
@@ -20,6 +21,6 @@ from raprune.system.writing import written
 
 __all__ = [
     "COST_COLUMNS", "PROVISIONAL", "SCHEMAS", "SCHEMA_VERSION", "FolderLock", "Tables", "TrialStore",
-    "candidates_in_all", "interval", "place_of", "read_json", "read_json_list", "read_manifest", "read_study",
-    "read_text", "set_aside", "short_count", "write_json", "write_text", "written",
+    "candidates_in_all", "interval", "place_of", "read_json", "read_json_list", "read_manifest", "read_page_copy",
+    "read_study", "read_text", "set_aside", "short_count", "write_json", "write_page_copy", "write_text", "written",
 ]  # fmt: skip

@@ -39,6 +39,11 @@ def write_json(file: Path, data: Any) -> None:
     write_text(file, json.dumps(data, indent=2, allow_nan=False) + "\n")
 
 
+def write_json_line(file: Path, data: Any) -> None:
+    """Write a JSON file in one line whole or not at all: for long lists of numbers."""
+    write_text(file, json.dumps(data, separators=(",", ":"), allow_nan=False) + "\n")
+
+
 def read_text(file: Path, way_on: str = "") -> str:
     """The text of a regular file. Raises :class:`FileError` that names it, with the ``way_on``."""
     with naming(file, way_on):

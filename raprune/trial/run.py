@@ -37,6 +37,7 @@ from raprune.trial.filters import filter_columns
 from raprune.trial.grounds import grounds_of, guard_after
 from raprune.trial.joint import JointPass
 from raprune.trial.low_rank import LowRankStep, last_snapshot
+from raprune.trial.page_copies import write_page_copies
 from raprune.trial.prelude import Prelude, Schedule
 from raprune.trial.rows import TrialOutcome, layer_row, trial_row
 from raprune.trial.snapshots import Snapshots, num_asked
@@ -127,6 +128,7 @@ class _Trial:
         named = row | {"study": self.trial.study, "trial_id": self.trial.trial_id}
         plan = plan_of(named, self.trial.model, self.context.baseline, self.graph, state)
         write_model(store.folder / "model", plan, self.sizes.network(state))
+        write_page_copies(self.evaluator, self.context.baseline, state, store.folder / "model")
         if pictures := self.evaluator.run(Pictures(), state):
             store.write_pictures(pictures)
         store.write_trial(row)

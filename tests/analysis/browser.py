@@ -117,7 +117,7 @@ class Browser:
                 self.call("Input.dispatchMouseEvent", type=what, x=x, y=y, button="left", clickCount=1)
 
     def key(self, name: str) -> None:
-        codes = {"Escape": 27, "Enter": 13, "Tab": 9, "ArrowRight": 39}
+        codes = {"Escape": 27, "Enter": 13, "Tab": 9, "ArrowRight": 39, "ArrowLeft": 37}
         for kind in ("keyDown", "keyUp"):
             self.call("Input.dispatchKeyEvent", type=kind, key=name, code=name, windowsVirtualKeyCode=codes[name])
 

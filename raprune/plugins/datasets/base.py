@@ -52,6 +52,24 @@ class Split:
 
 
 @dataclass(frozen=True)
+class Drawn:
+    """How strokes of a pen become an image like those of a data set, for a page that a person draws into.
+
+    The strokes are scaled to the height of a square bitmap, made narrower if need be, and centred in it. Its ink is
+    counted in square cells; these are the image, enlarged to its size by bilinear interpolation, ink white on black.
+    """
+
+    bitmap: int
+    """Side of the bitmap, in its pixels."""
+    width: float
+    """The widest that a drawing may be in it, in its pixels."""
+    cells: int
+    """Cells along a side."""
+    pen: float
+    """Width of a stroke, in pixels of the bitmap."""
+
+
+@dataclass(frozen=True)
 class Splits:
     """A data set: rewards come from ``val``; ``test`` is scored only for the baseline and for each finished network.
 
@@ -76,6 +94,8 @@ class Splits:
     """In the order of the labels; empty where the data set has none."""
     guard: Split | None = None
     """``None`` until :func:`set_aside` takes it out of ``val``, and where the study has no guard."""
+    drawn: Drawn | None = None
+    """How drawings become images of one channel; ``None`` where nobody can draw such images."""
 
     @property
     def normalised(self) -> bool:

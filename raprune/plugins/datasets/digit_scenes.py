@@ -82,7 +82,9 @@ def load(settings: DigitScenesSettings) -> Splits:
         )
     }  # fmt: skip
     return Splits(
-        **splits,
+        splits["train"],
+        splits["val"],
+        splits["test"],
         num_classes=len(CLASS_NAMES),
         mean=(0.40, 0.40, 0.40),
         std=(0.20, 0.20, 0.20),

@@ -7,12 +7,15 @@ from pydantic import Field
 from sklearn.datasets import load_digits
 from torch.nn import functional as F
 
-from raprune.plugins.datasets.base import Split, Splits, shift_and_flip, split_train_val
+from raprune.plugins.datasets.base import Drawn, Split, Splits, shift_and_flip, split_train_val
 from raprune.registry import DATASETS, Settings
 
 CLASS_NAMES = tuple("0123456789")
 MEAN, STD = (0.305,), (0.350,)
 """Statistics of the enlarged digits, scaled to [0, 1]."""
+DRAWN = Drawn(bitmap=32, width=24, cells=8, pen=5.0)
+"""As the digits were made: written on paper, scanned to 32x32 bits, which were counted in cells of 4x4. They fill all
+eight rows of cells, but six columns at most, and three tenths of the bits are ink."""
 
 
 class DigitsSettings(Settings):
@@ -40,4 +43,4 @@ def load(settings: DigitsSettings) -> Splits:
     rest, test = split_train_val(enlarged_digits(), settings.num_test, settings.split_seed)
     train, val = split_train_val(rest, settings.num_val, settings.split_seed + 1)
     augment = shift_and_flip(settings.shift, flip=False) if settings.shift else None
-    return Splits(train, val, test, 10, MEAN, STD, augment, CLASS_NAMES)
+    return Splits(train, val, test, 10, MEAN, STD, augment, CLASS_NAMES, drawn=DRAWN)

@@ -101,7 +101,9 @@ def load(settings: VocSegmentationSettings) -> Splits:
         check_annotated(part)
     splits = {name: _decode(part, settings.size) for name, part in pairs.items()}
     return Splits(
-        **splits,
+        splits["train"],
+        splits["val"],
+        splits["test"],
         num_classes=len(CLASS_NAMES),
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
