@@ -1,8 +1,8 @@
 """The tensors of a pickle that holds other objects, too: hyper-parameters, arguments, paths, a whole network.
 
-``torch.load`` without code (``weights_only``) refuses such a file altogether. Here nothing that a file names is imported
-or called: whatever is neither a tensor nor a built-in container becomes a :class:`Foreign`, which only remembers what the
-file says about it. Reads the zip archives of ``torch.save`` (torch 1.6 and newer), and no TorchScript.
+``torch.load`` without code (``weights_only``) refuses such a file altogether. Here nothing that a file names is
+imported or called: whatever is neither a tensor nor a built-in container becomes a :class:`Foreign`, which only takes
+what the file puts into it. Reads the zip archives of ``torch.save`` (torch 1.6 and newer), and no TorchScript.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Foreign(dict[Any, Any]):
     """
 
     __hash__ = object.__hash__  # type: ignore[assignment]
-    __eq__ = object.__eq__  # type: ignore[assignment]
+    __eq__ = object.__eq__
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         return super().__new__(cls)
@@ -59,7 +59,8 @@ class Foreign(dict[Any, Any]):
             return
         hidden = state.get("_non_persistent_buffers_set") or ()
         for kind in ("_parameters", "_buffers"):
-            self.update({name: t for name, t in (state.get(kind) or {}).items() if t is not None and name not in hidden})
+            tensors = state.get(kind) or {}
+            self.update({name: t for name, t in tensors.items() if t is not None and name not in hidden})
         for name, module in state["_modules"].items():
             if isinstance(module, Foreign):
                 self.update({f"{name}.{inner}": tensor for inner, tensor in module.items()})
@@ -107,7 +108,7 @@ class _Unpickler(pickle.Unpickler):
             raise pickle.UnpicklingError("its numbers have the bytes of another kind of processor")
         data = self._record("data.pkl")
         for code, argument, _ in pickletools.genops(data):
-            if code.name in ("PUT", "LONG_BINPUT") and argument > len(data):
+            if code.name in ("PUT", "LONG_BINPUT") and int(argument or 0) > len(data):
                 raise pickle.UnpicklingError("it reserves more memory than it can fill")
         super().__init__(io.BytesIO(data), encoding="utf-8")
 

@@ -15,6 +15,8 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "image_parquet": {"train": "train.parquet"},
     "camvid": {"root": "camvid"},
     "image_folder": {"root": "images"},
+    "timm": {"network": "resnet18"},
+    "torchvision": {"network": "resnet18"},
 }
 """Plug-in -> a value for each setting without a default."""
 

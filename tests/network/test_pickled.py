@@ -16,7 +16,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from raprune.network.pickled import Foreign, tensors_of_pickle
+from raprune.network.pickled import STORAGES, Foreign, tensors_of_pickle
 from raprune.network.weights import load_checkpoint
 from tests.network.test_weights import Harmful, network, refusal, state, written
 
@@ -60,10 +60,15 @@ CONTENTS: dict[str, Callable[[], object]] = {
     "lightning": lambda: {
         "epoch": 1,
         "state_dict": named("model.") | {"loss.weight": torch.ones(2)},
-        "callbacks": {"ModelCheckpoint{'monitor': None}": {"best_model_score": torch.tensor(1.0), "dirpath": Path("x")}},
+        "callbacks": {"ModelCheckpoint": {"best_model_score": torch.tensor(1.0), "dirpath": Path("x")}},
         "hyper_parameters": HYPER_PARAMETERS,
     },
-    "timm": lambda: {"arch": "resnet18", "args": argparse.Namespace(lr=0.1), "state_dict": state(), "state_dict_ema": named("module.")},
+    "timm": lambda: {
+        "arch": "resnet18",
+        "args": argparse.Namespace(lr=0.1),
+        "state_dict": state(),
+        "state_dict_ema": named("module."),
+    },
     "a whole network": lambda: network(1),
     "a network in a wrapper": Trained,
     "among others": lambda: {"model": network(1).half(), "ema": None, "opt": {}, "args": HYPER_PARAMETERS},
@@ -88,10 +93,8 @@ def test_they_are_those_of_torch(tmp_path: Path) -> None:
         "empty": torch.zeros(0, 3),
         "number": torch.tensor(3),
         "parameter": nn.Parameter(torch.ones(2)),
-        **{str(dtype): torch.ones(3).to(dtype) for dtype in (
-            torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool,
-        )},
-    }  # fmt: skip
+        **{name: torch.ones(3).to(dtype) for name, dtype in STORAGES.items()},
+    }
     found = tensors_of_pickle(written(tmp_path, tensors))
     for name, tensor in tensors.items():
         assert found[name].dtype == tensor.dtype
