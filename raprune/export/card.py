@@ -77,7 +77,7 @@ def _layers(plan: NetworkPlan) -> Iterator[str]:
 def _use(plan: NetworkPlan) -> Iterator[str]:
     said = plan.preprocessing
     yield from ("## Use", "", "With torch and safetensors installed, in this folder:", "", "```python")
-    yield from ("import torch", "from modeling import load", "", "network = load()", "with torch.inference_mode():")
+    yield from ("import torch", "from modeling import load", "", 'network = load(".")', "with torch.inference_mode():")
     yield from ("    logits = network(images)", "```", "")
     channels, height, width = plan.input_shape
     yield f"`images` are float32, (images, {channels}, {height}, {width})."

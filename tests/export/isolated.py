@@ -31,7 +31,7 @@ for request in json.loads(sys.argv[2]):
             found = [session.run(None, {session.get_inputs()[0].name: images[:n]})[0] for n in request["sizes"]]
         else:
             if os.path.isdir(file):
-                network = runpy.run_path(file + "/modeling.py")["load"]()
+                network = runpy.run_path(file + "/modeling.py")["load"](file)
             else:
                 network = torch.export.load(file).module()
             with torch.inference_mode():

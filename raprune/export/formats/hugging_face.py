@@ -35,7 +35,7 @@ TOLD = {"study", "trial_id", "model", "score", "params", "macs", "num_filters", 
 MODELING = '''\
 """The pruned network {trial} of the study {study}, as raprune wrote it. Needs torch and safetensors.
 
-    network = load()            # in evaluation mode, on the CPU
+    network = load(folder)      # in evaluation mode, on the CPU
     logits = network(images)    # float32 (images, {shape}), normalised as config.json says
 """
 
@@ -70,8 +70,8 @@ class PrunedNetwork(torch.nn.Module):
         tensors = {{**dict(self.named_parameters()), **dict(self.named_buffers())}}
 {body}
 
-def load(folder=Path(__file__).parent):
-    """The network in the folder of this file."""
+def load(folder):
+    """The network whose model.safetensors is in ``folder``, which is that of this file."""
     return PrunedNetwork(load_file(Path(folder) / "{weights}")).eval()
 '''
 
@@ -81,7 +81,7 @@ class HuggingFace(Format):
     """A folder like those on the Hugging Face hub, which needs torch and safetensors but not raprune."""
 
     is_folder = True
-    loaded_by = "runpy.run_path({file!r} + '/modeling.py')['load']()"
+    loaded_by = "runpy.run_path({file!r} + '/modeling.py')['load']({file!r})"
 
     def write(self, network: fx.GraphModule, example_BCHW: Tensor, plan: NetworkPlan, file: Path) -> str | None:
         def export(changed: fx.GraphModule) -> None:
@@ -102,7 +102,7 @@ class HuggingFace(Format):
     def load(self, file: Path, threads: int, inputs: Inputs) -> Run:
         del inputs
         torch.set_num_threads(threads)
-        network = runpy.run_path(str(file / "modeling.py"))["load"]()  # we have just written it
+        network = runpy.run_path(str(file / "modeling.py"))["load"](str(file))  # we have just written it
 
         def run(images_BCHW: Tensor) -> Tensor:
             with torch.inference_mode():
