@@ -25,7 +25,8 @@ SHOWN = {
 """Column of ``layers`` -> its heading."""
 
 
-BAR = '<div style="width:6em;border:1px solid #888"><div style="width:{0:.0f}%;height:.7em;background:#4878a8"></div></div>'
+FILLED = '<div style="width:{0:.0f}%;height:.7em;background:#4878a8"></div>'
+BAR = f'<div style="width:6em;border:1px solid #888">{FILLED}</div>'
 """How much of a layer is kept, in percent, as notebooks draw it."""
 STOPPED = "; its budget is spent: to resume, repeat the call with the same out and a larger budget"
 
