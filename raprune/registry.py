@@ -273,7 +273,7 @@ ALLOCATIONS = Registry("allocation", "raprune.plugins.allocations")
 REWARDS = Registry("reward", "raprune.plugins.rewards")
 ENGINES = Registry("engine", "raprune.engine.engines", has_fidelities=bool, gives_up=bool, reuses=bool)
 SCHEMES = Registry("scheme", "raprune.network.lowrank.schemes", needs_responses=bool)
-FORMATS = Registry("format", "raprune.export.formats", quantises=bool, loaded_by=str)
+FORMATS = Registry("format", "raprune.export.formats", quantises=bool, is_folder=bool, loaded_by=str)
 EVALUATORS = Registry("evaluator", "raprune.evaluators")
 
 KINDS = {

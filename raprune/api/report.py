@@ -28,6 +28,9 @@ SHOWN = {
 
 TEMPORARY = "raprune-temporary-"
 """What the names of folders begin with that no caller has chosen."""
+FILLED = '<div style="width:{0:.0f}%;height:.7em;background:#4878a8"></div>'
+BAR = f'<div style="width:6em;border:1px solid #888">{FILLED}</div>'
+"""How much of a layer is kept, in percent, as notebooks draw it."""
 STOPPED = "; its budget is spent: to resume, repeat the call with the same out and a larger budget"
 
 
@@ -142,4 +145,11 @@ class Report:
     def _repr_html_(self) -> str:
         """As notebooks show it."""
         lines = "".join(f"<li>{html.escape(line)}</li>" for line in self.lines())
-        return f"<ul>{lines}</ul>{self.table().to_html(index=False, border=0)}"
+        return f"<ul>{lines}</ul>{self._table_html()}"
+
+    def _table_html(self) -> str:
+        """The layers' table, each with a bar for the share of its filters that is kept."""
+        frame = self.table().map(lambda value: html.escape(str(value)))
+        kept = (self.layers["num_kept"] / self.layers["num_filters"]).fillna(0)
+        frame.insert(1, "", [BAR.format(100 * share) for share in kept])
+        return str(frame.to_html(index=False, border=0, escape=False))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,10 +11,11 @@ from os import PathLike
 from pathlib import Path
 
 import pandas as pd
+from rich.console import Console
 
 from raprune.api.running import evaluators_for, folder_for, run
 from raprune.console.plots import write_report
-from raprune.console.tables import facts_lines
+from raprune.console.tables import facts_lines, results_table
 from raprune.engine.inputs import Inputs
 from raprune.errors import InputError, translated
 from raprune.preflight.checks import Facts, load_and_inspect
@@ -22,6 +25,9 @@ from raprune.study import StudyPlan
 from raprune.study.bundled import find_study
 from raprune.study.wording import counted
 from raprune.system.paths import given_path
+
+TEXT_WIDTH = 160
+"""Columns of a result's table as text: no cell of it is folded."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -54,9 +60,9 @@ class Study:
     __repr__ = __str__
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class StudyResult:
-    """What a study left in its folder."""
+    """What a study left in its folder: ``print``, or a notebook, shows the table that ends ``raprune study``."""
 
     out: Path
     statuses: Mapping[str, str]
@@ -87,6 +93,20 @@ class StudyResult:
         """trial_id -> traceback, of the trials that failed."""
         failed = self.frame().query("status == 'failed'")
         return dict(zip(failed["trial_id"], failed["error"], strict=True))
+
+    def __str__(self) -> str:
+        console = Console(file=io.StringIO(), width=TEXT_WIDTH, color_system=None)
+        with console.capture() as captured:
+            console.print(results_table(self.tables))
+        lines = [line.rstrip() for line in captured.get().splitlines()]
+        drawn = [f"report: {self.report_path}"] if self.report_path is not None else []
+        return "\n".join([*lines, f"rows: {self.out}", *drawn])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        """As notebooks show it."""
+        return f"<pre>{html.escape(str(self))}</pre>"
 
 
 @translated()

@@ -65,10 +65,18 @@ def bench(
 def export(
     folder: TrialDir,
     out: Annotated[
-        Path, typer.Option("--out", metavar="FILE", help="The file to write.", show_default=False, parser=given_path)
+        Path,
+        typer.Option(
+            "--out",
+            metavar="FILE",
+            help="The file or folder to write.",
+            show_default=False,
+            parser=given_path,
+        ),
     ],
     format_name: Annotated[
-        str, typer.Option("--format", metavar="NAME", help="pt2, onnx or safetensors.", show_default=False)
+        str,
+        typer.Option("--format", metavar="NAME", help="pt2, onnx, safetensors, hugging_face.", show_default=False),
     ],
     quantised: Annotated[
         bool, typer.Option("--int8", help="With onnx: 8-bit weights and activations, with the score they reach.")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, fx
 
@@ -22,6 +23,8 @@ class Format(ABC):
     """The expression that loads the file, with ``{file!r}``, and ``{allowed}`` where code is imported."""
     quantises: ClassVar[bool] = False
     """Whether it is a :class:`QuantisedFormat`."""
+    is_folder: ClassVar[bool] = False
+    """Whether it is a folder, which is there when :meth:`write` is called, and not a file."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -33,6 +36,10 @@ class Format(ABC):
         Returns a sentence if the network had to be rewritten. Raises
         :class:`raprune.export.refusals.Refused`.
         """
+
+    def describe(self, file: Path, plan: NetworkPlan, row: Mapping[str, Any]) -> None:
+        """Add what people read, of the network in ``file`` whose trial has ``row``; called once it has been checked."""
+        del file, plan, row
 
     @abstractmethod
     def load(self, file: Path, threads: int, inputs: Inputs) -> Run:

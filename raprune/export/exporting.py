@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from raprune.artefact.plan import PLAN_FILE
 from raprune.artefact.trials import TrialNetworks, open_trial
 from raprune.engine.inputs import Inputs, using
 from raprune.errors import FileError, InputError, meaning
@@ -16,7 +17,7 @@ from raprune.export.checking import TOLERANCE, Difference, ExportError, Images, 
 from raprune.export.contract import Format, QuantisedFormat
 from raprune.export.refusals import Refused
 from raprune.registry import FORMATS, AllowImport, is_imported, nearest
-from raprune.system.writing import replacing
+from raprune.system.writing import replacing, replacing_folder
 
 Tell = Callable[[str], None]
 
@@ -91,7 +92,7 @@ def _export(trial: TrialNetworks, images: Images, wanted: Wanted, tell: Tell) ->
     torch.set_num_threads(trial.scoring.threads)
     float_file = out.with_name(f".{out.name}.{os.getpid()}.float")
     try:
-        with replacing(out) as aside:
+        with (replacing_folder if FORMATS.get(format_name).declared["is_folder"] else replacing)(out) as aside:
             exported = _write(trial, images, format_name, out, float_file if quantised else aside, tell)
             if quantised:
                 exported = _quantise(trial, images, exported, format_name, float_file, aside, tell)
@@ -120,9 +121,23 @@ def _check_request(wanted: Wanted, folder: Path) -> None:
     trials = folder.resolve().parent
     if trials.name == "trials" and out.resolve().is_relative_to(trials):
         raise InputError(f"{out} lies among the study's own trial files; choose a file elsewhere")
-    if out.is_dir():
+    if FORMATS.get(format_name).declared["is_folder"]:
+        _check_folder(out, wanted.force)
+    elif out.is_dir():
         raise InputError(f"{out} is a folder; name a file")
-    if out.exists() and not wanted.force:
+    elif out.exists() and not wanted.force:
+        raise InputError(f"{out} exists; --force (in Python force=True) replaces it")
+
+
+def _check_folder(out: Path, force: bool) -> None:
+    """Only a folder that an export wrote is ever replaced."""
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file; name a folder")
+    if not out.exists() or not any(out.iterdir()):
+        return
+    if not (out / "modeling.py").is_file() or not (out / PLAN_FILE).is_file():
+        raise InputError(f"{out} holds other files than those of an export; name a new folder")
+    if not force:
         raise InputError(f"{out} exists; --force (in Python force=True) replaces it")
 
 
@@ -154,12 +169,18 @@ def _write(trial: TrialNetworks, images: Images, format_name: str, out: Path, as
                 f"{out} is not written: as {format_name} it makes {measured.wrong} other decisions than the network "
                 f"on the {measured.split} split, ties aside"
             )
+    chosen.describe(aside, trial.plan.to_ship(), trial.row)
     on = "random images" if images.splits is None else f"validation images of {trial.plan.dataset.name}"
     if images.missing is not None:
         on += f" (the study's are not available, so nothing is scored: {images.missing})"
     allowed = f", allow_import=[{trial.plan.model.name!r}]" if is_imported(trial.plan.model.name) else ""
     loaded_by = chosen.loaded_by.format(file=str(out), allowed=allowed)
-    return Exported(out, aside.stat().st_size, loaded_by, note, differences, on, scores, None)
+    return Exported(out, _size(aside), loaded_by, note, differences, on, scores, None)
+
+
+def _size(written: Path) -> int:
+    files = written.iterdir() if written.is_dir() else [written]
+    return sum(file.stat().st_size for file in files)
 
 
 def _quantise(

@@ -1,12 +1,12 @@
 """Checkpoints as trainers write them: what a file contains, and which of its tensors belong to a network.
 
 A file holds tensors by name, alone or in a dictionary among other things (``state_dict``, ``net``, ``ema``, ...), and
-names may start with the prefixes of wrappers (``module.``, ``_orig_mod.``, ``model.``). No code in a file is ever run.
+names may start with the prefixes of wrappers (``module.``, ``_orig_mod.``, ``model.``). No code in a file is ever run:
+other objects in it are not built (``pickled.py``).
 """
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from raprune.errors import InputError
+from raprune.network.pickled import tensors_of_pickle
 
 Entries = dict[str, Any]
 """Names to tensors, and to other values (extra state)."""
@@ -29,6 +30,7 @@ MAX_DEPTH = 4
 """Depth to which nested dictionaries are searched."""
 MAX_PREFIXES = 8
 SHOWN_KEYS = 8
+SAVED_AS = "torch.save(network.state_dict(), ...)"
 SAFETENSORS_HEADER = 100_000_000
 """Most bytes that the header of a safetensors file can have."""
 
@@ -167,16 +169,25 @@ def _guarded(file: Path, name: str, read: Callable[[Path], Any]) -> Any:
     except OSError as error:
         raise InputError(f"{name} cannot be read: {error.strerror or error}") from None
     except Exception as error:  # bytes that are not a checkpoint can make the unpickler raise anything
-        asked = re.search(r"GLOBAL ([\w.]+) was not an allowed global", str(error))
-        what = f" ({asked[1]})" if asked else ""
+        if "TorchScript" in str(error):
+            raise InputError(f"{name} is a TorchScript archive; save it with {SAVED_AS}") from None
         raise InputError(
-            f"{name} is damaged, or holds more than tensors, such as a whole pickled network{what}; "
-            "save it with torch.save(network.state_dict(), ...)"
+            f"{name} is damaged, or holds other objects than tensors in a form that is not read; "
+            f"save it with {SAVED_AS}"
         ) from None
 
 
 def _unpickle(file: Path) -> Any:
-    """What ``torch.load`` reads from a file without running its code."""
+    """What a file holds, read without running its code; objects of classes that would be imported are not built."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns about pickles that we refuse
-        return torch.load(file, map_location="cpu", weights_only=True)
+        try:
+            return torch.load(file, map_location="cpu", weights_only=True)
+        except OSError:
+            raise
+        except Exception as error:  # bytes that are not a checkpoint can make the unpickler raise anything
+            refused = error
+    try:
+        return tensors_of_pickle(file)
+    except Exception:  # neither: the first reason is the one of torch
+        raise refused from None

@@ -67,7 +67,9 @@ class Fit:
         both = {
             name: value for name, value in self.entries.items() if name in self.expected and _is_loaded(name, value)
         }
-        network.load_state_dict({**self.expected, **{n: t.to(self.expected[n].dtype) for n, t in both.items()}})
+        whole = network.state_dict()  # with the versions of its modules, which some need to load
+        whole.update({name: tensor.to(self.expected[name].dtype) for name, tensor in both.items()})
+        network.load_state_dict(whole)
 
     def left_out(self) -> list[str]:
         """What the network has no place for, counted by module."""

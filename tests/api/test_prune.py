@@ -87,6 +87,10 @@ def test_the_report_is_readable(pruned: Pruned) -> None:
     assert (pruned.report.layers["num_kept"] <= pruned.report.layers["num_filters"]).all()
     assert "%)" in text
     assert "<table" in pruned._repr_html_()
+    kept = pruned.report.layers["num_kept"] / pruned.report.layers["num_filters"]
+    assert [f"width:{100 * share:.0f}%;" in page for share in kept] == [True, True]
+    renamed = pruned.report.layers.assign(layer="<script>")
+    assert "<script>" not in Report(pruned.report.row, renamed)._repr_html_()
     assert pruned.report.row["baseline_settings"] == "{}"  # nothing was trained
 
 

@@ -34,6 +34,15 @@ def test_the_tables_are_frames(result: StudyResult) -> None:
         result.frame("trials")
 
 
+def test_a_result_shows_the_table_that_ends_a_study(result: StudyResult) -> None:
+    text, page = str(result), result._repr_html_()
+    assert text.splitlines()[1].split()[:3] == ["method", "order", "bound"]
+    assert len([line for line in text.splitlines() if "%" in line]) == len(result.statuses)
+    assert f"rows: {result.out}" in text
+    assert f"report: {result.report_path}" in text
+    assert page.startswith("<pre>")
+
+
 def test_the_report_is_drawn_where_it_is_said(result: StudyResult) -> None:
     assert result.report_path is not None
     assert result.report_path.is_file()

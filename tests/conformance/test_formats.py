@@ -34,17 +34,21 @@ def build(plugin: Plugin) -> Format:
 @every
 def test_it_declares_what_it_can(plugin: Plugin) -> None:
     assert plugin.declared["quantises"] == isinstance(build(plugin), QuantisedFormat)
+    assert plugin.declared["is_folder"] == build(plugin).is_folder
     assert "'x y'" in plugin.declared["loaded_by"].format(file="x y", allowed="")
 
 
 @every
 def test_what_is_written_is_loaded_as_the_same_network(plugin: Plugin, trial: TrialNetworks, tmp_path: Path) -> None:
     chosen, network, file = build(plugin), trial.networks["pruned"], tmp_path / "network"
+    if chosen.is_folder:
+        file.mkdir()
     try:
         chosen.write(network, torch.zeros(2, *trial.input_shape), trial.plan, file)
     except Refused as error:
         pytest.skip(str(error))
-    assert trial.plan.model.name.encode() in file.read_bytes()
+    files = sorted(file.iterdir()) if chosen.is_folder else [file]
+    assert any(trial.plan.model.name.encode() in written.read_bytes() for written in files)
     run = chosen.load(file, 1, Inputs())
     for number in (1, 3):
         images_BCHW = torch.randn(number, *trial.input_shape, generator=torch.Generator().manual_seed(number))

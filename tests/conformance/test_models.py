@@ -13,18 +13,33 @@ from raprune.network.graph import trace
 from raprune.network.measure import count_macs, count_params
 from raprune.registry import MODELS, Plugin
 
-SMALL: dict[str, dict[str, Any]] = {}
+SMALL: dict[str, dict[str, Any]] = {
+    "timm": {"network": "test_resnet"},
+    "torchvision": {"network": "mnasnet0_5"},
+}
 """Model -> settings that make it small, where it has no ``width``."""
+COLOUR_ONLY = {"torchvision"}
+"""Models whose networks take images of three channels."""
 A_PIXEL = {"fcn32s", "segnet"}
 """Models with one output a pixel."""
 SHAPES = {"grey": (1, 32, 32), "colour": (3, 32, 32)}
 
 every = pytest.mark.parametrize("plugin", [pytest.param(plugin, id=plugin.name) for plugin in MODELS])
-shapes = pytest.mark.parametrize("shape", [pytest.param(shape, id=name) for name, shape in SHAPES.items()])
+every_shape = pytest.mark.parametrize(
+    ("plugin", "shape"),
+    [
+        pytest.param(plugin, shape, id=f"{name}-{plugin.name}")
+        for plugin in MODELS
+        for name, shape in SHAPES.items()
+        if shape[0] == 3 or plugin.name not in COLOUR_ONLY
+    ],
+)
 
 
 def build(plugin: Plugin, shape: tuple[int, int, int] = (3, 32, 32), seed: int = 0, num_classes: int = 7) -> nn.Module:
     """A small network, in eval mode."""
+    if plugin.name == "timm":
+        pytest.importorskip("timm")
     settings = {"width": 0.0625} if "width" in plugin.settings.model_fields else SMALL.get(plugin.name, {})
     torch.manual_seed(seed)
     network: nn.Module = MODELS.build(plugin.name, settings, num_classes=num_classes, input_shape=shape)
@@ -40,8 +55,7 @@ def images(shape: tuple[int, int, int]) -> torch.Tensor:
     return torch.randn(3, *shape, generator=torch.Generator().manual_seed(0))
 
 
-@every
-@shapes
+@every_shape
 def test_logits_of_each_class(plugin: Plugin, shape: tuple[int, int, int]) -> None:
     logits = build(plugin, shape)(images(shape))
     assert logits.shape == logits_shape(plugin, shape)
@@ -66,8 +80,7 @@ def test_initial_weights_come_from_the_global_generator(plugin: Plugin) -> None:
     assert not all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
-@every
-@shapes
+@every_shape
 def test_it_can_be_traced(plugin: Plugin, shape: tuple[int, int, int]) -> None:
     network = build(plugin, shape)
     traced = trace(network, shape)
@@ -121,7 +134,7 @@ def test_its_own_state_dict_needs_no_adapting(plugin: Plugin) -> None:
 
 
 @pytest.mark.parametrize(
-    "plugin", [pytest.param(p, id=p.name) for p in MODELS if "pretrained" in p.settings.model_fields]
+    "plugin", [pytest.param(p, id=p.name) for p in MODELS if {"pretrained", "width"} <= set(p.settings.model_fields)]
 )
 def test_pretrained_weights_that_cannot_be_had_are_told_by_the_settings(plugin: Plugin, tmp_path: Path) -> None:
     def problems(**settings: object) -> list[tuple[str, str]]:

@@ -15,14 +15,22 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "image_parquet": {"train": "train.parquet"},
     "camvid": {"root": "camvid"},
     "image_folder": {"root": "images"},
+    "timm": {"network": "resnet18"},
+    "model torchvision": {"network": "resnet18"},
+    "dataset torchvision": {"dataset": "FashionMNIST"},
+    "hugging_face": {"path": "folder"},
 }
-"""Plug-in -> a value for each setting without a default."""
+"""Plug-in, with its kind where two kinds have the name -> a value for each setting without a default."""
 
 EVERY = [pytest.param(plugin, id=f"{kind}-{plugin.name}") for kind, registry in KINDS.items() for plugin in registry]
 
 
+def required(plugin: Plugin) -> dict[str, Any]:
+    return REQUIRED.get(f"{plugin.kind} {plugin.name}") or REQUIRED.get(plugin.name, {})
+
+
 def settings_of(plugin: Plugin) -> Settings:
-    return plugin.settings.model_validate(REQUIRED.get(plugin.name, {}))
+    return plugin.settings.model_validate(required(plugin))
 
 
 @pytest.mark.parametrize("plugin", EVERY)
@@ -48,7 +56,7 @@ def test_defaults_are_valid_and_survive_a_trial(plugin: Plugin) -> None:
 @pytest.mark.parametrize("plugin", EVERY)
 def test_settings_are_frozen_and_refuse_unknown_keys(plugin: Plugin) -> None:
     with pytest.raises(ValidationError):
-        plugin.settings.model_validate({**REQUIRED.get(plugin.name, {}), "no_such_setting": 1})
+        plugin.settings.model_validate({**required(plugin), "no_such_setting": 1})
     for name in plugin.settings.model_fields:
         with pytest.raises(ValidationError):
             setattr(settings_of(plugin), name, 1)
@@ -65,4 +73,4 @@ def test_settings_refuse_what_is_not_finite(plugin: Plugin) -> None:
         if field.annotation is float:
             for value in (float("nan"), float("inf"), "1.0", True):
                 with pytest.raises(ValidationError):
-                    plugin.settings.model_validate({**REQUIRED.get(plugin.name, {}), name: value})
+                    plugin.settings.model_validate({**required(plugin), name: value})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -133,8 +134,55 @@ def write_camvid(folder: Path, split: str, number: int) -> None:
     (folder / f"{split}.txt").write_text("\n".join(lines) + "\n")
 
 
+def torchvision(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """FashionMNIST in its own format, with 28x28 pixels, a few images in each split."""
+    raw = folder / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True)
+    for name, number, seed in (("train", 40, 0), ("t10k", 12, 1)):
+        images = pixels(number, seed)[:, :28, :28, 0]
+        sizes = b"".join(size.to_bytes(4, "big") for size in images.shape)
+        (raw / f"{name}-images-idx3-ubyte").write_bytes(b"\0\0\x08\x03" + sizes + images.tobytes())
+        labels = bytes(i % 10 for i in range(number))
+        (raw / f"{name}-labels-idx1-ubyte").write_bytes(b"\0\0\x08\x01" + number.to_bytes(4, "big") + labels)
+    return {"dataset": "FashionMNIST", "root": str(folder), "num_val": 15}
+
+
+FEATURES = {
+    "picture": {"_type": "Image"},
+    "kind": {"names": [f"kind {i}" for i in range(10)], "_type": "ClassLabel"},
+    "number": {"dtype": "int64", "_type": "Value"},
+}
+
+
+def hugging_face_table(number: int, seed: int, features: dict[str, Any] | None = None) -> pa.Table:
+    images = pa.array([{"bytes": png(image), "path": None} for image in pixels(number, seed)])
+    columns = {"picture": images, "kind": pa.array([i % 10 for i in range(number)]), "number": pa.array(range(number))}
+    described = json.dumps({"info": {"features": FEATURES if features is None else features}})
+    return pa.table(columns).replace_schema_metadata({"huggingface": described})
+
+
+def save_arrow(table: pa.Table, folder: Path, shards: int = 2) -> None:
+    """As ``Dataset.save_to_disk`` writes it."""
+    folder.mkdir(parents=True)
+    names = [f"data-{i:05}-of-{shards:05}.arrow" for i in range(shards)]
+    for i, name in enumerate(names):
+        part = table.slice(i * len(table) // shards, (i + 1) * len(table) // shards - i * len(table) // shards)
+        with pa.OSFile(str(folder / name), "wb") as file, pa.ipc.new_stream(file, table.schema) as stream:
+            stream.write_table(part)
+    (folder / "state.json").write_text(json.dumps({"_data_files": [{"filename": name} for name in names]}))
+
+
+def hugging_face(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """As ``DatasetDict.save_to_disk`` writes it."""
+    for name, number, seed in (("train", 40, 0), ("test", 12, 1)):
+        save_arrow(hugging_face_table(number, seed), folder / name)
+    (folder / "dataset_dict.json").write_text('{"splits": ["train", "test"]}')
+    return {"path": str(folder), "num_val": 15}
+
+
 TINY: dict[str, Builder] = {
-    builder.__name__: builder for builder in (image_parquet, cifar10, image_folder, voc_segmentation, camvid)
+    builder.__name__: builder
+    for builder in (image_parquet, cifar10, image_folder, voc_segmentation, camvid, torchvision, hugging_face)
 }
 """Data set -> settings of a tiny one, made in a folder."""
 MISSING: dict[str, dict[str, Any]] = {
@@ -143,5 +191,7 @@ MISSING: dict[str, dict[str, Any]] = {
     "image_folder": {"root": "/no/such/folder"},
     "voc_segmentation": {"root": "/no/such/folder"},
     "camvid": {"root": "/no/such/folder"},
+    "torchvision": {"dataset": "FashionMNIST", "root": "/no/such/folder"},
+    "hugging_face": {"path": "/no/such/folder"},
 }
 """Data set -> settings that name files which are not there."""

@@ -12,7 +12,7 @@ import numpy as np
 HIDDEN = ("raprune", "__editable__", "_raprune")
 
 PROGRAM = """
-import json, sys
+import json, os, runpy, sys
 sys.path += json.loads(sys.argv[1])
 try:
     import raprune
@@ -30,7 +30,10 @@ for request in json.loads(sys.argv[2]):
             session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
             found = [session.run(None, {session.get_inputs()[0].name: images[:n]})[0] for n in request["sizes"]]
         else:
-            network = torch.export.load(file).module()
+            if os.path.isdir(file):
+                network = runpy.run_path(file + "/modeling.py")["load"](file)
+            else:
+                network = torch.export.load(file).module()
             with torch.inference_mode():
                 found = [network(torch.from_numpy(images[:n])).numpy() for n in request["sizes"]]
         np.savez(file + ".npz", *found)

@@ -132,7 +132,10 @@ def test_names_of_the_file_stand_beside_those_of_the_network(tmp_path: Path) -> 
         ([1], "it holds a list"),
         (torch.zeros(2), "it holds one tensor"),
         ({"n_averaged": torch.tensor(3)}, "it holds 'n_averaged' (Tensor)"),
-        ({"args": argparse.Namespace(a=1), "model": state()}, "(argparse.Namespace)"),
+        (
+            {"args": argparse.Namespace(a=1), "path": Path("x")},
+            "it holds 'args' (argparse.Namespace), 'path' (pathlib.",
+        ),
     ],
 )
 def test_other_content_is_told(tmp_path: Path, content: object, fragment: str) -> None:

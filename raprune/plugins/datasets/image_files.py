@@ -79,7 +79,15 @@ def decode_rgb(source: Path | bytes, name: str) -> Image.Image:
     16-bit grey is scaled by its full range, transparent pixels are laid on white, and the image is turned as EXIF says.
     Images of floats and of 32-bit integers are refused, since nothing says which value is white.
     """
-    return _rgb(decode(source, name), name)
+    return as_rgb(decode(source, name), name)
+
+
+def centre_crop(image: Image.Image, resize: int, size: int) -> Image.Image:
+    """Resize the shorter side to ``resize`` pixels, then crop ``size`` x ``size`` pixels from the centre."""
+    shorter = min(image.size)
+    width, height = (resize if side == shorter else int(resize * side / shorter) for side in image.size)
+    left, top = round((width - size) / 2), round((height - size) / 2)
+    return image.resize((width, height), Image.Resampling.BILINEAR).crop((left, top, left + size, top + size))
 
 
 def upright_size(file: Path) -> tuple[int, int]:
@@ -93,7 +101,8 @@ def upright_size(file: Path) -> tuple[int, int]:
     return (height, width) if turned else (width, height)
 
 
-def _rgb(image: Image.Image, name: str) -> Image.Image:
+def as_rgb(image: Image.Image, name: str) -> Image.Image:
+    """As :func:`decode_rgb`, for an image that is decoded."""
     image = ImageOps.exif_transpose(_eight_bit(image, name))
     try:
         if image.mode in ("LA", "PA", "RGBA", "RGBa") or "transparency" in image.info:
@@ -158,7 +167,7 @@ def decode_pair(pair: Pair, num_classes: int, void: int) -> tuple[Image.Image, I
     """An image in RGB and its annotation, which must have the same size."""
     decoded = decode(pair[0], str(pair[0]))
     _check_upright(decoded, pair[0])
-    image = _rgb(decoded, str(pair[0]))
+    image = as_rgb(decoded, str(pair[0]))
     annotation = decode_annotation(pair[1], num_classes, void)
     if annotation.size != image.size:
         ours, theirs = (f"{picture.width}x{picture.height}" for picture in (annotation, image))

@@ -19,6 +19,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, mod
 from raprune.errors import InputError
 from raprune.plugins.datasets.base import Split, Splits, shift_and_flip
 from raprune.plugins.datasets.image_files import (
+    centre_crop,
     check_apart,
     content,
     deal,
@@ -179,7 +180,7 @@ def _fit(settings: ImageFolderSettings, files: Sequence[Path]) -> tuple[Fit, tup
             raise InputError(f"{files[0]} has {own[0]}x{own[1]} pixels, like all other images: set size, to at least 8")
         return (lambda image: image), (own[1], own[0])
     size = size or DEFAULT_SIZE
-    return partial(_centre, resize=resize or round(size * 8 / 7), size=size), (size, size)
+    return partial(centre_crop, resize=resize or round(size * 8 / 7), size=size), (size, size)
 
 
 def _common_size(files: Sequence[Path]) -> tuple[int, int] | None:
@@ -198,11 +199,3 @@ def _decode(files: list[Labelled], fit: Fit, shape: tuple[int, int]) -> Split:
 
     for_each(len(files), fill)
     return Split(images_BCHW, torch.tensor([label for _, label in files], dtype=torch.int64))
-
-
-def _centre(image: Image.Image, resize: int, size: int) -> Image.Image:
-    """Resize the shorter side to ``resize`` pixels, then crop ``size`` x ``size`` pixels from the centre."""
-    shorter = min(image.size)
-    width, height = (resize if side == shorter else int(resize * side / shorter) for side in image.size)
-    left, top = round((width - size) / 2), round((height - size) / 2)
-    return image.resize((width, height), Image.Resampling.BILINEAR).crop((left, top, left + size, top + size))

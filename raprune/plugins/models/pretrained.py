@@ -1,4 +1,4 @@
-"""Weights that others trained: loads torchvision's ImageNet networks and renames published layers to ours."""
+"""Networks and weights of others: loads pretrained networks, and renames published layers to ours."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ from collections.abc import Mapping
 from http.client import HTTPException
 from pathlib import Path
 
+import torch
+from pydantic import field_validator
 from torch import Tensor, nn
 
-from raprune.errors import InputError
+from raprune.errors import InputError, first_line
 from raprune.network.checkpoints import is_counter, read_checkpoint, unwrapped
 from raprune.network.weights import load_whole
+from raprune.registry import Settings
+from raprune.study.wording import counted
 from raprune.system.paths import expanded
 
 
@@ -20,6 +24,40 @@ def source_problem(source: str) -> str | None:
     if source in ("none", "download") or file.is_file():
         return None
     return f"must be none, download or the path of a state dict; no such file: {str(file)!r}"
+
+
+class PublishedSettings(Settings):
+    """Settings of a network that another library builds and has weights for."""
+
+    pretrained: bool | str = "none"
+    """Initial weights: ``none`` (or false), ``download`` (or true; the library's own), or the path of a checkpoint of
+    the network. A last layer that was trained for another number of classes starts at random."""
+
+    @field_validator("pretrained")
+    @classmethod
+    def _in_words(cls, given: bool | str) -> str:
+        return {True: "download", False: "none"}[given] if isinstance(given, bool) else given
+
+    @property
+    def source(self) -> str:
+        """``none``, ``download`` or a path."""
+        return str(self.pretrained)
+
+    def problems(self) -> list[tuple[str, str]]:
+        problem = source_problem(self.source)
+        return [] if problem is None else [("pretrained", problem)]
+
+
+def check_takes(network: nn.Module, name: str, input_shape: tuple[int, int, int]) -> None:
+    """Raise ValueError, naming the image size, if a network in training mode cannot take such images."""
+    try:
+        with torch.no_grad():
+            network.eval()(torch.zeros(1, *input_shape))
+    except Exception as error:  # whatever a network raises for images that it cannot take
+        channels, height, width = input_shape
+        images = f"images of {height}x{width} with {counted(channels, 'channel')}"
+        raise ValueError(f"{name} does not take {images}: {first_line(error)}") from None
+    network.train()
 
 
 def load_pretrained(network: nn.Module, source: str, published: str, layers: Mapping[str, str]) -> None:
@@ -45,6 +83,18 @@ def load_pretrained(network: nn.Module, source: str, published: str, layers: Map
     loaded = {name: t for name, t in adapt(given, expected, layers).items() if _layer(name) in ours}
     others = {name: t for name, t in expected.items() if _layer(name) not in ours}
     load_whole(network, {**others, **loaded}, f"the pretrained {published} {source!r}")
+
+
+def load_all_but_head(network: nn.Module, source: str, published: str, head: tuple[str, ...]) -> None:
+    """Load a network's own pretrained weights, in place, but those of ``head`` only where they have its shapes.
+
+    ``source`` and ``published`` are as for :func:`load_pretrained`; ``head`` are the names of the layers whose size
+    follows the number of classes. Raises :class:`InputError` if the weights cannot be obtained or do not fit.
+    """
+    expected = network.state_dict()
+    found = _download(published) if source == "download" else _read(expanded(source), expected)
+    other = {n for n in found.keys() & expected.keys() if found[n].shape != expected[n].shape and _layer(n) in head}
+    load_whole(network, {**found, **{name: expected[name] for name in other}}, f"the pretrained {published} {source!r}")
 
 
 def _read(file: Path, published: Mapping[str, Tensor]) -> dict[str, Tensor]:
