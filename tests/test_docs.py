@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +65,19 @@ def test_the_readme_prunes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     exec(compile(code, "README.md", "exec"), dict(vars(make_user())))
     assert (tmp_path / "smaller.pt2").is_file()
     assert "test images" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_python_on_the_page_imports_what_is_there(page: Path) -> None:
+    """Of raprune, in all blocks: those that are not run by a test, too."""
+    wanted = {
+        (node.module, name.name)
+        for code in blocks(page, "python")
+        for node in ast.walk(ast.parse(code))
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] == "raprune"
+        for name in node.names
+    }
+    assert [name for name in wanted if not hasattr(import_module(name[0]), name[1])] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)

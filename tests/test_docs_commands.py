@@ -147,4 +147,5 @@ def test_the_cheap_commands_run(
         except SystemExit as stop:
             code = int(stop.code or 0)
         printed = capsys.readouterr()
-        assert code == 0 and (printed.out or "--out" in words), (words, printed.err)
+        assert code == 0, (words, printed.err)
+        assert printed.out or "--out" in words, words
