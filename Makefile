@@ -6,6 +6,7 @@
 #   make gpu        GPU tests and benchmark (a few minutes on one card)
 #   make fuzz       300 mutated study files and 150 mutated result files, through every command (half an hour)
 #   make check      lint, format, types and the code's shape; changes no file
+#   make docs       build the docs site into build/site; a warning is an error
 #
 #   PYTHON=python3.12          another interpreter
 #   TORCH="torch torchvision"  what to install as torch, such as one version, or --index-url for a CPU-only build;
@@ -15,7 +16,7 @@ PYTHON ?= python3
 TORCH ?= torch torchvision
 BIN := .venv/bin
 
-.PHONY: study test test-all gpu fuzz check clean
+.PHONY: study test test-all gpu fuzz check docs clean
 .DEFAULT_GOAL := study
 
 study: .venv/.installed
@@ -39,6 +40,10 @@ check: .venv/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/test_shape.py
+
+docs: .venv/.installed
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 clean:
 	rm -rf .venv

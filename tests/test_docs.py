@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
 
 from raprune.study import UnsoundStudy, load_study
+from tests.api.networks import make_user
 from tests.test_shape import ROOT
 
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -44,11 +48,36 @@ def test_the_pandas_queries_run(reference: Path, number: int, capsys: pytest.Cap
     assert "features.0" in capsys.readouterr().out or number == 0
 
 
-def test_the_readme_one_liner_runs(reference: Path) -> None:
-    code = blocks(ROOT / "README.md", "python")[0].replace("results/quickstart", str(reference))
-    names: dict[str, object] = {}
-    exec(compile(code, "README.md", "exec"), names)
-    assert len(names["layers"]) == 6 * 3  # type: ignore[arg-type]
+def test_the_readme_reads_all_tables(reference: Path) -> None:
+    found: dict[str, Any] = {}
+    for code in blocks(ROOT / "README.md", "python")[1:]:
+        if "polars" in code:
+            pytest.importorskip("polars", reason="polars, which the extra dev installs, is missing")
+        exec(compile(code.replace("results/quickstart", str(reference)), "README.md", "exec"), found)
+    assert len(found["tables"].trials) == len(found["trials"]) == 6
+    assert len(found["tables"].layers) == len(found["layers"]) == 6 * 3
+
+
+def test_the_readme_prunes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The first lines of the README, on a small network."""
+    code = blocks(ROOT / "README.md", "python")[0]
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "README.md", "exec"), dict(vars(make_user())))
+    assert (tmp_path / "smaller.pt2").is_file()
+    assert "test images" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_python_on_the_page_imports_what_is_there(page: Path) -> None:
+    """Of raprune, in all blocks: those that are not run by a test, too."""
+    wanted = {
+        (node.module, name.name)
+        for code in blocks(page, "python")
+        for node in ast.walk(ast.parse(code))
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] == "raprune"
+        for name in node.names
+    }
+    assert [name for name in wanted if not hasattr(import_module(name[0]), name[1])] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)

@@ -33,12 +33,13 @@ class Tables:
     manifest: dict[str, Any]
 
 
-def read_study(folder: Path) -> Tables:
+def read_study(folder: Path | str) -> Tables:
     """Read the tables of the study in ``folder``: the trials of the study as it now stands, in its order.
 
     Trials that an earlier version of the study file left behind stay on disk and are not read. Raises
     :class:`ResultsError` where there is no study or its schema is newer than this raprune.
     """
+    folder = Path(folder)
     file = folder / "manifest.json"
     if not os.path.lexists(file):
         raise ResultsError(f"{folder} contains no study (no manifest.json)")

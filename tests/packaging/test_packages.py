@@ -50,7 +50,7 @@ def test_the_sdist_holds_what_the_makefile_and_the_tests_need(sdist: Path, wheel
     folders = ("raprune", "analysis", "studies", "tests", "docs", "benchmarks", "scripts")
     wanted = set().union(*(files_under(ROOT / folder) for folder in folders))
     files = {"README.md", "CHANGELOG.md", "CITATION.cff", "Makefile", "pyproject.toml", ".gitignore", "PKG-INFO"}
-    files |= {"LICENSE", "NOTICE"}
+    files |= {"LICENSE", "NOTICE", "mkdocs.yml"}
     assert names == wanted | files
     (tree,) = tmp_path.iterdir()
     assert members(build_wheel(tree, tmp_path / "again")) == members(wheel)
