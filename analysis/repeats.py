@@ -42,14 +42,13 @@ def repeats_line(tables: Tables) -> str:
 def _first_of_each(trials: pd.DataFrame, layers: pd.DataFrame) -> dict[str, str]:
     """Trial -> the first one with the same results; itself where no earlier trial has them."""
     columns = [c for c in SCHEMAS["trial"].names if c not in (*_NAMES, *COST_COLUMNS["trial"])]
-    decided = layers.sort_values("prune_step", kind="stable").groupby("trial_id", sort=False)
-    masks = {
-        name: tuple((layer, bytes(mask)) for layer, mask in zip(part["layer"], part["keep_mask"], strict=True))
-        for name, part in decided
-    }
+    decided = layers.sort_values("prune_step", kind="stable")
+    masks: dict[str, list[tuple[str, bytes]]] = {}
+    for name, layer, mask in zip(decided["trial_id"], decided["layer"], decided["keep_mask"], strict=True):
+        masks.setdefault(name, []).append((layer, bytes(mask)))
     found = trials[columns].astype(object).where(trials[columns].notna(), None)
     known: dict[tuple[object, ...], str] = {}
     return {
-        name: known.setdefault((*row, masks.get(name)), name)
+        name: known.setdefault((*row, tuple(masks.get(name, ()))), name)
         for name, row in zip(trials["trial_id"], found.itertuples(index=False, name=None), strict=True)
     }

@@ -24,12 +24,14 @@ Row = Mapping[Any, Any]
 
 def trial_views(report: Report) -> dict[str, dict[str, Any]]:
     """Trial id -> what is shown of it, in the order of the table."""
-    layers = {str(name): part for name, part in report.tables.layers.groupby("trial_id", sort=False)}
+    layers: dict[str, list[Row]] = {}
+    for layer in report.tables.layers.sort_values("prune_step", kind="stable").to_dict("records"):
+        layers.setdefault(layer["trial_id"], []).append(layer)
     views: dict[str, dict[str, Any]] = {}
     left = MASK_BYTES
     for row in describe(report.tables.trials).to_dict("records"):
-        own = layers.get(row["trial_id"], report.tables.layers.iloc[:0]).sort_values("prune_step", kind="stable")
-        left -= int(own["num_filters"].sum()) // 8
+        own = layers.get(row["trial_id"], [])
+        left -= sum(int(layer["num_filters"]) for layer in own) // 8
         home = report.homes[row["trial_id"]]
         views[row["trial_id"]] = {
             "name": trial_name(row),
@@ -40,7 +42,7 @@ def trial_views(report: Report) -> dict[str, dict[str, Any]]:
             "settings": [[name, value] for name, value in _settings(row)],
             "outcome": [*_outcome(row)] if has_numbers(row) else [],
             "cost": [[name, value] for name, value in _cost(row)] if has_numbers(row) else [],
-            "layers": [_layer(layer, left >= 0) for layer in own.to_dict("records")],
+            "layers": [_layer(layer, left >= 0) for layer in own],
             "commands": _commands(home) if has_numbers(row) else [],
         }
     return views

@@ -12,12 +12,12 @@
     if (chart.kind === "bars") {
       return chart.clusters.flatMap(([, bars]) => bars.map((bar) => ["", bar.name, { colour: bar.colour, look: "bar" }]));
     }
-    if (chart.kind === "pictures") return (chart.legend ?? []).map(([name, colour]) => ["", name, { colour, look: "bar" }]);
+    if (chart.kind === "pictures") return (chart.legend ?? []).map(([name, colour]) => ["", name, { colour, look: "bar", exact: true }]);
     return [];
   };
 
   const swatch = (look) => {
-    const colour = raprune.ink(look.colour);
+    const colour = look.exact ? look.colour : raprune.ink(look.colour); // a class is drawn as the picture has it
     const icon = raprune.s("svg", { width: 22, height: 12, viewBox: "0 0 22 12", "aria-hidden": "true" });
     if (look.look === "bar") {
       icon.append(raprune.s("rect", { x: 5, y: 1, width: 12, height: 10, rx: 2, fill: colour }));

@@ -1,13 +1,13 @@
 "use strict";
 // Rows of pictures side by side, under the names of their columns.
 {
-  raprune.heights.pictures = (chart, _, width) => chart.rows.length * (60 + width / Math.max(3, chart.columns.length));
+  raprune.heights.pictures = (chart, _, width) => chart.rows.length * (60 + Math.min(190, width / chart.columns.length));
 
   raprune.kinds.pictures = (box, chart) => {
     const { h } = raprune;
     if (box.childElementCount) return; // the same at any size and on any ground
     const many = Math.max(...chart.rows.map(([, , pictures]) => pictures.length), chart.columns.length);
-    const columns = { style: { gridTemplateColumns: `repeat(${many}, minmax(0, 1fr))` } };
+    const columns = { style: { gridTemplateColumns: `repeat(${many}, minmax(0, 1fr))`, maxWidth: `${12 * many}rem` } };
     const heads = chart.columns.map((name) => h("span", null, name));
     const rows = chart.rows.map(([label, trial, pictures]) => {
       const shown = pictures.map((picture, place) => {

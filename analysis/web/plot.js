@@ -20,7 +20,10 @@
     return [...outer.map((value) => -value), ...inner, ...outer].filter((value) => value >= low && value <= high);
   };
 
-  const axisOf = (axis, side, room) => {
+  const WHOLE = [1, 2, 5, 10, 20, 25, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 100_000, 1e6, 1e7];
+  const isWhole = (chart) => chart.series.every((series) => series.x.every((value) => value === null || Number.isInteger(value)));
+
+  const axisOf = (axis, side, room, whole) => {
     const names = axis.ticks ?? [];
     const soft = raprune.variable("soft");
     const grid = { stroke: raprune.variable("grid"), width: 1 };
@@ -51,7 +54,7 @@
       };
     }
     const values = (u, splits) => splits.map((value) => (value === null ? "" : raprune.number(value)));
-    if (side === "x") return { ...base, values, size: 26, space: 54 };
+    if (side === "x") return { ...base, values, size: 26, space: 54, ...(whole ? { incrs: WHOLE } : {}) };
     const size = (u, texts) => Math.max(...(texts ?? [""]).map((text) => raprune.width(text, 11.5)), 8) + 12;
     const splits = axis.linear_to ? (u, _, low, high) => symlogSplits(axis.linear_to, low, high) : undefined;
     return { ...base, values, size, splits, space: 34 };
@@ -107,7 +110,7 @@
             ...(chart.y.linear_to ? { distr: 4, asinh: chart.y.linear_to } : {}),
           },
         },
-        axes: [axisOf(chart.x, "x", width - 70 - right), axisOf(chart.y, "y", 240)],
+        axes: [axisOf(chart.x, "x", width - 70 - right, isWhole(chart)), axisOf(chart.y, "y", 240)],
         series: [{}, { paths: () => null, points: { show: false } }],
         legend: { show: false },
         cursor: { points: { show: false }, drag: { x: true, y: true, setScale: false }, bind: { dblclick: () => null } },
