@@ -107,7 +107,7 @@ def main() -> int:
     given = parser.parse_args()
     try:
         with translated():
-            formats = [name for name in given.format.split(",") if name]
+            formats = [name for name in given.format.replace(" ", "").split(",") if name]
             print(f"report: {write_report(*given.folders, out=given.out, formats=formats)}")
     except RapruneError as error:
         print(error, file=sys.stderr)

@@ -11,4 +11,4 @@ PLACE = -3
 
 def section(report: Report) -> Section:
     """For each drop bound the best trial, then a verdict on the comparisons."""
-    return Section("answer", "The answer", answer_html(report.tables, report.homes))
+    return Section("answer", "The answer", answer_html(report.tables, report.homes), web=("answer.css",))

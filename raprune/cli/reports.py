@@ -56,6 +56,6 @@ def report(
     for folder in folders:
         if not folder.is_dir():
             raise InputError(f"{folder} is not a folder; a study's folder is results/NAME")
-    wanted = [name for name in formats.split(",") if name]
+    wanted = [name for name in formats.replace(" ", "").split(",") if name]
     page = write_report(*folders, out=out, formats=wanted)
     open_console().print(f"report: {page}", highlight=False, soft_wrap=True)

@@ -30,7 +30,7 @@ from tests.analysis.make_tables import (
     update_row,
 )
 
-MODULES = [module for module in figure_modules() if hasattr(module, "charts")]
+MODULES = figure_modules()
 LOOKS = {"points", "hollow", "line", "steps", "dashed"}
 
 

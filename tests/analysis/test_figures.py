@@ -75,6 +75,7 @@ def test_has_its_parts(module: ModuleType) -> None:
     assert module.CAPTION.endswith(".")
     assert module.__doc__
     assert callable(module.select)
+    assert callable(module.charts)
     assert callable(module.draw)
 
 

@@ -241,6 +241,16 @@ def test_a_report_goes_where_it_is_told(done: Study, tmp_path: Path) -> None:
     assert not (done[1] / "report").exists()
 
 
+def test_a_report_has_the_files_it_is_asked_for(done: Study, tmp_path: Path) -> None:
+    out = tmp_path / "mine"
+    assert call("report", done[1], "--out", out, "--format", "csv, latex").code == 0
+    assert {file.suffix for file in out.iterdir()} == {".html", ".csv", ".tex"}
+    refused = call("report", done[1], "--out", out, "--format", "pdf")
+    assert (refused.code, refused.fault("--format pdf is unknown")) == (2, None)
+    refused = call("report", done[1], tmp_path)
+    assert (refused.code, refused.fault("say where with --out DIR")) == (2, None)
+
+
 def test_a_fault_of_ours_is_told_as_such(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("raprune.cli.reports.write_report", lambda *_, **__: {}["key"])
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
