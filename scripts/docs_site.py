@@ -58,17 +58,13 @@ def on_page_markdown(markdown: str, page: Page, config: Any, files: Files) -> st
     source = pages.get(here, f"docs/{here}")
     known = {file.src_uri for file in files}
 
-    def target(link: str) -> str | None:
-        path = posixpath.normpath(posixpath.join(posixpath.dirname(source), link))
-        there = OUTSIDE.get(path, path.removeprefix("docs/") if path.startswith("docs/") else "")
-        return posixpath.relpath(there, posixpath.dirname(here) or ".") if there in known else None
-
     def rewritten(found: re.Match[str]) -> str:
         text, link, anchor = found[1], found[2], found[3] or ""
-        if "://" in link:
-            return found[0]
-        there = target(link)
-        return text if there is None else f"[{text}]({there}{anchor})"
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(source), link))
+        there = OUTSIDE.get(path, path.removeprefix("docs/"))
+        if there in known:
+            return f"[{text}]({posixpath.relpath(there, posixpath.dirname(here) or '.')}{anchor})"
+        return text if (ROOT / path).exists() else found[0]  # mkdocs warns of links that lead nowhere
 
     return re.sub(r"(!\[[^\]]*\]\()docs/", r"\1", LINK.sub(rewritten, markdown))
 

@@ -9,6 +9,7 @@ from email.parser import BytesParser
 from pathlib import Path
 
 import pytest
+import yaml
 
 from raprune import __version__
 from raprune.study.bundled import bundled_studies
@@ -66,6 +67,12 @@ def test_the_metadata(wheel: Path) -> None:
     needed = {re.split(r"[\[<>=; ]", need)[0] for need in found.get_all("Requires-Dist", []) if "extra ==" not in need}
     assert {"ray", "torch", "typer"} <= needed
     assert not {"pytest", "hatchling", "jsonschema"} & needed
+
+
+def test_the_citation_is_of_this_version() -> None:
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert (cited["title"], cited["version"], cited["license"]) == ("raprune", __version__, "Apache-2.0")
+    assert cited["references"][0]["year"] == 2018
 
 
 @pytest.mark.slow
