@@ -69,7 +69,7 @@ def page_of(report: Report, files: Files | None = None) -> str:
     for module in figure_modules():
         frame = module.select(report.tables)
         beside = files.save(module, frame) if files else []
-        if frame.empty or not hasattr(module, "charts"):
+        if frame.empty:
             empty.append(module)
         else:
             placed.append((module.PLACE, figure_section(module, frame, beside)))

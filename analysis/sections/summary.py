@@ -8,17 +8,15 @@ import pandas as pd
 
 from raprune.results import Tables, candidates_in_all, short_count
 
-from ..gaps import mean_gaps, paired_layers
-from ..labels import describe, drop_text, text
+from ..labels import text
 from ..page import Section
 from ..studies import Report
-from ..trials_table import fresh_drop, trial_name
 
 PLACE = -2
 
 
 def section(report: Report) -> Section:
-    """Cards: how many trials, the baselines, what was pruned most, what it took."""
+    """Cards: how many trials, the baselines, what it took."""
     return Section("summary", "In numbers", f'<div class="cards">{_cards(report.tables)}</div>')
 
 
@@ -40,37 +38,10 @@ def _cards(tables: Tables) -> str:
 def _outcomes(tables: Tables, done: pd.DataFrame) -> list[tuple[str, str]]:
     """Cards of the completed trials."""
     cards = [_baselines(of, str(name)) for name, of in done.groupby("score_name", sort=False)]
-    bounded = describe(done)
-    bounded = bounded[bounded["drop_bound"].notna()]
-    if len(bounded):
-        best = bounded.loc[bounded["pruning_ratio"].idxmax()]
-        spent = f"{short_count(candidates_in_all(best))} candidates"
-        known = "" if pd.isna(best["score_drop_limit"]) else f"; guard drop (limit) {fresh_drop(best.to_dict())}"
-        name = f"of the filters pruned at most ({trial_name(best.to_dict())}; {spent}{known})"
-        cards.append((f"{best['pruning_ratio']:.1%}", name))
-    cards += _gaps(tables)
     cards.append(_spent(done))
     if number := int(done["num_diverged"].sum()):
         cards.append((f"{number:,}", "fine-tunes diverged (NaN or infinite weights) and were not kept"))
     return cards
-
-
-def _gaps(tables: Tables) -> list[tuple[str, str]]:
-    """A card for each matched method: what its choice loses more than its partner's, as cut."""
-    cards = []
-    for row in mean_gaps(paired_layers(tables), ["like", "method", "unit"]).to_dict("records"):
-        known = not pd.isna(row["lowest"])
-        over = f"95% interval {drop_text(row['lowest'])} to {drop_text(row['highest'])} over " if known else ""
-        words = (
-            f"{row['unit']} lost more by {row['method']} than by {row['like']} at the same ratios, as cut: mean of "
-            f"{_counted(row['num_layers'], 'layer')}, {over}{_counted(row['num_baselines'], 'baseline')}"
-        )
-        cards.append((drop_text(row["gap"]), words))
-    return cards
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun if number == 1 else noun + 's'}"
 
 
 def _spent(done: pd.DataFrame) -> tuple[str, str]:
