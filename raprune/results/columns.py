@@ -165,9 +165,10 @@ TABLES: dict[str, Columns] = {
             "matched trials",
         ),
         "credit": (FLOAT, "points by which its candidates might exceed drop_allowance; null for matched trials"),
-        "num_masks_tried": (
-            INT,
-            "masks tried for the commit, each with a fine-tune; 1: the decided one held",
+        "decided_held": (
+            FLAG,
+            "the mask that was decided first was within drop_allowance on validation after its fine-tune; null where "
+            "nothing was to be cut, and in matched trials",
         ),
         "drop_used": (FLOAT, "of them, those lost by this layer; negative where fine-tuning won more than it lost"),
         "params": (INT, "of the network so far"),

@@ -20,8 +20,10 @@ from raprune.study.wording import check_layers, layers_as_json
 MIN_DROP_BOUND = 0.1
 DEFAULT_GUARD = 0.3
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
-AUTO_BOUNDS, AUTO_POINTS = 2.0, 4.0
+AUTO_BOUNDS, AUTO_POINTS = 1.0, 4.0
 """``credit: auto`` begins with so many drop bounds, but no more than so many points (:mod:`raprune.trial.credit`)."""
+AUTO_RULE = "auto: additive increase, multiplicative decrease"
+"""What an id hashes of ``credit: auto``, whose numbers an earlier rule set otherwise."""
 LAYERS = ["all", "each"]
 """``each`` is expanded before a trial is made."""
 
@@ -103,7 +105,7 @@ class TrialSpec(Settings):
     where the drop on the guard itself is compared with the bound."""
     credit: Annotated[float, Field(ge=0, le=100)] | Literal["auto"] = 0.0
     """Points by which candidates may exceed the bound, lent on what the fine-tune after the cut wins back; what is
-    committed must be within the bound, so masks are tried until one is. auto: begins with twice the bound, at most 4
+    committed must be within the bound, so masks are tried until one is. auto: begins with the bound, at most 4
     points, and follows what the fine-tunes of the layers before won back."""
     finetune: FinetuneSpec = FinetuneSpec()
     scoring: ScoringSpec = ScoringSpec()
@@ -218,7 +220,8 @@ class TrialSpec(Settings):
     def _hashed(self, fields: set[str]) -> dict[str, Any]:
         """What an id hashes of ``fields``: their values, except later ones at the value before they were added."""
         included = {name for name in fields if name not in NEW_FIELDS or getattr(self, name) != NEW_FIELDS[name]}
-        return self.model_dump(mode="json", include=included)
+        values = self.model_dump(mode="json", include=included)
+        return values | {"credit": AUTO_RULE} if values.get("credit") == "auto" else values
 
 
 class StudySpec(Settings):

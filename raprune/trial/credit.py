@@ -2,10 +2,11 @@
 
 A candidate is scored as cut; its layer is committed after a fine-tune, which wins some of the score back. ``credit``
 lets candidates exceed the allowance by so many points. How much a fine-tune wins back depends on the network, the layer
-and the recipe. ``credit: auto`` finds it out as it goes, the way a sender finds a network's capacity (additive or
-multiplicative growth while all arrives, a cut at a loss; Chiu and Jain 1989): it begins with twice the bound, at most 4
-points; it grows by half after a layer whose decided mask was committed, and is halved after one whose decided mask was
-refused. It never falls below where it began. All of this is our own; the paper fine-tunes every candidate.
+and the recipe. ``credit: auto`` finds it out as it goes, the way a sender finds out what a network carries: additive
+increase, multiplicative decrease (Chiu and Jain 1989). It begins with the bound, but at most 4 points. A layer whose
+decided mask was within the allowance after its fine-tune adds half a bound; one whose decided mask was over it on val
+halves the credit. What the guard says does not count: it tells luck, not what training wins back. All of this is our
+own; the paper fine-tunes every candidate.
 """
 
 from __future__ import annotations
@@ -15,18 +16,19 @@ from typing import Any
 
 from raprune.study.schema import TrialSpec
 
-GROWTH, CUT = 1.5, 0.5
-"""Factors after a layer whose decided mask was committed, and after one whose decided mask was refused."""
+STEP_BOUNDS, CUT = 0.5, 0.5
+"""Drop bounds that are added after a layer whose decided mask held, and the factor after one whose mask did not."""
 MOST_BOUNDS = 8.0
 """It grows to at most so many drop bounds."""
 
 
 def credit_of(trial: TrialSpec, drop_bound: float, rows: Iterable[Mapping[str, Any]]) -> float:
     """Points lent to the next candidates; ``rows``: those of the layers decided so far, in the order of deciding."""
-    credit = least = trial.lent(drop_bound)
-    if not isinstance(trial.credit, str):
+    credit = trial.lent(drop_bound)
+    if not isinstance(trial.credit, str) or credit == 0:
         return credit
     for row in rows:
-        if tried := row["num_masks_tried"]:  # 0: nothing was to be cut; null: decided by an older version
-            credit = max(least, min(credit * (GROWTH if tried == 1 else CUT), MOST_BOUNDS * drop_bound))
+        held = row["decided_held"]
+        if held is not None:  # null: nothing was to be cut, or an older version decided
+            credit = min(credit + STEP_BOUNDS * drop_bound, MOST_BOUNDS * drop_bound) if held else credit * CUT
     return credit

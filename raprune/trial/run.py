@@ -192,7 +192,7 @@ class _Trial:
         row |= filter_columns(self.graph.group(layer), index, view, weight, ranking)
         row["drop_allowance"] = None if matched else allowance
         row["credit"] = None if matched else credit
-        row["num_masks_tried"] = None if matched else committed.num_tried
+        row["decided_held"] = committed.decided_held
         row["drop_used"] = val_score - committed.finetuned_val_score
         row["drop_margin"] = None if matched else scale.baseline_score - self.scale.baseline_score
         row["wall_time_s"] = time.perf_counter() - start

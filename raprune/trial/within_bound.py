@@ -62,8 +62,8 @@ class Committed:
     """``state`` beside the baseline on the guard images; ``None`` where the commit did not open them."""
     num_guard_looks: int = 0
     """Masks that were shown to the guard."""
-    num_tried: int = 0
-    """Masks that were tried, each with its fine-tune; 1 if the decided one was committed."""
+    decided_held: bool | None = None
+    """Whether the decided mask was within the bound on val; ``None`` where nothing was to be cut."""
 
 
 @dataclass
@@ -143,10 +143,11 @@ def commit_within_bound(
 
     def tried(mask: KeepMask, num_decided: int) -> Committed | None:
         """The layer committed with ``mask``; ``None`` where that is over the bound."""
-        cutting.num_tried += 1
         known = candidates.score_of(mask) if full_fidelity else None
         weights = cutting.best(mask)
-        if weights is None or not scale.feasible(weights.score):
+        held = weights is not None and scale.feasible(weights.score)
+        cutting.decided_held = held if cutting.decided_held is None else cutting.decided_held
+        if weights is None or not held:
             return None
         if not cutting.shown(weights, known):
             return None
@@ -162,7 +163,10 @@ def commit_within_bound(
         committed = _first(tried, islice(others_left(), MAX_MASKS - 1)) if trusted else _bisected(tried, others)
     committed = committed or left_whole(parent, decided.num_filters, val_score, decided.num_filters)
     return replace(
-        committed, num_diverged=cutting.num_diverged, num_guard_looks=cutting.num_looks, num_tried=cutting.num_tried
+        committed,
+        num_diverged=cutting.num_diverged,
+        num_guard_looks=cutting.num_looks,
+        decided_held=cutting.decided_held,
     )
 
 
@@ -200,7 +204,7 @@ class _Cutting(Contract):
     layer: str
     num_diverged: int = 0
     num_looks: int = 0
-    num_tried: int = 0
+    decided_held: bool | None = None
     seen: Seen | None = None
     """The last look at the guard."""
     lowest: float = -math.inf

@@ -158,7 +158,7 @@ def test_credit_follows_the_bound_and_needs_a_finetune(tmp_path: Path) -> None:
     def lent(*overrides: str, bound: float = 0.5) -> float:
         return load_study(write_study(tmp_path, STUDY), overrides).trials[0].lent(bound)
 
-    assert lent("credit=auto") == 1.0
+    assert lent("credit=auto") == 0.5
     assert lent("credit=auto", bound=15.0) == 4.0
     assert lent("credit=3") == 3.0
     assert lent("credit=auto", "finetune={after_layer: {steps: 0}}") == 0.0
@@ -168,19 +168,23 @@ def test_credit_follows_the_bound_and_needs_a_finetune(tmp_path: Path) -> None:
 def test_an_automatic_credit_follows_what_happened_to_the_decided_masks(tmp_path: Path) -> None:
     trial = load_study(write_study(tmp_path, STUDY), ["credit=auto"]).trials[0]
 
-    def credit(*tried: int | None, bound: float = 1.0) -> float:
-        return credit_of(trial, bound, [{"num_masks_tried": number} for number in tried])
+    def credit(*held: bool | None, bound: float = 1.0) -> float:
+        return credit_of(trial, bound, [{"decided_held": flag} for flag in held])
 
-    assert credit() == 2.0
-    assert credit(1) == 3.0
-    assert credit(1, 1) == 4.5
-    assert credit(1, 1, 3) == 2.25
-    assert credit(1, 2) == 2.0, "never below where it began"
-    assert credit(0, None) == 2.0, "nothing was cut, or an older version decided"
-    assert credit(*[1] * 20) == 8.0, "at most eight bounds"
+    assert credit() == 1.0
+    assert credit(True) == 1.5
+    assert credit(True, True) == 2.0
+    assert credit(True, True, False) == 1.0
+    assert credit(False, False) == 0.25
+    assert credit(True, None) == 1.5, "nothing was cut, or an older version decided"
+    assert credit(*[True] * 20) == 8.0, "at most eight bounds"
     assert credit(bound=15.0) == 4.0
     fixed = trial.model_copy(update={"credit": 3.0})
-    assert credit_of(fixed, 1.0, [{"num_masks_tried": 1}]) == 3.0
+    assert credit_of(fixed, 1.0, [{"decided_held": True}]) == 3.0
+    untrained = load_study(write_study(tmp_path, STUDY), ["credit=auto", "finetune={after_layer: {steps: 0}}"]).trials[
+        0
+    ]
+    assert credit_of(untrained, 1.0, [{"decided_held": True}]) == 0.0
 
 
 def test_each_layer_says_what_it_was_lent_and_a_resumed_trial_is_lent_the_same(tmp_path: Path) -> None:
@@ -194,8 +198,8 @@ def test_each_layer_says_what_it_was_lent_and_a_resumed_trial_is_lent_the_same(t
     rows = layers.to_dict("records")
     trial = load_study(write_study(tmp_path, STUDY), overrides).trials[0]
     assert layers["credit"].tolist() == [credit_of(trial, 2.0, rows[:step]) for step in range(len(rows))]
-    assert layers["credit"].iloc[0] == 4.0
-    assert layers["num_masks_tried"].ge(1).any()
+    assert layers["credit"].iloc[0] == 2.0
+    assert layers["decided_held"].notna().any()
     with contextlib.suppress(KeyboardInterrupt):
         run_tiny(tmp_path / "resumed", 0, *overrides, text=STUDY, watch=Watch(interrupt))
     _, resumed = run_tiny(tmp_path / "resumed", 0, *overrides, text=STUDY)
