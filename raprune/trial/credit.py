@@ -3,11 +3,10 @@
 A candidate is scored as cut; its layer is committed after a fine-tune, which wins some of the score back. ``credit``
 lets candidates exceed the allowance by so many points. How much a fine-tune wins back depends on the network, the layer
 and the recipe. ``credit: auto`` finds it out as it goes, the way a sender finds out what a network carries: additive
-increase, multiplicative decrease, after a slow start (Chiu and Jain 1989; Jacobson 1988). It begins with the bound, but
-at most 4 points. Each layer whose decided mask was within the allowance after its fine-tune doubles it, until the first
-whose decided mask was over it on val. That one halves it, as does every later one; the others then add half a bound.
-What the guard says does not count: it tells luck, not what training wins back. All of this is our own; the paper
-fine-tunes every candidate.
+increase, multiplicative decrease (Chiu and Jain 1989). It begins with the bound, but at most 4 points. A layer whose
+decided mask was within the allowance after its fine-tune adds half a bound; one whose decided mask was over it on val
+halves the credit. What the guard says does not count: it tells luck, not what training wins back. All of this is our
+own; the paper fine-tunes every candidate.
 """
 
 from __future__ import annotations
@@ -28,12 +27,8 @@ def credit_of(trial: TrialSpec, drop_bound: float, rows: Iterable[Mapping[str, A
     credit = trial.lent(drop_bound)
     if not isinstance(trial.credit, str) or credit == 0:
         return credit
-    starting = True
     for row in rows:
         held = row["decided_held"]
-        if held is None:  # nothing was to be cut, or an older version decided
-            continue
-        starting = starting and held
-        grown = 2 * credit if starting else credit + STEP_BOUNDS * drop_bound
-        credit = min(grown, MOST_BOUNDS * drop_bound) if held else credit * CUT
+        if held is not None:  # null: nothing was to be cut, or an older version decided
+            credit = min(credit + STEP_BOUNDS * drop_bound, MOST_BOUNDS * drop_bound) if held else credit * CUT
     return credit

@@ -172,12 +172,11 @@ def test_an_automatic_credit_follows_what_happened_to_the_decided_masks(tmp_path
         return credit_of(trial, bound, [{"decided_held": flag} for flag in held])
 
     assert credit() == 1.0
-    assert credit(True) == 2.0
-    assert credit(True, True) == 4.0
-    assert credit(True, True, False) == 2.0
-    assert credit(True, True, False, True, True) == 3.0
+    assert credit(True) == 1.5
+    assert credit(True, True) == 2.0
+    assert credit(True, True, False) == 1.0
     assert credit(False, False) == 0.25
-    assert credit(True, None) == 2.0, "nothing was cut, or an older version decided"
+    assert credit(True, None) == 1.5, "nothing was cut, or an older version decided"
     assert credit(*[True] * 20) == 8.0, "at most eight bounds"
     assert credit(bound=15.0) == 4.0
     fixed = trial.model_copy(update={"credit": 3.0})
