@@ -28,7 +28,7 @@ def credit_of(trial: TrialSpec, drop_bound: float, rows: Iterable[Mapping[str, A
     if not isinstance(trial.credit, str) or credit == 0:
         return credit
     for row in rows:
-        held = row["decided_held"]
-        if held is not None:  # null: nothing was to be cut, or an older version decided
+        held = row.get("decided_held")
+        if held is not None:  # nothing was to be cut, or an older version decided
             credit = min(credit + STEP_BOUNDS * drop_bound, MOST_BOUNDS * drop_bound) if held else credit * CUT
     return credit

@@ -22,6 +22,7 @@ from raprune.results import COST_COLUMNS, PROVISIONAL, SCHEMA_VERSION
 from raprune.study.schema import TrialSpec
 from raprune.trial.candidates import Scale
 from raprune.trial.context import TrialContext
+from raprune.trial.credit import credit_of
 from raprune.trial.ending import finetuned_baseline, finish
 from raprune.trial.grounds import grounds_of, guard_after
 from raprune.trial.low_rank import Factorised, LowRankStep, Stays, last_snapshot
@@ -131,14 +132,16 @@ class Replay:
         contract = self._contract(row, before)
         searched = self.scale if self._is_matched else contract.search_scale(self.state, self.val_score)
         margin = searched.baseline_score - self.scale.baseline_score
+        credit = credit_of(self.trial, self.scale.drop_bound, before)
         own = replace(searched, drop_bound=contract.scale.drop_bound, start=self.val_score)
-        yield from self._candidates(step, layer, own.lent(self._lent))
+        yield from self._candidates(step, layer, own.lent(credit))
         committed = self._commit(contract, layer, mask, row)
         group, size = self.graph.group(layer), self.sizes.of(committed.state)
         now = layer_row(group, list(self.graph.groups).index(layer), row["prune_step"], committed, size, 0, False)
         now |= {
             "drop_used": self.val_score - committed.finetuned_val_score,
             "drop_margin": None if self._is_matched else margin,
+            "credit": None if self._is_matched else credit,
         }
         yield Checked("layer", f"{layer} as committed", self._differing("layers", row, now))
         self.state, self.val_score = committed.state, committed.finetuned_val_score
@@ -152,7 +155,8 @@ class Replay:
         left = [flag for flag, had in zip(flags, was, strict=True) if had]
         mask = self._mask({"keep_mask": left}, ALL_LAYERS, len(left))
         contract = self._contract(row, before)
-        yield from self._candidates(step, ALL_LAYERS, self.scale.lent(self._lent))
+        credit = credit_of(self.trial, self.scale.drop_bound, before)
+        yield from self._candidates(step, ALL_LAYERS, self.scale.lent(credit))
         parent, committed = self.state, self._commit(contract, ALL_LAYERS, mask, row)
         now = joint_row(number, self.graph, parent, committed, self.sizes.of(committed.state))
         now |= {"drop_used": self.val_score - committed.finetuned_val_score}
@@ -162,10 +166,6 @@ class Replay:
     @property
     def _is_matched(self) -> bool:
         return self.trial.matched_trial_id is not None
-
-    @property
-    def _lent(self) -> float:
-        return self.trial.lent(self.scale.drop_bound)
 
     def _contract(self, row: Row, before: Sequence[Row]) -> Contract:
         """The conditions under which a row was committed, ``before`` being what was committed until then."""

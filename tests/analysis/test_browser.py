@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -160,7 +161,11 @@ def test_without_scripts_the_trials_are_there(chromium: Browser, page: Path) -> 
     chromium.call("Emulation.setScriptExecutionDisabled", value=True)
     try:
         chromium.call("Page.navigate", url=page.resolve().as_uri())
-        tree = chromium.call("DOMSnapshot.captureSnapshot", computedStyles=[])["strings"]
+        for _ in range(100):  # without scripts the page cannot say that it is there
+            tree = chromium.call("DOMSnapshot.captureSnapshot", computedStyles=[])["strings"]
+            if "1.0-low_to_high-agent-0" in tree:
+                break
+            time.sleep(0.1)
     finally:
         chromium.call("Emulation.setScriptExecutionDisabled", value=False)
     assert "The figures of this page are drawn by its script, which did not run." in tree

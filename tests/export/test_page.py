@@ -50,7 +50,7 @@ def test_a_coupled_network_is_loaded_by_hand(tmp_path: Path, monkeypatch: pytest
     folder = make_trial(tmp_path / "made", residual="coupled")
     export_trial(folder, Wanted("safetensors", tmp_path / "net.safetensors"), allow_import=True)
     monkeypatch.chdir(tmp_path)
-    network = run(SNIPPETS[4], build=own.build)["network"]
+    network = run(SNIPPETS[5], build=own.build)["network"]
     assert isinstance(network, torch.nn.Module)
     images = torch.randn(2, 1, 9, 7)
     with torch.inference_mode():

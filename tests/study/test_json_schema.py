@@ -20,7 +20,7 @@ from raprune.study import load_study
 from raprune.study.json_schema_words import Schema
 from raprune.study.reader import Document, dump, read_document
 from raprune.study.schema import PLUGIN_KEYS, STUDY_KEYS, TRIAL_KEYS
-from raprune.study.sweep import _axis_problem
+from raprune.study.sweep import axis_problem
 from tests.test_shape import ROOT
 
 from .test_messages import KEYS, SWEEPS, VALUES, WHOLE
@@ -146,7 +146,7 @@ def test_its_axes_are_those_of_the_loader() -> None:
     assert isinstance(schema, dict)
     axes = schema["$defs"]["sweep"]["properties"]
     assert {"drop_bound", "finetune.after_layer.steps", "method.hidden", "model.import", "layers"} <= set(axes)
-    assert [axis for axis in axes if _axis_problem(axis)] == []
+    assert [axis for axis in axes if axis_problem(axis)] == []
 
 
 MAYBE_RIGHT: list[tuple[str, Any]] = [

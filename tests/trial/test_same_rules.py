@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -19,7 +18,7 @@ from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.registry import REWARDS
 from raprune.trial.candidates import Candidates, Scale
-from raprune.trial.run import _Trial
+from raprune.trial.ending import finish
 from raprune.trial.within_bound import Committed, Contract, commit_as_given, commit_within_bound
 
 BASE, LAYER = State.baseline("baseline"), "features.0"
@@ -68,7 +67,9 @@ def test_within_the_bound_both_take_the_same_weights(
     finetuned: float, as_scored: float, taken: float, num_diverged: int
 ) -> None:
     searched, matched = (committed(Made(finetuned, as_scored), is_matched) for is_matched in (False, True))
-    assert replace(searched, state=BASE) == replace(matched, state=BASE)
+    assert searched.decided_held is True
+    assert matched.decided_held is None
+    assert replace(searched, state=BASE, decided_held=None) == replace(matched, state=BASE)
     assert searched.state.version == matched.state.version
     assert searched.keep_mask == MASK
     assert (searched.finetuned_val_score, searched.num_diverged) == (taken, num_diverged)
@@ -112,13 +113,10 @@ def test_over_the_bound_a_matched_trial_keeps_its_mask_and_a_searched_one_the_la
 def test_both_keep_the_same_final_finetune(before: float, after: float, kept: bool) -> None:
     state = State("baseline", {LAYER: MASK}, {})
     found = []
-    for partner in (None, object()):
-        trial, made = object.__new__(_Trial), Made(after, 0.0)
-        trial.context = cast(Any, SimpleNamespace(matched=partner))
-        trial.evaluator, trial.scale, trial.num_diverged = cast(Any, made), SCALE, 0
-        trial.contract = Contract(trial.evaluator, cast(Any, None), SCALE)
-        end, score = trial._finish(state, before)
-        found.append((end.version, score, trial.num_diverged))
+    for matched in (False, True):
+        contract = Contract(cast(Any, Made(after, 0.0)), cast(Any, None), SCALE)
+        end, score, num_diverged = finish(contract, state, before, matched)
+        found.append((end.version, score, num_diverged))
         assert score == (after if kept else before)
         assert bool(end.arrays) == kept
     assert found[0] == found[1]

@@ -16,7 +16,7 @@ import torch
 
 from raprune.engine import Engine
 from raprune.engine.inputs import Inputs
-from raprune.engine.tasks import Importance, Pictures, Task
+from raprune.engine.tasks import Importance, PageCopy, Pictures, Task
 from raprune.engine.workload import Baseline
 from raprune.evaluators.base import EvaluatedMask
 from raprune.evaluators.memo import Conditions, Memo, Memoised
@@ -91,8 +91,8 @@ class _MadeUp:
 
     def run(self, task: Task[T], state: State) -> T:
         """Run ``task`` with this object in place of an engine; the importance of filters is really computed."""
-        if isinstance(task, Pictures):
-            return cast(T, [])
+        if isinstance(task, Pictures | PageCopy):  # nothing to show
+            return cast(T, [] if isinstance(task, Pictures) else None)
         return task.run(self.engine if isinstance(task, Importance) else cast(Engine, self), state)
 
     def candidate(self, state: State, layer: str, mask: KeepMask) -> State:
