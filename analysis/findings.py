@@ -34,9 +34,9 @@ candidates, lazy greedy. They are paired by baseline; brackets hold 95% interval
 both have. **over b** is the share of trials that lose more than the bound on test images, which decided nothing. A drop
 is in points; negative is a gain. A dash means that no trial was run.
 
-Not all pairs were run on every network and at every fidelity: where a candidate is dear, only those that tell most. Trials
-that were not finished when the time was over are missing, which is why some rows have fewer baselines. Over a single
-baseline a difference of a few points says nothing.
+Not all pairs were run on every network and at every fidelity: where a candidate is dear, only those that tell most.
+Trials that were not finished when the time was over are missing, which is why some rows have fewer baselines. Over a
+single baseline a difference of a few points says nothing.
 
     python benchmarks/findings.py run --workers 16 --seconds 500 --out results/findings
     python benchmarks/findings.py collect results/findings docs/findings.parquet
