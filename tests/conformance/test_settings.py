@@ -18,7 +18,7 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "timm": {"network": "resnet18"},
     "model torchvision": {"network": "resnet18"},
     "dataset torchvision": {"dataset": "FashionMNIST"},
-    "hugging_face": {"path": "folder"},
+    "dataset hugging_face": {"path": "folder"},
 }
 """Plug-in, with its kind where two kinds have the name -> a value for each setting without a default."""
 

@@ -27,7 +27,7 @@ class TorchvisionSettings(LabelledSettings):
     """Folder that holds, or will hold, the files in torchvision's layout; ``$VARIABLES`` are expanded."""
     download: bool = False
     """Download the data set if it is missing, where torchvision can."""
-    arguments: dict[str, bool | int | float | str] = Field(default_factory=dict)
+    arguments: dict[str, bool | int | float | str] = Field(default={})
     """Further arguments of the class, such as ``split: letters`` of ``EMNIST``."""
 
     def problems(self) -> list[tuple[str, str]]:
