@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
-
 from raprune.errors import InputError, first_line
 from raprune.plugins.datasets.base import Splits
 from raprune.plugins.datasets.image_files import expand, fetching, refuse
@@ -27,7 +25,7 @@ class TorchvisionSettings(LabelledSettings):
     """Folder that holds, or will hold, the files in torchvision's layout; ``$VARIABLES`` are expanded."""
     download: bool = False
     """Download the data set if it is missing, where torchvision can."""
-    arguments: dict[str, bool | int | float | str] = Field(default_factory=dict)
+    arguments: dict[str, bool | int | float | str] | None = None
     """Further arguments of the class, such as ``split: letters`` of ``EMNIST``."""
 
     def problems(self) -> list[tuple[str, str]]:
@@ -37,7 +35,7 @@ class TorchvisionSettings(LabelledSettings):
         if self.dataset not in _known():
             what = f"torchvision.datasets has no class {self.dataset!r}{nearest(self.dataset, _known())}"
             problems.append(("dataset", what))
-        elif unknown := set(self.arguments) - _parameters(getattr(datasets, self.dataset)):
+        elif unknown := set(self.arguments or {}) - _parameters(getattr(datasets, self.dataset)):
             takes = sorted(_parameters(getattr(datasets, self.dataset)) - {"root", "download", "transform"})
             what = f"{self.dataset} has no argument {min(unknown)!r}{nearest(min(unknown), takes)}"
             problems.append(("arguments", what))
@@ -79,7 +77,7 @@ def _part(name: str, opened: Any) -> Part:
 def _opened(kind: Any, root: Path, settings: TorchvisionSettings) -> dict[str, Any]:
     """Split -> torchvision's data set; ``train`` alone where the class has no splits."""
     takes = _parameters(kind)
-    arguments: dict[str, Any] = dict(settings.arguments)
+    arguments: dict[str, Any] = dict(settings.arguments or {})
     if "download" in takes:
         arguments["download"] = settings.download
     elif settings.download and not root.is_dir():
