@@ -132,6 +132,7 @@ class _Trial:
         if pictures := self.evaluator.run(Pictures(), state):
             store.write_pictures(pictures)
         store.write_trial(row)
+        self.context.progress({"val_score_drop": row["val_score_drop"]})  # after the final fine-tune
         return row
 
     def _schedule(self) -> Schedule:

@@ -206,3 +206,18 @@ def test_each_layer_says_what_it_was_lent_and_a_resumed_trial_is_lent_the_same(t
     left, right = comparable(read_study(out)), comparable(read_study(resumed))
     pd.testing.assert_frame_equal(left["layers"], right["layers"])
     pd.testing.assert_frame_equal(left["candidates"], right["candidates"])
+
+
+def test_the_last_drop_that_is_told_is_that_of_the_finished_network(tmp_path: Path) -> None:
+    told: list[float] = []
+
+    class Listening(Watch):
+        def told(self, trial_id: str, progress: dict[str, Any]) -> None:
+            told.extend([progress["val_score_drop"]] if "val_score_drop" in progress else [])
+
+    _, out = run_tiny(
+        tmp_path, 0, "finetune.at_end={steps: 8}", "drop_bound=90", "guard=0", text=STUDY, watch=Listening()
+    )
+    (row,) = read_study(out).trials.to_dict("records")
+    assert told[-1] == row["val_score_drop"]
+    assert len(told) == 3 + 1
