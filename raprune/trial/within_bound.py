@@ -162,12 +162,8 @@ def commit_within_bound(
     if committed is None:
         committed = _first(tried, islice(others_left(), MAX_MASKS - 1)) if trusted else _bisected(tried, others)
     committed = committed or left_whole(parent, decided.num_filters, val_score, decided.num_filters)
-    return replace(
-        committed,
-        num_diverged=cutting.num_diverged,
-        num_guard_looks=cutting.num_looks,
-        decided_held=cutting.decided_held,
-    )
+    committed = replace(committed, num_diverged=cutting.num_diverged, num_guard_looks=cutting.num_looks)
+    return replace(committed, decided_held=cutting.decided_held)
 
 
 def commit_as_given(contract: Contract, state: State, layer: str, mask: KeepMask) -> Committed:
