@@ -19,7 +19,7 @@ from typing import Any
 from raprune.artefact.keeping import kept, thin_out
 from raprune.errors import DamagedError, ResultsError, StudyError, meaning
 from raprune.results import FolderLock, TrialStore, read_manifest
-from raprune.results.shelf import disk_use, lock_holder
+from raprune.results.shelf import disk_use
 from raprune.study.reader import read_document
 
 ASIDE = re.compile(r"\..+\.\d+|\.model|.+\.damaged(-\d+)?")
@@ -57,7 +57,7 @@ def open_study(folder: Path) -> Study:
     if not (folder / "manifest.json").is_file():
         raise ResultsError(f"{folder} contains no study (no manifest.json): nothing in it is touched")
     folder = folder.resolve()
-    if (holder := lock_holder(folder)) is not None:
+    if (holder := FolderLock(folder).holder()) is not None:
         raise ResultsError(f"{folder} is in use by {holder}: nothing in it is touched")
     return _read(folder)
 

@@ -6,7 +6,6 @@ Reading never raises: what is damaged is told in one sentence beside what could 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import stat
 from collections import Counter
@@ -18,7 +17,7 @@ from typing import Any
 from raprune.errors import RapruneError, in_words
 from raprune.results.read import read_manifest
 from raprune.results.schemas import SCHEMAS
-from raprune.results.write import TrialStore
+from raprune.results.write import FolderLock, TrialStore
 
 WITHIN = 1e-9
 """Points by which a drop may be above its bound through rounding alone."""
@@ -92,7 +91,7 @@ def studies_in(folder: Path) -> list[StudyEntry]:
 def study_entry(folder: Path) -> StudyEntry:
     """The study in ``folder``, as far as it can be read."""
     num_bytes, changed = disk_use([folder])
-    common: dict[str, Any] = {"running": lock_holder(folder), "num_bytes": num_bytes, "changed_s": changed}
+    common: dict[str, Any] = {"running": FolderLock(folder).holder(), "num_bytes": num_bytes, "changed_s": changed}
     try:
         manifest = read_manifest(folder)
     except (RapruneError, OSError) as error:
@@ -126,27 +125,6 @@ def has_begun(trial: Path) -> bool:
     with contextlib.suppress(OSError):
         return any(name.endswith(".parquet") and name.startswith(tuple(tables)) for name in os.listdir(trial))
     return False
-
-
-def lock_holder(folder: Path) -> str | None:
-    """Who runs a study in ``folder``: ``process 12 on host``; ``None`` where nobody does.
-
-    A lock that cannot be looked at counts as held.
-    """
-    file = folder / ".lock"
-    try:
-        handle = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return None
-    except OSError:
-        return f"an unknown process ({file} cannot be opened)"
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return os.read(handle, 200).decode("utf-8", errors="replace").strip() or "another process"
-    finally:
-        os.close(handle)
-    return None
 
 
 def disk_use(places: Iterable[Path]) -> tuple[int, float]:

@@ -214,14 +214,26 @@ class FolderLock:
 
     def is_held(self) -> bool:
         """Whether a process holds the lock, as far as this machine can tell; needs no right to write."""
+        return self.holder() is not None
+
+    def holder(self) -> str | None:
+        """Who holds the lock: ``process 12 on host``; ``None`` where nobody does.
+
+        A lock that cannot be looked at counts as held.
+        """
         try:
-            with self.file.open("rb") as handle:
-                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
+            handle = os.open(self.file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
         except OSError:
-            return False
-        return False
+            return f"an unknown process ({self.file} cannot be opened)"
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return os.read(handle, 200).decode("utf-8", errors="replace").strip() or "another process"
+        finally:
+            os.close(handle)
+        return None
 
     def is_of_another_machine(self) -> bool:
         """Whether a process on another machine took the lock last."""

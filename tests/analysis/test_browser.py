@@ -70,8 +70,7 @@ def test_a_point_is_named_when_pointed_at_and_opens_its_trial(shown: Browser) ->
     assert "features.3" in opened
     assert shown.run("document.querySelectorAll('#drawer svg.mask').length") == 3
     shown.key("Escape")
-    shown.until("!document.getElementById('drawer').open")
-    assert shown.run("location.hash") == ""
+    shown.until("!document.getElementById('drawer').open && location.hash === ''")
 
 
 def test_a_link_opens_a_trial_and_the_keyboard_goes_on(chromium: Browser, page: Path) -> None:
@@ -90,11 +89,9 @@ def test_a_click_in_the_legend_hides_what_has_that_name(shown: Browser) -> None:
     before = shown.run(number)
     button = "document.querySelector('#trade_off .legend button:last-of-type')"
     shown.run(f"{button}.click()")
-    shown.run(FRAMES)
-    assert shown.run(number) < before
+    shown.until(f"{number} < {before}")
     shown.run(f"{button}.click()")
-    shown.run(FRAMES)
-    assert shown.run(number) == before
+    shown.until(f"{number} === {before}")
 
 
 def test_the_table_is_sorted_and_filtered(shown: Browser) -> None:

@@ -13,7 +13,7 @@ import pytest
 from raprune import cli
 from raprune.launch import run_study
 from raprune.results import FolderLock, read_study
-from raprune.results.shelf import disk_use, lock_holder, study_entry
+from raprune.results.shelf import disk_use, study_entry
 from raprune.study import load_study
 from tests.launch.runs import Watch
 
@@ -87,8 +87,8 @@ def test_ls_marks_a_running_study_a_rehearsal_and_a_damaged_row(run, done: Path)
     (done / "trials" / manifest["trial_ids"][0] / "trial.parquet").write_bytes(b"x")
     with FolderLock(done):
         _, out = run("ls", done.parent)
-        assert lock_holder(done) == f"process {os.getpid()} on {os.uname().nodename}"
-    assert lock_holder(done) is None
+        assert FolderLock(done).holder() == f"process {os.getpid()} on {os.uname().nodename}"
+    assert FolderLock(done).holder() is None
     assert "; running" in out
     assert "(rehearsal)" in out
     assert "1 damaged" in out
