@@ -90,6 +90,7 @@ def test_a_click_in_the_legend_hides_what_has_that_name(shown: Browser) -> None:
     button = "document.querySelector('#trade_off .legend button:last-of-type')"
     shown.run(f"{button}.click()")
     shown.until(f"{number} < {before}")
+    assert shown.run(f"{number}") > 0
     shown.run(f"{button}.click()")
     shown.until(f"{number} === {before}")
 
