@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -37,14 +39,29 @@ class Watch:
         self.statuses[trial_id] = status
 
 
+_TRAINED = tempfile.TemporaryDirectory(prefix="raprune-baselines-")
+"""The baselines that this process trained."""
+
+
 def run_tiny(
-    folder: Path, evaluators: int, *overrides: str, watch: Watch | None = None, text: str = STUDY
+    folder: Path, evaluators: int, *overrides: str, watch: Watch | None = None, text: str = STUDY, fresh: bool = False
 ) -> tuple[Outcome, Path]:
-    """Run the tiny study in ``folder``/out."""
+    """Run the tiny study in ``folder``/out; only if ``fresh``, it trains a baseline that an earlier one trained."""
     folder.mkdir(parents=True, exist_ok=True)
     plan = load_study(write_study(folder, text), overrides)
     out = folder / "out"
-    return run_study(plan, out, watch or Watch(), num_evaluators=evaluators), out
+    keys = {trial.baseline_key for trial in plan.trials}
+    if not fresh:
+        _copy_missing(keys, Path(_TRAINED.name), out / "baselines")
+    outcome = run_study(plan, out, watch or Watch(), num_evaluators=evaluators)
+    _copy_missing(keys, out / "baselines", Path(_TRAINED.name))
+    return outcome, out
+
+
+def _copy_missing(keys: set[str], there: Path, here: Path) -> None:
+    for key in keys:
+        if (there / key).is_dir() and not (here / key).is_dir():
+            shutil.copytree(there / key, here / key)
 
 
 def comparable(tables: Tables) -> dict[str, pd.DataFrame]:

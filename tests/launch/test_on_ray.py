@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("ray_cluster")
 @pytest.mark.parametrize("evaluators", [1, 2])
 def test_rows_do_not_depend_on_the_number_of_evaluators(reference: Path, tmp_path: Path, evaluators: int) -> None:
     mapped: dict[int, set[str]] = {}
-    outcome, out = run_tiny(tmp_path, evaluators, watch=Watch(lambda _: note_mapped(mapped, evaluators)))
+    outcome, out = run_tiny(tmp_path, evaluators, watch=Watch(lambda _: note_mapped(mapped, evaluators)), fresh=True)
     assert outcome.exit_code == 0
     assert_same_rows(reference, out)
     assert len(mapped) == evaluators

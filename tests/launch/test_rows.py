@@ -132,7 +132,7 @@ def test_the_test_split_is_opened_once_a_trial(tmp_path: Path, monkeypatch: pyte
 
 
 def test_the_same_seed_gives_the_same_rows(reference: Path, tmp_path: Path) -> None:
-    _, out = run_tiny(tmp_path, 0)
+    _, out = run_tiny(tmp_path, 0, fresh=True)
     assert_same_rows(reference, out)
 
 
