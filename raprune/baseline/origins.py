@@ -80,7 +80,7 @@ def what_it_does(splits: Splits) -> str:
     few = splits.train.take(torch.arange(min(SOME_IMAGES["image"], len(splits.train))))
     if splits.augment is None or splits.normalised:
         return ""
-    return of_value(*splits.augment(few.images_BCHW, few.labels_B, torch.Generator().manual_seed(0)))
+    return of_value(*splits.augment(few.at(slice(None)), few.labels_B, torch.Generator().manual_seed(0)))
 
 
 def before_sources(data_fingerprint: str, now: Sources) -> Sources:

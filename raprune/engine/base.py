@@ -6,18 +6,19 @@ from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, fx, nn
 
 from raprune.engine.arithmetic import exact_arithmetic
+from raprune.engine.cache.prefix import Store
 from raprune.engine.inputs import Inputs
 from raprune.engine.kernels.convolutions import FusedConv
 from raprune.engine.kernels.program import Program, compile_module
 from raprune.engine.launches import Purpose
 from raprune.engine.split import channels_last
-from raprune.engine.train import steps_per_epoch, train
+from raprune.engine.train import Keep, steps_per_epoch, train
 from raprune.engine.workload import Workload
 from raprune.network.lowrank import Decomposition, collect, layer_of, scheme_of
 from raprune.network.masks import KeepMask
@@ -53,6 +54,9 @@ class Built:
 
 class Engine(ABC):
     """One network, one data set, one device."""
+
+    store: Store | None = None
+    """What an engine computes once, if it keeps anything."""
 
     def __init__(self, workload: Workload, device: str = "cpu", inputs: Inputs | None = None) -> None:
         """``inputs`` belong to the caller; without them the engine reads its own."""
@@ -145,7 +149,16 @@ class Engine(ABC):
 
     def _train(self, network: nn.Module, num_steps: int, seeded_by: str, purpose: str) -> None:
         seed = seed_for(self.workload.data_seed, seeded_by, purpose)
-        train(network, self.splits, self.score, self.workload.recipe, num_steps, seed)
+        keep = self._keep(seed, num_steps) if purpose == "reward" else None
+        train(network, self.splits, self.score, self.workload.recipe, num_steps, seed, keep)
+
+    def _keep(self, seed: int, num_steps: int) -> Keep | None:
+        """Keeps the decoded images of a fine-tune that all candidates of a state have; ``None`` if they do not fit."""
+        stream, store, size = self.splits.train.stream, self.store, self.workload.recipe.batch_size
+        if stream is None or store is None or num_steps * size * stream.image_bytes > store.capacity:
+            return None
+        key = f"{self.workload.key}-train-{seed}"
+        return lambda step, decode: cast(Tensor, store.batch(key, step, lambda: (decode(),))[0])
 
     def decomposed(self, state: State, layer: str, scheme: str, num_images: int) -> Decomposition:
         """Decompose a layer of ``state`` by the scheme of that name; equal arguments give equal bits.
@@ -168,10 +181,10 @@ class Engine(ABC):
         """Batches of training images, normalised but not augmented, and labels; ``purpose`` seeds the draw."""
         train, size = self.splits.train, batch_size or self.workload.scoring.batch_size
         generator = torch.Generator().manual_seed(seed_for(self.workload.data_seed, purpose))
-        chosen = torch.randperm(len(train), generator=generator)[:number].to(train.images_BCHW.device)
+        chosen = torch.randperm(len(train), generator=generator)[:number].to(train.labels_B.device)
         for start in range(0, len(chosen), size):
             some = chosen[start : start + size]
-            yield self.as_input(train.images_BCHW[some]), train.labels_B[some]
+            yield self.as_input(train.at(some)), train.labels_B[some]
 
     @torch.inference_mode()
     def measure(self, state: State, split_name: str) -> float:
@@ -195,9 +208,9 @@ class Engine(ABC):
         return self.score.whole(split.labels_B).cpu()
 
     def as_input(self, images_BCHW: Tensor) -> Tensor:
-        """Images normalised, in the network's precision and layout."""
+        """Images normalised, in the network's precision and layout, on its device."""
         dtype = next(self.traced.network.parameters()).dtype
-        return normalise(images_BCHW, self.splits, dtype).contiguous(memory_format=torch.channels_last)
+        return normalise(images_BCHW.to(self.device), self.splits, dtype).contiguous(memory_format=torch.channels_last)
 
 
 def device_name(device: torch.device) -> str:
@@ -206,10 +219,10 @@ def device_name(device: torch.device) -> str:
 
 
 def _to(splits: Splits, device: torch.device) -> Splits:
-    """The splits moved to ``device``."""
+    """The splits moved to ``device``; what is decoded for each batch follows batch by batch."""
 
     def move(part: Split) -> Split:
-        return Split(part.images_BCHW.to(device), part.labels_B.to(device))
+        return Split(part.images_BCHW.to(device), part.labels_B.to(device), part.stream)
 
     guard, test = (None if part is None else move(part) for part in (splits.guard, splits.test))
     return replace(splits, train=move(splits.train), val=move(splits.val), guard=guard, test=test)

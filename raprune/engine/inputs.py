@@ -18,7 +18,9 @@ from raprune.errors import InputError, first_line
 from raprune.network.graph.ambient import plain_torch
 from raprune.network.graph.checks import bare, on_cpu
 from raprune.plugins.datasets.base import Splits, check_splits, set_aside, shift_and_flip
+from raprune.plugins.datasets.reading import Reading, on_this_host, parts_of, reading_as
 from raprune.registry import DATASETS, MODELS, is_given, is_imported
+from raprune.study.parts import DataSpec
 from raprune.study.schema import Choice, DataChoice
 from raprune.study.seeds import seed_for
 
@@ -43,13 +45,17 @@ class Inputs:
     one reads everything anew.
     """
 
-    def __init__(self, import_path: Iterable[str] = ()) -> None:
+    def __init__(self, import_path: Iterable[str] = (), how: Reading | None = None) -> None:
+        """``how`` images are held; without it as :meth:`read_as` says, or as a study does that says nothing."""
+        self._how = how
         self.networks: dict[str, nn.Module] = {}
         """Digest -> network that a program gave."""
         self._given: dict[str, Splits] = {}
         """Digest -> data that a program gave."""
         self._read: dict[str, Splits] = {}
         """Data set (JSON) -> what was decoded."""
+        self._encoded: dict[str, Splits] = {}
+        """Data set (JSON) -> the same, encoded, where that is more than fits into memory."""
         self._import_path: list[str] = []
         self.import_from(*import_path)
 
@@ -61,7 +67,7 @@ class Inputs:
 
     def close(self) -> None:
         """Drop everything and restore the import path; modules already imported stay imported."""
-        for held in (self.networks, self._given, self._read):
+        for held in (self.networks, self._given, self._read, self._encoded):
             held.clear()
         for folder in self._import_path:
             with contextlib.suppress(ValueError):  # the user's own code may edit the path, too
@@ -79,18 +85,28 @@ class Inputs:
         if any(map(is_imported, names)):
             self.import_from(os.getcwd())
 
+    def read_as(self, spec: DataSpec, num_evaluators: int = 1) -> None:
+        """Hold images from now on as a study says, on a machine that ``num_evaluators`` share."""
+        self._how = Reading.of(spec, num_evaluators)
+
     def give(self, given: Given) -> None:
         """Register a program's own network and data, so that studies find them."""
         self.networks[given.network_digest] = given.network
         self._given[given.data_digest] = given.splits
 
     def provide(self, key: str, splits: Splits) -> None:
-        """Register data that need not be decoded here; ``key`` is the data set's choice as JSON."""
-        self._read[key] = splits
+        """Register data that need not be listed here; ``key`` is the data set's choice as JSON."""
+        self._hold(key, splits)
 
     def drop_read(self) -> None:
         """Drop all decoded data; a program's own data stay."""
         self._read.clear()
+        self._encoded.clear()
+
+    def encoded(self, dataset: Choice) -> Splits:
+        """As :meth:`data`, but what is decoded from files for each process is still encoded, for another process."""
+        splits = self.data(dataset)
+        return self._encoded.get(dataset.model_dump_json(), splits)
 
     def data(self, dataset: Choice) -> Splits:
         """A data set, decoded once, with its guard set aside where ``dataset`` has one.
@@ -100,23 +116,46 @@ class Inputs:
         key = dataset.model_dump_json()
         if key not in self._read:
             while len(self._read) >= MAX_READ:
-                del self._read[next(iter(self._read))]
-            self._read[key] = self._open(dataset)
+                oldest = next(iter(self._read))
+                del self._read[oldest]
+                self._encoded.pop(oldest, None)
+            splits = self._open(dataset)
+            with self._naming(dataset):
+                self._hold(key, splits)
         return self._read[key]
+
+    def _hold(self, key: str, splits: Splits) -> None:
+        if any(split.stream is not None for split in parts_of(splits).values()):
+            self._encoded[key] = splits
+            splits = on_this_host(splits, self._reading())
+        self._read[key] = splits
+
+    def _reading(self) -> Reading:
+        if self._how is None:
+            self.read_as(DataSpec())
+        assert self._how is not None
+        return self._how
+
+    @staticmethod
+    @contextlib.contextmanager
+    def _naming(dataset: Choice) -> Iterator[None]:
+        try:
+            yield
+        except InputError as error:
+            raise InputError(f"dataset {dataset.name}: {error}") from error
 
     def _open(self, dataset: Choice) -> Splits:
         settings = dict(dataset.settings)
         if is_given(dataset.name) and settings["digest"] in self._given:
             splits = _moved(self._given[settings.pop("digest")], **settings)
         else:
-            splits = DATASETS.build(dataset.name, settings)
-        try:
+            with reading_as(self._reading()):
+                splits = DATASETS.build(dataset.name, settings)
+        with self._naming(dataset):
             check_splits(splits)
             if isinstance(dataset, DataChoice) and dataset.guard:
                 # of the split's seed alone, so that trials of one split have one guard
                 splits = set_aside(splits, dataset.guard, seed_for(dataset.settings.get("split_seed", 0), "guard"))
-        except InputError as error:
-            raise InputError(f"dataset {dataset.name}: {error}") from error
         return splits
 
     @plain_torch()

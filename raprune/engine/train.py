@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from raprune.plugins.datasets.base import Splits, normalise
+from raprune.plugins.datasets.base import Split, Splits, normalise
+from raprune.plugins.datasets.stream import Stream
 from raprune.plugins.scores.base import Score
+
+Keep = Callable[[int, Callable[[], Tensor]], Tensor]
+"""The images of a step that were kept; otherwise those that the function decodes."""
 
 
 @dataclass(frozen=True)
@@ -31,14 +36,22 @@ def steps_per_epoch(num_images: int, batch_size: int) -> int:
     return full + (1 if rest > 1 else 0)
 
 
-def train(network: nn.Module, splits: Splits, score: Score, recipe: Recipe, num_steps: int, seed: int) -> bool:
+def train(
+    network: nn.Module,
+    splits: Splits,
+    score: Score,
+    recipe: Recipe,
+    num_steps: int,
+    seed: int,
+    keep: Keep | None = None,
+) -> bool:
     """Train ``network`` in place for ``num_steps`` optimiser steps and leave it in eval mode.
 
-    Batches, augmentations and dropout depend on ``seed`` alone. Returns whether the training stayed finite: ``False``
-    where a loss or a trained weight became NaN or infinite.
+    Batches, augmentations and dropout depend on ``seed`` alone. ``keep`` is that of :func:`train_batches`. Returns
+    whether the training stayed finite: ``False`` where a loss or a trained weight became NaN or infinite.
     """
     dtype = next(network.parameters()).dtype
-    batches = train_batches(splits, recipe.batch_size, num_steps, seed, dtype)
+    batches = train_batches(splits, recipe.batch_size, num_steps, seed, dtype, keep)
     return train_on(network, (((images,), labels) for images, labels in batches), score, recipe, num_steps, seed)
 
 
@@ -98,19 +111,38 @@ def _schedule(recipe: Recipe, num_steps: int) -> Callable[[int], float]:
 
 
 def train_batches(
-    splits: Splits, batch_size: int, num_steps: int, seed: int, dtype: torch.dtype
+    splits: Splits, batch_size: int, num_steps: int, seed: int, dtype: torch.dtype, keep: Keep | None = None
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Normalised images and labels of each step; the first steps do not depend on ``num_steps``."""
+    """Normalised images and labels of each step; the first steps do not depend on ``num_steps``.
+
+    ``keep``, where images are decoded for each batch: keeps those of a step, or returns those that it has kept.
+    """
     generator = torch.Generator().manual_seed(seed)
-    images, labels = splits.train.images_BCHW, splits.train.labels_B
+    labels = splits.train.labels_B
     each_epoch = steps_per_epoch(len(labels), batch_size)
-    for step in range(num_steps):
-        if step % each_epoch == 0:
-            order = torch.randperm(len(labels), generator=generator).to(images.device)
-        start = step % each_epoch * batch_size
-        index = order[start : start + batch_size]
-        batch_BCHW, labels_B = images[index], labels[index]
-        if splits.augment is not None:
-            batch_BCHW, labels_B = splits.augment(batch_BCHW, labels_B, generator)
-        input_BCHW = normalise(batch_BCHW, splits, dtype)
-        yield input_BCHW.contiguous(memory_format=torch.channels_last), labels_B
+    for first in range(0, num_steps, each_epoch):
+        order = torch.randperm(len(labels), generator=generator).to(labels.device)
+        starts = range(0, min(each_epoch, num_steps - first) * batch_size, batch_size)
+        batches = [order[start : start + batch_size] for start in starts]
+        for index, batch_BCHW in zip(batches, _images(splits.train, batches, seed, first, keep), strict=True):
+            labels_B = labels[index]
+            if splits.augment is not None:
+                batch_BCHW, labels_B = splits.augment(batch_BCHW, labels_B, generator)
+            input_BCHW = normalise(batch_BCHW, splits, dtype)
+            yield input_BCHW.contiguous(memory_format=torch.channels_last), labels_B
+
+
+def _images(train: Split, batches: Sequence[Tensor], seed: int, first_step: int, keep: Keep | None) -> Iterator[Tensor]:
+    """The images of each of ``batches``, on the device of their labels."""
+    stream, device = train.stream, train.labels_B.device
+    if stream is None:
+        yield from (train.images_BCHW[index] for index in batches)
+    elif keep is None:
+        yield from (images.to(device) for images in stream.training(batches, seed, first_step))
+    else:
+        for step, index in enumerate(batches, start=first_step):
+            yield keep(step, partial(_decoded, stream, index, seed, step, device))
+
+
+def _decoded(stream: Stream, index: Tensor, seed: int, step: int, device: torch.device) -> Tensor:
+    return stream.batch(index, seed, step).to(device)

@@ -29,7 +29,7 @@ from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.plugins.scores.base import Tally
 from raprune.registry import EVALUATORS
-from raprune.study.parts import EvaluatorsSpec
+from raprune.study.parts import DataSpec, EvaluatorsSpec
 from raprune.study.schema import TrialSpec
 from raprune.system.quitting import quitting_is_a_fault
 
@@ -59,16 +59,19 @@ class EvaluatorProcess:
         import_path: tuple[str, ...] = (),
         namespace: str = "",
         given: SharedGiven | None = None,
+        data: DataSpec | None = None,
     ) -> None:
         """``namespace``: the study's; its evaluators on one host share what they keep.
 
-        ``given``: the program's own network and data; a restarted evaluator gets them again.
+        ``given``: the program's own network and data; a restarted evaluator gets them again. ``data``: how images are
+        held on this host.
         """
         from raprune.engine import engine_kind
         from raprune.engine.cache.shared import HostStore  # torch is loaded before the first call
 
         self.name = name
         self._inputs = Inputs(import_path)
+        self._inputs.read_as(data or DataSpec())
         self._given = given
         self._states: dict[str, State] = {}
         self._store: HostStore | None = None

@@ -12,11 +12,9 @@ import torch
 from raprune.engine.inputs import Inputs
 from raprune.errors import InputError
 from raprune.plugins.datasets.base import Split, Splits
+from raprune.plugins.datasets.reading import SCORED, parts_of
 from raprune.registry import is_given
 from raprune.study import TrialSpec
-
-PARTS = ("train", "val", "guard", "test")
-"""The splits of a data set."""
 
 Refs = dict[str, list[Any]]
 """Data set (JSON) -> its reference, in a list so that Ray does not fetch it before it is needed."""
@@ -65,23 +63,27 @@ def share_given(trials: Sequence[TrialSpec], data: Refs, inputs: Inputs) -> Shar
 
 
 def data_bytes(trials: Sequence[TrialSpec], inputs: Inputs) -> int:
-    """Bytes of all images and labels of the data sets of ``trials``."""
+    """Bytes of all images and labels of the data sets of ``trials`` that are held in memory."""
     datasets = {trial.data.model_dump_json(): trial.data for trial in trials}
-    every = [split for dataset in datasets.values() for split in _parts(inputs.data(dataset)).values()]
+    every = [split for dataset in datasets.values() for split in parts_of(inputs.encoded(dataset)).values()]
     return sum(t.numel() * t.element_size() for split in every for t in (split.images_BCHW, split.labels_B))
 
 
 def share_data(trials: Sequence[TrialSpec], inputs: Inputs) -> Refs:
-    """Put the data sets of ``trials`` into the object store; drops the copy in ``inputs``."""
+    """Put the data sets of ``trials`` into the object store; drops the copy in ``inputs``.
+
+    Of one that is larger than the memory for it, the list of its files goes there: each host decodes its own.
+    """
     import ray
 
     refs: Refs = {}
     for trial in trials:
         key = trial.data.model_dump_json()
         if key not in refs:
-            splits = inputs.data(trial.data)
-            arrays = {n: (s.images_BCHW.numpy(), s.labels_B.numpy()) for n, s in _parts(splits).items()}
-            bare = {f.name: getattr(splits, f.name) for f in fields(splits) if f.name not in PARTS}
+            splits = inputs.encoded(trial.data)
+            parts = parts_of(splits)
+            arrays = {n: (s.images_BCHW.numpy(), s.labels_B.numpy(), s.stream) for n, s in parts.items()}
+            bare = {f.name: getattr(splits, f.name) for f in fields(splits) if f.name not in ("train", *SCORED)}
             refs[key] = [ray.put((arrays, bare))]
     inputs.drop_read()
     return refs
@@ -95,10 +97,5 @@ def use_shared(refs: Refs, inputs: Inputs) -> None:
         arrays, bare = ray.get(ref[0])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch warns of read-only memory; nobody writes to it
-            parts = {n: Split(torch.from_numpy(x), torch.from_numpy(y)) for n, (x, y) in arrays.items()}
+            parts = {n: Split(torch.from_numpy(x), torch.from_numpy(y), s) for n, (x, y, s) in arrays.items()}
         inputs.provide(key, Splits(parts["train"], parts["val"], parts.get("test"), guard=parts.get("guard"), **bare))
-
-
-def _parts(splits: Splits) -> dict[str, Split]:
-    parts = {name: getattr(splits, name) for name in PARTS}
-    return {name: split for name, split in parts.items() if split is not None}

@@ -73,7 +73,7 @@ def _other_images(splits: Splits, trial: TrialNetworks) -> str | None:
     """What has changed in a data set since the trial was scored on it."""
     if splits.input_shape != trial.input_shape:
         return f"images of {splits.input_shape}"
-    if trial.data_fingerprint and contents.of_data(splits) != trial.data_fingerprint:
+    if trial.data_fingerprint and contents.changed(trial.data_fingerprint, splits):
         return "other images or labels"
     return None
 

@@ -35,7 +35,7 @@ class Calibration:
 
     def _make(self, images: Images, splits: Splits, size: int) -> Iterator[dict[str, np.ndarray]]:
         for index in self.chosen.split(size):  # type: ignore[no-untyped-call]
-            yield {INPUT: images.input(splits.train.images_BCHW[index]).contiguous().numpy()}
+            yield {INPUT: images.input(splits.train.at(index)).contiguous().numpy()}
 
     def get_next(self) -> dict[str, np.ndarray] | None:
         """The next batch; ``None`` after the last."""

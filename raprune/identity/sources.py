@@ -36,6 +36,9 @@ class Sources:
         return asdict(self)
 
 
+ENCODED = "encoded-"
+"""Begins the fingerprint of data whose training images were not decoded: it is of their files' bytes. That of decoded
+images is of their pixels, so the two cannot be compared."""
 PORTABLE = ("data", "test")
 """Parts whose fingerprint is the same under all versions."""
 
@@ -48,9 +51,16 @@ def made_here() -> str:
     )
 
 
+def comparable(found: str, now: str) -> bool:
+    """Whether two fingerprints of data were taken alike, so that other data have another one."""
+    return found.startswith(ENCODED) == now.startswith(ENCODED)
+
+
 def differing(found: Sources, now: Sources) -> tuple[Collection[str], Collection[str]]:
-    """The parts that differ: for certain, and those that perhaps have another form under other versions only."""
+    """The parts that differ: for certain, and those that perhaps have another form only, as made or read otherwise."""
     parts = [name for name in ("network", "weights", "code", *PORTABLE) if getattr(found, name) != getattr(now, name)]
     same_versions = found.made_by == now.made_by
     certain = [name for name in parts if same_versions or name in PORTABLE]
+    if "data" in certain and not comparable(found.data, now.data):
+        certain.remove("data")
     return certain, [name for name in parts if name not in certain]

@@ -32,6 +32,7 @@ from raprune.launch.resources import Resources, evaluators, resources_for, where
 from raprune.launch.tuning import run_tune
 from raprune.launch.watching import ClusterWatch
 from raprune.study import StudyPlan, TrialSpec
+from raprune.study.parts import DataSpec
 
 READY_S = 600.0
 LOSS_SHOWS_S = 5.0
@@ -86,6 +87,7 @@ class RayRunner:
     def __init__(self, launch: Launch, resources: Resources, namespace: str, watch: Watch) -> None:
         self.watch = watch
         self.inputs = launch.inputs
+        self._spec = launch.plan.spec.data
         self.resources = resources
         self.namespace = namespace
         self.actors: list[Any] = []
@@ -131,18 +133,24 @@ class RayRunner:
         first = self.place.workload(distinct[0])
         pool.each(lambda actor, _: actor.load.remote(first), "loading the network and the data")
 
+    def _data_spec(self, cpus: float) -> DataSpec:
+        """How each evaluator holds images: the cluster's processors decode, divided among the evaluators."""
+        workers = max(1, int(cpus) // self.resources.num_evaluators)
+        return self._spec.model_copy(update={"workers": workers}) if self._spec.workers == "auto" else self._spec
+
     def _start_pool(self) -> Dispatcher:
         import ray
 
         from raprune.evaluators.ray_pool import EvaluatorProcess
 
-        actor = ray.remote(EvaluatorProcess)
+        actor, data = ray.remote(EvaluatorProcess), self._data_spec(ray.cluster_resources().get("CPU", 1.0))
         names = tuple(f"evaluator-{index}" for index in range(self.resources.num_evaluators))
         for name in names:
             options = self.resources.options | {"name": name, "namespace": self.namespace}
             options |= {"max_restarts": -1, "max_task_retries": 0}
             spec = self.place.evaluators
-            arguments = (name, spec, self.resources.device, self.place.import_path, self.namespace, self.place.given)
+            device, imports, given = self.resources.device, self.place.import_path, self.place.given
+            arguments = (name, spec, device, imports, self.namespace, given, data)
             self.actors.append(actor.options(**options).remote(*arguments))
         backend = RayBackend(self.namespace)
         named = dict(zip(names, self.actors, strict=True))

@@ -73,6 +73,7 @@ def run_study(
     """
     interruption, lost = Interruption(), None
     with interruption.guard(), FolderLock(out), using(inputs) as inputs, RunClock(out, watch.phase) as clock:
+        inputs.read_as(plan.spec.data)
         inputs.import_for(part.name for trial in plan.trials for part in (trial.model, trial.dataset, trial.score))
         refuse_another(plan.spec.name, out, watch.phase)
         stores = {trial.trial_id: TrialStore(out, plan.spec.name, trial.trial_id) for trial in plan.trials}

@@ -28,6 +28,7 @@ from raprune.preflight.limits import limit_problems
 from raprune.preflight.norms import norm_problems, without_norm
 from raprune.registry import DATASETS, SCORES, is_given
 from raprune.study import Choice, Document, StudyPlan, TrialSpec, UnsoundStudy, by_line, expand, read_study_file
+from raprune.study.parts import DataSpec
 from raprune.study.plugins import import_paths
 from raprune.system.paths import expanded
 from raprune.trial.asked import asked, most_asked
@@ -82,6 +83,7 @@ def expand_and_inspect(document: Document, inputs: Inputs | None = None) -> tupl
     """As :func:`load_and_inspect`, for a document that is already in memory."""
     with using(inputs) as inputs:
         inputs.import_for(import_paths(document.data))
+        inputs.read_as(DataSpec.written(document.data.get("data")))
         inspector = Inspector(inputs)
         try:
             plan = expand(document, inspector.layer_names)

@@ -10,6 +10,7 @@ from raprune.engine.inputs import Inputs
 from raprune.preflight.checks import Facts, Inspector
 from raprune.registry import AllowImport, check_imports, is_imported, no_imports
 from raprune.study import StudyPlan, TrialSpec, expand, load_study, read_study_file
+from raprune.study.parts import DataSpec
 from raprune.study.plugins import import_paths
 
 
@@ -57,4 +58,5 @@ def load_allowed(file: Path, allow_import: AllowImport, inputs: Inputs) -> Study
     for name in names:
         check_imports({"import": name}, str(file), allow_import)
     inputs.import_for(names)
+    inputs.read_as(DataSpec.written(document.data.get("data")))
     return expand(document, Inspector(inputs).layer_names)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from raprune.registry import ENGINES, Settings
 from raprune.study.names import NameOf
@@ -106,3 +106,24 @@ class EvaluatorsSpec(Settings):
         if isinstance(count, int) and count < 0:
             raise ValueError("must be 0 or more, or auto")
         return count
+
+
+class DataSpec(Settings):
+    """How a machine holds and decodes images; never changes a number."""
+
+    memory_gib: Annotated[float, Field(ge=0)] | Literal["auto"] = "auto"
+    """GiB of memory for a data set's decoded images. Training images of a larger one are decoded again for each batch,
+    and its other images once, into files that all processes of a machine map. ``auto``: half of its memory."""
+    workers: Annotated[int, Field(ge=0, le=MAX_THREADS)] | Literal["auto"] = "auto"
+    """Processes with which one evaluator decodes training images; 0 for threads of its own. ``auto``: the machine's
+    processors, divided among the evaluators."""
+    cache: str = "~/.cache/raprune"
+    """Folder for what large data sets keep between runs: digests of their files, and pixels; may be deleted."""
+
+    @classmethod
+    def written(cls, given: Any) -> DataSpec:
+        """What a study file says under ``data``; the defaults where it is wrong, which is reported elsewhere."""
+        try:
+            return cls.model_validate(given or {})
+        except ValidationError:
+            return cls()

@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 from raprune.registry import Settings
 from raprune.study.budget import BudgetSpec
 from raprune.study.fidelity import FidelitySpec
-from raprune.study.parts import BaselineSpec, EvaluatorsSpec, FinetuneSpec, ScoringSpec
+from raprune.study.parts import BaselineSpec, DataSpec, EvaluatorsSpec, FinetuneSpec, ScoringSpec
 from raprune.study.postprocess import PostprocessSpec
 from raprune.study.seeds import NUMERICS_VERSION, digest
 from raprune.study.wording import check_layers, layers_as_json
@@ -234,6 +234,7 @@ class StudySpec(Settings):
     preset: Literal["default", "fast", "paper"] = "default"
     """``paper`` pins the published setting; ``fast`` scores candidates approximately and asks for fewer of them."""
     evaluators: EvaluatorsSpec = Field(default_factory=EvaluatorsSpec)
+    data: DataSpec = Field(default_factory=DataSpec)
     keep_models: Literal["best", "front", "all"] = "all"
     """Which networks stay on disk when the study has ended, for each model and data set: that of the trial with the
     fewest multiply-adds within its bound, those that no other beats in both multiply-adds and drop, or all."""

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from raprune.errors import InputError
 from raprune.plugins.datasets.base import Splits, normalise
-from raprune.plugins.datasets.image_files import decode_rgb, upright_size
+from raprune.plugins.datasets.pixels import decode_rgb, upright_size
 from raprune.registry import DATASETS
 from tests.data.files import image_parquet, photo
 
@@ -114,4 +114,4 @@ def test_the_size_is_known_before_an_image_is_decoded(tmp_path: Path, kind: str,
     exif[0x0112] = turn
     file = tmp_path / "image"
     photo(0, 20, 30).save(file, kind, exif=exif)
-    assert upright_size(file) == decode_rgb(file, "x").size == ((20, 30) if turn == 6 else (30, 20))
+    assert upright_size(file, "x") == decode_rgb(file, "x").size == ((20, 30) if turn == 6 else (30, 20))

@@ -12,7 +12,7 @@ from PIL import Image
 
 from raprune.errors import InputError
 from raprune.plugins.datasets.base import Splits
-from raprune.plugins.datasets.image_files import decode_rgb
+from raprune.plugins.datasets.pixels import decode_rgb
 from raprune.registry import DATASETS
 from tests.data.files import photo, png, write_camvid, write_parquet, write_voc
 

@@ -12,6 +12,9 @@ from raprune.engine.split import Crossing, nbytes
 class Store(Protocol):
     """Keeps crossing values; those that it does not keep are computed every time."""
 
+    capacity: int
+    """Most bytes that are kept."""
+
     def batch(self, key: str, index: int, compute: Callable[[], Crossing]) -> Crossing:
         """Batch ``index`` of what ``key`` names, kept or computed; equal calls give bitwise equal values."""
 

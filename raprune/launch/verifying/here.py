@@ -92,7 +92,7 @@ class Here:
         if baseline is None or not baseline.data_fingerprint:
             return
         test = baseline.sources is None or baseline.sources.test == contents.of_test(splits)
-        if contents.of_data(splits) != baseline.data_fingerprint or not test:
+        if contents.changed(baseline.data_fingerprint, splits) or not test:
             raise InputError(
                 f"data set {workload.dataset.name} returns other images or labels now than those that the study was "
                 "scored on, so nothing can be verified: restore them"

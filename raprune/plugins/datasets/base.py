@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 from raprune.errors import InputError
+from raprune.plugins.datasets.fits import RandomCrop
+from raprune.plugins.datasets.stream import Stream
 from raprune.study.wording import counted
 
 VOID = 255
@@ -29,26 +31,48 @@ class Split:
     """Images and their labels, in a fixed order."""
 
     images_BCHW: Tensor
-    """uint8, 0 to 255; or float32 or float64, already normalised."""
+    """uint8, 0 to 255; or float32 or float64, already normalised. None (0, C, H, W) where ``stream`` decodes them:
+    read them by :meth:`at`, :meth:`take` and :meth:`batches`."""
     labels_B: Tensor
     """(B,) int64, one class per image; or (B, H, W) uint8, one class per pixel, ``VOID`` where there is none; or
     (B, C, H, W) uint8, the image that an image-to-image network should return."""
+    stream: Stream | None = None
+    """Where the images are decoded whenever they are read: more than fit into memory, or random parts of them."""
+
+    @classmethod
+    def streamed(cls, stream: Stream, labels_B: Tensor) -> Split:
+        """Images that are decoded whenever they are read."""
+        return cls(torch.empty((0, *stream.shape_CHW), dtype=torch.uint8), labels_B, stream)
 
     def __len__(self) -> int:
         return len(self.labels_B)
+
+    def cropped(self, crop: RandomCrop | None) -> Split:
+        """The split of a stream, random parts of which are trained on if there is a ``crop``."""
+        return self if self.stream is None else replace(self, stream=replace(self.stream, crop=crop))
 
     @property
     def kind(self) -> str:
         """What the labels are: ``image``, ``pixel`` or ``target``."""
         return {1: "image", 3: "pixel", 4: "target"}[self.labels_B.dim()]
 
+    def at(self, index: Tensor | slice) -> Tensor:
+        """(B, C, H, W): the images at ``index``, without augmentation."""
+        if self.stream is None:
+            return self.images_BCHW[index]
+        return self.stream.read(torch.arange(len(self))[index] if isinstance(index, slice) else index)
+
     def take(self, index: Tensor) -> Split:
+        """The images and labels at ``index``; those of a stream stay encoded."""
+        if self.stream is not None:
+            return Split.streamed(self.stream.take(index), self.labels_B[index])
         return Split(self.images_BCHW[index], self.labels_B[index])
 
     def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Images and labels of at most ``size`` items at a time, in order."""
         for start in range(0, len(self), size):
-            yield self.images_BCHW[start : start + size], self.labels_B[start : start + size]
+            some = slice(start, start + size)
+            yield self.at(some), self.labels_B[some]
 
 
 @dataclass(frozen=True)
@@ -127,6 +151,8 @@ def check_splits(splits: Splits) -> None:
         if split is None:
             continue
         images, labels = split.images_BCHW, split.labels_B
+        if split.stream is not None:
+            images = torch.empty((len(split.stream), *images.shape[1:]), dtype=images.dtype, device="meta")
         problem = images_problem(images, like) or _labels_problem(images, labels, splits.num_classes)
         if problem:
             raise InputError(f"its {name} split: {problem}")

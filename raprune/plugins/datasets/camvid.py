@@ -18,13 +18,12 @@ from raprune.plugins.datasets.image_files import (
     check_annotated,
     check_apart,
     check_listed_once,
-    content,
-    decode,
     decode_pairs,
     expand,
     read_list,
     refuse,
 )
+from raprune.plugins.datasets.pixels import content, decode
 from raprune.registry import DATASETS, Settings
 
 CLASS_NAMES = (

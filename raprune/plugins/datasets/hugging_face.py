@@ -19,8 +19,9 @@ import pyarrow.parquet as pq
 
 from raprune.errors import InputError, first_line, meaning
 from raprune.plugins.datasets.base import Splits
-from raprune.plugins.datasets.image_files import decode_rgb, expand, refuse
+from raprune.plugins.datasets.image_files import expand, refuse
 from raprune.plugins.datasets.labelled import LabelledSettings, Part, splits_from
+from raprune.plugins.datasets.pixels import decode_rgb
 from raprune.registry import DATASETS, nearest
 
 WORDS = {

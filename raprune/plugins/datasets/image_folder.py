@@ -1,42 +1,37 @@
 """Images in one folder per class. Images that all have one size stay as they are; others are cropped to their centre.
 
 The crop follows torchvision's ``Resize`` and ``CenterCrop`` for ImageNet networks: the shorter side is resized first.
+With ``random_resized_crop``, training images are random parts instead, as those networks are trained.
 Every file of a class folder counts as an image, except those whose names start with a dot.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
-from PIL import Image
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from raprune.errors import InputError
 from raprune.plugins.datasets.base import Split, Splits, shift_and_flip
-from raprune.plugins.datasets.image_files import (
-    centre_crop,
-    check_apart,
-    content,
-    deal,
-    decode_rgb,
-    expand,
-    for_each,
-    once_and_more,
-    refuse,
-    upright_size,
-)
+from raprune.plugins.datasets.fits import CentreCrop, Fit, RandomCrop, Whole
+from raprune.plugins.datasets.image_files import deal, expand, refuse
+from raprune.plugins.datasets.index import Index, index_of
 from raprune.plugins.datasets.normalisation import NormalisedSettings
+from raprune.plugins.datasets.reading import held
+from raprune.plugins.datasets.sources import Files, check_streams_apart, once_and_more
+from raprune.plugins.datasets.stream import Stream
 from raprune.registry import DATASETS
 
 DEFAULT_SIZE = 224
 """Size of the crop for images that differ in size: the input size of ImageNet networks."""
-Labelled = tuple[Path, int]
-"""An image file and its class."""
+Share = Annotated[float, Field(gt=0, le=1)]
+NO_CROP: dict[str, Any] = {"random_resized_crop": False, "crop_scale": [0.08, 1.0]}
+"""Settings that were added later, as earlier studies have them."""
 
 
 class ImageFolderSettings(NormalisedSettings):
@@ -59,6 +54,11 @@ class ImageFolderSettings(NormalisedSettings):
     """Shift training images by up to this many pixels; without ``size``, by at most an eighth of the shorter side."""
     flip: bool = True
     """Mirror half of the training images."""
+    random_resized_crop: bool = False
+    """Train on a random part of each image, resized to ``size``, as is usual for ImageNet, instead of shifting the
+    centre crop. Training images are then decoded again for each batch."""
+    crop_scale: list[Share] = Field(default=[0.08, 1.0], min_length=2, max_length=2)
+    """Share of an image's area that a random part has, from the least to the most."""
 
     @model_validator(mode="before")
     @classmethod
@@ -69,7 +69,7 @@ class ImageFolderSettings(NormalisedSettings):
     @model_serializer(mode="wrap")
     def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         dump: dict[str, Any] = handler(self)
-        unset = {"mean": None, "std": None, "normalisation": "imagenet"}
+        unset = {"mean": None, "std": None, "normalisation": "imagenet", **NO_CROP}
         return {key: value for key, value in dump.items() if key not in unset or value != unset[key]}
 
     def problems(self) -> list[tuple[str, str]]:
@@ -80,6 +80,8 @@ class ImageFolderSettings(NormalisedSettings):
             problems.append(("size", f"is required because resize is {self.resize}"))
         if self.resize is not None and self.size is not None and self.resize < self.size:
             problems.append(("resize", f"must be at least size, {self.size}; got {self.resize}"))
+        if self.crop_scale[0] > self.crop_scale[1]:
+            problems.append(("crop_scale", f"must begin with its least value; got {list(self.crop_scale)}"))
         return problems
 
     def remedies(self) -> list[str]:
@@ -97,20 +99,30 @@ def load(settings: ImageFolderSettings) -> Splits:
     if _folders(root / "train"):
         folders = {name: root / name for name in ("train", "val", "test") if (root / name).is_dir()}
     class_names = _class_names(folders)
-    files = _split(settings, {name: _labelled(folder, class_names) for name, folder in folders.items()})
-    fit, shape = _fit(settings, [file for part in files.values() for file, _ in part])
-    splits = {name: _decode(part, fit, shape) for name, part in files.items()}
+    names, labels, parts = _listed(root, folders, class_names)
+    index = index_of(root, names)
+    source = Files(str(root), names, index.digests)
+    places = _split(settings, source, parts)
+    fit = _fit(settings, index, source, places)
+    least, most = settings.crop_scale
+    crop = RandomCrop(fit.width, fit.height, (least, most)) if settings.random_resized_crop else None
+    splits = {
+        name: Split.streamed(Stream(source, part, fit), torch.from_numpy(labels[part])) for name, part in places.items()
+    }
     mean, std = settings.statistics
-    shift = settings.shift if settings.size is not None else min(settings.shift, min(shape) // 8)
-    return Splits(
-        splits["train"],
-        splits["val"],
-        splits.get("test"),
-        num_classes=len(class_names),
-        mean=mean,
-        std=std,
-        augment=shift_and_flip(shift, settings.flip) if shift or settings.flip else None,
-        class_names=class_names,
+    shift = settings.shift if settings.size is not None else min(settings.shift, min(fit.width, fit.height) // 8)
+    shift = 0 if crop is not None else shift
+    return held(
+        Splits(
+            splits["train"].cropped(crop),
+            splits["val"],
+            splits.get("test"),
+            num_classes=len(class_names),
+            mean=mean,
+            std=std,
+            augment=shift_and_flip(shift, settings.flip) if shift or settings.flip else None,
+            class_names=class_names,
+        )
     )
 
 
@@ -133,69 +145,63 @@ def _class_names(folders: dict[str, Path]) -> tuple[str, ...]:
     return tuple(names["train"])
 
 
-def _labelled(folder: Path, class_names: Sequence[str]) -> list[Labelled]:
-    labelled: list[Labelled] = []
-    for label, name in enumerate(class_names):
-        files = sorted(p for p in (folder / name).iterdir() if p.is_file() and not p.name.startswith("."))
-        if not files:
-            raise InputError(f"{folder / name}: the class has no images")
-        labelled += [(file, label) for file in files]
-    return labelled
+def _listed(
+    root: Path, folders: Mapping[str, Path], class_names: Sequence[str]
+) -> tuple[list[str], np.ndarray, dict[str, np.ndarray]]:
+    """All files, by path below ``root``; their classes; and the places of each split's own."""
+    names: list[str] = []
+    labels: list[np.ndarray] = []
+    parts: dict[str, np.ndarray] = {}
+    for split, folder in folders.items():
+        first = len(names)
+        for label, name in enumerate(class_names):
+            files = sorted(_files(folder / name))
+            if not files:
+                raise InputError(f"{folder / name}: the class has no images")
+            below = os.path.relpath(folder / name, root)
+            names += [os.path.join(below, file) for file in files]
+            labels.append(np.full(len(files), label))
+        parts[split] = np.arange(first, len(names))
+    return names, np.concatenate(labels).astype(np.int64), parts
 
 
-def _split(settings: ImageFolderSettings, files: dict[str, list[Labelled]]) -> dict[str, list[Labelled]]:
+def _files(folder: Path) -> Iterator[str]:
+    with os.scandir(folder) as entries:
+        yield from (entry.name for entry in entries if entry.is_file() and not entry.name.startswith("."))
+
+
+def _split(settings: ImageFolderSettings, source: Files, parts: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Splits without a folder of their own are dealt from the training images; repeated images stay in training."""
-    contents = {name: [content(file) for file, _ in part] for name, part in files.items()}
-    check_apart(
-        {
-            name: [(digest, str(file)) for digest, (file, _) in zip(contents[name], part, strict=True)]
-            for name, part in files.items()
-        }
-    )
-    once, repeated = ([files["train"][i] for i in places] for places in once_and_more(contents["train"]))
+    check_streams_apart({name: (source, places) for name, places in parts.items()})
+    own = parts["train"]
+    once, repeated = (own[places].tolist() for places in once_and_more(source.digests[own]))
     wanted = {"test": settings.num_test or 0, "val": settings.num_val}
-    wanted = {name: number for name, number in wanted.items() if name not in files and number}
+    wanted = {name: number for name, number in wanted.items() if name not in parts and number}
     if sum(wanted.values()) >= len(once):
         asked = " and ".join(f"num_{name} {number}" for name, number in wanted.items())
         raise InputError(f"{settings.root} has {len(once)} different training images; {asked} take all of them")
-    splits = {}
+    splits: dict[str, list[int]] = {}
     for name, number in wanted.items():
         once, splits[name] = deal(once, number, settings.split_seed)
-    for name in set(files) - {"train"}:
-        _, splits[name] = deal(files[name], len(files[name]), settings.split_seed)
+    for name in parts.keys() - {"train"}:
+        _, splits[name] = deal(parts[name].tolist(), len(parts[name]), settings.split_seed)
     if "test" in splits:
         splits["test"] = splits["test"][: settings.num_test]
     _, train = deal(once + repeated, len(once) + len(repeated), settings.split_seed)
-    return {"train": train[: settings.num_train], **splits}
+    splits = {"train": train[: settings.num_train], **splits}
+    return {name: np.array(places, np.int64) for name, places in splits.items()}
 
 
-Fit = Callable[[Image.Image], Image.Image]
-
-
-def _fit(settings: ImageFolderSettings, files: Sequence[Path]) -> tuple[Fit, tuple[int, int]]:
-    """The function applied to every image, and the height and width of its result."""
+def _fit(settings: ImageFolderSettings, index: Index, source: Files, places: Mapping[str, np.ndarray]) -> Fit:
+    """How every image gets its size."""
     size, resize = settings.size, settings.resize
-    if size is None and (own := _common_size(files)) is not None:
-        if min(own) < 8:
-            raise InputError(f"{files[0]} has {own[0]}x{own[1]} pixels, like all other images: set size, to at least 8")
-        return (lambda image: image), (own[1], own[0])
+    if size is None:
+        sizes = index.sizes[np.concatenate(list(places.values()))]
+        width, height = sizes[0].tolist()
+        if (sizes == sizes[0]).all() and width > 0:
+            if min(width, height) < 8:
+                first = source.name(int(places["train"][0]))
+                raise InputError(f"{first} has {width}x{height} pixels, like all other images: set size, to at least 8")
+            return Whole(width, height, "")
     size = size or DEFAULT_SIZE
-    return partial(centre_crop, resize=resize or round(size * 8 / 7), size=size), (size, size)
-
-
-def _common_size(files: Sequence[Path]) -> tuple[int, int] | None:
-    """Width and height that all images share, or ``None``; the first that differs ends the search."""
-    first = upright_size(files[0])
-    return first if all(upright_size(file) == first for file in files) else None
-
-
-def _decode(files: list[Labelled], fit: Fit, shape: tuple[int, int]) -> Split:
-    images_BCHW = torch.empty((len(files), 3, *shape), dtype=torch.uint8)
-    pixels = images_BCHW.numpy()
-
-    def fill(index: int) -> None:
-        file, _ = files[index]
-        pixels[index] = np.asarray(fit(decode_rgb(file, str(file)))).transpose(2, 0, 1)
-
-    for_each(len(files), fill)
-    return Split(images_BCHW, torch.tensor([label for _, label in files], dtype=torch.int64))
+    return CentreCrop(size, size, resize or round(size * 8 / 7))

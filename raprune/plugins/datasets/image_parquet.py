@@ -15,17 +15,9 @@ from pydantic import Field
 
 from raprune.errors import InputError
 from raprune.plugins.datasets.base import Split, Splits, shift_and_flip
-from raprune.plugins.datasets.image_files import (
-    check_apart,
-    content,
-    deal,
-    decode_rgb,
-    expand,
-    for_each,
-    once_and_more,
-    refuse,
-)
+from raprune.plugins.datasets.image_files import check_apart, deal, expand, once_and_more, refuse
 from raprune.plugins.datasets.normalisation import NormalisedSettings
+from raprune.plugins.datasets.pixels import content, decode_rgb, for_each
 from raprune.registry import DATASETS
 from raprune.study.wording import counted
 

@@ -17,8 +17,9 @@ from pydantic import Field, model_validator
 
 from raprune.errors import InputError, first_line
 from raprune.plugins.datasets.base import Split, Splits, shift_and_flip
-from raprune.plugins.datasets.image_files import as_rgb, centre_crop, content, deal, for_each
+from raprune.plugins.datasets.image_files import deal
 from raprune.plugins.datasets.normalisation import STATISTICS, NormalisedSettings, Statistics
+from raprune.plugins.datasets.pixels import as_rgb, centre_crop, content, for_each
 from raprune.study.wording import counted
 
 Item = tuple[Image.Image, int]

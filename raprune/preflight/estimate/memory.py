@@ -89,7 +89,7 @@ def held_by(engine: Engine, data: Splits, batch_size: int, train_size: int, cach
 def _kept_in_training(engine: Engine, batch_size: int) -> int:
     """Bytes that a forward pass keeps for the backward pass, without the parameters."""
     network, kept = engine.traced.network, dict[int, Tensor]()
-    images = engine.splits.train.images_BCHW[:batch_size]
+    images = engine.splits.train.at(slice(batch_size))
     inputs = normalise(images, engine.splits).contiguous(memory_format=torch.channels_last)
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.setdefault(t.data_ptr(), t), lambda t: t):
         result = network.train()(inputs)
