@@ -35,7 +35,7 @@ from raprune.launch.on_ray import RayRunner, ray_runner
 from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.plugins.methods.learning import sample_masks
-from raprune.study import load_study
+from raprune.study import StudyPlan, load_study
 from raprune.study.parts import EvaluatorsSpec, ScoringSpec
 
 STUDY = """
@@ -50,6 +50,10 @@ drop_bound: 2.0
 
 class Quiet:
     """Watches a study without a word."""
+
+    def planned(self, plan: StudyPlan) -> None: ...
+
+    def note(self, text: str) -> None: ...
 
     def phase(self, text: str) -> None: ...
 

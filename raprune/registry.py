@@ -275,12 +275,13 @@ ENGINES = Registry("engine", "raprune.engine.engines", has_fidelities=bool, give
 SCHEMES = Registry("scheme", "raprune.network.lowrank.schemes", needs_responses=bool)
 FORMATS = Registry("format", "raprune.export.formats", quantises=bool, is_folder=bool, loaded_by=str)
 EVALUATORS = Registry("evaluator", "raprune.evaluators")
+TRACKERS = Registry("tracker", "raprune.plugins.trackers")
 
 KINDS = {
     r.kind: r
     for r in (
         MODELS, DATASETS, SCORES, METHODS, DECISIONS, ORDERS, ALLOCATIONS, REWARDS, EVALUATORS, ENGINES, SCHEMES,
-        FORMATS,
+        FORMATS, TRACKERS,
     )
 }  # fmt: skip
 """Every kind by its name in a study file; ``evaluator`` is chosen by ``--evaluators``."""

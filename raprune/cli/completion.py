@@ -12,7 +12,7 @@ from raprune.study.bundled import bundled_studies
 
 KINDS_LISTED = (
     "model", "dataset", "score", "method", "decision", "order", "allocation", "reward", "evaluator", "engine", "scheme",
-    "format", "preset", "study",
+    "format", "tracker", "preset", "study",
 )  # fmt: skip
 """What ``raprune list`` takes."""
 

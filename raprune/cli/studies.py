@@ -69,8 +69,14 @@ def study(
     ] = None,
     overrides: Sets = None,
     rehearse: Rehearse = False,
+    tracker: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--tracker", metavar="NAME", help="Also show it in mlflow, tensorboard or wandb; several times."),
+    ] = None,
 ) -> None:
     """Run a study, or resume it. Running the same command again skips what is complete."""
+    if tracker:
+        overrides = [*(overrides or ()), f"trackers=[{', '.join(tracker)}]"]
     _refuse_misspelt(file, overrides, rehearse)
     from raprune.console.tables import budget_sentence, left_out_lines, results_table, study_progress
     from raprune.engine.inputs import Inputs

@@ -14,6 +14,7 @@ from rich.text import Text
 from raprune.console.snapshot import Snapshot, TrialView, baseline_scores, write_snapshot
 from raprune.console.trials import ENDED, TrialProgress, time_left
 from raprune.console.view import duration, ended_line, left, rate, view
+from raprune.study import StudyPlan
 
 LINE_EVERY_S = 30.0
 """Elsewhere than on a terminal, a committed layer is a line at most so often."""
@@ -56,6 +57,12 @@ class StudyProgress:
             self._live.stop()
         if self._written is not None:
             self._write(over=True)
+
+    def planned(self, plan: StudyPlan) -> None:
+        del plan
+
+    def note(self, text: str) -> None:
+        self._line(Text(f"{self.clock()}  {text}", style="yellow"))
 
     def phase(self, text: str) -> None:
         if text and self._live is None:

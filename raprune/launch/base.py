@@ -16,6 +16,12 @@ from raprune.trial.budget import Account
 class Watch(Protocol):
     """Watches a study run."""
 
+    def planned(self, plan: StudyPlan) -> None:
+        """The trials that will run; told again with those that come to them while the study runs."""
+
+    def note(self, text: str) -> None:
+        """Something that a person should know; the study goes on."""
+
     def phase(self, text: str) -> None:
         """The study entered the phase ``text``; empty while trials run."""
 

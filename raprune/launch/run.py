@@ -22,6 +22,7 @@ from raprune.launch.found import refuse_another, set_damaged_rows_aside
 from raprune.launch.in_process import InProcessRunner
 from raprune.launch.interruption import Interruption
 from raprune.launch.spending import RunClock, left_to_run, open_account
+from raprune.launch.tracking import tracked
 from raprune.launch.watching import ClusterLostError
 from raprune.results import SCHEMA_VERSION, FolderLock, TrialStore, write_json, write_text
 from raprune.study import StudyPlan, TrialSpec
@@ -72,7 +73,10 @@ def run_study(
     everything is read anew. Raises :class:`InputError` before any trial if the study cannot be run here.
     """
     interruption, lost = Interruption(), None
-    with interruption.guard(), FolderLock(out), using(inputs) as inputs, RunClock(out, watch.phase) as clock:
+    with (
+        interruption.guard(), FolderLock(out), using(inputs) as inputs, RunClock(out, watch.phase) as clock,
+        tracked(watch, plan, out) as watch,
+    ):  # fmt: skip
         inputs.read_as(plan.spec.data)
         inputs.import_for(part.name for trial in plan.trials for part in (trial.model, trial.dataset, trial.score))
         refuse_another(plan.spec.name, out, watch.phase)

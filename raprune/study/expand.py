@@ -16,7 +16,7 @@ from raprune.errors import InputError, Problem, StudyError
 from raprune.registry import ENGINES, METHODS, nearest
 from raprune.study.check import Checker, SettingsProblems, origin_path
 from raprune.study.overrides import merge, overridden, set_path
-from raprune.study.plugins import choose, plugin_name, with_decision
+from raprune.study.plugins import choose, plugin_name, with_decision, with_study_plugins
 from raprune.study.presets import COMMON, PRESETS
 from raprune.study.reader import UNREADABLE, Document, child, dump, read_document
 from raprune.study.rehearsal import rehearsed
@@ -80,7 +80,8 @@ def read_study_file(file: Path, overrides: Iterable[str] = (), rehearse: bool = 
 def expand(document: Document, layer_names: LayerNames | None = None) -> StudyPlan:
     """Check and expand a document; as :func:`load_study`."""
     checker = Checker(document)
-    spec = checker.study({k: v for k, v in document.data.items() if k in STUDY_KEYS and k != "sweep"})
+    own = {k: v for k, v in document.data.items() if k in STUDY_KEYS and k != "sweep"}
+    spec = checker.study(with_study_plugins(own, checker))
     preset = document.data.get("preset", "default")
     expansion = _Expansion(document, checker, preset if preset in list(PRESETS) else "default", layer_names)
     expansion.run()

@@ -24,7 +24,7 @@ from raprune.study.overrides import alternative
 from raprune.study.plugins import IMPORTABLE, TRACING
 from raprune.study.presets import COMMON, PRESETS
 from raprune.study.rehearsal import KEY as REHEARSAL
-from raprune.study.schema import PLUGIN_KEYS, TRIAL_KEYS, ModelChoice, StudySpec, TrialSpec
+from raprune.study.schema import PLUGIN_KEYS, STUDY_PLUGINS, TRIAL_KEYS, ModelChoice, StudySpec, TrialSpec
 
 PLAIN_KEYS = [key for key in TRIAL_KEYS if key not in PLUGIN_KEYS]
 REQUIRED = ("required", "minProperties")
@@ -45,11 +45,15 @@ def study_schema() -> Schema:
     keys = {key: _without(trial[key], *REQUIRED) for key in PLAIN_KEYS}
     for kind in PLUGIN_KEYS:
         keys[kind] = {"$ref": f"#/$defs/{kind}"} | ({"default": COMMON[kind]["name"]} if kind in COMMON else {})
+    for key, kind in STUDY_PLUGINS.items():
+        listed = {"type": "array", "items": {"$ref": f"#/$defs/{kind}"}}
+        keys[key] = {**listed, "description": study["properties"][key]["description"]}
     keys["sweep"] = {"$ref": "#/$defs/sweep"}
     described = "What is smaller with --rehearse: keys of the study, laid over its own."
     in_small = mapping({**_without(study, *REQUIRED)["properties"], **keys}, description=described)
     keys |= {"sweep": {**keys["sweep"], "minProperties": 1}, REHEARSAL: in_small}
     defs = {kind: _plugin_schema(trial, kind) for kind in PLUGIN_KEYS}
+    defs |= {kind: {"anyOf": _named_plugins(kind)} for kind in STUDY_PLUGINS.values()}
     defs |= {"sweep": _sweep_schema(trial), "swept_method": _plugin_schema(trial, "method", swept=True)}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -114,7 +118,12 @@ def text(description: str) -> str:
 
 
 def _plugin_schema(trial: Schema, kind: str, *, swept: bool = False) -> Schema:
-    """A plug-in of this kind in a study file; ``swept``: as a value of the sweep, where ``match`` may stand."""
+    """A plug-in of this kind in a trial's keys; ``swept``: as a value of the sweep, where ``match`` may stand."""
+    return {"description": trial[kind]["description"], "anyOf": [*_named_plugins(kind, swept), *_not_named(kind)]}
+
+
+def _named_plugins(kind: str, swept: bool = False) -> list[Schema]:
+    """The forms with a name of ours."""
     names = {"enum": KINDS[kind].names(), "enumDescriptions": [text(plugin.summary) for plugin in KINDS[kind]]}
     named = []
     for plugin in KINDS[kind]:
@@ -124,7 +133,7 @@ def _plugin_schema(trial: Schema, kind: str, *, swept: bool = False) -> Schema:
             described = "Another method of the study: prunes every layer to its num_kept, without search."
             properties["match"] = {"enum": KINDS[kind].names(), "description": described}
         named.append(mapping(properties, required=["name"]))
-    return {"description": trial[kind]["description"], "anyOf": [names, *named, *_not_named(kind)]}
+    return [names, *named]
 
 
 def _not_named(kind: str) -> list[Schema]:

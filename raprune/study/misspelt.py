@@ -51,7 +51,7 @@ def _misspelt(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _inside(path: str, value: object, annotation: object) -> Iterator[tuple[str, str]]:
     model: type[BaseModel] | None = model_in(annotation)
-    if model is None or not isinstance(value, dict):
+    if model is None or issubclass(model, Choice) or not isinstance(value, dict):
         return
     for key, inner in value.items():
         if key not in model.model_fields:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from raprune.errors import InputError
 from raprune.registry import KINDS, METHODS, is_imported
-from raprune.study.check import SettingsProblems
+from raprune.study.check import Checker, SettingsProblems
 from raprune.study.presets import DECISIONS_OF, PLUGIN_PRESETS
 from raprune.study.reader import UNREADABLE, child
-from raprune.study.schema import Choice, ModelChoice
+from raprune.study.schema import STUDY_PLUGINS, Choice, ModelChoice
 from raprune.study.wording import shown
 
 IMPORTABLE = ("model", "dataset", "score")
@@ -86,6 +86,20 @@ def choose(kind: str, given: Any, preset: str, place: SettingsProblems) -> Choic
         return None
     fields = {"name": name, "settings": settings.model_dump(mode="json"), **tracing}
     return place.validate(ModelChoice if kind == "model" else Choice, fields, kind)
+
+
+def with_study_plugins(data: Mapping[str, Any], checker: Checker) -> dict[str, Any]:
+    """A study's own keys with the plug-ins that they name; what is wrong with those goes to ``checker``."""
+
+    def chosen(kind: str, given: Any, path: str) -> list[Choice]:
+        found = choose(kind, given, "default", SettingsProblems(checker, {kind: path}))
+        return [] if found is None else [found]
+
+    data = dict(data)
+    for key, kind in STUDY_PLUGINS.items():
+        if isinstance(given := data.get(key), list):
+            data[key] = [one for i, item in enumerate(given) for one in chosen(kind, item, child(key, i))]
+    return data
 
 
 def _complain_moved(key: str, value: Any, place: SettingsProblems) -> None:

@@ -240,6 +240,8 @@ class StudySpec(Settings):
     fewest multiply-adds within its bound, those that no other beats in both multiply-adds and drop, or all."""
     budget: BudgetSpec | None = None
     """What the study may cost before it ends with the best so far within the bound; null for no limit."""
+    trackers: list[Choice] = Field(default_factory=list)
+    """Where else its progress is shown; never changes a number, and an error of theirs stops nothing."""
 
     @field_validator("name")
     @classmethod
@@ -253,4 +255,6 @@ class StudySpec(Settings):
 
 STUDY_KEYS = [*StudySpec.model_fields, "sweep"]
 TRIAL_KEYS = [k for k in TrialSpec.model_fields if k not in ("study", "matched_trial_id")]
+STUDY_PLUGINS = {"trackers": "tracker"}
+"""Keys of a study, not of a trial, that name plug-ins -> their kind."""
 PLUGIN_KEYS = ["model", "dataset", "score", "order", "allocation", "method", "decision", "reward"]

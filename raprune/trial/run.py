@@ -21,6 +21,7 @@ from raprune.baseline.origins import note_origin
 from raprune.engine.tasks import Importance, Measure, Pictures
 from raprune.network.costs import Costs
 from raprune.network.masks import KeepMask, keep_first
+from raprune.network.measure import NetworkSize
 from raprune.network.state import State
 from raprune.plugins.methods.base import Criterion, LayerView, RankedMethod, Ranking
 from raprune.results import PROVISIONAL
@@ -200,7 +201,7 @@ class _Trial:
         self.context.store.write_layer(PROVISIONAL if cut_short else step, row, candidates.update_rows, candidates.rows)
         if not cut_short:
             self.snapshots.forget_before(step)
-        self._tell_committed(place, layer, committed, (search_s, row["wall_time_s"] - search_s))
+        self._tell_committed(place, layer, committed, size, (search_s, row["wall_time_s"] - search_s))
         return committed.state, committed.finetuned_val_score
 
     def _match(
@@ -218,7 +219,12 @@ class _Trial:
         return commit_as_given(self.contract, state, view.layer, mask), Ranking(order)
 
     def _tell_committed(
-        self, place: Mapping[str, int], layer: str, committed: Committed, seconds: tuple[float, float]
+        self,
+        place: Mapping[str, int],
+        layer: str,
+        committed: Committed,
+        size: NetworkSize,
+        seconds: tuple[float, float],
     ) -> None:
         """Report a committed layer; ``seconds``: until its filters were chosen, and from then on."""
         self.context.progress(
@@ -231,6 +237,8 @@ class _Trial:
                 "committed_pruning_ratio": committed.keep_mask.pruning_ratio,
                 "val_score_drop": self.scale.baseline_score - committed.finetuned_val_score,
                 "pruning_ratio": self.sizes.pruning_ratio(committed.state, self.layers),
+                "params": size.params,
+                "macs": size.macs,
                 "num_diverged": committed.num_diverged,
             }
         )

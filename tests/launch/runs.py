@@ -12,7 +12,7 @@ import pandas as pd
 
 from raprune.launch import Outcome, run_study
 from raprune.results import COST_COLUMNS, Tables, read_study
-from raprune.study import load_study
+from raprune.study import StudyPlan, load_study
 from tests.tiny import STUDY, write_study
 
 
@@ -23,6 +23,13 @@ class Watch:
         self.on_commit = on_commit
         self.commits = 0
         self.statuses: dict[str, str] = {}
+        self.notes: list[str] = []
+
+    def planned(self, plan: StudyPlan) -> None:
+        self.plan = plan
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
     def phase(self, text: str) -> None:
         self.text = text

@@ -1,0 +1,73 @@
+"""The contract of a tracker: it shows a study's progress in another program, and never changes or stops the study."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+from raprune.registry import Settings
+
+
+@dataclass(frozen=True)
+class TrackedStudy:
+    """What a tracker knows of a study."""
+
+    name: str
+    description: str
+    out: Path
+    """Its results folder, absolute: the same study in another folder is another one."""
+    key: str
+    """Hash of name and folder."""
+    text: str
+    """The study as run, as YAML."""
+
+
+@dataclass(frozen=True)
+class TrackedTrial:
+    """What a tracker knows of a trial from its start."""
+
+    trial_id: str
+    name: str
+    """Its values on the axes, in a few words."""
+    params: Mapping[str, str]
+    """What was asked for."""
+
+
+class Tracker(Protocol):
+    """Shows one study elsewhere. All calls come from one thread, in the order in which things happened.
+
+    What a call raises is told once; later calls come all the same. A run that resumes a study continues what an earlier
+    one began, found by :attr:`TrackedStudy.key` and the trials' ids.
+    """
+
+    def begin(self) -> None:
+        """The study runs."""
+
+    def trial(self, trial: TrackedTrial) -> None:
+        """A trial begins, or goes on."""
+
+    def layer(self, trial_id: str, step: int, metrics: Mapping[str, float]) -> None:
+        """A trial committed its ``step``-th layer, from 1; the metrics are of its network so far."""
+
+    def ended(self, trial_id: str, status: str, metrics: Mapping[str, float]) -> None:
+        """A trial ended: completed, failed or stopped; the metrics are the numbers of its row."""
+
+    def close(self, status: str) -> None:
+        """The study ended: completed, failed or stopped. Raises nothing for what was never begun."""
+
+
+class TrackerSettings(Settings):
+    """Settings of a tracker that needs a package from an extra."""
+
+    package: ClassVar[str]
+    """The package that must be installed, and the extra of the tracker's name that brings it."""
+    extra: ClassVar[str]
+
+    def problems(self) -> list[tuple[str, str]]:
+        if importlib.util.find_spec(self.package) is None:
+            way_on = f"pip install 'raprune[{self.extra}]' brings it"
+            return [("name", f"needs the package {self.package}, which is not installed; {way_on}")]
+        return []

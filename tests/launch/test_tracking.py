@@ -1,0 +1,134 @@
+"""A study's trackers get what happens, in order; whatever they do, the study goes on and nothing secret is printed."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from raprune.launch import run_study, tracking
+from raprune.launch.tracking import Tracking, tracked, without_secrets
+from raprune.plugins.trackers.base import TrackedStudy, TrackedTrial
+from raprune.registry import TRACKERS, Plugin, Settings
+from raprune.results import read_study
+from raprune.study import Choice, StudyPlan, load_study
+from tests.fuzz.small import STUDY
+from tests.launch.runs import Watch
+
+CALLS: list[tuple[object, ...]] = []
+
+
+class Told:
+    """Keeps what it is told; raises or hangs where its settings say so."""
+
+    def __init__(self, settings: Settings, *, study: TrackedStudy) -> None:
+        self.study = study
+
+    def begin(self) -> None:
+        CALLS.append(("begin", self.study.name))
+
+    def trial(self, trial: TrackedTrial) -> None:
+        CALLS.append(("trial", trial.trial_id, trial.params["method"]))
+
+    def layer(self, trial_id: str, step: int, metrics: Mapping[str, float]) -> None:
+        CALLS.append(("layer", trial_id, step, metrics["pruning_ratio"], metrics["macs"]))
+
+    def ended(self, trial_id: str, status: str, metrics: Mapping[str, float]) -> None:
+        CALLS.append(("ended", trial_id, status, metrics.get("macs")))
+
+    def close(self, status: str) -> None:
+        CALLS.append(("close", status))
+
+
+class Raising(Told):
+    def layer(self, trial_id: str, step: int, metrics: Mapping[str, float]) -> None:
+        raise ConnectionError("no answer from https://me:hunter2@host/ with abcd1234")
+
+
+class Hanging(Told):
+    def begin(self) -> None:
+        threading.Event().wait()
+
+
+@pytest.fixture
+def trackers(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = TRACKERS._load()
+    for kind in (Told, Raising, Hanging):
+        monkeypatch.setitem(known, kind.__name__.lower(), Plugin("tracker", kind.__name__.lower(), Settings, kind))
+    CALLS.clear()
+
+
+def plan_of(folder: Path, *names: str) -> StudyPlan:
+    (folder / "small.yaml").write_text(STUDY)
+    plan = load_study(folder / "small.yaml")
+    return replace(plan, spec=plan.spec.model_copy(update={"trackers": [Choice(name=name) for name in names]}))
+
+
+def test_a_study_is_told_from_start_to_end(trackers: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside a tracker that raises and one that hangs; the rows say the same as what was told."""
+    monkeypatch.setenv("SOME_API_KEY", "abcd1234")
+    monkeypatch.setattr(tracking, "CLOSE_S", 0.5)
+    plan, watch = plan_of(tmp_path, "told", "raising", "hanging"), Watch()
+    assert run_study(plan, tmp_path / "out", watch, num_evaluators=0).exit_code == 0
+    frame = read_study(tmp_path / "out").trials.set_index("trial_id")
+    ids = [trial.trial_id for trial in plan.trials]
+    assert CALLS.count(("begin", "small")) == 2  # of two that answer, one raises
+    assert [call[1:3] for call in CALLS if call[0] == "layer"] == [(name, step) for name in ids for step in (1, 2)]
+    for name in ids:
+        assert CALLS.count(("trial", name, plan.axes[name]["method"])) == 2
+        assert CALLS.count(("ended", name, "completed", frame.loc[name, "macs"])) == 2
+        last = [call for call in CALLS if call[:2] == ("layer", name)][-1]
+        assert last[3:] == (frame.loc[name, "pruning_ratio"], frame.loc[name, "macs"])
+    assert CALLS[-1] == ("close", "completed")
+    assert sorted(watch.notes) == [
+        "tracker hanging did not take everything within 0 s of the study's end; the study goes on, and this is not "
+        "told again",
+        "tracker raising cannot be written: ConnectionError: no answer from https://***@host/ with ***; the study goes "
+        "on, and this is not told again",
+    ]
+
+
+def test_who_watches_sees_what_it_saw_before(trackers: None, tmp_path: Path) -> None:
+    plan, watch = plan_of(tmp_path, "told"), Watch()
+    with tracked(watch, plan, tmp_path) as both:
+        assert isinstance(both, Tracking)
+        both.planned(plan)
+        both.phase("preparing")
+        both.evaluators("two")
+        both.note("a note")
+        both.told(plan.trials[0].trial_id, {"new_candidates": 3})
+        both.ended(plan.trials[0].trial_id, "failed", tmp_path)
+        both.ended(plan.trials[0].trial_id, "failed", tmp_path)
+    assert (watch.plan, watch.text, watch.pool, watch.notes) == (plan, "preparing", "two", ["a note"])
+    name = plan.trials[0].trial_id
+    assert [
+        ("begin", "small"), ("trial", name, "agent"), ("ended", name, "failed", None), ("close", "failed"),
+    ] == CALLS  # fmt: skip
+
+
+def test_a_study_without_trackers_is_not_touched(tmp_path: Path) -> None:
+    watch, before = Watch(), threading.active_count()
+    with tracked(watch, plan_of(tmp_path), tmp_path) as same:
+        assert same is watch
+        assert threading.active_count() == before
+
+
+def test_a_slow_tracker_holds_nothing_up(trackers: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Told, "layer", lambda *_: time.sleep(0.2))
+    plan = plan_of(tmp_path, "told")
+    with tracked(Watch(), plan, tmp_path) as both:
+        start = time.monotonic()
+        for step in range(5):
+            news = {"committed_pruning_ratio": 0.5, "pruning_ratio": 0.5, "macs": 1, "prune_step": step}
+            both.told(plan.trials[0].trial_id, news)
+        assert time.monotonic() - start < 0.5
+
+
+def test_secrets_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "s3cret")
+    monkeypatch.setenv("KEY_TOO_SHORT", "a")
+    assert without_secrets("a s3cret at mysql://me:pw@host/db") == "a *** at mysql://***@host/db"
