@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from raprune.engine.base import Engine
 from raprune.engine.tasks import Task
@@ -27,10 +27,12 @@ class EvaluatedMask:
 
 @dataclass(frozen=True)
 class PoolAddress:
-    """The address of a pool of evaluators: plain strings, so that it can be sent anywhere."""
+    """The address of a pool of evaluators; it can be sent anywhere."""
 
     namespace: str
     names: tuple[str, ...]
+    given: tuple[Any, ...] = ()
+    """A reference to what the driver gives the study's processes (:mod:`raprune.evaluators.sharing`)."""
 
 
 class Evaluator(Protocol):

@@ -8,7 +8,6 @@ Parquet. Each run creates a new Tuner, in which completed trials return at once.
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import uuid
 from collections.abc import Iterator, Sequence
@@ -19,13 +18,14 @@ from typing import Any
 from raprune.evaluators.base import PoolAddress
 from raprune.evaluators.dispatch import Call, Dispatcher
 from raprune.evaluators.pulse import Pulses, forget_beats
-from raprune.evaluators.sharing import data_bytes, share_data, share_given
+from raprune.evaluators.sharing import data_bytes, share_given
 from raprune.launch.base import Launch, Watch
 from raprune.launch.cluster import connect
 from raprune.launch.counter import start_counter
-from raprune.launch.execute import Place, check_folder
+from raprune.launch.execute import MANIFEST, Place, check_folder
 from raprune.launch.in_flight import trials_in_flight
 from raprune.launch.interruption import Interruption
+from raprune.launch.nodes import NodeCheck, own_code
 from raprune.launch.resources import Resources, evaluators, resources_for, where
 from raprune.launch.tuning import run_tune
 from raprune.launch.watching import ClusterWatch
@@ -60,9 +60,11 @@ def ray_runner(launch: Launch, watch: Watch, interruption: Interruption | None =
     try:
         cluster.start()
         signals.check()
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        resources = resources_for(nodes, plan.spec.evaluators, count, threads)
-        runner = RayRunner(launch, resources, namespace, watch)
+        nodes = [node for node in ray.nodes() if node["Alive"]]
+        if connection.has_other_nodes:
+            NodeCheck(own_code(), launch.out / MANIFEST).check([node["NodeID"] for node in nodes], watch.phase)
+        resources = resources_for([node["Resources"] for node in nodes], plan.spec.evaluators, count, threads)
+        runner = RayRunner(launch, resources, namespace, watch, connection.import_path)
         runner.watch_over(cluster, signals)
         try:
             yield runner
@@ -81,7 +83,14 @@ def ray_runner(launch: Launch, watch: Watch, interruption: Interruption | None =
 class RayRunner:
     """A pool of evaluators, and trials under Ray Tune."""
 
-    def __init__(self, launch: Launch, resources: Resources, namespace: str, watch: Watch) -> None:
+    def __init__(
+        self,
+        launch: Launch,
+        resources: Resources,
+        namespace: str,
+        watch: Watch,
+        import_path: tuple[str, ...] = (),
+    ) -> None:
         self.watch = watch
         self.inputs = launch.inputs
         self.resources = resources
@@ -99,7 +108,7 @@ class RayRunner:
             resources.num_evaluators,
             resources.device,
             None,
-            (os.getcwd(),),
+            import_path,
             has_budget=launch.account is not None,
         )
 
@@ -113,23 +122,21 @@ class RayRunner:
 
     def prepare(self, trials: Sequence[TrialSpec]) -> None:
         """Share the data, start the pool, and have its evaluators train or load and measure the baselines."""
-        data = share_data(trials, self.inputs)
-        self.place = replace(self.place, given=share_given(trials, data, self.inputs))
-        pool = self._start_pool()
+        given = share_given(trials, self.inputs)
+        pool = self._start_pool(given)
         if self.account is not None:
             self._counter = start_counter(self.account, self.namespace)
-        pool.each(lambda actor, _: actor.use_data.remote(data), "reading the data")
         distinct = list({trial.baseline_key: trial for trial in trials}.values())
 
         def submit(actor: Any, items: list[Any]) -> Any:
             baselines = [(trial, self.place.baseline_folder(trial)) for trial in items]
-            return actor.prepare.remote(baselines)
+            return actor.prepare.remote(baselines, given)
 
         pool.run([Call([trial], [index]) for index, trial in enumerate(distinct)], submit, "preparing the baseline")
         first = self.place.workload(distinct[0])
-        pool.each(lambda actor, _: actor.load.remote(first), "loading the network and the data")
+        pool.each(lambda actor, _: actor.load.remote(first, given), "loading the network and the data")
 
-    def _start_pool(self) -> Dispatcher:
+    def _start_pool(self, given: tuple[Any]) -> Dispatcher:
         import ray
 
         from raprune.evaluators.ray_pool import EvaluatorProcess
@@ -140,13 +147,13 @@ class RayRunner:
             options = self.resources.options | {"name": name, "namespace": self.namespace}
             options |= {"max_restarts": -1, "max_task_retries": 0}
             spec = self.place.evaluators
-            arguments = (name, spec, self.resources.device, self.place.import_path, self.namespace, self.place.given)
+            arguments = (name, spec, self.resources.device, self.place.import_path, self.namespace)
             self.actors.append(actor.options(**options).remote(*arguments))
         pool = Dispatcher(self.actors, names=names, pulses=Pulses(self.namespace), check=self._check)
         what = f"starting {evaluators(len(names))}"
         pool.each(lambda actor, _: actor.ping.remote(), what, READY_S)
         self.watch.evaluators(where(pool.each(lambda actor, _: actor.node.remote(), what), self.resources.device))
-        self.place = replace(self.place, pool=PoolAddress(self.namespace, names))
+        self.place = replace(self.place, pool=PoolAddress(self.namespace, names, given))
         return pool
 
     def run(self, trials: Sequence[TrialSpec], plan: StudyPlan, watch: Watch) -> Any:
