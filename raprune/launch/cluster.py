@@ -14,7 +14,7 @@ from typing import Any
 
 from raprune.errors import InputError
 from raprune.launch import local
-from raprune.launch.nodes.own_code import own_code, packed
+from raprune.launch.nodes import own_code, packed
 from raprune.launch.resources import check_cpus
 from raprune.study.parts import EvaluatorsSpec
 

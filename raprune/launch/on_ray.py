@@ -25,7 +25,7 @@ from raprune.launch.counter import start_counter
 from raprune.launch.execute import MANIFEST, Place, check_folder
 from raprune.launch.in_flight import trials_in_flight
 from raprune.launch.interruption import Interruption
-from raprune.launch.nodes import NodeCheck, own_code
+from raprune.launch.nodes import NodeCheck, named_modules
 from raprune.launch.resources import Resources, evaluators, resources_for, where
 from raprune.launch.tuning import run_tune
 from raprune.launch.watching import ClusterWatch
@@ -62,7 +62,8 @@ def ray_runner(launch: Launch, watch: Watch, interruption: Interruption | None =
         signals.check()
         nodes = [node for node in ray.nodes() if node["Alive"]]
         if connection.has_other_nodes:
-            NodeCheck(own_code(), launch.out / MANIFEST).check([node["NodeID"] for node in nodes], watch.phase)
+            check = NodeCheck(named_modules(plan.trials), launch.out / MANIFEST)
+            check.check([node["NodeID"] for node in nodes], watch.phase)
         resources = resources_for([node["Resources"] for node in nodes], plan.spec.evaluators, count, threads)
         runner = RayRunner(launch, resources, namespace, watch, connection.import_path)
         runner.watch_over(cluster, signals)

@@ -74,7 +74,7 @@ def _sent(node_ids: Sequence[str], asked: tuple[Any, ...]) -> dict[str, Any]:
 
     cloudpickle.register_pickle_by_value(on_node)
     try:
-        task = ray.remote(on_node.installed).options(num_cpus=0, max_retries=0)
+        task = ray.remote(num_cpus=0, max_retries=0)(on_node.installed)
         there = {node_id: NodeAffinitySchedulingStrategy(node_id, soft=False) for node_id in node_ids}
         return {node_id: task.options(scheduling_strategy=at).remote(*asked) for node_id, at in there.items()}
     finally:

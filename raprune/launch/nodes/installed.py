@@ -74,7 +74,8 @@ def _digest(module: str) -> str:
     files = {file.relative_to(place): file for file in place.rglob("*.py")}
     text = hashlib.sha256()
     for name in sorted(files):
-        if module != "raprune" or name.parts[0] not in NOT_CODE:
+        hidden = any(part.startswith(".") for part in name.parts)
+        if not hidden and (module != "raprune" or name.parts[0] not in NOT_CODE):
             text.update(f"{name.as_posix()}\0".encode() + hashlib.sha256(files[name].read_bytes()).digest())
     return text.hexdigest()[:8]
 

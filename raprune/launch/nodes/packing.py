@@ -12,17 +12,25 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from raprune.errors import InputError
 from raprune.identity.code import is_own_file, own_modules
+from raprune.registry import is_imported
+from raprune.study import TrialSpec
 from raprune.system.paths import PACKAGE
 
 MOST_BYTES = 256 * 2**20
 """Ray's head keeps the packed code in memory and sends it to every node; it takes twice this at most."""
 MOST_NAMED = 3
 """Files that an error names."""
+
+
+def named_modules(trials: Iterable[TrialSpec]) -> list[str]:
+    """The top-level modules of the import paths that ``trials`` name."""
+    parts = (part.name for trial in trials for part in (trial.model, trial.dataset, trial.score))
+    return sorted({name.partition(":")[0].partition(".")[0] for name in parts if is_imported(name)})
 
 
 def own_code() -> dict[str, list[Path]]:
