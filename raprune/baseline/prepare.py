@@ -39,7 +39,6 @@ from raprune.results import write_json
 from raprune.study.parts import BaselineSpec
 from raprune.study.schema import TrialSpec
 from raprune.study.seeds import seed_for
-from raprune.system.paths import expanded
 
 FEW_IMAGES, MORE_IMAGES = 100, 500
 """Below ``FEW_IMAGES`` validation images, ``MORE_IMAGES`` training images tell a network from chance instead."""
@@ -168,7 +167,8 @@ def initial_network(trial: TrialSpec, splits: Splits, inputs: Inputs) -> fx.Grap
     with drawn_from(seed_for(spec.seed, "initial weights")):
         network = inputs.network(trial.model, splits.num_classes, splits.input_shape, spec.checkpoint is not None)
     if spec.checkpoint is not None:
-        load_checkpoint(network, expanded(spec.checkpoint))
+        with inputs.file(spec.checkpoint) as file:
+            load_checkpoint(network, file)
     return trace_model(network, trial.model, splits.input_shape).network
 
 

@@ -6,8 +6,10 @@ import contextlib
 import copy
 import os
 import sys
-from collections.abc import Iterable, Iterator
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,6 +25,7 @@ from raprune.registry import DATASETS, MODELS, is_given, is_imported
 from raprune.study.parts import DataSpec
 from raprune.study.schema import Choice, DataChoice
 from raprune.study.seeds import seed_for
+from raprune.system.paths import expanded
 
 MAX_READ = 4
 """Data sets held in memory at a time."""
@@ -56,6 +59,8 @@ class Inputs:
         """Data set (JSON) -> what was decoded."""
         self._encoded: dict[str, Splits] = {}
         """Data set (JSON) -> the same, encoded, where that is more than fits into memory."""
+        self._files: dict[str, Callable[[], bytes | memoryview]] = {}
+        """File as a study names it -> reads its bytes, which another process provides."""
         self._import_path: list[str] = []
         self.import_from(*import_path)
 
@@ -67,7 +72,7 @@ class Inputs:
 
     def close(self) -> None:
         """Drop everything and restore the import path; modules already imported stay imported."""
-        for held in (self.networks, self._given, self._read, self._encoded):
+        for held in (self.networks, self._given, self._read, self._encoded, self._files):
             held.clear()
         for folder in self._import_path:
             with contextlib.suppress(ValueError):  # the user's own code may edit the path, too
@@ -97,6 +102,22 @@ class Inputs:
     def provide(self, key: str, splits: Splits) -> None:
         """Register data that need not be listed here; ``key`` is the data set's choice as JSON."""
         self._hold(key, splits)
+
+    def provide_file(self, name: str, read: Callable[[], bytes | memoryview]) -> None:
+        """Register a file that need not exist here; ``name`` as the study has it, ``read`` returns its bytes."""
+        self._files[name] = read
+
+    @contextlib.contextmanager
+    def file(self, name: str) -> Iterator[Path]:
+        """A file that a study names: as it is here, or a copy of what :meth:`provide_file` registered."""
+        path = expanded(name)
+        if name not in self._files:
+            yield path
+            return
+        with tempfile.TemporaryDirectory(prefix="raprune-file-") as folder:
+            copied = Path(folder) / path.name
+            copied.write_bytes(self._files[name]())
+            yield copied
 
     def drop_read(self) -> None:
         """Drop all decoded data; a program's own data stay."""

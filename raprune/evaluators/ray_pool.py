@@ -35,7 +35,6 @@ from raprune.system.quitting import quitting_is_a_fault
 
 if TYPE_CHECKING:
     from raprune.engine.cache.shared import HostStore
-    from raprune.evaluators.sharing import Refs, SharedGiven
 
 BATCH_BELOW_S = 0.02
 """Masks that take less than this are sent several per call."""
@@ -58,13 +57,11 @@ class EvaluatorProcess:
         device: str,
         import_path: tuple[str, ...] = (),
         namespace: str = "",
-        given: SharedGiven | None = None,
         data: DataSpec | None = None,
     ) -> None:
         """``namespace``: the study's; its evaluators on one host share what they keep.
 
-        ``given``: the program's own network and data; a restarted evaluator gets them again. ``data``: how images are
-        held on this host.
+        ``data``: how images are held on this host.
         """
         from raprune.engine import engine_kind
         from raprune.engine.cache.shared import HostStore  # torch is loaded before the first call
@@ -72,7 +69,7 @@ class EvaluatorProcess:
         self.name = name
         self._inputs = Inputs(import_path)
         self._inputs.read_as(data or DataSpec())
-        self._given = given
+        self._has_given = False
         self._states: dict[str, State] = {}
         self._store: HostStore | None = None
         self._pulse = Pulse(RayBackend(namespace), name) if namespace else None
@@ -86,66 +83,63 @@ class EvaluatorProcess:
         with quitting_is_a_fault(), self._pulse.during(kind) if self._pulse else contextlib.nullcontext():
             yield
 
-    def use_data(self, data: Refs) -> list[None]:
-        """Read data sets from the object store; a restarted evaluator decodes its own instead."""
-        from raprune.evaluators.sharing import use_shared
-
-        with self._call("use_data"):
-            use_shared(data, self._inputs)
-        return [None]
-
-    def prepare(self, baselines: list[tuple[TrialSpec, Path]]) -> list[str]:
-        """Prepare baselines on disk; returns their folders."""
+    def prepare(self, baselines: list[tuple[TrialSpec, Path]], given: Sequence[Any]) -> list[str]:
+        """Prepare baselines on disk; returns their folders. ``given``: as in :class:`PoolAddress`."""
         from raprune.baseline.prepare import prepare_baseline
 
         with self._call("prepare"):
-            device, inputs = self._engines.device, self._use_given()
+            device, inputs = self._engines.device, self._use_given(given)
             return [prepare_baseline(trial, folder, device, inputs).folder for trial, folder in baselines]
 
-    def _use_given(self) -> Inputs:
-        """This process's inputs, with the program's own network and data."""
-        if self._given is not None:
-            self._given.use(self._inputs)
-            self._given = None
+    def _use_given(self, given: Sequence[Any]) -> Inputs:
+        """This process's inputs, with what the driver gave; fetched once."""
+        from raprune.evaluators.sharing import given_by
+
+        if given and not self._has_given:
+            given_by(given).use(self._inputs)
+            self._has_given = True
         return self._inputs
 
-    def _local(self, workload: Workload) -> OnEngine:
+    def _local(self, workload: Workload, given: Sequence[Any]) -> OnEngine:
         """This process's engine of ``workload``."""
-        self._use_given()
+        self._use_given(given)
         return OnEngine(self._engines.of(workload), self.name)
 
-    def _state(self, version: str, ref: list[Any]) -> State:
+    def _state(self, version: str, refs: Sequence[Any]) -> State:
         """The state of this version, fetched once."""
         import ray
 
         if version not in self._states:
             while len(self._states) >= MAX_STATES:
                 del self._states[next(iter(self._states))]
-            self._states[version] = ray.get(ref[0])
+            self._states[version] = ray.get(refs[0])
         return self._states[version]
 
-    def load(self, workload: Workload) -> list[None]:
+    def load(self, workload: Workload, given: Sequence[Any]) -> list[None]:
         """Load the network and the data before they are needed."""
         with self._call("load"):
-            self._local(workload)
+            self._local(workload, given)
         return [None]
 
     def evaluate(
         self,
         workload: Workload,
         version: str,
-        ref: list[Any],
+        refs: Sequence[Any],
         layer: str,
         lowest: float | None,
         items: list[tuple[KeepMask, Tally | None]],
     ) -> list[EvaluatedMask]:
+        """Score masks of ``layer`` in a state; ``refs``: to the state, then to what the driver gave."""
         with self._call("evaluate"):
             masks, starts = [mask for mask, _ in items], [start for _, start in items]
-            return self._local(workload).evaluate(self._state(version, ref), layer, masks, lowest, starts)
+            local = self._local(workload, refs[1:])
+            return local.evaluate(self._state(version, refs), layer, masks, lowest, starts)
 
-    def run(self, workload: Workload, version: str, ref: list[Any], task: Task[Any]) -> list[Any]:
+    def run(self, workload: Workload, version: str, refs: Sequence[Any], task: Task[Any]) -> list[Any]:
+        """Carry out a task on a state; ``refs`` as in :meth:`evaluate`."""
         with self._call(task.name):
-            return [self._local(workload).run(task, self._state(version, ref))]
+            return [self._local(workload, refs[1:]).run(task, self._state(version, refs))]
 
     def let_go(self) -> None:
         """Release the memory that the host shares; nothing is scored afterwards."""
@@ -176,6 +170,7 @@ class RayPool:
         if pool is None:
             raise ValueError("ray_pool needs the address of a pool of evaluators")
         self.workload = workload
+        self._given = pool.given
         self._by_launch = shares_launches(workload, settings.device)
         self._backend = backend = pool.connect()
         self.dispatcher = Dispatcher({}, backend, os.getpid(), roster=Roster(backend), pulses=Pulses(backend))
@@ -214,12 +209,12 @@ class RayPool:
         return cast(T, result)
 
     def _ref(self, state: State) -> list[Any]:
-        """A reference, in a list so that the actor fetches it only if it does not hold the version yet."""
+        """References to the state and to what the driver gave, in a list: the actor fetches only what it lacks."""
         if state.version not in self._refs:
             while len(self._refs) >= 2:
                 del self._refs[next(iter(self._refs))]
             self._refs[state.version] = self._backend.put(state)
-        return [self._refs[state.version]]
+        return [self._refs[state.version], *self._given]
 
     def _masks_per_call(self, num_masks: int) -> int:
         """As many as share a launch; otherwise chosen by the seconds per mask. No result depends on it."""

@@ -1,20 +1,28 @@
-"""A data set in Ray's object store: decoded once by the driver, mapped by all evaluators of a host without a copy."""
+"""What the driver puts into Ray's object store for the study's other processes, on whichever node they run.
+
+A data set is decoded once by the driver, fetched once by a node, and mapped by all evaluators there without a copy. So
+the paths of data and checkpoints need exist on the driver's machine only.
+"""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import partial
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from raprune.engine.inputs import Inputs
-from raprune.errors import InputError
+from raprune.errors import InputError, meaning
 from raprune.plugins.datasets.base import Split, Splits
 from raprune.plugins.datasets.reading import SCORED, parts_of
 from raprune.registry import is_given
 from raprune.study import TrialSpec
+from raprune.system.paths import expanded
 
 Refs = dict[str, list[Any]]
 """Data set (JSON) -> its reference, in a list so that Ray does not fetch it before it is needed."""
@@ -22,35 +30,56 @@ Refs = dict[str, list[Any]]
 
 @dataclass(frozen=True)
 class SharedGiven:
-    """A program's own network and data, for other processes."""
+    """What the driver gives other processes. Every call brings it, so a restarted process gets it again."""
 
     networks: list[Any]
-    """A reference to the pickle of all networks by digest, in a list; the pickle is never written to disk."""
+    """A reference to the pickle of a program's own networks by digest, in a list; the pickle is never written to disk.
+
+    Empty if the study names its network."""
     data: Refs
+    checkpoints: Refs
+    """Checkpoint as the study names it -> its bytes."""
 
     def use_networks(self, inputs: Inputs) -> None:
         """Add the program's networks to ``inputs``."""
         import ray
         from ray import cloudpickle
 
-        inputs.networks.update(cloudpickle.loads(ray.get(self.networks[0])))
+        for ref in self.networks:
+            inputs.networks.update(cloudpickle.loads(ray.get(ref)))
 
     def use(self, inputs: Inputs) -> None:
-        """Add the program's networks and data to ``inputs``."""
+        """Add the networks, data and checkpoints to ``inputs``."""
         self.use_networks(inputs)
         use_shared(self.data, inputs)
+        for name, ref in self.checkpoints.items():
+            inputs.provide_file(name, partial(_bytes_of, ref))
 
 
-def share_given(trials: Sequence[TrialSpec], data: Refs, inputs: Inputs) -> SharedGiven | None:
-    """Put the program's own networks into the object store and select its own data; ``None`` where it gave nothing.
+def share_given(trials: Sequence[TrialSpec], inputs: Inputs) -> tuple[Any]:
+    """Put the data sets and checkpoints of ``trials`` into the object store, and the networks that a program gave.
 
-    Raises :class:`InputError` for a network that cannot be sent to another process.
+    Returns a reference to a :class:`SharedGiven`, in a tuple so that Ray does not fetch it before it is needed. Raises
+    :class:`InputError` for a network that cannot be sent to another process, and for a checkpoint that cannot be read.
     """
+    import ray
+
+    networks = _share_networks(inputs) if any(is_given(trial.model.name) for trial in trials) else []
+    return (ray.put(SharedGiven(networks, share_data(trials, inputs), _share_checkpoints(trials))),)
+
+
+def given_by(refs: Sequence[Any]) -> SharedGiven:
+    """What :func:`share_given` put into the object store."""
+    import ray
+
+    given: SharedGiven = ray.get(refs[0])
+    return given
+
+
+def _share_networks(inputs: Inputs) -> list[Any]:
     import ray
     from ray import cloudpickle
 
-    if not any(is_given(trial.model.name) for trial in trials):
-        return None
     try:
         pickled = cloudpickle.dumps(inputs.networks)
     except Exception as error:  # whatever the parts of a user's network raise when they are pickled
@@ -58,15 +87,40 @@ def share_given(trials: Sequence[TrialSpec], data: Refs, inputs: Inputs) -> Shar
             f"the network cannot be sent to other processes ({type(error).__name__}: {error}): use evaluators=0, "
             "which runs everything in this one"
         ) from error
-    named = {trial.data.model_dump_json() for trial in trials if is_given(trial.dataset.name)}
-    return SharedGiven([ray.put(pickled)], {key: ref for key, ref in data.items() if key in named})
+    return [ray.put(pickled)]
+
+
+def _bytes_of(ref: list[Any]) -> memoryview:
+    import ray
+
+    content: memoryview = ray.get(ref[0]).data
+    return content
+
+
+def _checkpoints(trials: Sequence[TrialSpec]) -> dict[str, Path]:
+    """Checkpoint as the study names it -> file."""
+    names = {name for trial in trials if (name := trial.baseline.checkpoint) is not None}
+    return {name: expanded(name) for name in sorted(names)}
+
+
+def _share_checkpoints(trials: Sequence[TrialSpec]) -> Refs:
+    import ray
+
+    refs: Refs = {}
+    for name, file in _checkpoints(trials).items():
+        try:
+            refs[name] = [ray.put(np.fromfile(file, dtype=np.uint8))]
+        except OSError as error:
+            raise InputError(f"checkpoint {str(file)!r} cannot be read: {meaning(error)}") from error
+    return refs
 
 
 def data_bytes(trials: Sequence[TrialSpec], inputs: Inputs) -> int:
-    """Bytes of all images and labels of the data sets of ``trials`` that are held in memory."""
+    """Bytes of the images and labels of ``trials`` that are held in memory, and of their checkpoints."""
+    files = [file.stat().st_size for file in _checkpoints(trials).values() if file.is_file()]
     datasets = {trial.data.model_dump_json(): trial.data for trial in trials}
     every = [split for dataset in datasets.values() for split in parts_of(inputs.encoded(dataset)).values()]
-    return sum(t.numel() * t.element_size() for split in every for t in (split.images_BCHW, split.labels_B))
+    return sum(files) + sum(t.numel() * t.element_size() for s in every for t in (s.images_BCHW, s.labels_B))
 
 
 def share_data(trials: Sequence[TrialSpec], inputs: Inputs) -> Refs:

@@ -35,12 +35,13 @@ def own_modules(packages: frozenset[str] = frozenset()) -> IsOwn:
         file = getattr(found, "__file__", None)
         if file is None:
             return found is None or hasattr(found, "__path__")
-        return _is_own_file(file)
+        return is_own_file(file)
 
     return is_own
 
 
-def _is_own_file(file: str) -> bool:
+def is_own_file(file: str | Path) -> bool:
+    """Whether a file or folder is a user's: no library's, and not ours."""
     path = Path(file).resolve()
     return not INSTALLED & set(path.parts) and not any(path.is_relative_to(f) for f in (*LIBRARIES, PACKAGE.resolve()))
 
@@ -86,7 +87,7 @@ def _imported(name: str, package: str) -> types.ModuleType | None:
             return sys.modules[full]
         try:
             spec = importlib.util.find_spec(full)
-            if spec is not None and spec.origin is not None and _is_own_file(spec.origin):
+            if spec is not None and spec.origin is not None and is_own_file(spec.origin):
                 return importlib.import_module(full)
         except Exception:  # whatever a module raises that is imported only where it is needed
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import secrets
@@ -13,6 +14,7 @@ from typing import Any
 
 from raprune.errors import InputError
 from raprune.launch import local
+from raprune.launch.nodes import own_code, packed
 from raprune.launch.resources import check_cpus
 from raprune.study.parts import EvaluatorsSpec
 
@@ -31,6 +33,15 @@ LOCAL = {"RAY_worker_niceness": "0"}
 """Keeps the niceness of the user's process; Ray's default of 15 starves its workers beside other programs."""
 
 
+JOB_CONFIG = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+"""Set by Ray in the processes that ``ray job submit`` starts."""
+
+
+def usual_address() -> str | None:
+    """The cluster that a study joins where its user names none: that of the Ray job it runs in, or none."""
+    return "auto" if JOB_CONFIG in os.environ else None
+
+
 @dataclass(frozen=True)
 class Connection:
     """A cluster that this process is connected to."""
@@ -39,11 +50,16 @@ class Connection:
     """The process had joined it before, so it is not ours to leave."""
     folder: local.PrivateFolder | None = None
     """The folder of a Ray that was started for this study."""
+    import_path: tuple[str, ...] = ()
+    """Folders of this machine from which workers import the study's own code; empty where Ray sends it."""
 
     @property
-    def is_local(self) -> bool:
-        """Whether the cluster was started for this study."""
-        return self.folder is not None
+    def has_other_nodes(self) -> bool:
+        """Whether other processes than this one started nodes of the cluster."""
+        import ray
+
+        node = ray._private.worker._global_node
+        return self.folder is None and not (node is not None and node.is_head() and len(ray.nodes()) == 1)
 
     def close(self, *, keep_logs: bool = False) -> None:
         """Leave the cluster; stop it if it was started for this study."""
@@ -81,13 +97,14 @@ def connect(
     import ray
 
     if ray.is_initialized():
-        return Connection(joined_before=True)
+        return Connection(joined_before=True, import_path=(os.getcwd(),))
     common: dict[str, Any] = {"namespace": namespace, "log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
         cpus = cpus or _num_cores()
         if isinstance(count, int) and spec.device != "cuda" and not _maybe_gpus():
             check_cpus(count, threads, [{"CPU": float(cpus)}], "this machine")
-        connection = Connection(folder=local.start(cpus, _store_bytes(data_bytes), **common))
+        folder = local.start(cpus, _store_bytes(data_bytes), **common)
+        connection = Connection(folder=folder, import_path=(os.getcwd(),))
     else:
         _join(address, common)
         connection = Connection()
@@ -105,14 +122,27 @@ def _join(address: str, common: dict[str, Any]) -> None:
 
     try:
         _check_reachable(address)
-        ray.init(address=address, **common)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        with packed({} if _has_code() else own_code()) as code:
+            ray.init(address=address, **common, **({"runtime_env": {"working_dir": str(code)}} if code else {}))
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        reason = _reason(error)
         raise InputError(
             f"no Ray cluster can be joined at {address!r}: {reason}\nStart one with `ray start --head`. A cluster with "
             "token authentication also needs its token here: in RAY_AUTH_TOKEN, in the file named by "
             "RAY_AUTH_TOKEN_PATH, or in ~/.ray/auth_token; every node needs the same."
         ) from None
+
+
+def _has_code() -> bool:
+    """Whether this process is a Ray job whose code Ray has sent to the nodes (``ray job submit --working-dir``)."""
+    config = json.loads(os.environ.get(JOB_CONFIG) or "{}")
+    return bool((config.get("runtime_env") or {}).get("working_dir"))
+
+
+def _reason(error: Exception) -> str:
+    """What Ray says, as one line: the first, or all where it compares versions."""
+    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()] or [type(error).__name__]
+    return " ".join(lines) if lines[0].startswith("Version mismatch") else lines[0]
 
 
 def _check_reachable(address: str) -> None:

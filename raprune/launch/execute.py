@@ -14,7 +14,6 @@ from raprune.evaluators.base import Evaluator, PoolAddress
 from raprune.evaluators.engines import Engines
 from raprune.evaluators.in_process import local_device
 from raprune.evaluators.memo import Conditions, Memo, Memoised
-from raprune.evaluators.sharing import SharedGiven
 from raprune.launch.spending import asked_by
 from raprune.registry import EVALUATORS
 from raprune.results import TrialStore, write_text
@@ -45,8 +44,6 @@ class Place:
     """Folders from which the study's own plug-ins are imported."""
     has_budget: bool = False
     """Whether the study has a budget; its actor is in the namespace of ``pool``."""
-    given: SharedGiven | None = None
-    """A program's own network and data, for other processes."""
 
     @property
     def memo_folder(self) -> Path:

@@ -8,7 +8,6 @@ Parquet. Each run creates a new Tuner, in which completed trials return at once.
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import uuid
 from collections.abc import Iterator, Sequence
@@ -21,13 +20,14 @@ from raprune.evaluators.dispatch import Call, Dispatcher
 from raprune.evaluators.pulse import Pulses
 from raprune.evaluators.ray_backend import RayBackend
 from raprune.evaluators.roster import Roster
-from raprune.evaluators.sharing import data_bytes, share_data, share_given
+from raprune.evaluators.sharing import data_bytes, share_given
 from raprune.launch.base import Launch, Watch
 from raprune.launch.cluster import connect
 from raprune.launch.counter import start_counter
-from raprune.launch.execute import Place, check_folder
+from raprune.launch.execute import MANIFEST, Place, check_folder
 from raprune.launch.in_flight import trials_in_flight
 from raprune.launch.interruption import Interruption
+from raprune.launch.nodes import NodeCheck, named_modules
 from raprune.launch.resources import Resources, evaluators, resources_for, where
 from raprune.launch.tuning import run_tune
 from raprune.launch.watching import ClusterWatch
@@ -63,9 +63,12 @@ def ray_runner(launch: Launch, watch: Watch, interruption: Interruption | None =
     try:
         cluster.start()
         signals.check()
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        resources = resources_for(nodes, plan.spec.evaluators, count, threads)
-        runner = RayRunner(launch, resources, namespace, watch)
+        nodes = [node for node in ray.nodes() if node["Alive"]]
+        if connection.has_other_nodes:
+            check = NodeCheck(named_modules(plan.trials), launch.out / MANIFEST)
+            check.check([node["NodeID"] for node in nodes], watch.phase)
+        resources = resources_for([node["Resources"] for node in nodes], plan.spec.evaluators, count, threads)
+        runner = RayRunner(launch, resources, namespace, watch, connection.import_path)
         runner.watch_over(cluster, signals)
         try:
             yield runner
@@ -84,7 +87,14 @@ def ray_runner(launch: Launch, watch: Watch, interruption: Interruption | None =
 class RayRunner:
     """A pool of evaluators, and trials under Ray Tune."""
 
-    def __init__(self, launch: Launch, resources: Resources, namespace: str, watch: Watch) -> None:
+    def __init__(
+        self,
+        launch: Launch,
+        resources: Resources,
+        namespace: str,
+        watch: Watch,
+        import_path: tuple[str, ...] = (),
+    ) -> None:
         self.watch = watch
         self.inputs = launch.inputs
         self._spec = launch.plan.spec.data
@@ -103,7 +113,7 @@ class RayRunner:
             resources.num_evaluators,
             resources.device,
             None,
-            (os.getcwd(),),
+            import_path,
             has_budget=launch.account is not None,
         )
 
@@ -117,28 +127,26 @@ class RayRunner:
 
     def prepare(self, trials: Sequence[TrialSpec]) -> None:
         """Share the data, start the pool, and have its evaluators train or load and measure the baselines."""
-        data = share_data(trials, self.inputs)
-        self.place = replace(self.place, given=share_given(trials, data, self.inputs))
-        pool = self._start_pool()
+        given = share_given(trials, self.inputs)
+        pool = self._start_pool(given)
         if self.account is not None:
             self._counter = start_counter(self.account, self.namespace)
-        pool.each(lambda actor, _: actor.use_data.remote(data), "reading the data")
         distinct = list({trial.baseline_key: trial for trial in trials}.values())
 
         def submit(actor: Any, items: list[Any]) -> Any:
             baselines = [(trial, self.place.baseline_folder(trial)) for trial in items]
-            return actor.prepare.remote(baselines)
+            return actor.prepare.remote(baselines, given)
 
         pool.run([Call([trial], [index]) for index, trial in enumerate(distinct)], submit, "preparing the baseline")
         first = self.place.workload(distinct[0])
-        pool.each(lambda actor, _: actor.load.remote(first), "loading the network and the data")
+        pool.each(lambda actor, _: actor.load.remote(first, given), "loading the network and the data")
 
     def _data_spec(self, cpus: float) -> DataSpec:
         """How each evaluator holds images: the cluster's processors decode, divided among the evaluators."""
         workers = max(1, int(cpus) // self.resources.num_evaluators)
         return self._spec.model_copy(update={"workers": workers}) if self._spec.workers == "auto" else self._spec
 
-    def _start_pool(self) -> Dispatcher:
+    def _start_pool(self, given: tuple[Any]) -> Dispatcher:
         import ray
 
         from raprune.evaluators.ray_pool import EvaluatorProcess
@@ -149,8 +157,7 @@ class RayRunner:
             options = self.resources.options | {"name": name, "namespace": self.namespace}
             options |= {"max_restarts": -1, "max_task_retries": 0}
             spec = self.place.evaluators
-            device, imports, given = self.resources.device, self.place.import_path, self.place.given
-            arguments = (name, spec, device, imports, self.namespace, given, data)
+            arguments = (name, spec, self.resources.device, self.place.import_path, self.namespace, data)
             self.actors.append(actor.options(**options).remote(*arguments))
         backend = RayBackend(self.namespace)
         named = dict(zip(names, self.actors, strict=True))
@@ -159,7 +166,7 @@ class RayRunner:
         pool.each(lambda actor, _: actor.ping.remote(), what, READY_S)
         self.watch.evaluators(where(pool.each(lambda actor, _: actor.node.remote(), what), self.resources.device))
         Roster(backend).write(names)
-        self.place = replace(self.place, pool=PoolAddress(self.namespace))
+        self.place = replace(self.place, pool=PoolAddress(self.namespace, given))
         return pool
 
     def run(self, trials: Sequence[TrialSpec], plan: StudyPlan, watch: Watch) -> Any:

@@ -17,6 +17,7 @@ from raprune.artefact.keeping import thin_out
 from raprune.baseline.resuming import check_results, check_trials
 from raprune.engine.inputs import Inputs, using
 from raprune.launch.base import Launch, Runner, Watch
+from raprune.launch.cluster import usual_address
 from raprune.launch.execute import MANIFEST, check_folder
 from raprune.launch.found import refuse_another, set_damaged_rows_aside
 from raprune.launch.in_process import InProcessRunner
@@ -69,8 +70,9 @@ def run_study(
     """Run (or resume) a study in the folder ``out``.
 
     ``num_evaluators`` overrides the study's; 0 runs in this process without Ray. ``address`` joins a running Ray
-    cluster. ``inputs`` hold a program's own network and data, and data already decoded for this run; without them
-    everything is read anew. Raises :class:`InputError` before any trial if the study cannot be run here.
+    cluster; without it, a study in a Ray job joins that job's cluster. ``inputs`` hold a program's own network and
+    data, and data already decoded for this run; without them everything is read anew. Raises :class:`InputError`
+    before any trial if the study cannot be run here.
     """
     interruption, lost = Interruption(), None
     with (
@@ -92,7 +94,7 @@ def run_study(
             with interruption.stoppable():
                 if todo:
                     count = plan.spec.evaluators.count if num_evaluators is None else num_evaluators
-                    launch = Launch(plan, out, todo, count, address, account, inputs)
+                    launch = Launch(plan, out, todo, count, address or usual_address(), account, inputs)
                     with _runner(launch, watch, interruption) as runner:
                         watch.phase("preparing the baseline")
                         runner.prepare(todo)

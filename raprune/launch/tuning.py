@@ -14,6 +14,7 @@ from raprune.evaluators.dispatch import WAY_ON
 from raprune.evaluators.memo import Memo, writer_name
 from raprune.evaluators.pulse import Pulse, Pulses
 from raprune.evaluators.ray_backend import why_lost
+from raprune.evaluators.sharing import given_by
 from raprune.launch.base import Watch
 from raprune.launch.counter import find_budget
 from raprune.launch.execute import Holdings, Place, execute, write_failed
@@ -112,8 +113,7 @@ def _trainable(config: dict[str, Any], *, specs: dict[str, TrialSpec], place: Pl
     pulse = Pulse(place.pool.connect(), trial.trial_id)
     try:
         with Inputs(place.import_path) as inputs:
-            if place.given is not None:
-                place.given.use_networks(inputs)
+            given_by(place.pool.given).use_networks(inputs)
             holdings = Holdings(inputs, Memo(place.memo_folder, writer_name(ray.get_runtime_context().get_worker_id())))
             status = execute(trial, place, holdings, reporter, find_budget(place.pool, place.has_budget))
     finally:

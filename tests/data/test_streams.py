@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
-from torch import nn
 
 from raprune.engine.inputs import Inputs
-from raprune.engine.train import Recipe, train, train_batches
-from raprune.errors import InputError
-from raprune.plugins.datasets import index as index_module
+from raprune.engine.train import train_batches
 from raprune.plugins.datasets.base import Splits
-from raprune.plugins.datasets.fits import DRAWS, RandomCrop
-from raprune.registry import SCORES
 from raprune.study.parts import DataSpec
 from raprune.study.schema import DataChoice
-from tests.data.files import class_folders, cut, photo
+from tests.data.files import class_folders
 
 NEVER = {"memory_gib": 0.0}
 
