@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from raprune.engine.base import Engine
 from raprune.engine.tasks import Task
@@ -28,11 +28,9 @@ class EvaluatedMask:
 
 @dataclass(frozen=True)
 class PoolAddress:
-    """The address of a pool of evaluators; it can be sent anywhere."""
+    """The address of a pool of evaluators: a plain string, so that it can be sent anywhere."""
 
     namespace: str
-    given: tuple[Any, ...] = ()
-    """A reference to what the driver gives the study's processes (:mod:`raprune.evaluators.sharing`)."""
 
     def connect(self) -> Backend:
         """The cluster in which the pool is, which this process has joined."""

@@ -14,6 +14,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+import torch
+
+from raprune.engine import device_name
 from raprune.engine.inputs import Inputs
 from raprune.engine.launches import MASKS_A_LAUNCH, shares_launches
 from raprune.engine.tasks import Task
@@ -58,10 +61,12 @@ class EvaluatorProcess:
         import_path: tuple[str, ...] = (),
         namespace: str = "",
         data: DataSpec | None = None,
+        shared: bytes = b"",
     ) -> None:
         """``namespace``: the study's; its evaluators on one host share what they keep.
 
-        ``data``: how images are held on this host.
+        ``data``: how images are held on this host. ``shared``: where networks, data and checkpoints are
+        (:func:`raprune.evaluators.sharing.pack`).
         """
         from raprune.engine import engine_kind
         from raprune.engine.cache.shared import HostStore  # torch is loaded before the first call
@@ -69,7 +74,7 @@ class EvaluatorProcess:
         self.name = name
         self._inputs = Inputs(import_path)
         self._inputs.read_as(data or DataSpec())
-        self._has_given = False
+        self._shared = shared
         self._states: dict[str, State] = {}
         self._store: HostStore | None = None
         self._pulse = Pulse(RayBackend(namespace), name) if namespace else None
@@ -83,63 +88,66 @@ class EvaluatorProcess:
         with quitting_is_a_fault(), self._pulse.during(kind) if self._pulse else contextlib.nullcontext():
             yield
 
-    def prepare(self, baselines: list[tuple[TrialSpec, Path]], given: Sequence[Any]) -> list[str]:
-        """Prepare baselines on disk; returns their folders. ``given``: as in :class:`PoolAddress`."""
+    def join(self, workload: Workload | None = None) -> list[tuple[str, str, str]]:
+        """Load the data, and the network of ``workload``; returns where this is: node id, host, GPU's name if any."""
+        import ray
+
+        with self._call("join"):
+            self._use_given()
+            if workload is not None:
+                self._local(workload)
+            device = torch.device(self._engines.device)
+        card = device_name(device) if device.type == "cuda" else ""
+        return [(ray.get_runtime_context().get_node_id(), platform.node(), card)]
+
+    def prepare(self, baselines: list[tuple[TrialSpec, Path]]) -> list[str]:
+        """Prepare baselines on disk; returns their folders."""
         from raprune.baseline.prepare import prepare_baseline
 
         with self._call("prepare"):
-            device, inputs = self._engines.device, self._use_given(given)
+            device, inputs = self._engines.device, self._use_given()
             return [prepare_baseline(trial, folder, device, inputs).folder for trial, folder in baselines]
 
-    def _use_given(self, given: Sequence[Any]) -> Inputs:
-        """This process's inputs, with what the driver gave; fetched once."""
-        from raprune.evaluators.sharing import given_by
+    def _use_given(self) -> Inputs:
+        """This process's inputs, with what the driver shared."""
+        from raprune.evaluators.sharing import unpack
 
-        if given and not self._has_given:
-            given_by(given).use(self._inputs)
-            self._has_given = True
+        if self._shared:
+            unpack(self._shared, self._inputs)
+            self._shared = b""
         return self._inputs
 
-    def _local(self, workload: Workload, given: Sequence[Any]) -> OnEngine:
+    def _local(self, workload: Workload) -> OnEngine:
         """This process's engine of ``workload``."""
-        self._use_given(given)
+        self._use_given()
         return OnEngine(self._engines.of(workload), self.name)
 
-    def _state(self, version: str, refs: Sequence[Any]) -> State:
+    def _state(self, version: str, ref: list[Any]) -> State:
         """The state of this version, fetched once."""
         import ray
 
         if version not in self._states:
             while len(self._states) >= MAX_STATES:
                 del self._states[next(iter(self._states))]
-            self._states[version] = ray.get(refs[0])
+            self._states[version] = ray.get(ref[0])
         return self._states[version]
-
-    def load(self, workload: Workload, given: Sequence[Any]) -> list[None]:
-        """Load the network and the data before they are needed."""
-        with self._call("load"):
-            self._local(workload, given)
-        return [None]
 
     def evaluate(
         self,
         workload: Workload,
         version: str,
-        refs: Sequence[Any],
+        ref: list[Any],
         layer: str,
         lowest: float | None,
         items: list[tuple[KeepMask, Tally | None]],
     ) -> list[EvaluatedMask]:
-        """Score masks of ``layer`` in a state; ``refs``: to the state, then to what the driver gave."""
         with self._call("evaluate"):
             masks, starts = [mask for mask, _ in items], [start for _, start in items]
-            local = self._local(workload, refs[1:])
-            return local.evaluate(self._state(version, refs), layer, masks, lowest, starts)
+            return self._local(workload).evaluate(self._state(version, ref), layer, masks, lowest, starts)
 
-    def run(self, workload: Workload, version: str, refs: Sequence[Any], task: Task[Any]) -> list[Any]:
-        """Carry out a task on a state; ``refs`` as in :meth:`evaluate`."""
+    def run(self, workload: Workload, version: str, ref: list[Any], task: Task[Any]) -> list[Any]:
         with self._call(task.name):
-            return [self._local(workload, refs[1:]).run(task, self._state(version, refs))]
+            return [self._local(workload).run(task, self._state(version, ref))]
 
     def let_go(self) -> None:
         """Release the memory that the host shares; nothing is scored afterwards."""
@@ -150,12 +158,6 @@ class EvaluatorProcess:
 
     def ping(self) -> list[str]:
         return [self.name]
-
-    def node(self) -> list[tuple[str, str]]:
-        """The node on which this process runs: Ray's id, and the machine's name."""
-        import ray
-
-        return [(ray.get_runtime_context().get_node_id(), platform.node())]
 
     def process_id(self) -> int:
         """The id of this process, to inspect or kill it."""
@@ -170,7 +172,6 @@ class RayPool:
         if pool is None:
             raise ValueError("ray_pool needs the address of a pool of evaluators")
         self.workload = workload
-        self._given = pool.given
         self._by_launch = shares_launches(workload, settings.device)
         self._backend = backend = pool.connect()
         self.dispatcher = Dispatcher({}, backend, os.getpid(), roster=Roster(backend), pulses=Pulses(backend))
@@ -209,12 +210,12 @@ class RayPool:
         return cast(T, result)
 
     def _ref(self, state: State) -> list[Any]:
-        """References to the state and to what the driver gave, in a list: the actor fetches only what it lacks."""
+        """A reference, in a list so that the actor fetches it only if it does not hold the version yet."""
         if state.version not in self._refs:
             while len(self._refs) >= 2:
                 del self._refs[next(iter(self._refs))]
             self._refs[state.version] = self._backend.put(state)
-        return [self._refs[state.version], *self._given]
+        return [self._refs[state.version]]
 
     def _masks_per_call(self, num_masks: int) -> int:
         """As many as share a launch; otherwise chosen by the seconds per mask. No result depends on it."""

@@ -30,7 +30,7 @@ Refs = dict[str, list[Any]]
 
 @dataclass(frozen=True)
 class SharedGiven:
-    """What the driver gives other processes. Every call brings it, so a restarted process gets it again."""
+    """What the driver gives other processes; references, which any of them may fetch."""
 
     networks: list[Any]
     """A reference to the pickle of a program's own networks by digest, in a list; the pickle is never written to disk.
@@ -56,24 +56,14 @@ class SharedGiven:
             inputs.provide_file(name, partial(_bytes_of, ref))
 
 
-def share_given(trials: Sequence[TrialSpec], inputs: Inputs) -> tuple[Any]:
+def share_given(trials: Sequence[TrialSpec], inputs: Inputs) -> SharedGiven:
     """Put the data sets and checkpoints of ``trials`` into the object store, and the networks that a program gave.
 
-    Returns a reference to a :class:`SharedGiven`, in a tuple so that Ray does not fetch it before it is needed. Raises
-    :class:`InputError` for a network that cannot be sent to another process, and for a checkpoint that cannot be read.
+    Raises :class:`InputError` for a network that cannot be sent to another process, and for a checkpoint that cannot be
+    read.
     """
-    import ray
-
     networks = _share_networks(inputs) if any(is_given(trial.model.name) for trial in trials) else []
-    return (ray.put(SharedGiven(networks, share_data(trials, inputs), _share_checkpoints(trials))),)
-
-
-def given_by(refs: Sequence[Any]) -> SharedGiven:
-    """What :func:`share_given` put into the object store."""
-    import ray
-
-    given: SharedGiven = ray.get(refs[0])
-    return given
+    return SharedGiven(networks, share_data(trials, inputs), _share_checkpoints(trials))
 
 
 def _share_networks(inputs: Inputs) -> list[Any]:
@@ -153,3 +143,22 @@ def use_shared(refs: Refs, inputs: Inputs) -> None:
             warnings.simplefilter("ignore")  # torch warns of read-only memory; nobody writes to it
             parts = {n: Split(torch.from_numpy(x), torch.from_numpy(y), s) for n, (x, y, s) in arrays.items()}
         inputs.provide(key, Splits(parts["train"], parts["val"], parts.get("test"), guard=parts.get("guard"), **bare))
+
+
+def pack(given: SharedGiven) -> bytes:
+    """What an evaluator needs to find it, whenever and wherever it starts; it lives as long as this process.
+
+    Plain bytes: Ray restarts an actor only with arguments that are not in the object store.
+    """
+    from ray import cloudpickle
+
+    packed: bytes = cloudpickle.dumps(given)
+    return packed
+
+
+def unpack(packed: bytes, inputs: Inputs) -> None:
+    """Give ``inputs`` what :func:`pack` was given: each data set comes to a node once."""
+    from ray import cloudpickle
+
+    given: SharedGiven = cloudpickle.loads(packed)
+    given.use(inputs)

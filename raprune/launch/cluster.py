@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from raprune.errors import InputError
+from raprune.evaluators.backend import Node
 from raprune.launch import local
 from raprune.launch.nodes import own_code, packed
 from raprune.launch.resources import check_cpus
@@ -102,7 +103,7 @@ def connect(
     if address is None:
         cpus = cpus or _num_cores()
         if isinstance(count, int) and spec.device != "cuda" and not _maybe_gpus():
-            check_cpus(count, threads, [{"CPU": float(cpus)}], "this machine")
+            check_cpus(count, threads, [Node("", "", {"CPU": float(cpus)})], "this machine")
         folder = local.start(cpus, _store_bytes(data_bytes), **common)
         connection = Connection(folder=folder, import_path=(os.getcwd(),))
     else:

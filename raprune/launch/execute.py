@@ -14,6 +14,7 @@ from raprune.evaluators.base import Evaluator, PoolAddress
 from raprune.evaluators.engines import Engines
 from raprune.evaluators.in_process import local_device
 from raprune.evaluators.memo import Conditions, Memo, Memoised
+from raprune.evaluators.sharing import SharedGiven
 from raprune.launch.spending import asked_by
 from raprune.registry import EVALUATORS
 from raprune.results import TrialStore, write_text
@@ -44,6 +45,8 @@ class Place:
     """Folders from which the study's own plug-ins are imported."""
     has_budget: bool = False
     """Whether the study has a budget; its actor is in the namespace of ``pool``."""
+    given: SharedGiven | None = None
+    """What the driver shares with other processes."""
 
     @property
     def memo_folder(self) -> Path:
@@ -90,13 +93,13 @@ def check_folder(out: Path) -> None:
 def execute(trial: TrialSpec, place: Place, holdings: Holdings, progress: Progress, budget: Budget = NO_BUDGET) -> str:
     """Run ``trial`` to its row; returns its status: ``completed``, ``failed``, or ``stopped`` by ``budget``.
 
-    A completed trial returns at once. So does a trial that has not begun when the budget is spent; it gets no row. A
+    A trial that has a row returns at once. So does one that has not begun when the budget is spent; it gets no row. A
     failure leaves a row with the traceback, which is also written to ``error.txt``.
     """
     store = place.store(trial)
     try:
-        if store.status() == "completed":
-            return "completed"
+        if (status := store.status()) is not None:  # of this run, which began by removing the others
+            return status
         if not store.num_committed() and budget.spent(trial.trial_id, asked_by(store)):
             return "stopped"
         try:
