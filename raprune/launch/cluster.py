@@ -134,6 +134,15 @@ def _join(address: str, common: dict[str, Any]) -> None:
         ) from None
 
 
+def refuse_temporary(out: Path) -> None:
+    """Raise :class:`InputError` if ``out`` is in the copy of the working folder that Ray makes for a job."""
+    if _has_code() and out.resolve().is_relative_to(Path.cwd()):
+        raise InputError(
+            f"--out: {out} would be in Ray's copy of the working folder, which Ray removes: name a folder on storage "
+            "that all nodes share, such as --out /shared/results/NAME"
+        )
+
+
 def _has_code() -> bool:
     """Whether this process is a Ray job whose code Ray has sent to the nodes (``ray job submit --working-dir``)."""
     config = json.loads(os.environ.get(JOB_CONFIG) or "{}")

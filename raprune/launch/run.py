@@ -17,7 +17,7 @@ from raprune.artefact.keeping import thin_out
 from raprune.baseline.resuming import check_results, check_trials
 from raprune.engine.inputs import Inputs, using
 from raprune.launch.base import Launch, Runner, Watch
-from raprune.launch.cluster import usual_address
+from raprune.launch.cluster import refuse_temporary, usual_address
 from raprune.launch.execute import MANIFEST, check_folder
 from raprune.launch.found import refuse_another, set_damaged_rows_aside
 from raprune.launch.in_process import InProcessRunner
@@ -75,6 +75,7 @@ def run_study(
     before any trial if the study cannot be run here.
     """
     interruption, lost = Interruption(), None
+    refuse_temporary(out)
     with (
         interruption.guard(), FolderLock(out), using(inputs) as inputs, RunClock(out, watch.phase) as clock,
         tracked(watch, plan, out) as watch,
