@@ -17,7 +17,7 @@ model: {{import: 'tests.data.test_larger_than_memory:network'}}
 dataset: {{name: image_folder, root: '{root}', size: {size}, num_val: 60}}
 baseline: {{epochs: {epochs}, batch_size: 8, learning_rate: 0.05}}
 finetune: {{before_reward: {{steps: 1}}, after_layer: {{steps: 3}}, batch_size: 8}}
-scoring: {{batch_size: 20}}
+scoring: {{batch_size: 6}}
 layers: ['0']
 drop_bound: 60.0
 method: {{name: magnitude}}
@@ -34,15 +34,18 @@ from tests.launch.runs import Watch
 def told(what):
     return next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith(what))
 
-for file in sys.argv[1:]:
+for file in map(Path, sys.argv[1:]):
     before = told("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # VmHWM begins anew
-    plan, _ = load_and_inspect(Path(file))
-    outcome = run_study(plan, Path(file).with_suffix(""), Watch(), num_evaluators=0)
-    print(outcome.exit_code, told("VmHWM") - before)
+    plan, _ = load_and_inspect(file)
+    if file.stem != "held":
+        assert run_study(plan, file.with_suffix(""), Watch(), num_evaluators=0).exit_code == 0
+    print(told("VmHWM") - before)
 """
-SIZE, PER_CLASS = 128, 800
-MOST_BYTES = 24 * 2**20
+SIZE, PER_CLASS = 160, 550
+DECODED = 2 * PER_CLASS * 3 * SIZE**2
+MOST_BYTES = DECODED // 3
+"""For images and all that is done with them: beyond what the process holds after a study on few images."""
 
 
 def network(num_classes: int) -> nn.Module:
@@ -65,20 +68,17 @@ def write_images(folder: Path, per_class: int) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
 def test_a_study_on_more_than_fits_into_memory(tmp_path: Path) -> None:
-    """The peak of a study that decodes anew, and of the same in memory, which shows that the measure would tell."""
+    """The peak of a study that decodes anew; and of opening the same images in memory, so that the measure can tell."""
     write_images(tmp_path / "few", 80)
     write_images(tmp_path / "many", PER_CLASS)
-    decoded = 2 * PER_CLASS * 3 * SIZE**2
-    assert decoded >= 3 * MOST_BYTES
     files = []
     common = {"size": SIZE, "cache": tmp_path / "cache"}
-    for name, root, memory_gib, epochs in (("warm", "few", 0, 8), ("anew", "many", 0, 1), ("held", "many", 1, 1)):
+    for name, root, memory_gib, epochs in (("warm", "few", 0, 4), ("anew", "many", 0, 1), ("held", "many", 1, 1)):
         file, root = tmp_path / f"{name}.yaml", tmp_path / root
         file.write_text(STUDY.format(name=name, root=root, memory_gib=memory_gib, epochs=epochs, **common))
         files.append(str(file))
     done = subprocess.run([sys.executable, "-c", RUN, *files], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    _, anew, held = ([int(number) for number in line.split()] for line in done.stdout.splitlines()[-3:])
-    assert (anew[0], held[0]) == (0, 0)
-    assert anew[1] < MOST_BYTES
-    assert held[1] > decoded
+    _, anew, held = map(int, done.stdout.split())
+    assert anew < MOST_BYTES
+    assert held > 2 * MOST_BYTES

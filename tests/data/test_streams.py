@@ -18,14 +18,19 @@ from raprune.engine.inputs import Inputs
 from raprune.engine.train import Recipe, train, train_batches
 from raprune.errors import InputError
 from raprune.identity import ENCODED
+from raprune.network.masks import KeepMask
+from raprune.network.state import State
 from raprune.plugins.datasets import contents
 from raprune.plugins.datasets import index as index_module
 from raprune.plugins.datasets.base import Splits
 from raprune.plugins.datasets.fits import DRAWS, RandomCrop
+from raprune.plugins.datasets.stream import Stream
+from raprune.preflight.estimate.memory import held_by
 from raprune.registry import SCORES
 from raprune.study.parts import DataSpec
 from raprune.study.schema import DataChoice
 from tests.data.files import class_folders, cut, photo
+from tests.tiny import engine_of, lively_vgg
 
 NEVER = {"memory_gib": 0.0}
 
@@ -42,6 +47,15 @@ def opened(root: Path, settings: dict[str, Any] | None = None, guard: float = 0.
     with Inputs() as inputs:
         inputs.read_as(DataSpec(cache=str(root.parent / "cache"), **data))
         return inputs.data(choice)
+
+
+def both(root: Path, **data: Any) -> tuple[Splits, Splits]:
+    """A data set as it is read, and as it goes to other processes."""
+    settings = {"root": str(root), "size": 32, "num_val": 10, "num_test": 6}
+    choice = DataChoice(name="image_folder", settings=settings, guard=0.3)
+    with Inputs() as inputs:
+        inputs.read_as(DataSpec(cache=str(root.parent / "cache"), **{**NEVER, **data}))
+        return inputs.data(choice), inputs.encoded(choice)
 
 
 def batches_of(splits: Splits, num_steps: int = 9, seed: int = 3) -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -138,11 +152,6 @@ def test_fine_tunes_that_are_alike_decode_once(root: Path) -> None:
 
 def test_the_engine_keeps_what_candidates_are_trained_on(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One decoding for all candidates of a state where it fits, with the scores of images in memory."""
-    from raprune.network.masks import KeepMask
-    from raprune.network.state import State
-    from raprune.plugins.datasets.stream import Stream
-    from tests.tiny import engine_of, lively_vgg
-
     steps, batch = [], Stream.batch
 
     def counted(self: Stream, *args: Any) -> torch.Tensor:
@@ -165,6 +174,19 @@ def test_the_engine_keeps_what_candidates_are_trained_on(root: Path, monkeypatch
         found[name] = [one.score for one in scored], list(steps)
     assert found["kept"][0] == found["anew"][0] == found["memory"][0]
     assert [found[name][1] for name in ("memory", "kept", "anew")] == [[], [0, 1], [0, 1, 0, 1]]
+
+
+def test_what_an_evaluator_will_hold(root: Path) -> None:
+    """Labels in memory, pixels that are scored in files, batches that its processes decode ahead."""
+    splits, encoded = both(root, workers=3)
+    held = held_by(engine_of(lively_vgg(), splits), encoded, 10, 8, 0)
+    image = 3 * 32 * 32
+    assert held.data == 8 * (len(splits.train) + 10 + 6)
+    assert held.pixels == image * (10 + 6)
+    assert held.ahead == 3 * 2 * 8 * image
+    whole, same = both(root, memory_gib=1.0)
+    held = held_by(engine_of(lively_vgg(), whole), same, 10, 8, 0)
+    assert (held.data, held.pixels, held.ahead) == ((image + 8) * 48, 0, 0)
 
 
 def test_files_are_read_once_and_known_by_their_digests(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
