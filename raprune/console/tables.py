@@ -95,7 +95,10 @@ def _images_line(fact: Facts) -> str:
         return f"{size}, floats that are used as they are"
     name = next((f" ({name})" for name, known in STATISTICS.items() if known == fact.statistics), "")
     mean, std = ("(" + ", ".join(f"{value:.4g}" for value in values) + ")" for values in fact.statistics)
-    return f"{size}, normalised{name}: scaled to [0, 1], mean {mean}, std {std}"
+    line = f"{size}, normalised{name}: scaled to [0, 1], mean {mean}, std {std}"
+    if fact.streamed_bytes is None:
+        return line
+    return f"{line}; those to train on ({fact.streamed_bytes / 2**30:.2g} GiB of pixels) are decoded for each batch"
 
 
 def _baseline_lines(trials: Sequence[TrialSpec]) -> Iterator[str]:

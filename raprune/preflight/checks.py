@@ -66,6 +66,8 @@ class Facts:
     statistics: Statistics | None
     """Mean and standard deviation of each channel, of pixels scaled to [0, 1]; ``None`` for floats."""
     guard: GuardFacts | None = None
+    streamed_bytes: int | None = None
+    """Bytes of all training images, decoded, if they are decoded again for each batch."""
     left_out: tuple[str, ...] = ()
     """Entries of the checkpoint that are not loaded."""
     without_norm: tuple[str, ...] = ()
@@ -233,6 +235,7 @@ def _facts(trial: TrialSpec, inputs: Inputs) -> Facts:
         input_shape=splits.input_shape,
         statistics=None if splits.normalised else (splits.mean, splits.std),
         guard=GuardFacts.of(splits.guard, chosen),
+        streamed_bytes=splits.train.stream.num_bytes if splits.train.stream is not None else None,
         without_norm=without_norm(traced),
     )
 

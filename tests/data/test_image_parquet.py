@@ -10,9 +10,13 @@ import numpy as np
 import pytest
 import torch
 
+from raprune.engine.inputs import Inputs
+from raprune.engine.train import train_batches
 from raprune.errors import InputError
 from raprune.plugins.datasets.base import Splits
 from raprune.registry import DATASETS
+from raprune.study.parts import DataSpec
+from raprune.study.schema import DataChoice
 from tests.data.files import image_parquet, pixels, png, write_parquet
 
 
@@ -52,15 +56,15 @@ def test_settings_that_do_not_fit(
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        ([b"no image", png(pixels(1, 0)[0])], "train.parquet: the image in row 0 cannot be decoded"),
-        ([b"", png(pixels(1, 0)[0])], "train.parquet: the image in row 0 cannot be decoded"),
-        ([png(pixels(1, 0)[0]), png(pixels(1, 0)[0])[:100]], "train.parquet: the image in row 1 cannot be decoded"),
+        ([b"no image", png(pixels(1, 0)[0])], "row 0 of {folder}/train.parquet cannot be decoded"),
+        ([b"", png(pixels(1, 0)[0])], "row 0 of {folder}/train.parquet cannot be decoded"),
+        ([png(pixels(1, 0)[0]), png(pixels(1, 0)[0])[:100]], "row 1 of {folder}/train.parquet cannot be decoded"),
         ([png(pixels(1, 0)[0]), png(pixels(1, 0)[0][:16])], "all images must have the same size"),
     ],
 )
 def test_bad_images(tmp_path: Path, images: list[bytes], message: str) -> None:
     write_parquet(tmp_path / "train.parquet", images, [0, 1])
-    assert message in refused({"train": str(tmp_path / "train.parquet"), "num_val": 1})
+    assert message.format(folder=tmp_path) in refused({"train": str(tmp_path / "train.parquet"), "num_val": 1})
 
 
 def test_a_missing_label(tmp_path: Path) -> None:
@@ -72,7 +76,7 @@ def test_a_missing_label(tmp_path: Path) -> None:
 def test_a_test_image_of_another_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = image_parquet(tmp_path, monkeypatch)
     write_parquet(tmp_path / "test.parquet", [png(pixels(1, 9)[0]), png(pixels(1, 9)[0][:16])], [0, 1])
-    assert f"{tmp_path}/test.parquet: row 1 has 32x16 pixels, others 32x32" in refused(settings)
+    assert f"row 1 of {tmp_path}/test.parquet has 32x16 pixels, others 32x32" in refused(settings)
 
 
 def test_a_file_that_is_no_parquet(tmp_path: Path) -> None:
@@ -131,3 +135,57 @@ def test_real_jpegs(data_root: Path) -> None:
     assert splits.input_shape == (3, 32, 32)
     assert torch.bincount(splits.train.labels_B).min() > 300
     assert splits.class_names[3] == "cat"
+
+
+def test_files_of_a_folder_are_one_after_another(tmp_path: Path) -> None:
+    """As the hub has large data sets: many files, a split of their own, images of several sizes."""
+    for split, seeds in (("train", (0, 1, 2)), ("val", (3,))):
+        (tmp_path / split).mkdir()
+        for seed in seeds:
+            images = [png(image[: 32 - seed]) for image in pixels(10, seed)]
+            write_parquet(tmp_path / split / f"{seed}-of-3.parquet", images, list(range(10)))
+    settings = {"train": str(tmp_path / "train"), "val": str(tmp_path / "val"), "size": 16, "resize": 16}
+    splits = load(settings)
+    assert [len(splits.train), len(splits.val), splits.test] == [30, 10, None]
+    assert splits.train.labels_B.tolist() != [*range(10)] * 3  # not file by file
+    assert splits.val.labels_B.tolist() == [*range(10)]
+    assert refused({**settings, "size": None}) == "resize: needs size"
+    assert refused({**settings, "resize": 10}) == "resize: must be at least size, 16; got 10"
+    (tmp_path / "val" / "3-of-3.parquet").unlink()
+    assert refused(settings) == f"{tmp_path}/val has no Parquet files"
+
+
+def test_rows_that_do_not_fit_into_memory_are_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once, into one file of the cache, which is told from another; with the numbers of rows in memory."""
+    settings = image_parquet(tmp_path, monkeypatch)
+
+    def opened(memory_gib: float) -> Splits:
+        with Inputs() as inputs:
+            inputs.read_as(DataSpec(memory_gib=memory_gib, workers=0, cache=str(tmp_path / "cache")))
+            return inputs.data(DataChoice(name="image_parquet", settings=settings, guard=0.3))
+
+    whole, copied = opened(1.0), opened(0.0)
+    batches = [list(train_batches(splits, 8, 5, 0, torch.float32)) for splits in (whole, copied)]
+    for (one, labels), (other, same_labels) in zip(*batches, strict=True):
+        assert torch.equal(one, other)
+        assert torch.equal(labels, same_labels)
+    assert torch.equal(whole.val.images_BCHW, copied.val.images_BCHW)
+    copies = sorted((tmp_path / "cache").glob("*.images"))
+    assert len(copies) == 2
+    stream = copied.train.stream
+    assert stream is not None
+    for file in copies:
+        data = bytearray(file.read_bytes())
+        data[len(data) // 2 :] = bytes(len(data) - len(data) // 2)
+        file.write_bytes(data)
+    with pytest.raises(
+        InputError, match=r"\.images is damaged: delete it, and the same command copies row \d+ of .*train.parquet"
+    ):
+        stream.whole()
+    copies[0].unlink()
+    for file in (tmp_path / "cache").glob("*.npz"):
+        file.write_bytes(b"damaged")
+    assert torch.equal(opened(0.0).train.at(slice(None)), whole.train.images_BCHW)
+    write_parquet(tmp_path / "train.parquet", [png(image) for image in pixels(39, 0)] + [b"no image"], [0] * 40)
+    with pytest.raises(InputError, match=f"row 39 of {tmp_path}/train.parquet cannot be decoded"):
+        opened(0.0)

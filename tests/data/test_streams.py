@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
+from torch import nn
 
 from raprune.engine.inputs import Inputs
-from raprune.engine.train import train_batches
+from raprune.engine.train import Recipe, train, train_batches
+from raprune.errors import InputError
+from raprune.identity import ENCODED
+from raprune.network.masks import KeepMask
+from raprune.network.state import State
+from raprune.plugins.datasets import contents
+from raprune.plugins.datasets import index as index_module
 from raprune.plugins.datasets.base import Splits
+from raprune.plugins.datasets.fits import DRAWS, RandomCrop
+from raprune.plugins.datasets.stream import Stream
+from raprune.preflight.estimate.memory import held_by
+from raprune.registry import SCORES
 from raprune.study.parts import DataSpec
 from raprune.study.schema import DataChoice
-from tests.data.files import class_folders
+from tests.data.files import class_folders, cut, photo
+from tests.tiny import engine_of, lively_vgg
 
 NEVER = {"memory_gib": 0.0}
 
@@ -30,6 +47,15 @@ def opened(root: Path, settings: dict[str, Any] | None = None, guard: float = 0.
     with Inputs() as inputs:
         inputs.read_as(DataSpec(cache=str(root.parent / "cache"), **data))
         return inputs.data(choice)
+
+
+def both(root: Path, **data: Any) -> tuple[Splits, Splits]:
+    """A data set as it is read, and as it goes to other processes."""
+    settings = {"root": str(root), "size": 32, "num_val": 10, "num_test": 6}
+    choice = DataChoice(name="image_folder", settings=settings, guard=0.3)
+    with Inputs() as inputs:
+        inputs.read_as(DataSpec(cache=str(root.parent / "cache"), **{**NEVER, **data}))
+        return inputs.data(choice), inputs.encoded(choice)
 
 
 def batches_of(splits: Splits, num_steps: int = 9, seed: int = 3) -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -55,6 +81,194 @@ def test_a_stream_gives_the_bits_of_memory(root: Path) -> None:
     assert torch.equal(whole.train.take(index).at(slice(1, 3)), streamed.train.take(index).at(slice(1, 3)))
     expected = batches_of(whole)
     for workers in (0, 1, 3):
-        torch.manual_seed(7)
+        generator = torch.manual_seed(7)
         assert same(batches_of(opened(root, workers=workers, **NEVER)), expected)
-        assert int(torch.randint(1 << 30, ())) == int(torch.manual_seed(7) and torch.randint(1 << 30, ()))
+        assert torch.equal(generator.get_state(), torch.manual_seed(7).get_state())  # dropout draws from it
+
+
+def test_random_parts_follow_from_the_seed(root: Path) -> None:
+    """Neither from the processes that decode nor from the number of steps; a stream whatever the memory."""
+    settings = {"random_resized_crop": True, "flip": False}
+    one, other = (opened(root, settings, workers=workers) for workers in (0, 2))
+    assert one.train.stream is not None
+    assert one.augment is None
+    assert one.val.stream is None
+    first = batches_of(one)
+    assert same(first, batches_of(other))
+    assert same(first[:5], batches_of(other, 5))
+    assert not same(first, batches_of(one, seed=4))
+    plain = opened(root, {"flip": False, "shift": 0})
+    assert not torch.equal(first[0][0], batches_of(plain)[0][0])
+    assert torch.equal(one.train.at(slice(4)), plain.train.at(slice(4)))  # as scored: the centre
+
+
+def test_random_parts_as_torchvision_takes_them() -> None:
+    from torchvision.transforms import v2
+    from torchvision.transforms.v2 import functional
+
+    crop, generator = RandomCrop(24, 24, (0.08, 1.0)), torch.Generator().manual_seed(0)
+    shares, aspects = [], []
+    for seed in range(200):
+        width, height = 40 + seed % 50, 30 + seed % 37
+        left, top, right, bottom = crop.box(width, height, torch.rand(DRAWS, generator=generator).tolist())
+        assert 0 <= left < right <= width
+        assert 0 <= top < bottom <= height
+        shares.append((right - left) * (bottom - top) / (width * height))
+        aspects.append((right - left) / (bottom - top))
+    assert (min(shares) < 0.15, max(shares) > 0.9) == (True, True)
+    assert 0.7 < min(aspects) < 0.8
+    assert 1.25 < max(aspects) < 1.45
+    assert crop.box(400, 10, [[0.9, 0.5, 0.0, 0.0]]) == (193, 0, 206, 10)  # no try lies in it
+    image, draws = photo(3, 33, 47), torch.rand(DRAWS, generator=generator).tolist()
+    left, top, right, bottom = crop.box(image.width, image.height, draws)
+    expected = functional.resized_crop(
+        image, top, left, bottom - top, right - left, [24, 24], v2.InterpolationMode.BILINEAR, antialias=True
+    )
+    assert np.array_equal(np.asarray(crop(image, draws)), np.asarray(expected))
+
+
+def test_fine_tunes_that_are_alike_decode_once(root: Path) -> None:
+    splits = opened(root, workers=0, **NEVER)
+    kept: dict[int, torch.Tensor] = {}
+    decoded = []
+
+    def keep(step: int, decode: Any) -> torch.Tensor:
+        if step not in kept:
+            decoded.append(step)
+            kept[step] = decode()
+        return kept[step]
+
+    recipe, score = Recipe(0.1, 0.9, 0.0, 8, "linear"), SCORES.build("top1_accuracy", {})
+    found = []
+    for keeper in (None, keep, keep):
+        torch.manual_seed(0)
+        network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 24 * 24, 2))
+        train(network, splits, score, recipe, 6, 5, keeper)
+        found.append(network[1].weight.detach())
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
+    assert decoded == list(range(6))
+
+
+def test_the_engine_keeps_what_candidates_are_trained_on(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One decoding for all candidates of a state where it fits, with the scores of images in memory."""
+    steps, batch = [], Stream.batch
+
+    def counted(self: Stream, *args: Any) -> torch.Tensor:
+        steps.append(args[2])
+        return batch(self, *args)
+
+    monkeypatch.setattr(Stream, "batch", counted)
+    network, settings = lively_vgg(), {"size": 32, "resize": 32}
+    masks = [KeepMask.of(torch.arange(4) != dropped) for dropped in (0, 1)]
+    found = {}
+    for name, data, cache_gib in (
+        ("memory", {}, 1.0),
+        ("kept", {**NEVER, "workers": 0}, 1.0),
+        ("anew", {**NEVER, "workers": 0}, 0.0),
+    ):
+        steps.clear()
+        splits = opened(root, settings, **data)
+        engine = engine_of(network, splits, before_reward=2, cache_gib=cache_gib)
+        scored = engine.evaluate_many(State.baseline("baseline"), "features.0", masks, None, [None] * 2)
+        found[name] = [one.score for one in scored], list(steps)
+    assert found["kept"][0] == found["anew"][0] == found["memory"][0]
+    assert [found[name][1] for name in ("memory", "kept", "anew")] == [[], [0, 1], [0, 1, 0, 1]]
+
+
+def test_what_an_evaluator_will_hold(root: Path) -> None:
+    """Labels in memory, pixels that are scored in files, batches that its processes decode ahead."""
+    splits, encoded = both(root, workers=3)
+    held = held_by(engine_of(lively_vgg(), splits), encoded, 10, 8, 0)
+    image = 3 * 32 * 32
+    assert held.data == 8 * (len(splits.train) + 10 + 6)
+    assert held.pixels == image * (10 + 6)
+    assert held.ahead == 3 * 2 * 8 * image
+    whole, same = both(root, memory_gib=1.0)
+    held = held_by(engine_of(lively_vgg(), whole), same, 10, 8, 0)
+    assert (held.data, held.pixels, held.ahead) == ((image + 8) * 48, 0, 0)
+
+
+def test_files_are_read_once_and_known_by_their_digests(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The index trusts path, size and time; whoever decodes a file trusts its digest alone."""
+    monkeypatch.setattr(index_module, "KEPT_FROM_BYTES", 1)
+    read: list[str] = []
+    digest_of = index_module.digest_of
+    monkeypatch.setattr(index_module, "digest_of", lambda data: read.append("file") or digest_of(data))
+    first = opened(root, workers=0, **NEVER)
+    assert len(read) == 48
+    assert np.array_equal(opened(root, workers=0, **NEVER).train.stream.places, first.train.stream.places)
+    assert len(read) == 48
+    changed = Path(first.train.stream.source.name(int(first.train.stream.places[0])))
+    before = changed.stat()
+    photo(999, 33, 40).save(changed)
+    opened(root, workers=0, **NEVER)
+    assert len(read) == 49
+    changed.write_bytes(changed.read_bytes()[:-1] + b"x")
+    os.utime(changed, ns=(before.st_atime_ns, before.st_mtime_ns))
+    for workers in (0, 2):
+        with pytest.raises(InputError, match=f"{changed} has other content than when the data set was listed"):
+            batches_of(replace(first, train=replace(first.train, stream=replace(first.train.stream, workers=workers))))
+
+
+@pytest.mark.parametrize("damage", [b"", b"PAR1nothing", None])
+def test_a_damaged_index_is_made_anew(root: Path, damage: bytes | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index_module, "KEPT_FROM_BYTES", 1)
+    first = opened(root, workers=0, **NEVER)
+    (file,) = (root.parent / "cache").glob("index-*.parquet")
+    if damage is None:  # another table
+        pq.write_table(pa.table({"name": ["x"]}), file)
+    else:
+        file.write_bytes(damage)
+    again = opened(root, workers=0, **NEVER)
+    assert np.array_equal(again.train.stream.source.digests, first.train.stream.source.digests)
+    assert pq.read_table(file).num_rows == 48
+
+
+def test_a_file_cut_off_is_refused_before_anything_is_trained(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files that are whole are known the next time."""
+    monkeypatch.setattr(index_module, "KEPT_FROM_BYTES", 1)
+    cut(root / "dog" / "23.jpg")
+    with pytest.raises(InputError, match=f"{root}/dog/23.jpg cannot be decoded: "):
+        opened(root, workers=0, **NEVER)
+    (file,) = (root.parent / "cache").glob("index-*.parquet")
+    assert pq.read_table(file).num_rows > 0
+
+
+def test_pixels_that_were_damaged_are_decoded_again(root: Path) -> None:
+    """Mapped from one file, which is not written to; a cut or changed one is replaced, without a word."""
+    first = opened(root, **NEVER).val.images_BCHW.clone()
+    cache = root.parent / "cache"
+    files = sorted(cache.glob("*.pixels"))
+    assert len(files) == 3
+    for file in files:
+        pixels = bytearray(file.read_bytes())
+        pixels[7] ^= 255
+        file.write_bytes(pixels)
+    assert torch.equal(opened(root, **NEVER).val.images_BCHW, first)
+    cut(files[0])
+    assert torch.equal(opened(root, **NEVER).val.images_BCHW, first)
+    assert sorted(cache.glob("*.pixels")) == files
+
+
+def test_a_cache_that_cannot_be_used_is_named(root: Path) -> None:
+    (root.parent / "cache").write_text("a file")
+    with pytest.raises(
+        InputError, match=r"dataset image_folder: data.cache: .*cache' cannot be a folder: it is a file"
+    ):
+        opened(root, **NEVER)
+
+
+def test_fingerprints_of_both_kinds(root: Path) -> None:
+    """A stream's fingerprint is of its files; it says nothing against one of pixels."""
+    whole, streamed = opened(root), opened(root, **NEVER)
+    found, now = contents.of_data(whole), contents.of_data(streamed)
+    assert now.startswith(ENCODED)
+    assert now == contents.of_data(opened(root, workers=0, **NEVER))
+    assert contents.of_test(whole) == contents.of_test(streamed)
+    assert not contents.changed(found, streamed)
+    os.rename(root / "cat" / "00.png", root / "cat" / "99.png")
+    other = opened(root, **NEVER)
+    assert contents.changed(now, other)
+    assert contents.of_data(opened(root, {"resize": 30}, **NEVER)) != contents.of_data(other)
+    assert contents.of_data(opened(root, {"random_resized_crop": True})).startswith(ENCODED)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,15 @@ def test_what_is_printed(found: Estimate) -> None:
     (limit,) = limits(found)
     assert "At most 12 masks are scored at once, from 4 trials with M = 5 masks per update" in limit
     assert f"±{found.sigma:.0%} while timing, ±15% from one hour to another" in uncertain(found)
+
+
+def test_images_that_are_not_in_memory_are_told(found: Estimate) -> None:
+    held = replace(next(iter(found.held.values())), data=0, pixels=7 * 2**30, ahead=64 * 2**20)
+    _, memory, _ = facts_of(replace(found, held={"it": held}))
+    assert "batches decoded ahead 64 MiB" in memory
+    assert memory.endswith("; on each host 7.0 GiB of pixels in data.cache, which all map")
+    _, on_gpu, _ = facts_of(replace(found, held={"it": held}, gpu_bytes=2**30))
+    assert on_gpu.endswith("batches decoded ahead 64 MiB; on each host 7.0 GiB of pixels in data.cache, which all map")
 
 
 def test_the_command_prints_it(

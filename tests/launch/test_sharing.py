@@ -9,7 +9,11 @@ import torch
 from raprune.engine.inputs import Inputs
 from raprune.evaluators.sharing import data_bytes, share_data, use_shared
 from raprune.study import load_study
-from tests.tiny import write_study
+from raprune.study.parts import DataSpec
+from tests.data.files import class_folders
+from tests.tiny import STUDY, write_study
+
+FOLDER = "{name: image_folder, root: ROOT, size: 32, num_val: 10}"
 
 
 def test_data_come_back_whole_and_uncopied(tmp_path: Path, ray_cluster: None) -> None:
@@ -35,3 +39,29 @@ def test_data_come_back_whole_and_uncopied(tmp_path: Path, ray_cluster: None) ->
     again = arrays["train"][0]
     assert not again.flags.writeable  # the store's own memory
     assert again.ctypes.data == after.train.images_BCHW.data_ptr()
+
+
+def test_images_that_do_not_fit_stay_encoded(tmp_path: Path, ray_cluster: None) -> None:
+    """Evaluators get the list of files, and map the same pixels as the driver; a file is read where it is needed."""
+    import ray
+
+    class_folders(tmp_path / "images", 24)
+    text = STUDY[: STUDY.index("sweep:")].replace("{name: digits, num_val: 200, num_test: 200}", FOLDER)
+    (tmp_path / "tiny.yaml").write_text(
+        text.replace("ROOT", str(tmp_path / "images")) + "drop_bound: 2.0\nmethod: magnitude\n"
+    )
+    trials = load_study(tmp_path / "tiny.yaml").trials
+    driver, evaluator = Inputs(), Inputs()
+    for inputs in (driver, evaluator):
+        inputs.read_as(DataSpec(memory_gib=0, workers=0, cache=str(tmp_path / "cache")))
+    before = driver.data(trials[0].data)
+    assert data_bytes(trials, driver) == 8 * 48  # labels
+    refs = share_data(trials, driver)
+    use_shared(refs, evaluator)
+    after = evaluator.data(trials[0].data)
+    index = torch.tensor([3, 1])
+    assert after.train.stream is not None
+    assert torch.equal(after.train.at(index), before.train.at(index))
+    assert torch.equal(after.val.images_BCHW, before.val.images_BCHW)
+    arrays, _ = ray.get(next(iter(refs.values()))[0])
+    assert [len(images) for images, _, _ in arrays.values()] == [0, 0]

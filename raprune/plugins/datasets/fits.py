@@ -70,7 +70,7 @@ class RandomCrop:
     def __call__(self, image: Image.Image, draws: Sequence[Sequence[float]]) -> Image.Image:
         """The part that ``draws`` choose, of the shape ``DRAWS``, each in [0, 1)."""
         box = self.box(image.width, image.height, draws)
-        return image.resize((self.width, self.height), Image.Resampling.BILINEAR, box)
+        return image.crop(box).resize((self.width, self.height), Image.Resampling.BILINEAR)
 
     def box(self, width: int, height: int, draws: Sequence[Sequence[float]]) -> tuple[int, int, int, int]:
         """Left, top, right and bottom; where no try lies in the image, as much of its centre as has such an aspect."""

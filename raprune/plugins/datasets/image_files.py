@@ -6,7 +6,6 @@ Shapes: B images per batch, C channels, H x W pixels.
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.client import HTTPException
@@ -160,13 +159,6 @@ def check_apart(splits: Mapping[str, Iterable[tuple[bytes | str, str]]]) -> None
             other, first = seen.setdefault(identity, (split, name))
             if other != split:
                 raise InputError(f"splits overlap: {name} ({split}) is the same image as {first} ({other})")
-
-
-def once_and_more(contents: Sequence[bytes]) -> tuple[list[int], list[int]]:
-    """Indices of the contents that occur once, and of those that occur several times, which always go to training."""
-    times = Counter(contents)
-    places = range(len(contents))
-    return [i for i in places if times[contents[i]] == 1], [i for i in places if times[contents[i]] > 1]
 
 
 def deal(items: Sequence[T], count: int, seed: int) -> tuple[list[T], list[T]]:

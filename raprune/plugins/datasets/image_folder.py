@@ -10,18 +10,18 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, model_validator
 
 from raprune.errors import InputError
 from raprune.plugins.datasets.base import Split, Splits, shift_and_flip
-from raprune.plugins.datasets.fits import CentreCrop, Fit, RandomCrop, Whole
+from raprune.plugins.datasets.fits import CentreCrop, Fit, Whole
 from raprune.plugins.datasets.image_files import deal, expand, refuse
 from raprune.plugins.datasets.index import Index, index_of
-from raprune.plugins.datasets.normalisation import NormalisedSettings
+from raprune.plugins.datasets.normalisation import CroppedSettings
 from raprune.plugins.datasets.reading import held
 from raprune.plugins.datasets.sources import Files, check_streams_apart, once_and_more
 from raprune.plugins.datasets.stream import Stream
@@ -29,12 +29,9 @@ from raprune.registry import DATASETS
 
 DEFAULT_SIZE = 224
 """Size of the crop for images that differ in size: the input size of ImageNet networks."""
-Share = Annotated[float, Field(gt=0, le=1)]
-NO_CROP: dict[str, Any] = {"random_resized_crop": False, "crop_scale": [0.08, 1.0]}
-"""Settings that were added later, as earlier studies have them."""
 
 
-class ImageFolderSettings(NormalisedSettings):
+class ImageFolderSettings(CroppedSettings):
     root: str
     """Folder with a subfolder of images for each class, or with train/ (and optionally val/, test/) laid out so."""
     size: int | None = Field(default=None, ge=8)
@@ -54,11 +51,6 @@ class ImageFolderSettings(NormalisedSettings):
     """Shift training images by up to this many pixels; without ``size``, by at most an eighth of the shorter side."""
     flip: bool = True
     """Mirror half of the training images."""
-    random_resized_crop: bool = False
-    """Train on a random part of each image, resized to ``size``, as is usual for ImageNet, instead of shifting the
-    centre crop. Training images are then decoded again for each batch."""
-    crop_scale: list[Share] = Field(default=[0.08, 1.0], min_length=2, max_length=2)
-    """Share of an image's area that a random part has, from the least to the most."""
 
     @model_validator(mode="before")
     @classmethod
@@ -66,11 +58,8 @@ class ImageFolderSettings(NormalisedSettings):
         size = given.get("size") if isinstance(given, dict) else None
         return {**given, "resize": round(size * 8 / 7)} if type(size) is int and "resize" not in given else given
 
-    @model_serializer(mode="wrap")
-    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        dump: dict[str, Any] = handler(self)
-        unset = {"mean": None, "std": None, "normalisation": "imagenet", **NO_CROP}
-        return {key: value for key, value in dump.items() if key not in unset or value != unset[key]}
+    def _unset(self) -> dict[str, Any]:
+        return {**super()._unset(), "normalisation": "imagenet"}
 
     def problems(self) -> list[tuple[str, str]]:
         problems = []
@@ -80,8 +69,6 @@ class ImageFolderSettings(NormalisedSettings):
             problems.append(("size", f"is required because resize is {self.resize}"))
         if self.resize is not None and self.size is not None and self.resize < self.size:
             problems.append(("resize", f"must be at least size, {self.size}; got {self.resize}"))
-        if self.crop_scale[0] > self.crop_scale[1]:
-            problems.append(("crop_scale", f"must begin with its least value; got {list(self.crop_scale)}"))
         return problems
 
     def remedies(self) -> list[str]:
@@ -104,8 +91,7 @@ def load(settings: ImageFolderSettings) -> Splits:
     source = Files(str(root), names, index.digests)
     places = _split(settings, source, parts)
     fit = _fit(settings, index, source, places)
-    least, most = settings.crop_scale
-    crop = RandomCrop(fit.width, fit.height, (least, most)) if settings.random_resized_crop else None
+    crop = settings.crop(fit)
     splits = {
         name: Split.streamed(Stream(source, part, fit), torch.from_numpy(labels[part])) for name, part in places.items()
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,26 +15,37 @@ from pydantic import Field
 
 from raprune.errors import InputError
 from raprune.plugins.datasets.base import Split, Splits, shift_and_flip
-from raprune.plugins.datasets.image_files import check_apart, deal, expand, once_and_more, refuse
-from raprune.plugins.datasets.normalisation import NormalisedSettings
-from raprune.plugins.datasets.pixels import content, decode_rgb, for_each
+from raprune.plugins.datasets.fits import CentreCrop, Fit, Whole
+from raprune.plugins.datasets.image_files import deal, expand, refuse
+from raprune.plugins.datasets.normalisation import CroppedSettings
+from raprune.plugins.datasets.pixels import decode_rgb
+from raprune.plugins.datasets.reading import held
+from raprune.plugins.datasets.rows import rows_of
+from raprune.plugins.datasets.sources import Source, check_streams_apart, once_and_more
+from raprune.plugins.datasets.stream import Stream
 from raprune.registry import DATASETS
 from raprune.study.wording import counted
 
 
-class ImageParquetSettings(NormalisedSettings):
+class ImageParquetSettings(CroppedSettings):
     train: str
-    """Parquet file with the training images; ``$VARIABLES`` are expanded."""
+    """Parquet file with the training images, or a folder of such files; ``$VARIABLES`` are expanded."""
+    val: str | None = None
+    """The same of the validation images; without it they are a part of the training images."""
     test: str | None = None
-    """Parquet file with the test images; without it and without ``num_test``, test scores are null."""
+    """The same of the test images; without it and without ``num_test``, test scores are null."""
     image_column: str = "img"
     """Struct column whose field ``bytes`` holds an encoded image (JPEG, PNG, ...)."""
     label_column: str = "label"
     """Column with integer labels, 0 to num_classes - 1."""
     num_classes: int = Field(default=10, ge=2)
     """Number of classes of the labels."""
+    size: int | None = Field(default=None, ge=8)
+    """Height and width, in pixels, of a centre crop; without it the images must all have one size, which they keep."""
+    resize: int | None = Field(default=None, ge=8)
+    """Length, in pixels, to which the shorter side is resized before the crop; by default 8/7 of ``size``."""
     num_val: int = Field(default=5000, ge=1)
-    """Validation images, a seeded part of the training images."""
+    """Validation images, a seeded part of the training images; ignored if ``val`` is set, which is used whole."""
     num_train: int | None = Field(default=None, ge=1)
     """Use only this many of the remaining training images (for a rehearsal)."""
     num_test: int | None = Field(default=None, ge=1)
@@ -47,11 +58,18 @@ class ImageParquetSettings(NormalisedSettings):
     """Mirror half of the training images."""
 
     def _missing(self) -> list[tuple[str, str]]:
-        files = [("train", self.train), ("test", self.test)]
-        return [(key, name) for key, name in files if name is not None and not expand(name).is_file()]
+        files = [("train", self.train), ("val", self.val), ("test", self.test)]
+        return [(key, name) for key, name in files if name is not None and not expand(name).exists()]
 
     def problems(self) -> list[tuple[str, str]]:
-        return [(key, f"no such file: {str(expand(name))!r}") for key, name in self._missing()]
+        problems = [(key, f"no such file: {str(expand(name))!r}") for key, name in self._missing()]
+        if self.resize is not None and self.resize < (self.size or self.resize + 1):
+            said = f"must be at least size, {self.size}; got {self.resize}" if self.size else "needs size"
+            problems.append(("resize", said))
+        return problems
+
+    def _unset(self) -> dict[str, Any]:
+        return {**super()._unset(), "val": None, "size": None, "resize": None}
 
     def remedies(self) -> list[str]:
         arguments = [f"--set dataset.{key}=/path/to/{key}.parquet" for key, _ in self._missing()]
@@ -60,68 +78,84 @@ class ImageParquetSettings(NormalisedSettings):
 
 @DATASETS.register("image_parquet", ImageParquetSettings)
 def load(settings: ImageParquetSettings) -> Splits:
-    """Labelled images of one size in Parquet files (the Hugging Face layout)."""
+    """Labelled images in Parquet files (the Hugging Face layout)."""
     refuse(settings.problems())
-    train_file = _read(settings, settings.train)
-    test_file = _read(settings, settings.test) if settings.test is not None else None
-    if test_file is not None:
-        check_apart({"train": train_file.identities(), "test": test_file.identities()})
-    rows, repeated = once_and_more([digest for digest, _ in train_file.identities()])
-    test_rows = list(range(len(test_file.labels))) if test_file is not None else []
-    num_dealt = settings.num_val + (settings.num_test or 0 if test_file is None else 0)
-    if len(rows) <= num_dealt:
-        keys = "num_val takes" if num_dealt == settings.num_val else "num_val and num_test take"
-        raise InputError(f"{settings.train} has {counted(len(rows), 'image')}; {keys} {num_dealt} of them")
-    if settings.num_test is not None and test_file is None:
-        rows, test_rows = deal(rows, settings.num_test, settings.split_seed + 1)
-    elif settings.num_test is not None:
-        _, test_rows = deal(test_rows, settings.num_test, settings.split_seed + 1)
-    rows, val_rows = deal(rows, settings.num_val, settings.split_seed)
-    rows += repeated
-    size = train_file.decode(rows[0]).shape
-    train = train_file.split(rows[: settings.num_train], size)
-    val = train_file.split(val_rows, size)
-    test = (test_file or train_file).split(test_rows, size) if test_rows else None
+    named = {"train": settings.train, "val": settings.val, "test": settings.test}
+    parts = {split: _read(settings, name) for split, name in named.items() if name is not None}
+    if len(parts) > 1:
+        check_streams_apart({name: (part.source, np.arange(len(part.labels))) for name, part in parts.items()})
+    rows = _dealt(settings, parts)
+    of = {name: parts.get(name, parts["train"]) for name in rows}
+    fit = _fit(settings, of["train"].source, rows["train"][0])
+    splits = {name: _split(of[name], np.array(places, np.int64), fit) for name, places in rows.items()}
     mean, std = settings.statistics
-    augment = shift_and_flip(settings.shift, settings.flip)
-    return Splits(train, val, test, settings.num_classes, mean, std, augment, train_file.class_names)
+    crop = settings.crop(fit)
+    augment = shift_and_flip(0 if crop is not None else settings.shift, settings.flip)
+    names = parts["train"].class_names
+    train, val, test = splits["train"].cropped(crop), splits["val"], splits.get("test")
+    return held(Splits(train, val, test, settings.num_classes, mean, std, augment, names))
 
 
 @dataclass(frozen=True)
-class _File:
-    """The contents of a Parquet file, its images still encoded."""
+class _Part:
+    """The images of one setting, still encoded."""
 
-    path: str
-    images: pa.Array
+    source: Source
     labels: np.ndarray
     class_names: tuple[str, ...]
 
-    def identities(self) -> Iterator[tuple[bytes, str]]:
-        for row, data in enumerate(self.images):
-            yield content(data.as_py() or b""), f"row {row} of {self.path}"
 
-    def decode(self, row: int) -> np.ndarray:
-        return np.asarray(decode_rgb(self.images[row].as_py() or b"", f"{self.path}: the image in row {row}"))
+def _dealt(settings: ImageParquetSettings, parts: Mapping[str, _Part]) -> dict[str, list[int]]:
+    """Split -> places in its own part, or in the training images where it has none."""
+    rows, repeated = once_and_more(parts["train"].source.digests)
+    dealt: dict[str, list[int]] = {}
+    wanted = {"num_val": settings.num_val if "val" not in parts else 0}
+    wanted["num_test"] = settings.num_test or 0 if "test" not in parts else 0
+    if sum(wanted.values()) >= len(rows):
+        keys = [key for key, number in wanted.items() if number]
+        takes = f"{' and '.join(keys) or 'train'} take{'s' if len(keys) < 2 else ''}"
+        raise InputError(f"{settings.train} has {counted(len(rows), 'image')}; {takes} {sum(wanted.values())} of them")
+    if wanted["num_test"]:
+        rows, dealt["test"] = deal(rows, wanted["num_test"], settings.split_seed + 1)
+    elif "test" in parts:
+        dealt["test"] = list(range(len(parts["test"].labels)))
+        if settings.num_test is not None:
+            _, dealt["test"] = deal(dealt["test"], settings.num_test, settings.split_seed + 1)
+    if wanted["num_val"]:
+        rows, dealt["val"] = deal(rows, settings.num_val, settings.split_seed)
+    else:
+        dealt["val"] = list(range(len(parts["val"].labels)))
+        _, rows = deal(rows, len(rows), settings.split_seed)
+    return {
+        "train": (rows + repeated)[: settings.num_train],
+        **{name: places for name, places in dealt.items() if places},
+    }
 
-    def split(self, rows: Sequence[int], shape: tuple[int, ...]) -> Split:
-        h, w, c = shape
-        images_BCHW = torch.empty((len(rows), c, h, w), dtype=torch.uint8)
-        pixels = images_BCHW.numpy()
 
-        def fill(index: int) -> None:
-            image = self.decode(rows[index])
-            if image.shape != shape:
-                size, expected = (f"{width}x{height}" for height, width, _ in (image.shape, shape))
-                place = f"{self.path}: row {rows[index]} has {size} pixels, others {expected}"
-                raise InputError(f"{place}; all images must have the same size")
-            pixels[index] = image.transpose(2, 0, 1)
-
-        for_each(len(rows), fill)
-        return Split(images_BCHW, torch.from_numpy(self.labels[list(rows)].astype(np.int64)))
+def _fit(settings: ImageParquetSettings, source: Source, place: int) -> Fit:
+    if settings.size is not None:
+        return CentreCrop(settings.size, settings.size, settings.resize or round(settings.size * 8 / 7))
+    width, height = decode_rgb(source.read(place), source.name(place)).size
+    return Whole(width, height, "; all images must have the same size, or set size, such as size: 224")
 
 
-def _read(settings: ImageParquetSettings, name: str) -> _File:
-    path = str(expand(name))
+def _split(part: _Part, places: np.ndarray, fit: Fit) -> Split:
+    return Split.streamed(Stream(part.source, places, fit), torch.from_numpy(part.labels[places].astype(np.int64)))
+
+
+def _read(settings: ImageParquetSettings, name: str) -> _Part:
+    path = expand(name)
+    files = sorted(map(str, path.rglob("*.parquet"))) if path.is_dir() else [str(path)]
+    if not files:
+        raise InputError(f"{path} has no Parquet files")
+    read = [_labels(settings, file) for file in files]
+    if len({names for _, names in read}) > 1:
+        raise InputError(f"the files in {path} have other class names than each other")
+    return _Part(rows_of(files, settings.image_column), np.concatenate([labels for labels, _ in read]), read[0][1])
+
+
+def _labels(settings: ImageParquetSettings, path: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The classes in a file whose columns are as they must be, and their names."""
     try:
         schema = pq.read_schema(path)
     except pa.ArrowInvalid as error:
@@ -135,8 +169,7 @@ def _read(settings: ImageParquetSettings, name: str) -> _File:
     kind = schema.field(settings.label_column).type
     if not pa.types.is_integer(kind):
         raise InputError(f"{path}: column {settings.label_column!r} must be of integers; it is {kind}")
-    table = pq.read_table(path, columns=[settings.image_column, settings.label_column])
-    column = table.column(settings.label_column)
+    column = pq.ParquetFile(path).read(columns=[settings.label_column]).column(settings.label_column)
     if column.null_count:
         row = column.is_null().index(True)
         raise InputError(f"{path}: row {row} has no label")
@@ -145,8 +178,7 @@ def _read(settings: ImageParquetSettings, name: str) -> _File:
     if len(outside):
         row = int(outside[0])
         raise InputError(f"{path}: row {row} has label {labels[row]}; num_classes is {settings.num_classes}")
-    images = table.column(settings.image_column).combine_chunks().field("bytes")
-    return _File(path, images, labels, _class_names(schema, settings))
+    return labels, _class_names(schema, settings)
 
 
 def _class_names(schema: Any, settings: ImageParquetSettings) -> tuple[str, ...]:

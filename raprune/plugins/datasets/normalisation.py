@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
 from raprune.plugins.datasets.base import IMAGENET_MEAN, IMAGENET_STD
+from raprune.plugins.datasets.fits import Fit, RandomCrop
 from raprune.registry import Settings
 
 Name = Literal["imagenet", "cifar10", "half", "unit", "none"]
@@ -21,6 +22,7 @@ STATISTICS: dict[str, Statistics] = {
 """Name -> mean and standard deviation of each channel, for pixels scaled to [0, 1]."""
 assert set(STATISTICS) == set(get_args(Name))
 
+Share = Annotated[float, Field(gt=0, le=1)]
 Channels = Annotated[list[float], Field(min_length=3, max_length=3)]
 
 
@@ -68,3 +70,35 @@ class NormalisedSettings(Settings):
         if self.mean is None or self.std is None:
             return STATISTICS[self.normalisation]
         return tuple(self.mean), tuple(self.std)
+
+
+class CroppedSettings(NormalisedSettings):
+    """Settings of a data set whose training images may be random parts. The dump omits them if unset, for old ids."""
+
+    random_resized_crop: bool = False
+    """Train on a random part of each image, resized to the images' size, as is usual for ImageNet, instead of shifting
+    it. Training images are then decoded again for each batch."""
+    crop_scale: list[Share] = Field(default=[0.08, 1.0], min_length=2, max_length=2)
+    """Share of an image's area that a random part has, from the least to the most."""
+
+    @field_validator("crop_scale")
+    @classmethod
+    def _from_the_least(cls, scale: list[float]) -> list[float]:
+        if scale[0] > scale[1]:
+            raise ValueError("must begin with the least")
+        return scale
+
+    @model_serializer(mode="wrap")
+    def _without_what_came_later(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        dump: dict[str, Any] = handler(self)
+        unset = self._unset()
+        return {key: value for key, value in dump.items() if key not in unset or value != unset[key]}
+
+    def _unset(self) -> dict[str, Any]:
+        """Settings that were added later, as earlier studies have them."""
+        return {"mean": None, "std": None, "random_resized_crop": False, "crop_scale": [0.08, 1.0]}
+
+    def crop(self, fit: Fit) -> RandomCrop | None:
+        """What of an image is trained on, if not ``fit``."""
+        scale = self.crop_scale[0], self.crop_scale[1]
+        return RandomCrop(fit.width, fit.height, scale) if self.random_resized_crop else None

@@ -1,4 +1,4 @@
-"""Where encoded images lie: files in a folder, or rows of Parquet and Arrow files; each is known by its content."""
+"""Where encoded images lie, such as files in a folder; each is known by its content."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
@@ -44,11 +43,13 @@ class Source(ABC):
         except OSError as error:
             raise InputError(f"{self.name(place)} cannot be read: {meaning(error)}") from None
         if digest_of(data) != self.digests[place].tobytes():
-            raise InputError(
-                f"{self.name(place)} has other content than when the data set was listed: restore it, or run the "
-                "command again in another folder (--out)"
-            )
+            raise InputError(self.changed(place))
         return data
+
+    def changed(self, place: int) -> str:
+        """The message that an image is no longer what was listed, with the way on."""
+        way_on = "restore it, or run the command again in another folder (--out)"
+        return f"{self.name(place)} has other content than when the data set was listed: {way_on}"
 
     def on_this_host(self, folder: Callable[[], Path]) -> Self:
         """The same images, where this machine can read them; ``folder`` gives one for files that last."""
@@ -70,36 +71,6 @@ class Files(Source):
 
     def fetch(self, place: int) -> bytes:
         return Path(self.name(place)).read_bytes()
-
-
-@dataclass(frozen=True)
-class Rows(Source):
-    """Rows of files, read into memory."""
-
-    files: Sequence[str]
-    starts: np.ndarray
-    """(F + 1,): the place of each file's first row, and the number of all rows."""
-    images: Any
-    """An Arrow array of encoded images."""
-    of: str = ""
-    """What messages name instead of the files."""
-
-    @cached_property
-    def digests(self) -> np.ndarray:  # type: ignore[override]
-        found = [np.frombuffer(digest_of(image.as_py() or b""), np.uint8) for image in self.images]
-        return np.stack(found) if found else np.empty((0, DIGEST_BYTES), np.uint8)
-
-    def row(self, place: int) -> tuple[str, int]:
-        """The file and the row in it."""
-        file = int(np.searchsorted(self.starts, place, side="right")) - 1
-        return self.files[file], place - int(self.starts[file])
-
-    def name(self, place: int) -> str:
-        file, row = self.row(place)
-        return f"{file}: the image in row {row}"
-
-    def fetch(self, place: int) -> bytes:
-        return self.images[place].as_py() or b""
 
 
 def same_content(digests: np.ndarray) -> np.ndarray:

@@ -103,14 +103,20 @@ def _memory(estimate: Estimate) -> str:
     held = max(estimate.held.values(), key=lambda h: h.networks + h.working)
     data, prefixes = max(h.data for h in estimate.held.values()), max(h.prefixes for h in estimate.held.values())
     own = {"networks": held.networks, "a batch in training or scoring": held.working}
+    own |= {"batches decoded ahead": held.ahead} if held.ahead else {}
+    pixels = max(h.pixels for h in estimate.held.values())
+    files = f"; on each host {_size(pixels)} of pixels in data.cache, which all map" if pixels else ""
     if estimate.libraries.num_bytes is not None:
         own = {"libraries": estimate.libraries.num_bytes, **own}
     if estimate.gpu_bytes is not None:
-        host = ", ".join(f"{name} {_size(size)}" for name, size in own.items() if name == "libraries")
-        return f"memory: per evaluator {_size(estimate.gpu_bytes)} on its GPU, as measured, and on its host {host}"
+        on_host = ("libraries", "batches decoded ahead")
+        host = ", ".join(f"{name} {_size(size)}" for name, size in own.items() if name in on_host)
+        return (
+            f"memory: per evaluator {_size(estimate.gpu_bytes)} on its GPU, as measured, and on its host {host}{files}"
+        )
     parts = ", ".join(f"{name} {_size(size)}" for name, size in own.items())
     shared = f"images {_size(data)}, prefixes at most {_size(prefixes)}"
-    return f"memory: per evaluator {_size(sum(own.values()))} ({parts}); shared by all on a host: {shared}"
+    return f"memory: per evaluator {_size(sum(own.values()))} ({parts}); shared by all on a host: {shared}{files}"
 
 
 def _size(number: float) -> str:

@@ -19,6 +19,8 @@ from torch import Tensor, fx
 from raprune.engine import Engine
 from raprune.engine.base import MAX_NETWORKS
 from raprune.plugins.datasets.base import Splits, normalise
+from raprune.plugins.datasets.reading import SCORED, parts_of
+from raprune.plugins.datasets.stream import AHEAD
 
 LOADED = (
     "import ray, raprune.evaluators.ray_pool, raprune.engine.cache.shared, raprune.baseline.prepare; "
@@ -58,7 +60,11 @@ class Held:
     networks: int
     """The baseline, the states that are kept built, and one in training."""
     data: int
-    """Images and labels of all splits: once per host on processors, in each evaluator on GPUs."""
+    """Images and labels in memory: once per host on processors, in each evaluator on GPUs."""
+    pixels: int
+    """Images in files of the cache that all processes of a host map: the system may drop them from memory."""
+    ahead: int
+    """Batches of training images that an evaluator's own processes decode ahead; 0 where images are in memory."""
     prefixes: int
     """Cached outputs of the layers below a decided one, at most: held once per host, or in each evaluator on GPUs."""
     working: int
@@ -71,19 +77,27 @@ def num_bytes(tensors: Iterable[Tensor]) -> int:
 
 
 def held_by(engine: Engine, data: Splits, batch_size: int, train_size: int, cache_bytes: int) -> Held:
-    """What ``engine`` will hold with all of ``data``."""
+    """What ``engine`` will hold with all of ``data``, which is still encoded where files of pixels are mapped."""
     network = engine.traced.network
     assert isinstance(network, fx.GraphModule)
     metas = {str(node.target): node.meta.get("tensor_meta") for node in network.graph.nodes}
     outputs = {name: 4 * meta.shape[1:].numel() for name, meta in metas.items() if hasattr(meta, "shape")}  # per image
-    parts = [part for part in (data.train, data.val, data.guard, data.test) if part is not None]
+    parts, stream = parts_of(data), data.train.stream
     return Held(
         (1 + MAX_NETWORKS + TRAINED) * num_bytes(network.state_dict().values()),
-        num_bytes(tensor for part in parts for tensor in (part.images_BCHW, part.labels_B)),
+        num_bytes(tensor for part in parts.values() for tensor in (part.images_BCHW, part.labels_B)),
+        sum(part.stream.num_bytes for name, part in parts.items() if name in SCORED and part.stream is not None),
+        0 if stream is None else _workers(engine) * AHEAD * train_size * stream.image_bytes,
         min(cache_bytes, len(data.val) * max((outputs.get(layer, 0) for layer in engine.graph.groups), default=0)),
         # a layer that is scored reads one output and writes another
         max(_kept_in_training(engine, train_size), 2 * batch_size * max(outputs.values())),
     )
+
+
+def _workers(engine: Engine) -> int:
+    """Processes that decode training images for ``engine``."""
+    stream = engine.splits.train.stream
+    return 0 if stream is None else stream.workers
 
 
 def _kept_in_training(engine: Engine, batch_size: int) -> int:

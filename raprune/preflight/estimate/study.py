@@ -133,7 +133,7 @@ class _Estimation:
         timer = Timer(trial, self.device, spec, self.drift, seconds_left, self.inputs)
         self.open_s += timer.costs.open_s
         sizes = (trial.scoring.batch_size, trial.finetune.batch_size, int(spec.cache_gib * 2**30))
-        self.held[f"{fact.model} on {fact.dataset}"] = held_by(timer.engine, timer.data, *sizes)
+        self.held[f"{fact.model} on {fact.dataset}"] = held_by(timer.engine, self.inputs.encoded(trial.data), *sizes)
         orders = {trial.trial_id: _order(trial, timer.engine) for trial in trials}
         decided = [layer for layer in fact.graph.groups if any(layer in order for order, _ in orders.values())]
         self.told(f"{what}: fine-tunes and the baseline's training")
