@@ -46,6 +46,8 @@ def check_labels(split: Split, num_classes: int, input_shape: tuple[int, int, in
         assert labels_problem(split.images_BCHW, labels, num_classes) is None
         labels = labels[..., 0][labels[..., 0] != NO_BOX]
         assert int(labels.min()) >= 1
+        assert len(labels.unique()) > (num_classes - 1) / 2
+        return
     elif labels.dim() == 3:
         assert (labels.dtype, list(labels.shape[1:])) == (torch.uint8, size)
         labels = labels[labels != VOID]
