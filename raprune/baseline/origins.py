@@ -24,7 +24,7 @@ from raprune.identity import (
 )
 from raprune.plugins.datasets import contents
 from raprune.plugins.datasets.base import Splits
-from raprune.plugins.scores.base import Score
+from raprune.plugins.scores.base import Score, num_columns
 from raprune.registry import is_imported
 from raprune.results import TrialStore, write_json
 from raprune.study.schema import TrialSpec
@@ -33,8 +33,10 @@ from raprune.study.seeds import digest
 ORIGIN_FILE = "made_from.json"
 """File in a trial's folder: the content of the baseline that it prunes, and of the trial that it is matched to."""
 
-SOME_IMAGES = {"image": 32, "pixel": 2, "target": 2}
+SOME_IMAGES = {"image": 32, "pixel": 2, "target": 2, "boxes": 2}
 """Number of images on which a user's own score is fingerprinted, by the kind of its labels."""
+SOME_ANCHORS = 16
+"""Rows of the output for which a score of boxes is fingerprinted."""
 TAKEN_OVER = ("layer", "num_kept", "applied", "scheme", "rank")
 """Columns of a trial's layers that a matched trial adopts."""
 
@@ -65,6 +67,8 @@ def what_it_gives(score: Score, splits: Splits) -> list[str]:
     few = splits.val.take(torch.arange(min(SOME_IMAGES[splits.val.kind], len(splits.val))))
     labels_B, generator = few.labels_B, torch.Generator().manual_seed(0)
     shape = labels_B.shape if few.kind == "target" else (len(few), splits.num_classes, *labels_B.shape[1:])
+    if few.kind == "boxes":
+        shape = (len(few), SOME_ANCHORS, num_columns(score, splits.num_classes) or splits.num_classes)
     logits_BK = torch.randn(shape, generator=generator)
     try:
         whole, counts = score.whole(labels_B), score.counts(logits_BK, labels_B)

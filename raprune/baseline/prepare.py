@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from raprune.baseline.chance import Answers
 from raprune.baseline.origins import before_sources, other_content, sources_of
+from raprune.baseline.sane import check_sane, forward, outputs
 from raprune.engine.arithmetic import exact_arithmetic
 from raprune.engine.inputs import Inputs
 from raprune.engine.split import channels_last
@@ -32,18 +32,13 @@ from raprune.errors import InputError
 from raprune.identity import Sources, differing, extra_state_of, of_file, of_tensors
 from raprune.network.measure import latency_s, size_of
 from raprune.network.weights import load_checkpoint, save_safetensors, shapes_of
-from raprune.plugins.datasets.base import Split, Splits, normalise
-from raprune.plugins.scores.base import Score, advance, score_whole
+from raprune.plugins.datasets.base import Split, Splits
+from raprune.plugins.scores.base import Score, score_whole
 from raprune.registry import SCORES, is_given
 from raprune.results import write_json
 from raprune.study.parts import BaselineSpec
 from raprune.study.schema import TrialSpec
 from raprune.study.seeds import seed_for
-
-FEW_IMAGES, MORE_IMAGES = 100, 500
-"""Below ``FEW_IMAGES`` validation images, ``MORE_IMAGES`` training images tell a network from chance instead."""
-MAX_PAIRS = 10
-"""Most class pairs that a message lists."""
 
 
 def prepare_baseline(trial: TrialSpec, folder: Path, device: str = "cpu", inputs: Inputs | None = None) -> Baseline:
@@ -92,7 +87,7 @@ def prepare_baseline(trial: TrialSpec, folder: Path, device: str = "cpu", inputs
 
 
 def _save_order(network: nn.Module, splits: Splits, score: Score, batch_size: int, folder: Path) -> None:
-    save_order(fragile_first(score, _logits(network, splits, splits.val, batch_size)), folder)
+    save_order(fragile_first(score, outputs(network, splits, splits.val, batch_size)), folder)
 
 
 def _checked(
@@ -213,75 +208,6 @@ def _train(network: nn.Module, splits: Splits, score: Score, spec: BaselineSpec)
 
 
 @torch.inference_mode()
-def _logits(network: nn.Module, splits: Splits, split: Split, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Logits and labels on the CPU, batch by batch."""
-    for images, labels in split.batches(batch_size):
-        yield _forward(network, splits, images), labels
-
-
-def _forward(network: nn.Module, splits: Splits, images_BCHW: Tensor) -> Tensor:
-    """Logits of the data set's images, on the CPU."""
-    parameter = next(network.parameters())
-    inputs = normalise(images_BCHW.to(parameter.device), splits, parameter.dtype)
-    logits: Tensor = network(inputs.contiguous(memory_format=torch.channels_last))
-    return logits.cpu()
-
-
-@torch.inference_mode()
 def score_split(network: nn.Module, splits: Splits, split: Split, score: Score, batch_size: int) -> float:
     """The score of ``network`` on all of ``split``, in the score's unit."""
-    return score_whole(score, partial(_forward, network, splits), split, batch_size).highest
-
-
-def check_sane(network: nn.Module, splits: Splits, split: Split, score: Score, batch_size: int) -> float:
-    """The score on ``split``; raises :class:`InputError` at chance level or if the classes look permuted.
-
-    Answers that do not depend on the label are at chance level (``chance.py``), including those of a network that
-    always answers the most frequent class. Few images, or images of one class, cannot show it; training images are then
-    used instead. An image-to-image network must beat the mean grey of all targets, unless they are all one grey.
-    """
-    answers = Answers(splits.num_classes)
-    classifies = split.labels_B.dim() < 4
-
-    tally, whole = None, score.whole(split.labels_B)
-    for logits, labels in _logits(network, splits, split, batch_size):
-        if classifies:
-            answers.add(logits, labels)
-        tally = advance(score, tally, logits, labels, whole)
-    assert tally is not None
-    value = tally.highest
-    if split.labels_B.dim() == 1:
-        _check_permutation(answers, value)
-    chance = score.chance(split.labels_B, splits.num_classes)
-    if classifies:
-        learned = answers.tell()
-        if not learned and (len(split) < FEW_IMAGES or answers.num_label_classes < 2):
-            more, some = Answers(splits.num_classes), splits.train.take(spread(len(splits.train), MORE_IMAGES))
-            for logits, labels in _logits(network, splits, some, batch_size):
-                more.add(logits, labels)
-            learned = more.tell()
-    else:
-        learned = value > chance or bool(split.labels_B.min() == split.labels_B.max())
-    if not learned:
-        sign = "%" if score.unit == "percent" else f" {score.unit}"
-        raise InputError(
-            f"the baseline scores {value:.1f}{sign} on {len(split)} validation images, no better than chance "
-            f"(one answer for all images scores {chance:.1f}{sign}): train it longer, or check its checkpoint, "
-            "normalisation and labels"
-        )
-    return value
-
-
-def spread(number: int, most: int) -> Tensor:
-    """Indices of at most ``most`` of ``number`` images, evenly spread, because images may be sorted by class."""
-    return torch.arange(min(number, most)) * number // min(number, most)
-
-
-def _check_permutation(answers: Answers, value: float) -> None:
-    pairs, best = answers.permutation()
-    if pairs and best > 60.0 and best > 2 * value:
-        swapped = ", ".join(f"{label}->{answer}" for label, answer in pairs[:MAX_PAIRS])
-        more = f" and {len(pairs) - MAX_PAIRS} more" if len(pairs) > MAX_PAIRS else ""
-        raise InputError(
-            f"the baseline's classes look permuted: {value:.1f}% as they are, {best:.1f}% with labels {swapped}{more}"
-        )
+    return score_whole(score, partial(forward, network, splits), split, batch_size).highest

@@ -31,7 +31,7 @@ from raprune.errors import InputError
 from raprune.network.graph.plain import written_inputs
 from raprune.network.masks import KeepMask
 from raprune.network.state import ALL_LAYERS, State
-from raprune.plugins.scores.base import Scored, Tally, advance
+from raprune.plugins.scores.base import CLASS_LABELS, Scored, Tally, advance, merged
 from raprune.study.seeds import seed_for
 
 MAX_PARENTS = 8
@@ -63,8 +63,9 @@ class ApproximateEngine(ExactEngine):
     ) -> None:
         super().__init__(workload, device, cache_gib, store, inputs)
         self.fidelity = workload.fidelity
-        if self.fidelity.racing is not None and self.score.labels == "target":
-            raise InputError(f"fidelity.racing needs a score of class labels; {workload.score.name} compares images")
+        if self.fidelity.racing is not None and self.score.labels not in CLASS_LABELS:
+            what = "compares images" if self.score.labels == "target" else "is no mean over images"
+            raise InputError(f"fidelity.racing needs a score of class labels; {workload.score.name} {what}")
         self._order = self._chosen()
         self._parents: OrderedDict[str, Parent] = OrderedDict()
 
@@ -224,7 +225,7 @@ class ApproximateEngine(ExactEngine):
                 counts.append(self.score.counts(logits, labels).cpu())
                 if self.fidelity.racing is not None:
                     images.append(image_scores(self.score, logits, labels))
-        seen = self.score.value(torch.stack(counts).sum(0), self.score.whole(val.labels_B[self._order]).cpu())
+        seen = self.score.value(merged(self.score, counts), self.score.whole(val.labels_B[self._order]).cpu())
         is_all = len(self._order) == len(val)
         score = seen if is_all else self.measure(state, "val")
         return Parent(score, score - seen, torch.cat(images) if images else None)

@@ -7,9 +7,9 @@ The drop is estimated by its value on these images and bounded from above by a o
   *Equivalence test and confidence interval for the difference in proportions for the paired-sample design*, Statistics
   in Medicine 17 (1998), 891-908, equation 5: the non-inferiority form of McNemar's test. It needs no large counts, and
   is above the drop even where the two networks answer alike.
-- Any other score, such as mean IoU or PSNR, is a function of counts summed over images. Its limit is the drop plus
-  Student's t times a jackknife standard error of the paired drop (Efron and Tibshirani, *An Introduction to the
-  Bootstrap*, 1993, chapter 11), over the images in at most ``MAX_GROUPS`` groups.
+- Any other score, such as mean IoU, PSNR or mean average precision, is a function of what all images together gave. Its
+  limit is the drop plus Student's t times a jackknife standard error of the paired drop (Efron and Tibshirani, *An
+  Introduction to the Bootstrap*, 1993, chapter 11), over the images in at most ``MAX_GROUPS`` groups.
 
 Either limit is for images that decided nothing: what is said after several looks at the same images is in
 ``raprune/trial/guard.py``.
@@ -18,6 +18,7 @@ Either limit is for images that decided nothing: what is said after several look
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist, fmean
 
@@ -25,12 +26,16 @@ import torch
 from scipy.special import stdtrit
 from torch import Tensor
 
-from raprune.plugins.scores.base import Score
+from raprune.plugins.scores.base import Score, merged
 
 MAX_GROUPS = 200
 """Most groups of images that the jackknife leaves out in turn."""
 CHANGED = 5.0
 """Percent of the images on which a pruned network's answer becomes right or wrong, where that is not yet known."""
+
+
+Group = tuple[Tensor, Tensor, Tensor]
+"""The counts of the first and of the second network on some images, and the totals of these images."""
 
 
 @dataclass(frozen=True)
@@ -119,8 +124,7 @@ class PairedCounts:
         self._score = score
         self._num_images = num_images
         self._num_groups = min(num_images, MAX_GROUPS)
-        self._groups: list[tuple[Tensor, Tensor, Tensor]] = []
-        """Each group's counts of the first and of the second network, and its totals."""
+        self._groups: list[Group] = []
         self._seen = self._lost = self._won = 0
         self._is_share = is_share(score)
 
@@ -140,22 +144,27 @@ class PairedCounts:
             self._groups.append((first, second, whole))
         else:
             a, b, w = self._groups[place]
-            self._groups[place] = a + first, b + second, w + whole
+            self._groups[place] = merged(self._score, [a, first]), merged(self._score, [b, second]), w + whole
         self._seen += 1
 
     def result(self) -> Paired:
         """The second network beside the first, on all images added."""
-        first, second, whole = (torch.stack(parts).sum(0) for parts in zip(*self._groups, strict=True))
-        drops = [self._drop(first - a, second - b, whole - w) for a, b, w in self._groups] if self._is_many else []
+        first, second, whole = self._together(self._groups)
+        drops = [self._drop(*self._together(others)) for others in self._leaving_one_out()]
         number = len(drops)
         error = math.sqrt((number - 1) / number * math.fsum((d - fmean(drops)) ** 2 for d in drops)) if drops else 0.0
         shares = {"lost": self._lost, "won": self._won} if self._is_share else {}
         score = self._score.value(second, whole)
         return Paired(score, self._drop(first, second, whole), self._seen, error, number, **shares)
 
-    @property
-    def _is_many(self) -> bool:
-        return len(self._groups) > 1
+    def _leaving_one_out(self) -> Iterator[list[Group]]:
+        """The groups without one of them, each in turn; nothing where there is a single group."""
+        for place in range(len(self._groups) if len(self._groups) > 1 else 0):
+            yield self._groups[:place] + self._groups[place + 1 :]
+
+    def _together(self, groups: Sequence[Group]) -> Group:
+        first, second, whole = zip(*groups, strict=True)
+        return merged(self._score, first), merged(self._score, second), torch.stack(whole).sum(0)
 
     def _drop(self, first: Tensor, second: Tensor, whole: Tensor) -> float:
         return self._score.value(first, whole) - self._score.value(second, whole)

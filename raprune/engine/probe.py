@@ -23,6 +23,7 @@ from raprune.engine.places import Gated, Places, by_filter, scales_of, values_of
 from raprune.errors import InputError
 from raprune.network.state import State
 from raprune.plugins.methods.probe import Contributions, Probe
+from raprune.plugins.scores.base import CLASS_LABELS
 from raprune.study.seeds import seed_for
 
 PURPOSE = "criterion"
@@ -173,13 +174,13 @@ class NetworkProbe(Probe):
         return self._group.weights_NM(of_names, self._left)
 
     def _distribution(self, logits_BK: Tensor) -> Tensor:
-        """Log-probabilities of the classes, or the output itself where it is an image."""
-        if self._engine.score.labels == "target":
+        """Log-probabilities of the classes, or the output itself where it is an image or has rows for boxes."""
+        if self._engine.score.labels not in CLASS_LABELS:
             return logits_BK.double()
         return F.log_softmax(logits_BK.double(), dim=1)
 
     def _divergence(self, whole_BK: Tensor, without_BK: Tensor) -> Tensor:
         """Mean over images, and over pixels if there are any."""
-        if self._engine.score.labels == "target":
+        if self._engine.score.labels not in CLASS_LABELS:
             return (whole_BK - without_BK).square().sum(1).mean() / 2
         return (whole_BK.exp() * (whole_BK - without_BK)).sum(1).mean()

@@ -160,7 +160,7 @@ class Pictures(Task[list[dict[str, Any]]]):
     @torch.inference_mode()
     def run(self, engine: Engine, state: State) -> list[dict[str, Any]]:
         val, size = engine.splits.val, engine.workload.scoring.batch_size
-        if val.labels_B.dim() != 3:
+        if val.kind != "pixel":
             return []
         baseline, pruned = engine.forward(State.baseline(engine.workload.baseline_key)), engine.forward(state)
 

@@ -23,7 +23,7 @@ from raprune.export.running import Run
 from raprune.export.unpooling import unpools
 from raprune.plugins.datasets import contents
 from raprune.plugins.datasets.base import Split, Splits, normalise
-from raprune.plugins.scores.base import Score, score_whole
+from raprune.plugins.scores.base import CLASS_LABELS, Score, score_whole
 from raprune.registry import SCORES
 from raprune.study.wording import counted
 
@@ -166,7 +166,7 @@ def _explained(measured: Measured, trial: TrialNetworks, run: Run, images: Image
     network, score, size = trial.networks["pruned"], _score(trial), trial.scoring.batch_size
     own = score_of(network, images, split, score, size)
     why = f"the network in raprune scores {own:.6g} here"
-    if score.labels == "target" or trial.plan.num_classes < 2:
+    if score.labels not in CLASS_LABELS or trial.plan.num_classes < 2:
         return Measured(measured.split, measured.row, measured.score, why)
     ties = differ = wrong = number = 0
     for raw, _ in split.batches(size):

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import torch
 
-from raprune.baseline.prepare import check_sane, spread
+from raprune.baseline.sane import check_sane, spread
 from raprune.engine.agreement import check_agreement, example
 from raprune.engine.inputs import Inputs, using
 from raprune.engine.split import channels_last
 from raprune.engine.workload import trace_model
 from raprune.errors import InputError, MissingDataError, Problem, StudyError, first_line
-from raprune.network.graph import Graph, Traced
+from raprune.network.graph import Graph
 from raprune.network.lowrank import Ranks, Reasons, full_ranks, reasons_of
 from raprune.network.measure import count_macs, count_params
 from raprune.network.weights import load_checkpoint
@@ -23,11 +23,12 @@ from raprune.plugins.datasets.base import Splits
 from raprune.plugins.datasets.normalisation import Statistics
 from raprune.plugins.scores.base import Score
 from raprune.preflight.equivalence import prove
+from raprune.preflight.fitting import score_problem_of
 from raprune.preflight.guarding import GuardFacts, guard_problems
 from raprune.preflight.limits import limit_problems
 from raprune.preflight.norms import norm_problems, without_norm
 from raprune.registry import DATASETS, SCORES, is_given
-from raprune.study import Choice, Document, StudyPlan, TrialSpec, UnsoundStudy, by_line, expand, read_study_file
+from raprune.study import Document, StudyPlan, TrialSpec, UnsoundStudy, by_line, expand, read_study_file
 from raprune.study.parts import DataSpec
 from raprune.study.plugins import import_paths
 from raprune.system.paths import expanded
@@ -213,7 +214,7 @@ def _facts(trial: TrialSpec, inputs: Inputs) -> Facts:
             check_agreement(traced, example(splits, traced.network))
     except Exception as error:  # a network's forward may raise anything on images of the wrong size
         raise _Unusable("model", error) from error
-    if score_problem := _score_problem(traced, splits, trial.score, chosen):
+    if score_problem := score_problem_of(network, traced, splits, trial.score, chosen):
         raise _Unusable(*score_problem)
     if not traced.graph.groups:
         raise _Unusable("model", InputError(f"model {choice.name}: {traced.graph.nothing()}"))
@@ -238,22 +239,6 @@ def _facts(trial: TrialSpec, inputs: Inputs) -> Facts:
         streamed_bytes=splits.train.stream.num_bytes if splits.train.stream is not None else None,
         without_norm=without_norm(traced),
     )
-
-
-LABELS = {"image": "one class per image", "pixel": "one class per pixel", "target": "an image to reproduce"}
-
-
-def _score_problem(traced: Traced, splits: Splits, choice: Choice, score: Score) -> tuple[str, InputError] | None:
-    """The key and the error where network, data and score do not fit one another; ``None`` where they do."""
-    kind, labels = splits.val.kind, splits.val.labels_B
-    if score.labels != kind:
-        return "score", InputError(f"{choice.name} needs {LABELS[score.labels]}; the data set has {LABELS[kind]}")
-    last = next(node for node in traced.network.graph.nodes if node.op == "output")
-    shape = tuple(last.all_input_nodes[0].meta["tensor_meta"].shape)
-    wanted = (splits.num_classes, *labels.shape[1:]) if kind != "target" else tuple(labels.shape[1:])
-    if shape[1:] != wanted:
-        return "model", InputError(f"returns shape {shape[1:]} per image; the data set's labels need {wanted}")
-    return None
 
 
 def _trial_problems(plan: StudyPlan, trial: TrialSpec, facts: Facts) -> list[Problem]:

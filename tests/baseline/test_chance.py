@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from raprune.baseline.prepare import check_sane, spread
+from raprune.baseline.sane import check_sane, spread
 from raprune.errors import InputError
 from raprune.plugins.datasets.base import VOID, Split, Splits
 from raprune.registry import SCORES

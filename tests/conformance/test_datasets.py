@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from raprune.errors import InputError
-from raprune.plugins.datasets.base import VOID, Split, Splits, normalise
+from raprune.plugins.datasets.base import NO_BOX, VOID, Split, Splits, labels_problem, normalise
 from raprune.registry import DATASETS, Plugin, Settings
 from tests.data.files import MISSING, TINY
 
@@ -38,10 +38,16 @@ def named(splits: Splits) -> dict[str, Split]:
 
 
 def check_labels(split: Split, num_classes: int, input_shape: tuple[int, int, int]) -> None:
-    """One class an image, one class a pixel, or an image."""
+    """One class an image, one class a pixel, an image, or boxes."""
     labels, size = split.labels_B, list(input_shape[1:])
     if labels.dim() == 1:
         assert labels.dtype == torch.int64
+    elif labels.is_floating_point():
+        assert labels_problem(split.images_BCHW, labels, num_classes) is None
+        labels = labels[..., 0][labels[..., 0] != NO_BOX]
+        assert int(labels.min()) >= 1
+        assert len(labels.unique()) > (num_classes - 1) / 2
+        return
     elif labels.dim() == 3:
         assert (labels.dtype, list(labels.shape[1:])) == (torch.uint8, size)
         labels = labels[labels != VOID]
@@ -120,7 +126,7 @@ def test_augmentation_is_seeded_and_keeps_the_shape(plugin: Plugin, settings: di
     assert any(not torch.equal(first[0], augment(images, labels, seed)[0]) for seed in range(4, 8))
     if labels.dim() == 1:
         assert torch.equal(first[1], labels)
-    else:
+    elif not labels.is_floating_point():  # boxes: tests/data/test_boxes.py
         pictures = labels if labels.dim() == 4 else labels[:, None]
         moved, _ = augment(pictures, labels, 3)
         assert torch.equal(first[1], moved.view_as(labels))

@@ -16,12 +16,15 @@ from raprune.registry import MODELS, Plugin
 SMALL: dict[str, dict[str, Any]] = {
     "timm": {"network": "test_resnet"},
     "torchvision": {"network": "mnasnet0_5"},
+    "torchvision_detection": {"network": "ssdlite320_mobilenet_v3_large"},
 }
 """Model -> settings that make it small, where it has no ``width``."""
-COLOUR_ONLY = {"torchvision"}
+COLOUR_ONLY = {"torchvision", "torchvision_detection"}
 """Models whose networks take images of three channels."""
 A_PIXEL = {"fcn32s", "segnet"}
 """Models with one output a pixel."""
+FOR_BOXES = {"small_ssd", "torchvision_detection"}
+"""Models with one row an anchor: four numbers, the anchor and the logits."""
 SHAPES = {"grey": (1, 32, 32), "colour": (3, 32, 32)}
 
 every = pytest.mark.parametrize("plugin", [pytest.param(plugin, id=plugin.name) for plugin in MODELS])
@@ -48,6 +51,8 @@ def build(plugin: Plugin, shape: tuple[int, int, int] = (3, 32, 32), seed: int =
 
 def logits_shape(plugin: Plugin, shape: tuple[int, int, int]) -> tuple[int, ...]:
     """Of three images."""
+    if plugin.name in FOR_BOXES:
+        return (3, *build(plugin, shape).get_buffer("anchors").shape[:1], 8 + 7)
     return (3, 7, *shape[1:]) if plugin.name in A_PIXEL else (3, 7)
 
 
@@ -85,7 +90,7 @@ def test_it_can_be_traced(plugin: Plugin, shape: tuple[int, int, int]) -> None:
     network = build(plugin, shape)
     traced = trace(network, shape)
     assert traced.graph.groups
-    assert list(traced.network.state_dict()) == list(network.state_dict())
+    assert sorted(traced.network.state_dict()) == sorted(network.state_dict())
     for name, group in traced.graph.groups.items():
         assert group.layer == group.members[0].layer == name
         assert isinstance(network.get_submodule(name), nn.Conv2d)

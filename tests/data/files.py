@@ -180,9 +180,68 @@ def hugging_face(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any
     return {"path": str(folder), "num_val": 15}
 
 
+def coco_detection(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Two categories, whose numbers leave a gap; images of different sizes, one without a box."""
+    write_coco(folder, "train", 12)
+    write_coco(folder, "test", 5, seed=100)
+    places = {"images": "train", "annotations": "train.json", "test_images": "test", "test_annotations": "test.json"}
+    return {key: str(folder / name) for key, name in places.items()} | {"size": 40, "num_val": 4, "shift": 3}
+
+
+def write_coco(folder: Path, name: str, number: int, seed: int = 0) -> None:
+    (folder / name).mkdir(parents=True)
+    images, annotations = [], []
+    for i in range(number):
+        width, height = 48 - i, 33 + i
+        photo(seed + i, height, width).save(folder / name / f"{i:06}.jpg")
+        images.append({"id": 10 + i, "file_name": f"{i:06}.jpg", "width": width, "height": height})
+        for j in range(i % 3):
+            box = [2.5 * j, 3 + i, 12.5, 9]
+            annotations.append({"image_id": 10 + i, "category_id": (2, 5)[j], "bbox": box, "iscrowd": int(i == 8)})
+    categories = [{"id": 5, "name": "dog"}, {"id": 2, "name": "cat"}]
+    document = {"images": images, "annotations": annotations, "categories": categories}
+    (folder / f"{name}.json").write_text(json.dumps(document))
+
+
+def voc_detection(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    write_voc_boxes(folder / "VOCdevkit" / "VOC2012")
+    return {"root": str(folder), "size": 48, "num_val": 4, "shift": 3}
+
+
+def write_voc_boxes(voc: Path, num_train: int = 10, num_test: int = 6) -> None:
+    """Every class somewhere."""
+    from raprune.plugins.datasets.voc_detection import CLASS_NAMES
+
+    for name in ("JPEGImages", "Annotations", "ImageSets/Main"):
+        (voc / name).mkdir(parents=True, exist_ok=True)
+    names = [f"2007_{i:06}" for i in range(num_train + num_test)]
+    for i, name in enumerate(names):
+        height, width = 33 + i, 48 - i
+        photo(i, height, width).save(voc / "JPEGImages" / f"{name}.jpg")
+        objects = "".join(
+            f"<object><name>{CLASS_NAMES[1 + (i * 7 + j) % 20]}</name><difficult>{int(j == 3)}</difficult>"
+            f"<bndbox><xmin>{1 + j}</xmin><ymin>2</ymin><xmax>{20 + j}.5</xmax><ymax>{12 + j}</ymax></bndbox></object>"
+            for j in range(7)
+        )
+        size = f"<size><width>{width}</width><height>{height}</height><depth>3</depth></size>"
+        (voc / "Annotations" / f"{name}.xml").write_text(f"<annotation>{size}{objects}</annotation>")
+    for split, listed in (("train", names[:num_train]), ("val", names[num_train:])):
+        (voc / "ImageSets" / "Main" / f"{split}.txt").write_text("\n".join(listed) + "\n")
+
+
 TINY: dict[str, Builder] = {
     builder.__name__: builder
-    for builder in (image_parquet, cifar10, image_folder, voc_segmentation, camvid, torchvision, hugging_face)
+    for builder in (
+        image_parquet,
+        cifar10,
+        image_folder,
+        voc_segmentation,
+        camvid,
+        torchvision,
+        hugging_face,
+        coco_detection,
+        voc_detection,
+    )
 }
 """Data set -> settings of a tiny one, made in a folder."""
 MISSING: dict[str, dict[str, Any]] = {
@@ -193,5 +252,7 @@ MISSING: dict[str, dict[str, Any]] = {
     "camvid": {"root": "/no/such/folder"},
     "torchvision": {"dataset": "FashionMNIST", "root": "/no/such/folder"},
     "hugging_face": {"path": "/no/such/folder"},
+    "coco_detection": {"images": "/no/such/folder", "annotations": "/no/such/boxes.json"},
+    "voc_detection": {"root": "/no/such/folder"},
 }
 """Data set -> settings that name files which are not there."""

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from raprune.baseline.prepare import check_sane
+from raprune.baseline.sane import check_sane
 from raprune.engine.split import channels_last
 from raprune.network.weights import load_checkpoint
 from raprune.plugins.models.cifar_resnet import Shortcut

@@ -12,6 +12,9 @@ import torch
 from torch import Tensor
 
 from raprune.errors import InputError
+from raprune.plugins.datasets.boxes import BOX_COLUMNS as BOX_COLUMNS
+from raprune.plugins.datasets.boxes import NO_BOX as NO_BOX
+from raprune.plugins.datasets.boxes import boxes_problem, moved_boxes
 from raprune.plugins.datasets.fits import RandomCrop
 from raprune.plugins.datasets.stream import Stream
 from raprune.study.wording import counted
@@ -23,7 +26,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 Augment = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 """Takes images (B, C, H, W), their labels and a generator; returns augmented images and labels of the same shapes and
-types. Labels per pixel move with their pixels."""
+types. Labels per pixel and boxes move with their pixels."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,8 @@ class Split:
     read them by :meth:`at`, :meth:`take` and :meth:`batches`."""
     labels_B: Tensor
     """(B,) int64, one class per image; or (B, H, W) uint8, one class per pixel, ``VOID`` where there is none; or
-    (B, C, H, W) uint8, the image that an image-to-image network should return."""
+    (B, C, H, W) uint8, the image that an image-to-image network should return; or (B, N, 6) float32, at most N boxes
+    per image, with the columns ``BOX_COLUMNS``."""
     stream: Stream | None = None
     """Where the images are decoded whenever they are read: more than fit into memory, or random parts of them."""
 
@@ -53,7 +57,9 @@ class Split:
 
     @property
     def kind(self) -> str:
-        """What the labels are: ``image``, ``pixel`` or ``target``."""
+        """What the labels are: ``image``, ``pixel``, ``target`` or ``boxes``."""
+        if self.labels_B.is_floating_point():
+            return "boxes"
         return {1: "image", 3: "pixel", 4: "target"}[self.labels_B.dim()]
 
     def at(self, index: Tensor | slice) -> Tensor:
@@ -153,7 +159,7 @@ def check_splits(splits: Splits) -> None:
         images, labels = split.images_BCHW, split.labels_B
         if split.stream is not None:
             images = torch.empty((len(split.stream), *images.shape[1:]), dtype=images.dtype, device="meta")
-        problem = images_problem(images, like) or _labels_problem(images, labels, splits.num_classes)
+        problem = images_problem(images, like) or labels_problem(images, labels, splits.num_classes)
         if problem:
             raise InputError(f"its {name} split: {problem}")
     channels = 0 if splits.normalised else like.shape[1]
@@ -187,13 +193,19 @@ def images_problem(images: object, like: Tensor) -> str | None:
     return f"images are {tuple(images.shape[1:])}, the training images {tuple(shape)}"
 
 
-def _labels_problem(images: Tensor, labels: object, num_classes: int) -> str | None:
-    kinds = {1: torch.int64, 3: torch.uint8, 4: torch.uint8}
-    if not isinstance(labels, Tensor) or kinds.get(labels.dim()) != labels.dtype:
+LABEL_TYPES = {(1, torch.int64), (3, torch.uint8), (4, torch.uint8), (3, torch.float32)}
+"""Number of dimensions and type of labels."""
+
+
+def labels_problem(images: Tensor, labels: object, num_classes: int) -> str | None:
+    """Why ``labels`` cannot be those of ``images``; ``None`` where they can."""
+    if not isinstance(labels, Tensor) or (labels.dim(), labels.dtype) not in LABEL_TYPES:
         what = f"{labels.dtype} {tuple(labels.shape)}" if isinstance(labels, Tensor) else type(labels).__name__
-        return f"labels must be int64 (B,), uint8 (B, H, W) or uint8 (B, C, H, W); got {what}"
+        return f"labels must be int64 (B,), uint8 (B, H, W), uint8 (B, C, H, W) or float32 (B, N, 6); got {what}"
     if len(labels) != len(images):
         return f"{counted(len(labels), 'label')} for {counted(len(images), 'image')}"
+    if labels.is_floating_point():
+        return boxes_problem(labels, num_classes)
     if labels.dim() > 1 and labels.shape[-2:] != images.shape[-2:]:
         return f"labels are {tuple(labels.shape[-2:])} for images of {tuple(images.shape[-2:])}"
     if labels.dim() < 4:
@@ -266,9 +278,13 @@ def shift_and_flip(pixels: int, flip: bool) -> Augment:
         if flip:
             mirrored_B = torch.rand(b, generator=generator).to(device) < 0.5
             columns_BW = torch.where(mirrored_B[:, None], columns_BW.flip(1), columns_BW)
+        else:
+            mirrored_B = torch.zeros(b, dtype=torch.bool, device=device)
         index = (torch.arange(b, device=device)[:, None, None], rows_BH[:, :, None], columns_BW[:, None, :])
         moved_BCHW = images_BCHW.permute(0, 2, 3, 1)[index].permute(0, 3, 1, 2)
-        if labels_B.dim() == 3:
+        if labels_B.is_floating_point():
+            labels_B = moved_boxes(labels_B, shift_2B, mirrored_B, (h, w))
+        elif labels_B.dim() == 3:
             labels_B = labels_B[index]
         elif labels_B.dim() == 4:
             labels_B = labels_B.permute(0, 2, 3, 1)[index].permute(0, 3, 1, 2)

@@ -120,7 +120,7 @@ def read_list(file: Path, root: Path, files_of: Callable[[str], Iterable[Path]])
         raise InputError(f"{file}: the list of images cannot be read: {reason}") from None
     entries = [line.strip() for line in lines if line.strip()]
     for number, line in enumerate(lines, start=1):
-        if line.strip() and not all(_lies_in(root, path) for path in files_of(line.strip())):
+        if line.strip() and not all(inside(root, path) for path in files_of(line.strip())):
             raise InputError(
                 f"{file}:{number}: {shown(line.strip())} leads out of {root}; a list names files inside it"
             )
@@ -129,7 +129,7 @@ def read_list(file: Path, root: Path, files_of: Callable[[str], Iterable[Path]])
     return entries
 
 
-def _lies_in(root: Path, path: Path) -> bool:
+def inside(root: Path, path: Path) -> bool:
     return Path(os.path.normpath(path)).is_relative_to(os.path.normpath(root)) and "\0" not in str(path)
 
 

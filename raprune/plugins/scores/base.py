@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -12,27 +12,36 @@ from torch import Tensor
 
 from raprune.plugins.datasets.base import Split
 
+CLASS_LABELS = ("image", "pixel")
+"""The kinds of labels for which a network's output has one logit a class along its dimension 1."""
+
 
 class Score(Protocol):
     """A measure of quality (higher is better), computed from integer counts summed over images.
 
     Logits are (B, K) for labels (B,), and (B, K, H, W) for labels per pixel (B, H, W), in which ``VOID`` (255) is
-    ignored; an image-to-image network's output is (B, C, H, W), like its labels.
+    ignored; an image-to-image network's output is (B, C, H, W), like its labels. For boxes (B, N, 6) the output is
+    (B, A, columns), one row for each anchor.
+
+    A score of boxes may have ``num_columns(num_classes) -> int``, and ``head``, the family of networks that it is for.
+    A score that is no function of sums has ``merged(parts) -> Tensor``, which joins the counts of several parts of a
+    split: the same, whatever the order and the sizes of the parts. Without it counts are added (:func:`merged`).
     """
 
     unit: str
     """``percent``, or ``dB``; drops and bounds are in points of it."""
     labels: str
-    """Labels it takes: ``image`` (one class per image), ``pixel`` (one class per pixel), or ``target`` (an image)."""
+    """Labels it takes: ``image`` (one class per image), ``pixel`` (one class per pixel), ``target`` (an image), or
+    ``boxes``."""
 
     def loss(self, logits_BK: Tensor, labels_B: Tensor) -> Tensor:
         """The matching training loss: a scalar, averaged over the batch."""
 
     def counts(self, logits_BK: Tensor, labels_B: Tensor) -> Tensor:
-        """int64 counts of one batch; the counts of a split are their sum."""
+        """int64 counts of one batch; the counts of a split are their sum, or what ``merged`` makes of them."""
 
     def whole(self, labels_B: Tensor) -> Tensor:
-        """int64 totals that depend on the labels alone, summed like ``counts``: what there is to get right."""
+        """int64 totals that depend on the labels alone, summed over batches: what there is to get right."""
 
     def value(self, counts: Tensor, whole: Tensor) -> float:
         """The score of a split with the totals ``whole``, in ``unit``."""
@@ -58,7 +67,7 @@ class Tally:
     """The progress of scoring one network over the images of a split, in their fixed order."""
 
     counts: list[Any]
-    """The score's counts for the images seen, as nested lists."""
+    """The score's counts for the images seen, as nested lists; empty once all are seen, as nothing is added then."""
     seen: list[Any]
     """Totals of the images seen (``Score.whole``)."""
     num_images: int
@@ -126,7 +135,21 @@ def advance(score: Score, tally: Tally | None, logits: Tensor, labels_B: Tensor,
     counts, seen = score.counts(logits, labels_B).cpu(), score.whole(labels_B).cpu()
     number = len(labels_B)
     if tally is not None:
-        counts, seen = counts + torch.tensor(tally.counts), seen + torch.tensor(tally.seen)
+        counts = merged(score, [torch.tensor(tally.counts, dtype=torch.int64), counts])
+        seen = seen + torch.tensor(tally.seen)
         number += tally.num_images
     complete = bool((seen == whole).all())
-    return Tally(counts.tolist(), seen.tolist(), number, score.highest(counts, seen, whole), complete)
+    left = [] if complete else counts.tolist()
+    return Tally(left, seen.tolist(), number, score.highest(counts, seen, whole), complete)
+
+
+def num_columns(score: Score, num_classes: int) -> int | None:
+    """The columns that a score of boxes needs in a network's output; ``None`` where it does not say."""
+    own: Callable[[int], int] | None = getattr(score, "num_columns", None)
+    return None if own is None else own(num_classes)
+
+
+def merged(score: Score, parts: Sequence[Tensor]) -> Tensor:
+    """The counts of several parts of a split together: their sum, unless the score has its own ``merged``."""
+    own: Callable[[Sequence[Tensor]], Tensor] | None = getattr(score, "merged", None)
+    return torch.stack(list(parts)).sum(0) if own is None else own(parts)
