@@ -40,6 +40,7 @@ from raprune.study.parts import BaselineSpec
 from raprune.study.schema import TrialSpec
 from raprune.study.seeds import seed_for
 from raprune.system.paths import expanded
+from raprune.system.store import deliver, publish
 
 FEW_IMAGES, MORE_IMAGES = 100, 500
 """Below ``FEW_IMAGES`` validation images, ``MORE_IMAGES`` training images tell a network from chance instead."""
@@ -159,6 +160,8 @@ def _written(baseline: Baseline, folder: Path) -> Baseline:
         val_order_fingerprint=of_file(folder / ORDER_FILE),
     )
     write_json(folder / BASELINE_FILE, asdict(complete))
+    publish(folder)
+    deliver(folder)
     return complete
 
 

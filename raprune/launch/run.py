@@ -27,6 +27,7 @@ from raprune.results import SCHEMA_VERSION, FolderLock, TrialStore, write_json, 
 from raprune.study import StudyPlan, TrialSpec
 from raprune.study.wording import counted
 from raprune.system.paths import PACKAGE
+from raprune.system.store import Driving, bring, deliver, publish
 from raprune.trial.rows import unfinished_row
 
 
@@ -72,7 +73,11 @@ def run_study(
     everything is read anew. Raises :class:`InputError` before any trial if the study cannot be run here.
     """
     interruption, lost = Interruption(), None
-    with interruption.guard(), FolderLock(out), using(inputs) as inputs, RunClock(out, watch.phase) as clock:
+    with contextlib.ExitStack() as held:
+        held.enter_context(interruption.guard())
+        held.enter_context(FolderLock(out))
+        held.enter_context(Driving(out, watch.phase))
+        inputs, clock = held.enter_context(using(inputs)), held.enter_context(RunClock(out, watch.phase))
         inputs.import_for(part.name for trial in plan.trials for part in (trial.model, trial.dataset, trial.score))
         refuse_another(plan.spec.name, out, watch.phase)
         stores = {trial.trial_id: TrialStore(out, plan.spec.name, trial.trial_id) for trial in plan.trials}
@@ -82,6 +87,8 @@ def run_study(
         todo = left_to_run(plan, stores, open_account(plan, stores, clock))
         for trial in todo:
             stores[trial.trial_id].forget_row()
+        publish(out)
+        deliver(out)  # a trial's process on another node must not find a row that is gone
         account = open_account(plan, stores, clock)
         try:
             with interruption.stoppable():
@@ -131,6 +138,7 @@ def _run_waves(
         if wave and not interruption.happened:
             watch.phase("")
             runner.run(wave, plan, watch)
+            bring(Path(runner.place.out))  # what trials on other nodes sent
             if any(runner.place.store(trial).status() not in ("completed", "failed") for trial in wave):
                 return
 
