@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from raprune.engine import engine_kind
 from raprune.engine.inputs import Inputs
 from raprune.engine.workload import Baseline, Workload
-from raprune.errors import RapruneError, ResultsError
+from raprune.errors import RapruneError, ResultsError, StorageError
 from raprune.evaluators.base import Evaluator, PoolAddress
 from raprune.evaluators.engines import Engines
 from raprune.evaluators.in_process import local_device
@@ -106,7 +107,9 @@ def execute(trial: TrialSpec, place: Place, holdings: Holdings, progress: Progre
     status = _execute(trial, place, holdings, progress, budget)
     for folder in (place.baseline_folder(trial), place.store(trial).folder):
         publish(folder)
-    deliver(out)
+    if place.pool is not None:
+        with contextlib.suppress(StorageError):  # the study's process waits for what it needs, and tells
+            deliver(out)
     return status
 
 

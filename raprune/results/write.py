@@ -18,7 +18,7 @@ import pyarrow as pa
 from raprune.errors import DamagedError, FileError, ResultsError, naming
 from raprune.results.files import read_table, set_aside, write_parquet
 from raprune.results.schemas import SCHEMAS
-from raprune.system.store import publish, seen
+from raprune.system.store import publish, removed, seen
 
 Row = Mapping[str, Any]
 PROVISIONAL = "provisional"
@@ -71,9 +71,10 @@ class TrialStore:
 
     def forget_row(self) -> None:
         """Remove the row of a trial that is to run again, and a layer that was cut short; committed layers stay."""
-        (self.folder / "trial.parquet").unlink(missing_ok=True)
-        for table in ("layers", "updates", "candidates", "joint"):
-            (self.folder / f"{table}-{PROVISIONAL}.parquet").unlink(missing_ok=True)
+        cut_short = [f"{table}-{PROVISIONAL}.parquet" for table in ("layers", "updates", "candidates", "joint")]
+        for name in ("trial.parquet", *cut_short):
+            (self.folder / name).unlink(missing_ok=True)
+            removed(self.folder / name)
 
     def num_committed(self) -> int:
         """Layers committed so far: the length of the unbroken sequence of ``layers-<k>.parquet``."""

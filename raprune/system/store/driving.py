@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from pathlib import Path
 from types import TracebackType
@@ -62,6 +61,14 @@ class Driving:
                 continue
             self._publisher.note(ROOT_FILES)
 
+    def _deliver(self, quietly: bool) -> None:
+        try:
+            self._publisher.deliver()
+        except StorageError as error:
+            if not quietly:
+                raise
+            self._tell(str(error))
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
@@ -70,8 +77,7 @@ class Driving:
         try:
             if self._publisher.halted is None:
                 self._publisher.note("")
-                with contextlib.suppress(StorageError) if error is not None else contextlib.nullcontext():
-                    self._publisher.deliver()
+                self._deliver(quietly=error is not None)
         finally:
             self._ended.set()
             self._beats.join()

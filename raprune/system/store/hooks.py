@@ -37,6 +37,13 @@ def publish_later(place: Path, wait_s: float = LATER_S) -> None:
         publisher_of(root).note(_below(place, root), wait_s)
 
 
+def removed(place: Path) -> None:
+    """Note that a file or folder was removed on purpose, so that it goes from the store with what is published next."""
+    root = root_of(place)
+    if root is not None and is_own(root):
+        publisher_of(root).mirror.removed(_below(place, root))
+
+
 def deliver(place: Path) -> None:
     """Wait until everything that this process published has arrived.
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,7 +30,11 @@ class Local(NamedTuple):
 
 
 class Common(NamedTuple):
-    """A file as it was here and there; ``None`` where it was not."""
+    """A file as it was here and there; ``None`` where it was not.
+
+    One that is there but not here was removed here on purpose. A file that is merely missing here is taken again: who
+    empties a cache does not mean to delete results.
+    """
 
     here: Local | None
     there: Stamp | None
@@ -44,9 +50,15 @@ class Journal:
         self.file = root / FOLDER / FILE
         self._entries: dict[str, Common] = {}
         self._position = 0
+        self._lock = threading.Lock()
 
-    def entries(self) -> dict[str, Common]:
-        """All entries, with those that other processes added meanwhile."""
+    def entries(self, wanted: Callable[[str], bool] = lambda _: True) -> dict[str, Common]:
+        """The entries of ``wanted`` names, with those that other processes added meanwhile."""
+        with self._lock:
+            self._read()
+            return {name: entry for name, entry in self._entries.items() if wanted(name)}
+
+    def _read(self) -> None:
         with contextlib.suppress(FileNotFoundError), self.file.open("rb") as opened:
             if os.fstat(opened.fileno()).st_size < self._position:  # compacted by a later run
                 self._entries, self._position = {}, 0
@@ -56,7 +68,6 @@ class Journal:
                     break
                 self._position += len(line)
                 _note(self._entries, line)
-        return self._entries
 
     def add(self, entries: dict[str, Common]) -> None:
         """Append entries; :data:`NOTHING` forgets a name."""
@@ -78,7 +89,8 @@ class Journal:
         self.file.parent.mkdir(parents=True, exist_ok=True)
         with written(self.file) as aside:
             aside.write_bytes(_lines(found))
-        self._entries, self._position = {}, 0
+        with self._lock:
+            self._entries, self._position = {}, 0
 
 
 def _lines(entries: dict[str, Common]) -> bytes:

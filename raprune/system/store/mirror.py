@@ -54,7 +54,7 @@ class Mirror:
         return self._remote
 
     def send(self, below: str) -> None:
-        """Send what changed here below a folder since it was last compared, and delete there what is gone here.
+        """Send what changed here below a folder since it was last compared, and delete there what was removed here.
 
         ``below``: a folder or file; empty for all, :data:`ROOT_FILES` for the files directly in the study's folder.
         """
@@ -64,7 +64,7 @@ class Mirror:
             changed = [name for name, local in found.items() if entries.get(name, NOTHING).here != local]
             for group in _in_order([name for name in changed if not _is_commit(name) or name in commits]):
                 self._send(group)
-            gone = [name for name, entry in entries.items() if entry.here and name not in found]
+            gone = [name for name, entry in entries.items() if not entry.here and entry.there and name not in found]
             each(self.remote.delete, gone)
             self.journal.add(dict.fromkeys(gone, NOTHING))
 
@@ -93,7 +93,11 @@ class Mirror:
         with self._lock:
             there = self._there(below)
             here, entries = self._local(below), self._entries(below)
-            new = [name for name, stamp in there.items() if wanted(name) and entries.get(name, NOTHING).there != stamp]
+            new = [
+                name
+                for name, stamp in there.items()
+                if wanted(name) and _is_news(entries.get(name, NOTHING), stamp, here.get(name))
+            ]
             for group in _in_order(new, one_by_one=False):
                 self._take(group, there)
             gone = [name for name, entry in entries.items() if entry.there and name not in there]
@@ -102,6 +106,11 @@ class Mirror:
                     (self.root / name).unlink(missing_ok=True)
             self.journal.add(dict.fromkeys(gone, NOTHING))
             return there
+
+    def removed(self, below: str) -> None:
+        """Note that a file or folder was removed here on purpose; the next :meth:`send` deletes it there."""
+        entries = {name: entry for name, entry in self._entries(below).items() if entry.there}
+        self.journal.add({name: Common(None, entry.there) for name, entry in entries.items()})
 
     def _take(self, names: list[str], there: dict[str, Stamp]) -> None:
         taken: dict[str, Common] = {}
@@ -121,7 +130,7 @@ class Mirror:
         return self.remote.stamps(below)
 
     def _entries(self, below: str) -> dict[str, Common]:
-        return {name: entry for name, entry in self.journal.entries().items() if _is_in(name, below)}
+        return self.journal.entries(lambda name: _is_in(name, below))
 
     def _local(self, below: str) -> dict[str, Local]:
         """All files of the mirror below a folder; hidden ones and links left out."""
@@ -132,6 +141,11 @@ class Mirror:
             files = (Path(folder) / name for folder, names in _walk(top, below != ROOT_FILES) for name in names)
         named = ((file.relative_to(self.root).as_posix(), file) for file in files)
         return {name: local for name, file in named if is_plain(name) and (local := _local_of(file)) is not None}
+
+
+def _is_news(known: Common, there: Stamp, here: Local | None) -> bool:
+    """Whether a file of the store is to be taken: it changed there, or got lost here."""
+    return known.there != there or (known.here is not None and here is None)
 
 
 def _walk(top: Path, recursive: bool) -> Iterator[tuple[str, list[str]]]:

@@ -157,7 +157,7 @@ class Remote:
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StorageError(f"{file.parent}, in a mirror of results, cannot be made: {meaning(error)}") from None
+            raise Refused(f"{file.parent}, in a mirror of results, cannot be made: {meaning(error)}") from None
         with replacing(file, durable=False) as aside:
             try:
                 with self._fs.open_input_stream(self._path(name)) as source, aside.open("wb") as out:

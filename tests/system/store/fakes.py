@@ -23,6 +23,7 @@ def write(mirror: Mirror, files: dict[str, str | None]) -> None:
         file = mirror.root / name
         if text is None:
             file.unlink()
+            mirror.removed(name)
             continue
         file.parent.mkdir(parents=True, exist_ok=True)
         aside = file.with_name(f".{file.name}.1")

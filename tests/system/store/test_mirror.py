@@ -145,6 +145,27 @@ def test_wherever_a_machine_dies_another_goes_on_from_a_whole_state(tmp_path: Pa
     assert len(died_at) == {1: 6, 3: 13}[unsent]
 
 
+def test_a_mirror_that_is_emptied_loses_nothing(tmp_path: Path) -> None:
+    """By whoever empties a cache, while the study runs or later."""
+    a = machine("a", tmp_path)
+    files: dict[str, str | None] = {"manifest.json": "{}", f"{T}/one": "1", f"{T}/two": "2"}
+    write(a, files)
+    a.send("")
+    for name in files:
+        (a.root / name).unlink()
+    a.send("")
+    assert content(tmp_path / "store") == files
+    write(a, {f"{T}/three": "3"})
+    again = machine("a", tmp_path)
+    again.take()
+    again.send("")
+    assert content(again.root) == content(tmp_path / "store") == {**files, f"{T}/three": "3"}
+    write(again, {f"{T}/one": None})
+    again.take()  # before the deletion is sent
+    again.send("")
+    assert f"{T}/one" not in content(tmp_path / "store") | content(again.root)
+
+
 def test_a_torn_transfer_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     a, b = machine("a", tmp_path), machine("b", tmp_path)
     write(a, {"one": "0123456789"})
