@@ -34,6 +34,10 @@ class ResultsError(RapruneError):
     """A results folder is in use, incomplete or of an unknown version."""
 
 
+class StorageError(RapruneError):
+    """An object store cannot be reached, or refuses what is asked of it; the message names it."""
+
+
 class FileError(InputError):
     """A file or folder cannot be read or written; the message names it, says why, and what to do."""
 

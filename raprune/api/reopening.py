@@ -18,7 +18,7 @@ from raprune.network.graph.ambient import plain_torch
 from raprune.network.weights import load_safetensors
 from raprune.registry import is_given
 from raprune.results import read_text
-from raprune.system.paths import given_path
+from raprune.system.store import given_results, reading
 
 
 @plain_torch()
@@ -30,7 +30,7 @@ def load_pruned(path: str | PathLike[str], model: nn.Module) -> nn.Module:
     pruned; its weights do not matter, and it is not changed. Raises :class:`InputError` where files are missing or
     ``model`` is another network. The plan of an earlier version records only shapes: a warning says so.
     """
-    place = given_path(path)
+    place = reading(given_results(path))
     if place.is_file():
         plan = plan_in(place)
         _warn_of_old(plan, place)

@@ -6,6 +6,7 @@ import contextlib
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
+from os import PathLike
 from pathlib import Path
 
 import torch
@@ -19,7 +20,7 @@ from raprune.launch import Outcome
 from raprune.launch import run_study as launch
 from raprune.preflight.checks import Facts
 from raprune.study import StudyPlan
-from raprune.system import paths
+from raprune.system import paths, store
 from raprune.system.output import lenient
 
 
@@ -39,7 +40,7 @@ def run(
     if outcome.lost is not None:
         raise EvaluatorError(outcome.lost)
     if outcome.interrupted and "stopped" in outcome.statuses.values():
-        raise KeyboardInterrupt(f"the same call with out={str(out)!r} resumes from the last committed layers")
+        raise KeyboardInterrupt(f"the same call with out={store.shown(out)!r} resumes from the last committed layers")
     return outcome
 
 
@@ -60,15 +61,15 @@ def _watch(plan: StudyPlan, facts: Mapping[str, Facts], out: Path, shown: bool) 
     from raprune.console.tables import study_progress
 
     console = Console(stderr=True, file=lenient(sys.stderr)) if shown else Console(quiet=True)
-    console.print(f"{plan.spec.name}: rows and networks in {out}", highlight=False, soft_wrap=True)
+    console.print(f"{plan.spec.name}: rows and networks in {store.shown(out)}", highlight=False, soft_wrap=True)
     return study_progress(plan, facts, console, out)
 
 
-def folder_for(out: str | Path | None) -> Path:
+def folder_for(out: str | PathLike[str] | None) -> Path:
     """``out`` as a folder, created if need be; a new temporary one for ``None``, which stays until it is removed."""
     if out is None:
         return Path(tempfile.mkdtemp(prefix=TEMPORARY))
-    return paths.folder_for(out, "out")
+    return paths.folder_for(store.given_out(out, "out"), "out")
 
 
 def evaluators_for(evaluators: int | None, address: str | None) -> int | None:

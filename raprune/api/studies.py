@@ -25,6 +25,7 @@ from raprune.study import StudyPlan
 from raprune.study.bundled import find_study
 from raprune.study.wording import counted
 from raprune.system.paths import given_path
+from raprune.system.store import deliver, publish
 
 TEXT_WIDTH = 160
 """Columns of a result's table as text: no cell of it is folded."""
@@ -150,6 +151,9 @@ def run_study(
         if not isinstance(study, Study):
             study = _load(study, overrides, rehearse, inputs)
         count = evaluators_for(evaluators, address)
-        folder = folder_for(Path("results") / study.name if out is None else Path(out))
+        folder = folder_for(Path("results") / study.name if out is None else out)
         outcome = run(study.plan, study.facts, folder, inputs, evaluators=count, address=address, progress=progress)
-    return StudyResult(folder, outcome.statuses, write_report(folder) if report else None)
+    page = write_report(folder) if report else None
+    publish(folder)
+    deliver(folder)
+    return StudyResult(folder, outcome.statuses, page)

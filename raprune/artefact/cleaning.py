@@ -21,6 +21,7 @@ from raprune.errors import DamagedError, ResultsError, StudyError, meaning
 from raprune.results import FolderLock, TrialStore, read_manifest
 from raprune.results.shelf import disk_use
 from raprune.study.reader import read_document
+from raprune.system.store import removed
 
 ASIDE = re.compile(r"\..+\.\d+|\.model|.+\.damaged(-\d+)?")
 """Files and folders that were being written or deleted when a process was killed, or that were moved aside."""
@@ -196,9 +197,11 @@ def _remove(place: Path) -> list[str]:
     try:
         if not place.is_dir():
             place.unlink()
+            removed(place)
             return []
         aside = place if ASIDE.fullmatch(place.name) else place.with_name(f".{place.name}.{os.getpid()}")
         place.rename(aside)
+        removed(place)
     except OSError as error:
         return [f"{place}: {meaning(error)}"]
     shutil.rmtree(aside, onerror=note)

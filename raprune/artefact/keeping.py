@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from raprune.results import TrialStore, read_json, write_json
+from raprune.system.store import removed
 
 MARK = "model_removed.json"
 """In a trial's folder: which setting removed its network."""
@@ -72,6 +73,7 @@ def _remove(model: Path) -> None:
     aside = model.with_name(f".{model.name}")
     shutil.rmtree(aside, ignore_errors=True)  # of a process that was killed meanwhile
     model.rename(aside)
+    removed(model)
     shutil.rmtree(aside)
 
 

@@ -24,6 +24,7 @@ from raprune.network.weights import load_safetensors
 from raprune.registry import AllowImport, check_imports
 from raprune.results import TrialStore, read_manifest, read_text
 from raprune.study.parts import ScoringSpec
+from raprune.system.store import shown
 
 NETWORKS = ("baseline", "pruned")
 
@@ -148,7 +149,7 @@ def _ended(folder: Path, command: str) -> tuple[TrialStore, Mapping[str, Any]]:
     store = TrialStore(study_dir, read_manifest(study_dir)["study"], folder.name)
     row = store.trial_row()
     if row is None or row["macs"] is None:
-        go_on = f"resume it with raprune study {study_dir / 'study.yaml'} --out {study_dir}"
+        go_on = f"resume it with raprune study {study_dir / 'study.yaml'} --out {shown(study_dir)}"
         if row is None:
             raise InputError(f"trial {folder.name} has not ended yet, and has no network; {go_on}")
         if row["status"] == "stopped":
@@ -170,7 +171,7 @@ def _trials_of(study_dir: Path, command: str) -> str:
         status, setting = store.status() or "not ended yet", removed_by(store.folder)
         notes = [label(study_dir, trial_id), *([] if status == "completed" else [status])]
         notes += [] if setting is None else [f"its network was removed by keep_models: {setting}"]
-        lines.append(f"  raprune {command} {store.folder}  # {', '.join(notes)}")
+        lines.append(f"  raprune {command} {shown(store.folder)}  # {', '.join(notes)}")
     return "\n".join(lines) or "  (it has none yet)"
 
 
@@ -185,5 +186,5 @@ def _how_to_get_back(folder: Path, setting: str) -> str:
     return (
         f"trial {folder.name} no longer has a network: keep_models: {setting} removed it when the study ended. To get "
         f"it back, delete {folder / 'trial.parquet'} and run raprune study {study_dir / 'study.yaml'} "
-        f"--out {study_dir} --set keep_models=all: it resumes from the trial's last committed layer"
+        f"--out {shown(study_dir)} --set keep_models=all: it resumes from the trial's last committed layer"
     )

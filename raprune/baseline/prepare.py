@@ -39,6 +39,7 @@ from raprune.results import write_json
 from raprune.study.parts import BaselineSpec
 from raprune.study.schema import TrialSpec
 from raprune.study.seeds import seed_for
+from raprune.system.store import deliver, publish
 
 
 def prepare_baseline(trial: TrialSpec, folder: Path, device: str = "cpu", inputs: Inputs | None = None) -> Baseline:
@@ -153,6 +154,8 @@ def _written(baseline: Baseline, folder: Path) -> Baseline:
         val_order_fingerprint=of_file(folder / ORDER_FILE),
     )
     write_json(folder / BASELINE_FILE, asdict(complete))
+    publish(folder)
+    deliver(folder)
     return complete
 
 

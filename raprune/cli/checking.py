@@ -12,7 +12,7 @@ from raprune.cli.root import app, examples
 from raprune.cli.terminal import open_console, print_whole
 from raprune.cli.trials import AllowImport
 from raprune.errors import InputError
-from raprune.system.paths import given_path
+from raprune.system.store import given_results, reading, tables
 
 
 @app.command(
@@ -30,7 +30,7 @@ def compare(
             help="A study's folder, results/NAME, or a trial's, results/NAME/trials/ID.",
             show_default=False,
             autocompletion=complete_results,
-            parser=given_path,
+            parser=given_results,
         ),
     ],
     b: Annotated[
@@ -40,7 +40,7 @@ def compare(
             help="Another one; without it, --a and --b choose two sides of A.",
             show_default=False,
             autocompletion=complete_results,
-            parser=given_path,
+            parser=given_results,
         ),
     ] = None,
     of_a: Annotated[
@@ -67,6 +67,8 @@ def compare(
 
     if b is None and not (of_a and of_b):
         raise InputError("name two folders, or choose two sides of one: --a method=taylor --b method=magnitude")
+    for folder in filter(None, (a, b)):
+        reading(folder, tables)
     found = compare_sides(side_of(a, of_a or ()), side_of(a if b is None else b, of_b or ()), on, by or ())
     if as_json:
         typer.echo(json.dumps(comparison.as_json(found), indent=1))
@@ -96,7 +98,7 @@ def verify(
             help="A study's folder, results/NAME, or one trial's, results/NAME/trials/ID.",
             show_default=False,
             autocompletion=complete_results,
-            parser=given_path,
+            parser=given_results,
         ),
     ],
     share: Annotated[
@@ -113,7 +115,7 @@ def verify(
     from raprune.preflight.without_import import load_allowed
     from raprune.results import place_of, read_manifest
 
-    out, trial_id = place_of(folder)
+    out, trial_id = place_of(reading(folder))
     manifest, console = read_manifest(out), open_console()
     with Inputs() as inputs, console.status("loading the study") as status:
         plan = load_allowed(out / "study.yaml", allow_import or (), inputs)

@@ -14,6 +14,7 @@ from raprune.cli.terminal import open_console, print_whole
 from raprune.console.cleaning import KEEPS, KINDS, clean_and_tell
 from raprune.errors import InputError
 from raprune.system.paths import given_path
+from raprune.system.store import given_results, shown, studies_at
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +37,7 @@ def list_folder(
             metavar="DIR",
             help="A folder of studies, or a study's own folder.",
             autocompletion=complete_results,
-            parser=given_path,
+            parser=given_results,
         ),
     ] = Path("results"),
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON: bytes, shares from 0 to 1, points.")] = False,
@@ -45,17 +46,18 @@ def list_folder(
     from raprune.console.shelf import studies_data, study_data
     from raprune.results.shelf import studies_in, study_entry
 
-    if not folder.is_dir():
+    places = studies_at(folder)
+    if places is None and not folder.is_dir():
         way_on = "" if str(folder) != "results" else ": no study has been run here; name another folder"
         raise InputError(f"{folder} is not a folder{way_on}")
-    if (folder / "manifest.json").is_symlink() or (folder / "manifest.json").exists():
+    if places is None and ((folder / "manifest.json").is_symlink() or (folder / "manifest.json").exists()):
         entry = study_entry(folder)
         if as_json:
             typer.echo(json.dumps(study_data(entry, with_trials=True), indent=1))
         else:
             _print_study(entry)
         return
-    studies = studies_in(folder)
+    studies = studies_in(folder) if places is None else [study_entry(place) for place in places]
     if as_json:
         typer.echo(json.dumps(studies_data(studies), indent=1))
     else:
@@ -114,7 +116,7 @@ def _print_studies(studies: Sequence[StudyEntry], folder: Path) -> None:
 
     console = open_console()
     if not studies:
-        console.print(f"{folder} contains no study", highlight=False, soft_wrap=True)
+        console.print(f"{shown(folder)} contains no study", highlight=False, soft_wrap=True)
         return
     print_whole(studies_table(studies), console)
     _print_problems([problem for entry in studies for problem in entry.problems])
@@ -133,7 +135,7 @@ def _print_study(entry: StudyEntry) -> None:
         chosen = entry.best if entry.best in with_network else with_network[0]
         console.print("\nexport and bench take a trial's folder, such as", highlight=False, soft_wrap=True)
         assert chosen is not None
-        console.print(f"  {chosen.folder}", highlight=False, soft_wrap=True)
+        console.print(f"  {shown(chosen.folder)}", highlight=False, soft_wrap=True)
 
 
 def _print_problems(problems: Sequence[str]) -> None:

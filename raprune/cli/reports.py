@@ -13,6 +13,7 @@ from raprune.cli.terminal import open_console
 from raprune.console.plots import write_report
 from raprune.errors import InputError
 from raprune.system.paths import given_path
+from raprune.system.store import given_results, reading, tables
 
 
 @app.command(
@@ -30,7 +31,7 @@ def report(
             help="A study's folder: results/NAME. Several studies are compared in one page.",
             show_default=False,
             autocompletion=complete_results,
-            parser=given_path,
+            parser=given_results,
         ),
     ],
     out: Annotated[
@@ -54,6 +55,7 @@ def report(
 ) -> None:
     """Draw the report of a study, or of several: one page that needs no other file and no network."""
     for folder in folders:
+        reading(folder, tables)
         if not folder.is_dir():
             raise InputError(f"{folder} is not a folder; a study's folder is results/NAME")
     wanted = [name for name in formats.replace(" ", "").split(",") if name]

@@ -14,7 +14,7 @@ import typer.core
 
 from raprune import __version__
 from raprune.cli.terminal import open_console
-from raprune.errors import EvaluatorError, RapruneError, in_words
+from raprune.errors import EvaluatorError, RapruneError, StorageError, in_words
 from raprune.system.output import forgiving
 from raprune.system.quitting import (
     STOP,
@@ -96,7 +96,7 @@ def _run() -> int:
     except Exception as error:
         message = str(error) if isinstance(error, RapruneError) else in_words(error) or _fault(error)
         open_console(stderr=True).print(message, style="red", markup=False, highlight=False, soft_wrap=True)
-        return 1 if isinstance(error, EvaluatorError) else 2
+        return 1 if isinstance(error, EvaluatorError | StorageError) else 2
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

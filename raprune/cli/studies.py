@@ -14,6 +14,7 @@ from raprune.console.plots import write_report
 from raprune.errors import InputError
 from raprune.study.bundled import find_study
 from raprune.system.paths import folder_for, given_path
+from raprune.system.store import deliver, given_out, publish, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,7 +38,12 @@ StudyFile = Annotated[
 ]
 Out = Annotated[
     Optional[Path],  # noqa: UP045  (typer reads the annotation)
-    typer.Option("--out", metavar="DIR", help="The study's own folder. [default: results/NAME]", parser=given_path),
+    typer.Option(
+        "--out",
+        metavar="DIR",
+        help="The study's own folder, or s3://BUCKET/STUDY. [default: results/NAME]",
+        parser=given_out,
+    ),
 ]
 Sets = Annotated[
     Optional[list[str]],  # noqa: UP045
@@ -94,7 +100,8 @@ def study(
         with progress:
             outcome = run_study(plan, folder, progress, num_evaluators=evaluators, address=address, inputs=inputs)
     print_whole(results_table(read_study(folder)), console)
-    console.print(f"\n{outcome.summary()} in {progress.clock()}; rows in {folder}", highlight=False, soft_wrap=True)
+    told = f"{outcome.summary()} in {progress.clock()}; rows in {shown(folder)}"
+    console.print(f"\n{told}", highlight=False, soft_wrap=True)
     if outcome.interrupted:
         console.print("interrupted; the same command resumes from the last committed layers", style="yellow")
     else:
@@ -103,6 +110,8 @@ def study(
         if outcome.budget is not None:
             console.print(budget_sentence(folder, outcome.budget), style="yellow", highlight=False, soft_wrap=True)
         console.print(f"report: {write_report(folder)}", highlight=False, soft_wrap=True)
+    publish(folder)
+    deliver(folder)
     raise typer.Exit(outcome.exit_code)
 
 

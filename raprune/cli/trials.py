@@ -11,6 +11,7 @@ from raprune.cli.completion import complete_trial
 from raprune.cli.root import app, examples
 from raprune.cli.terminal import open_console
 from raprune.system.paths import given_path
+from raprune.system.store import given_results, reading, send
 
 TrialDir = Annotated[
     Path,
@@ -19,7 +20,7 @@ TrialDir = Annotated[
         help="results/STUDY/trials/ID",
         show_default=False,
         autocompletion=complete_trial,
-        parser=given_path,
+        parser=given_results,
     ),
 ]
 
@@ -53,7 +54,8 @@ def bench(
     from raprune.bench.measuring import BenchSettings
 
     settings = BenchSettings(threads, runs, tuple(dict.fromkeys(batch_sizes)), tuple(dict.fromkeys(backends)))
-    bench_trial(folder, settings, open_console(), allow_import or ())
+    bench_trial(reading(folder), settings, open_console(), allow_import or ())
+    send(folder / "speed.parquet")
 
 
 @app.command(
@@ -87,4 +89,4 @@ def export(
     """Write a trial's pruned network to a file that runs without raprune, and compare the two."""
     from raprune.export.command import export_and_tell
 
-    export_and_tell(folder, format_name, out, quantised, force, open_console(), allow_import or ())
+    export_and_tell(reading(folder), format_name, out, quantised, force, open_console(), allow_import or ())

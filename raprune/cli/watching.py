@@ -11,8 +11,8 @@ from raprune.cli.completion import complete_results
 from raprune.cli.root import app, examples
 from raprune.cli.terminal import open_console
 from raprune.errors import InputError
-from raprune.system.paths import given_path
 from raprune.system.quitting import Interrupted
+from raprune.system.store import given_results, reading, shown, tables
 
 
 @app.command(
@@ -30,7 +30,7 @@ def watch(
             help="A study's folder: results/NAME.",
             show_default=False,
             autocompletion=complete_results,
-            parser=given_path,
+            parser=given_results,
         ),
     ],
     web: Annotated[
@@ -43,6 +43,7 @@ def watch(
 
     if web and once:
         raise InputError("--web serves a page until Ctrl-C, --once prints one view: give one of them")
+    reading(folder, tables)
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder; a study's folder is results/NAME")
     console = open_console()
@@ -64,5 +65,5 @@ def _serve(folder: Path) -> None:
 
     look(folder)  # what cannot be shown at all is said here
     with WatchServer(folder) as server:
-        open_console().print(f"{folder}: {server.address} (Ctrl-C ends it)", highlight=False, soft_wrap=True)
+        open_console().print(f"{shown(folder)}: {server.address} (Ctrl-C ends it)", highlight=False, soft_wrap=True)
         server.serve_forever(poll_interval=0.2)

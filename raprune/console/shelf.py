@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from rich.table import Table
 
 from raprune.results.shelf import StudyEntry, TrialEntry
+from raprune.system.store import shown
 
 UNITS = ("B", "kB", "MB", "GB", "TB")
 
@@ -61,7 +62,7 @@ def studies_data(studies: Sequence[StudyEntry]) -> list[dict[str, Any]]:
 def study_data(entry: StudyEntry, *, with_trials: bool = False) -> dict[str, Any]:
     """A study as plain data, on request with its trials."""
     found: dict[str, Any] = {
-        "folder": str(entry.folder),
+        "folder": shown(entry.folder),
         "study": entry.name,
         "rehearses": entry.rehearses,
         "running": entry.running,
@@ -80,7 +81,7 @@ def trial_data(trial: TrialEntry) -> dict[str, Any]:
     columns = ("pruning_ratio", "drop_bound", "val_score_drop", "test_score_drop", "params", "macs")
     return {
         "trial_id": trial.trial_id,
-        "folder": str(trial.folder),
+        "folder": shown(trial.folder),
         "settings": dict(trial.settings),
         "status": trial.status,
         "has_network": trial.has_network,
@@ -117,7 +118,7 @@ def _best(trial: TrialEntry | None) -> str:
 
 def _place(entry: StudyEntry) -> str:
     """The folder's name, and the study's where it is another."""
-    folder = Path(entry.folder).resolve().name
+    folder = PurePosixPath(shown(Path(entry.folder).resolve()).partition("?")[0]).name
     return folder if folder in (entry.name, f"{entry.name}-rehearsal") else f"{folder} ({entry.name})"
 
 

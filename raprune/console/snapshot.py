@@ -18,9 +18,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from raprune.errors import FileError, RapruneError
 from raprune.results import FolderLock, read_json, read_manifest
 from raprune.results.files import read_table
+from raprune.system.store import reading, tables
 from raprune.system.writing import replacing
 
 FILE = "progress.json"
+LOOK_AGAIN_S = 5.0
+"""Seconds between looks at results on a store."""
 ELSEWHERE_S = 60.0
 """A study on another machine, whose lock does not show here, runs if its file is at most so old."""
 Status = Literal["waiting", "running", "completed", "failed", "stopped"]
@@ -101,6 +104,7 @@ def write_snapshot(folder: Path, snapshot: Snapshot) -> None:
 
 def look(folder: Path) -> Seen:
     """What the study in ``folder`` does. Raises :class:`RapruneError` where there is no study, or it is unreadable."""
+    reading(folder, tables, every_s=LOOK_AGAIN_S)
     if not os.path.lexists(folder / "manifest.json"):
         raise FileError(f"{folder} contains no study (no manifest.json); a study's folder is results/NAME")
     manifest = read_manifest(folder)

@@ -21,6 +21,7 @@ from raprune.results import read_json
 from raprune.study.fidelity import FidelitySpec
 from raprune.study.parts import FinetuneSpec, ScoringSpec
 from raprune.study.schema import Choice, ModelChoice, TrialSpec
+from raprune.system.store import bring_complete
 
 BASELINE_FILE = "baseline.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -86,6 +87,7 @@ class Baseline:
     def read(cls, folder: Path) -> Baseline | None:
         """Read the baseline in ``folder``; ``None`` if it is not complete. Raises :class:`InputError` for damage."""
         file = folder / BASELINE_FILE
+        bring_complete(folder, BASELINE_FILE)
         if not file.exists():
             return None
         entries = read_json(file, BASELINE_KEYS, made_anew(folder))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from raprune.engine import engine_kind
 from raprune.engine.inputs import Inputs
 from raprune.engine.workload import Baseline, Workload
-from raprune.errors import RapruneError, ResultsError
+from raprune.errors import RapruneError, ResultsError, StorageError
 from raprune.evaluators.base import Evaluator, PoolAddress
 from raprune.evaluators.engines import Engines
 from raprune.evaluators.in_process import local_device
@@ -21,6 +22,7 @@ from raprune.results import TrialStore, write_text
 from raprune.study import TrialSpec
 from raprune.study.parts import EvaluatorsSpec
 from raprune.system.quitting import fault_of
+from raprune.system.store import bring, deliver, held_elsewhere, publish
 from raprune.trial.budget import Budget, BudgetSpent, Unlimited
 from raprune.trial.context import Progress, TrialContext
 from raprune.trial.rows import describe_error, unfinished_row
@@ -82,7 +84,9 @@ NO_BUDGET = Unlimited()
 
 
 def check_folder(out: Path) -> None:
-    """Raise :class:`ResultsError` where a study's folder was removed while it ran."""
+    """Raise :class:`ResultsError` where a study's folder was removed while it ran, or another machine runs it."""
+    if (why := held_elsewhere(out)) is not None:
+        raise ResultsError(f"{why}; this run ends")
     if not (out / MANIFEST).is_file():
         raise ResultsError(
             f"{out} was removed, renamed or emptied while the study ran: put it back, and the same "
@@ -94,8 +98,28 @@ def execute(trial: TrialSpec, place: Place, holdings: Holdings, progress: Progre
     """Run ``trial`` to its row; returns its status: ``completed``, ``failed``, or ``stopped`` by ``budget``.
 
     A trial that has a row returns at once. So does one that has not begun when the budget is spent; it gets no row. A
-    failure leaves a row with the traceback, which is also written to ``error.txt``.
+    failure leaves a row with the traceback, which is also written to ``error.txt``. Results on a store are taken from
+    it first, and have arrived there at the end.
     """
+    out = Path(place.out)
+    if place.pool is not None:  # this process may be on another machine than the study's
+        bring(out, _needs(trial))
+    status = _execute(trial, place, holdings, progress, budget)
+    for folder in (place.baseline_folder(trial), place.store(trial).folder):
+        publish(folder)
+    if place.pool is not None:
+        with contextlib.suppress(StorageError):  # the study's process waits for what it needs, and tells
+            deliver(out)
+    return status
+
+
+def _needs(trial: TrialSpec) -> list[str]:
+    """What a trial reads, as parts of its study's folder."""
+    partner = [f"trials/{trial.matched_trial_id}"] if trial.matched_trial_id else []
+    return [".", "memo", f"baselines/{trial.baseline_key}", *partner, f"trials/{trial.trial_id}"]
+
+
+def _execute(trial: TrialSpec, place: Place, holdings: Holdings, progress: Progress, budget: Budget) -> str:
     store = place.store(trial)
     try:
         if (status := store.status()) is not None:  # of this run, which began by removing the others
@@ -124,6 +148,7 @@ def write_failed(trial: TrialSpec, place: Place, text: str) -> str:
     store = place.store(trial)
     store.write_trial(unfinished_row(trial, place.preset, "failed", text))
     write_text(store.folder / "error.txt", text)
+    publish(store.folder)
     return "failed"
 
 

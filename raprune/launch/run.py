@@ -29,6 +29,7 @@ from raprune.results import SCHEMA_VERSION, FolderLock, TrialStore, write_json, 
 from raprune.study import StudyPlan, TrialSpec
 from raprune.study.wording import counted
 from raprune.system.paths import PACKAGE
+from raprune.system.store import Driving, bring, deliver, publish
 from raprune.trial.rows import unfinished_row
 
 
@@ -76,10 +77,12 @@ def run_study(
     """
     interruption, lost = Interruption(), None
     refuse_temporary(out)
-    with (
-        interruption.guard(), FolderLock(out), using(inputs) as inputs, RunClock(out, watch.phase) as clock,
-        tracked(watch, plan, out) as watch,
-    ):  # fmt: skip
+    with contextlib.ExitStack() as held:
+        held.enter_context(interruption.guard())
+        held.enter_context(FolderLock(out))
+        held.enter_context(Driving(out, watch.phase))
+        inputs, clock = held.enter_context(using(inputs)), held.enter_context(RunClock(out, watch.phase))
+        watch = held.enter_context(tracked(watch, plan, out))
         inputs.read_as(plan.spec.data)
         inputs.import_for(part.name for trial in plan.trials for part in (trial.model, trial.dataset, trial.score))
         refuse_another(plan.spec.name, out, watch.phase)
@@ -90,6 +93,8 @@ def run_study(
         todo = left_to_run(plan, stores, open_account(plan, stores, clock))
         for trial in todo:
             stores[trial.trial_id].forget_row()
+        publish(out)
+        deliver(out)  # a trial's process on another node must not find a row that is gone
         account = open_account(plan, stores, clock)
         try:
             with interruption.stoppable():
@@ -139,6 +144,7 @@ def _run_waves(
         if wave and not interruption.happened:
             watch.phase("")
             runner.run(wave, plan, watch)
+            bring(Path(runner.place.out))  # what trials on other nodes sent
             if any(runner.place.store(trial).status() not in ("completed", "failed") for trial in wave):
                 return
 

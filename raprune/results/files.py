@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from raprune.errors import DamagedError, naming
 from raprune.results.schemas import SCHEMAS
 from raprune.results.sound import what_is_wrong
+from raprune.system.store import removed
 from raprune.system.writing import written
 
 MAX_JSON_BYTES = 256 * 2**20
@@ -130,6 +131,7 @@ def set_aside(file: Path) -> Path:
     place = next(place for name in names if not os.path.lexists(place := file.with_name(name)))
     with naming(file):
         os.rename(file, place)
+    removed(file)
     return place
 
 

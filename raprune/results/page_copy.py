@@ -14,6 +14,7 @@ from typing import Any
 
 from raprune.errors import DamagedError
 from raprune.results.files import read_json, write_json_line
+from raprune.system.store import removed
 
 PAGE_COPY_FILE = "page.json"
 """In a trial's ``model`` folder, and in its baseline's."""
@@ -42,6 +43,7 @@ def write_page_copy(folder: Path, copy: Mapping[str, Any] | None, baseline: str)
     file = folder / PAGE_COPY_FILE
     if copy is None:
         file.unlink(missing_ok=True)
+        removed(file)
     else:
         write_json_line(file, {"format_version": FORMAT_VERSION, "baseline": baseline, **copy})
 

@@ -16,6 +16,7 @@ from raprune.errors import DamagedError, ResultsError
 from raprune.results.files import read_json, read_table
 from raprune.results.schemas import SCHEMA_VERSION, SCHEMAS
 from raprune.results.sound import names_a_folder
+from raprune.system.store import given_results, reading, tables
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,11 @@ class Tables:
 def read_study(folder: Path | str) -> Tables:
     """Read the tables of the study in ``folder``: the trials of the study as it now stands, in its order.
 
-    Trials that an earlier version of the study file left behind stay on disk and are not read. Raises
-    :class:`ResultsError` where there is no study or its schema is newer than this raprune.
+    ``folder`` may be an address, such as ``s3://bucket/study``. Trials that an earlier version of the study file left
+    behind stay on disk and are not read. Raises :class:`ResultsError` where there is no study or its schema is newer
+    than this raprune.
     """
-    folder = Path(folder)
+    folder = reading(given_results(folder), tables, every_s=1.0)
     file = folder / "manifest.json"
     if not os.path.lexists(file):
         raise ResultsError(f"{folder} contains no study (no manifest.json)")

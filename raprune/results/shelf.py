@@ -18,6 +18,7 @@ from raprune.errors import RapruneError, in_words
 from raprune.results.read import read_manifest
 from raprune.results.schemas import SCHEMAS
 from raprune.results.write import FolderLock, TrialStore
+from raprune.system.store import seen
 
 WITHIN = 1e-9
 """Points by which a drop may be above its bound through rounding alone."""
@@ -90,7 +91,7 @@ def studies_in(folder: Path) -> list[StudyEntry]:
 
 def study_entry(folder: Path) -> StudyEntry:
     """The study in ``folder``, as far as it can be read."""
-    num_bytes, changed = disk_use([folder])
+    num_bytes, changed = _extent(folder)
     common: dict[str, Any] = {"running": FolderLock(folder).holder(), "num_bytes": num_bytes, "changed_s": changed}
     try:
         manifest = read_manifest(folder)
@@ -104,6 +105,15 @@ def study_entry(folder: Path) -> StudyEntry:
     rehearses = manifest.get("rehearses")
     rehearses = rehearses if isinstance(rehearses, str) else None
     return StudyEntry(folder, manifest["study"], trials, rehearses, problems=tuple(problems), **common)
+
+
+def _extent(folder: Path) -> tuple[int, float]:
+    """Bytes of a study, and when it last changed; of one on a store, what the store says."""
+    told = seen(folder) or {}
+    num_bytes, changed = told.get("num_bytes"), told.get("changed_s")
+    if isinstance(num_bytes, int) and isinstance(changed, int):
+        return num_bytes, float(changed)
+    return disk_use([folder])
 
 
 def _trial_entry(folder: Path, study: str, trial_id: str, axes: Mapping[str, str], problems: list[str]) -> TrialEntry:

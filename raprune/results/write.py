@@ -18,6 +18,7 @@ import pyarrow as pa
 from raprune.errors import DamagedError, FileError, ResultsError, naming
 from raprune.results.files import read_table, set_aside, write_parquet
 from raprune.results.schemas import SCHEMAS
+from raprune.system.store import publish, removed, seen
 
 Row = Mapping[str, Any]
 PROVISIONAL = "provisional"
@@ -70,9 +71,10 @@ class TrialStore:
 
     def forget_row(self) -> None:
         """Remove the row of a trial that is to run again, and a layer that was cut short; committed layers stay."""
-        (self.folder / "trial.parquet").unlink(missing_ok=True)
-        for table in ("layers", "updates", "candidates", "joint"):
-            (self.folder / f"{table}-{PROVISIONAL}.parquet").unlink(missing_ok=True)
+        cut_short = [f"{table}-{PROVISIONAL}.parquet" for table in ("layers", "updates", "candidates", "joint")]
+        for name in ("trial.parquet", *cut_short):
+            (self.folder / name).unlink(missing_ok=True)
+            removed(self.folder / name)
 
     def num_committed(self) -> int:
         """Layers committed so far: the length of the unbroken sequence of ``layers-<k>.parquet``."""
@@ -129,6 +131,7 @@ class TrialStore:
         self._write(f"updates-{step}.parquet", "updates", updates)
         self._write(f"candidates-{step}.parquet", "candidates", candidates)
         self._write(f"layers-{step}.parquet", "layers", [layer])
+        publish(self.folder)
 
     def num_joint(self) -> int:
         """Joint passes committed so far."""
@@ -142,6 +145,7 @@ class TrialStore:
         """Commit a joint pass, ``step`` in the count of layers and passes; ``PROVISIONAL`` as in write_layer."""
         self._write(f"candidates-{step}.parquet", "candidates", candidates)
         self._write(f"joint-{number}.parquet", "joint", [row])
+        publish(self.folder)
 
     def low_rank_rows(self) -> list[dict[str, Any]]:
         """The rows of the layers that the low-rank step has been through, in its order."""
@@ -151,6 +155,7 @@ class TrialStore:
     def write_low_rank(self, step: int, row: Row) -> None:
         """Write what the low-rank step did with a layer, once that is on disk."""
         self._write(f"low_rank-{step}.parquet", "low_rank", [row])
+        publish(self.folder)
 
     def write_pictures(self, rows: Sequence[Row]) -> None:
         """Write the predictions of the trial's network for a few images, beside the baseline's."""
@@ -163,6 +168,7 @@ class TrialStore:
     def write_trial(self, row: Row) -> None:
         """Write the trial's row: the last file of a trial."""
         self._write("trial.parquet", "trial", [row])
+        publish(self.folder)
 
     def _rows(self, name: str, table: str) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = read_table(self.folder / name, table, self.trial_id).to_pylist()
@@ -219,8 +225,10 @@ class FolderLock:
     def holder(self) -> str | None:
         """Who holds the lock: ``process 12 on host``; ``None`` where nobody does.
 
-        A lock that cannot be looked at counts as held.
+        A lock that cannot be looked at counts as held. For results on a store, whoever claimed them there.
         """
+        if (told := seen(self.file.parent)) is not None:
+            return None if told.get("holder") is None else str(told["holder"])
         try:
             handle = os.open(self.file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
         except (FileNotFoundError, NotADirectoryError):

@@ -24,8 +24,8 @@ def given_path(text: str | os.PathLike[str], what: str = "") -> Path:
         raise InputError(f"{before}must name a file or a folder; got {path!r}")
     if ADDRESS.match(path):
         raise InputError(
-            f"{before}{path} is an address, not a path: raprune reads and writes local files only; mount it, or "
-            "copy the folder afterwards"
+            f"{before}{path} is an address, not a path: a local file or folder is needed here; mount it, or copy "
+            "what is needed"
         )
     if "\0" in path:
         raise InputError(f"{before}{path!r} cannot be a path: it contains a null character")

@@ -17,6 +17,7 @@ from raprune.network.masks import KeepMask
 from raprune.network.state import State, to_arrays, to_tensors
 from raprune.network.weights import load_safetensors, save_safetensors
 from raprune.results import TrialStore, read_json, read_json_list, write_json
+from raprune.system.store import removed
 
 
 class Snapshots:
@@ -123,6 +124,7 @@ class Snapshots:
         for earlier in range(step):
             for name in (f"{earlier}.json", f"{earlier}.safetensors"):
                 (self.folder / name).unlink(missing_ok=True)
+                removed(self.folder / name)
 
     @staticmethod
     def shared_score(folder: str, name: str, compute: Callable[[], float | None]) -> float | None:

@@ -24,6 +24,7 @@ from pathlib import Path
 from raprune.errors import naming
 from raprune.evaluators.memo.conditions import SCOPE_DIGITS
 from raprune.plugins.scores.base import Tally
+from raprune.system.store import publish_later
 
 SUFFIX = ".jsonl"
 FIELDS = {"key", *(f.name for f in fields(Tally))}
@@ -33,6 +34,8 @@ KINDS = {"key": str, "counts": list, "seen": list, "num_images": int, "highest":
 MAX_SCOPES = 4
 """Scopes held in memory; a trial needs one layer after another."""
 MAX_PAUSE_S = 1.0
+PART_BYTES = 4 * 2**20
+"""A process begins another file beyond this, so that results on a store are not sent again and again as a whole."""
 SHARE = 0.05
 """Largest share of the time that reading what others added may take."""
 
@@ -55,6 +58,7 @@ class Memo:
         """``writer`` names the file to write to; processes that run at the same time need different names."""
         self.folder = folder
         self._writer = writer or writer_name(uuid.uuid4().hex)
+        self._part = 0
         self._scopes: OrderedDict[str, _Scope] = OrderedDict()
 
     def find(self, keys: Iterable[str], lowest: float | None) -> dict[str, Tally]:
@@ -118,7 +122,8 @@ class Memo:
 
     def _append(self, data: bytes) -> None:
         """Append lines to this process's file; closed each time, since a network file system shows them only then."""
-        place = self.folder / f"{self._writer}{SUFFIX}"
+        part = f"-{self._part}" if self._part else ""
+        place = self.folder / f"{self._writer}{part}{SUFFIX}"
         with naming(place):
             self.folder.mkdir(exist_ok=True)
             file = os.open(place, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
@@ -131,6 +136,8 @@ class Memo:
                 os.close(file)
             if written != len(data):
                 raise OSError(errno.ENOSPC, f"only {written} of {len(data)} bytes could be written")
+        self._part += size + written > PART_BYTES
+        publish_later(place)
 
 
 def writer_name(unique: str) -> str:
