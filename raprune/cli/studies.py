@@ -87,7 +87,7 @@ def study(
         progress = study_progress(plan, facts, console, folder)
         with progress:
             outcome = run_study(plan, folder, progress, num_evaluators=evaluators, address=address, inputs=inputs)
-    print_whole(results_table(read_study(folder)), console)
+    print_whole(results_table(read_study(folder, ["trial"])), console)
     console.print(f"\n{outcome.summary()} in {progress.clock()}; rows in {folder}", highlight=False, soft_wrap=True)
     if outcome.interrupted:
         console.print("interrupted; the same command resumes from the last committed layers", style="yellow")
