@@ -18,10 +18,13 @@ from raprune.engine.inputs import Inputs
 from raprune.engine.launches import MASKS_A_LAUNCH, shares_launches
 from raprune.engine.tasks import Task
 from raprune.engine.workload import Workload
+from raprune.evaluators.backend import Actor, Ref
 from raprune.evaluators.base import EvaluatedMask, OnEngine, PoolAddress
 from raprune.evaluators.dispatch import Call, Dispatcher
 from raprune.evaluators.engines import Engines
 from raprune.evaluators.pulse import Pulse, Pulses
+from raprune.evaluators.ray_backend import RayBackend
+from raprune.evaluators.roster import Roster
 from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.plugins.scores.base import Tally
@@ -69,7 +72,7 @@ class EvaluatorProcess:
         self._given = given
         self._states: dict[str, State] = {}
         self._store: HostStore | None = None
-        self._pulse = Pulse(namespace, name) if namespace else None
+        self._pulse = Pulse(RayBackend(namespace), name) if namespace else None
         if namespace and device == "cpu" and engine_kind(settings).reuses and settings.cache_gib > 0:
             self._store = HostStore(namespace, int(settings.cache_gib * 2**30))
         self._engines = Engines(self._inputs, settings, device, MAX_ENGINES, self._store)
@@ -167,16 +170,13 @@ class RayPool:
     """A shared pool of Ray actors, one GPU (or a share of one, or a processor core) each."""
 
     def __init__(self, settings: EvaluatorsSpec, workload: Workload, pool: PoolAddress | None) -> None:
-        import ray
-
         if pool is None:
             raise ValueError("ray_pool needs the address of a pool of evaluators")
         self.workload = workload
         self._by_launch = shares_launches(workload, settings.device)
-        actors = [ray.get_actor(name, namespace=pool.namespace) for name in pool.names]
-        pulses = Pulses(pool.namespace)
-        self.dispatcher = Dispatcher(actors, first=os.getpid(), names=pool.names, pulses=pulses)
-        self._refs: dict[str, Any] = {}
+        self._backend = backend = pool.connect()
+        self.dispatcher = Dispatcher({}, backend, os.getpid(), roster=Roster(backend), pulses=Pulses(backend))
+        self._refs: dict[str, Ref] = {}
         self._mask_s = math.inf
 
     def evaluate(
@@ -194,8 +194,8 @@ class RayPool:
         parts = [slice(at, at + size) for at in range(0, len(masks), size)]
         calls = [Call(pairs[part], places[part]) for part in parts]
 
-        def submit(actor: Any, items: list[Any]) -> Any:
-            return actor.evaluate.remote(self.workload, state.version, ref, layer, lowest, items)
+        def submit(actor: Actor, items: list[Any]) -> Ref:
+            return self._backend.call(actor, "evaluate", self.workload, state.version, ref, layer, lowest, items)
 
         results: list[EvaluatedMask] = self.dispatcher.run(calls, submit, f"scoring masks of {layer}")
         self._mask_s = sum(r.scored.seconds for r in results) / len(results)
@@ -204,27 +204,25 @@ class RayPool:
     def run(self, task: Task[T], state: State) -> T:
         ref = self._ref(state)
 
-        def submit(actor: Any, items: list[Any]) -> Any:
-            return actor.run.remote(self.workload, state.version, ref, *items)
+        def submit(actor: Actor, items: list[Any]) -> Ref:
+            return self._backend.call(actor, "run", self.workload, state.version, ref, *items)
 
         (result,) = self.dispatcher.run([Call([task], [0])], submit, task.name)
         return cast(T, result)
 
     def _ref(self, state: State) -> list[Any]:
         """A reference, in a list so that the actor fetches it only if it does not hold the version yet."""
-        import ray
-
         if state.version not in self._refs:
             while len(self._refs) >= 2:
                 del self._refs[next(iter(self._refs))]
-            self._refs[state.version] = ray.put(state)
+            self._refs[state.version] = self._backend.put(state)
         return [self._refs[state.version]]
 
     def _masks_per_call(self, num_masks: int) -> int:
         """As many as share a launch; otherwise chosen by the seconds per mask. No result depends on it."""
         if self._by_launch:
             return MASKS_A_LAUNCH
-        share = -(-num_masks // len(self.dispatcher.actors))
+        share = -(-num_masks // max(1, len(self.dispatcher.members)))
         if self._mask_s >= BATCH_BELOW_S:
             return 1
         return max(1, min(share, int(BATCH_BELOW_S / max(self._mask_s, 1e-6))))

@@ -18,7 +18,9 @@ from typing import Any
 
 from raprune.evaluators.base import PoolAddress
 from raprune.evaluators.dispatch import Call, Dispatcher
-from raprune.evaluators.pulse import Pulses, forget_beats
+from raprune.evaluators.pulse import Pulses
+from raprune.evaluators.ray_backend import RayBackend
+from raprune.evaluators.roster import Roster
 from raprune.evaluators.sharing import data_bytes, share_data, share_given
 from raprune.launch.base import Launch, Watch
 from raprune.launch.cluster import connect
@@ -142,11 +144,14 @@ class RayRunner:
             spec = self.place.evaluators
             arguments = (name, spec, self.resources.device, self.place.import_path, self.namespace, self.place.given)
             self.actors.append(actor.options(**options).remote(*arguments))
-        pool = Dispatcher(self.actors, names=names, pulses=Pulses(self.namespace), check=self._check)
+        backend = RayBackend(self.namespace)
+        named = dict(zip(names, self.actors, strict=True))
+        pool = Dispatcher(named, backend, pulses=Pulses(backend), check=self._check)
         what = f"starting {evaluators(len(names))}"
         pool.each(lambda actor, _: actor.ping.remote(), what, READY_S)
         self.watch.evaluators(where(pool.each(lambda actor, _: actor.node.remote(), what), self.resources.device))
-        self.place = replace(self.place, pool=PoolAddress(self.namespace, names))
+        Roster(backend).write(names)
+        self.place = replace(self.place, pool=PoolAddress(self.namespace))
         return pool
 
     def run(self, trials: Sequence[TrialSpec], plan: StudyPlan, watch: Watch) -> Any:
@@ -184,7 +189,7 @@ class RayRunner:
         for actor in [*self.actors, *[self._counter] * (self._counter is not None)]:
             ray.kill(actor)
         self.actors = []
-        forget_beats(self.namespace)
+        RayBackend(self.namespace).forget()
         remove_folder(self.namespace, LET_GO_S)
 
 

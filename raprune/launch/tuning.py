@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from raprune.engine.inputs import Inputs
-from raprune.evaluators.dispatch import WAY_ON, why_lost
+from raprune.evaluators.dispatch import WAY_ON
 from raprune.evaluators.memo import Memo, writer_name
 from raprune.evaluators.pulse import Pulse, Pulses
+from raprune.evaluators.ray_backend import why_lost
 from raprune.launch.base import Watch
 from raprune.launch.counter import find_budget
 from raprune.launch.execute import Holdings, Place, execute, write_failed
@@ -108,7 +109,7 @@ def _trainable(config: dict[str, Any], *, specs: dict[str, TrialSpec], place: Pl
     trial = specs[config["trial_id"]]
     reporter = _Reporter(trial.trial_id)
     assert place.pool is not None
-    pulse = Pulse(place.pool.namespace, trial.trial_id)
+    pulse = Pulse(place.pool.connect(), trial.trial_id)
     try:
         with Inputs(place.import_path) as inputs:
             if place.given is not None:
@@ -151,7 +152,7 @@ class Watched:
         self.place = place
         self.specs = specs
         self.check = check
-        self.pulses = Pulses(place.pool.namespace)
+        self.pulses = Pulses(place.pool.connect())
 
     def look(self, trials: Sequence[Any]) -> None:
         """End the run if ``check`` raises; kill trials' processes without a sign of life, which Tune restarts."""
