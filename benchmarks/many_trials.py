@@ -91,9 +91,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "many_trials.yaml"
         file.write_text(study_text(given.seeds, given.bounds))
-        outcome = run_study(
-            load_study(file), Path(scratch) / "out", Meter(given.each), num_evaluators=given.evaluators
-        )
+        outcome = run_study(load_study(file), Path(scratch) / "out", Meter(given.each), num_evaluators=given.evaluators)
     print(outcome.summary())
 
 

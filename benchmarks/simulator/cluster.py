@@ -17,7 +17,6 @@ from raprune.evaluators.base import EvaluatedMask
 from raprune.evaluators.pulse import BEAT_S
 from raprune.evaluators.ray_pool import MAX_STATES
 
-CPUS = "CPU"
 
 
 @dataclass(frozen=True)
@@ -140,6 +139,9 @@ class Evaluator:
         """What a call returns, and the seconds it takes."""
         if ref.method == "run":
             return [None], {"commits": ref.arguments[-1].seconds}
+        if ref.method == "join":
+            assert self.machine is not None
+            return [(self.machine.node.id, self.machine.node.name, "")], {}
         if ref.method != "evaluate":
             return [None], {}
         _, version, _, _, _, items = ref.arguments
@@ -203,7 +205,7 @@ class Cluster:
     def join(self, slots: int) -> str:
         """A machine with room for ``slots`` evaluators joins; returns its id."""
         number = next(self._numbers)
-        node = Node(f"node-{number}", f"host-{number}", {CPUS: float(slots)})
+        node = Node(f"node-{number}", f"host-{number}", {"GPU": float(slots), "CPU": float(slots)})
         self.machines[node.id] = Machine(node, slots)
         self.place()
         return node.id

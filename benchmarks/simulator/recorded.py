@@ -103,7 +103,11 @@ def _layer(name: str, rows: Sequence[dict[str, Any]], masks_per_call: int) -> La
         mask = KeepMask(bytes(row["keep_mask"]))
         seconds = usual if row["score_s"] == longest else row["score_s"]
         scored[mask.key] = Scored(row["score"], row["images_scored"], seconds, NO_TALLY)
-        if calls and calls[-1][0] == row["update"] and (row["update"] is not None or len(calls[-1][1]) < masks_per_call):
+        if (
+            calls
+            and calls[-1][0] == row["update"]
+            and (row["update"] is not None or len(calls[-1][1]) < masks_per_call)
+        ):
             calls[-1][1].append(mask)
         else:
             calls.append((row["update"], [mask]))

@@ -1,4 +1,4 @@
-"""Trials that replay recorded ones through :class:`raprune.evaluators.ray_pool.RayPool`, and what a run of them gave."""
+"""Trials that replay recorded ones through :class:`raprune.evaluators.ray_pool.RayPool`, and how busy they keep it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from benchmarks.simulator.clock import Clock
 from benchmarks.simulator.cluster import Cluster, Costs, SimulatedBackend
 from benchmarks.simulator.recorded import Layer, Trial
 from raprune.evaluators.ray_pool import RayPool
-from raprune.evaluators.roster import Roster
+from raprune.launch.keeper import Keeper
+from raprune.launch.resources import resources_for
 from raprune.launch.tuning import Pace
 from raprune.study.parts import EvaluatorsSpec, FinetuneSpec
 
+LOOP_S = 0.2
 SETTINGS = EvaluatorsSpec(device="cpu")
 WORKLOAD: Any = SimpleNamespace(finetune=FinetuneSpec())
 """As much of a workload as the pool looks at."""
@@ -67,12 +69,25 @@ class Simulation:
         """Number of a trial -> what it was told."""
         self.called: dict[int, int] = {}
         """Number of a trial -> evaluators that it called."""
-        for _ in range(math.ceil(setup.evaluators / setup.per_machine)):
-            self.cluster.join(setup.per_machine)
-        names = [f"evaluator-{number}" for number in range(setup.evaluators)]
-        for name in names:
-            self.cluster.create(name)
-        self.clock.spawn(lambda: Roster(SimulatedBackend(self.cluster)).write(names))
+        self.said: list[tuple[float, str]] = []
+        """When, and what the pool's keeper said of it."""
+        self.trials_ended = 0
+        self._ready = False
+        for place in range(0, setup.evaluators, setup.per_machine):
+            self.cluster.join(min(setup.per_machine, setup.evaluators - place))
+        self.clock.spawn(self._drive)
+
+    def _drive(self) -> None:
+        """What the driver does beside Tune: it keeps the pool."""
+        backend = SimulatedBackend(self.cluster)
+        resources = resources_for(backend.nodes(), EvaluatorsSpec(device="cuda"), "auto", threads=1)
+        keeper = Keeper(backend, resources, lambda text: self.said.append((self.clock.now, text)))
+        keeper.begin(lambda: None)
+        keeper.greet(WORKLOAD)
+        self._ready = True
+        while True:
+            keeper.look()
+            backend.sleep(LOOP_S)
 
     def stream(self) -> None:
         """As many trials as are in flight, each followed by another one, for ever; they begin where others are."""
@@ -100,6 +115,8 @@ class Simulation:
     def trial(self, number: int, begin: float = 0.0) -> None:
         """One trial, from this share of its layers on."""
         backend = SimulatedBackend(self.cluster)
+        while not self._ready:
+            backend.sleep(LOOP_S)
         recorded = self.setup.trials[number % len(self.setup.trials)]
         backend.tell_driver(self.setup.costs.begin)
         backend.first = number * self.setup.masks // 2  # as raprune.launch.in_flight places a trial
@@ -118,6 +135,7 @@ class Simulation:
                 backend.tell_driver(self.setup.costs.report)
             del self.cluster.book[state.version]
         self.called[number] = len(backend.called)
+        self.trials_ended += 1
 
     def _scored(
         self, backend: SimulatedBackend, pool: RayPool, state: Any, layer: Layer

@@ -79,7 +79,7 @@ class Backend(Protocol):
         """Store a value; returns whether this call stored it."""
 
     def nodes(self) -> list[Node]:
-        """The machines that are part of the cluster now."""
+        """The machines that are part of the cluster now. Raises :class:`LostError` while its head does not answer."""
 
     def here(self) -> str:
         """The id of the node on which this process runs."""

@@ -154,7 +154,10 @@ class Dispatcher:
         """How many losses may be the call's own fault: a machine that is gone took its actors with it."""
         if len(call.lost_on) < MAX_ATTEMPTS:
             return len(call.lost_on)
-        here = {"", *(node.id for node in self._backend.nodes())}
+        try:
+            here = {"", *(node.id for node in self._backend.nodes())}
+        except LostError:  # nobody knows
+            return MAX_ATTEMPTS - 1
         return sum(node in here for node in call.lost_on)
 
     def _end_hanging(self, work: _Work) -> None:

@@ -11,6 +11,7 @@ from raprune.errors import RapruneError
 from raprune.evaluators.backend import Actor, Backend, CallError, LostError, Node, Ref
 
 STORE = b"raprune"
+MACHINE_LOST = "its machine was lost"
 
 
 class RayBackend(Backend):
@@ -96,9 +97,13 @@ class RayBackend(Backend):
     def nodes(self) -> list[Node]:
         import ray
 
+        try:
+            every = ray.nodes()
+        except Exception as error:  # whatever Ray raises while its head does not answer
+            raise LostError(f"the cluster's head does not answer ({error})") from None
         return [
             Node(node["NodeID"], node["NodeManagerHostname"], dict(node["Resources"]), dict(node["Labels"] or {}))
-            for node in ray.nodes()
+            for node in every
             if node["Alive"]
         ]
 
@@ -132,5 +137,5 @@ def why_lost(error: Exception) -> str:
     if "creation task" in text:
         return f"it could not be started: {text.strip().splitlines()[-1]}"
     if "its node" in text:
-        return "its machine was lost"
+        return MACHINE_LOST
     return "its process was killed or crashed (the kernel kills processes when memory is short, and says so in `dmesg`)"

@@ -14,6 +14,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+import torch
+
+from raprune.engine import device_name
 from raprune.engine.inputs import Inputs
 from raprune.engine.launches import MASKS_A_LAUNCH, shares_launches
 from raprune.engine.tasks import Task
@@ -35,7 +38,6 @@ from raprune.system.quitting import quitting_is_a_fault
 
 if TYPE_CHECKING:
     from raprune.engine.cache.shared import HostStore
-    from raprune.evaluators.sharing import Refs, SharedGiven
 
 BATCH_BELOW_S = 0.02
 """Masks that take less than this are sent several per call."""
@@ -58,18 +60,18 @@ class EvaluatorProcess:
         device: str,
         import_path: tuple[str, ...] = (),
         namespace: str = "",
-        given: SharedGiven | None = None,
+        shared: bytes = b"",
     ) -> None:
         """``namespace``: the study's; its evaluators on one host share what they keep.
 
-        ``given``: the program's own network and data; a restarted evaluator gets them again.
+        ``shared``: where the program's own networks and the data sets are (:func:`raprune.evaluators.sharing.pack`).
         """
         from raprune.engine import engine_kind
         from raprune.engine.cache.shared import HostStore  # torch is loaded before the first call
 
         self.name = name
         self._inputs = Inputs(import_path)
-        self._given = given
+        self._shared = shared
         self._states: dict[str, State] = {}
         self._store: HostStore | None = None
         self._pulse = Pulse(RayBackend(namespace), name) if namespace else None
@@ -83,13 +85,17 @@ class EvaluatorProcess:
         with quitting_is_a_fault(), self._pulse.during(kind) if self._pulse else contextlib.nullcontext():
             yield
 
-    def use_data(self, data: Refs) -> list[None]:
-        """Read data sets from the object store; a restarted evaluator decodes its own instead."""
-        from raprune.evaluators.sharing import use_shared
+    def join(self, workload: Workload | None = None) -> list[tuple[str, str, str]]:
+        """Load the data, and the network of ``workload``; returns where this is: node id, host, GPU's name if any."""
+        import ray
 
-        with self._call("use_data"):
-            use_shared(data, self._inputs)
-        return [None]
+        with self._call("join"):
+            self._use_given()
+            if workload is not None:
+                self._local(workload)
+            device = torch.device(self._engines.device)
+        card = device_name(device) if device.type == "cuda" else ""
+        return [(ray.get_runtime_context().get_node_id(), platform.node(), card)]
 
     def prepare(self, baselines: list[tuple[TrialSpec, Path]]) -> list[str]:
         """Prepare baselines on disk; returns their folders."""
@@ -100,10 +106,12 @@ class EvaluatorProcess:
             return [prepare_baseline(trial, folder, device, inputs).folder for trial, folder in baselines]
 
     def _use_given(self) -> Inputs:
-        """This process's inputs, with the program's own network and data."""
-        if self._given is not None:
-            self._given.use(self._inputs)
-            self._given = None
+        """This process's inputs, with the networks and the data that are shared."""
+        from raprune.evaluators.sharing import unpack
+
+        if self._shared:
+            unpack(self._shared, self._inputs)
+            self._shared = b""
         return self._inputs
 
     def _local(self, workload: Workload) -> OnEngine:
@@ -120,12 +128,6 @@ class EvaluatorProcess:
                 del self._states[next(iter(self._states))]
             self._states[version] = ray.get(ref[0])
         return self._states[version]
-
-    def load(self, workload: Workload) -> list[None]:
-        """Load the network and the data before they are needed."""
-        with self._call("load"):
-            self._local(workload)
-        return [None]
 
     def evaluate(
         self,
@@ -153,12 +155,6 @@ class EvaluatorProcess:
 
     def ping(self) -> list[str]:
         return [self.name]
-
-    def node(self) -> list[tuple[str, str]]:
-        """The node on which this process runs: Ray's id, and the machine's name."""
-        import ray
-
-        return [(ray.get_runtime_context().get_node_id(), platform.node())]
 
     def process_id(self) -> int:
         """The id of this process, to inspect or kill it."""

@@ -2,93 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
 
 from raprune.errors import EvaluatorError, InputError
-from raprune.evaluators.backend import CallError, LostError, Node
+from raprune.evaluators.backend import CallError, LostError
 from raprune.evaluators.dispatch import MAX_ATTEMPTS, Call, Dispatcher
 from raprune.evaluators.pulse import Pulses
 from raprune.evaluators.roster import Roster
 from raprune.network.masks import KeepMask
 from raprune.plugins.scores.base import Tally
-
-
-class Plain:
-    """A backend on a clock of its own: calls end in the order in which they were made, one per look."""
-
-    def __init__(self) -> None:
-        self.time = 0.0
-        self.store: dict[str, str] = {}
-        self.there = [Node("n0", "a", {"CPU": 2.0}), Node("n1", "b", {"CPU": 2.0})]
-        self.fates: dict[str, list[Exception]] = {}
-        """Actor -> what its next calls raise instead of an answer."""
-        self.calls: list[tuple[str, str, list[Any]]] = []
-        self.killed: list[str] = []
-        self.on_sleep: list[Any] = []
-        self.silent: set[int] = set()
-        """Calls (by number) that never end."""
-
-    def now(self) -> float:
-        return self.time
-
-    def sleep(self, seconds: float) -> None:
-        self.time += seconds
-        if self.on_sleep:
-            self.on_sleep.pop(0)()
-
-    def call(self, actor: str, method: str, *arguments: Any) -> int:
-        self.calls.append((actor, method, list(arguments)))
-        return len(self.calls) - 1
-
-    def wait(self, refs: Sequence[int], number: int, timeout_s: float) -> list[int]:
-        ended = [ref for ref in sorted(refs) if ref not in self.silent][:1]
-        if not ended:
-            self.time += timeout_s
-        return ended
-
-    def result(self, ref: int) -> Any:
-        actor, method, arguments = self.calls[ref]
-        if method != "ping" and self.fates.get(actor):
-            raise self.fates[actor].pop(0)
-        if actor in self.killed:
-            raise LostError("it was ended")
-        return [2 * item for item in arguments[0]] if method == "double" else [actor]
-
-    def put(self, value: Any) -> Any:
-        return value
-
-    def find(self, name: str) -> str:
-        return name
-
-    def kill(self, actor: str, *, restart: bool) -> None:
-        self.killed.append(actor)
-
-    def read(self, key: str) -> str | None:
-        return self.store.get(key)
-
-    def write(self, key: str, value: str, *, overwrite: bool = True) -> bool:
-        if key in self.store and not overwrite:
-            return False
-        self.store[key] = value
-        return True
-
-    def nodes(self) -> list[Node]:
-        return self.there
-
-    def here(self) -> str:
-        return "n0"
-
-    def create(self, name: str) -> str:
-        return name
-
-    def request(self, bundles: Sequence[Mapping[str, float]]) -> None:
-        self.store["asked"] = str(len(bundles))
-
-    def beats(self, name: str, node: str, number: int = 1) -> None:
-        self.store[name] = f'{{"host": "h", "process": 7, "node": "{node}", "number": {number}}}'
+from tests.evaluators.plain import Plain
 
 
 @pytest.fixture
