@@ -6,6 +6,7 @@ The page escapes HTML; Matplotlib escapes what it writes into an SVG.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any
 
@@ -38,17 +39,22 @@ def shown(text: str, longest: int | None = LONGEST) -> str:
 def _frame(frame: pd.DataFrame) -> pd.DataFrame:
     columns = {}
     for name in frame.columns:
-        if pd.api.types.is_object_dtype(frame[name]) or pd.api.types.is_string_dtype(frame[name]):
-            columns[name] = frame[name].map(lambda value, name=name: _cell(value, name))
+        column = frame[name]
+        if pd.api.types.is_object_dtype(column) or pd.api.types.is_string_dtype(column):
+            texts = {value for value in column.array if isinstance(value, str)}  # a long table repeats a few
+            if wrong := {text: safe for text in texts if (safe := _cell(text, name)) != text}:
+                columns[name] = column.map(lambda value, wrong=wrong: _replaced(value, wrong))
     return frame.assign(**columns)
 
 
-def _cell(value: Any, column: str) -> Any:
-    if not isinstance(value, str):
-        return value
+def _replaced(value: Any, texts: Mapping[str, str]) -> Any:
+    return texts.get(value, value) if isinstance(value, str) else value
+
+
+def _cell(text: str, column: str) -> str:
     if column == "error":
-        return LINES.sub(_escaped, value)
-    return shown(value, None if column in WHOLE or column.endswith("_settings") else LONGEST)
+        return LINES.sub(_escaped, text)
+    return shown(text, None if column in WHOLE or column.endswith("_settings") else LONGEST)
 
 
 def _deep(value: Any) -> Any:

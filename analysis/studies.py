@@ -48,7 +48,7 @@ def read_report(folders: Sequence[Path]) -> Report:
     for folder in folders:
         if [other.resolve() for other in folders].count(folder.resolve()) > 1:
             raise InputError(f"{folder} is given twice; a report compares different studies")
-    found = [harmless(read_study(folder)) for folder in folders]
+    found = [harmless(read_study(folder, sums={"candidates": ["score_s"]})) for folder in folders]
     if len(found) == 1:
         return report_of(found[0], folders[0])
     names = [tables.manifest["study"] for tables in found]

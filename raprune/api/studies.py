@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import io
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
@@ -71,6 +71,8 @@ class StudyResult:
     report_path: Path | None
     """The report's page, if it was drawn."""
 
+    _frames: dict[str, pd.DataFrame] = field(default_factory=dict, init=False)
+
     @property
     def completed(self) -> bool:
         """Whether every trial completed."""
@@ -86,8 +88,11 @@ class StudyResult:
         """One of the tables that docs/results.md explains: ``trial``, ``layers``, ``updates``, ``candidates``, ..."""
         if table not in SCHEMAS:
             raise InputError(f"no table is called {table!r}{nearest(table, list(SCHEMAS))}")
-        frame: pd.DataFrame = getattr(self.tables, "trials" if table == "trial" else table)
-        return frame
+        if table not in self._frames:
+            with translated():
+                own = read_study(self.out, [table])
+            self._frames[table] = getattr(own, "trials" if table == "trial" else table)
+        return self._frames[table]
 
     @property
     def errors(self) -> dict[str, str]:
@@ -98,7 +103,7 @@ class StudyResult:
     def __str__(self) -> str:
         console = Console(file=io.StringIO(), width=TEXT_WIDTH, color_system=None)
         with console.capture() as captured:
-            console.print(results_table(self.tables))
+            console.print(results_table(read_study(self.out, ["trial"])))
         lines = [line.rstrip() for line in captured.get().splitlines()]
         drawn = [f"report: {self.report_path}"] if self.report_path is not None else []
         return "\n".join([*lines, f"rows: {self.out}", *drawn])

@@ -99,7 +99,7 @@ def study(
         progress = study_progress(plan, facts, console, folder)
         with progress:
             outcome = run_study(plan, folder, progress, num_evaluators=evaluators, address=address, inputs=inputs)
-    print_whole(results_table(read_study(folder)), console)
+    print_whole(results_table(read_study(folder, ["trial"])), console)
     told = f"{outcome.summary()} in {progress.clock()}; rows in {shown(folder)}"
     console.print(f"\n{told}", highlight=False, soft_wrap=True)
     if outcome.interrupted:

@@ -28,9 +28,11 @@ class EvaluatedMask:
 
 @dataclass(frozen=True)
 class PoolAddress:
-    """The address of a pool of evaluators: a plain string, so that it can be sent anywhere."""
+    """The address of a pool of evaluators: plain values, so that it can be sent anywhere."""
 
     namespace: str
+    first: int = 0
+    """The evaluator with which a trial begins, counted around."""
 
     def connect(self) -> Backend:
         """The cluster in which the pool is, which this process has joined."""

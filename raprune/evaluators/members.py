@@ -37,19 +37,24 @@ class Member:
 
 
 class Members:
-    """The actors, by name; the least busy is handed out first, round robin among equals."""
+    """The actors, by name, in an order that is the same for every call: the first of the least busy is handed out.
+
+    So a trial stays with a few evaluators, which know its network's state. Where each trial begins the order elsewhere,
+    all evaluators have as much to do, although no trial knows of another's calls.
+    """
 
     def __init__(self, actors: Mapping[str, Actor], backend: Backend, first: int, roster: Roster | None) -> None:
-        """``first``: which of them comes first, counted around."""
+        """``first``: with which of them the order begins, counted around."""
         self._backend = backend
         self._roster = roster
         self._first = first
-        self._by_name: dict[str, Member] = {}
-        self._free: list[dict[Member, None]] = [{} for _ in range(MAX_IN_FLIGHT)]
-        """Calls in flight -> the usable members with as many, the next one first."""
+        self._by_name = {name: Member(name, actor) for name, actor in actors.items()}
+        self._order = self._ordered()
+        self._busy: set[Member] = set()
+        self._away: dict[str, Member] = {}
+        """Those in quarantine."""
         self._ended = ""
         self._looked: float | None = None
-        self._add(actors)
 
     def __len__(self) -> int:
         return len(self._by_name)
@@ -62,36 +67,38 @@ class Members:
 
     def begin(self) -> None:
         """Forget the calls of earlier work, none of which is waited for any more."""
-        for member in self._by_name.values():
+        for member in self._busy:
             member.busy = 0
-            self._settle(member)
+        self._busy.clear()
 
     def free(self, wanted: str | None = None) -> Member | None:
         """The member that gets the next call; with ``wanted`` only that one."""
-        for members in self._free:
-            for member in members:
-                if wanted in (None, member.name):
+        able = self._order if wanted is None else [self._by_name[wanted]] * (wanted in self._by_name)
+        for load in range(MAX_IN_FLIGHT):
+            for member in able:
+                if member.busy == load and member.is_usable:
                     return member
         return None
 
     def asked(self, member: Member) -> None:
         """A call was handed to it."""
         member.busy += 1
-        self._settle(member)
+        self._busy.add(member)
 
     def answered(self, member: Member) -> None:
         """One of its calls has ended, whether or not with a result."""
         member.busy -= 1
-        self._settle(member)
+        if not member.busy:
+            self._busy.discard(member)
 
     def quarantine(self, member: Member) -> None:
         """It was lost: give it nothing until it answers again."""
         if member.ping is None and not member.gone:
             member.ping = self._backend.call(member.actor, "ping")
-        self._settle(member)
+            self._away[member.name] = member
 
     def quarantined(self) -> dict[str, Member]:
-        return {name: member for name, member in self._by_name.items() if member.ping is not None}
+        return dict(self._away)
 
     def ended(self, wanted: str | None) -> str:
         """Why none of those that may take a call will ever come back; empty while one may."""
@@ -114,25 +121,26 @@ class Members:
         if listing is None:
             return
         self._ended = listing.ended
-        new = [name for name in listing.names if name not in self._by_name]
-        for name in self._by_name.keys() - listing.names:
-            member = self._by_name.pop(name)
-            member.leaves = True
-            self._settle(member)
-        self._add({name: actor for name in new if (actor := self._found(name)) is not None})
+        if list(listing.names) == list(self._by_name):
+            return
+        before = self._by_name
+        found = {name: before.get(name) or self._found(name) for name in listing.names}
+        self._by_name = {name: member for name, member in found.items() if member is not None}
+        for name in before.keys() - self._by_name.keys():
+            before[name].leaves = True
+            self._away.pop(name, None)
+        self._order = self._ordered()
 
-    def _found(self, name: str) -> Actor | None:
+    def _found(self, name: str) -> Member | None:
         try:
-            return self._backend.find(name)
+            return Member(name, self._backend.find(name))
         except LostError:  # it left in this moment
             return None
 
-    def _add(self, actors: Mapping[str, Actor]) -> None:
-        names = list(actors)
-        start = self._first % max(1, len(names))
-        for name in names[start:] + names[:start]:
-            self._by_name[name] = Member(name, actors[name])
-            self._settle(self._by_name[name])
+    def _ordered(self) -> list[Member]:
+        members = list(self._by_name.values())
+        start = self._first % max(1, len(members))
+        return members[start:] + members[:start]
 
     def _look_after(self, member: Member) -> None:
         """Release it from quarantine if it answers; ping it again if that ping was lost, too, unless it is gone."""
@@ -149,11 +157,4 @@ class Members:
         except CallError as error:
             member.gone = str(error)
         member.ping, member.hung = None, False
-        self._settle(member)
-
-    def _settle(self, member: Member) -> None:
-        """Put it behind all others that have as many calls in flight, or nowhere."""
-        for members in self._free:
-            members.pop(member, None)
-        if member.is_usable and member.busy < MAX_IN_FLIGHT:
-            self._free[member.busy][member] = None
+        self._away.pop(member.name, None)

@@ -6,7 +6,8 @@ import contextlib
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,10 +19,12 @@ from raprune.evaluators.ray_backend import MACHINE_LOST, why_lost
 from raprune.launch.base import Watch
 from raprune.launch.counter import find_budget
 from raprune.launch.execute import Holdings, Place, execute, write_failed
+from raprune.launch.in_flight import first_evaluator
 from raprune.launch.resources import TRIAL_CPUS
 from raprune.study import StudyPlan, TrialSpec
 
-REPORT_EVERY_S = 0.5
+REPORT_EVERY_S, REPORTING = 0.5, 0.05
+"""Seconds between two reports of a trial, and the share of its time that it may wait for the driver to take them in."""
 MAX_LOSSES = 3
 """A trial fails once its process has been lost this many times without a committed layer in between."""
 AXES = ("drop_bound", "order", "method", "seed")
@@ -123,25 +126,47 @@ def _trainable(config: dict[str, Any], *, specs: dict[str, TrialSpec], place: Pl
     trial = specs[config["trial_id"]]
     reporter = _Reporter(trial.trial_id)
     assert place.pool is not None
-    pulse = Pulse(place.pool.connect(), trial.trial_id)
+    first = first_evaluator(list(specs).index(trial.trial_id), trial, place.device_type)
+    pool = replace(place.pool, first=first)
+    place = replace(place, pool=pool)
+    pulse = Pulse(pool.connect(), trial.trial_id)
     try:
         with Inputs(place.import_path) as inputs:
             if place.given is not None:
                 place.given.use_networks(inputs)
             holdings = Holdings(inputs, Memo(place.memo_folder, writer_name(ray.get_runtime_context().get_worker_id())))
-            status = execute(trial, place, holdings, reporter, find_budget(place.pool, place.has_budget))
+            status = execute(trial, place, holdings, reporter, find_budget(pool, place.has_budget))
     finally:
         pulse.stop()
     tune.report({**reporter.waiting, "raprune_trial_id": trial.trial_id, "status": status})
 
 
+class Pace:
+    """When a trial reports: more seldom where the driver has many trials to listen to, because each waits for it."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._next = float("-inf")
+
+    def is_due(self) -> bool:
+        return self._now() > self._next
+
+    @contextlib.contextmanager
+    def reporting(self) -> Iterator[None]:
+        """The block waits for the driver."""
+        began = self._now()
+        yield
+        ended = self._now()
+        self._next = ended + max(REPORT_EVERY_S, (ended - began) / REPORTING)
+
+
 class _Reporter:
-    """Sends progress at most twice a second, with counts summed in between; commits are sent at once."""
+    """Sends progress when it is due, with counts summed in between; commits are sent at once."""
 
     def __init__(self, trial_id: str) -> None:
         self.trial_id = trial_id
         self.waiting: dict[str, Any] = {}
-        self._sent = 0.0
+        self._pace = Pace()
 
     def __call__(self, news: dict[str, Any]) -> None:
         from ray import tune
@@ -150,9 +175,10 @@ class _Reporter:
             if key in news or key in self.waiting:
                 news = {**news, key: news.get(key, 0) + self.waiting.get(key, 0)}
         self.waiting = {**self.waiting, **news}
-        if "pruning_ratio" in news or "low_rank" in news or time.monotonic() - self._sent > REPORT_EVERY_S:
-            tune.report({**self.waiting, "raprune_trial_id": self.trial_id})
-            self.waiting, self._sent = {}, time.monotonic()
+        if "pruning_ratio" in news or "low_rank" in news or self._pace.is_due():
+            with self._pace.reporting():
+                tune.report({**self.waiting, "raprune_trial_id": self.trial_id})
+            self.waiting = {}
 
 
 class Watched:

@@ -10,7 +10,8 @@ import json
 import math
 import os
 import stat
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,12 +20,14 @@ import pyarrow.parquet as pq
 
 from raprune.errors import DamagedError, naming
 from raprune.results.schemas import SCHEMAS
-from raprune.results.sound import what_is_wrong
+from raprune.results.sound import ONE_ROW, what_is_wrong
 from raprune.system.store import removed
 from raprune.system.writing import written
 
 MAX_JSON_BYTES = 256 * 2**20
 """No file of ours comes near this size."""
+MAX_BUFFERED_BYTES = 16 * 2**20
+"""A smaller table is read in one piece."""
 VERSION_KEY = b"raprune_schema_version"
 Keys = Mapping[str, type | tuple[type, ...]]
 
@@ -86,33 +89,42 @@ def _parse(file: Path, way_on: str) -> Any:
         raise _damaged(file, f"it cannot be read as JSON: {error}", way_on) from None
 
 
-def read_table(file: Path, table: str, trial_id: str, columns: list[str] | None = None) -> pa.Table:
+def read_table(file: Path, table: str, trial_id: str, columns: Sequence[str] | None = None) -> pa.Table:
     """One Parquet file of a trial, with the columns of ``table`` (or those named); those of a later schema are null.
 
-    Raises :class:`FileError` where the file cannot be read, :class:`DamagedError` where it is not what raprune writes
-    for this trial.
+    Of a table with many rows, only the named columns are read and checked. Raises :class:`FileError` where the file
+    cannot be read, :class:`DamagedError` where it is not what raprune writes for this trial.
     """
     way_on = f"delete the folder {file.parent} and run its study again: the trial starts from the beginning"
     if table == "trial":
         way_on = "running its study again finishes the trial from its last committed layer"
+    schema = SCHEMAS[table]
+    if columns is not None and table not in ONE_ROW:
+        schema = pa.schema([schema.field(name) for name in {"study": 0, "trial_id": 0, **dict.fromkeys(columns)}])
+        schema = schema.with_metadata(SCHEMAS[table].metadata)
     with naming(file, way_on):
         _check_regular(file, way_on)
-        found = _read_parquet(file, way_on)
-        present = set(found.column_names)
-        if (wrong := _wrong_columns(found, SCHEMAS[table])) is not None:
+        found = _read_parquet(file, None if schema == SCHEMAS[table] else schema.names, way_on)
+        present = found.column_names
+        if (wrong := _wrong_columns(found, schema)) is not None:
             raise _damaged(file, wrong, way_on)
-        found = _widen(found, SCHEMAS[table])
+        found = _widen(found, schema)
         found.validate(full=True)
     if (wrong := what_is_wrong(found, table, trial_id, present)) is not None:
         raise _damaged(file, wrong, way_on)
-    return found if columns is None else found.select(columns)
+    return found if columns is None else found.select(list(columns))
 
 
-def _read_parquet(file: Path, way_on: str) -> pa.Table:
-    """Read it opened, not by name: Arrow reads a colon in a path as an address, and ``x=1`` as a column."""
+def _read_parquet(file: Path, columns: list[str] | None, way_on: str) -> pa.Table:
+    """Read it opened, not by name: Arrow reads a colon in a path as an address, and ``x=1`` as a column.
+
+    A file of ours is small, so threads would cost more than they save, and so would asking Python for its parts.
+    """
     with file.open("rb") as opened:
         try:
-            return pq.ParquetFile(opened, page_checksum_verification=True).read()
+            source = pa.BufferReader(opened.read()) if file.stat().st_size < MAX_BUFFERED_BYTES else opened
+            parquet = pq.ParquetFile(source, page_checksum_verification=True)
+            return parquet.read(columns, use_threads=False)
         except OSError as error:
             if error.errno is None:  # of Arrow, not of the file system
                 raise _damaged(file, str(error).splitlines()[0], way_on) from None
@@ -138,10 +150,11 @@ def set_aside(file: Path) -> Path:
 def _wrong_columns(found: pa.Table, schema: pa.Schema) -> str | None:
     """Which column a table has twice, or lacks; one of an older schema may lack some."""
     version = (found.schema.metadata or {}).get(VERSION_KEY)
-    twice = next((name for name in found.column_names if found.column_names.count(name) > 1), None)
+    times = Counter(found.column_names)
+    twice = next((name for name, number in times.items() if number > 1), None)
     if twice is not None:
         return f"it has column {twice} twice"
-    lacking = [name for name in schema.names if name not in found.column_names]
+    lacking = [name for name in schema.names if name not in times]
     if not lacking or (version is not None and version != schema.metadata[VERSION_KEY] and "trial_id" not in lacking):
         return None
     return f"it has no column {lacking[0]}"
@@ -149,8 +162,13 @@ def _wrong_columns(found: pa.Table, schema: pa.Schema) -> str | None:
 
 def _widen(found: pa.Table, schema: pa.Schema) -> pa.Table:
     """A table of an older schema with the columns it lacks as nulls."""
+    own = dict(zip(found.column_names, found.columns, strict=True))
     columns = [
-        found[field.name].cast(field.type) if field.name in found.column_names else pa.nulls(len(found), field.type)
+        pa.nulls(len(found), field.type)
+        if (column := own.get(field.name)) is None
+        else column
+        if column.type == field.type
+        else column.cast(field.type)
         for field in schema
     ]
     return pa.table(columns, schema=schema)

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as compute
 
 from raprune.errors import DamagedError, ResultsError
 from raprune.results.files import read_json, read_table
 from raprune.results.schemas import SCHEMA_VERSION, SCHEMAS
 from raprune.results.sound import names_a_folder
-from raprune.system.store import given_results, reading, tables
+from raprune.system import store
 
 
 @dataclass(frozen=True)
@@ -34,32 +36,49 @@ class Tables:
     manifest: dict[str, Any]
 
 
-def read_study(folder: Path | str) -> Tables:
+def read_study(
+    folder: Path | str,
+    tables: Collection[str] = tuple(SCHEMAS),
+    sums: Mapping[str, Sequence[str]] = MappingProxyType({}),
+) -> Tables:
     """Read the tables of the study in ``folder``: the trials of the study as it now stands, in its order.
 
-    ``folder`` may be an address, such as ``s3://bucket/study``. Trials that an earlier version of the study file left
-    behind stay on disk and are not read. Raises :class:`ResultsError` where there is no study or its schema is newer
-    than this raprune.
+    ``folder`` may be an address, such as ``s3://bucket/study``. Only the tables named in ``tables`` are read, the
+    others are empty. Of a table in ``sums``, such as ``{"candidates": ["score_s"]}``, each file becomes one row: study,
+    trial_id and the sums of these columns. Trials that an earlier version of the study file left behind stay on disk
+    and are not read. Raises :class:`ResultsError` where there is no study or its schema is newer than this raprune.
     """
-    folder = reading(given_results(folder), tables, every_s=1.0)
+    folder = store.reading(store.given_results(folder), store.tables, every_s=1.0)
     file = folder / "manifest.json"
     if not os.path.lexists(file):
         raise ResultsError(f"{folder} contains no study (no manifest.json)")
     manifest = read_manifest(folder)
     ids: list[str] = manifest["trial_ids"]
-    frames = {table: _read(folder, ids, table) for table in SCHEMAS}
+    frames = {table: _read(folder, ids if table in tables else [], table, sums.get(table)) for table in SCHEMAS}
     return Tables(trials=frames.pop("trial"), manifest=manifest, **frames)
 
 
-def _read(folder: Path, trial_ids: list[str], table: str) -> pd.DataFrame:
+def _read(folder: Path, trial_ids: list[str], table: str, sums: Sequence[str] | None) -> pd.DataFrame:
     """Of all trials: ``<table>.parquet``, or ``<table>-0.parquet``, ``<table>-1.parquet`` ..."""
-    parts = [SCHEMAS[table].empty_table()]
+    columns = None if sums is None else ["study", "trial_id", *sums]
+    parts = [SCHEMAS[table].empty_table().select(columns or SCHEMAS[table].names)]
     for trial_id in trial_ids:
         place = folder / "trials" / trial_id
         files = [*place.glob(f"{table}.parquet"), *sorted(place.glob(f"{table}-*.parquet"), key=_number)]
-        parts += [read_table(file, table, trial_id) for file in files]
+        found = (read_table(file, table, trial_id, columns) for file in files)
+        parts += [part if sums is None else _summed(part, sums) for part in found]
     frame: pd.DataFrame = pa.concat_tables(parts).to_pandas()
     return frame
+
+
+def _summed(rows: pa.Table, sums: Sequence[str]) -> pa.Table:
+    """One row with the sums of some columns; none without rows."""
+    totals = rows.slice(0, 1)
+    for name in sums if len(rows) else ():
+        place = totals.schema.get_field_index(name)
+        total = pa.array([compute.sum(rows[name]).as_py()], rows.schema.field(name).type)
+        totals = totals.set_column(place, rows.schema.field(name), total)
+    return totals
 
 
 def place_of(folder: Path) -> tuple[Path, str | None]:

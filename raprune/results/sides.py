@@ -42,7 +42,7 @@ def side_of(folder: Path, chosen: Iterable[str] = ()) -> Side:
     completed.
     """
     study_dir, trial_id = place_of(folder)
-    tables = read_study(study_dir)
+    tables = read_study(study_dir, ["trial"])
     trials, axes = tables.trials, tables.manifest["axes"]
     own = trials.set_index("trial_id")["drop_bound"]
     partners = trials["matched_trial_id"]

@@ -51,9 +51,9 @@ def what_is_wrong(found: pa.Table, table: str, trial_id: str, present: Collectio
     if table in ONE_ROW and len(found) != 1:
         return f"it must have one row; it has {len(found):,}"
     for column in ("study", "trial_id", *NEEDED[table]):
-        if found[column].null_count:
+        if column in found.column_names and found[column].null_count:
             return f"column {column} lacks values"
-    others = [other for other in set(found["trial_id"].to_pylist()) if other != trial_id]
+    others = [other for other in found["trial_id"].unique().to_pylist() if other != trial_id]
     if others:
         return f"its rows belong to trial {sorted(others)[0][:100]!r}"
     if "keep_mask" in found.column_names and any(chunk.flatten().null_count for chunk in found["keep_mask"].chunks):

@@ -97,7 +97,7 @@ class TrialStore:
         """Over the decided layers and the joint passes: candidates asked for, those scored, and the images they saw."""
         asked = scored = images = 0
         for k in self.candidate_steps():
-            found = self._candidates(k).select(["from_memo", "images_scored"])
+            found = self._candidates(k, ["from_memo", "images_scored"])
             asked += len(found)
             scored += len(found) - sum(bool(m) for m in found["from_memo"].to_pylist())
             images += sum(seen or 0 for seen in found["images_scored"].to_pylist())
@@ -110,15 +110,15 @@ class TrialStore:
 
     def num_candidates(self, step: int | str) -> int:
         """How many candidates one of these files holds."""
-        return len(self._candidates(step))
+        return len(self._candidates(step, ["sample"]))
 
     def candidate_rows(self, step: int | str, numbers: Sequence[int]) -> list[dict[str, Any]]:
         """Some rows of one of these files, by their numbers in it."""
         rows: list[dict[str, Any]] = self._candidates(step).take(numbers).to_pylist()
         return rows
 
-    def _candidates(self, step: int | str) -> pa.Table:
-        return read_table(self.folder / f"candidates-{step}.parquet", "candidates", self.trial_id)
+    def _candidates(self, step: int | str, columns: Sequence[str] | None = None) -> pa.Table:
+        return read_table(self.folder / f"candidates-{step}.parquet", "candidates", self.trial_id, columns)
 
     def cut_short_row(self, table: str) -> dict[str, Any] | None:
         """The row of the layer (``layers``) or joint pass (``joint``) that a budget cut short, if there is one."""
