@@ -18,7 +18,7 @@ from raprune.engine.inputs import Inputs
 from raprune.engine.launches import MASKS_A_LAUNCH, shares_launches
 from raprune.engine.tasks import Task
 from raprune.engine.workload import Workload
-from raprune.evaluators.base import EvaluatedMask, OnEngine, PoolAddress
+from raprune.evaluators.base import EvaluatedMask, Evaluator, PoolAddress
 from raprune.evaluators.dispatch import Call, Dispatcher
 from raprune.evaluators.engines import Engines
 from raprune.evaluators.pulse import Pulse, Pulses
@@ -103,10 +103,10 @@ class EvaluatorProcess:
             self._given = None
         return self._inputs
 
-    def _local(self, workload: Workload) -> OnEngine:
+    def _local(self, workload: Workload) -> Evaluator:
         """This process's engine of ``workload``."""
         self._use_given()
-        return OnEngine(self._engines.of(workload), self.name)
+        return self._engines.evaluator(workload, self.name)
 
     def _state(self, version: str, ref: list[Any]) -> State:
         """The state of this version, fetched once."""
