@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 
 from raprune.engine.base import Engine
 from raprune.engine.tasks import Task
+from raprune.evaluators.backend import Backend
 from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.plugins.scores.base import Scored, Tally
@@ -27,10 +28,15 @@ class EvaluatedMask:
 
 @dataclass(frozen=True)
 class PoolAddress:
-    """The address of a pool of evaluators: plain strings, so that it can be sent anywhere."""
+    """The address of a pool of evaluators: a plain string, so that it can be sent anywhere."""
 
     namespace: str
-    names: tuple[str, ...]
+
+    def connect(self) -> Backend:
+        """The cluster in which the pool is, which this process has joined."""
+        from raprune.evaluators.ray_backend import RayBackend
+
+        return RayBackend(self.namespace)
 
 
 class Evaluator(Protocol):

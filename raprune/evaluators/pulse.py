@@ -19,6 +19,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from raprune.evaluators.backend import Backend
+
 BEAT_S = 5.0
 SILENT_S = 60.0
 """A process that has not beaten for this long hangs."""
@@ -26,7 +28,6 @@ IDLE_S, BUSY_S = 300.0, 0.01
 """A call hangs if in ``IDLE_S`` seconds it uses less than ``BUSY_S`` seconds of processor time."""
 LONGER, LONG_S = 100.0, 3600.0
 """A call hangs if it runs ``LONGER`` times as long as the longest of its kind, and longer than ``LONG_S`` seconds."""
-STORE = b"raprune"
 
 
 @dataclass
@@ -44,8 +45,8 @@ class _InHand:
 class Pulse:
     """Beats for this process until it is stopped or hangs."""
 
-    def __init__(self, namespace: str, name: str) -> None:
-        self._key = _key(namespace, name)
+    def __init__(self, backend: Backend, name: str) -> None:
+        self._backend, self._name = backend, name
         self._call: _InHand | None = None
         self._longest: dict[str, float] = {}
         self._stopped = threading.Event()
@@ -79,28 +80,27 @@ class Pulse:
 
     def _beat(self) -> None:
         number = 0
-        about = {"host": socket.gethostname(), "process": os.getpid()}
+        about = {"host": socket.gethostname(), "process": os.getpid(), "node": self._backend.here()}
         while not self._stopped.wait(0 if number == 0 else BEAT_S):
             number += 1
             if not self.hangs():
-                with contextlib.suppress(Exception):  # the store is gone: whoever waits notices
-                    _put(self._key, json.dumps({**about, "number": number}), overwrite=True)
+                self._backend.write(self._name, json.dumps({**about, "number": number}))
 
 
 class Pulses:
     """The beats of the processes of a study, as another process sees them."""
 
-    def __init__(self, namespace: str) -> None:
-        self.namespace = namespace
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
         self._seen: dict[str, tuple[dict[str, Any], float]] = {}
         """Name -> the last beat, and when it was first seen by this process's clock."""
-        self._looked = 0.0
+        self._looked = float("-inf")
 
     def is_due(self) -> bool:
         """Whether it is time to look again."""
-        due = time.monotonic() - self._looked > min(BEAT_S, SILENT_S / 4)
+        due = self._backend.now() - self._looked > min(BEAT_S, SILENT_S / 4)
         if due:
-            self._looked = time.monotonic()
+            self._looked = self._backend.now()
         return due
 
     def is_silent(self, name: str) -> bool:
@@ -110,51 +110,29 @@ class Pulses:
             return False
         seen, since = self._seen.get(name, (None, 0.0))
         if beat != seen:
-            self._seen[name] = (beat, time.monotonic())
+            self._seen[name] = (beat, self._backend.now())
             return False
-        return time.monotonic() - since > SILENT_S
+        return self._backend.now() - since > SILENT_S
 
     def claim(self, name: str) -> bool:
         """Whether this process is the one to kill the silent process; only one of those that wait for it is."""
         beat, _ = self._seen.pop(name)
-        try:
-            return not _put(_key(self.namespace, f"{name} {beat['host']} {beat['process']} ended"), "", overwrite=False)
-        except Exception:  # no store: then there is no cluster in which to kill anything
-            return False
+        return self._backend.write(f"{name} {beat['host']} {beat['process']} ended", "1", overwrite=False)
 
     def place(self, name: str) -> str:
         """``host a, process 7``; empty for a process that has never beaten."""
         beat = self._read(name) or self._seen.get(name, (None, 0.0))[0]
         return "" if beat is None else f"host {beat['host']}, process {beat['process']}"
 
-    def _read(self, name: str) -> dict[str, Any] | None:
-        from ray.experimental.internal_kv import _internal_kv_get
+    def node(self, name: str) -> str:
+        """The id of the node from which a process last beat; empty where it never did."""
+        beat = self._read(name) or self._seen.get(name, (None, 0.0))[0]
+        return "" if beat is None else str(beat["node"])
 
-        try:
-            value = _internal_kv_get(_key(self.namespace, name), namespace=STORE)
-        except Exception:  # as above
-            return None
+    def _read(self, name: str) -> dict[str, Any] | None:
+        value = self._backend.read(name)
         beat: dict[str, Any] | None = json.loads(value) if value else None
         return beat
-
-
-def forget_beats(namespace: str) -> None:
-    """Remove a study's entries from the store of a cluster that outlives it."""
-    from ray.experimental.internal_kv import _internal_kv_del
-
-    with contextlib.suppress(Exception):
-        _internal_kv_del(_key(namespace, ""), del_by_prefix=True, namespace=STORE)
-
-
-def _key(namespace: str, name: str) -> bytes:
-    return f"{namespace}/{name}".encode()
-
-
-def _put(key: bytes, value: str, *, overwrite: bool) -> bool:
-    """Store ``value``; returns whether the key was there already."""
-    from ray.experimental.internal_kv import _internal_kv_put
-
-    return bool(_internal_kv_put(key, value.encode(), overwrite=overwrite, namespace=STORE))
 
 
 def _thread_s(thread: int) -> float:

@@ -14,14 +14,20 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+import torch
+
+from raprune.engine import device_name
 from raprune.engine.inputs import Inputs
 from raprune.engine.launches import MASKS_A_LAUNCH, shares_launches
 from raprune.engine.tasks import Task
 from raprune.engine.workload import Workload
+from raprune.evaluators.backend import Actor, Ref
 from raprune.evaluators.base import EvaluatedMask, Evaluator, PoolAddress
 from raprune.evaluators.dispatch import Call, Dispatcher
 from raprune.evaluators.engines import Engines
 from raprune.evaluators.pulse import Pulse, Pulses
+from raprune.evaluators.ray_backend import RayBackend
+from raprune.evaluators.roster import Roster
 from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.plugins.scores.base import Tally
@@ -32,7 +38,6 @@ from raprune.system.quitting import quitting_is_a_fault
 
 if TYPE_CHECKING:
     from raprune.engine.cache.shared import HostStore
-    from raprune.evaluators.sharing import Refs, SharedGiven
 
 BATCH_BELOW_S = 0.02
 """Masks that take less than this are sent several per call."""
@@ -55,21 +60,21 @@ class EvaluatorProcess:
         device: str,
         import_path: tuple[str, ...] = (),
         namespace: str = "",
-        given: SharedGiven | None = None,
+        shared: bytes = b"",
     ) -> None:
         """``namespace``: the study's; its evaluators on one host share what they keep.
 
-        ``given``: the program's own network and data; a restarted evaluator gets them again.
+        ``shared``: where the program's own networks and the data sets are (:func:`raprune.evaluators.sharing.pack`).
         """
         from raprune.engine import engine_kind
         from raprune.engine.cache.shared import HostStore  # torch is loaded before the first call
 
         self.name = name
         self._inputs = Inputs(import_path)
-        self._given = given
+        self._shared = shared
         self._states: dict[str, State] = {}
         self._store: HostStore | None = None
-        self._pulse = Pulse(namespace, name) if namespace else None
+        self._pulse = Pulse(RayBackend(namespace), name) if namespace else None
         if namespace and device == "cpu" and engine_kind(settings).reuses and settings.cache_gib > 0:
             self._store = HostStore(namespace, int(settings.cache_gib * 2**30))
         self._engines = Engines(self._inputs, settings, device, MAX_ENGINES, self._store)
@@ -80,13 +85,17 @@ class EvaluatorProcess:
         with quitting_is_a_fault(), self._pulse.during(kind) if self._pulse else contextlib.nullcontext():
             yield
 
-    def use_data(self, data: Refs) -> list[None]:
-        """Read data sets from the object store; a restarted evaluator decodes its own instead."""
-        from raprune.evaluators.sharing import use_shared
+    def join(self, workload: Workload | None = None) -> list[tuple[str, str, str]]:
+        """Load the data, and the network of ``workload``; returns where this is: node id, host, GPU's name if any."""
+        import ray
 
-        with self._call("use_data"):
-            use_shared(data, self._inputs)
-        return [None]
+        with self._call("join"):
+            self._use_given()
+            if workload is not None:
+                self._local(workload)
+            device = torch.device(self._engines.device)
+        card = device_name(device) if device.type == "cuda" else ""
+        return [(ray.get_runtime_context().get_node_id(), platform.node(), card)]
 
     def prepare(self, baselines: list[tuple[TrialSpec, Path]]) -> list[str]:
         """Prepare baselines on disk; returns their folders."""
@@ -97,10 +106,12 @@ class EvaluatorProcess:
             return [prepare_baseline(trial, folder, device, inputs).folder for trial, folder in baselines]
 
     def _use_given(self) -> Inputs:
-        """This process's inputs, with the program's own network and data."""
-        if self._given is not None:
-            self._given.use(self._inputs)
-            self._given = None
+        """This process's inputs, with the networks and the data that are shared."""
+        from raprune.evaluators.sharing import unpack
+
+        if self._shared:
+            unpack(self._shared, self._inputs)
+            self._shared = b""
         return self._inputs
 
     def _local(self, workload: Workload) -> Evaluator:
@@ -117,12 +128,6 @@ class EvaluatorProcess:
                 del self._states[next(iter(self._states))]
             self._states[version] = ray.get(ref[0])
         return self._states[version]
-
-    def load(self, workload: Workload) -> list[None]:
-        """Load the network and the data before they are needed."""
-        with self._call("load"):
-            self._local(workload)
-        return [None]
 
     def evaluate(
         self,
@@ -151,12 +156,6 @@ class EvaluatorProcess:
     def ping(self) -> list[str]:
         return [self.name]
 
-    def node(self) -> list[tuple[str, str]]:
-        """The node on which this process runs: Ray's id, and the machine's name."""
-        import ray
-
-        return [(ray.get_runtime_context().get_node_id(), platform.node())]
-
     def process_id(self) -> int:
         """The id of this process, to inspect or kill it."""
         return os.getpid()
@@ -167,16 +166,13 @@ class RayPool:
     """A shared pool of Ray actors, one GPU (or a share of one, or a processor core) each."""
 
     def __init__(self, settings: EvaluatorsSpec, workload: Workload, pool: PoolAddress | None) -> None:
-        import ray
-
         if pool is None:
             raise ValueError("ray_pool needs the address of a pool of evaluators")
         self.workload = workload
         self._by_launch = shares_launches(workload, settings.device)
-        actors = [ray.get_actor(name, namespace=pool.namespace) for name in pool.names]
-        pulses = Pulses(pool.namespace)
-        self.dispatcher = Dispatcher(actors, first=os.getpid(), names=pool.names, pulses=pulses)
-        self._refs: dict[str, Any] = {}
+        self._backend = backend = pool.connect()
+        self.dispatcher = Dispatcher({}, backend, os.getpid(), roster=Roster(backend), pulses=Pulses(backend))
+        self._refs: dict[str, Ref] = {}
         self._mask_s = math.inf
 
     def evaluate(
@@ -194,8 +190,8 @@ class RayPool:
         parts = [slice(at, at + size) for at in range(0, len(masks), size)]
         calls = [Call(pairs[part], places[part]) for part in parts]
 
-        def submit(actor: Any, items: list[Any]) -> Any:
-            return actor.evaluate.remote(self.workload, state.version, ref, layer, lowest, items)
+        def submit(actor: Actor, items: list[Any]) -> Ref:
+            return self._backend.call(actor, "evaluate", self.workload, state.version, ref, layer, lowest, items)
 
         results: list[EvaluatedMask] = self.dispatcher.run(calls, submit, f"scoring masks of {layer}")
         self._mask_s = sum(r.scored.seconds for r in results) / len(results)
@@ -204,27 +200,25 @@ class RayPool:
     def run(self, task: Task[T], state: State) -> T:
         ref = self._ref(state)
 
-        def submit(actor: Any, items: list[Any]) -> Any:
-            return actor.run.remote(self.workload, state.version, ref, *items)
+        def submit(actor: Actor, items: list[Any]) -> Ref:
+            return self._backend.call(actor, "run", self.workload, state.version, ref, *items)
 
         (result,) = self.dispatcher.run([Call([task], [0])], submit, task.name)
         return cast(T, result)
 
     def _ref(self, state: State) -> list[Any]:
         """A reference, in a list so that the actor fetches it only if it does not hold the version yet."""
-        import ray
-
         if state.version not in self._refs:
             while len(self._refs) >= 2:
                 del self._refs[next(iter(self._refs))]
-            self._refs[state.version] = ray.put(state)
+            self._refs[state.version] = self._backend.put(state)
         return [self._refs[state.version]]
 
     def _masks_per_call(self, num_masks: int) -> int:
         """As many as share a launch; otherwise chosen by the seconds per mask. No result depends on it."""
         if self._by_launch:
             return MASKS_A_LAUNCH
-        share = -(-num_masks // len(self.dispatcher.actors))
+        share = -(-num_masks // max(1, len(self.dispatcher.members)))
         if self._mask_s >= BATCH_BELOW_S:
             return 1
         return max(1, min(share, int(BATCH_BELOW_S / max(self._mask_s, 1e-6))))

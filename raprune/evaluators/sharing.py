@@ -28,7 +28,6 @@ class SharedGiven:
 
     networks: list[Any]
     """A reference to the pickle of all networks by digest, in a list; the pickle is never written to disk."""
-    data: Refs
 
     def use_networks(self, inputs: Inputs) -> None:
         """Add the program's networks to ``inputs``."""
@@ -37,14 +36,9 @@ class SharedGiven:
 
         inputs.networks.update(cloudpickle.loads(ray.get(self.networks[0])))
 
-    def use(self, inputs: Inputs) -> None:
-        """Add the program's networks and data to ``inputs``."""
-        self.use_networks(inputs)
-        use_shared(self.data, inputs)
 
-
-def share_given(trials: Sequence[TrialSpec], data: Refs, inputs: Inputs) -> SharedGiven | None:
-    """Put the program's own networks into the object store and select its own data; ``None`` where it gave nothing.
+def share_given(trials: Sequence[TrialSpec], inputs: Inputs) -> SharedGiven | None:
+    """Put the program's own networks into the object store; ``None`` where it gave nothing.
 
     Raises :class:`InputError` for a network that cannot be sent to another process.
     """
@@ -60,8 +54,7 @@ def share_given(trials: Sequence[TrialSpec], data: Refs, inputs: Inputs) -> Shar
             f"the network cannot be sent to other processes ({type(error).__name__}: {error}): use evaluators=0, "
             "which runs everything in this one"
         ) from error
-    named = {trial.data.model_dump_json() for trial in trials if is_given(trial.dataset.name)}
-    return SharedGiven([ray.put(pickled)], {key: ref for key, ref in data.items() if key in named})
+    return SharedGiven([ray.put(pickled)])
 
 
 def data_bytes(trials: Sequence[TrialSpec], inputs: Inputs) -> int:
@@ -97,6 +90,27 @@ def use_shared(refs: Refs, inputs: Inputs) -> None:
             warnings.simplefilter("ignore")  # torch warns of read-only memory; nobody writes to it
             parts = {n: Split(torch.from_numpy(x), torch.from_numpy(y)) for n, (x, y) in arrays.items()}
         inputs.provide(key, Splits(parts["train"], parts["val"], parts.get("test"), guard=parts.get("guard"), **bare))
+
+
+def pack(given: SharedGiven | None, data: Refs) -> bytes:
+    """What an evaluator needs to find them, whenever and wherever it starts; they live as long as this process.
+
+    Plain bytes: Ray restarts an actor only with arguments that are not in the object store.
+    """
+    from ray import cloudpickle
+
+    packed: bytes = cloudpickle.dumps((given, data))
+    return packed
+
+
+def unpack(packed: bytes, inputs: Inputs) -> None:
+    """Give ``inputs`` what :func:`pack` was given: each data set comes to a node once."""
+    from ray import cloudpickle
+
+    given, data = cloudpickle.loads(packed)
+    if given is not None:
+        given.use_networks(inputs)
+    use_shared(data, inputs)
 
 
 def _parts(splits: Splits) -> dict[str, Split]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from raprune.errors import InputError
+from raprune.evaluators.backend import Node
 from raprune.launch import local
 from raprune.launch.resources import check_cpus
 from raprune.study.parts import EvaluatorsSpec
@@ -86,7 +87,7 @@ def connect(
     if address is None:
         cpus = cpus or _num_cores()
         if isinstance(count, int) and spec.device != "cuda" and not _maybe_gpus():
-            check_cpus(count, threads, [{"CPU": float(cpus)}], "this machine")
+            check_cpus(count, threads, [Node("", "", {"CPU": float(cpus)})], "this machine")
         connection = Connection(folder=local.start(cpus, _store_bytes(data_bytes), **common))
     else:
         _join(address, common)

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from raprune.evaluators.backend import Actor, Backend
 from raprune.evaluators.base import PoolAddress
 from raprune.evaluators.dispatch import Call, Dispatcher, Submit
 from raprune.evaluators.pulse import Pulse, Pulses
+from raprune.evaluators.ray_backend import RayBackend
 from raprune.trial.budget import Account, Budget, Unlimited
 
 NAME = "budget"
@@ -20,14 +22,15 @@ NAME = "budget"
 class SharedBudget:
     """The budget as a trial sees it: forwards calls to the actor."""
 
-    def __init__(self, actor: Any, namespace: str) -> None:
-        self._dispatcher = Dispatcher([actor], names=[NAME], pulses=Pulses(namespace))
+    def __init__(self, actor: Actor, backend: Backend) -> None:
+        self._backend = backend
+        self._dispatcher = Dispatcher({NAME: actor}, backend, pulses=Pulses(backend))
 
     def spent(self, trial_id: str, num_candidates: int) -> bool:
         return bool(self._dispatcher.run([Call([num_candidates], [0])], self._ask(trial_id), "asking the budget")[0])
 
     def _ask(self, trial_id: str) -> Submit:
-        return lambda actor, items: actor.spent.remote(trial_id, items[0])
+        return lambda actor, items: self._backend.call(actor, "spent", trial_id, items[0])
 
 
 def start_counter(account: Account, namespace: str) -> Any:
@@ -47,7 +50,7 @@ class Counter:
 
     def __init__(self, account: Account, namespace: str) -> None:
         self._account = account
-        self._pulse = Pulse(namespace, NAME)
+        self._pulse = Pulse(RayBackend(namespace), NAME)
 
     def spent(self, trial_id: str, num_candidates: int) -> list[bool]:
         """As :class:`raprune.trial.budget.Account`."""
@@ -59,8 +62,7 @@ class Counter:
 
 def find_budget(pool: PoolAddress | None, has_budget: bool) -> Budget:
     """The budget of the study whose pool is at ``pool``."""
-    import ray
-
     if pool is None or not has_budget:
         return Unlimited()
-    return SharedBudget(ray.get_actor(NAME, namespace=pool.namespace), pool.namespace)
+    backend = pool.connect()
+    return SharedBudget(backend.find(NAME), backend)

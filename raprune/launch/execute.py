@@ -94,13 +94,13 @@ def check_folder(out: Path) -> None:
 def execute(trial: TrialSpec, place: Place, holdings: Holdings, progress: Progress, budget: Budget = NO_BUDGET) -> str:
     """Run ``trial`` to its row; returns its status: ``completed``, ``failed``, or ``stopped`` by ``budget``.
 
-    A completed trial returns at once. So does a trial that has not begun when the budget is spent; it gets no row. A
+    A trial that has a row returns at once. So does one that has not begun when the budget is spent; it gets no row. A
     failure leaves a row with the traceback, which is also written to ``error.txt``.
     """
     store = place.store(trial)
     try:
-        if store.status() == "completed":
-            return "completed"
+        if (status := store.status()) is not None:  # of this run, which began by removing the others
+            return status
         if not store.num_committed() and budget.spent(trial.trial_id, asked_by(store)):
             return "stopped"
         try:

@@ -17,6 +17,11 @@ def trials_in_flight(trials: Iterable[TrialSpec], num_evaluators: int, device_ty
     )
 
 
+def useful_evaluators(trials: Iterable[TrialSpec], device_type: str = "cpu") -> int:
+    """Evaluators that could all be busy, were all trials to run at once."""
+    return sum(_calls_per_update(trial, device_type) for trial in trials)
+
+
 def _calls_per_update(trial: TrialSpec, device_type: str) -> int:
     """Calls over which an update can be spread: one per mask, or one per launch where masks share launches."""
     masks = masks_at_once(trial)

@@ -16,22 +16,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from raprune.evaluators.backend import Actor, Ref
 from raprune.evaluators.base import PoolAddress
 from raprune.evaluators.dispatch import Call, Dispatcher
-from raprune.evaluators.pulse import Pulses, forget_beats
-from raprune.evaluators.sharing import data_bytes, share_data, share_given
+from raprune.evaluators.pulse import Pulses
+from raprune.evaluators.ray_backend import RayBackend
+from raprune.evaluators.roster import Roster
+from raprune.evaluators.sharing import data_bytes, pack, share_data, share_given
 from raprune.launch.base import Launch, Watch
 from raprune.launch.cluster import connect
 from raprune.launch.counter import start_counter
 from raprune.launch.execute import Place, check_folder
-from raprune.launch.in_flight import trials_in_flight
+from raprune.launch.in_flight import trials_in_flight, useful_evaluators
 from raprune.launch.interruption import Interruption
-from raprune.launch.resources import Resources, evaluators, resources_for, where
+from raprune.launch.keeper import Keeper
+from raprune.launch.resources import Resources, resources_for, trial_labels
 from raprune.launch.tuning import run_tune
 from raprune.launch.watching import ClusterWatch
 from raprune.study import StudyPlan, TrialSpec
 
-READY_S = 600.0
 LOSS_SHOWS_S = 5.0
 """Seconds to wait for the loss of a cluster to show once Ray raises errors."""
 LET_GO_S = 1.0
@@ -60,8 +63,7 @@ def ray_runner(launch: Launch, watch: Watch, interruption: Interruption | None =
     try:
         cluster.start()
         signals.check()
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        resources = resources_for(nodes, plan.spec.evaluators, count, threads)
+        resources = resources_for(RayBackend(namespace).nodes(), plan.spec.evaluators, count, threads)
         runner = RayRunner(launch, resources, namespace, watch)
         runner.watch_over(cluster, signals)
         try:
@@ -86,12 +88,14 @@ class RayRunner:
         self.inputs = launch.inputs
         self.resources = resources
         self.namespace = namespace
-        self.actors: list[Any] = []
+        self.backend = RayBackend(namespace, self._make)
+        self.keeper = Keeper(self.backend, resources, watch.evaluators, self._useful if resources.follows else None)
+        self._left = {trial.trial_id: trial for trial in launch.todo}
+        self._shared = b""
         self.account = launch.account
         self._counter: Any = None
         self._cluster: ClusterWatch | None = None
         self._signals = Interruption()
-        self.trials_in_flight = trials_in_flight(launch.todo, resources.num_evaluators, resources.device)
         self.place = Place(
             str(launch.out.resolve()),
             launch.plan.spec.preset,
@@ -107,84 +111,102 @@ class RayRunner:
         """Make every wait from now on end when the cluster is lost."""
         self._cluster, self._signals = cluster, signals
 
-    def _check(self) -> None:
+    def _check_cluster(self) -> None:
         if self._cluster is not None:
             self._cluster.check()
 
+    def _check(self) -> None:
+        """What every wait of the driver does: notice a lost cluster, and keep the pool."""
+        self._check_cluster()
+        self.keeper.look()
+
     def prepare(self, trials: Sequence[TrialSpec]) -> None:
         """Share the data, start the pool, and have its evaluators train or load and measure the baselines."""
-        data = share_data(trials, self.inputs)
-        self.place = replace(self.place, given=share_given(trials, data, self.inputs))
-        pool = self._start_pool()
+        data, given = share_data(trials, self.inputs), share_given(trials, self.inputs)
+        self._shared = pack(given, data)
+        self.place = replace(self.place, given=given, pool=PoolAddress(self.namespace))
+        self.keeper.begin(self._check_cluster)
+        self.place = replace(self.place, num_evaluators=len(self.keeper.serving))
         if self.account is not None:
             self._counter = start_counter(self.account, self.namespace)
-        pool.each(lambda actor, _: actor.use_data.remote(data), "reading the data")
         distinct = list({trial.baseline_key: trial for trial in trials}.values())
+        pool = Dispatcher({}, self.backend, roster=Roster(self.backend), pulses=Pulses(self.backend), check=self._check)
 
-        def submit(actor: Any, items: list[Any]) -> Any:
+        def submit(actor: Actor, items: list[Any]) -> Ref:
             baselines = [(trial, self.place.baseline_folder(trial)) for trial in items]
-            return actor.prepare.remote(baselines)
+            return self.backend.call(actor, "prepare", baselines)
 
         pool.run([Call([trial], [index]) for index, trial in enumerate(distinct)], submit, "preparing the baseline")
         first = self.place.workload(distinct[0])
-        pool.each(lambda actor, _: actor.load.remote(first), "loading the network and the data")
+        self.keeper.greet(first)
+        loaded = Call([first], [0])
+        pool.run([loaded], lambda actor, items: self.backend.call(actor, "join", *items), "loading the network")
 
-    def _start_pool(self) -> Dispatcher:
+    def _make(self, name: str) -> Actor:
+        """Start an evaluator."""
         import ray
 
         from raprune.evaluators.ray_pool import EvaluatorProcess
 
-        actor = ray.remote(EvaluatorProcess)
-        names = tuple(f"evaluator-{index}" for index in range(self.resources.num_evaluators))
-        for name in names:
-            options = self.resources.options | {"name": name, "namespace": self.namespace}
-            options |= {"max_restarts": -1, "max_task_retries": 0}
-            spec = self.place.evaluators
-            arguments = (name, spec, self.resources.device, self.place.import_path, self.namespace, self.place.given)
-            self.actors.append(actor.options(**options).remote(*arguments))
-        pool = Dispatcher(self.actors, names=names, pulses=Pulses(self.namespace), check=self._check)
-        what = f"starting {evaluators(len(names))}"
-        pool.each(lambda actor, _: actor.ping.remote(), what, READY_S)
-        self.watch.evaluators(where(pool.each(lambda actor, _: actor.node.remote(), what), self.resources.device))
-        self.place = replace(self.place, pool=PoolAddress(self.namespace, names))
-        return pool
+        options = self.resources.options | {"name": name, "namespace": self.namespace}
+        place, device = self.place, self.resources.device
+        return (
+            ray.remote(EvaluatorProcess)
+            .options(**options, max_restarts=-1, max_task_retries=0)
+            .remote(name, place.evaluators, device, place.import_path, self.namespace, self._shared)
+        )
 
     def run(self, trials: Sequence[TrialSpec], plan: StudyPlan, watch: Watch) -> Any:
         """Run trials; returns Tune's result grid, or ``None`` if a signal ended them."""
         scratch = Path(self.place.out) / ".tune"
         try:
             with self._signals.held():  # Tune stops its trials, then ends
-                return run_tune(trials, plan, self.place, self.trials_in_flight, scratch, watch, self._check_run)
+                return run_tune(trials, plan, self.place, scratch, watch, self)
         except _StoppedError:
             return None
         except _LostError:
-            self._check()
+            self._check_cluster()
             raise
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
-    def _check_run(self) -> None:
+    def check(self) -> None:
         """End Tune's loop by raising: Tune stops its trials at an Exception, but lets a BaseException pass."""
         if self._cluster is not None and self._cluster.lost is not None:
             raise _LostError
         if self._signals.happened:
             raise _StoppedError
         check_folder(Path(self.place.out))
+        self.keeper.look()
+
+    def ended(self, trial_id: str) -> None:
+        """Note that a trial has ended: what is left may need fewer evaluators."""
+        self._left.pop(trial_id, None)
+
+    def in_flight(self) -> int:
+        """Trials to run at once, with the evaluators that there are now."""
+        return trials_in_flight(self._left.values(), len(self.keeper.serving), self.resources.device)
+
+    def trial_labels(self) -> dict[str, str]:
+        """The labels of machines on which trials run."""
+        return trial_labels(self.backend.nodes())
+
+    def _useful(self) -> int:
+        """Evaluators that all trials together can use."""
+        return useful_evaluators(self._left.values(), self.resources.device)
 
     def close(self) -> None:
         """Kill the evaluators, so that a cluster that outlives the study gets its GPUs back at once."""
         import ray
 
-        if not self.actors or (self._cluster is not None and self._cluster.lost is not None):
+        if self._cluster is not None and self._cluster.lost is not None:
             return
         from raprune.engine.cache.shared import remove_folder
 
-        asked = [actor.let_go.remote() for actor in self.actors]
-        ray.wait(asked, num_returns=len(asked), timeout=LET_GO_S)
-        for actor in [*self.actors, *[self._counter] * (self._counter is not None)]:
-            ray.kill(actor)
-        self.actors = []
-        forget_beats(self.namespace)
+        self.keeper.close(LET_GO_S)
+        if self._counter is not None:
+            ray.kill(self._counter)
+        self.backend.forget()
         remove_folder(self.namespace, LET_GO_S)
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from raprune.engine.inputs import Inputs
-from raprune.evaluators.dispatch import WAY_ON, why_lost
+from raprune.evaluators.dispatch import WAY_ON
 from raprune.evaluators.memo import Memo, writer_name
 from raprune.evaluators.pulse import Pulse, Pulses
+from raprune.evaluators.ray_backend import MACHINE_LOST, why_lost
 from raprune.launch.base import Watch
 from raprune.launch.counter import find_budget
 from raprune.launch.execute import Holdings, Place, execute, write_failed
@@ -21,7 +23,7 @@ from raprune.study import StudyPlan, TrialSpec
 
 REPORT_EVERY_S = 0.5
 MAX_LOSSES = 3
-"""A trial fails once its process has been lost this many times."""
+"""A trial fails once its process has been lost this many times without a committed layer in between."""
 AXES = ("drop_bound", "order", "method", "seed")
 """Axes that are always search-space keys, so that trackers and the result grid see them."""
 
@@ -51,34 +53,47 @@ def search_space(trials: Sequence[TrialSpec], plan: StudyPlan) -> dict[str, Any]
     return {"trial_id": tune.grid_search(list(values)), **{axis: follow(axis) for axis in axes}}
 
 
-def run_tune(
-    trials: Sequence[TrialSpec],
-    plan: StudyPlan,
-    place: Place,
-    in_flight: int,
-    scratch: Path,
-    watch: Watch,
-    check: Callable[[], None] = lambda: None,
-) -> Any:
-    """Run ``trials`` under Ray Tune, at most ``in_flight`` at a time; returns Tune's result grid.
+class Steering(Protocol):
+    """What decides how a run goes on while Tune runs it."""
 
-    ``check`` is called many times a second; what it raises ends the run. A trial whose process is lost several times
-    gets a row that says so.
+    def check(self) -> None:
+        """Called many times a second; what it raises ends the run."""
+
+    def in_flight(self) -> int:
+        """Trials to run at once."""
+
+    def trial_labels(self) -> dict[str, str]:
+        """The labels of machines on which trials run; empty where any will do."""
+
+    def ended(self, trial_id: str) -> None:
+        """A trial has ended."""
+
+
+def run_tune(
+    trials: Sequence[TrialSpec], plan: StudyPlan, place: Place, scratch: Path, watch: Watch, steering: Steering
+) -> Any:
+    """Run ``trials`` under Ray Tune; returns Tune's result grid.
+
+    A trial whose process is lost several times without a layer in between gets a row that says so.
     """
     from ray import tune
+    from ray.tune.search.basic_variant import BasicVariantGenerator
 
     specs = {trial.trial_id: trial for trial in trials}
-    trainable = tune.with_resources(tune.with_parameters(_trainable, specs=specs, place=place), {"cpu": TRIAL_CPUS})
+    labels = steering.trial_labels()
+    needs = tune.PlacementGroupFactory([{"CPU": TRIAL_CPUS}], **({"bundle_label_selector": [labels]} if labels else {}))
+    trainable = tune.with_resources(tune.with_parameters(_trainable, specs=specs, place=place), needs)
+    grid = BasicVariantGenerator(max_concurrent=steering.in_flight())
     tuner = tune.Tuner(
         trainable,
         param_space=search_space(trials, plan),
-        tune_config=tune.TuneConfig(max_concurrent_trials=in_flight, reuse_actors=True),
+        tune_config=tune.TuneConfig(search_alg=grid, reuse_actors=True),
         run_config=tune.RunConfig(
             name=plan.spec.name,
             storage_path=str(scratch),
             verbose=0,
-            callbacks=[_callback(Watched(watch, place, specs, check))],
-            failure_config=tune.FailureConfig(max_failures=MAX_LOSSES - 1),
+            callbacks=[_callback(Watched(watch, place, specs, steering, grid))],
+            failure_config=tune.FailureConfig(max_failures=-1),  # counted here
         ),
     )
     with _environment(TUNE_DISABLE_SIGINT_HANDLER="1"):  # signals are the study's own
@@ -108,7 +123,7 @@ def _trainable(config: dict[str, Any], *, specs: dict[str, TrialSpec], place: Pl
     trial = specs[config["trial_id"]]
     reporter = _Reporter(trial.trial_id)
     assert place.pool is not None
-    pulse = Pulse(place.pool.namespace, trial.trial_id)
+    pulse = Pulse(place.pool.connect(), trial.trial_id)
     try:
         with Inputs(place.import_path) as inputs:
             if place.given is not None:
@@ -144,20 +159,25 @@ class Watched:
     """Trials under Tune: shows their reports, kills those that hang, and writes the rows of those that are lost."""
 
     def __init__(
-        self, watch: Watch, place: Place, specs: Mapping[str, TrialSpec], check: Callable[[], None] = lambda: None
+        self, watch: Watch, place: Place, specs: Mapping[str, TrialSpec], steering: Steering, grid: Any
     ) -> None:
+        """``grid``: Tune's own list of trials, which knows how many run at once."""
         assert place.pool is not None
         self.watch = watch
         self.place = place
         self.specs = specs
-        self.check = check
-        self.pulses = Pulses(place.pool.namespace)
+        self.steering = steering
+        self.grid = grid
+        self.losses: Counter[str] = Counter()
+        """Of each trial, how often its process was lost since it last committed a layer."""
+        self.pulses = Pulses(place.pool.connect())
 
     def look(self, trials: Sequence[Any]) -> None:
         """End the run if ``check`` raises; kill trials' processes without a sign of life, which Tune restarts."""
         import ray
 
-        self.check()
+        self.steering.check()
+        self.grid.max_concurrent = self.steering.in_flight()
         if not self.pulses.is_due():
             return
         for trial in trials:
@@ -173,13 +193,31 @@ class Watched:
         if trial_id is None:
             return
         self.watch.told(trial_id, dict(result))
+        if "pruning_ratio" in result:
+            del self.losses[trial_id]
         if "status" in result:
-            self.watch.ended(trial_id, result["status"], self.place.store(self.specs[trial_id]).folder)
+            self._ended(trial_id, result["status"])
+
+    def _ended(self, trial_id: str, status: str) -> None:
+        self.steering.ended(trial_id)
+        self.watch.ended(trial_id, status, self.place.store(self.specs[trial_id]).folder)
+
+    def lost(self, trial: Any) -> None:
+        """Count a loss after which Tune starts the trial again, unless its machine was lost; end it after several."""
+        trial_id, error = trial.config["trial_id"], trial.get_pickled_error()
+        if error is not None and why_lost(error) == MACHINE_LOST:
+            return
+        self.losses[trial_id] += 1
+        if self.losses[trial_id] >= MAX_LOSSES:
+            trial.max_failures = 0  # it starts once more, to find its row and end
+            self.write_lost(trial_id, error)
 
     def write_lost(self, trial_id: str, error: Exception | None) -> None:
         """Write the row of a trial whose process could not be kept alive."""
         import ray
 
+        if self.place.store(self.specs[trial_id]).status() is not None:
+            return
         where = self.pulses.place(trial_id)
         if isinstance(error, ray.exceptions.RayError) and not isinstance(error, ray.exceptions.RayTaskError):
             at = f" ({where})" if where else ""
@@ -188,7 +226,7 @@ class Watched:
             why = f"the trial could not be run: {error}"
         trial = self.specs[trial_id]
         write_failed(trial, self.place, why)
-        self.watch.ended(trial_id, "failed", self.place.store(trial).folder)
+        self._ended(trial_id, "failed")
 
 
 def _callback(watched: Watched) -> Any:
@@ -207,6 +245,10 @@ def _callback(watched: Watched) -> Any:
         ) -> None:
             del iteration, trials, trial, info
             watched.tell(result)
+
+        def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+            del iteration, trials, info
+            watched.lost(trial)
 
         def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
             del iteration, trials, info

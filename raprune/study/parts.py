@@ -91,10 +91,16 @@ class EvaluatorsSpec(Settings):
 
     count: int | Literal["auto"] = Field(default="auto", json_schema_extra={"minimum": 0})
     """Evaluators in the pool: a number, or ``auto`` for what the machine or cluster has; 0 scores in process."""
+    min: int | None = Field(default=None, ge=1)
+    """Instead of ``count``: the study begins once this many evaluators are there, and waits for them; default 1."""
+    max: int | None = Field(default=None, ge=1)
+    """With or without ``min``: the pool grows and shrinks with the cluster, up to this many evaluators."""
     gpu_share: float = Field(default=1.0, gt=0, le=1)
     """Share of a GPU one evaluator holds, where there are GPUs."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """``auto`` takes GPUs where the cluster has them. ``mps`` (Apple) is scored in process."""
+    accelerator_type: str | None = Field(default=None, min_length=1)
+    """Use only GPUs of this type, as Ray names it (``A100``); default: all types. Rows of two types may differ."""
     engine: Annotated[str, NameOf(ENGINES)] = "exact"
     """``naive`` is plain PyTorch, the reference: the whole network, masked, for every candidate."""
     cache_gib: float = Field(default=2.0, ge=0)
@@ -106,3 +112,16 @@ class EvaluatorsSpec(Settings):
         if isinstance(count, int) and count < 0:
             raise ValueError("must be 0 or more, or auto")
         return count
+
+    @model_validator(mode="after")
+    def _a_number_or_a_range(self) -> EvaluatorsSpec:
+        if self.count != "auto" and self.has_range:
+            raise ValueError("has either count, or min and max")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min is {self.min}, more than max, which is {self.max}")
+        return self
+
+    @property
+    def has_range(self) -> bool:
+        """Whether the size of the pool follows the cluster between ``min`` and ``max``."""
+        return self.min is not None or self.max is not None

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from unittest.mock import MagicMock
 
 import pytest
 import torch
@@ -17,7 +16,6 @@ from raprune.engine.tasks import Energies, Factorise, Finetune, Importance, Meas
 from raprune.engine.workload import Workload
 from raprune.errors import EvaluatorError
 from raprune.evaluators.base import Evaluator, PoolAddress
-from raprune.evaluators.dispatch import MAX_ATTEMPTS, Call, Dispatcher
 from raprune.evaluators.engines import Engines
 from raprune.evaluators.in_process import InProcess
 from raprune.evaluators.memo import Keeping, Memo, Memoised
@@ -26,7 +24,6 @@ from raprune.launch.on_ray import RayRunner, ray_runner
 from raprune.network.lowrank import Factor
 from raprune.network.masks import KeepMask
 from raprune.network.state import ALL_LAYERS, State
-from raprune.plugins.scores.base import Tally
 from raprune.registry import EVALUATORS, METHODS
 from raprune.study import load_study
 from raprune.study.parts import EvaluatorsSpec
@@ -162,22 +159,6 @@ def test_a_mistake_in_a_call_is_raised_not_retried(place: Place) -> None:
     evaluator = build("ray_pool", place)
     with pytest.raises(EvaluatorError, match=r"(?s)scoring masks of features\.10 failed on an evaluator"):
         evaluator.evaluate(State.baseline(place[0].baseline_key), LAYER, [KeepMask.whole(7)], None)
-
-
-def test_the_masks_of_a_call_that_kills_its_evaluators_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    import ray
-
-    def died(ref: object) -> None:
-        raise ray.exceptions.RayActorError
-
-    monkeypatch.setattr(ray, "get", died)
-    call = Call(
-        [(KeepMask(b"\1\0\1"), None), (KeepMask(b"\0\1\1"), Tally([1], [4], 4, 70.0, False))],
-        [0, 1],
-        attempts=MAX_ATTEMPTS - 1,
-    )
-    with pytest.raises(EvaluatorError, match=r"masks, for replay: \[\[1, 0, 1\], \[0, 1, 1\]\]"):
-        Dispatcher([MagicMock()])._collect("ref", call, 0, {}, "scoring")
 
 
 def test_the_pool_spreads_the_masks(place: Place) -> None:

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from raprune.errors import InputError
+from raprune.evaluators.backend import Node
 from raprune.launch.base import Launch
 from raprune.launch.on_ray import ray_runner
 from raprune.launch.resources import resources_for
@@ -152,21 +153,21 @@ FITS = [
 def test_processor_resources(
     available: dict[str, float], count: int | str, threads: int, number: int, cpus: float
 ) -> None:
-    found = resources_for([available], EvaluatorsSpec(), count, threads)
+    found = resources_for([Node("", "", available)], EvaluatorsSpec(), count, threads)
     assert (found.num_evaluators, found.device) == (number, "cpu")
     assert found.options["num_cpus"] == pytest.approx(cpus)
     assert number * cpus + 0.05 <= available["CPU"] + 1e-9
 
 
 def test_gpu_resources() -> None:
-    found = resources_for([{"CPU": 8.0, "GPU": 4.0}], EvaluatorsSpec(), "auto", 1)
+    found = resources_for([Node("", "", {"CPU": 8.0, "GPU": 4.0})], EvaluatorsSpec(), "auto", 1)
     assert (found.num_evaluators, found.device, found.options) == (4, "cuda", {"num_gpus": 1.0, "num_cpus": 0})
-    half = resources_for([{"CPU": 8.0, "GPU": 1.0}], EvaluatorsSpec(gpu_share=0.5), "auto", 1)
+    half = resources_for([Node("", "", {"CPU": 8.0, "GPU": 1.0})], EvaluatorsSpec(gpu_share=0.5), "auto", 1)
     assert half.num_evaluators == 2
     with pytest.raises(InputError, match=r"8 evaluators of 1 GPU each do not fit: .* use --evaluators 4"):
-        resources_for([{"CPU": 8.0, "GPU": 4.0}], EvaluatorsSpec(), 8, 1)
+        resources_for([Node("", "", {"CPU": 8.0, "GPU": 4.0})], EvaluatorsSpec(), 8, 1)
     with pytest.raises(InputError, match="has no GPU"):
-        resources_for([{"CPU": 8.0}], EvaluatorsSpec(device="cuda"), "auto", 1)
+        resources_for([Node("", "", {"CPU": 8.0})], EvaluatorsSpec(device="cuda"), "auto", 1)
 
 
 def test_ray_client_is_refused(tmp_path: Path) -> None:

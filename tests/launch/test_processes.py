@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 
 from raprune.errors import EvaluatorError
-from raprune.evaluators import dispatch, pulse
+from raprune.evaluators import pulse
 from raprune.evaluators.dispatch import MAX_ATTEMPTS, Call, Dispatcher
 from raprune.evaluators.pulse import Pulse, Pulses
+from raprune.evaluators.ray_backend import RayBackend, why_lost
 from raprune.launch.watching import ClusterLostError, ClusterWatch
 
 NAMES = ("first", "second")
@@ -30,7 +31,7 @@ class Worker:
     def __init__(self, namespace: str, name: str, folder: str) -> None:
         if (Path(folder) / f"{name} cannot start").exists():
             raise OSError("no space left on device")
-        self.pulse = Pulse(namespace, name)
+        self.pulse = Pulse(RayBackend(namespace), name)
         self.name, self.folder = name, Path(folder)
 
     def ping(self) -> list[str]:
@@ -64,11 +65,12 @@ def pool(ray_cluster: None, place: Path) -> Iterator[Dispatcher]:
 
     namespace = "raprune-processes"
     options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": 0}
-    actors = [ray.remote(Worker).options(**options).remote(namespace, name, str(place)) for name in NAMES]
-    found = Dispatcher(actors, names=NAMES, pulses=Pulses(namespace))
+    actors = {name: ray.remote(Worker).options(**options).remote(namespace, name, str(place)) for name in NAMES}
+    backend = RayBackend(namespace)
+    found = Dispatcher(actors, backend, pulses=Pulses(backend))
     found.each(lambda actor, _: actor.ping.remote(), "starting", 60.0)
     yield found
-    for actor in actors:
+    for actor in actors.values():
         ray.kill(actor)
 
 
@@ -105,7 +107,7 @@ def test_one_that_hangs_is_replaced(pool: Dispatcher, place: Path, monkeypatch: 
     began = time.monotonic()
     assert pool.each(double, "scoring") == [0, 2]
     assert time.monotonic() - began > 5
-    assert not pool._hung
+    assert not any(member.hung for member in pool.members)
 
 
 def test_one_that_cannot_start_again_leaves_the_work_to_the_other(pool: Dispatcher, place: Path) -> None:
@@ -126,7 +128,7 @@ def shorten(worker: Worker) -> list[None]:
 def test_a_long_call_does_not_hang(monkeypatch: pytest.MonkeyPatch, ray_cluster: None) -> None:
     """What works, works: however long, as long as it computes; queued calls say nothing either."""
     monkeypatch.setattr(pulse, "IDLE_S", 0.2)
-    beat = Pulse("raprune-long", "x")
+    beat = Pulse(RayBackend("raprune-long"), "x")
     with beat.during("train"):
         end = time.monotonic() + 1.0
         while time.monotonic() < end:
@@ -140,31 +142,12 @@ def test_a_long_call_does_not_hang(monkeypatch: pytest.MonkeyPatch, ray_cluster:
     beat.stop()
 
 
-def test_a_lost_call_is_made_again_item_by_item(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that kills actors fails alone."""
-    import ray
-
-    def died(ref: object) -> None:
-        raise ray.exceptions.RayActorError
-
-    monkeypatch.setattr(ray, "get", died)
-
-    class Actor:
-        class ping:
-            remote = staticmethod(lambda: None)
-
-    again = Dispatcher([Actor()])._collect("ref", Call([1, 2, 3], [0, 1, 2]), 0, {}, "scoring")
-    assert [len(part.items) for part in again] == [1, 1, 1]
-    assert [index for part in again for index in part.indices] == [0, 1, 2]
-    assert {part.attempts for part in again} == {1}
-
-
 def test_why_a_process_was_lost() -> None:
     import ray
 
-    assert "ran out of memory" in dispatch.why_lost(ray.exceptions.OutOfMemoryError("Task was killed"))
-    assert "its machine was lost" in dispatch.why_lost(ray.exceptions.RayError("died because its node has died"))
-    assert "killed or crashed" in dispatch.why_lost(ray.exceptions.WorkerCrashedError())
+    assert "ran out of memory" in why_lost(ray.exceptions.OutOfMemoryError("Task was killed"))
+    assert "its machine was lost" in why_lost(ray.exceptions.RayError("died because its node has died"))
+    assert "killed or crashed" in why_lost(ray.exceptions.WorkerCrashedError())
 
 
 @contextlib.contextmanager

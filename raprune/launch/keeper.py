@@ -1,0 +1,283 @@
+"""Keeps the pool of evaluators as large as the cluster allows and the study can use, while both change.
+
+The driver calls :meth:`Keeper.look` from wherever it waits. Evaluators start where there is room, are listed in the
+roster once they have their data, and leave it before they are ended. What was lost in between is scored again
+elsewhere, so no row depends on any of this.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from raprune.errors import EvaluatorError, RapruneError
+from raprune.evaluators.backend import Actor, Backend, CallError, LostError, Node, Ref
+from raprune.evaluators.dispatch import WAY_ON
+from raprune.evaluators.pulse import Pulses
+from raprune.evaluators.roster import Roster
+from raprune.launch.resources import Resources, Seat, evaluators, where
+
+LOOK_S, STARTING_S = 2.0, 0.2
+"""Seconds between two looks; while an evaluator starts, they are more frequent."""
+GREET_S = 30.0
+"""Seconds after which an evaluator is asked again whether it lives."""
+SAY_S = 10.0
+"""Seconds between two lines about the pool's size, so that many small changes make one."""
+REST_S = 60.0
+"""A pool that begins with fewer evaluators than fit waits this long for the rest."""
+STARTS = 6
+"""Evaluators that may fail to start, one after the other, while none works; then the pool has ended."""
+MOST_PAUSE_S = 60.0
+LEAVE_S = 5.0
+"""Seconds after which no process hands out calls to an evaluator that left the roster."""
+
+
+@dataclass(eq=False)
+class _Evaluator:
+    name: str
+    actor: Actor
+    answer: Ref | None
+    """What its latest greeting returns; ``None`` once it has."""
+    heard: float
+    """When it last answered, or was created."""
+    seat: Seat | None = None
+    """Where it runs; ``None`` until it has joined."""
+    left: float | None = None
+    """When it left the roster; it is ended when its last calls have ended."""
+
+
+class Keeper:
+    """A pool's evaluators, and who of them may be called."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        resources: Resources,
+        tell: Callable[[str], None],
+        useful: Callable[[], int] | None = None,
+    ) -> None:
+        """``tell`` gets a line at each decision.
+
+        ``useful``: evaluators that the study could use now. With it the pool asks the autoscaler for them, and gives
+        back what it cannot use.
+        """
+        self.resources = resources
+        self._backend, self._tell, self._useful = backend, tell, useful
+        self._roster = Roster(backend)
+        self._numbers = itertools.count()
+        self._evaluators: dict[str, _Evaluator] = {}
+        self._listed: tuple[str, ...] | None = None
+        self._greeting: tuple[Any, ...] = ()
+        self._next = self._next_start = float("-inf")
+        self._failed, self._why = 0, ""
+        self._begun = False
+        self._requested = self._wanted = self._room = 0
+        self._pulses = Pulses(backend)
+        self._nodes: dict[str, str] = {}
+        """The machines at the last look, id -> name."""
+        self._news: list[str] = []
+        self._said = ""
+        self._said_at = float("-inf")
+
+    @property
+    def serving(self) -> list[Seat]:
+        """Where the evaluators run that may be called."""
+        return [e.seat for e in self._evaluators.values() if e.seat is not None and e.left is None]
+
+    @property
+    def actors(self) -> list[Actor]:
+        return [evaluator.actor for evaluator in self._evaluators.values()]
+
+    def begin(self, check: Callable[[], None]) -> None:
+        """Wait until the study can begin; what ``check`` raises ends the wait.
+
+        Raises the error of the evaluators, or :class:`EvaluatorError`, if none of them can be started.
+        """
+        since: float | None = None
+        while True:
+            check()
+            self.look()
+            number = len(self.serving)
+            if since is None and number >= self.resources.least:
+                since = self._backend.now()
+            if since is not None and (number >= self._wanted or self._backend.now() - since > REST_S):
+                self._begun = True
+                self._say()
+                return
+            self._backend.sleep(0.05)
+
+    def greet(self, *greeting: Any) -> None:
+        """Send ``greeting`` to every evaluator, now or when it joins: what it loads before it is called."""
+        self._greeting = greeting
+        for evaluator in self._evaluators.values():
+            self._greet(evaluator)
+
+    def look(self) -> None:
+        """Take in who came and who went, if it is time to."""
+        now = self._backend.now()
+        if now < self._next:
+            return
+        starting = any(e.seat is None for e in self._evaluators.values())
+        self._next = now + (STARTING_S if starting else LOOK_S)
+        with contextlib.suppress(LostError):  # the cluster's head does not answer: look again later
+            nodes = self._backend.nodes()
+            self._note(nodes)
+            for evaluator in list(self._evaluators.values()):
+                self._hear(evaluator)
+            self._end_hanging()
+            self._fit(nodes)
+            self._request()
+            self._list()
+            self._say()
+
+    def close(self, let_go_s: float) -> None:
+        """End all evaluators; they get ``let_go_s`` to release the memory of their hosts."""
+        if self._requested:
+            self._backend.request([])
+        asked = [self._backend.call(actor, "let_go") for actor in self.actors]
+        if asked:
+            self._backend.wait(asked, len(asked), let_go_s)
+        for actor in self.actors:
+            self._backend.kill(actor, restart=False)
+        self._evaluators = {}
+
+    def _note(self, nodes: Sequence[Node]) -> None:
+        before, self._nodes = self._nodes, {node.id: node.name for node in nodes}
+        if before:
+            joined = sorted(name for node, name in self._nodes.items() if node not in before)
+            lost = sorted(name for node, name in before.items() if node not in self._nodes)
+            self._news += [f"{name} joined" for name in joined] + [f"{name} was lost" for name in lost]
+
+    def _greet(self, evaluator: _Evaluator) -> None:
+        evaluator.answer = self._backend.call(evaluator.actor, "join", *self._greeting)
+
+    def _hear(self, evaluator: _Evaluator) -> None:
+        """Take in an evaluator's answer, or ask it again."""
+        if evaluator.answer is None:
+            moved = evaluator.seat is not None and evaluator.seat.node not in self._nodes
+            if moved or self._backend.now() - evaluator.heard > GREET_S:
+                self._greet(evaluator)
+            return
+        if not self._backend.wait([evaluator.answer], 1, 0):
+            return
+        try:
+            (seat,) = self._backend.result(evaluator.answer)
+        except LostError as error:
+            if not error.for_good:
+                self._greet(evaluator)  # it restarts, here or elsewhere
+                return
+            self._drop(evaluator, str(error))
+        except (RapruneError, CallError) as error:
+            evaluator.answer, evaluator.heard = None, self._backend.now()
+            if evaluator.seat is None:  # else the call that needs it raises it, too
+                self._drop(evaluator, str(error), error)
+        else:
+            evaluator.answer, evaluator.heard, evaluator.seat = None, self._backend.now(), Seat(*seat)
+            self._failed = 0
+
+    def _drop(self, evaluator: _Evaluator, why: str, error: Exception | None = None) -> None:
+        """Give up an evaluator that cannot be started, or not again; the next one waits a little longer."""
+        del self._evaluators[evaluator.name]
+        self._backend.kill(evaluator.actor, restart=False)
+        if evaluator.left is not None:
+            return
+        self._failed, self._why = self._failed + 1, why
+        self._next_start = self._backend.now() + min(MOST_PAUSE_S, STARTING_S * 2**self._failed)
+        self._news.append(f"{evaluator.name} could not be started: {why.strip().splitlines()[-1]}")
+        if self._failed < STARTS or self.serving:
+            return
+        self._roster.write([], ended=why)  # trials that run fail with it
+        if not self._begun:
+            if isinstance(error, RapruneError):
+                raise error
+            raise EvaluatorError(f"no evaluator can be started: {why}. {WAY_ON}")
+
+    def _end_hanging(self) -> None:
+        """Kill the evaluators that do not answer and give no sign of life; they restart."""
+        if not self._pulses.is_due():
+            return
+        for evaluator in self._evaluators.values():
+            hangs = evaluator.answer is not None and self._pulses.is_silent(evaluator.name)
+            if hangs and self._pulses.claim(evaluator.name):
+                self._backend.kill(evaluator.actor, restart=True)
+
+    def _fit(self, nodes: Sequence[Node]) -> None:
+        """Start evaluators where there is room; end those without, and those that the study cannot use."""
+        self._room = self.resources.room(nodes)
+        room = max(self._room, self.resources.least)  # more than fits shows what is missing
+        self._wanted = wanted = room if self._useful is None else min(room, max(self._useful(), self.resources.least))
+        stay = [evaluator for evaluator in self._evaluators.values() if evaluator.left is None]
+        if len(stay) < wanted and self._backend.now() >= self._next_start:
+            for _ in range(wanted - len(stay) if self._failed == 0 else 1):
+                self._start()
+        alive = {node.id for node in nodes}
+        for evaluator in reversed(stay[:] if len(stay) > wanted else []):
+            surplus = sum(e.left is None for e in self._evaluators.values()) - wanted
+            if surplus > 0 and (evaluator.seat is None or evaluator.seat.node not in alive):
+                del self._evaluators[evaluator.name]
+                self._backend.kill(evaluator.actor, restart=False)
+            elif surplus > 0 and wanted < room:
+                evaluator.left = self._backend.now()
+                self._news.append("fewer are of use")
+        for evaluator in [e for e in self._evaluators.values() if e.left is not None]:
+            self._see_off(evaluator)
+
+    def _start(self) -> None:
+        name = f"evaluator-{next(self._numbers)}"
+        evaluator = _Evaluator(name, self._backend.create(name), None, self._backend.now())
+        self._evaluators[name] = evaluator
+        self._greet(evaluator)
+
+    def _see_off(self, evaluator: _Evaluator) -> None:
+        """End an evaluator that left the roster, once it answers a greeting behind its last calls."""
+        assert evaluator.left is not None
+        if self._backend.now() - evaluator.left < LEAVE_S:
+            return
+        if evaluator.heard > evaluator.left + LEAVE_S:
+            del self._evaluators[evaluator.name]
+            self._backend.kill(evaluator.actor, restart=False)
+        elif evaluator.answer is None:
+            self._greet(evaluator)
+
+    def _request(self) -> None:
+        """Ask the autoscaler for what the study could use."""
+        if self._useful is None:
+            return
+        number = min(self.resources.most, max(self.resources.least, self._useful()))
+        if number != self._requested:
+            self._backend.request([self.resources.bundle] * number)
+            self._requested = number
+
+    def _list(self) -> None:
+        """Bring the roster up to date."""
+        names = tuple(e.name for e in self._evaluators.values() if e.seat is not None and e.left is None)
+        if names != self._listed:
+            self._roster.write(names)
+            self._listed = names
+
+    def _say(self) -> None:
+        """A line where the pool has changed, with the reason."""
+        now, serving = self._backend.now(), [seat for seat in self.serving if seat.node in self._nodes]
+        if serving and self._begun:
+            text = where(serving, self.resources.device)
+        elif len(serving) < self.resources.least and (self._room < self.resources.least or self._failed):
+            text = self._lacks()
+        else:
+            return
+        if text == self._said or now - self._said_at < SAY_S:
+            return
+        reasons = "; ".join(dict.fromkeys(self._news[-3:]))
+        self._tell(f"{text}; {reasons}" if reasons else text)
+        self._said, self._said_at, self._news = text, now, []
+
+    def _lacks(self) -> str:
+        """What the study waits for."""
+        least, device = evaluators(self.resources.least), self.resources.device
+        if self._failed:
+            return f"waiting for {least} ({device}): {self._why.strip().splitlines()[-1]}"
+        nodes = f"{len(self._nodes)} node{'' if len(self._nodes) == 1 else 's'}"
+        room = f"room for {self._room}" if self._room else "no room for one"
+        return f"waiting for {least} ({device}): the cluster has {room} on its {nodes}; nodes that join are used"

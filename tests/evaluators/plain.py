@@ -1,0 +1,117 @@
+"""A cluster that is a few lines of Python, on a clock of its own: calls end in the order of their making."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from raprune.evaluators.backend import LostError, Node
+
+
+class Plain:
+    """A :class:`raprune.evaluators.backend.Backend`; its actors are their names."""
+
+    def __init__(self) -> None:
+        self.time = 0.0
+        self.store: dict[str, str] = {}
+        self.there = [Node("n0", "a", {"CPU": 2.0}), Node("n1", "b", {"CPU": 2.0})]
+        self.fates: dict[str, list[Exception]] = {}
+        """Actor -> what its next calls raise instead of an answer."""
+        self.calls: list[tuple[str, str, list[Any]]] = []
+        self.killed: list[str] = []
+        self.created: list[str] = []
+        self.requests: list[list[dict[str, float]]] = []
+        self.on_sleep: list[Callable[[], object]] = []
+        self.silent: set[int] = set()
+        """Calls (by number) that never end."""
+        self.seats: dict[str, Node] = {}
+        """Evaluator -> where it runs; one that is not here waits for room."""
+        self.cannot_start = ""
+        """Why no evaluator can start."""
+
+    def now(self) -> float:
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        self.time += seconds
+        if self.on_sleep:
+            self.on_sleep.pop(0)()
+
+    def call(self, actor: str, method: str, *arguments: Any) -> int:
+        self.calls.append((actor, method, list(arguments)))
+        return len(self.calls) - 1
+
+    def wait(self, refs: Sequence[int], number: int, timeout_s: float) -> list[int]:
+        self.place()
+        ended = [ref for ref in sorted(refs) if not self._waits(ref)][:1]
+        if not ended:
+            self.time += timeout_s
+        return ended
+
+    def result(self, ref: int) -> Any:
+        actor, method, arguments = self.calls[ref]
+        if method == "join":
+            return self._join(actor)
+        if method != "ping" and self.fates.get(actor):
+            raise self.fates[actor].pop(0)
+        if actor in self.killed:
+            raise LostError("it was ended")
+        return [2 * item for item in arguments[0]] if method == "double" else [actor]
+
+    def put(self, value: Any) -> Any:
+        return value
+
+    def find(self, name: str) -> str:
+        return name
+
+    def kill(self, actor: str, *, restart: bool) -> None:
+        self.killed.append(actor)
+        self.seats.pop(actor, None)
+        if not restart and actor in self.created:
+            self.created.remove(actor)
+
+    def read(self, key: str) -> str | None:
+        return self.store.get(key)
+
+    def write(self, key: str, value: str, *, overwrite: bool = True) -> bool:
+        if key in self.store and not overwrite:
+            return False
+        self.store[key] = value
+        return True
+
+    def nodes(self) -> list[Node]:
+        return self.there
+
+    def here(self) -> str:
+        return "n0"
+
+    def create(self, name: str) -> str:
+        self.created.append(name)
+        return name
+
+    def request(self, bundles: Sequence[Mapping[str, float]]) -> None:
+        self.requests.append([dict(bundle) for bundle in bundles])
+
+    def place(self) -> None:
+        """What Ray's scheduler does: each GPU or core of a node holds one evaluator, which dies with its node."""
+        self.seats = {name: node for name, node in self.seats.items() if node in self.there}
+        for name in self.created:
+            for node in self.there:
+                number = sum(other == node for other in self.seats.values())
+                if name not in self.seats and number < node.resources.get("GPU", node.resources.get("CPU", 0)):
+                    self.seats[name] = node
+
+    def _waits(self, ref: int) -> bool:
+        actor, method, _ = self.calls[ref]
+        return ref in self.silent or (method == "join" and actor not in self.seats and not self.cannot_start)
+
+    def _join(self, actor: str) -> list[tuple[str, str, str]]:
+        if self.cannot_start:
+            raise LostError(f"it could not be started: {self.cannot_start}", for_good=True)
+        if actor not in self.seats:
+            raise LostError("it restarts")
+        node = self.seats[actor]
+        return [(node.id, node.name, node.labels.get("card", ""))]
+
+    def beats(self, name: str, node: str, number: int = 1) -> None:
+        self.store[name] = f'{{"host": "h", "process": 7, "node": "{node}", "number": {number}}}'

@@ -1,0 +1,170 @@
+"""The pool follows a cluster whose nodes come and go; the cluster is a few lines of Python."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from raprune.errors import EvaluatorError
+from raprune.evaluators.backend import Node
+from raprune.launch.keeper import STARTS, Keeper
+from raprune.launch.resources import resources_for
+from raprune.study.parts import EvaluatorsSpec
+from tests.evaluators.plain import Plain
+
+GPU = {"CPU": 8.0, "GPU": 1.0}
+
+
+class Cluster(Plain):
+    """No machine, at first."""
+
+    def __init__(self, *nodes: str) -> None:
+        super().__init__()
+        self.there = []
+        self.join(*nodes)
+
+    def join(self, *names: str, **resources: float) -> None:
+        self.there = [*self.there, *(Node(f"id-{name}", name, resources or GPU) for name in names)]
+
+    def lose(self, *names: str) -> None:
+        self.there = [node for node in self.there if node.name not in names]
+
+    @property
+    def roster(self) -> list[str]:
+        return list(json.loads(self.store.get("pool", '[[], ""]'))[0])
+
+    def wait_for(self, keeper: Keeper, seconds: float = 120.0) -> None:
+        end = self.time + seconds
+        while self.time < end:
+            keeper.look()
+            self.time += 0.1
+
+
+def pool(cluster: Cluster, useful: Callable[[], int] | None = None, **spec: Any) -> tuple[Keeper, list[str]]:
+    told: list[str] = []
+    settings = EvaluatorsSpec(**({"min": 1, "max": 8, "device": "cuda"} | spec))
+    found = resources_for(cluster.there, settings, settings.count, 1)
+    return Keeper(cluster, found, told.append, useful if found.follows else None), told
+
+
+def nothing() -> None: ...
+
+
+def test_grows_and_shrinks_with_the_cluster() -> None:
+    cluster = Cluster("a")
+    keeper, told = pool(cluster, lambda: 100)
+    keeper.begin(nothing)
+    assert cluster.roster == ["evaluator-0"]
+    cluster.join("b", "c")
+    cluster.wait_for(keeper)
+    assert len(cluster.roster) == 3
+    cluster.lose("a")
+    cluster.wait_for(keeper)
+    assert len(cluster.roster) == 2
+    assert {seat.host for seat in keeper.serving} == {"b", "c"}
+    assert told == [
+        "1 evaluator (cuda) on a",
+        "3 evaluators (cuda) on 3 nodes: a (1), b (1), c (1); b joined; c joined",
+        "2 evaluators (cuda) on 2 nodes: b (1), c (1); a was lost",
+    ]
+    keeper.close(1.0)
+    assert not cluster.created
+
+
+def test_one_machine_for_another_keeps_the_evaluator() -> None:
+    """It restarts there, under its name."""
+    cluster = Cluster("a")
+    keeper, told = pool(cluster, lambda: 100)
+    keeper.begin(nothing)
+    cluster.lose("a")
+    cluster.join("b")
+    cluster.wait_for(keeper)
+    assert cluster.roster == ["evaluator-0"]
+    assert told[-1] == "1 evaluator (cuda) on b; b joined; a was lost"
+
+
+def test_waits_for_gpus_and_says_so() -> None:
+    cluster = Cluster()
+    cluster.join("head", CPU=4.0, GPU=0.0)
+    keeper, told = pool(cluster, lambda: 100, min=2)
+    hours = [nothing] * 20 * 3600
+    cluster.on_sleep = [*hours, lambda: cluster.join("a"), *[nothing] * 2000, lambda: cluster.join("b")]
+    keeper.begin(nothing)
+    assert cluster.time > 3600
+    assert len(cluster.roster) == 2
+    assert told == [
+        "waiting for 2 evaluators (cuda): the cluster has no room for one on its 1 node; nodes that join are used",
+        "waiting for 2 evaluators (cuda): the cluster has room for 1 on its 2 nodes; nodes that join are used; a joined",
+        "2 evaluators (cuda) on 2 nodes: a (1), b (1); b joined",
+    ]
+    cluster.lose("a", "b")
+    cluster.wait_for(keeper)
+    assert "no room for one" in told[-1]
+    cluster.join("c", "d")
+    cluster.wait_for(keeper)
+    assert len(cluster.roster) == 2
+
+
+def test_asks_for_what_it_can_use_and_gives_the_rest_back() -> None:
+    cluster, left = Cluster("a", "b", "c", "d"), [3]
+    keeper, told = pool(cluster, lambda: left[0])
+    keeper.begin(nothing)
+    assert len(cluster.roster) == 3
+    assert cluster.requests == [[{"GPU": 1.0}] * 3]
+    left[0] = 40
+    cluster.wait_for(keeper)
+    assert len(cluster.roster) == 4
+    assert len(cluster.requests[-1]) == 8
+    left[0] = 1
+    cluster.wait_for(keeper)
+    assert cluster.roster == ["evaluator-0"]
+    assert cluster.created == ["evaluator-0"]
+    assert told[-1] == "1 evaluator (cuda) on a; fewer are of use"
+    keeper.close(1.0)
+    assert cluster.requests[-1] == []
+
+
+def test_a_number_stays_that_number() -> None:
+    cluster = Cluster("a", "b")
+    keeper, _ = pool(cluster, lambda: 1, min=None, max=None, count=2)
+    keeper.begin(nothing)
+    cluster.join("c")
+    cluster.wait_for(keeper)
+    assert len(cluster.roster) == 2
+    assert cluster.requests == []
+    cluster.lose("a", "b")
+    cluster.wait_for(keeper)
+    assert len(cluster.roster) == 1
+    cluster.join("d")
+    cluster.wait_for(keeper)
+    assert {seat.host for seat in keeper.serving} == {"c", "d"}
+
+
+def test_none_that_starts_ends_the_study() -> None:
+    cluster = Cluster("a")
+    cluster.cannot_start = "no space left on device"
+    keeper, told = pool(cluster, lambda: 1)
+    with pytest.raises(EvaluatorError, match=r"no evaluator can be started: .* no space left on device"):
+        keeper.begin(nothing)
+    assert len(cluster.killed) == STARTS
+    assert "no space left on device" in told[0]
+
+
+def test_one_that_never_answers_is_started_again() -> None:
+    cluster = Cluster("a")
+    cluster.beats("evaluator-0", "id-a")
+    cluster.silent = {0}
+    keeper, _ = pool(cluster, lambda: 1)
+    cluster.wait_for(keeper, 90.0)
+    assert cluster.killed == ["evaluator-0"]
+
+
+def test_cards_of_two_types_are_named() -> None:
+    cluster = Cluster()
+    cluster.there = [Node(n, n, GPU, {"card": card}) for n, card in [("a", "A100"), ("b", "T4"), ("c", "T4")]]
+    keeper, told = pool(cluster, lambda: 100)
+    keeper.begin(nothing)
+    assert "GPUs of 2 types: A100 (1), T4 (2): scores may differ" in told[-1]
