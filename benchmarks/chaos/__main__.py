@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.chaos.counted import LOG, read
+from benchmarks.chaos.counted import LOG, Log
 from benchmarks.chaos.schedule import KILL, SHORT, schedule
 from benchmarks.chaos.storm import Disturbed, study
 from raprune.results import read_study
@@ -24,31 +24,31 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=0, help="of the schedule")
     parser.add_argument("--short", action="store_true", help="4 SIGKILLs only")
-    parser.add_argument("--updates", type=int, default=25, help="of the agent, in each layer")
-    parser.add_argument("--seeds", type=int, default=2, help="of the study")
+    parser.add_argument("--candidates", type=int, default=300, help="of a trial's layer")
+    parser.add_argument("--seeds", type=int, default=1, help="of the study")
     parser.add_argument("--out", type=Path, help="keep the studies in this folder")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = given.out or Path(name)
-        text = study(range(given.seeds), given.updates)
+        text = study(given.seeds, given.candidates)
         os.environ[LOG] = str(folder / "undisturbed.log")
         folder.mkdir(parents=True, exist_ok=True)
         outcome, reference = run_tiny(folder / "undisturbed", 0, text=text)
         if outcome.exit_code:
             raise SystemExit(f"the undisturbed run did not complete: {outcome.summary()}")
-        whole = read(folder / "undisturbed.log")
-        print(f"undisturbed, in this process: {outcome.summary()}; {len(whole.distinct)} candidates scored")
+        whole = Log(folder / "undisturbed.log").look()
+        print(f"undisturbed, in this process: {outcome.summary()}; {whole.distinct} candidates scored")
         blows = schedule(given.seed, SHORT, {}, 1) if given.short else schedule(given.seed)
-        disturbed = Disturbed(folder / "disturbed", text, blows, len(whole.distinct))
+        disturbed = Disturbed(folder / "disturbed", text, blows, whole.distinct)
         storm = disturbed.run()
         for number, struck in enumerate(storm.struck, 1):
             print(f"{number:4}  {struck}")
-        counts = storm.counts
+        log = storm.log
         kills = sum(blow.signal == KILL for blow in blows)
         print(
             f"{kills} SIGKILLs, {len(blows) - kills} SIGSTOPs, {storm.runs} runs, {storm.seconds:.0f} s\n"
-            f"candidates scored: {len(counts.distinct)}; scored twice: {counts.twice}; begun in vain: {counts.lost}; "
-            f"both together {counts.share:.2%}; scored again because the memo was deleted: {counts.after_deletion}"
+            f"candidates scored: {log.distinct}; scored twice: {log.twice}; begun in vain: {log.lost}; "
+            f"both together {log.share:.2%}; scored again because the memo was deleted: {log.after_deletion}"
         )
         for text in storm.unclear:
             print(f"UNCLEAR END: {text}")

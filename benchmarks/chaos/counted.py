@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from raprune.engine import ExactEngine
@@ -46,7 +46,8 @@ def _count() -> None:
         first = 0 if start is None else start.num_images
         note(Path(os.environ[LOG]), f"began {key} {first}")
         scored = original(self, state, layer, mask, lowest, start)  # type: ignore[arg-type]
-        note(Path(os.environ[LOG]), f"scored {key} {first} {first + scored.images_scored}")
+        last = first + scored.images_scored
+        note(Path(os.environ[LOG]), f"scored {key} {first} {last} {os.uname().nodename} {time.time():.2f}")
         return scored
 
     evaluate.counts_for_chaos = True  # type: ignore[attr-defined]
@@ -62,49 +63,59 @@ def note(file: Path, line: str) -> None:
         os.close(handle)
 
 
-@dataclass
-class Counts:
-    """What the log says."""
+class Log:
+    """What was scored so far, by everybody; reads what is new at each :meth:`look`."""
 
-    distinct: set[str] = field(default_factory=set)
-    """Candidates of which at least some images have been scored."""
-    twice: int = 0
-    """Scorings of images that had been scored."""
-    lost: int = 0
-    """Scorings that began and did not end: their process was killed."""
-    after_deletion: int = 0
-    """Of those scored twice: what was scored before the memo was deleted and is not counted in ``twice``."""
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.twice = 0
+        """Scorings of images that had been scored."""
+        self.after_deletion = 0
+        """Scorings of images that had been scored before the memo was deleted, and so are not in ``twice``."""
+        self.first: dict[str, float] = {}
+        """Host -> when it first scored a candidate (seconds since the epoch)."""
+        self._read = 0
+        self._seen: dict[str, int] = {}
+        """Candidate -> images scored since the memo was deleted last."""
+        self._before: dict[str, int] = {}
+        self._open: Counter[str] = Counter()
+
+    def look(self) -> Log:
+        """Read what is new; returns itself."""
+        if self.file.exists():
+            with self.file.open("rb") as file:
+                file.seek(self._read)
+                for line in file:
+                    if not line.endswith(b"\n"):
+                        break
+                    self._read += len(line)
+                    self._take(*line.decode().split())
+        return self
+
+    def _take(self, what: str, *rest: str) -> None:
+        if what == DELETED:
+            self._before, self._seen = self._before | self._seen, {}
+        elif what == "began":
+            self._open[rest[0]] += 1
+        else:
+            key, first, last, host, when = rest
+            self._open[key] -= 1
+            self.twice += int(first) < self._seen.get(key, 0)
+            self.after_deletion += key not in self._seen and int(first) < self._before.get(key, 0)
+            self._seen[key] = max(self._seen.get(key, 0), int(last))
+            self.first.setdefault(host, float(when))
+
+    @property
+    def distinct(self) -> int:
+        """Candidates of which at least some images have been scored."""
+        return len(self._before | self._seen)
+
+    @property
+    def lost(self) -> int:
+        """Scorings that began and did not end: their process was killed (or still scores)."""
+        return sum(self._open.values())
 
     @property
     def share(self) -> float:
         """Candidates scored twice, or begun in vain, as a share of all."""
-        return (self.twice + self.lost) / max(1, len(self.distinct))
-
-
-def read(file: Path) -> Counts:
-    """Count what a log holds."""
-    counts = Counts()
-    seen: dict[str, int] = {}
-    before: dict[str, int] = {}
-    begun: Counter[str] = Counter()
-    ended: Counter[str] = Counter()
-    for line in file.read_text().splitlines() if file.exists() else []:
-        what, *rest = line.split()
-        if what == DELETED:
-            before, seen = {**before, **seen}, {}
-        elif what == "began":
-            begun[rest[0]] += 1
-        else:
-            key, first, last = rest[0], int(rest[1]), int(rest[2])
-            ended[key] += 1
-            counts.distinct.add(key)
-            counts.twice += first < seen.get(key, 0)
-            counts.after_deletion += key not in seen and first < before.get(key, 0)
-            seen[key] = max(seen.get(key, 0), last)
-    counts.lost = (begun - ended).total()
-    return counts
-
-
-def num_scored(file: Path) -> int:
-    """Distinct candidates so far."""
-    return len(read(file).distinct)
+        return (self.twice + self.lost) / max(1, self.distinct)

@@ -6,11 +6,11 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.chaos.counted import DELETED, Counts, note, num_scored, read
+from benchmarks.chaos.counted import DELETED, Log, note
 from benchmarks.chaos.schedule import SUSPEND, Blow
 from benchmarks.chaos.victims import Study
 
@@ -24,7 +24,7 @@ finetune: {after_layer: {steps: 4}}
 layers: [features.24, features.34, features.40]
 scoring: {batch_size: 50}
 guard: 0
-candidates_per_layer: 1000
+candidates_per_layer: CANDIDATES
 credit: 0
 sweep:
   drop_bound: [2.0, 8.0]
@@ -40,16 +40,20 @@ RESUMED_AFTER_S = 5.0
 """Seconds after which a suspended driver is continued."""
 
 
-def study(seeds: Sequence[int], updates: int) -> str:
-    """The study that is disturbed."""
-    return STUDY.replace("SEEDS", str(list(seeds))).replace("UPDATES", str(updates))
+def study(num_seeds: int, num_candidates: int) -> str:
+    """The study that is disturbed; the agent learns from half of a layer's candidates."""
+    values = {"SEEDS": list(range(num_seeds)), "UPDATES": num_candidates // 10, "CANDIDATES": num_candidates}
+    text = STUDY
+    for name, value in values.items():
+        text = text.replace(name, str(value))
+    return text
 
 
 @dataclass
 class Storm:
     """What happened."""
 
-    counts: Counts = field(default_factory=Counts)
+    log: Log
     runs: int = 0
     """How often the command was given."""
     struck: list[str] = field(default_factory=list)
@@ -66,7 +70,7 @@ class Disturbed:
         folder.mkdir(parents=True, exist_ok=True)
         self.file.write_text(text)
         self.blows, self.total = list(blows), total
-        self.storm = Storm()
+        self.storm = Storm(Log(self.log))
         self._evaluators = 2
 
     def run(self) -> Storm:
@@ -81,14 +85,14 @@ class Disturbed:
             finally:
                 study.clear()
         self.storm.seconds = time.monotonic() - began
-        self.storm.counts = read(self.log)
+        self.storm.log.look()
         return self.storm
 
     def _is_done(self, study: Study) -> bool:
         """Strike one run until it ends; returns whether the study is complete."""
         while self.blows:
             blow = self.blows[0]
-            if not study.wait(lambda at=blow.at: num_scored(self.log) >= at * self.total, STEP_S):  # type: ignore[misc]
+            if not study.wait(self._has_scored(blow.at * self.total), STEP_S):
                 break
             self.blows.pop(0)
             self._strike(study, blow)
@@ -100,6 +104,9 @@ class Disturbed:
         if code or self.blows:
             self.storm.unclear.append(f"exit code {code}, {len(self.blows)} blows left\n{study.text()}")
         return True
+
+    def _has_scored(self, number: float) -> Callable[[], bool]:
+        return lambda: self.storm.log.look().distinct >= number
 
     def _strike(self, study: Study, blow: Blow) -> None:
         sent = signal.SIGSTOP if blow.signal == SUSPEND else signal.SIGKILL
