@@ -97,7 +97,8 @@ def test_waits_for_gpus_and_says_so() -> None:
     assert len(cluster.roster) == 2
     assert told == [
         "waiting for 2 evaluators (cuda): the cluster has no room for one on its 1 node; nodes that join are used",
-        "waiting for 2 evaluators (cuda): the cluster has room for 1 on its 2 nodes; nodes that join are used; a joined",
+        "waiting for 2 evaluators (cuda): the cluster has room for 1 on its 2 nodes; nodes that join are used; "
+        "a joined",
         "2 evaluators (cuda) on 2 nodes: a (1), b (1); b joined",
     ]
     cluster.lose("a", "b")
