@@ -21,16 +21,21 @@ WORDS = {"trial": "ImplicitFunc", "evaluator": "EvaluatorProcess", "raylet": "ra
 APPEARS_S = 120.0
 
 
+def command_of(file: Path, out: Path, *arguments: str) -> list[str]:
+    """The command line that runs a study."""
+    main = [sys.executable, "-c", "from raprune.cli import main; main()"]
+    return [*main, "study", str(file), "--out", str(out), *arguments]
+
+
 class Study:
     """A run of the command line, in a process group of its own."""
 
     def __init__(self, file: Path, out: Path, log: Path, *arguments: str) -> None:
-        command = [sys.executable, "-c", "from raprune.cli import main; main()", "study", str(file), "--out", str(out)]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
         environment |= {"PYTHONPATH": str(ROOT), LOG: str(log), "OMP_NUM_THREADS": "1"}
         self._output = log.with_suffix(".out").open("w+")
         self.process = subprocess.Popen(
-            [*command, *arguments], stdout=self._output, stderr=subprocess.STDOUT, env=environment, cwd=ROOT,
+            command_of(file, out, *arguments), stdout=self._output, stderr=subprocess.STDOUT, env=environment, cwd=ROOT,
             start_new_session=True,
         )  # fmt: skip
         self._seen: dict[int, psutil.Process] = {}
