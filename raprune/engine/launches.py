@@ -20,3 +20,8 @@ def shares_launches(workload: Workload | TrialSpec, device_type: str) -> bool:
     """Whether several candidates of ``workload`` are stacked into one launch on a type of device."""
     before = workload.finetune.before_reward
     return device_type == "cuda" and workload.fidelity.is_full and not before.num_steps(1)
+
+
+def masks_a_launch(workload: Workload, device_type: str) -> int:
+    """Masks of a request that are computed together on a type of device."""
+    return MASKS_A_LAUNCH if shares_launches(workload, device_type) else 1

@@ -22,7 +22,7 @@ from raprune.engine.launches import MASKS_A_LAUNCH, shares_launches
 from raprune.engine.tasks import Task
 from raprune.engine.workload import Workload
 from raprune.evaluators.backend import Actor, Ref
-from raprune.evaluators.base import EvaluatedMask, OnEngine, PoolAddress
+from raprune.evaluators.base import EvaluatedMask, Evaluator, PoolAddress
 from raprune.evaluators.dispatch import Call, Dispatcher
 from raprune.evaluators.engines import Engines
 from raprune.evaluators.pulse import Pulse, Pulses
@@ -117,10 +117,10 @@ class EvaluatorProcess:
             self._shared = b""
         return self._inputs
 
-    def _local(self, workload: Workload) -> OnEngine:
+    def _local(self, workload: Workload) -> Evaluator:
         """This process's engine of ``workload``."""
         self._use_given()
-        return OnEngine(self._engines.of(workload), self.name)
+        return self._engines.evaluator(workload, self.name)
 
     def _state(self, version: str, ref: list[Any]) -> State:
         """The state of this version, fetched once."""

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from raprune.engine import engine_kind
 from raprune.engine.inputs import Inputs
+from raprune.engine.launches import masks_a_launch
 from raprune.engine.workload import Baseline, Workload
 from raprune.errors import RapruneError, ResultsError, StorageError
 from raprune.evaluators.base import Evaluator, PoolAddress
 from raprune.evaluators.engines import Engines
 from raprune.evaluators.in_process import local_device
-from raprune.evaluators.memo import Conditions, Memo, Memoised
+from raprune.evaluators.memo import Conditions, Keeping, Memo, Memoised
 from raprune.evaluators.sharing import SharedGiven
 from raprune.launch.spending import asked_by
 from raprune.registry import EVALUATORS
@@ -167,6 +168,9 @@ def _context(trial: TrialSpec, place: Place, holdings: Holdings, progress: Progr
     evaluator: Evaluator = EVALUATORS.build(kind, place.evaluators.model_dump(), workload, where)
     if engine_kind(place.evaluators).reuses:
         conditions = Conditions.of(workload, baseline, place.device_type)
+        if place.pool is None:  # the evaluators of a pool write their own results
+            at_once = masks_a_launch(workload, place.device_type)
+            evaluator = Keeping(evaluator, holdings.memo, conditions, at_once)
         evaluator = Memoised(evaluator, holdings.memo, conditions)
     return TrialContext(
         evaluator,

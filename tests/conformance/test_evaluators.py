@@ -18,7 +18,7 @@ from raprune.errors import EvaluatorError
 from raprune.evaluators.base import Evaluator, PoolAddress
 from raprune.evaluators.engines import Engines
 from raprune.evaluators.in_process import InProcess
-from raprune.evaluators.memo import Memo, Memoised
+from raprune.evaluators.memo import Keeping, Memo, Memoised
 from raprune.launch.base import Launch
 from raprune.launch.on_ray import RayRunner, ray_runner
 from raprune.network.lowrank import Factor
@@ -135,7 +135,8 @@ class LargestWeights(Task[tuple[dict[str, float], State]]):
 
 
 def memoised(place: Place, folder: Path) -> Evaluator:
-    return Memoised(build("in_process", place), Memo(folder), CONDITIONS)
+    memo = Memo(folder)
+    return Memoised(Keeping(build("in_process", place), memo, CONDITIONS), memo, CONDITIONS)
 
 
 @pytest.mark.parametrize("name", [*EVALUATORS.names(), "memoised"])

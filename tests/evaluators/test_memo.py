@@ -13,7 +13,7 @@ import torch
 
 from raprune.engine.workload import Baseline, Workload
 from raprune.evaluators.memo import Conditions, Memo
-from raprune.evaluators.memo.conditions import key_of
+from raprune.evaluators.memo.conditions import SCOPE_DIGITS, key_of
 from raprune.plugins.datasets.base import Split, Splits
 from raprune.plugins.datasets.contents import of_data
 from raprune.plugins.scores.base import Tally
@@ -215,3 +215,26 @@ def test_other_layers_are_forgotten_and_found_again(tmp_path: Path) -> None:
         memo.add({key(layer=layer): DONE})
     assert len(memo._scopes) < len(layers)
     assert all(memo.find([key(layer=layer)], None) for layer in layers)
+
+
+def test_a_file_that_was_deleted_and_written_anew_is_read(tmp_path: Path) -> None:
+    """Its process goes on writing where others have read further."""
+    writer, reader = Memo(tmp_path, "writer"), Memo(tmp_path, "reader")
+    keys = [key(mask=bytes([1, n])) for n in range(9)]
+    writer.add(dict.fromkeys(keys[:8], DONE))
+    assert len(reader.find(keys[:8], None)) == 8
+    (tmp_path / "writer.jsonl").unlink()
+    writer.add({keys[8]: DONE})
+    reader.look(keys[8][:SCOPE_DIGITS])
+    assert reader.find(keys[8:], None) == {keys[8]: DONE}
+
+
+def test_what_may_wait_does_not_wait_for_ever(tmp_path: Path) -> None:
+    memo = Memo(tmp_path, "writer")
+    keys = [key(mask=bytes([1, n])) for n in range(3)]
+    memo.add({keys[0]: DONE}, may_wait=True)
+    memo._next_write = time.monotonic() + 100
+    memo.add({keys[1]: DONE}, may_wait=True)
+    assert known(Memo(tmp_path), *keys[:2]) == [DONE, None]
+    memo.flush()
+    assert known(Memo(tmp_path), *keys[:2]) == [DONE, DONE]

@@ -11,16 +11,20 @@ import pytest
 import torch
 
 from raprune.baseline.prepare import prepare_baseline
+from raprune.engine.inputs import Inputs
 from raprune.engine.workload import BASELINE_FILE, Baseline
 from raprune.errors import InputError
-from raprune.evaluators.base import EvaluatedMask
-from raprune.evaluators.memo import Memo, Memoised
+from raprune.evaluators.base import EvaluatedMask, PoolAddress
+from raprune.evaluators.engines import Engines
+from raprune.evaluators.memo import Conditions, Keeping, Memo, Memoised
 from raprune.evaluators.memo.store import SUFFIX
+from raprune.launch.execute import Place
 from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.plugins.scores.base import Tally
 from raprune.results import Tables, read_study, write_json
 from raprune.study import load_study
+from raprune.study.parts import EvaluatorsSpec
 from tests.evaluators.test_memo import CONDITIONS
 from tests.launch.runs import assert_same_rows, run_tiny
 from tests.tiny import EngineEvaluator, Trained, candidates_of, engine_of, write_study
@@ -54,7 +58,8 @@ def masks(number: int) -> list[KeepMask]:
 
 def memoised(trained: Trained, folder: Path, before_reward: int = 0) -> tuple[Memoised, Counting]:
     inner = Counting(engine_of(trained.network, trained.splits, before_reward))
-    return Memoised(inner, Memo(folder), CONDITIONS), inner
+    memo = Memo(folder)
+    return Memoised(Keeping(inner, memo, CONDITIONS), memo, CONDITIONS), inner
 
 
 @pytest.mark.parametrize("before_reward", [0, 2])
@@ -107,6 +112,29 @@ def test_candidates_count_what_was_scored(trained: Trained, tmp_path: Path) -> N
         assert [progress["new_scored"] for progress in told] == expected
 
 
+def test_what_was_scored_before_a_death_is_kept(trained: Trained, tmp_path: Path) -> None:
+    """A process that dies in the middle of a request loses the mask that it scores, and no other."""
+    ours, inner = memoised(trained, tmp_path)
+    score = inner.engine.evaluate
+
+    def die_at_the_third(state: State, layer: str, mask: KeepMask, *rest: Any) -> Any:
+        if mask == masks(4)[2]:
+            raise Death
+        return score(state, layer, mask, *rest)
+
+    inner.engine.evaluate = die_at_the_third  # type: ignore[method-assign]
+    with pytest.raises(Death):
+        ours.evaluate(STATE, LAYER, masks(4), None)
+    again, counting = memoised(trained, tmp_path)
+    found = again.evaluate(STATE, LAYER, masks(4), None)
+    assert [e.from_memo for e in found] == [True, True, False, False]
+    assert counting.asked == 2
+
+
+class Death(BaseException):
+    """Instead of a SIGKILL."""
+
+
 @pytest.fixture(scope="module")
 def tables(reference: Path) -> Tables:
     return read_study(reference)
@@ -144,6 +172,25 @@ def test_a_study_run_again_with_its_memo_scores_nothing(reference: Path, tmp_pat
     assert candidates["images_scored"].sum() == 0
     assert (read_study(out).trials["num_scored"] == 0).all()
     assert [f.name for f in (out / "memo").iterdir()] == [f.name for f in (reference / "memo").iterdir()]
+
+
+def test_an_evaluator_writes_what_it_scores(reference: Path, tmp_path: Path) -> None:
+    """Where the study's trials look for it; they may be gone by then."""
+    copied(reference, tmp_path, "baselines")
+    trial = load_study(write_study(tmp_path)).trials[0]
+    place = Place(str(tmp_path / "out"), "", EvaluatorsSpec(), 1, "cpu", PoolAddress("pool", ("evaluator",)))
+    workload, state = place.workload(trial), State.baseline(trial.baseline_key)
+    baseline = Baseline.read(place.baseline_folder(trial))
+    assert baseline is not None
+    engines = Engines(Inputs(), EvaluatorsSpec(), "cpu")
+    (one, two) = engines.evaluator(workload, "evaluator").evaluate(state, LAYER, masks(2), None)
+    assert {one.evaluator, two.evaluator} == {"evaluator"}
+    trials_own = Memoised(
+        Counting(engines.of(workload)), Memo(place.memo_folder), Conditions.of(workload, baseline, "cpu")
+    )
+    known = trials_own.evaluate(state, LAYER, masks(2), None)
+    assert [e.scored.tally for e in known] == [e.scored.tally for e in (one, two)]
+    assert trials_own.evaluator.asked == 0  # type: ignore[attr-defined]
 
 
 def test_the_naive_engine_neither_reads_nor_writes_it(reference: Path, tmp_path: Path, tables: Tables) -> None:

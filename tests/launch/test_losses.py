@@ -52,13 +52,17 @@ def test_an_evaluator_killed_at_the_start(reference: Path, tmp_path: Path, momen
     assert_same_rows(reference, tmp_path / "out")
 
 
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
 @pytest.mark.parametrize(("what", "named"), [("raylet/raylet", "raylet"), ("gcs/gcs_server", "GCS")])
-def test_a_lost_cluster_is_told_in_a_sentence(reference: Path, tmp_path: Path, what: str, named: str) -> None:
+def test_a_lost_cluster_is_told_in_a_sentence(
+    reference: Path, tmp_path: Path, what: str, named: str, how: signal.Signals
+) -> None:
+    """Killed, or suspended: then it holds all connections and answers nothing."""
     process = start(tmp_path, "--evaluators", "1")
     wait_for_layers(tmp_path, 2, process)
     (lost, *_) = children(process, what)
-    lost.kill()
-    text, _ = process.communicate(timeout=120)
+    lost.send_signal(how)
+    text, _ = process.communicate(timeout=200)
     assert process.returncode == 1, text
     (line,) = [line for line in text.splitlines() if "the Ray cluster was lost" in line]
     assert f"({named}) on " in line

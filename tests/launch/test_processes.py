@@ -177,3 +177,41 @@ def test_a_head_that_cannot_be_reached_is_lost(monkeypatch: pytest.MonkeyPatch) 
     watch = ClusterWatch("127.0.0.1:9", {}, None)
     with started(watch), pytest.raises(ClusterLostError, match=r"its head at 127.0.0.1:9 cannot be reached"):
         watch.check(wait_s=20.0)
+
+
+def test_a_node_that_hangs_is_lost(tmp_path: Path) -> None:
+    """The head says so; a local cluster's other processes, which may wait for it, are ended."""
+    other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    watch = ClusterWatch("127.0.0.1:1", {"another": other}, tmp_path, lambda timeout_s: False)
+    with started(watch), pytest.raises(ClusterLostError, match=r"\(raylet\) on .* gave no sign of life\. .* resumes"):
+        watch.check(wait_s=20.0)
+    assert other.wait(10) < 0
+
+
+def test_a_head_that_hangs_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One failure is none: it may be busy."""
+    from raprune.launch import watching
+
+    for name, seconds in (("SILENT_S", 1.0), ("ASK_S", 0.1), ("LOOK_S", 0.1)):
+        monkeypatch.setattr(watching, name, seconds)
+    answers: Iterator[bool] = iter([True])
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+
+    def ask(timeout_s: float) -> bool:
+        for answer in answers:
+            return answer
+        raise TimeoutError(f"no answer in {timeout_s:.0f} s")
+
+    watch = ClusterWatch("127.0.0.1:1", {"another": process}, None, ask)
+    began = time.monotonic()
+    with started(watch), pytest.raises(ClusterLostError, match=r"\(GCS\) at .* does not answer \(no answer in 5 s\)"):
+        watch.check(wait_s=20.0)
+    assert time.monotonic() - began > 1.0
+    process.wait(10)
+
+
+def test_a_living_cluster_is_not_lost(ray_cluster: None) -> None:
+    """Its head is asked, and says that this process's node lives."""
+    from raprune.launch.watching import _question
+
+    assert _question()(5.0)

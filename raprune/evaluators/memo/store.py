@@ -37,7 +37,7 @@ MAX_PAUSE_S = 1.0
 PART_BYTES = 4 * 2**20
 """A process begins another file beyond this, so that results on a store are not sent again and again as a whole."""
 SHARE = 0.05
-"""Largest share of the time that reading what others added may take."""
+"""Largest share of the time that reading what others added may take, and writing for them."""
 
 
 @dataclass
@@ -60,6 +60,10 @@ class Memo:
         self._writer = writer or writer_name(uuid.uuid4().hex)
         self._part = 0
         self._scopes: OrderedDict[str, _Scope] = OrderedDict()
+        self._waiting: list[str] = []
+        """Lines to be written."""
+        self._next_write = 0.0
+        """Time (monotonic) until which entries that may wait are not written."""
 
     def find(self, keys: Iterable[str], lowest: float | None) -> dict[str, Tally]:
         """What is known of ``keys``, all of one scope; reads the others' files if that does not decide ``lowest``."""
@@ -81,17 +85,33 @@ class Memo:
             for entry in list(os.scandir(self.folder)):
                 if entry.name.endswith(SUFFIX) and entry.is_file():
                     self._read_new(entry, scope, held)
-        took = time.monotonic() - start
-        held.next_look = start + took + min(MAX_PAUSE_S, took / SHARE)
+        held.next_look = _after(start)
 
-    def add(self, entries: Mapping[str, Tally]) -> None:
-        """Keep the tallies that say more than what is known, and write them for the other processes."""
-        lines = []
-        for key, tally in entries.items():
-            if _keep(self._hold(key[:SCOPE_DIGITS]).entries, key, tally):
-                lines.append(json.dumps({"key": key, **asdict(tally)}, separators=(",", ":")) + "\n")
-        if lines:
-            self._append("".join(lines).encode())
+    def hold(self, entries: Mapping[str, Tally]) -> dict[str, Tally]:
+        """Keep the tallies that say more than what is known, in memory only; returns them."""
+        return {
+            key: tally for key, tally in entries.items() if _keep(self._hold(key[:SCOPE_DIGITS]).entries, key, tally)
+        }
+
+    def add(self, entries: Mapping[str, Tally], *, may_wait: bool = False) -> None:
+        """As :meth:`hold`, and write them for the other processes.
+
+        What ``may_wait`` does so while writing takes too large a share of the time: at most a second, or until
+        :meth:`flush`.
+        """
+        for key, tally in self.hold(entries).items():
+            self._waiting.append(json.dumps({"key": key, **asdict(tally)}, separators=(",", ":")) + "\n")
+        if not may_wait or time.monotonic() >= self._next_write:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what waits."""
+        if not self._waiting:
+            return
+        lines, self._waiting = self._waiting, []
+        start = time.monotonic()
+        self._append("".join(lines).encode())
+        self._next_write = _after(start)
 
     def _hold(self, scope: str) -> _Scope:
         held = self._scopes.setdefault(scope, _Scope())
@@ -103,7 +123,10 @@ class Memo:
     def _read_new(self, entry: os.DirEntry[str], scope: str, held: _Scope) -> None:
         """Read what one file has gained; a file that cannot be read is skipped, and its masks are scored again."""
         with contextlib.suppress(OSError):
-            if entry.stat().st_size > held.read.get(entry.name, 0):
+            size, read = entry.stat().st_size, held.read.get(entry.name, 0)
+            if size < read:  # it was deleted, and its process goes on writing
+                del held.read[entry.name]
+            if size != read:
                 self._read(entry.name, scope, held)
 
     def _read(self, name: str, scope: str, held: _Scope) -> None:
@@ -144,6 +167,12 @@ def writer_name(unique: str) -> str:
     """The name of a file that nobody else writes to, provided that nobody else on this host uses ``unique``."""
     host = re.sub(r"[^A-Za-z0-9.-]+", "-", socket.gethostname())
     return f"{host}-{os.getpid()}-{unique[:8]}"
+
+
+def _after(start: float) -> float:
+    """When to do again what began at ``start`` and ends now."""
+    now = time.monotonic()
+    return now + min(MAX_PAUSE_S, (now - start) / SHARE)
 
 
 def _keep(entries: dict[str, Tally], key: str, tally: Tally) -> bool:
