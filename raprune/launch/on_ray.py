@@ -30,7 +30,7 @@ from raprune.launch.in_flight import trials_in_flight, useful_evaluators
 from raprune.launch.interruption import Interruption
 from raprune.launch.keeper import Keeper
 from raprune.launch.nodes import NodeCheck, named_modules
-from raprune.launch.resources import Resources, resources_for, trial_labels
+from raprune.launch.resources import Resources, remarks, resources_for, trial_labels
 from raprune.launch.tuning import run_tune
 from raprune.launch.watching import ClusterWatch
 from raprune.study import StudyPlan, TrialSpec
@@ -64,10 +64,13 @@ def ray_runner(launch: Launch, watch: Watch, interruption: Interruption | None =
     try:
         cluster.start()
         signals.check()
-        nodes = RayBackend(namespace).nodes()
+        joined = RayBackend(namespace)
+        nodes = joined.nodes()
         if connection.has_other_nodes:
             NodeCheck(named_modules(plan.trials), launch.out / MANIFEST).check([node.id for node in nodes], watch.phase)
         resources = resources_for(nodes, plan.spec.evaluators, count, threads)
+        for remark in remarks(nodes, joined.here(), resources):
+            watch.phase(remark)
         runner = RayRunner(launch, resources, namespace, watch, connection.import_path)
         runner.watch_over(cluster, signals)
         try:
