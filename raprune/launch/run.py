@@ -109,6 +109,7 @@ def run_study(
         except ClusterLostError as error:
             lost = str(error)
         check_folder(out)
+        bring(out)  # a trial that ended on a node that was lost since
         statuses = _settle(plan, stores)
         return _outcome(plan, stores, statuses, clock, watch, interruption.happened, lost)
 

@@ -1,1 +1,1 @@
-"""What the machine around raprune gives: paths, standard output, signals."""
+"""What the machine around raprune gives: paths, standard output, signals, object stores."""

@@ -18,6 +18,7 @@ OWN, READ = "own", "read"
 """Kinds of mirrors: of a study that is run, which is published; of results that are only read."""
 SCHEMES = {"s3": "Amazon S3 and what speaks its protocol", "gs": "Google Cloud Storage", "gcs": "the same",
            "abfs": "Azure", "abfss": "Azure", "hdfs": "Hadoop", "file": "a folder of this machine"}  # fmt: skip
+GOOGLE = ("gs", "gcs")
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 SECRET = re.compile("key|secret|token|password|sas|sig", re.IGNORECASE)
 TRIAL = re.compile(r"^(.*)/trials/([^/]+)$")
@@ -44,7 +45,10 @@ class Address:
     def uri(self) -> str:
         """As pyarrow takes it: characters that a URI cannot have are quoted."""
         quoted = quote(self.path, safe="/@:._-~")
-        return f"{self.scheme}://{quoted}" + (f"?{self.query}" if self.query else "")
+        query = self.query
+        if self.scheme in GOOGLE and "retry_limit_seconds" not in query:
+            query = "&".join(filter(None, (query, "retry_limit_seconds=10")))  # Arrow's own patience is 15 minutes
+        return f"{self.scheme}://{quoted}" + (f"?{query}" if query else "")
 
     def below(self, name: str) -> Address:
         return Address(self.scheme, f"{self.path}/{name}", self.query)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from raprune.errors import InputError
+from raprune.errors import InputError, StorageError
 from raprune.system.store.address import READ, address_of, root_of
 from raprune.system.store.claim import holder
 from raprune.system.store.journal import FOLDER
@@ -40,7 +40,8 @@ def reading(place: Path, wanted: Callable[[str], bool] = everything, every_s: fl
     """Bring the mirror in which ``place`` is up to date, at most ``every_s``; returns ``place``.
 
     A folder that is no mirror for reading is returned as it is. Raises :class:`InputError` where the store has nothing
-    at the address, :class:`raprune.errors.StorageError` where it cannot be read.
+    at the address, :class:`raprune.errors.StorageError` where it cannot be read; one that is read again and again
+    (``every_s``) may be away meanwhile.
     """
     root = root_of(place)
     if root is None or root.parent.name != READ:
@@ -48,8 +49,13 @@ def reading(place: Path, wanted: Callable[[str], bool] = everything, every_s: fl
     mirror, at = _MIRRORS.get(root, (Mirror(root), float("-inf")))
     if time.monotonic() - at < every_s:
         return place
-    mirror.remote.check()
-    found = mirror.take("", wanted)
+    try:
+        mirror.remote.check()
+        found = mirror.take("", wanted)
+    except StorageError:
+        if not every_s or root not in _MIRRORS:
+            raise
+        return place  # what was read a moment ago, until the store is back
     if not found:
         raise InputError(f"{mirror.address} contains no results")
     seen = {

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 OBJECT_STORES = ("s3", "gcs", "abfs")
 """Arrow's names of file systems that put an object at once and have no folders."""
 NUM_THREADS = 16
+MAX_NAME_BYTES = 200
+"""No file of ours comes near it; a file written aside needs some more."""
 CHUNK_BYTES = 8 * 2**20
 PATIENCE_S = 600.0
 """Seconds for which a store that is away is waited for, where somebody waits."""
@@ -133,10 +135,10 @@ class Remote:
         with self._fs.open_output_stream(path) as out:  # one call: whatever closes the stream finds all of it
             out.write(content)
 
-    def get(self, name: str) -> bytes:
-        """A small object's content."""
+    def get(self, name: str, max_bytes: int = 10_000) -> bytes:
+        """How an object begins."""
         with self._naming("read", name), self._fs.open_input_stream(self._path(name)) as source:
-            content: bytes = source.read()
+            content: bytes = source.read(max_bytes)
         return content
 
     def take(self, name: str, stamp: Stamp, file: Path) -> Stamp | None:
@@ -197,8 +199,10 @@ class Remote:
 
 
 def is_plain(name: str) -> bool:
-    """Whether a name can be a file of a mirror: relative, without hidden parts, ``..`` and control characters."""
+    """Whether a name can be a file of a mirror: relative, no part hidden, ``..`` or too long, no control characters."""
     parts = name.split("/")
+    if any(len(os.fsencode(part)) > MAX_NAME_BYTES for part in parts):
+        return False
     return all(part and not part.startswith(".") for part in parts) and not re.search("[\0-\x1f\x7f]", name)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from raprune.errors import InputError
 from raprune.system.store import given_out, given_results, shown
-from raprune.system.store.address import address_of, is_own, root_of
+from raprune.system.store.address import address_of, is_own, parsed, root_of
 
 PLAIN = (
     "s3://bucket/study",
@@ -40,6 +40,11 @@ def test_a_trials_address_is_a_folder_in_its_studys_mirror() -> None:
     study, trial = given_results("s3://b/s?region=x"), given_results("s3://b/s/trials/t1?region=x")
     assert trial == study / "trials" / "t1"
     assert shown(trial) == "s3://b/s/trials/t1?region=x"
+
+
+def test_google_is_not_waited_for_a_quarter_of_an_hour() -> None:
+    assert parsed("gs://bucket/study").uri == "gs://bucket/study?retry_limit_seconds=10"
+    assert parsed("gs://bucket/study?retry_limit_seconds=60").uri == "gs://bucket/study?retry_limit_seconds=60"
 
 
 @pytest.mark.parametrize("path", ["results/x", "/srv/raprune-stores/x", "raprune-stores"])

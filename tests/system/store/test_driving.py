@@ -201,3 +201,18 @@ def test_a_reader_sees_who_runs_it_and_changes_nothing(tmp_path: Path) -> None:
     assert seen(place) == found | {"holder": None}
     assert (tmp_path / "store" / "manifest.json").read_text() == "{}"
     assert seen(a.root) is None
+
+
+def test_watching_outlasts_a_store_that_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    a, place = machine("a", tmp_path), read_mirror(tmp_path)
+    write(a, {"manifest.json": "{}"})
+    a.send("")
+    reading(place)
+
+    def away(self: object) -> None:
+        raise StorageError("away")
+
+    monkeypatch.setattr(remote_module.Remote, "check", away)
+    assert reading(place, every_s=1e-9) == place
+    with pytest.raises(StorageError, match="away"):
+        reading(place)

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from raprune.errors import StorageError
+from raprune.errors import ResultsError, StorageError
 from raprune.results import read_study
-from raprune.system.store import Driving, given_out, given_results, reading, send, studies_at
+from raprune.system.store import Driving, claim, given_out, given_results, reading, send, studies_at
 from raprune.system.store import remote as remote_module
+from raprune.system.store.address import address_of
 from raprune.system.store.hooks import publisher_of
 from raprune.system.store.mirror import Mirror
+from raprune.system.store.remote import Remote
 from tests.launch.runs import Watch, assert_same_rows
 from tests.system.store.fakes import content, write
 from tests.system.store.weed import BUCKET, FULL, READER, Server, use
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +105,36 @@ def test_a_study_has_the_rows_of_a_local_run(
         send(reading(given_results(url)) / "manifest.json")
 
 
+@pytest.mark.slow
+def test_killed_in_the_middle_and_continued_on_another_machine(
+    url: str, small_study: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from raprune.launch import run_study
+    from raprune.study import load_study
+
+    file, local = small_study
+    code = "from raprune.cli import main; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "study", str(file), "--out", url],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )  # fmt: skip
+    store = Remote(address_of(given_out(url)))
+    while not any("/layers-" in name for name in store.stamps()):
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    monkeypatch.setenv("RAPRUNE_STORE_CACHE", str(tmp_path / "other machine"))
+    plan, watch = load_study(file), Watch()
+    with pytest.raises(ResultsError, match=rf"in use by process {process.pid} on .*if it was killed, try again in"):
+        run_study(plan, given_out(url), watch, num_evaluators=0)
+    monkeypatch.setattr(claim, "STALE_S", -1)
+    assert run_study(plan, given_out(url), watch, num_evaluators=0).exit_code == 0
+    assert watch.commits < 4
+    assert_same_rows(local, url)  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
 def test_a_server_that_dies_and_comes_back(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = Server(tmp_path / "own")
     own.files()
