@@ -29,7 +29,7 @@ from raprune.preflight.estimate.memory import held_by
 from raprune.registry import SCORES
 from raprune.study.parts import DataSpec
 from raprune.study.schema import DataChoice
-from tests.data.files import class_folders, cut, photo
+from tests.data.files import class_folders, cut, hugging_face_table, photo, save_arrow
 from tests.tiny import engine_of, lively_vgg
 
 NEVER = {"memory_gib": 0.0}
@@ -272,3 +272,32 @@ def test_fingerprints_of_both_kinds(root: Path) -> None:
     assert contents.changed(now, other)
     assert contents.of_data(opened(root, {"resize": 30}, **NEVER)) != contents.of_data(other)
     assert contents.of_data(opened(root, {"random_resized_crop": True})).startswith(ENCODED)
+
+
+@pytest.mark.parametrize("form", ["save_to_disk", "hub"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_hugging_face_sets_give_the_bits_of_memory(tmp_path: Path, form: str, channels: int) -> None:
+    """From Arrow and from Parquet files; val is dealt, and an image that is there twice is trained on once only."""
+    table = hugging_face_table(40, 0)
+    table = pa.concat_tables([table, table.slice(0, 12)])
+    if form == "save_to_disk":
+        save_arrow(table, tmp_path / "set")
+    else:
+        (tmp_path / "set").mkdir()
+        for part in range(2):
+            pq.write_table(table.slice(26 * part, 26), tmp_path / "set" / f"train-0000{part}-of-00002.parquet")
+    settings = {"path": str(tmp_path / "set"), "num_val": 15, "channels": channels, "label_column": "kind"}
+    choice = DataChoice(name="hugging_face", settings=settings, guard=0.3)
+    found = []
+    for memory_gib in (1.0, 0.0):
+        with Inputs() as inputs:
+            inputs.read_as(DataSpec(memory_gib=memory_gib, workers=0, cache=str(tmp_path / "cache")))
+            found.append(inputs.data(choice))
+    whole, splits = found
+    assert whole.train.stream is None
+    assert len(whole.train) < 52 - 15
+    assert splits.train.stream is not None
+    assert torch.equal(splits.train.at(slice(None)), whole.train.images_BCHW)
+    assert same(batches_of(splits), batches_of(whole))
+    assert torch.equal(splits.guard.images_BCHW, whole.guard.images_BCHW)
+    assert (splits.num_classes, splits.class_names) == (whole.num_classes, whole.class_names)
