@@ -107,6 +107,8 @@ def _checked(
         certain = perhaps
     if certain:
         raise InputError(other_content(f"the baseline in {folder}", trial, certain))
+    if "data" in perhaps:  # by pixels and by files: scores of candidates are known by the one they were stored with
+        sources = replace(sources, data=existing.data_fingerprint)
     if not (folder / ORDER_FILE).is_file():
         network.load_state_dict(weights)
         _save_order(network.eval(), splits, score, trial.scoring.batch_size, folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -91,7 +92,7 @@ def study(
     from raprune.results import read_study
 
     console = open_console()
-    with Inputs() as inputs:
+    with Inputs(tell=partial(console.print, style="dim", markup=False, highlight=False, soft_wrap=True)) as inputs:
         plan, facts = load_and_inspect(file, overrides or (), rehearse, inputs)
         folder = folder_for(out or Path("results") / plan.spec.name, "--out")
         for line in (line for fact in facts.values() for line in left_out_lines(fact)):
@@ -149,7 +150,7 @@ def check(
             raise InputError("--no-import: an estimate runs the study's code; omit --estimate and --evaluators")
         _check_without_imports(file, overrides or (), rehearse, console)
         return
-    with Inputs() as inputs:
+    with Inputs(tell=partial(console.print, style="dim", markup=False, highlight=False, soft_wrap=True)) as inputs:
         plan, facts = load_and_inspect(file, overrides or (), rehearse, inputs)
         print_whole(plan_table(plan), console)
         for line in facts_lines(plan, facts):

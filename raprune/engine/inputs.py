@@ -48,9 +48,10 @@ class Inputs:
     one reads everything anew.
     """
 
-    def __init__(self, import_path: Iterable[str] = (), how: Reading | None = None) -> None:
-        """``how`` images are held; without it as :meth:`read_as` says, or as a study does that says nothing."""
-        self._how = how
+    def __init__(self, import_path: Iterable[str] = (), tell: Callable[[str], None] = lambda text: None) -> None:
+        """``tell`` is told of work on large data sets that takes long the first time."""
+        self._tell = tell
+        self._how: Reading | None = None
         self.networks: dict[str, nn.Module] = {}
         """Digest -> network that a program gave."""
         self._given: dict[str, Splits] = {}
@@ -90,9 +91,9 @@ class Inputs:
         if any(map(is_imported, names)):
             self.import_from(os.getcwd())
 
-    def read_as(self, spec: DataSpec, num_evaluators: int = 1) -> None:
-        """Hold images from now on as a study says, on a machine that ``num_evaluators`` share."""
-        self._how = Reading.of(spec, num_evaluators)
+    def read_as(self, spec: DataSpec) -> None:
+        """Hold images from now on as a study says."""
+        self._how = replace(Reading.of(spec), tell=self._tell)
 
     def give(self, given: Given) -> None:
         """Register a program's own network and data, so that studies find them."""

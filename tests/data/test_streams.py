@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,57 +13,18 @@ import torch
 from torch import nn
 
 from raprune.engine.inputs import Inputs
-from raprune.engine.train import Recipe, train, train_batches
-from raprune.errors import InputError
-from raprune.identity import ENCODED
+from raprune.engine.train import Recipe, train
 from raprune.network.masks import KeepMask
 from raprune.network.state import State
-from raprune.plugins.datasets import contents
-from raprune.plugins.datasets import index as index_module
-from raprune.plugins.datasets.base import Splits
 from raprune.plugins.datasets.fits import DRAWS, RandomCrop
 from raprune.plugins.datasets.stream import Stream
 from raprune.preflight.estimate.memory import held_by
 from raprune.registry import SCORES
 from raprune.study.parts import DataSpec
 from raprune.study.schema import DataChoice
-from tests.data.files import class_folders, cut, photo
+from tests.data.files import hugging_face_table, photo, save_arrow
+from tests.data.streamed import NEVER, batches_of, both, opened, same
 from tests.tiny import engine_of, lively_vgg
-
-NEVER = {"memory_gib": 0.0}
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    class_folders(tmp_path / "images", 24)
-    return tmp_path / "images"
-
-
-def opened(root: Path, settings: dict[str, Any] | None = None, guard: float = 0.3, **data: Any) -> Splits:
-    base = {"root": str(root), "size": 24, "resize": 28, "num_val": 10, "num_test": 6, "shift": 2}
-    choice = DataChoice(name="image_folder", settings={**base, **(settings or {})}, guard=guard)
-    with Inputs() as inputs:
-        inputs.read_as(DataSpec(cache=str(root.parent / "cache"), **data))
-        return inputs.data(choice)
-
-
-def both(root: Path, **data: Any) -> tuple[Splits, Splits]:
-    """A data set as it is read, and as it goes to other processes."""
-    settings = {"root": str(root), "size": 32, "num_val": 10, "num_test": 6}
-    choice = DataChoice(name="image_folder", settings=settings, guard=0.3)
-    with Inputs() as inputs:
-        inputs.read_as(DataSpec(cache=str(root.parent / "cache"), **{**NEVER, **data}))
-        return inputs.data(choice), inputs.encoded(choice)
-
-
-def batches_of(splits: Splits, num_steps: int = 9, seed: int = 3) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    return list(train_batches(splits, 8, num_steps, seed, torch.float32))
-
-
-def same(one: list[tuple[torch.Tensor, torch.Tensor]], other: list[tuple[torch.Tensor, torch.Tensor]]) -> bool:
-    return len(one) == len(other) > 0 and all(
-        torch.equal(a, b) and torch.equal(x, y) for (a, x), (b, y) in zip(one, other, strict=True)
-    )
 
 
 def test_a_stream_gives_the_bits_of_memory(root: Path) -> None:
@@ -189,86 +148,30 @@ def test_what_an_evaluator_will_hold(root: Path) -> None:
     assert (held.data, held.pixels, held.ahead) == ((image + 8) * 48, 0, 0)
 
 
-def test_files_are_read_once_and_known_by_their_digests(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The index trusts path, size and time; whoever decodes a file trusts its digest alone."""
-    monkeypatch.setattr(index_module, "KEPT_FROM_BYTES", 1)
-    read: list[str] = []
-    digest_of = index_module.digest_of
-    monkeypatch.setattr(index_module, "digest_of", lambda data: read.append("file") or digest_of(data))
-    first = opened(root, workers=0, **NEVER)
-    assert len(read) == 48
-    assert np.array_equal(opened(root, workers=0, **NEVER).train.stream.places, first.train.stream.places)
-    assert len(read) == 48
-    changed = Path(first.train.stream.source.name(int(first.train.stream.places[0])))
-    before = changed.stat()
-    photo(999, 33, 40).save(changed)
-    opened(root, workers=0, **NEVER)
-    assert len(read) == 49
-    changed.write_bytes(changed.read_bytes()[:-1] + b"x")
-    os.utime(changed, ns=(before.st_atime_ns, before.st_mtime_ns))
-    for workers in (0, 2):
-        with pytest.raises(InputError, match=f"{changed} has other content than when the data set was listed"):
-            batches_of(replace(first, train=replace(first.train, stream=replace(first.train.stream, workers=workers))))
-
-
-@pytest.mark.parametrize("damage", [b"", b"PAR1nothing", None])
-def test_a_damaged_index_is_made_anew(root: Path, damage: bytes | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(index_module, "KEPT_FROM_BYTES", 1)
-    first = opened(root, workers=0, **NEVER)
-    (file,) = (root.parent / "cache").glob("index-*.parquet")
-    if damage is None:  # another table
-        pq.write_table(pa.table({"name": ["x"]}), file)
+@pytest.mark.parametrize("form", ["save_to_disk", "hub"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_hugging_face_sets_give_the_bits_of_memory(tmp_path: Path, form: str, channels: int) -> None:
+    """From Arrow and from Parquet files; val is dealt, and an image that is there twice is trained on once only."""
+    table = hugging_face_table(40, 0)
+    table = pa.concat_tables([table, table.slice(0, 12)])
+    if form == "save_to_disk":
+        save_arrow(table, tmp_path / "set")
     else:
-        file.write_bytes(damage)
-    again = opened(root, workers=0, **NEVER)
-    assert np.array_equal(again.train.stream.source.digests, first.train.stream.source.digests)
-    assert pq.read_table(file).num_rows == 48
-
-
-def test_a_file_cut_off_is_refused_before_anything_is_trained(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The files that are whole are known the next time."""
-    monkeypatch.setattr(index_module, "KEPT_FROM_BYTES", 1)
-    cut(root / "dog" / "23.jpg")
-    with pytest.raises(InputError, match=f"{root}/dog/23.jpg cannot be decoded: "):
-        opened(root, workers=0, **NEVER)
-    (file,) = (root.parent / "cache").glob("index-*.parquet")
-    assert pq.read_table(file).num_rows > 0
-
-
-def test_pixels_that_were_damaged_are_decoded_again(root: Path) -> None:
-    """Mapped from one file, which is not written to; a cut or changed one is replaced, without a word."""
-    first = opened(root, **NEVER).val.images_BCHW.clone()
-    cache = root.parent / "cache"
-    files = sorted(cache.glob("*.pixels"))
-    assert len(files) == 3
-    for file in files:
-        pixels = bytearray(file.read_bytes())
-        pixels[7] ^= 255
-        file.write_bytes(pixels)
-    assert torch.equal(opened(root, **NEVER).val.images_BCHW, first)
-    cut(files[0])
-    assert torch.equal(opened(root, **NEVER).val.images_BCHW, first)
-    assert sorted(cache.glob("*.pixels")) == files
-
-
-def test_a_cache_that_cannot_be_used_is_named(root: Path) -> None:
-    (root.parent / "cache").write_text("a file")
-    with pytest.raises(
-        InputError, match=r"dataset image_folder: data.cache: .*cache' cannot be a folder: it is a file"
-    ):
-        opened(root, **NEVER)
-
-
-def test_fingerprints_of_both_kinds(root: Path) -> None:
-    """A stream's fingerprint is of its files; it says nothing against one of pixels."""
-    whole, streamed = opened(root), opened(root, **NEVER)
-    found, now = contents.of_data(whole), contents.of_data(streamed)
-    assert now.startswith(ENCODED)
-    assert now == contents.of_data(opened(root, workers=0, **NEVER))
-    assert contents.of_test(whole) == contents.of_test(streamed)
-    assert not contents.changed(found, streamed)
-    os.rename(root / "cat" / "00.png", root / "cat" / "99.png")
-    other = opened(root, **NEVER)
-    assert contents.changed(now, other)
-    assert contents.of_data(opened(root, {"resize": 30}, **NEVER)) != contents.of_data(other)
-    assert contents.of_data(opened(root, {"random_resized_crop": True})).startswith(ENCODED)
+        (tmp_path / "set").mkdir()
+        for part in range(2):
+            pq.write_table(table.slice(26 * part, 26), tmp_path / "set" / f"train-0000{part}-of-00002.parquet")
+    settings = {"path": str(tmp_path / "set"), "num_val": 15, "channels": channels, "label_column": "kind"}
+    choice = DataChoice(name="hugging_face", settings=settings, guard=0.3)
+    found = []
+    for memory_gib in (1.0, 0.0):
+        with Inputs() as inputs:
+            inputs.read_as(DataSpec(memory_gib=memory_gib, workers=0, cache=str(tmp_path / "cache")))
+            found.append(inputs.data(choice))
+    whole, splits = found
+    assert whole.train.stream is None
+    assert len(whole.train) < 52 - 15
+    assert splits.train.stream is not None
+    assert torch.equal(splits.train.at(slice(None)), whole.train.images_BCHW)
+    assert same(batches_of(splits), batches_of(whole))
+    assert torch.equal(splits.guard.images_BCHW, whole.guard.images_BCHW)
+    assert (splits.num_classes, splits.class_names) == (whole.num_classes, whole.class_names)

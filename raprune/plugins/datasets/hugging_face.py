@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -22,6 +23,7 @@ from raprune.plugins.datasets.base import Splits
 from raprune.plugins.datasets.image_files import expand, refuse
 from raprune.plugins.datasets.labelled import LabelledSettings, Part, splits_from
 from raprune.plugins.datasets.pixels import decode_rgb
+from raprune.plugins.datasets.rows import rows_of
 from raprune.registry import DATASETS, nearest
 
 WORDS = {
@@ -131,39 +133,61 @@ def _split_of(name: str) -> str | None:
     return next((ours for ours, known in WORDS.items() if any(word in known for word in words)), None)
 
 
+NO_CLASS = -(2**62)
+"""Stands for a class that is null."""
+
+
 @dataclass(frozen=True)
 class _Table:
     """One split, its images still encoded."""
 
     name: str
-    images: pa.ChunkedArray
-    labels: list[int | None]
+    files: list[str]
+    column: str
+    """The column with the images."""
+    labels: np.ndarray
+    """(N,) int64, ``NO_CLASS`` where there is none."""
     class_names: tuple[str, ...]
 
     @classmethod
     def read(cls, split: str, files: list[Path], settings: HuggingFaceSettings) -> _Table:
-        schema = _schema(files[0])
-        features = _features(schema)
-        image = _column(settings.image_column, "image_column", schema, features, _is_image, files[0])
-        label = _column(settings.label_column, "label_column", schema, features, _is_label, files[0])
-        tables = [_read(file, [image, label]) for file in files]
-        for file, table in zip(files, tables, strict=True):
-            if table.schema.types != tables[0].schema.types:
+        schemas = [_schema(file) for file in files]
+        features = _features(schemas[0])
+        image = _column(settings.image_column, "image_column", schemas[0], features, _is_image, files[0])
+        label = _column(settings.label_column, "label_column", schemas[0], features, _is_label, files[0])
+        for file, schema in zip(files, schemas, strict=True):
+            if any(
+                name not in schema.names or schema.field(name).type != schemas[0].field(name).type
+                for name in (image, label)
+            ):
                 raise InputError(f"path: {file} has columns of other types than {files[0]}")
-        whole = pa.concat_tables([table.replace_schema_metadata(None) for table in tables])
+        labels = [_read(file, [label]).column(label) for file in files]
+        classes = np.concatenate([part.cast(pa.int64()).fill_null(NO_CLASS).to_numpy() for part in labels])
         names = tuple(map(str, features.get(label, {}).get("names") or ()))
-        return cls(f"the {split} split of {settings.path}", whole.column(image), whole.column(label).to_pylist(), names)
+        return cls(f"the {split} split of {settings.path}", list(map(str, files)), image, classes, names)
 
     def part(self) -> Part:
-        def item(index: int) -> Any:
-            found = self.images[index].as_py() or {}
-            if found.get("bytes") is None:
-                raise InputError(f"item {index} of {self.name} has no image in it, only the path {found.get('path')!r}")
-            if self.labels[index] is None:
-                raise InputError(f"item {index} of {self.name} has no class")
-            return decode_rgb(found["bytes"], f"item {index} of {self.name}"), self.labels[index]
+        with _told(Path(self.files[0])):
+            source = rows_of(self.files, self.column)
 
-        return Part(self.name, len(self.labels), item)
+        def item(index: int) -> Any:
+            data = source.fetch(index)
+            if not data:
+                raise InputError(f"item {index} of {self.name} has no image in it, only the path {self._path(index)!r}")
+            if self.labels[index] == NO_CLASS:
+                raise InputError(f"item {index} of {self.name} has no class")
+            return decode_rgb(data, f"item {index} of {self.name}"), int(self.labels[index])
+
+        return Part(self.name, len(self.labels), item, (source, self.labels))
+
+    def _path(self, index: int) -> str | None:
+        for file in self.files:
+            rows = _read(Path(file), [self.column]).column(self.column)
+            if index < len(rows):
+                path: str | None = (rows[index].as_py() or {}).get("path")
+                return path
+            index -= len(rows)
+        return None
 
 
 def _is_image(kind: pa.DataType, feature: Mapping[str, Any]) -> bool:

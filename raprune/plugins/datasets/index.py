@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from raprune.errors import InputError, meaning
 from raprune.plugins.datasets.pixels import for_each, upright_size
-from raprune.plugins.datasets.reading import reading
+from raprune.plugins.datasets.reading import LONG_BYTES, reading
 from raprune.plugins.datasets.sources import DIGEST_BYTES, digest_of
 from raprune.system.writing import replacing
 
@@ -54,6 +54,8 @@ def index_of(root: Path, names: Sequence[str]) -> Index:
     file = None if folder is None else folder / f"index-{_key(root)}.parquet"
     digests, sizes, known = _kept(file, names, stats)
     missing = np.flatnonzero(~known)
+    if (num_bytes := int(stats[missing, 0].sum())) >= LONG_BYTES:
+        reading().tell(f"reading {len(missing):,} images of {root} ({num_bytes / 2**30:.1f} GiB), once")
 
     def fill(number: int) -> None:
         at = int(missing[number])

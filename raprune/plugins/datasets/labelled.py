@@ -6,7 +6,7 @@ pixels of one that was dealt is left out, so that nothing is scored on what was 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,12 +17,18 @@ from pydantic import Field, model_validator
 
 from raprune.errors import InputError, first_line
 from raprune.plugins.datasets.base import Split, Splits, shift_and_flip
+from raprune.plugins.datasets.fits import CentreCrop, Whole
 from raprune.plugins.datasets.image_files import deal
 from raprune.plugins.datasets.normalisation import STATISTICS, NormalisedSettings, Statistics
 from raprune.plugins.datasets.pixels import as_rgb, centre_crop, content, for_each
+from raprune.plugins.datasets.reading import reading
+from raprune.plugins.datasets.sources import Source
+from raprune.plugins.datasets.stream import Stream
 from raprune.study.wording import counted
 
 Item = tuple[Image.Image, int]
+CONTENTS_AT_ONCE = 256
+"""Images that are decoded at a time where their pixels are compared."""
 
 
 class LabelledSettings(NormalisedSettings):
@@ -73,6 +79,8 @@ class Part:
     number: int
     item: Callable[[int], Item]
     """The image and the class at an index; called from several threads."""
+    encoded: tuple[Source, np.ndarray] | None = None
+    """Its images still encoded, and their classes, where all of them are known without a look at each item."""
 
 
 def splits_from(parts: Mapping[str, Part], settings: LabelledSettings, class_names: Sequence[str]) -> Splits:
@@ -83,12 +91,13 @@ def splits_from(parts: Mapping[str, Part], settings: LabelledSettings, class_nam
     rows = _dealt(parts, settings)
     of = {name: parts.get(name, parts["train"]) for name in rows}
     shape = _shape(of["train"], rows["train"][0], settings)
-    read = {name: _read(of[name], rows[name], shape, settings) for name in rows}
-    held = {content(image.numpy().tobytes()) for name in set(rows) - set(parts) for image in read[name].images_BCHW}
+    most, num_bytes = reading().memory_bytes, settings.channels * shape[0] * shape[1] * sum(map(len, rows.values()))
+    read_as = _read if most is None or num_bytes <= most else _streamed
+    read = {name: read_as(of[name], rows[name], shape, settings) for name in rows}
+    held = set().union(*(_contents(read[name]) for name in set(rows) - set(parts)))
     if held:
-        images = read["train"].images_BCHW
-        own = [i for i, image in enumerate(images) if content(image.numpy().tobytes()) not in held]
-        if len(own) < len(images):
+        own = [i for i, image in enumerate(_contents(read["train"])) if image not in held]
+        if len(own) < len(read["train"]):
             read["train"] = read["train"].take(torch.tensor(own))
     highest = max(int(split.labels_B.max()) for split in read.values())
     num_classes = max(len(class_names), highest + 1)
@@ -144,6 +153,25 @@ def _read(part: Part, rows: Sequence[int], shape: tuple[int, int], settings: Lab
 
     for_each(len(rows), fill)
     return Split(images_BCHW, labels_B)
+
+
+def _streamed(part: Part, rows: Sequence[int], shape: tuple[int, int], settings: LabelledSettings) -> Split:
+    """As :func:`_read`, with images that are decoded whenever they are read."""
+    if part.encoded is None:
+        return _read(part, rows, shape, settings)
+    (source, classes), places = part.encoded, np.array(rows, np.int64)
+    if (classes[places] < 0).any():
+        _item(part, int(places[classes[places] < 0][0]))  # which raises what is wrong with it
+    size = settings.size
+    whole = Whole(shape[1], shape[0], ": set size, such as size: 224")
+    fit = whole if size is None else CentreCrop(size, size, round(size * 8 / 7))
+    return Split.streamed(Stream(source, places, fit, channels=settings.channels), torch.from_numpy(classes[places]))
+
+
+def _contents(split: Split) -> Iterator[bytes]:
+    """Digests of the pixels of each image, a few of which are decoded at a time."""
+    for images, _ in split.batches(CONTENTS_AT_ONCE):
+        yield from (content(image.numpy().tobytes()) for image in images)
 
 
 def _item(part: Part, row: int) -> Item:

@@ -12,7 +12,7 @@ import fcntl
 import hashlib
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,6 +32,8 @@ SCORED = ("val", "guard", "test")
 """The splits of which the same pixels are read again and again."""
 CHUNK_BYTES = 64 * 2**20
 """Pixels that are decoded or compared at a time."""
+LONG_BYTES = 2**30
+"""Work on fewer bytes is not worth telling."""
 SHARE = 0.5
 """Of this machine's memory, what images may take where the study does not say."""
 
@@ -46,12 +48,14 @@ class Reading:
     """Processes that decode while training."""
     cache: str | None = None
     """Folder for what is kept between runs; ``None`` keeps nothing."""
+    tell: Callable[[str], None] = lambda text: None
+    """Is told of work that takes long the first time."""
 
     @classmethod
-    def of(cls, spec: DataSpec, processes: int = 1) -> Reading:
-        """As a study says, on a machine whose processors ``processes`` evaluators share."""
+    def of(cls, spec: DataSpec) -> Reading:
+        """As a study says, on this machine; a pool of evaluators sets ``workers`` itself."""
         cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        workers = max(1, cpus // max(1, processes)) if spec.workers == "auto" else spec.workers
+        workers = cpus if spec.workers == "auto" else spec.workers
         most = int(SHARE * memory_bytes()) if spec.memory_gib == "auto" else int(spec.memory_gib * 2**30)
         return cls(most, workers, spec.cache)
 
@@ -100,7 +104,7 @@ def on_this_host(splits: Splits, how: Reading) -> Splits:
             continue
         here = replace(split.stream, source=split.stream.source.on_this_host(how.folder), workers=how.workers)
         if name in SCORED:
-            found[name] = Split(mapped(here, how.folder()), split.labels_B)
+            found[name] = Split(mapped(here, how.folder(), how.tell), split.labels_B)
         else:
             found[name] = replace(split, stream=here)
     return _with_parts(splits, found)
@@ -117,7 +121,7 @@ def _with_parts(splits: Splits, parts: Mapping[str, Split]) -> Splits:
     return replace(splits, train=train, val=val, guard=guard, test=test)
 
 
-def mapped(stream: Stream, folder: Path) -> Tensor:
+def mapped(stream: Stream, folder: Path, tell: Callable[[str], None] = lambda text: None) -> Tensor:
     """(B, C, H, W) uint8: all images of ``stream`` from a file in ``folder``, read-only; decoded if it is not there.
 
     The file's name has the digest of its pixels: one that was damaged is decoded again.
@@ -129,6 +133,10 @@ def mapped(stream: Stream, folder: Path) -> Tensor:
             if found is not None:
                 return found
             file.unlink(missing_ok=True)
+        if stream.num_bytes >= LONG_BYTES:
+            tell(
+                f"decoding {len(stream):,} images to be scored into {folder} ({stream.num_bytes / 2**30:.1f} GiB), once"
+            )
         return _decoded(stream, folder, key)
 
 

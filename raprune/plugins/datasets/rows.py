@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from raprune.errors import InputError, meaning
 from raprune.plugins.datasets.pixels import for_each, upright_size
-from raprune.plugins.datasets.reading import locked, reading
+from raprune.plugins.datasets.reading import LONG_BYTES, locked, reading
 from raprune.plugins.datasets.sources import DIGEST_BYTES, Source, digest_of
 from raprune.system.writing import replacing
 
@@ -121,6 +121,8 @@ def _copied(files: Sequence[str], column: str, folder: Path) -> Copied:
     with locked(folder / f"{key}.lock"):
         found = _found(images, listed)
         if found is None:
+            if (num_bytes := sum(size for _, size, _ in stats)) >= LONG_BYTES:
+                reading().tell(f"copying {num_bytes / 2**30:.1f} GiB of encoded images into {folder}, once")
             _copy(files, column, images, listed)
             found = _found(images, listed)
     if found is None:

@@ -51,13 +51,15 @@ class Stream:
     """What of an image is trained on, instead of ``fit``."""
     workers: int = 0
     """Processes that decode while training; with 0, threads of this process do when a batch is needed."""
+    channels: int = 3
+    """3, or 1 for images that become grey."""
 
     def __len__(self) -> int:
         return len(self.places)
 
     @property
     def shape_CHW(self) -> tuple[int, int, int]:
-        return 3, self.fit.height, self.fit.width
+        return self.channels, self.fit.height, self.fit.width
 
     @property
     def image_bytes(self) -> int:
@@ -126,16 +128,18 @@ class Stream:
 
     def digest(self) -> str:
         """Digest of the encoded images in their order, of how they get their size, and of some of their pixels."""
-        blake = hashlib.blake2b(repr((len(self), self.fit, self.crop)).encode(), digest_size=DIGEST_BYTES)
+        blake = hashlib.blake2b(
+            repr((len(self), self.fit, self.crop, self.channels)).encode(), digest_size=DIGEST_BYTES
+        )
         blake.update(np.ascontiguousarray(self.source.digests[self.places]).data)
         few = torch.arange(min(SAMPLE, len(self))) * len(self) // min(SAMPLE, len(self))
         blake.update(self.read(few).numpy().data)
         return blake.hexdigest()
 
     def key(self) -> str:
-        """Names what :meth:`whole` returns: the encoded images in their order, their fit, the decoder's versions."""
+        """Names what :meth:`whole` returns: encoded images in their order, their size, the decoder's versions."""
         decoder = (PIL.__version__, features.version("jpg"), features.version("zlib"))
-        blake = hashlib.blake2b(repr((len(self), self.fit, decoder)).encode(), digest_size=DIGEST_BYTES)
+        blake = hashlib.blake2b(repr((len(self), self.fit, self.channels, decoder)).encode(), digest_size=DIGEST_BYTES)
         blake.update(np.ascontiguousarray(self.source.digests[self.places]).data)
         return blake.hexdigest()
 
@@ -148,7 +152,7 @@ class Stream:
             name = self.source.name(places[at])
             image = decode_rgb(self.source.read(places[at]), name)
             image = self.fit(image, name) if crop is None or numbers is None else crop(image, numbers[at])
-            pixels[at] = np.asarray(image).transpose(2, 0, 1)
+            pixels[at] = np.asarray(image).transpose(2, 0, 1) if self.channels == 3 else np.asarray(image.convert("L"))
 
         each(len(places), fill)
         return torch.from_numpy(pixels)
