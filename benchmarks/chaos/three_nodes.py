@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.chaos.counted import LOG, Log
+from benchmarks.chaos.counted import LOG, LONGER, Log
 from benchmarks.chaos.nodes import Machines, machines, obstacle
 from benchmarks.chaos.storm import study
 from benchmarks.chaos.victims import ROOT, command_of
@@ -25,6 +25,7 @@ from tests.launch.runs import assert_same_rows, run_tiny
 
 JOINS, LOSS, REPLACEMENTS = (0.05, 0.15), 0.4, (0.3, 0.55, 0.75)
 """Shares of the candidates at which the machines join, one is lost, and half of the evaluators die."""
+CANDIDATE_S = 0.2
 STEP_S = 600.0
 RANGE = "evaluators={min: 1, max: 8}"
 
@@ -53,7 +54,8 @@ def run(folder: Path, text: str, total: int) -> Course:
     (folder / "chaos.yaml").write_text(text)
     log, printed = folder / "scored.log", folder / "study.out"
     course = Course(Log(log))
-    with machines(folder, PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1", **{LOG: str(log)}) as cluster:
+    counted = {LOG: str(log), LONGER: str(CANDIDATE_S)}
+    with machines(folder, PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1", **counted) as cluster:
         cluster.join(num_cpus=1)
         command = command_of(folder / "chaos.yaml", folder / "out", "--address", cluster.address, "--set", RANGE)
         process = cluster.head.start(command, printed)
@@ -95,7 +97,7 @@ def _kill_half(cluster: Machines, course: Course) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--candidates", type=int, default=300, help="of a trial's layer")
+    parser.add_argument("--candidates", type=int, default=200, help="of a trial's layer")
     parser.add_argument("--out", type=Path, help="keep the studies in this folder")
     given = parser.parse_args()
     if (why := obstacle()) is not None:
