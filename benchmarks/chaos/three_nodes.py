@@ -65,7 +65,7 @@ def run(folder: Path, text: str, total: int) -> Course:
             (LOSS, lambda: cluster.machines[-1].lose()),
         ]
         for share, step in sorted(steps, key=lambda found: found[0]):
-            if _wait(course.log, share * total, process):
+            if _wait(course, share * total, process):
                 step()
                 print(f"    {time.strftime('%H:%M:%S')} {share:.0%}", file=sys.stderr, flush=True)
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -75,10 +75,12 @@ def run(folder: Path, text: str, total: int) -> Course:
     return course
 
 
-def _wait(log: Log, number: float, process: subprocess.Popen[bytes]) -> bool:
-    """Wait until so many candidates are scored; returns whether the study still runs."""
+def _wait(course: Course, number: float, process: subprocess.Popen[bytes]) -> bool:
+    """Wait until so many candidates are scored, some of them by each machine; returns whether the study still runs."""
     end = time.monotonic() + STEP_S
-    while process.poll() is None and log.look().distinct < number and time.monotonic() < end:
+    while process.poll() is None and time.monotonic() < end:
+        if course.log.look().distinct >= number and set(course.joined) <= set(course.log.first):
+            break
         time.sleep(0.05)
     return process.poll() is None and time.monotonic() < end
 
@@ -101,7 +103,8 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="keep the studies in this folder")
     given = parser.parse_args()
     if (why := obstacle()) is not None:
-        raise SystemExit(why)
+        print(f"skipped: {why}")
+        return 0
     with tempfile.TemporaryDirectory() as name:
         folder = given.out or Path(name)
         folder.mkdir(parents=True, exist_ok=True)
