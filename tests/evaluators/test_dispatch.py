@@ -9,7 +9,7 @@ import pytest
 from raprune.errors import EvaluatorError, InputError
 from raprune.evaluators.backend import CallError, LostError
 from raprune.evaluators.dispatch import MAX_ATTEMPTS, Call, Dispatcher
-from raprune.evaluators.pulse import Pulses
+from raprune.evaluators.pulse import LONG_S, Pulses
 from raprune.evaluators.roster import Roster
 from raprune.network.masks import KeepMask
 from raprune.plugins.scores.base import Tally
@@ -94,6 +94,25 @@ def test_one_that_hangs_is_killed_and_its_calls_go_elsewhere(plain: Plain) -> No
     assert run(plain, dispatcher, 2) == [0, 2]
     assert plain.killed == [("a", True)]
     assert plain.time > 60
+
+
+@pytest.mark.parametrize(
+    ("for_s", "hangs"), [(LONG_S - 1, False), (LONG_S + 1, True), (30 * 25.0 - 1, True), (30 * 25.0 + 1, True)]
+)
+def test_a_call_that_computes_for_ever_is_told_by_what_others_took(plain: Plain, for_s: float, hangs: bool) -> None:
+    plain.beats("a", "n0", call="evaluate x", for_s=for_s, longest={})
+    pulses = Pulses(plain)
+    assert not pulses.hangs("a")  # nobody knows how long such a call takes
+    plain.beats("b", "n0", longest={"evaluate x": 2.0, "join": 9.0})
+    assert not pulses.hangs("b")
+    assert pulses.hangs("a") is hangs
+    if hangs:  # one process kills it
+        assert pulses.claim("a")
+        assert pulses.hangs("a")
+        assert not pulses.claim("a")
+    plain.beats("b", "n0", longest={"evaluate x": 25.0})
+    assert not pulses.hangs("b")
+    assert pulses.hangs("a") is (for_s > 30 * 25.0)
 
 
 def test_those_of_the_roster_come_and_go(plain: Plain) -> None:
