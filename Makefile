@@ -5,6 +5,7 @@
 #   make test-all   also runs the long tests
 #   make gpu        GPU tests and benchmark (a few minutes on one card)
 #   make fuzz       300 mutated study files and 150 mutated result files, through every command (half an hour)
+#   make chaos      a study whose processes are killed and suspended, and machines that come and go (half an hour)
 #   make check      lint, format, types and the code's shape; changes no file
 #   make docs       build the docs site into build/site; a warning is an error
 #
@@ -16,7 +17,7 @@ PYTHON ?= python3
 TORCH ?= torch torchvision
 BIN := .venv/bin
 
-.PHONY: study test test-all gpu fuzz check docs clean
+.PHONY: study test test-all gpu fuzz chaos check docs clean
 .DEFAULT_GOAL := study
 
 study: .venv/.installed
@@ -34,6 +35,10 @@ gpu: .venv/.installed-dev
 
 fuzz: .venv/.installed-dev
 	PYTHONHASHSEED=0 $(BIN)/python -m pytest -m "" tests/fuzz
+
+chaos: .venv/.installed-dev
+	$(BIN)/python -m benchmarks.chaos
+	$(BIN)/python -m benchmarks.chaos.three_nodes
 
 check: .venv/.installed-dev
 	$(BIN)/ruff check .

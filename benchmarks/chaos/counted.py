@@ -1,5 +1,7 @@
 """A score that writes down every candidate which is scored, where ``CHAOS_LOG`` names a file.
 
+``CHAOS_LONGER_S``: seconds by which each candidate takes longer, so that a small study lasts while machines start.
+
 A study names it by import path, so it is loaded wherever candidates are scored. A line is written when a candidate
 begins and another when it has been scored; the order of the lines is that of the writes, over all processes.
 """
@@ -20,7 +22,7 @@ from raprune.plugins.scores.base import Scored, Tally
 from raprune.plugins.scores.top1_accuracy import Top1Accuracy
 from raprune.registry import Settings
 
-LOG = "CHAOS_LOG"
+LOG, LONGER = "CHAOS_LOG", "CHAOS_LONGER_S"
 DELETED = "memo-deleted"
 """The line that says that the memo was deleted."""
 
@@ -45,6 +47,7 @@ def _count() -> None:
         key = hashlib.blake2b(f"{state.version} {layer}".encode() + mask.key, digest_size=12).hexdigest()
         first = 0 if start is None else start.num_images
         note(Path(os.environ[LOG]), f"began {key} {first}")
+        time.sleep(float(os.environ.get(LONGER, 0)))
         scored = original(self, state, layer, mask, lowest, start)  # type: ignore[arg-type]
         last = first + scored.images_scored
         note(Path(os.environ[LOG]), f"scored {key} {first} {last} {os.uname().nodename} {time.time():.2f}")
