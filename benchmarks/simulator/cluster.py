@@ -14,9 +14,9 @@ from benchmarks.simulator.clock import Clock, Process
 from benchmarks.simulator.recorded import Layer
 from raprune.evaluators.backend import Backend, LostError, Node
 from raprune.evaluators.base import EvaluatedMask
+from raprune.evaluators.members import Turn
 from raprune.evaluators.pulse import BEAT_S
 from raprune.evaluators.ray_pool import MAX_STATES
-
 
 
 @dataclass(frozen=True)
@@ -170,6 +170,7 @@ class Evaluator:
     def lose(self) -> None:
         """End the process; its calls are lost, and it waits for room to start again."""
         for ref in [*[self.now_on] * (self.now_on is not None), *self.queue]:
+            self.cluster.counts["lost"] += 1
             self.cluster.clock.after(self.cluster.costs.lost, lambda ref=ref: ref.end(error=self._why()))
         if self.machine is not None:
             self.machine.free += 1
@@ -196,7 +197,7 @@ class Cluster:
         self.store: dict[str, str] = {}
         self.asked: list[Mapping[str, float]] = []
         self.counts: Counter[str] = Counter()
-        """Calls, reads of the store, and seconds of processors: ``trials``, ``driver``."""
+        """Calls, those that were lost, reads of the store, and seconds of processors: ``trials``, ``driver``."""
         self._waiting: deque[Evaluator] = deque()
         self._cores = [0.0] * cores
         self._driver_free = 0.0
@@ -270,7 +271,7 @@ class SimulatedBackend(Backend):
         self._owed = 0.0
         """Processor time that was used and has not passed yet."""
         self.called: set[str] = set()
-        self.first = 0
+        self.turn = Turn()
         """As of the address of a pool."""
 
     def connect(self) -> SimulatedBackend:
