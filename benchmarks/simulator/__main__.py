@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.simulator.events import hangs, spot
-from benchmarks.simulator.recorded import read, record
+from benchmarks.simulator.recorded import made_up, read, record
 from benchmarks.simulator.replaying import Measured, Setup, Simulation, measure
 from raprune.evaluators.dispatch import Call, Dispatcher
 from raprune.launch.in_flight import CALLS_PER_EVALUATOR
@@ -28,10 +28,15 @@ HEAD = f"{'evaluators':>10s} {'trials':>6s} {'candidate':>9s}  {'busy':>4s} {'sc
 )
 
 
-def setup(evaluators: int, each: float, candidate_s: float, masks: int = MASKS) -> Setup:
-    """A pool with so many calls in flight for each evaluator."""
-    trials = read(masks, candidate_s, COMMITS * candidate_s)
+def setup(evaluators: int, each: float, candidate_s: float, masks: int = MASKS, commits: float = COMMITS) -> Setup:
+    """A pool with so many calls in flight for each evaluator; ``commits``: in candidates."""
+    trials = read(masks, candidate_s, commits * candidate_s)
     return Setup(evaluators, trials, max(2, math.ceil(each * evaluators / masks)), masks)
+
+
+def alike(evaluators: int, trials: int, masks: int, candidate_s: float) -> Setup:
+    """A pool for trials without commits, all of whose candidates take as long."""
+    return Setup(evaluators, made_up(masks, candidate_s), trials, masks)
 
 
 def row(of: Setup, candidate_s: float, found: Measured) -> str:
@@ -44,11 +49,11 @@ def row(of: Setup, candidate_s: float, found: Measured) -> str:
     )
 
 
-def table(setups: Sequence[tuple[Setup, float]]) -> Measured:
-    """Print a row for each; returns the last one's figures."""
+def table(setups: Sequence[tuple[Setup, float]], window: float = 300.0) -> Measured:
+    """Print a row for each, over so many candidates' times; returns the last one's figures."""
     print(HEAD)
     for of, candidate_s in setups:
-        found = measure(of, warm_up_s=60.0 * candidate_s, window_s=120.0 * candidate_s)
+        found = measure(of, warm_up_s=window / 2 * candidate_s, window_s=window * candidate_s)
         print(row(of, candidate_s, found), flush=True)
     return found
 
@@ -65,9 +70,8 @@ def saturates(of: Setup, found: Measured) -> None:
         print(f"  {what}: {share:.0%}, full at {of.evaluators / share:,.0f} evaluators")
 
 
-def rough(candidate_s: float) -> None:
+def rough(of: Setup) -> None:
     """Machines that are lost, evaluators that hang: how busy the pool stays, and how often calls are made again."""
-    of = setup(MOST // 4, 4, candidate_s)
     trouble: Mapping[str, Sequence[float]] = {
         "nothing happens": (),
         "a machine lives 30 minutes": (1800.0,),
@@ -110,16 +114,18 @@ def show() -> None:
     print("The dispatcher's own processor time for a call:")
     for evaluators in (8, MOST):
         print(f"  {dispatcher_us(evaluators):.0f} us with {evaluators:,} evaluators")
-    print(f"\nCalls in flight for each evaluator, {MASKS} masks an update:")
-    table([(setup(number, each, 1.0), 1.0) for number in (8, 64, 256) for each in (2, 3, 4)])
-    print("\nSeconds of a candidate:")
+    print("\nAll candidates alike, no commits (benchmarks/pool.py many has 32 trials of 64 masks, too):")
+    table([(alike(MOST, 32, 64, 0.5), 0.5), (alike(MOST, 16, 128, 0.5), 0.5)], window=40.0)
+    print(f"\nRecorded trials, {MASKS} masks an update; calls in flight for each evaluator are 2, 3, 4, 6:")
+    table([(setup(64, each, 1.0), 1.0) for each in (2, 3, 4, 6)])
+    print("\nThe same with commits of 100 candidates' time, and of 1:")
+    table([(setup(64, CALLS_PER_EVALUATOR, 1.0, commits=commits), 1.0) for commits in (100.0, 1.0)])
+    print(f"\n{MOST:,} evaluators, and what else is in use:")
     for candidate_s in (5.0, 1.0, 0.2):
         of = setup(MOST, CALLS_PER_EVALUATOR, candidate_s)
-        saturates(of, table([(of, candidate_s)]))
-    print("\nMasks of an update:")
-    table([(setup(256, CALLS_PER_EVALUATOR, 1.0, masks), 1.0) for masks in (5, 10, 25)])
-    print(f"\n{MOST // 4} evaluators, 8 on a machine, a candidate takes 1 s; a lost machine is back after 2 minutes:")
-    rough(1.0)
+        saturates(of, table([(of, candidate_s)], window=60.0))
+    print("\n64 evaluators, 8 on a machine, a candidate takes 1 s; a lost machine is back after 2 minutes:")
+    rough(setup(64, CALLS_PER_EVALUATOR, 1.0))
 
 
 def main() -> None:

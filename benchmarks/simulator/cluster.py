@@ -104,7 +104,7 @@ class Evaluator:
 
     def begin(self, machine: Machine) -> None:
         """Start on a machine."""
-        self.machine, self.lives = machine, self.lives + 1
+        self.machine, self.lives, self._silent_since = machine, self.lives + 1, None
         machine.free -= 1
         machine.evaluators.add(self)
         self.after(self.cluster.costs.start, self._ready)

@@ -88,6 +88,13 @@ def read(masks: int = 5, candidate_s: float = 0.0, commit_s: float | None = None
     return [replace(trial, layers=tuple(_scaled(layer, factor, commit_s) for layer in trial.layers)) for trial in found]
 
 
+def made_up(masks: int, candidate_s: float) -> list[Trial]:
+    """A trial of one endless layer without commits, all of whose candidates take as long, as a yardstick."""
+    keys = [KeepMask(bytes(map(int, f"{number:012b}1"))) for number in range(masks)]
+    scored = {mask.key: Scored(None, 1, candidate_s, NO_TALLY) for mask in keys}
+    return [Trial("made up", (Layer("layer", (tuple(keys),) * 1000, scored, 0.0, 0.0),))]
+
+
 def mean_s(trials: Sequence[Trial]) -> float:
     """Mean seconds of a candidate on an evaluator that knows its state."""
     every = [scored.seconds for trial in trials for layer in trial.layers for scored in layer.scored.values()]
