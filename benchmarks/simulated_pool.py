@@ -16,6 +16,7 @@ from torch import Tensor
 
 from benchmarks.sleeper import Sleeper
 from raprune.evaluators.dispatch import Call, Dispatcher
+from raprune.evaluators.members import Turn
 from raprune.evaluators.ray_backend import RayBackend
 from raprune.launch.cluster import connect
 from raprune.plugins.methods.agent import Agent, AgentSettings
@@ -44,7 +45,7 @@ def sleepers(number: int, slots: int) -> Iterator[list[Any]]:
 
 def scoring(actors: Sequence[Any], first: int, seconds: float) -> Callable[[Sequence[Any]], list[Any]]:
     """What scores masks for one simulated trial: the project's dispatcher on sleeping actors."""
-    dispatcher = Dispatcher({str(index): actor for index, actor in enumerate(actors)}, RayBackend("pool"), first)
+    dispatcher = Dispatcher({str(index): actor for index, actor in enumerate(actors)}, RayBackend("pool"), Turn(first))
 
     def evaluate(masks: Sequence[Any]) -> list[Any]:
         calls = [Call([mask], [index]) for index, mask in enumerate(masks)]

@@ -14,6 +14,7 @@ from benchmarks.simulator.clock import Clock, Process
 from benchmarks.simulator.recorded import Layer
 from raprune.evaluators.backend import Backend, LostError, Node
 from raprune.evaluators.base import EvaluatedMask
+from raprune.evaluators.members import Turn
 from raprune.evaluators.pulse import BEAT_S
 from raprune.evaluators.ray_pool import MAX_STATES
 
@@ -103,7 +104,7 @@ class Evaluator:
 
     def begin(self, machine: Machine) -> None:
         """Start on a machine."""
-        self.machine, self.lives = machine, self.lives + 1
+        self.machine, self.lives, self._silent_since = machine, self.lives + 1, None
         machine.free -= 1
         machine.evaluators.add(self)
         self.after(self.cluster.costs.start, self._ready)
@@ -169,6 +170,7 @@ class Evaluator:
     def lose(self) -> None:
         """End the process; its calls are lost, and it waits for room to start again."""
         for ref in [*[self.now_on] * (self.now_on is not None), *self.queue]:
+            self.cluster.counts["lost"] += 1
             self.cluster.clock.after(self.cluster.costs.lost, lambda ref=ref: ref.end(error=self._why()))
         if self.machine is not None:
             self.machine.free += 1
@@ -195,7 +197,7 @@ class Cluster:
         self.store: dict[str, str] = {}
         self.asked: list[Mapping[str, float]] = []
         self.counts: Counter[str] = Counter()
-        """Calls, reads of the store, and seconds of processors: ``trials``, ``driver``."""
+        """Calls, those that were lost, reads of the store, and seconds of processors: ``trials``, ``driver``."""
         self._waiting: deque[Evaluator] = deque()
         self._cores = [0.0] * cores
         self._driver_free = 0.0
@@ -269,7 +271,7 @@ class SimulatedBackend(Backend):
         self._owed = 0.0
         """Processor time that was used and has not passed yet."""
         self.called: set[str] = set()
-        self.first = 0
+        self.turn = Turn()
         """As of the address of a pool."""
 
     def connect(self) -> SimulatedBackend:

@@ -71,22 +71,28 @@ def record(study: Path, file: Path = FILE) -> int:
     return len(kept)
 
 
-def read(masks_per_call: int = 5, candidate_s: float = 0.0, file: Path = FILE) -> list[Trial]:
-    """The recorded trials; with ``candidate_s`` all their times are scaled, so that a candidate takes so long on
-    average.
+def read(masks: int = 5, candidate_s: float = 0.0, commit_s: float | None = None, file: Path = FILE) -> list[Trial]:
+    """The recorded trials, with ``masks`` asked for at once.
 
-    An update's masks are asked for together. Which others were is not recorded: ``masks_per_call`` at a time.
+    With ``candidate_s`` all times are scaled, so that a candidate takes so long on average. ``commit_s`` is what every
+    commit takes then, in place of the recorded ones.
     """
-    rows = pq.read_table(file).to_pylist()
     trials: dict[str, dict[str, list[dict[str, Any]]]] = {}
-    for row in rows:
+    for row in pq.read_table(file).to_pylist():
         trials.setdefault(row["trial_id"], {}).setdefault(row["layer"], []).append(row)
     found = [
-        Trial(name, tuple(_layer(layer, own, masks_per_call) for layer, own in layers.items()))
+        Trial(name, tuple(_layer(layer, own, masks) for layer, own in layers.items()))
         for name, layers in trials.items()
     ]
     factor = candidate_s / mean_s(found) if candidate_s else 1.0
-    return [replace(trial, layers=tuple(_scaled(layer, factor) for layer in trial.layers)) for trial in found]
+    return [replace(trial, layers=tuple(_scaled(layer, factor, commit_s) for layer in trial.layers)) for trial in found]
+
+
+def made_up(masks: int, candidate_s: float) -> list[Trial]:
+    """A trial of one endless layer without commits, all of whose candidates take as long, as a yardstick."""
+    keys = [KeepMask(bytes(map(int, f"{number:012b}1"))) for number in range(masks)]
+    scored = {mask.key: Scored(None, 1, candidate_s, NO_TALLY) for mask in keys}
+    return [Trial("made up", (Layer("layer", (tuple(keys),) * 1000, scored, 0.0, 0.0),))]
 
 
 def mean_s(trials: Sequence[Trial]) -> float:
@@ -95,25 +101,21 @@ def mean_s(trials: Sequence[Trial]) -> float:
     return sum(every) / len(every)
 
 
-def _layer(name: str, rows: Sequence[dict[str, Any]], masks_per_call: int) -> Layer:
+def _layer(name: str, rows: Sequence[dict[str, Any]], masks: int) -> Layer:
     times = sorted(row["score_s"] for row in rows)
     usual, longest = times[len(times) // 2], times[-1]  # the longest met a state that nobody knew
-    scored, calls = {}, []
-    for row in rows:
-        mask = KeepMask(bytes(row["keep_mask"]))
-        seconds = usual if row["score_s"] == longest else row["score_s"]
-        scored[mask.key] = Scored(row["score"], row["images_scored"], seconds, NO_TALLY)
-        if (
-            calls
-            and calls[-1][0] == row["update"]
-            and (row["update"] is not None or len(calls[-1][1]) < masks_per_call)
-        ):
-            calls[-1][1].append(mask)
-        else:
-            calls.append((row["update"], [mask]))
-    return Layer(name, tuple(tuple(masks) for _, masks in calls), scored, longest - usual, rows[0]["commit_s"])
+    keys = [KeepMask(bytes(row["keep_mask"])) for row in rows]
+    scored = {
+        mask.key: Scored(
+            row["score"], row["images_scored"], usual if row["score_s"] == longest else row["score_s"], NO_TALLY
+        )
+        for mask, row in zip(keys, rows, strict=True)
+    }
+    calls = tuple(tuple(keys[at : at + masks]) for at in range(0, len(keys), masks))
+    return Layer(name, calls, scored, longest - usual, rows[0]["commit_s"])
 
 
-def _scaled(layer: Layer, factor: float) -> Layer:
+def _scaled(layer: Layer, factor: float, commit_s: float | None) -> Layer:
     scored = {key: replace(found, seconds=found.seconds * factor) for key, found in layer.scored.items()}
-    return replace(layer, scored=scored, first_s=layer.first_s * factor, commit_s=layer.commit_s * factor)
+    commit_s = layer.commit_s * factor if commit_s is None else commit_s
+    return replace(layer, scored=scored, first_s=layer.first_s * factor, commit_s=commit_s)

@@ -12,6 +12,7 @@ from typing import Any
 from benchmarks.simulator.clock import Clock
 from benchmarks.simulator.cluster import Cluster, Costs, SimulatedBackend
 from benchmarks.simulator.recorded import Layer, Trial
+from raprune.evaluators.members import Turn
 from raprune.evaluators.ray_pool import RayPool
 from raprune.launch.keeper import Keeper
 from raprune.launch.resources import resources_for
@@ -93,9 +94,10 @@ class Simulation:
         numbers = itertools.count(self.setup.in_flight)
 
         def one_after_the_other(number: int) -> None:
-            self.trial(number, begin=number / self.setup.in_flight)
+            place = number
+            self.trial(number, place, begin=number / self.setup.in_flight)
             while True:
-                self.trial(next(numbers))
+                self.trial(next(numbers), place)
 
         for number in range(self.setup.in_flight):
             self.clock.spawn(lambda number=number: one_after_the_other(number))
@@ -104,25 +106,32 @@ class Simulation:
         """So many trials, at most as many at once as are in flight."""
         numbers = iter(range(number))
 
-        def some() -> None:
+        def some(place: int) -> None:
             for number in numbers:
-                self.trial(number)
+                self.trial(number, place)
 
-        for _ in range(min(number, self.setup.in_flight)):
-            self.clock.spawn(some)
+        for place in range(min(number, self.setup.in_flight)):
+            self.clock.spawn(lambda place=place: some(place))
 
-    def trial(self, number: int, begin: float = 0.0) -> None:
-        """One trial, from this share of its layers on."""
+    def finish(self, number: int, within_s: float) -> None:
+        """Let time pass until so many trials have ended. Raises TimeoutError if it takes too long."""
+        while self.trials_ended < number:
+            if self.clock.now > within_s:
+                raise TimeoutError(f"{self.trials_ended} of {number} trials ended within {within_s:.0f} s")
+            self.clock.run(self.clock.now + 10.0)
+
+    def trial(self, number: int, place: int, begin: float = 0.0) -> None:
+        """One trial, in the process that ran the trial ``place`` first, from this share of its layers on."""
         backend = SimulatedBackend(self.cluster)
         while not self._ready:
             backend.sleep(LOOP_S)
         recorded = self.setup.trials[number % len(self.setup.trials)]
         backend.tell_driver(self.setup.costs.begin)
-        backend.first = number * self.setup.masks // 2  # as raprune.launch.in_flight places a trial
+        backend.turn = Turn(place, self.setup.in_flight, self.setup.evaluators / self.setup.in_flight)
         pool = RayPool(SETTINGS, WORKLOAD, backend)  # type: ignore[arg-type]
         answers, pace = self.answers.setdefault(number, []), Pace(backend.now)
-        for place, layer in enumerate(recorded.layers[int(begin * len(recorded.layers)) :]):
-            state = _State(f"{number}/{place}")
+        for step, layer in enumerate(recorded.layers[int(begin * len(recorded.layers)) :]):
+            state = _State(f"{number}/{step}")
             self.cluster.book[state.version] = layer
             for call, found in enumerate(self._scored(backend, pool, state, layer)):
                 answers += [(layer.name, call, key, score) for key, score in found]

@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 from raprune.engine.base import Engine
 from raprune.engine.tasks import Task
 from raprune.evaluators.backend import Backend
+from raprune.evaluators.members import FIRST, Turn
 from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.plugins.scores.base import Scored, Tally
@@ -31,8 +32,7 @@ class PoolAddress:
     """The address of a pool of evaluators: plain values, so that it can be sent anywhere."""
 
     namespace: str
-    first: int = 0
-    """The evaluator with which a trial begins, counted around."""
+    turn: Turn = FIRST
 
     def connect(self) -> Backend:
         """The cluster in which the pool is, which this process has joined."""

@@ -16,7 +16,7 @@ from typing import Any
 
 from raprune.errors import EvaluatorError
 from raprune.evaluators.backend import Actor, Backend, CallError, LostError, Ref
-from raprune.evaluators.members import Member, Members
+from raprune.evaluators.members import FIRST, Member, Members, Turn
 from raprune.evaluators.pulse import Pulses
 from raprune.evaluators.roster import Roster
 
@@ -61,7 +61,7 @@ class Dispatcher:
         self,
         actors: Mapping[str, Actor],
         backend: Backend,
-        first: int = 0,
+        turn: Turn = FIRST,
         *,
         roster: Roster | None = None,
         pulses: Pulses | None = None,
@@ -71,7 +71,7 @@ class Dispatcher:
 
         What ``check`` raises while waiting ends the wait.
         """
-        self.members = Members(actors, backend, first, roster)
+        self.members = Members(actors, backend, turn, roster)
         self._backend = backend
         self._pulses = pulses
         self._check = check

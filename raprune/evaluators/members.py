@@ -14,6 +14,24 @@ REFRESH_S = 1.0
 """Seconds between two looks at the roster."""
 
 
+@dataclass(frozen=True)
+class Turn:
+    """Which of a run's trials this is: those that run at once begin evenly spaced, each with evaluators of its own."""
+
+    number: int = 0
+    trials: int = 1
+    """Of the run."""
+    spacing: float = 1.0
+    """Evaluators between the first ones of two trials, where not all trials run at once."""
+
+    def first(self, number: int) -> int:
+        """The first of so many evaluators, to be counted around."""
+        return int(self.number * max(number / self.trials, self.spacing))
+
+
+FIRST = Turn()
+
+
 @dataclass(eq=False)
 class Member:
     """One actor."""
@@ -43,11 +61,11 @@ class Members:
     all evaluators have as much to do, although no trial knows of another's calls.
     """
 
-    def __init__(self, actors: Mapping[str, Actor], backend: Backend, first: int, roster: Roster | None) -> None:
-        """``first``: with which of them the order begins, counted around."""
+    def __init__(self, actors: Mapping[str, Actor], backend: Backend, turn: Turn, roster: Roster | None) -> None:
+        """``turn`` says with which of them the order begins."""
         self._backend = backend
         self._roster = roster
-        self._first = first
+        self._turn = turn
         self._by_name = {name: Member(name, actor) for name, actor in actors.items()}
         self._order = self._ordered()
         self._busy: set[Member] = set()
@@ -139,7 +157,7 @@ class Members:
 
     def _ordered(self) -> list[Member]:
         members = list(self._by_name.values())
-        start = self._first % max(1, len(members))
+        start = self._turn.first(len(members)) % max(1, len(members))
         return members[start:] + members[:start]
 
     def _look_after(self, member: Member) -> None:

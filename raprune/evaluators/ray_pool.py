@@ -174,7 +174,7 @@ class RayPool:
         self.workload = workload
         self._by_launch = shares_launches(workload, settings.device)
         self._backend = backend = pool.connect()
-        self.dispatcher = Dispatcher({}, backend, pool.first, roster=Roster(backend), pulses=Pulses(backend))
+        self.dispatcher = Dispatcher({}, backend, pool.turn, roster=Roster(backend), pulses=Pulses(backend))
         self._refs: dict[str, Ref] = {}
         self._mask_s = math.inf
 

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from raprune.engine.launches import MASKS_A_LAUNCH, shares_launches
+from raprune.evaluators.members import Turn
 from raprune.study import TrialSpec
 from raprune.trial.asked import masks_at_once
 
+CALLS_PER_EVALUATOR = 3
+"""Calls that the trials in flight have for each evaluator; docs/scale.md shows how busy fewer and more keep them."""
+
 
 def trials_in_flight(trials: Iterable[TrialSpec], num_evaluators: int, device_type: str = "cpu") -> int:
-    """Trials to run at once: enough for two calls per evaluator, at least two, so that each fills the others' gaps."""
-    return max(
-        2, math.ceil(2 * num_evaluators / max([1, *(_calls_per_update(trial, device_type) for trial in trials)]))
-    )
+    """Trials to run at once: at least two, so that each fills the others' gaps."""
+    most = max([1, *(_calls_per_update(trial, device_type) for trial in trials)])
+    return max(2, math.ceil(CALLS_PER_EVALUATOR * num_evaluators / most))
 
 
-def first_evaluator(number: int, trial: TrialSpec, device_type: str = "cpu") -> int:
-    """The evaluator with which the trial of this number in its study begins.
-
-    Trials begin half an update apart, so that of those that run at once two have calls for each evaluator.
-    """
-    return number * _calls_per_update(trial, device_type) // 2
+def turn_of(trial: TrialSpec, trial_ids: Sequence[str], device_type: str = "cpu") -> Turn:
+    """Where a trial begins in the pool, among those of its run."""
+    spacing = _calls_per_update(trial, device_type) / CALLS_PER_EVALUATOR
+    return Turn(trial_ids.index(trial.trial_id), len(trial_ids), spacing)
 
 
 def useful_evaluators(trials: Iterable[TrialSpec], device_type: str = "cpu") -> int:

@@ -13,13 +13,14 @@ from typing import Any, Protocol
 
 from raprune.engine.inputs import Inputs
 from raprune.evaluators.dispatch import WAY_ON
+from raprune.evaluators.members import Turn
 from raprune.evaluators.memo import Memo, writer_name
 from raprune.evaluators.pulse import Pulse, Pulses
 from raprune.evaluators.ray_backend import MACHINE_LOST, why_lost
 from raprune.launch.base import Watch
 from raprune.launch.counter import find_budget
 from raprune.launch.execute import Holdings, Place, execute, write_failed
-from raprune.launch.in_flight import first_evaluator
+from raprune.launch.in_flight import turn_of
 from raprune.launch.resources import TRIAL_CPUS
 from raprune.study import StudyPlan, TrialSpec
 
@@ -29,6 +30,10 @@ MAX_LOSSES = 3
 """A trial fails once its process has been lost this many times without a committed layer in between."""
 AXES = ("drop_bound", "order", "method", "seed")
 """Axes that are always search-space keys, so that trackers and the result grid see them."""
+
+_TURNS: dict[str, Turn] = {}
+"""Namespace of a study -> where this process's trials begin in its pool: Tune runs the next trial in the process of one
+that ended, whose evaluators have just become free."""
 
 
 def axis_values(trial: TrialSpec, plan: StudyPlan) -> dict[str, Any]:
@@ -126,8 +131,8 @@ def _trainable(config: dict[str, Any], *, specs: dict[str, TrialSpec], place: Pl
     trial = specs[config["trial_id"]]
     reporter = _Reporter(trial.trial_id)
     assert place.pool is not None
-    first = first_evaluator(list(specs).index(trial.trial_id), trial, place.device_type)
-    pool = replace(place.pool, first=first)
+    turn = _TURNS.setdefault(place.pool.namespace, turn_of(trial, list(specs), place.device_type))
+    pool = replace(place.pool, turn=turn)
     place = replace(place, pool=pool)
     pulse = Pulse(pool.connect(), trial.trial_id)
     try:

@@ -72,13 +72,10 @@ def _read(folder: Path, trial_ids: list[str], table: str, sums: Sequence[str] | 
 
 
 def _summed(rows: pa.Table, sums: Sequence[str]) -> pa.Table:
-    """One row with the sums of some columns; none without rows."""
-    totals = rows.slice(0, 1)
-    for name in sums if len(rows) else ():
-        place = totals.schema.get_field_index(name)
-        total = pa.array([compute.sum(rows[name]).as_py()], rows.schema.field(name).type)
-        totals = totals.set_column(place, rows.schema.field(name), total)
-    return totals
+    """One row with the sums of some columns, none without rows; nothing of the others stays in memory."""
+    found: dict[str, Any] = {name: rows[name][0].as_py() for name in ("study", "trial_id")} if len(rows) else {}
+    found |= {name: compute.sum(rows[name]).as_py() for name in sums}
+    return pa.Table.from_pylist([found] * bool(len(rows)), rows.schema)
 
 
 def place_of(folder: Path) -> tuple[Path, str | None]:

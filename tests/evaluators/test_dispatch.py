@@ -9,6 +9,7 @@ import pytest
 from raprune.errors import EvaluatorError, InputError
 from raprune.evaluators.backend import CallError, LostError
 from raprune.evaluators.dispatch import MAX_ATTEMPTS, Call, Dispatcher
+from raprune.evaluators.members import Turn
 from raprune.evaluators.pulse import LONG_S, Pulses
 from raprune.evaluators.roster import Roster
 from raprune.network.masks import KeepMask
@@ -31,7 +32,7 @@ def names(*names: str) -> dict[str, str]:
 
 
 def test_the_least_busy_comes_first_and_two_are_in_flight(plain: Plain) -> None:
-    assert run(plain, Dispatcher(names("a", "b"), plain, first=1)) == [2 * n for n in range(8)]
+    assert run(plain, Dispatcher(names("a", "b"), plain, turn=Turn(1))) == [2 * n for n in range(8)]
     assert [actor for actor, _, _ in plain.calls][:4] == ["b", "a", "b", "a"]
 
 

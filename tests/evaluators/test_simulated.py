@@ -1,0 +1,128 @@
+"""The pool on a simulated cluster: recorded trials, machines that are lost, evaluators that hang, all in seconds."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import pytest
+
+from benchmarks.simulator.clock import Clock
+from benchmarks.simulator.events import hangs, spot
+from benchmarks.simulator.recorded import Trial, mean_s, read
+from benchmarks.simulator.replaying import Answers, Setup, Simulation, measure
+from raprune.launch.tuning import REPORT_EVERY_S, Pace
+
+
+@pytest.fixture(scope="module")
+def trials() -> list[Trial]:
+    """Recorded trials whose candidates take a second on average, and whose commits take ten."""
+    return read(masks=5, candidate_s=1.0, commit_s=10.0)
+
+
+@contextlib.contextmanager
+def simulated(setup: Setup) -> Iterator[Simulation]:
+    simulation = Simulation(setup)
+    try:
+        yield simulation
+    finally:
+        simulation.clock.close()
+
+
+def recorded_answers(trial: Trial) -> Answers:
+    return [
+        (layer.name, call, mask.key, layer.scored[mask.key].score)
+        for layer in trial.layers
+        for call, masks in enumerate(layer.calls)
+        for mask in masks
+    ]
+
+
+def test_the_recorded_table_is_small_and_whole(trials: list[Trial]) -> None:
+    assert mean_s(trials) == pytest.approx(1.0)
+    assert [len(trial.layers) for trial in trials] == [13, 13]
+    assert sum(layer.num_candidates for trial in trials for layer in trial.layers) == 1247
+    assert all(len(masks) <= 5 for trial in trials for layer in trial.layers for masks in layer.calls)
+
+
+def test_no_row_depends_on_the_pool_or_on_what_happens_to_it(trials: list[Trial]) -> None:
+    """Small machines are lost every few minutes, and evaluators hang: the answers are the recorded ones."""
+    with simulated(Setup(16, trials, in_flight=8, per_machine=4)) as calm:
+        calm.study(8)
+        calm.finish(8, within_s=3600.0)
+        took = calm.clock.now
+    with simulated(Setup(16, trials, in_flight=8, per_machine=4)) as rough:
+        spot(rough, seed=1, life_s=400.0, away_s=60.0)
+        hangs(rough, seed=2, every_s=300.0)
+        rough.study(8)
+        rough.finish(8, within_s=10 * took)
+    for number in range(8):
+        expected = recorded_answers(trials[number % 2])
+        assert calm.answers[number] == expected
+        assert rough.answers[number] == expected
+    assert rough.clock.now > took
+    assert rough.cluster.counts["lost"] > 20
+    assert any("was lost" in text for _, text in rough.said)
+    assert rough.cluster.counts["calls"] - rough.cluster.counts["lost"] < 1.2 * calm.cluster.counts["calls"]
+
+
+def test_a_machine_that_joins_scores_within_half_a_minute(trials: list[Trial]) -> None:
+    with simulated(Setup(4, trials, in_flight=4, per_machine=4)) as simulation:
+        simulation.stream()
+        simulation.clock.run(120.0)
+        node = simulation.cluster.join(4)
+        simulation.clock.run(120.0 + simulation.setup.costs.start + 10.0)
+        joined = [e for e in simulation.cluster.evaluators.values() if e.machine and e.machine.node.id == node]
+        assert len(joined) == 4
+        assert all(evaluator.now_on or evaluator.busy["scoring"] > 0 for evaluator in joined)
+
+
+def test_a_pool_is_kept_busy_evenly(trials: list[Trial]) -> None:
+    """Four calls for every evaluator keep them busy; a trial calls only a few of them, which know its state."""
+    found = measure(Setup(64, trials, in_flight=51), warm_up_s=60.0, window_s=120.0)
+    assert found.busy > 0.82
+    assert sum(found.by_work.values()) == pytest.approx(found.busy)
+    assert found.most_called <= 6
+
+
+def test_trials_report_less_often_to_a_driver_that_is_busy() -> None:
+    now = [0.0]
+    pace = Pace(lambda: now[0])
+    assert pace.is_due()
+    for waited, pause in ((0.001, REPORT_EVERY_S), (2.0, 40.0)):
+        with pace.reporting():
+            now[0] += waited
+        now[0] += pause - 0.01
+        assert not pace.is_due()
+        now[0] += 0.02
+        assert pace.is_due()
+
+
+def test_the_clock_goes_from_event_to_event() -> None:
+    clock, seen = Clock(), []
+
+    def sleeper() -> None:
+        process = clock.current
+        assert process is not None
+        process.wait(5.0)
+        seen.append(("woken", clock.now))
+        process.wait(5.0)
+        seen.append(("slept", clock.now))
+        process.wait()
+        seen.append(("never", clock.now))
+
+    clock.spawn(sleeper)
+    clock.run(1.0)
+    clock._processes[0].wake()
+    clock.run(100.0)
+    clock.close()
+    assert seen == [("woken", 1.0), ("slept", 6.0)]
+    assert clock.now == 100.0
+
+
+def test_an_error_of_a_process_ends_the_simulation() -> None:
+    clock = Clock()
+    clock.spawn(lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        clock.run(1.0)
+    clock.close()
