@@ -29,6 +29,8 @@ NUM_THREADS = 16
 MAX_NAME_BYTES = 200
 """No file of ours comes near it; a file written aside needs some more."""
 CHUNK_BYTES = 8 * 2**20
+REQUEST_S = 20.0
+"""Seconds without a byte after which a request has failed; Arrow tries it twice more."""
 PATIENCE_S = 600.0
 """Seconds for which a store that is away is waited for, where somebody waits."""
 LASTING_S = 30.0
@@ -77,6 +79,8 @@ class Remote:
             self._fs, self._root = fs.FileSystem.from_uri(address.uri)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise Refused(f"{address} cannot be opened: {first_line(error)}") from None
+        if self._fs.type_name == "s3":
+            self._fs = _with_deadlines(self._fs)
         self._puts_at_once = self._fs.type_name in OBJECT_STORES
 
     def check(self) -> None:
@@ -239,6 +243,15 @@ def patience_s(error: RapruneError) -> float:
     if STOP.asked:
         return STOPPING_S
     return LASTING_S if isinstance(error, Refused) else PATIENCE_S
+
+
+def _with_deadlines(s3: Any) -> Any:
+    """The same S3 file system whose requests end. An address cannot ask for that, and a server that hangs is waited for
+    without end otherwise. Small files take one request instead of three."""
+    rebuild, (options, *_) = s3.__reduce__()
+    wanted = {"region": s3.region, "connect_timeout": REQUEST_S, "request_timeout": REQUEST_S,
+              "background_writes": False, "allow_delayed_open": True}  # fmt: skip
+    return rebuild(options | {name: value for name, value in wanted.items() if name in options})
 
 
 def _stamp(info: Any) -> Stamp:
