@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 
 from raprune.engine.inputs import Inputs
@@ -13,15 +12,8 @@ from raprune.engine.train import train_batches
 from raprune.plugins.datasets.base import Splits
 from raprune.study.parts import DataSpec
 from raprune.study.schema import DataChoice
-from tests.data.files import class_folders
 
 NEVER = {"memory_gib": 0.0}
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    class_folders(tmp_path / "images", 24)
-    return tmp_path / "images"
 
 
 def opened(root: Path, settings: dict[str, Any] | None = None, guard: float = 0.3, **data: Any) -> Splits:
