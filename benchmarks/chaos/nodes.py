@@ -22,6 +22,8 @@ from benchmarks.chaos.victims import ROOT
 NETWORK = "10.213.77"
 PORT = 6379
 STORE_BYTES = 150_000_000
+NOT_NICER = {"RAY_worker_niceness": "0"}
+"""Ray's workers give way to all other programs (nice 15): on a machine of their own there are none."""
 STARTED = "Ray runtime started"
 """What `ray start` prints once its node is part of the cluster."""
 STARTS_S = 180.0
@@ -106,8 +108,8 @@ class Machines:
     def __init__(self, scratch: Path, environment: dict[str, str], logs: Path) -> None:
         """``scratch``: Ray's folder, with a short path; ``environment``: of everything that is started."""
         self.scratch, self.logs = scratch, logs
-        token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-        self.environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")} | environment | token
+        rays = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), **NOT_NICER}
+        self.environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")} | environment | rays
         self.machines: list[Machine] = []
         self._switch = f"chaos-{os.getpid()}-switch"
 

@@ -25,7 +25,7 @@ from tests.launch.runs import assert_same_rows, run_tiny
 
 JOINS, LOSS, REPLACEMENTS = (0.05, 0.15), 0.4, (0.3, 0.55, 0.75)
 """Shares of the candidates at which the machines join, one is lost, and half of the evaluators die."""
-CANDIDATE_S = 0.2
+CANDIDATE_S = 0.5
 STEP_S = 600.0
 RANGE = "evaluators={min: 1, max: 8}"
 
