@@ -179,7 +179,8 @@ def _print_estimate(
         console.print(text, style="dim", highlight=False, soft_wrap=True)
 
     console.print()
-    own = [number for number in (evaluators, plan.spec.evaluators.count) if isinstance(number, int)]
+    spec = plan.spec.evaluators
+    own = [number for number in (evaluators, spec.count, spec.min, spec.max) if isinstance(number, int)]
     found = estimate_study(plan, facts, told, sorted({*NUM_EVALUATORS, *own}), inputs)
     console.print(f"\n{heading(found)}", highlight=False, soft_wrap=True)
     for line in facts_of(found):

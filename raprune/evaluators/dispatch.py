@@ -166,7 +166,7 @@ class Dispatcher:
             return
         waited_for = {member.name: member for _, member in work.in_flight.values()} | self.members.quarantined()
         for name, member in waited_for.items():
-            if self._pulses.is_silent(name):
+            if self._pulses.hangs(name):
                 member.hung = True
                 if self._pulses.claim(name):
                     self._backend.kill(member.actor, restart=True)

@@ -2,9 +2,9 @@
 
 A beat is an entry in the cluster's own key-value store, so a process that may not answer is never asked. A thread of
 its own writes the beats. They stop when the process does (suspended, or in code that never releases the interpreter),
-and when the current call hangs: its thread used no processor for minutes, or it has run a hundred times as long as the
-longest call of its kind. A call's length alone says nothing: it may be queued behind another trial's fine-tune, or
-train a baseline for a day.
+and when the thread of the current call used no processor for minutes. A call that computes for ever still beats: each
+beat says for how long it has run and how long the earlier ones took, and those of all evaluators set its deadline. A
+call's length alone says nothing: it may train a baseline for a day.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ SILENT_S = 60.0
 """A process that has not beaten for this long hangs."""
 IDLE_S, BUSY_S = 300.0, 0.01
 """A call hangs if in ``IDLE_S`` seconds it uses less than ``BUSY_S`` seconds of processor time."""
-LONGER, LONG_S = 100.0, 3600.0
+LONGER, LONG_S = 30.0, 600.0
 """A call hangs if it runs ``LONGER`` times as long as the longest of its kind, and longer than ``LONG_S`` seconds."""
+MOST_KINDS = 50
+"""Kinds of calls, the latest ones, whose lengths a beat tells."""
 
 
 @dataclass
@@ -61,22 +63,21 @@ class Pulse:
             yield
         finally:
             self._call = None
-            self._longest[kind] = max(self._longest.get(kind, 0.0), time.monotonic() - now)
+            longest = max(self._longest.pop(kind, 0.0), time.monotonic() - now)
+            self._longest = dict([*self._longest.items(), (kind, longest)][-MOST_KINDS:])
 
     def stop(self) -> None:
         self._stopped.set()
 
     def hangs(self) -> bool:
-        """Whether the current call hangs."""
+        """Whether the current call stands still."""
         call, now = self._call, time.monotonic()
         if call is None:
             return False
         used_s = _thread_s(call.thread)
         if used_s - call.used_s >= BUSY_S:
             call.used_s, call.used_at = used_s, now
-        longest = self._longest.get(call.kind)
-        too_long = longest is not None and now - call.began > max(LONG_S, LONGER * longest)
-        return too_long or now - call.used_at > IDLE_S
+        return now - call.used_at > IDLE_S
 
     def _beat(self) -> None:
         number = 0
@@ -84,7 +85,11 @@ class Pulse:
         while not self._stopped.wait(0 if number == 0 else BEAT_S):
             number += 1
             if not self.hangs():
-                self._backend.write(self._name, json.dumps({**about, "number": number}))
+                call = self._call
+                running = {} if call is None else {"call": call.kind, "for_s": time.monotonic() - call.began}
+                self._backend.write(
+                    self._name, json.dumps({**about, "number": number, "longest": self._longest, **running})
+                )
 
 
 class Pulses:
@@ -95,6 +100,8 @@ class Pulses:
         self._seen: dict[str, tuple[dict[str, Any], float]] = {}
         """Name -> the last beat, and when it was first seen by this process's clock."""
         self._looked = float("-inf")
+        self._longest: dict[str, float] = {}
+        """Kind of call -> the longest, of all processes whose beats were read."""
 
     def is_due(self) -> bool:
         """Whether it is time to look again."""
@@ -103,11 +110,17 @@ class Pulses:
             self._looked = self._backend.now()
         return due
 
-    def is_silent(self, name: str) -> bool:
-        """Whether a process that beat before has stopped."""
+    def hangs(self, name: str) -> bool:
+        """Whether a process that beat before has stopped, or has been in one call for too long."""
         beat = self._read(name)
         if beat is None:
             return False
+        for kind, seconds in beat.get("longest", {}).items():
+            self._longest[kind] = max(self._longest.get(kind, 0.0), seconds)
+        longest = self._longest.get(beat.get("call", ""))
+        if longest is not None and beat["for_s"] > max(LONG_S, LONGER * longest):
+            self._seen.setdefault(name, (beat, self._backend.now()))
+            return True
         seen, since = self._seen.get(name, (None, 0.0))
         if beat != seen:
             self._seen[name] = (beat, self._backend.now())

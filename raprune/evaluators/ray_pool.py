@@ -101,7 +101,7 @@ class EvaluatorProcess:
         """Prepare baselines on disk; returns their folders."""
         from raprune.baseline.prepare import prepare_baseline
 
-        with self._call("prepare"):
+        with self._call(f"prepare {[trial.baseline_key for trial, _ in baselines]}"):
             device, inputs = self._engines.device, self._use_given()
             return [prepare_baseline(trial, folder, device, inputs).folder for trial, folder in baselines]
 
@@ -138,12 +138,12 @@ class EvaluatorProcess:
         lowest: float | None,
         items: list[tuple[KeepMask, Tally | None]],
     ) -> list[EvaluatedMask]:
-        with self._call("evaluate"):
+        with self._call(f"evaluate {workload.key}"):
             masks, starts = [mask for mask, _ in items], [start for _, start in items]
             return self._local(workload).evaluate(self._state(version, ref), layer, masks, lowest, starts)
 
     def run(self, workload: Workload, version: str, ref: list[Any], task: Task[Any]) -> list[Any]:
-        with self._call(task.name):
+        with self._call(f"{task.name} {workload.key}"):
             return [self._local(workload).run(task, self._state(version, ref))]
 
     def let_go(self) -> None:

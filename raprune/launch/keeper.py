@@ -200,7 +200,7 @@ class Keeper:
         if not self._pulses.is_due():
             return
         for evaluator in self._evaluators.values():
-            hangs = evaluator.answer is not None and self._pulses.is_silent(evaluator.name)
+            hangs = evaluator.answer is not None and self._pulses.hangs(evaluator.name)
             if hangs and self._pulses.claim(evaluator.name):
                 self._backend.kill(evaluator.actor, restart=True)
 

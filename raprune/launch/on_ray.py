@@ -30,7 +30,7 @@ from raprune.launch.execute import Place, check_folder
 from raprune.launch.in_flight import trials_in_flight, useful_evaluators
 from raprune.launch.interruption import Interruption
 from raprune.launch.keeper import Keeper
-from raprune.launch.resources import Resources, resources_for, trial_labels
+from raprune.launch.resources import Resources, remarks, resources_for, trial_labels
 from raprune.launch.tuning import run_tune
 from raprune.launch.watching import ClusterWatch
 from raprune.study import StudyPlan, TrialSpec
@@ -63,7 +63,10 @@ def ray_runner(launch: Launch, watch: Watch, interruption: Interruption | None =
     try:
         cluster.start()
         signals.check()
-        resources = resources_for(RayBackend(namespace).nodes(), plan.spec.evaluators, count, threads)
+        joined = RayBackend(namespace)
+        resources = resources_for(joined.nodes(), plan.spec.evaluators, count, threads)
+        for remark in remarks(joined.nodes(), joined.here(), resources):
+            watch.phase(remark)
         runner = RayRunner(launch, resources, namespace, watch)
         runner.watch_over(cluster, signals)
         try:

@@ -121,6 +121,19 @@ def trial_labels(nodes: Sequence[Node]) -> dict[str, str]:
     return {MARKET: "!spot"} if steady and len(steady) < len(nodes) else {}
 
 
+def remarks(nodes: Sequence[Node], here: str, resources: Resources) -> list[str]:
+    """What a person should know before the pool starts; ``here``: the node of the driver."""
+    said = []
+    if resources.follows and resources.device == "cpu" and resources.spec.device == "auto":
+        said.append(
+            "the cluster has no GPU now, so candidates are scored on processors for the whole run; "
+            "evaluators.device: cuda waits for GPUs"
+        )
+    if any(node.id == here and node.labels.get(MARKET) == "spot" for node in nodes):
+        said.append("this process runs on a spot node: the study ends with it, and the same command resumes")
+    return said
+
+
 def evaluators_a_gpu(share: float) -> int:
     """Evaluators that fit on one GPU: a share cannot be split over two GPUs."""
     return math.floor(1 / share + 1e-9)

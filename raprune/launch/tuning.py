@@ -215,7 +215,7 @@ class Watched:
             actor, name = trial.temporary_state.ray_actor, trial.config["trial_id"]
             if actor is None or trial.status != "RUNNING":
                 continue
-            if self.pulses.is_silent(name) and self.pulses.claim(name):
+            if self.pulses.hangs(name) and self.pulses.claim(name):
                 ray.kill(actor)
 
     def tell(self, result: Mapping[str, Any]) -> None:

@@ -120,7 +120,7 @@ TABLES: dict[str, Columns] = {
         "baseline_latency_s": (FLOAT, "seconds for a batch of one image, median"),
         "latency_s": (FLOAT, "seconds for a batch of one image, median"),
         "wall_time_s": (FLOAT, "seconds, over all its sessions"),
-        "evaluators": (INT, "evaluators it ran on; 0 is in process"),
+        "evaluators": (INT, "evaluators when its study began; 0 is in process"),
         "device": (TEXT, "device of the evaluators"),
     },
     "layers": _KEYS

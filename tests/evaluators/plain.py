@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -113,5 +114,5 @@ class Plain:
         node = self.seats[actor]
         return [(node.id, node.name, node.labels.get("card", ""))]
 
-    def beats(self, name: str, node: str, number: int = 1) -> None:
-        self.store[name] = f'{{"host": "h", "process": 7, "node": "{node}", "number": {number}}}'
+    def beats(self, name: str, node: str, **more: Any) -> None:
+        self.store[name] = json.dumps({"host": "h", "process": 7, "node": node, "number": 1, **more})

@@ -10,7 +10,7 @@ from raprune.errors import EvaluatorError, InputError
 from raprune.evaluators.backend import CallError, LostError
 from raprune.evaluators.dispatch import MAX_ATTEMPTS, Call, Dispatcher
 from raprune.evaluators.members import Turn
-from raprune.evaluators.pulse import Pulses
+from raprune.evaluators.pulse import LONG_S, Pulses
 from raprune.evaluators.roster import Roster
 from raprune.network.masks import KeepMask
 from raprune.plugins.scores.base import Tally
@@ -32,8 +32,21 @@ def names(*names: str) -> dict[str, str]:
 
 
 def test_the_least_busy_comes_first_and_two_are_in_flight(plain: Plain) -> None:
-    assert run(plain, Dispatcher(names("a", "b"), plain, turn=Turn(1))) == [2 * n for n in range(8)]
+    assert run(plain, Dispatcher(names("a", "b"), plain, turn=Turn(1, 2))) == [2 * n for n in range(8)]
     assert [actor for actor, _, _ in plain.calls][:4] == ["b", "a", "b", "a"]
+
+
+def test_a_trial_stays_with_its_evaluators_and_trials_spread_evenly(plain: Plain) -> None:
+    """Four trials of three calls on twelve evaluators share none; of more trials, every third begins anew."""
+    pool = names(*"abcdefghijkl")
+    used = []
+    for number in range(4):
+        dispatcher, plain.calls = Dispatcher(pool, plain, Turn(number, 4)), []
+        for _ in range(3):
+            run(plain, dispatcher, 3)
+        used.append({actor for actor, _, _ in plain.calls})
+    assert used == [set("abc"), set("def"), set("ghi"), set("jkl")]
+    assert [Turn(number, 100, 4.0).first(12) % 12 for number in range(6)] == [0, 4, 8, 0, 4, 8]
 
 
 def test_a_lost_call_is_made_again_item_by_item(plain: Plain) -> None:
@@ -95,6 +108,25 @@ def test_one_that_hangs_is_killed_and_its_calls_go_elsewhere(plain: Plain) -> No
     assert run(plain, dispatcher, 2) == [0, 2]
     assert plain.killed == [("a", True)]
     assert plain.time > 60
+
+
+@pytest.mark.parametrize(
+    ("for_s", "hangs"), [(LONG_S - 1, False), (LONG_S + 1, True), (30 * 25.0 - 1, True), (30 * 25.0 + 1, True)]
+)
+def test_a_call_that_computes_for_ever_is_told_by_what_others_took(plain: Plain, for_s: float, hangs: bool) -> None:
+    plain.beats("a", "n0", call="evaluate x", for_s=for_s, longest={})
+    pulses = Pulses(plain)
+    assert not pulses.hangs("a")  # nobody knows how long such a call takes
+    plain.beats("b", "n0", longest={"evaluate x": 2.0, "join": 9.0})
+    assert not pulses.hangs("b")
+    assert pulses.hangs("a") is hangs
+    if hangs:  # one process kills it
+        assert pulses.claim("a")
+        assert pulses.hangs("a")
+        assert not pulses.claim("a")
+    plain.beats("b", "n0", longest={"evaluate x": 25.0})
+    assert not pulses.hangs("b")
+    assert pulses.hangs("a") is (for_s > 30 * 25.0)
 
 
 def test_those_of_the_roster_come_and_go(plain: Plain) -> None:

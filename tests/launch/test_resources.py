@@ -9,7 +9,7 @@ import pytest
 from raprune.errors import InputError
 from raprune.evaluators.backend import Node
 from raprune.launch.in_flight import trials_in_flight, useful_evaluators
-from raprune.launch.resources import MARKET, Seat, evaluators_a_gpu, resources_for, trial_labels, where
+from raprune.launch.resources import MARKET, Seat, evaluators_a_gpu, remarks, resources_for, trial_labels, where
 from raprune.study import load_study
 from raprune.study.parts import EvaluatorsSpec
 from tests.tiny import write_study
@@ -91,6 +91,15 @@ def test_trials_stay_off_spot_nodes() -> None:
     assert trial_labels([spot, steady]) == {MARKET: "!spot"}
     for nodes in ([steady, steady], [spot, spot], [spot, bare], []):
         assert trial_labels(nodes) == {}
+
+
+def test_what_a_person_should_know_before() -> None:
+    spot = Node("here", "a", {"CPU": 8.0}, {MARKET: "spot"})
+    ranged = resources_for([spot], EvaluatorsSpec(max=4), "auto", 1)
+    gpu, driver = remarks([spot], "here", ranged)
+    assert "no GPU now" in gpu
+    assert "runs on a spot node" in driver
+    assert remarks([spot], "elsewhere", resources_for([spot], EvaluatorsSpec(), "auto", 1)) == []
 
 
 def test_a_line_says_who_computes_and_where() -> None:

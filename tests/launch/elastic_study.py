@@ -1,0 +1,81 @@
+"""Run as a program: the tiny study on a real cluster whose machines come and go; prints what happened, as JSON.
+
+It begins with one machine of the two that it wants. The second is killed (its raylet) after two layers; then a third
+one joins. All scoring is held until its evaluator may be called, so that both score from there on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+STORE = 80 * 2**20
+
+
+def main(folder: Path, overrides: list[str]) -> None:
+    from raprune.launch.cluster import LOCAL, QUIET
+
+    os.environ |= QUIET | LOCAL | {"RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_AUTH_MODE": "token"}
+    import ray
+    from ray.cluster_utils import Cluster
+
+    from raprune.launch import run_study
+    from raprune.study import load_study
+
+    head = {"num_cpus": 1, "object_store_memory": STORE, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    machines = Machines(cluster, folder / "hold")
+    plan = load_study(folder / "tiny.yaml", ["evaluators={min: 2, max: 4}", *overrides])
+    outcome = run_study(plan, folder / "out", machines, address=cluster.address)
+    print(json.dumps({"summary": outcome.summary(), "said": machines.said, "joined_s": machines.joined_s}))
+    ray.shutdown()
+    cluster.shutdown()
+
+
+class Machines:
+    """Watches the study, and moves machines at what it sees."""
+
+    def __init__(self, cluster: Any, hold: Path) -> None:
+        self.cluster, self.hold = cluster, hold
+        self.said: list[str] = []
+        self.commits = 0
+        self.second: Any = None
+        self.added: float | None = None
+        self.joined_s: float | None = None
+        """Seconds from the third machine's start until its evaluator could be called."""
+
+    def planned(self, plan: object) -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+    def phase(self, text: str) -> None: ...
+
+    def evaluators(self, text: str) -> None:
+        self.said.append(text)
+        print(f"{time.strftime('%X')} {text}", file=sys.stderr, flush=True)
+        if self.second is None and text.startswith("waiting"):
+            self.second = self.cluster.add_node(num_cpus=1, object_store_memory=STORE, wait=False)
+        elif "was lost" in text and self.added is None:
+            self.hold.touch()
+            self.added = time.monotonic()
+            self.cluster.add_node(num_cpus=1, object_store_memory=STORE, wait=False)
+        elif self.added is not None and text.startswith("2 evaluators"):
+            self.joined_s = time.monotonic() - self.added
+            self.hold.unlink()
+
+    def told(self, trial_id: str, progress: dict[str, Any]) -> None:
+        if "committed_pruning_ratio" in progress:
+            self.commits += 1
+            if self.commits == 2:
+                self.cluster.remove_node(self.second, allow_graceful=False)
+
+    def ended(self, trial_id: str, status: str, folder: Path) -> None: ...
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:])
