@@ -35,7 +35,7 @@ class Costs:
     """Until a caller learns that an evaluator is away."""
     start: float = 20.0
     """Of an evaluator: process, network and data."""
-    update: float = 0.005
+    update: float = 0.006
     """Processor time of a trial for an agent's update."""
 
 

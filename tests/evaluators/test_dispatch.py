@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -47,6 +48,14 @@ def test_a_trial_stays_with_its_evaluators_and_trials_spread_evenly(plain: Plain
         used.append({actor for actor, _, _ in plain.calls})
     assert used == [set("abc"), set("def"), set("ghi"), set("jkl")]
     assert [Turn(number, 100, 4.0).first(12) % 12 for number in range(6)] == [0, 4, 8, 0, 4, 8]
+
+
+def test_in_a_small_pool_calls_go_round(plain: Plain) -> None:
+    """Three calls on four evaluators, four times: each gets three."""
+    dispatcher = Dispatcher(names(*"abcd"), plain)
+    for _ in range(4):
+        run(plain, dispatcher, 3)
+    assert Counter(actor for actor, _, _ in plain.calls) == dict.fromkeys("abcd", 3)
 
 
 def test_a_lost_call_is_made_again_item_by_item(plain: Plain) -> None:
