@@ -21,6 +21,7 @@ from tests.evaluators.plain import Plain
 MASKS, COMMITS = 5, 10.0
 """Masks of an update, and candidates that a commit is worth."""
 MOST = 1024
+ROW_10 = {(1, 1): 88, (1, 2): 98, (2, 1): 79, (2, 2): 95, (6, 1): 73, (6, 3): 94}
 TRIAL_GB = 0.32
 """Memory of a trial's process that it shares with no other, measured on Ray 2.60."""
 HEAD = f"{'evaluators':>10s} {'trials':>6s} {'candidate':>9s}  {'busy':>4s} {'scoring':>7s} {'first looks':>11s}" + (
@@ -53,7 +54,8 @@ def table(setups: Sequence[tuple[Setup, float]], window: float = 300.0) -> Measu
     """Print a row for each, over so many candidates' times; returns the last one's figures."""
     print(HEAD)
     for of, candidate_s in setups:
-        found = measure(of, warm_up_s=window / 2 * candidate_s, window_s=window * candidate_s)
+        begun_s = of.in_flight * of.costs.begin  # Tune begins one trial after the other
+        found = measure(of, warm_up_s=begun_s + window / 4 * candidate_s, window_s=window * candidate_s)
         print(row(of, candidate_s, found), flush=True)
     return found
 
@@ -114,6 +116,10 @@ def show() -> None:
     print("The dispatcher's own processor time for a call:")
     for evaluators in (8, MOST):
         print(f"  {dispatcher_us(evaluators):.0f} us with {evaluators:,} evaluators")
+    print("\nBeside what was measured on Ray, with evaluators that sleep 0.1 s (row 10 of benchmarks/README.md):")
+    for (evaluators, trials), measured in ROW_10.items():
+        found = measure(alike(evaluators, trials, MASKS, 0.1), warm_up_s=5.0, window_s=40.0)
+        print(f"  {evaluators} evaluators, {trials} trials: busy {found.busy:.0%}, measured {measured}%")
     print("\nAll candidates alike, no commits (benchmarks/pool.py many has 32 trials of 64 masks, too):")
     table([(alike(MOST, 32, 64, 0.5), 0.5), (alike(MOST, 16, 128, 0.5), 0.5)], window=40.0)
     print(f"\nRecorded trials, {MASKS} masks an update; calls in flight for each evaluator are 2, 3, 4, 6:")
@@ -123,7 +129,7 @@ def show() -> None:
     print(f"\n{MOST:,} evaluators, and what else is in use:")
     for candidate_s in (5.0, 1.0, 0.2):
         of = setup(MOST, CALLS_PER_EVALUATOR, candidate_s)
-        saturates(of, table([(of, candidate_s)], window=60.0))
+        saturates(of, table([(of, candidate_s)], window=80.0))
     print("\n64 evaluators, 8 on a machine, a candidate takes 1 s; a lost machine is back after 2 minutes:")
     rough(setup(64, CALLS_PER_EVALUATOR, 1.0))
 

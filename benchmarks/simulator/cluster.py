@@ -35,7 +35,7 @@ class Costs:
     """Until a caller learns that an evaluator is away."""
     start: float = 20.0
     """Of an evaluator: process, network and data."""
-    update: float = 0.005
+    update: float = 0.006
     """Processor time of a trial for an agent's update."""
 
 
@@ -199,6 +199,8 @@ class Cluster:
         self.counts: Counter[str] = Counter()
         """Calls, those that were lost, reads of the store, and seconds of processors: ``trials``, ``driver``."""
         self._waiting: deque[Evaluator] = deque()
+        self._spent: Counter[str] = Counter()
+        """By evaluators that have ended."""
         self._cores = [0.0] * cores
         self._driver_free = 0.0
         self._numbers = itertools.count()
@@ -238,6 +240,7 @@ class Cluster:
         """End an evaluator for good."""
         evaluator.gone = True
         evaluator.lose()
+        self._spent.update(evaluator.busy)
         self.evaluators.pop(evaluator.name, None)
         if evaluator in self._waiting:
             self._waiting.remove(evaluator)
@@ -245,7 +248,7 @@ class Cluster:
 
     def busy(self) -> Counter[str]:
         """Seconds that evaluators have spent, by what for."""
-        return sum((evaluator.busy for evaluator in self.evaluators.values()), Counter())
+        return sum((evaluator.busy for evaluator in self.evaluators.values()), self._spent)
 
     def core_free(self, seconds: float) -> float:
         """Take one of the trials' cores for some time; returns when it is done."""

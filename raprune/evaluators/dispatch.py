@@ -84,7 +84,7 @@ class Dispatcher:
         """
         work = _Work(what, deque(calls))
         began = self._backend.now()
-        self.members.begin()
+        self.members.begin(len(calls))
         while work.pending or work.in_flight:
             self._check()
             self.members.refresh()

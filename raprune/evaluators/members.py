@@ -83,11 +83,17 @@ class Members:
     def names(self) -> list[str]:
         return list(self._by_name)
 
-    def begin(self) -> None:
-        """Forget the calls of earlier work, none of which is waited for any more."""
+    def begin(self, num_calls: int) -> None:
+        """Forget the calls of earlier work, none of which is waited for any more; ``num_calls`` are to come.
+
+        Where they are many for the pool, they go round it, so that no evaluator has one more each time.
+        """
         for member in self._busy:
             member.busy = 0
         self._busy.clear()
+        if self._order and len(self._order) < 2 * num_calls:
+            behind = num_calls % len(self._order)
+            self._order = self._order[behind:] + self._order[:behind]
 
     def free(self, wanted: str | None = None) -> Member | None:
         """The member that gets the next call; with ``wanted`` only that one."""

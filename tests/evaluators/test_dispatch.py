@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -32,8 +33,29 @@ def names(*names: str) -> dict[str, str]:
 
 
 def test_the_least_busy_comes_first_and_two_are_in_flight(plain: Plain) -> None:
-    assert run(plain, Dispatcher(names("a", "b"), plain, turn=Turn(1))) == [2 * n for n in range(8)]
+    assert run(plain, Dispatcher(names("a", "b"), plain, turn=Turn(1, 2))) == [2 * n for n in range(8)]
     assert [actor for actor, _, _ in plain.calls][:4] == ["b", "a", "b", "a"]
+
+
+def test_a_trial_stays_with_its_evaluators_and_trials_spread_evenly(plain: Plain) -> None:
+    """Four trials of three calls on twelve evaluators share none; of more trials, every third begins anew."""
+    pool = names(*"abcdefghijkl")
+    used = []
+    for number in range(4):
+        dispatcher, plain.calls = Dispatcher(pool, plain, Turn(number, 4)), []
+        for _ in range(3):
+            run(plain, dispatcher, 3)
+        used.append({actor for actor, _, _ in plain.calls})
+    assert used == [set("abc"), set("def"), set("ghi"), set("jkl")]
+    assert [Turn(number, 100, 4.0).first(12) % 12 for number in range(6)] == [0, 4, 8, 0, 4, 8]
+
+
+def test_in_a_small_pool_calls_go_round(plain: Plain) -> None:
+    """Three calls on four evaluators, four times: each gets three."""
+    dispatcher = Dispatcher(names(*"abcd"), plain)
+    for _ in range(4):
+        run(plain, dispatcher, 3)
+    assert Counter(actor for actor, _, _ in plain.calls) == dict.fromkeys("abcd", 3)
 
 
 def test_a_lost_call_is_made_again_item_by_item(plain: Plain) -> None:
