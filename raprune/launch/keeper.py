@@ -79,6 +79,8 @@ class Keeper:
         self._nodes: dict[str, str] = {}
         """The machines at the last look, id -> name."""
         self._news: list[str] = []
+        self._reasons: set[str] = set()
+        """Why evaluators could not be started; each is told once."""
         self._said = ""
         self._said_at = float("-inf")
 
@@ -175,8 +177,9 @@ class Keeper:
             if evaluator.seat is None:  # else the call that needs it raises it, too
                 self._drop(evaluator, str(error), error)
         else:
+            if evaluator.seat is None:
+                self._failed = 0
             evaluator.answer, evaluator.heard, evaluator.seat = None, self._backend.now(), Seat(*seat)
-            self._failed = 0
 
     def _drop(self, evaluator: _Evaluator, why: str, error: Exception | None = None) -> None:
         """Give up an evaluator that cannot be started, or not again; the next one waits a little longer."""
@@ -186,7 +189,11 @@ class Keeper:
             return
         self._failed, self._why = self._failed + 1, why
         self._next_start = self._backend.now() + min(MOST_PAUSE_S, STARTING_S * 2**self._failed)
-        self._news.append(f"{evaluator.name} could not be started: {why.strip().splitlines()[-1]}")
+        reason = why.strip().splitlines()[-1]
+        if reason not in self._reasons:
+            self._reasons.add(reason)
+            self._tell(f"{evaluator.name} cannot be used: {reason}")
+            self._said = ""  # so that the next line describes the pool again
         if self._failed < STARTS or self.serving:
             return
         self._roster.write([], ended=why)  # trials that run fail with it

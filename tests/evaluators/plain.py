@@ -27,6 +27,8 @@ class Plain:
         """Calls (by number) that never end."""
         self.seats: dict[str, Node] = {}
         """Evaluator -> where it runs; one that is not here waits for room."""
+        self.refused: set[str] = set()
+        """Nodes on which none can start."""
         self.cannot_start = ""
         """Why no evaluator can start."""
 
@@ -112,6 +114,8 @@ class Plain:
         if actor not in self.seats:
             raise LostError("it restarts")
         node = self.seats[actor]
+        if node.name in self.refused:
+            raise LostError(f"it could not be started: node {node.name} cannot be used", for_good=True)
         return [(node.id, node.name, node.labels.get("card", ""))]
 
     def beats(self, name: str, node: str, **more: Any) -> None:

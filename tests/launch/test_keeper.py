@@ -154,6 +154,21 @@ def test_none_that_starts_ends_the_study() -> None:
     assert "no space left on device" in told[0]
 
 
+def test_a_node_on_which_none_can_start_is_told_once_and_tried_seldom() -> None:
+    cluster = Cluster("a")
+    keeper, told = pool(cluster, lambda: 100)
+    keeper.begin(nothing)
+    cluster.refused = {"b"}
+    cluster.join("b")
+    cluster.wait_for(keeper, 600.0)
+    assert cluster.roster == ["evaluator-0"]
+    assert sum("node b cannot be used" in text for text in told) == 1
+    assert 5 < len(cluster.killed) < 25
+    cluster.refused = set()
+    cluster.wait_for(keeper)
+    assert len(cluster.roster) == 2
+
+
 def test_one_that_never_answers_is_started_again() -> None:
     cluster = Cluster("a")
     cluster.beats("evaluator-0", "id-a")
