@@ -57,8 +57,8 @@ STUDY = """
     scoring: {batch_size: 50}
     guard: 0
     drop_bound: 30.0
-    candidates_per_layer: 8
-    method: magnitude
+    candidates_per_layer: 12
+    method: {name: agent, min_updates: 2, max_updates: 2}
 """
 
 
