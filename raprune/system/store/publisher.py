@@ -12,8 +12,6 @@ from raprune.system.store.remote import PAUSES_S, patience_s
 
 LATER_S = 30.0
 """What grows all the time is sent so often."""
-TELL_AFTER = 2
-"""Failures after which a store counts as away."""
 Tell = Callable[[str], object]
 
 
@@ -87,7 +85,7 @@ class Publisher:
             self._due = {below: self._due.pop(below, 0.0), **self._due}  # first again: the order of sending stays
             self._is_sending, self._error = False, error
         self._failures += 1
-        if self._failures == TELL_AFTER:
+        if self._failures == 1:
             self.tell(f"{error}: trying again; the study goes on, its files are kept in {self.mirror.root}")
         time.sleep(pause_s)
 
@@ -95,6 +93,7 @@ class Publisher:
         with self._changed:
             self._is_sending, self._error = False, None
             self._changed.notify_all()
-        if self._failures >= TELL_AFTER:
+        if self._failures:
             self.tell(f"{self.mirror.address}: sending again")
+            self.tell("")
         self._failures = 0
