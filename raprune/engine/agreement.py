@@ -37,7 +37,7 @@ Steps = Iterator[tuple[str, Any]]
 def example(splits: Splits, network: nn.Module) -> Tensor:
     """Some validation images, normalised for ``network``."""
     dtype = next(network.parameters()).dtype
-    return normalise(splits.val.images_BCHW[:NUM_IMAGES], splits, dtype)
+    return normalise(splits.val.at(slice(NUM_IMAGES)).to(splits.val.labels_B.device), splits, dtype)
 
 
 @same_arithmetic()

@@ -220,7 +220,7 @@ class ApproximateEngine(ExactEngine):
         counts, images = [], []
         with self._precision():
             for _, some in self._val_batches(0):
-                logits = _at_least_single(forward(self.as_input(val.images_BCHW[some])))
+                logits = _at_least_single(forward(self.as_input(val.at(some))))
                 labels = val.labels_B[some]
                 counts.append(self.score.counts(logits, labels).cpu())
                 if self.fidelity.racing is not None:

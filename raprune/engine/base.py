@@ -31,6 +31,8 @@ from raprune.study.seeds import seed_for
 
 Forward = Callable[[Tensor], Tensor]
 
+GPU_SHARE = 0.5
+"""Of a GPU's free memory, what images may take; more of them stay on the host."""
 MAX_NETWORKS = 3
 """States whose network an engine keeps built."""
 
@@ -218,11 +220,19 @@ def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
+def _room(device: torch.device) -> float:
+    """Bytes of images that a GPU may hold."""
+    return GPU_SHARE * torch.cuda.mem_get_info(device)[0]
+
+
 def _to(splits: Splits, device: torch.device) -> Splits:
-    """The splits moved to ``device``; what is decoded for each batch follows batch by batch."""
+    """The splits moved to ``device``; images that are decoded for each batch, or too many for it, follow in batches."""
+    parts = [part for part in (splits.train, splits.val, splits.guard, splits.test) if part is not None]
+    fits = device.type != "cuda" or sum(part.images_BCHW.nbytes for part in parts) <= _room(device)
 
     def move(part: Split) -> Split:
-        return Split(part.images_BCHW.to(device), part.labels_B.to(device), part.stream)
+        images_BCHW = part.images_BCHW.to(device) if fits else part.images_BCHW
+        return Split(images_BCHW, part.labels_B.to(device), part.stream)
 
     guard, test = (None if part is None else move(part) for part in (splits.guard, splits.test))
     return replace(splits, train=move(splits.train), val=move(splits.val), guard=guard, test=test)

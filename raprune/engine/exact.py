@@ -101,7 +101,7 @@ class ExactEngine(Engine):
         """The crossing values of a batch of val, kept or computed."""
 
         def compute() -> Crossing:
-            below: Crossing = prefix(self.as_input(self.splits.val.images_BCHW[some]))
+            below: Crossing = prefix(self.as_input(self.splits.val.at(some)))
             return below
 
         return self.store.batch(key, index, compute)
@@ -111,7 +111,7 @@ class ExactEngine(Engine):
         assert isinstance(network, fx.GraphModule)
         forward: Forward = compile_module(network)
         for _, some in self._val_batches(first):
-            images = self.as_input(self.splits.val.images_BCHW[some])
+            images = self.as_input(self.splits.val.at(some))
             yield partial(forward, images), self.splits.val.labels_B[some]
 
     def _val_batches(self, first: int) -> Iterator[tuple[int, Tensor]]:

@@ -54,7 +54,7 @@ class StackedEngine(ExactEngine):
         programs, name = self.built(state).programs, f"slots {halves.layer}"
         if name not in programs:
             with torch.inference_mode():
-                image = self.as_input(self.splits.val.images_BCHW[:1])
+                image = self.as_input(self.splits.val.at(slice(1)))
                 programs[name] = num_slots(halves, image, self.workload.scoring.batch_size)
         slots: int = programs[name]
         return slots

@@ -136,7 +136,7 @@ def _images(train: Split, batches: Sequence[Tensor], seed: int, first_step: int,
     """The images of each of ``batches``, on the device of their labels."""
     stream, device = train.stream, train.labels_B.device
     if stream is None:
-        yield from (train.images_BCHW[index] for index in batches)
+        yield from (train.at(index).to(device) for index in batches)
     elif keep is None:
         yield from (images.to(device) for images in stream.training(batches, seed, first_step))
     else:

@@ -12,16 +12,20 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from raprune.baseline.prepare import prepare_baseline
 from raprune.engine.inputs import Inputs
 from raprune.errors import InputError
 from raprune.identity import ENCODED
 from raprune.plugins.datasets import contents
 from raprune.plugins.datasets import index as index_module
 from raprune.plugins.datasets import reading as reading_module
+from raprune.study import load_study
 from raprune.study.parts import DataSpec
 from raprune.study.schema import DataChoice
 from tests.data.files import cut, photo
 from tests.data.streamed import NEVER, batches_of, opened
+from tests.data.test_read_again import ON_DISK, write_folder
+from tests.tiny import write_study
 
 
 def test_files_are_read_once_and_known_by_their_digests(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,3 +126,24 @@ def test_fingerprints_of_both_kinds(root: Path) -> None:
     assert contents.changed(now, other)
     assert contents.of_data(opened(root, {"resize": 30}, **NEVER)) != contents.of_data(other)
     assert contents.of_data(opened(root, {"random_resized_crop": True})).startswith(ENCODED)
+
+
+def test_a_study_moves_between_machines_with_more_and_less_memory(tmp_path: Path) -> None:
+    """Its baseline is judged by its score, and keeps the fingerprint by which its candidates are known."""
+    write_folder(tmp_path / "images", per_class=45)
+    file = write_study(tmp_path, ON_DISK.format(root=tmp_path) + f"data: {{cache: {tmp_path}/cache}}\n")
+    (trial,) = load_study(file).trials
+    fingerprints = []
+    for memory_gib in (1.0, 0.0, 1.0):
+        with Inputs() as inputs:
+            inputs.read_as(DataSpec(memory_gib=memory_gib, workers=0, cache=str(tmp_path / "cache")))
+            fingerprints.append(prepare_baseline(trial, tmp_path / "baseline", inputs=inputs).data_fingerprint)
+    assert len(set(fingerprints)) == 1
+    assert not fingerprints[0].startswith(ENCODED)
+    for name in ("bright", "dark"):
+        (tmp_path / "images" / name).rename(tmp_path / "images" / f"{name}er")
+    (tmp_path / "images" / "brighter").rename(tmp_path / "images" / "zinc")  # now the second class
+    with Inputs() as inputs:
+        inputs.read_as(DataSpec(memory_gib=0.0, workers=0, cache=str(tmp_path / "cache")))
+        with pytest.raises(InputError, match="built on other images"):
+            prepare_baseline(trial, tmp_path / "baseline", inputs=inputs)

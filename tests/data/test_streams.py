@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +17,11 @@ from torch import nn
 
 from raprune.engine.inputs import Inputs
 from raprune.engine.train import Recipe, train
+from raprune.errors import RapruneError
 from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.plugins.datasets.fits import DRAWS, RandomCrop
+from raprune.plugins.datasets.sources import Files
 from raprune.plugins.datasets.stream import Stream
 from raprune.preflight.estimate.memory import held_by
 from raprune.registry import SCORES
@@ -175,3 +180,19 @@ def test_hugging_face_sets_give_the_bits_of_memory(tmp_path: Path, form: str, ch
     assert same(batches_of(splits), batches_of(whole))
     assert torch.equal(splits.guard.images_BCHW, whole.guard.images_BCHW)
     assert (splits.num_classes, splits.class_names) == (whole.num_classes, whole.class_names)
+
+
+def test_a_process_that_ends_is_told(root: Path) -> None:
+    """As the system ends one for its memory: in one sentence, with the way on."""
+    splits = opened(root, workers=1, **NEVER)
+    stream = replace(splits.train.stream, source=Fatal(**vars(splits.train.stream.source)))
+    with pytest.raises(RapruneError, match=r"^a process that decodes training images ended: .*set data.workers to few"):
+        batches_of(replace(splits, train=replace(splits.train, stream=stream)))
+
+
+class Fatal(Files):
+    """Images that end the process that reads them."""
+
+    def read(self, place: int) -> bytes:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return b""

@@ -63,9 +63,10 @@ class Split:
         return {1: "image", 3: "pixel", 4: "target"}[self.labels_B.dim()]
 
     def at(self, index: Tensor | slice) -> Tensor:
-        """(B, C, H, W): the images at ``index``, without augmentation."""
+        """(B, C, H, W): the images at ``index``, without augmentation, on their own device."""
         if self.stream is None:
-            return self.images_BCHW[index]
+            images = self.images_BCHW
+            return images[index] if isinstance(index, slice) else images[index.to(images.device)]
         return self.stream.read(torch.arange(len(self))[index] if isinstance(index, slice) else index)
 
     def take(self, index: Tensor) -> Split:
