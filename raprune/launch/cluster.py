@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 import secrets
@@ -87,13 +88,24 @@ def connect(
         cpus = cpus or _num_cores()
         if isinstance(count, int) and spec.device != "cuda" and not _maybe_gpus():
             check_cpus(count, threads, [{"CPU": float(cpus)}], "this machine")
-        connection = Connection(folder=local.start(cpus, _store_bytes(data_bytes), **common))
+        if spec.dashboard:
+            _check_dashboard()
+        connection = Connection(folder=local.start(cpus, _store_bytes(data_bytes), spec.dashboard, **common))
     else:
         _join(address, common)
         connection = Connection()
     for name in ("ray", "ray.tune", "ray.air"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     return connection
+
+
+def _check_dashboard() -> None:
+    """Raise :class:`InputError` where Ray's dashboard is not installed; Ray itself would start without it."""
+    if any(importlib.util.find_spec(name) is None for name in ("aiohttp", "prometheus_client", "opencensus")):
+        raise InputError(
+            "--dashboard (evaluators.dashboard) needs more of Ray than is installed: pip install 'raprune[dashboard]' "
+            "brings ray[default]"
+        )
 
 
 def _num_cores() -> int:

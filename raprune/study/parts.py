@@ -97,6 +97,8 @@ class EvaluatorsSpec(Settings):
     """``auto`` takes GPUs where the cluster has them. ``mps`` (Apple) is scored in process."""
     engine: Annotated[str, NameOf(ENGINES)] = "exact"
     """``naive`` is plain PyTorch, the reference: the whole network, masked, for every candidate."""
+    dashboard: bool = False
+    """Whether a Ray that is started for the study has its dashboard; needs ``ray[default]``."""
     cache_gib: float = Field(default=2.0, ge=0)
     """GiB per host (on GPUs: per evaluator) that keep the activations of the layers below the decided one."""
 
