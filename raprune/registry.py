@@ -275,13 +275,15 @@ ENGINES = Registry("engine", "raprune.engine.engines", has_fidelities=bool, give
 SCHEMES = Registry("scheme", "raprune.network.lowrank.schemes", needs_responses=bool)
 FORMATS = Registry("format", "raprune.export.formats", quantises=bool, is_folder=bool, loaded_by=str)
 EVALUATORS = Registry("evaluator", "raprune.evaluators")
+SAMPLERS = Registry("sampler", "raprune.plugins.samplers")
+SCHEDULERS = Registry("scheduler", "raprune.plugins.schedulers")
 TRACKERS = Registry("tracker", "raprune.plugins.trackers")
 
 KINDS = {
     r.kind: r
     for r in (
         MODELS, DATASETS, SCORES, METHODS, DECISIONS, ORDERS, ALLOCATIONS, REWARDS, EVALUATORS, ENGINES, SCHEMES,
-        FORMATS, TRACKERS,
+        FORMATS, SAMPLERS, SCHEDULERS, TRACKERS,
     )
 }  # fmt: skip
 """Every kind by its name in a study file; ``evaluator`` is chosen by ``--evaluators``."""

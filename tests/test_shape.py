@@ -21,7 +21,10 @@ HOUSE = [
     "evaluators", "artefact", "trial", "launch", "preflight", "export", "bench", "console", "api", "cli",
 ]  # fmt: skip
 """The modules and folders of ``raprune/``: each imports only itself and those before it."""
-PLUGINS = ["datasets", "scores", "rewards", "methods", "decisions", "orders", "allocations", "models", "trackers"]
+PLUGINS = [
+    "datasets", "scores", "rewards", "methods", "decisions", "orders", "allocations", "models", "samplers",
+    "schedulers", "trackers",
+]  # fmt: skip
 """The folders of ``raprune/plugins/``, in the same sense; of another kind only its contract is imported."""
 WITHOUT_TORCH = HOUSE[: HOUSE.index("identity")]
 RAY_IMPORTERS = {"launch", "evaluators"}

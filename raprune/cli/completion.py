@@ -12,7 +12,7 @@ from raprune.study.bundled import bundled_studies
 
 KINDS_LISTED = (
     "model", "dataset", "score", "method", "decision", "order", "allocation", "reward", "evaluator", "engine", "scheme",
-    "format", "tracker", "preset", "study",
+    "format", "sampler", "scheduler", "tracker", "preset", "study",
 )  # fmt: skip
 """What ``raprune list`` takes."""
 

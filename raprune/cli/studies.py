@@ -80,8 +80,13 @@ def study(
         Optional[list[str]],  # noqa: UP045
         typer.Option("--tracker", metavar="NAME", help="Also show it in mlflow, tensorboard or wandb; several times."),
     ] = None,
+    dashboard: Annotated[
+        bool, typer.Option("--dashboard", help="Start Ray's dashboard with the study; its address is printed.")
+    ] = False,
 ) -> None:
     """Run a study, or resume it. Running the same command again skips what is complete."""
+    if dashboard:
+        overrides = [*(overrides or ()), "evaluators.dashboard=true"]
     if tracker:
         overrides = [*(overrides or ()), f"trackers=[{', '.join(tracker)}]"]
     _refuse_misspelt(file, overrides, rehearse)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,10 @@ class StudyProgress:
     """Whether a trial that stops early does so because the study's budget is spent."""
     out: Path | None = None
     study: str = ""
+    begun: Callable[[StudyPlan], dict[str, TrialProgress]] = lambda _: {}
+    """What is known at the start of the trials of a plan; asked again when a search adds some."""
+    wanted: int | None = None
+    """Trials that a search will suggest."""
     started: float = field(default_factory=time.monotonic)
     num_candidates: int = 0
     text: str = ""
@@ -59,7 +64,7 @@ class StudyProgress:
             self._write(over=True)
 
     def planned(self, plan: StudyPlan) -> None:
-        del plan
+        self.trials |= {name: trial for name, trial in self.begun(plan).items() if name not in self.trials}
 
     def note(self, text: str) -> None:
         self._line(Text(f"{self.clock()}  {text}", style="yellow"))
@@ -89,6 +94,7 @@ class StudyProgress:
         trial.updates = progress.get("num_updates", trial.updates)
         trial.reward = progress.get("reward", trial.reward)
         trial.score_drop = progress.get("val_score_drop", trial.score_drop)
+        trial.dominated = progress.get("dominated", False)
         trial.searched_s += progress.get("searched_s", 0.0)
         trial.committed_s += progress.get("committed_s", 0.0)
         self.num_candidates += progress.get("new_candidates", 0)
@@ -118,7 +124,7 @@ class StudyProgress:
             self._line(Text(f"{seen}failed: {trial.label}; see {folder / 'error.txt'}", style="red"))
         elif trial.layers_done:
             line = ended_line(self._trial(trial_id, trial))
-            if status == "stopped" and self.has_budget:
+            if status == "stopped" and self.has_budget and not trial.dominated:
                 line = Text(line.plain.replace("stopped", "the budget is spent", 1), style=line.style)
             self._line(Text(seen, style=line.style).append(line.plain))
         self._write()
@@ -170,7 +176,8 @@ class StudyProgress:
         return Snapshot(
             study=self.study, updated=now, started=now - (time.monotonic() - self.started), phase=self.text,
             baselines=self.baselines, evaluators=self.pool, num_candidates=self.num_candidates, rate=self._rate(),
-            left_s=self._left(), over=over, trials=[self._trial(name, trial) for name, trial in self.trials.items()],
+            left_s=self._left(), over=over, wanted=self.wanted,
+            trials=[self._trial(name, trial) for name, trial in self.trials.items()],
         )  # fmt: skip
 
     def _trial(self, trial_id: str, trial: TrialProgress) -> TrialView:
@@ -178,6 +185,7 @@ class StudyProgress:
             trial_id=trial_id, label=trial.label, status=trial.status,
             layer=trial.layer, layers_done=trial.layers_done, num_layers=trial.num_layers,
             pruning_ratio=trial.pruning_ratio, score_drop=trial.score_drop, updates=trial.updates, reward=trial.reward,
+            dominated=trial.dominated,
         )  # fmt: skip
 
     def _write(self, every_s: float = 0.0, over: bool = False) -> None:

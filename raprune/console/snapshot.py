@@ -16,7 +16,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from raprune.errors import FileError, RapruneError
-from raprune.results import FolderLock, read_json, read_manifest
+from raprune.results import DOMINATED, FolderLock, read_json, read_manifest
 from raprune.results.files import read_table
 from raprune.system.store import reading, tables
 from raprune.system.writing import replacing
@@ -46,6 +46,8 @@ class TrialView(_Part):
     score_drop: float | None = None
     updates: int = Field(default=0, ge=0)
     reward: float | None = None
+    dominated: bool = False
+    """Whether a scheduler stopped it."""
 
 
 class Snapshot(_Part):
@@ -68,6 +70,8 @@ class Snapshot(_Part):
     """Seconds left, as expected at ``updated``."""
     over: bool = False
     """Whether the run ended by itself, or by a signal that it noticed."""
+    wanted: int | None = None
+    """Trials that a search will have suggested at its end."""
     trials: list[TrialView]
 
     def count(self, status: str) -> int:
@@ -77,7 +81,8 @@ class Snapshot(_Part):
     @property
     def has_ended(self) -> bool:
         """Whether no trial is left to run."""
-        return all(trial.status in ("completed", "failed") for trial in self.trials)
+        short = self.wanted is not None and len(self.trials) < self.wanted and not self.over
+        return not short and all(t.status in ("completed", "failed") or t.dominated for t in self.trials)
 
 
 class Seen(_Part):
@@ -146,9 +151,10 @@ def _trial_from_tables(folder: Path, trial_id: str, manifest: Mapping[str, Any])
     found: dict[str, Any] = {"status": "running" if done else "waiting", "layers_done": done, "num_layers": done}
     file = place / "trial.parquet"
     if os.path.lexists(file):
-        columns = ["status", "pruning_ratio", "val_score_drop", "num_layers"]
+        columns = ["status", "stopped_by", "pruning_ratio", "val_score_drop", "num_layers"]
         row = read_table(file, "trial", trial_id, columns).to_pylist()[0]
         found |= {"status": row["status"], "pruning_ratio": row["pruning_ratio"], "score_drop": row["val_score_drop"]}
+        found["dominated"] = row["stopped_by"] == DOMINATED
         found["num_layers"] = row["num_layers"] or done
     return TrialView(trial_id=trial_id, label=trial_label(manifest["axes"].get(trial_id, {})) or trial_id, **found)
 

@@ -21,7 +21,7 @@ from raprune.preflight.checks import Facts, expected_candidates, facts_key, num_
 from raprune.preflight.guarding import guard_line
 from raprune.preflight.limits import limit_line
 from raprune.registry import is_given, is_imported
-from raprune.results import Tables, candidates_in_all, read_study, short_count
+from raprune.results import DOMINATED, Tables, candidates_in_all, read_study, short_count
 from raprune.study import StudyPlan, TrialSpec
 from raprune.study.wording import counted
 from raprune.trial.low_rank import low_rank_line
@@ -161,14 +161,22 @@ def with_unit(score: float, unit: str) -> str:
 
 def study_progress(plan: StudyPlan, facts: Mapping[str, Facts], console: Console, out: Path) -> StudyProgress:
     """What a person sees of ``plan`` while it runs in the folder ``out``, and what other processes can read there."""
-    trials = {}
-    for trial in plan.trials:
-        fact = facts[facts_key(trial)]
-        label = trial_label(plan.axes[trial.trial_id])
-        matched, layers = trial.matched_trial_id is not None, num_layers(trial, fact)
-        asked = 0 if matched else expected_candidates(trial, fact) - layers
-        trials[trial.trial_id] = TrialProgress(label, asked, layers, matched)
-    return StudyProgress(console, trials, plan.spec.budget is not None, out=out, study=plan.spec.name)
+
+    def begun(plan: StudyPlan) -> dict[str, TrialProgress]:
+        trials = {}
+        for trial in plan.trials:
+            fact = facts[facts_key(trial)]
+            label = trial_label(plan.axes[trial.trial_id])
+            matched, layers = trial.matched_trial_id is not None, num_layers(trial, fact)
+            asked = 0 if matched else expected_candidates(trial, fact) - layers
+            trials[trial.trial_id] = TrialProgress(label, asked, layers, matched)
+        return trials
+
+    search = plan.spec.search  # whose trials come one round after the other
+    return StudyProgress(
+        console, {} if search else begun(plan), plan.spec.budget is not None, out=out, study=plan.spec.name,
+        begun=begun, wanted=search.trials if search else None,
+    )  # fmt: skip
 
 
 _OUTCOMES = ("bound", "pruned", "params\nless", "MACs\nless", "val\ndrop", "test\ndrop", "whole")
@@ -222,7 +230,7 @@ def short_labels(labels: Sequence[str]) -> dict[str, str]:
 
 def ended_by_budget(row: Mapping[Any, Any]) -> bool:
     """Whether a budget stopped a trial, so that its row has the numbers of the best network so far."""
-    return row["status"] == "stopped" and not pd.isna(row["val_score"])
+    return row["status"] == "stopped" and not pd.isna(row["val_score"]) and row.get("stopped_by") != DOMINATED
 
 
 def finetune_gain(row: Mapping[Any, Any], bound: float | None) -> float | None:
@@ -269,7 +277,7 @@ def diverged_line(number: int) -> str:
 
 def _outcome(row: Mapping[Any, Any]) -> list[str]:
     if row["status"] != "completed" and not ended_by_budget(row):
-        return [str(row["status"])] + [""] * 7
+        return [DOMINATED if row.get("stopped_by") == DOMINATED else str(row["status"])] + [""] * 7
     return [
         f"{row['pruning_ratio']:.1%}{'*' if ended_by_budget(row) else ''}",
         f"{1 - row['params'] / row['baseline_params']:.1%}",

@@ -32,6 +32,8 @@ class TrialProgress:
     score_drop: float | None = None
     reward: float | None = None
     updates: int = 0
+    dominated: bool = False
+    """Whether a scheduler ended it."""
     status: str = "waiting"
     """waiting, running, completed, failed, stopped."""
     started: float | None = None

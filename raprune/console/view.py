@@ -66,7 +66,11 @@ def standing(seen: Seen, now: float) -> str:
 def head(snapshot: Snapshot, now: float) -> str:
     """``quickstart  0:45  3 of 10 trials  12 candidates/s  3:20 left``."""
     over = sum(map(snapshot.count, STYLES))
-    parts = [snapshot.study, duration(now - snapshot.started), f"{over} of {counted(len(snapshot.trials), 'trial')}"]
+    parts = [
+        snapshot.study,
+        duration(now - snapshot.started),
+        f"{over} of {counted(max(len(snapshot.trials), snapshot.wanted or 0), 'trial')}",
+    ]
     if snapshot.phase:
         parts.append(snapshot.phase)
     else:
@@ -93,7 +97,8 @@ def ended_line(trial: TrialView) -> Text:
     """``completed: agent, drop_bound 2: 57.4% of filters pruned, drop +1.4 points``."""
     said = [] if trial.pruning_ratio is None else [f"{trial.pruning_ratio:.1%} of filters pruned"]
     said += [] if trial.score_drop is None else [f"drop {trial.score_drop:+.1f} points"]
-    return Text(": ".join(filter(None, (trial.status, trial.label, ", ".join(said)))), STYLES[trial.status])
+    status = "dominated" if trial.dominated else trial.status
+    return Text(": ".join(filter(None, (status, trial.label, ", ".join(said)))), STYLES[trial.status])
 
 
 def duration(seconds: float) -> str:

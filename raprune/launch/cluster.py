@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import logging
 import os
@@ -104,7 +105,9 @@ def connect(
         cpus = cpus or _num_cores()
         if isinstance(count, int) and spec.device != "cuda" and not _maybe_gpus():
             check_cpus(count, threads, [Node("", "", {"CPU": float(cpus)})], "this machine")
-        folder = local.start(cpus, _store_bytes(data_bytes), **common)
+        if spec.dashboard:
+            _check_dashboard()
+        folder = local.start(cpus, _store_bytes(data_bytes), spec.dashboard, **common)
         connection = Connection(folder=folder, import_path=(os.getcwd(),))
     else:
         _join(address, common)
@@ -112,6 +115,15 @@ def connect(
     for name in ("ray", "ray.tune", "ray.air"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     return connection
+
+
+def _check_dashboard() -> None:
+    """Raise :class:`InputError` where Ray's dashboard is not installed; Ray itself would start without it."""
+    if any(importlib.util.find_spec(name) is None for name in ("aiohttp", "prometheus_client", "opencensus")):
+        raise InputError(
+            "--dashboard (evaluators.dashboard) needs more of Ray than is installed: pip install 'raprune[dashboard]' "
+            "brings ray[default]"
+        )
 
 
 def _num_cores() -> int:

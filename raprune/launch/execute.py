@@ -26,6 +26,7 @@ from raprune.system.quitting import fault_of
 from raprune.system.store import bring, deliver, held_elsewhere, publish
 from raprune.trial.budget import Budget, BudgetSpent, Unlimited
 from raprune.trial.context import Progress, TrialContext
+from raprune.trial.pacing import Pace
 from raprune.trial.rows import describe_error, unfinished_row
 from raprune.trial.run import run_trial
 
@@ -48,6 +49,8 @@ class Place:
     """Folders from which the study's own plug-ins are imported."""
     has_budget: bool = False
     """Whether the study has a budget; its actor is in the namespace of ``pool``."""
+    pace: Pace | None = None
+    """With what the study's scheduler compares the trials of this round."""
     given: SharedGiven | None = None
     """What the driver shares with other processes."""
 
@@ -183,4 +186,5 @@ def _context(trial: TrialSpec, place: Place, holdings: Holdings, progress: Progr
         place.num_evaluators,
         place.device,
         progress,
+        pace=place.pace,
     )

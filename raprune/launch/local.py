@@ -38,7 +38,7 @@ class PrivateFolder:
         os.close(self._lock)
 
 
-def start(num_cpus: int, store_bytes: int, **options: Any) -> PrivateFolder:
+def start(num_cpus: int, store_bytes: int, dashboard: bool = False, **options: Any) -> PrivateFolder:
     """Start Ray on this machine; returns its private folder, to close once Ray has ended.
 
     Raises :class:`InputError` if Ray cannot be started.
@@ -50,7 +50,7 @@ def start(num_cpus: int, store_bytes: int, **options: Any) -> PrivateFolder:
         with _loopback_as_it_is():
             # "local": without it Ray would join whatever cluster runs on this machine
             ray.init(
-                "local", num_cpus=num_cpus, include_dashboard=False, object_store_memory=store_bytes,
+                "local", num_cpus=num_cpus, include_dashboard=dashboard, object_store_memory=store_bytes,
                 _temp_dir=str(folder.path / "r"), _node_ip_address=LOOPBACK, **options,
             )  # fmt: skip
     except BaseException as error:

@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-import platform
-import socket
-import subprocess
-import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from raprune import __version__
 from raprune.artefact.keeping import thin_out
 from raprune.baseline.resuming import check_results, check_trials
 from raprune.engine.inputs import Inputs, using
 from raprune.launch.base import Launch, Runner, Watch
 from raprune.launch.cluster import refuse_temporary, usual_address
-from raprune.launch.execute import MANIFEST, check_folder
+from raprune.launch.execute import check_folder
 from raprune.launch.found import refuse_another, set_damaged_rows_aside
 from raprune.launch.in_process import InProcessRunner
 from raprune.launch.interruption import Interruption
+from raprune.launch.manifest import write_manifest
+from raprune.launch.rounds import rounds_of
 from raprune.launch.spending import RunClock, left_to_run, open_account
+from raprune.launch.steps import Steps
 from raprune.launch.tracking import tracked
 from raprune.launch.watching import ClusterLostError
-from raprune.results import SCHEMA_VERSION, FolderLock, TrialStore, write_json, write_text
-from raprune.study import StudyPlan, TrialSpec
+from raprune.results import FolderLock, TrialStore
+from raprune.study import StudyPlan
 from raprune.study.wording import counted
-from raprune.system.paths import PACKAGE
 from raprune.system.store import Driving, bring, deliver, publish
 from raprune.trial.rows import unfinished_row
 
@@ -44,6 +41,8 @@ class Outcome:
     """The budget that ended the study, as text."""
     lost: str | None = None
     """Why the cluster on which it ran was lost."""
+    dominated: frozenset[str] = frozenset()
+    """Trials that the scheduler stopped."""
 
     @property
     def exit_code(self) -> int:
@@ -52,11 +51,12 @@ class Outcome:
         if self.lost is not None:
             return 1
         good = ("completed",) if self.budget is None else ("completed", "stopped")
-        return 0 if all(status in good for status in self.statuses.values()) else 1
+        return 0 if all(status in good or name in self.dominated for name, status in self.statuses.items()) else 1
 
     def summary(self) -> str:
-        """``18 completed, 2 failed``."""
-        return ", ".join(f"{number} {status}" for status, number in sorted(Counter(self.statuses.values()).items()))
+        """``18 completed, 2 failed, 3 dominated``."""
+        seen = ("dominated" if name in self.dominated else status for name, status in self.statuses.items())
+        return ", ".join(f"{number} {status}" for status, number in sorted(Counter(seen).items()))
 
 
 def run_study(
@@ -86,30 +86,37 @@ def run_study(
         inputs.read_as(plan.spec.data)
         inputs.import_for(part.name for trial in plan.trials for part in (trial.model, trial.dataset, trial.score))
         refuse_another(plan.spec.name, out, watch.phase)
-        stores = {trial.trial_id: TrialStore(out, plan.spec.name, trial.trial_id) for trial in plan.trials}
+        rounds = rounds_of(plan, out, watch.note)
+        plan = rounds.plan
+        watch.planned(plan)
+        stores = _stores(plan, out)
         set_damaged_rows_aside(stores.values(), watch.phase)
         check_results(plan.trials, out, inputs)
-        _write_manifest(plan, out)
+        write_manifest(plan, out)
         todo = left_to_run(plan, stores, open_account(plan, stores, clock))
         for trial in todo:
             stores[trial.trial_id].forget_row()
         publish(out)
         deliver(out)  # a trial's process on another node must not find a row that is gone
         account = open_account(plan, stores, clock)
+        steps = Steps(rounds, {trial.trial_id for trial in todo}, account, out, watch)
         try:
             with interruption.stoppable():
-                if todo:
+                if wave := steps.next():
+                    todo, plan = todo or wave, rounds.plan
                     count = plan.spec.evaluators.count if num_evaluators is None else num_evaluators
                     launch = Launch(plan, out, todo, count, address or usual_address(), account, inputs)
                     with _runner(launch, watch, interruption) as runner:
                         watch.phase("preparing the baseline")
                         runner.prepare(todo)
                         check_trials(plan.trials, out)
-                        _run_waves(runner, todo, plan, watch, interruption)
+                        steps.run(wave, runner, interruption)
         except ClusterLostError as error:
             lost = str(error)
         check_folder(out)
         bring(out)  # a trial that ended on a node that was lost since
+        plan = rounds.plan
+        stores = _stores(plan, out)
         statuses = _settle(plan, stores)
         return _outcome(plan, stores, statuses, clock, watch, interruption.happened, lost)
 
@@ -125,7 +132,8 @@ def _outcome(
 ) -> Outcome:
     """How the study ended; removes the networks that a completed study does not keep."""
     account = open_account(plan, stores, clock)
-    unfinished = any(status == "stopped" for status in statuses.values())
+    dominated = {name for name, store in stores.items() if plan.spec.scheduler is not None and store.is_dominated()}
+    unfinished = any(status == "stopped" for name, status in statuses.items() if name not in dominated)
     spent = unfinished and account is not None and account.is_spent
     interrupted = signalled or (unfinished and not spent and lost is None)
     if not unfinished and not interrupted:
@@ -134,20 +142,7 @@ def _outcome(
             networks = counted(len(gone), "network")
             watch.phase(f"keep_models {plan.spec.keep_models}: {networks} removed, all rows kept")
     budget = str(plan.spec.budget) if spent and not interrupted else None
-    return Outcome(statuses, interrupted, budget, None if interrupted else lost)
-
-
-def _run_waves(
-    runner: Runner, todo: Sequence[TrialSpec], plan: StudyPlan, watch: Watch, interruption: Interruption
-) -> None:
-    """Run the searched trials, then the matched ones, which need their decisions."""
-    for wave in ([t for t in todo if not t.matched_trial_id], [t for t in todo if t.matched_trial_id]):
-        if wave and not interruption.happened:
-            watch.phase("")
-            runner.run(wave, plan, watch)
-            bring(Path(runner.place.out))  # what trials on other nodes sent
-            if any(runner.place.store(trial).status() not in ("completed", "failed") for trial in wave):
-                return
+    return Outcome(statuses, interrupted, budget, None if interrupted else lost, frozenset(dominated))
 
 
 @contextlib.contextmanager
@@ -177,50 +172,5 @@ def _settle(plan: StudyPlan, stores: dict[str, TrialStore]) -> dict[str, str]:
     return statuses
 
 
-def _write_manifest(plan: StudyPlan, out: Path) -> None:
-    write_text(out / "study.yaml", plan.text)
-    write_json(
-        out / MANIFEST,
-        {
-            "study": plan.spec.name,
-            "rehearses": plan.document.rehearses,
-            "description": plan.spec.description,
-            "preset": plan.spec.preset,
-            "schema_version": SCHEMA_VERSION,
-            "trial_ids": [trial.trial_id for trial in plan.trials],
-            "axes": {trial_id: dict(axes) for trial_id, axes in plan.axes.items()},
-            "raprune": __version__,
-            "commit": _commit(),
-            "python": platform.python_version(),
-            "packages": _versions(),
-            "host": socket.gethostname(),
-            "platform": platform.platform(),
-            "command": sys.argv,
-        },
-    )
-
-
-def _versions() -> dict[str, str]:
-    """Versions of the installed packages; a study in one process runs without Ray."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    versions = {}
-    for name in ("torch", "torchvision", "ray", "numpy", "pandas", "pyarrow"):
-        with contextlib.suppress(PackageNotFoundError):
-            versions[name] = version(name)
-    return versions
-
-
-def _commit() -> str | None:
-    """The commit of the source checkout, if this is one."""
-    try:
-        head = subprocess.run(
-            ["git", "-C", str(PACKAGE), "rev-parse", "HEAD"],
-            capture_output=True,
-            text=True,
-            timeout=5,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return head.stdout.strip() or None
+def _stores(plan: StudyPlan, out: Path) -> dict[str, TrialStore]:
+    return {trial.trial_id: TrialStore(out, plan.spec.name, trial.trial_id) for trial in plan.trials}

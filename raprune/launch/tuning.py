@@ -176,9 +176,8 @@ class _Reporter:
     def __call__(self, news: dict[str, Any]) -> None:
         from ray import tune
 
-        for key in ("new_candidates", "new_scored"):
-            if key in news or key in self.waiting:
-                news = {**news, key: news.get(key, 0) + self.waiting.get(key, 0)}
+        for key in {key for key in (*news, *self.waiting) if key.startswith("new_")}:
+            news = {**news, key: news.get(key, 0) + self.waiting.get(key, 0)}
         self.waiting = {**self.waiting, **news}
         if "pruning_ratio" in news or "low_rank" in news or self._pace.is_due():
             with self._pace.reporting():

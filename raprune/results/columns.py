@@ -17,7 +17,11 @@ _KEYS: Columns = {
 TABLES: dict[str, Columns] = {
     "trial": _KEYS
     | {
-        "status": (TEXT, "completed, failed, or stopped: by a budget where it has scores, else before its end"),
+        "status": (TEXT, "completed, failed, or stopped: before its end, with scores where stopped_by says by what"),
+        "stopped_by": (
+            TEXT,
+            "budget, or dominated: by a scheduler, because others do better; null for others, and before version 8",
+        ),
         "error": (TEXT, "what made it fail, traceback and host included"),
         "seed": (INT, "of the method's draws; where it is swept the next two and the split follow it, unless set"),
         "baseline_seed": (INT, "of the baseline's initial weights and batches"),

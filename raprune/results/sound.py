@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 STATUSES = ("completed", "failed", "stopped")
+STOPPED_BY = (None, "budget", "dominated")
 ONE_ROW = ("trial", "layers", "joint", "low_rank")
 NEEDED: dict[str, tuple[str, ...]] = {
     "trial": ("status", "seed", "model", "dataset", "method", "order", "reward"),
@@ -94,6 +95,8 @@ def _wrong_lists(row: Mapping[str, Any]) -> Iterator[str]:
 def _wrong_trial(row: Mapping[str, Any], present: Collection[str]) -> Iterator[str]:
     if row["status"] not in STATUSES:
         yield f"status is {row['status'][:100]!r}, but must be one of {', '.join(STATUSES)}"
+    if row["stopped_by"] not in STOPPED_BY:
+        yield f"stopped_by is {row['stopped_by'][:100]!r}, but must be budget, dominated or null"
     if row["status"] == "completed" or row["val_score"] is not None:
         null = [name for name in MEASURED if name in present and row[name] is None]
         yield from (f"{name} is null, although the trial has scores" for name in null)

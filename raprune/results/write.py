@@ -21,6 +21,8 @@ from raprune.results.schemas import SCHEMAS
 from raprune.system.store import publish, removed, seen
 
 Row = Mapping[str, Any]
+DOMINATED = "dominated"
+"""What ``stopped_by`` says of a trial that a scheduler stopped, because others do better."""
 PROVISIONAL = "provisional"
 """Stands for the number of a layer whose decision a budget cut short; its files go when the trial resumes."""
 
@@ -48,6 +50,15 @@ class TrialStore:
         """``completed``, ``failed``, ``stopped``, or ``None`` before its first end."""
         row = self.trial_row()
         return str(row["status"]) if row else None
+
+    def is_dominated(self) -> bool:
+        """Whether a scheduler stopped it."""
+        row = self.trial_row()
+        return row is not None and row["stopped_by"] == DOMINATED
+
+    def has_ended(self) -> bool:
+        """Whether it is completed, or was stopped by a scheduler."""
+        return self.status() == "completed" or self.is_dominated()
 
     def trial_row(self) -> dict[str, Any] | None:
         """The trial's row, if it has ended once."""

@@ -4,7 +4,8 @@ The only place that parses YAML.
 """
 
 from raprune.study.check import by_line
-from raprune.study.expand import StudyPlan, UnsoundStudy, expand, load_study, read_study_file
+from raprune.study.expand import StudyPlan, UnsoundStudy
+from raprune.study.loading import expand, load_study, read_study_file
 from raprune.study.parts import FinetuneLength, FinetuneSpec
 from raprune.study.plain import document_of
 from raprune.study.reader import Document

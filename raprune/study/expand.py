@@ -9,17 +9,15 @@ import copy
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from raprune.errors import InputError, Problem, StudyError
 from raprune.registry import ENGINES, METHODS, nearest
 from raprune.study.check import Checker, SettingsProblems, origin_path
-from raprune.study.overrides import merge, overridden, set_path
+from raprune.study.overrides import merge, set_path
 from raprune.study.plugins import choose, plugin_name, with_decision, with_study_plugins
 from raprune.study.presets import COMMON, PRESETS
-from raprune.study.reader import UNREADABLE, Document, child, dump, read_document
-from raprune.study.rehearsal import rehearsed
+from raprune.study.reader import UNREADABLE, Document, child, dump
 from raprune.study.schema import PLUGIN_KEYS, STUDY_KEYS, TRIAL_KEYS, Choice, ModelChoice, StudySpec, TrialSpec
 from raprune.study.seeding import follow_seed
 from raprune.study.sweep import MAX_TRIALS, Point, read_sweep
@@ -60,25 +58,8 @@ class UnsoundStudy(StudyError):
         """Wrong values are left out, so that what else is wrong can be found; never to be run."""
 
 
-def load_study(
-    file: Path, overrides: Iterable[str] = (), layer_names: LayerNames | None = None, rehearse: bool = False
-) -> StudyPlan:
-    """Read, check and expand a study file; ``rehearse`` lays its rehearsal block over it.
-
-    ``overrides`` are ``a.b=value`` texts from ``--set``; ``layer_names`` lists a trial's prunable layers and is asked
-    only for ``layers: each``. Raises :class:`StudyError` with every problem found, :class:`UnsoundStudy` where the
-    rest could still be checked.
-    """
-    return expand(read_study_file(file, overrides, rehearse), layer_names)
-
-
-def read_study_file(file: Path, overrides: Iterable[str] = (), rehearse: bool = False) -> Document:
-    """The document that :func:`load_study` checks and expands; raises :class:`StudyError` where there is none."""
-    return overridden(rehearsed(read_document(file), rehearse), overrides)
-
-
-def expand(document: Document, layer_names: LayerNames | None = None) -> StudyPlan:
-    """Check and expand a document; as :func:`load_study`."""
+def expand_sweep(document: Document, layer_names: LayerNames | None = None) -> StudyPlan:
+    """Check a document and expand its sweep; as :func:`raprune.study.load_study`."""
     checker = Checker(document)
     own = {k: v for k, v in document.data.items() if k in STUDY_KEYS and k != "sweep"}
     spec = checker.study(with_study_plugins(own, checker))
@@ -86,6 +67,8 @@ def expand(document: Document, layer_names: LayerNames | None = None) -> StudyPl
     expansion = _Expansion(document, checker, preset if preset in list(PRESETS) else "default", layer_names)
     expansion.run()
     trials, spec = tuple(expansion.trials.values()), spec or StudySpec(name="unnamed")
+    if spec.scheduler is not None and any(trial.matched_trial_id for trial in trials):
+        checker.complain("scheduler", "must not stand beside a matched method, which needs its partner's end")
     _check_fidelities(spec.evaluators.engine, trials, checker)
     plan = StudyPlan(spec, trials, expansion.axes, document, expansion.origins)
     if checker.problems:

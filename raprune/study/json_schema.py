@@ -24,7 +24,7 @@ from raprune.study.overrides import alternative
 from raprune.study.plugins import IMPORTABLE, TRACING
 from raprune.study.presets import COMMON, PRESETS
 from raprune.study.rehearsal import KEY as REHEARSAL
-from raprune.study.schema import PLUGIN_KEYS, STUDY_PLUGINS, TRIAL_KEYS, ModelChoice, StudySpec, TrialSpec
+from raprune.study.schema import PLUGIN_KEYS, TRIAL_KEYS, ModelChoice, StudySpec, TrialSpec
 
 PLAIN_KEYS = [key for key in TRIAL_KEYS if key not in PLUGIN_KEYS]
 REQUIRED = ("required", "minProperties")
@@ -45,15 +45,13 @@ def study_schema() -> Schema:
     keys = {key: _without(trial[key], *REQUIRED) for key in PLAIN_KEYS}
     for kind in PLUGIN_KEYS:
         keys[kind] = {"$ref": f"#/$defs/{kind}"} | ({"default": COMMON[kind]["name"]} if kind in COMMON else {})
-    for key, kind in STUDY_PLUGINS.items():
-        listed = {"type": "array", "items": {"$ref": f"#/$defs/{kind}"}}
-        keys[key] = {**listed, "description": study["properties"][key]["description"]}
+    keys |= _study_plugins(study["properties"])
     keys["sweep"] = {"$ref": "#/$defs/sweep"}
     described = "What is smaller with --rehearse: keys of the study, laid over its own."
     in_small = mapping({**_without(study, *REQUIRED)["properties"], **keys}, description=described)
     keys |= {"sweep": {**keys["sweep"], "minProperties": 1}, REHEARSAL: in_small}
     defs = {kind: _plugin_schema(trial, kind) for kind in PLUGIN_KEYS}
-    defs |= {kind: {"anyOf": _named_plugins(kind)} for kind in STUDY_PLUGINS.values()}
+    defs |= {kind: {"anyOf": _named_plugins(kind)} for kind in ("tracker", "scheduler", "sampler")}
     defs |= {"sweep": _sweep_schema(trial), "swept_method": _plugin_schema(trial, "method", swept=True)}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -62,6 +60,18 @@ def study_schema() -> Schema:
         "allOf": list(_rules(trial)),
         "$defs": defs,
     }
+
+
+def _study_plugins(study: Schema) -> Schema:
+    """The keys of a study, not of a trial, that name plug-ins."""
+
+    def of(kind: str, described: Schema) -> Schema:
+        return {"$ref": f"#/$defs/{kind}", "description": described["description"]}
+
+    trackers = {"type": "array", "items": {"$ref": "#/$defs/tracker"}, "description": study["trackers"]["description"]}
+    inside = study["search"]["properties"]
+    search = {**study["search"], "properties": {**inside, "sampler": of("sampler", inside["sampler"])}}
+    return {"trackers": trackers, "scheduler": of("scheduler", study["scheduler"]), "search": search}
 
 
 def settings_schema(model: type[BaseModel]) -> Schema:
@@ -96,8 +106,9 @@ def _each(schema: Any, change: Callable[[Schema], Schema]) -> Any:
         out["properties"] = {key: _each(value, change) for key, value in out["properties"].items()}
     if "anyOf" in out:
         out["anyOf"] = [_each(option, change) for option in out["anyOf"]]
-    if "items" in out:
-        out["items"] = _each(out["items"], change)
+    for key in ("items", "additionalProperties"):
+        if key in out:
+            out[key] = _each(out[key], change)
     return out
 
 
@@ -203,6 +214,7 @@ def _known_axes(kind: str) -> dict[str, Schema]:
 
 def _rules(trial: Schema) -> Iterator[Schema]:
     """What looks at more than one key. A value may come from an axis of the sweep, so most depend on the axes."""
+    yield when(has("search"), at("sweep", False))
     yield when(has("drop_bound"), at("score_floor", False))
     yield when(no_axis("^(drop_bound|score_floor)$"), {"anyOf": [has("drop_bound"), has("score_floor")]})
     for key in PLAIN_KEYS:

@@ -103,6 +103,8 @@ class EvaluatorsSpec(Settings):
     """Use only GPUs of this type, as Ray names it (``A100``); default: all types. Rows of two types may differ."""
     engine: Annotated[str, NameOf(ENGINES)] = "exact"
     """``naive`` is plain PyTorch, the reference: the whole network, masked, for every candidate."""
+    dashboard: bool = False
+    """Whether a Ray that is started for the study has its dashboard; needs ``ray[default]``."""
     cache_gib: float = Field(default=2.0, ge=0)
     """GiB per host (on GPUs: per evaluator) that keep the activations of the layers below the decided one."""
 

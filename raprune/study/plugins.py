@@ -10,11 +10,12 @@ from raprune.registry import KINDS, METHODS, is_imported
 from raprune.study.check import Checker, SettingsProblems
 from raprune.study.presets import DECISIONS_OF, PLUGIN_PRESETS
 from raprune.study.reader import UNREADABLE, child
-from raprune.study.schema import STUDY_PLUGINS, Choice, ModelChoice
+from raprune.study.schema import Choice, ModelChoice
 from raprune.study.wording import shown
 
 IMPORTABLE = ("model", "dataset", "score")
 """Kinds for which a study may name a user's own function."""
+USUAL_SAMPLER = "optuna"
 TRACING = tuple(key for key in ModelChoice.model_fields if key not in Choice.model_fields)
 """Keys of a model that say how it is traced, whichever it is."""
 
@@ -90,16 +91,20 @@ def choose(kind: str, given: Any, preset: str, place: SettingsProblems) -> Choic
 
 def with_study_plugins(data: Mapping[str, Any], checker: Checker) -> dict[str, Any]:
     """A study's own keys with the plug-ins that they name; what is wrong with those goes to ``checker``."""
-
-    def chosen(kind: str, given: Any, path: str) -> list[Choice]:
-        found = choose(kind, given, "default", SettingsProblems(checker, {kind: path}))
-        return [] if found is None else [found]
-
     data = dict(data)
-    for key, kind in STUDY_PLUGINS.items():
-        if isinstance(given := data.get(key), list):
-            data[key] = [one for i, item in enumerate(given) for one in chosen(kind, item, child(key, i))]
+    if isinstance(trackers := data.get("trackers"), list):
+        found = [_chosen("tracker", one, child("trackers", i), checker) for i, one in enumerate(trackers)]
+        data["trackers"] = [one for one in found if one is not None]
+    if data.get("scheduler") is not None:
+        data["scheduler"] = _chosen("scheduler", data["scheduler"], "scheduler", checker)
+    if isinstance(search := data.get("search"), dict):  # its usual sampler must be installed, too
+        sampler = _chosen("sampler", search.get("sampler", USUAL_SAMPLER), "search.sampler", checker)
+        data["search"] = {**search, "sampler": sampler or Choice(name=USUAL_SAMPLER)}
     return data
+
+
+def _chosen(kind: str, given: Any, path: str, checker: Checker) -> Choice | None:
+    return choose(kind, given, "default", SettingsProblems(checker, {kind: path}))
 
 
 def _complain_moved(key: str, value: Any, place: SettingsProblems) -> None:

@@ -11,9 +11,11 @@ from pydantic_core import PydanticCustomError
 
 from raprune.registry import Settings
 from raprune.study.budget import BudgetSpec
+from raprune.study.choice import Choice as Choice
 from raprune.study.fidelity import FidelitySpec
 from raprune.study.parts import BaselineSpec, DataSpec, EvaluatorsSpec, FinetuneSpec, ScoringSpec
 from raprune.study.postprocess import PostprocessSpec
+from raprune.study.search import SearchSpec
 from raprune.study.seeds import NUMERICS_VERSION, digest
 from raprune.study.wording import check_layers, layers_as_json
 
@@ -26,13 +28,6 @@ AUTO_RULE = "auto: additive increase, multiplicative decrease"
 """What an id hashes of ``credit: auto``, whose numbers an earlier rule set otherwise."""
 LAYERS = ["all", "each"]
 """``each`` is expanded before a trial is made."""
-
-
-class Choice(Settings):
-    """A plug-in by name with its complete settings (defaults filled in)."""
-
-    name: str
-    settings: dict[str, Any] = Field(default_factory=dict)
 
 
 NEW_FIELDS: dict[str, Any] = {
@@ -240,6 +235,10 @@ class StudySpec(Settings):
     fewest multiply-adds within its bound, those that no other beats in both multiply-adds and drop, or all."""
     budget: BudgetSpec | None = None
     """What the study may cost before it ends with the best so far within the bound; null for no limit."""
+    search: SearchSpec | None = None
+    """Instead of a sweep: keys with ranges, in which good trials are searched."""
+    scheduler: Choice | None = None
+    """Which trials end early because others do better; null for none."""
     trackers: list[Choice] = Field(default_factory=list)
     """Where else its progress is shown; never changes a number, and an error of theirs stops nothing."""
 
@@ -255,6 +254,4 @@ class StudySpec(Settings):
 
 STUDY_KEYS = [*StudySpec.model_fields, "sweep"]
 TRIAL_KEYS = [k for k in TrialSpec.model_fields if k not in ("study", "matched_trial_id")]
-STUDY_PLUGINS = {"trackers": "tracker"}
-"""Keys of a study, not of a trial, that name plug-ins -> their kind."""
 PLUGIN_KEYS = ["model", "dataset", "score", "order", "allocation", "method", "decision", "reward"]

@@ -12,8 +12,9 @@ from typing import Any
 from raprune.errors import InputError, Problem, StudyError
 from raprune.registry import KINDS, Plugin, no_imports
 from raprune.study.bundled import bundled_studies
-from raprune.study.expand import UnsoundStudy, expand
+from raprune.study.expand import UnsoundStudy
 from raprune.study.json_schema import OWN_FUNCTION, settings_schema, text
+from raprune.study.loading import expand
 from raprune.study.overrides import overridden
 from raprune.study.presets import COMMON, PRESETS
 from raprune.study.reader import parse_document, read_document

@@ -132,7 +132,7 @@ class Candidates:
         if policy_entropy is not None:
             self._record_update(masks, evaluations, policy_entropy)
         learning = policy_entropy is not None or not self.update_rows
-        self._tell(masks, evaluations if learning else [], sum(not e.from_memo for e in results))
+        self._tell(masks, evaluations if learning else [], results)
         return evaluations
 
     def feasible_masks(self) -> list[KeepMask]:
@@ -193,7 +193,7 @@ class Candidates:
             }
         )
 
-    def _tell(self, masks: Sequence[KeepMask], evaluations: list[Evaluation], num_new: int) -> None:
+    def _tell(self, masks: Sequence[KeepMask], evaluations: list[Evaluation], results: Sequence[EvaluatedMask]) -> None:
         """Report progress; the reward shown comes from learning, not from the search after it."""
         rewards = {"reward": statistics.fmean(e.reward for e in evaluations)} if evaluations else {}
         self.progress(
@@ -203,7 +203,9 @@ class Candidates:
                 "num_updates": len(self.update_rows),
                 "num_candidates": len(self.rows),
                 "new_candidates": len(masks),
-                "new_scored": num_new,
+                "new_scored": sum(not e.from_memo for e in results),
+                "new_images": sum(e.scored.images_scored for e in results),
+                "new_score_s": sum(e.scored.seconds for e in results),
                 "layer_pruning_ratio": statistics.fmean(mask.pruning_ratio for mask in masks),
             }
         )

@@ -11,6 +11,7 @@ from raprune.engine.workload import Baseline, Workload
 from raprune.evaluators.base import Evaluator
 from raprune.results import TrialStore
 from raprune.trial.budget import Budget, Unlimited
+from raprune.trial.pacing import Pace
 
 Progress = Callable[[dict[str, Any]], None]
 
@@ -32,3 +33,5 @@ class TrialContext:
     progress: Progress = lambda _: None
     budget: Budget = field(default_factory=Unlimited)
     """The study's budget: once it is spent, the trial ends with what it has."""
+    pace: Pace | None = None
+    """With what a scheduler compares the trial; ``None`` without one."""

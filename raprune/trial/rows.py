@@ -118,9 +118,10 @@ def low_rank_row(step: int, layer: Surveyed, val_score: float) -> dict[str, Any]
 
 @dataclass(frozen=True)
 class TrialOutcome:
-    """The result of a trial: at its end, or where a budget stopped it."""
+    """The result of a trial: at its end, or where it was stopped."""
 
-    stopped: bool
+    stopped_by: str | None
+    """``budget`` or ``dominated``; ``None`` at its end."""
     state: State
     val_score: float
     """Of ``state``."""
@@ -140,7 +141,7 @@ class TrialOutcome:
 def trial_row(
     trial: TrialSpec, context: TrialContext, drop_bound: float, sizes: Sizes, outcome: TrialOutcome
 ) -> dict[str, Any]:
-    """The row of a trial that completed, or that a budget stopped."""
+    """The row of a trial that completed, or that was stopped with scores."""
     state, layers = outcome.state, trial.layers_among(sizes.graph.groups)
     val_score, test_score, paired = outcome.val_score, outcome.test_score, outcome.paired
     baseline = context.baseline
@@ -150,7 +151,8 @@ def trial_row(
     num_candidates, num_scored, images = context.store.candidate_counts()
     has_test = test_score is not None and baseline.test_score is not None
     return _specified(trial, context.preset) | {
-        "status": "stopped" if outcome.stopped else "completed",
+        "status": "completed" if outcome.stopped_by is None else "stopped",
+        "stopped_by": outcome.stopped_by,
         "error": None,
         "score_unit": baseline.score_unit,
         "drop_bound": None if trial.matched_trial_id else drop_bound,

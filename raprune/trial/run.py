@@ -24,7 +24,7 @@ from raprune.network.masks import KeepMask, keep_first
 from raprune.network.measure import NetworkSize
 from raprune.network.state import State
 from raprune.plugins.methods.base import Criterion, LayerView, RankedMethod, Ranking
-from raprune.results import PROVISIONAL
+from raprune.results import DOMINATED, PROVISIONAL
 from raprune.study.schema import TrialSpec
 from raprune.study.seeds import seed_for
 from raprune.trial.asked import build_decision, build_method, limit
@@ -38,6 +38,7 @@ from raprune.trial.filters import filter_columns
 from raprune.trial.grounds import grounds_of, guard_after
 from raprune.trial.joint import JointPass
 from raprune.trial.low_rank import LowRankStep, last_snapshot
+from raprune.trial.pacing import Course
 from raprune.trial.page_copies import write_page_copies
 from raprune.trial.prelude import Prelude, Schedule
 from raprune.trial.rows import TrialOutcome, layer_row, trial_row
@@ -49,8 +50,8 @@ def run_trial(trial: TrialSpec, context: TrialContext) -> dict[str, Any]:
     """Run a trial from its last committed layer to its end; writes its row and returns it.
 
     Once the budget is spent, the layer being decided is cut to its best mask so far, the other layers stay whole, and
-    the row's status is ``stopped``; a trial that has not begun to decide raises :class:`BudgetSpent`. Errors pass
-    through; the layers committed so far stay and are not decided again.
+    the row's status is ``stopped``; a trial that has not begun to decide raises :class:`BudgetSpent`. A scheduler may
+    stop it, too, after a layer. Errors pass through; the layers committed so far stay and are not decided again.
     """
     return _Trial(trial, context).run()
 
@@ -89,8 +90,9 @@ class _Trial:
             val_score = earlier[-1]["finetuned_val_score"]
         if not done:
             self.budget.require()
+        dominated = False
         for step in range(done, len(order)):
-            if self.budget.is_empty:
+            if self.budget.is_empty or (dominated := self._is_dominated()):
                 break
             state, val_score = self._layer(step, schedule, state, val_score)
         stopped, pruned_val_score = store.num_committed() < len(order), None
@@ -112,7 +114,7 @@ class _Trial:
         num_finetunes = store.num_decided() if stopped else len(order)
         finetuned = self._baseline_finetuned(num_finetunes + store.num_joint(), stopped)
         outcome = TrialOutcome(
-            stopped=stopped,
+            stopped_by=None if not stopped else DOMINATED if dominated else "budget",
             state=state,
             val_score=val_score,
             test_score=test_score,
@@ -135,6 +137,14 @@ class _Trial:
         store.write_trial(row)
         self.context.progress({"val_score_drop": row["val_score_drop"]})  # after the final fine-tune
         return row
+
+    def _is_dominated(self) -> bool:
+        """Whether the scheduler ends the trial here."""
+        pace, baseline = self.context.pace, self.context.baseline
+        if pace is None or not pace.stops(Course.of(self.context.store, self.trial.baseline_key, baseline.val_score)):
+            return False
+        self.context.progress({"dominated": True})
+        return True
 
     def _schedule(self) -> Schedule:
         """The order of deciding and the allowances: the matched trial's, or else the study's."""
@@ -162,7 +172,7 @@ class _Trial:
         allowance = self.scale.drop_bound * schedule.allowed[step]
         contract = replace(self.contract, scale=replace(self.scale, drop_bound=allowance))
         view = self._view(state, layer)
-        place = {"prune_step": step, "num_layers": num_layers}
+        place = {"prune_step": step, "num_layers": num_layers, "val_images": self.context.baseline.num_val_images}
         credit = credit_of(self.trial, self.scale.drop_bound, self.context.store.layer_rows())
         matched = self.context.matched is not None
         scale = contract.scale if matched else contract.search_scale(state, val_score)

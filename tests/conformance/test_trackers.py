@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from raprune.plugins.trackers.base import TrackedStudy, TrackedTrial, Tracker, TrackerSettings
+from raprune.plugins.trackers.base import TrackedStudy, TrackedTrial, Tracker
 from raprune.registry import TRACKERS, Plugin
+from raprune.system.extras import NeedsPackage
 
 every = pytest.mark.parametrize("plugin", [pytest.param(plugin, id=plugin.name) for plugin in TRACKERS])
 OFFLINE = {"wandb": {"mode": "offline"}}
@@ -58,4 +59,4 @@ def test_its_package_is_named_where_it_is_missing(plugin: Plugin, monkeypatch: p
     for key, problem in settings.problems():
         assert key == "name"
         assert f"pip install 'raprune[{plugin.name}]'" in problem
-    assert len(settings.problems()) == issubclass(plugin.settings, TrackerSettings)
+    assert len(settings.problems()) == issubclass(plugin.settings, NeedsPackage)

@@ -15,6 +15,7 @@ import torch
 
 from raprune.engine import device_name
 from raprune.engine.inputs import Inputs
+from raprune.launch.suggesting import with_suggestions
 from raprune.launch.verifying.here import Here
 from raprune.launch.verifying.judging import Judge, Verified
 from raprune.registry import is_given
@@ -52,7 +53,7 @@ def verify(
     damaged, or the data are other ones.
     """
     start = time.perf_counter()
-    planned = {trial.trial_id: trial for trial in plan.trials}
+    planned = {trial.trial_id: trial for trial in with_suggestions(plan, out).trials}
     stores = {name: TrialStore(out, plan.spec.name, name) for name in part.trial_ids}
     here = Here(plan, out, inputs)
     trials, unchecked = _replayable(planned, stores, manifest)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Protocol
-
-from raprune.registry import Settings
+from typing import Protocol
 
 
 @dataclass(frozen=True)
@@ -57,17 +54,3 @@ class Tracker(Protocol):
 
     def close(self, status: str) -> None:
         """The study ended: completed, failed or stopped. Raises nothing for what was never begun."""
-
-
-class TrackerSettings(Settings):
-    """Settings of a tracker that needs a package from an extra."""
-
-    package: ClassVar[str]
-    """The package that must be installed, and the extra of the tracker's name that brings it."""
-    extra: ClassVar[str]
-
-    def problems(self) -> list[tuple[str, str]]:
-        if importlib.util.find_spec(self.package) is None:
-            way_on = f"pip install 'raprune[{self.extra}]' brings it"
-            return [("name", f"needs the package {self.package}, which is not installed; {way_on}")]
-        return []

@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 
 from pydantic import field_validator
 
-from raprune.plugins.trackers.base import TrackedStudy, TrackedTrial, TrackerSettings
+from raprune.plugins.trackers.base import TrackedStudy, TrackedTrial
 from raprune.registry import TRACKERS
+from raprune.system.extras import NeedsPackage
 
 KEY, TRIAL, PARENT, NAME = "raprune.study_key", "raprune.trial_id", "mlflow.parentRunId", "mlflow.runName"
 STATUSES = {"completed": "FINISHED", "failed": "FAILED", "stopped": "KILLED"}
@@ -22,7 +23,7 @@ LONGEST = 500
 """Characters of a parameter's value that every MLflow server takes."""
 
 
-class MLflowSettings(TrackerSettings):
+class MLflowSettings(NeedsPackage):
     package = "mlflow"
     extra = "mlflow"
 

@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from raprune.plugins.trackers.base import TrackedStudy, TrackedTrial, TrackerSettings
+from raprune.plugins.trackers.base import TrackedStudy, TrackedTrial
 from raprune.registry import TRACKERS
+from raprune.system.extras import NeedsPackage
 
 
-class TensorBoardSettings(TrackerSettings):
+class TensorBoardSettings(NeedsPackage):
     package = "tensorboardX"
     extra = "tensorboard"
 

@@ -9,13 +9,14 @@ import os
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from raprune.plugins.trackers.base import TrackedStudy, TrackedTrial, TrackerSettings
+from raprune.plugins.trackers.base import TrackedStudy, TrackedTrial
 from raprune.registry import TRACKERS
+from raprune.system.extras import NeedsPackage
 
 STEP = "layers_decided"
 
 
-class WandbSettings(TrackerSettings):
+class WandbSettings(NeedsPackage):
     package = "wandb"
     extra = "wandb"
 

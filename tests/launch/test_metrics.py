@@ -1,0 +1,104 @@
+"""A study's metrics: what is counted, that the Grafana dashboard draws it, and that a real Ray serves it."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import time
+import urllib.request
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from raprune.errors import InputError
+from raprune.launch.cluster import connect
+from raprune.launch.execute import Place
+from raprune.launch.metrics import COUNTERS, GAUGES, Metered
+from raprune.study.parts import EvaluatorsSpec
+from tests.launch.runs import Watch, run_tiny
+from tests.test_shape import ROOT
+
+EXPORTED = {f"ray_{name}_total" for name in COUNTERS} | {f"ray_{name}" for name in GAUGES}
+"""As Ray exports them."""
+
+
+def test_every_panel_draws_what_is_exported() -> None:
+    dashboard = json.loads((ROOT / "docs" / "deploy" / "grafana.json").read_text())
+    drawn = set()
+    for panel in dashboard["panels"]:
+        for target in panel["targets"]:
+            names = set(re.findall(r"ray_\w+", target["expr"]))
+            assert names, panel["title"]
+            assert names <= EXPORTED, panel["title"]
+            drawn |= names
+    assert drawn == EXPORTED
+    assert {variable["name"] for variable in dashboard["templating"]["list"]} == {"datasource", "study"}
+
+
+def test_what_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: dict[str, float] = defaultdict(float)
+
+    class Fake:
+        def __init__(self, name: str, description: str, tag_keys: tuple[str, ...]) -> None:
+            self.name, self.keys = name, tag_keys
+
+        def set_default_tags(self, tags: dict[str, str]) -> None:
+            assert tags == {"study": "s"}
+
+        def inc(self, value: float = 1.0, tags: dict[str, str] | None = None) -> None:
+            assert set(tags or {}) <= set(self.keys)
+            counted[" ".join([self.name, *(tags or {}).values()])] += value
+
+        def set(self, value: float) -> None:
+            counted[self.name] = value
+
+    monkeypatch.setattr("ray.util.metrics.Counter", Fake)
+    monkeypatch.setattr("ray.util.metrics.Gauge", Fake)
+    watch = Watch()
+    metered = Metered(watch, "s", Place("out", "default", EvaluatorsSpec(), 3, "cpu", None))
+    news = {"new_candidates": 4, "new_scored": 3, "new_images": 250, "new_score_s": 1.5, "val_images": 100}
+    metered.told("a", news)
+    metered.told("a", {"committed_pruning_ratio": 0.5})
+    metered.ended("a", "completed", Path())
+    assert counted == {
+        "raprune_evaluators": 3, "raprune_candidates": 4, "raprune_scored": 3, "raprune_images": 250,
+        "raprune_images_saved": 150, "raprune_score_seconds": 1.5, "raprune_layers": 1, "raprune_trials completed": 1,
+    }  # fmt: skip
+    assert (watch.commits, watch.statuses) == (1, {"a": "completed"})
+
+
+def test_a_missing_dashboard_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("raprune.launch.cluster.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    with pytest.raises(InputError, match=r"--dashboard .* pip install 'raprune\[dashboard\]' brings ray\[default\]"):
+        connect(None, "raprune-none", EvaluatorsSpec(dashboard=True), 1, 1, cpus=2)
+
+
+@pytest.mark.slow
+def test_a_real_ray_serves_them(tmp_path: Path) -> None:
+    """The endpoint that Prometheus reads, and the dashboard's address; in a Ray of its own."""
+    if any(importlib.util.find_spec(name) is None for name in ("aiohttp", "prometheus_client", "opencensus")):
+        pytest.skip("needs ray[default], which the extra dashboard brings")
+    import ray
+
+    if ray.is_initialized():
+        pytest.skip("needs a process without a cluster: run this file alone")
+    served: dict[str, Any] = {"names": set()}
+
+    class Reading(Watch):
+        def ended(self, trial_id: str, status: str, folder: Path) -> None:
+            super().ended(trial_id, status, folder)
+            node, end = ray.nodes()[0], time.monotonic() + 60
+            address = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
+            while not EXPORTED - {"ray_raprune_trials_total"} <= served["names"] and time.monotonic() < end:
+                time.sleep(1)
+                text = urllib.request.urlopen(address, timeout=10).read().decode()
+                served["names"] = set(re.findall(r"^(ray_raprune_\w+)\{", text, flags=re.MULTILINE))
+
+    watch = Reading()
+    run_tiny(tmp_path, 1, "evaluators.dashboard=true", "sweep={}", "drop_bound=8", "method=magnitude", watch=watch)
+    assert served["names"] >= EXPORTED - {"ray_raprune_trials_total"}
+    assert any(re.fullmatch(r"Ray's dashboard: http://127\.0\.0\.1:\d+", note) for note in watch.notes)
