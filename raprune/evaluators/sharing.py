@@ -7,7 +7,7 @@ the paths of data and checkpoints need exist on the driver's machine only.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -39,6 +39,8 @@ class SharedGiven:
     data: Refs
     checkpoints: Refs
     """Checkpoint as the study names it -> its bytes."""
+    check_node: Callable[[], None] = lambda: None
+    """Raises :class:`InputError` on a node that lacks what the study needs; one may have joined since it began."""
 
     def use_networks(self, inputs: Inputs) -> None:
         """Add the program's networks to ``inputs``."""
@@ -50,6 +52,7 @@ class SharedGiven:
 
     def use(self, inputs: Inputs) -> None:
         """Add the networks, data and checkpoints to ``inputs``."""
+        self.check_node()
         self.use_networks(inputs)
         use_shared(self.data, inputs)
         for name, ref in self.checkpoints.items():

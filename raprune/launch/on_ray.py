@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from raprune.evaluators.backend import Actor, Ref
+from raprune.evaluators.backend import Actor, Node, Ref
 from raprune.evaluators.base import PoolAddress
 from raprune.evaluators.dispatch import Call, Dispatcher
 from raprune.evaluators.pulse import Pulses
@@ -35,6 +35,7 @@ from raprune.launch.tuning import run_tune
 from raprune.launch.watching import ClusterWatch
 from raprune.study import StudyPlan, TrialSpec
 from raprune.study.parts import DataSpec
+from raprune.system.store import is_mirrored
 
 LOSS_SHOWS_S = 5.0
 """Seconds to wait for the loss of a cluster to show once Ray raises errors."""
@@ -66,12 +67,12 @@ def ray_runner(launch: Launch, watch: Watch, interruption: Interruption | None =
         signals.check()
         joined = RayBackend(namespace)
         nodes = joined.nodes()
-        if connection.has_other_nodes:
-            NodeCheck(named_modules(plan.trials), launch.out / MANIFEST).check([node.id for node in nodes], watch.phase)
+        check = _checked(nodes, launch, watch) if connection.has_other_nodes else None
         resources = resources_for(nodes, plan.spec.evaluators, count, threads)
         for remark in remarks(nodes, joined.here(), resources):
             watch.phase(remark)
         runner = RayRunner(launch, resources, namespace, watch, connection.import_path)
+        runner.node_check = check
         runner.watch_over(cluster, signals)
         try:
             yield runner
@@ -85,6 +86,14 @@ def ray_runner(launch: Launch, watch: Watch, interruption: Interruption | None =
         with signals.held():
             connection.close(keep_logs=cluster.lost is not None)
             cluster.stop()
+
+
+def _checked(nodes: Sequence[Node], launch: Launch, watch: Watch) -> NodeCheck:
+    """Compare the cluster's nodes with this process. Raises :class:`InputError` if one of them cannot be used."""
+    probe = None if is_mirrored(launch.out) else launch.out / MANIFEST
+    check = NodeCheck(named_modules(launch.plan.trials), probe)
+    check.check([node.id for node in nodes], watch.phase)
+    return check
 
 
 class RayRunner:
@@ -105,6 +114,7 @@ class RayRunner:
         self.namespace = namespace
         self.backend = RayBackend(namespace, self._make)
         self.keeper = Keeper(self.backend, resources, watch.evaluators, self._useful if resources.follows else None)
+        self.node_check: NodeCheck | None = None
         self._left = {trial.trial_id: trial for trial in launch.todo}
         self._shared = b""
         self.account = launch.account
@@ -138,6 +148,8 @@ class RayRunner:
     def prepare(self, trials: Sequence[TrialSpec]) -> None:
         """Share the data, start the pool, and have its evaluators train or load and measure the baselines."""
         given = share_given(trials, self.inputs)
+        if self.node_check is not None:
+            given = replace(given, check_node=self.node_check.of_this_node)
         self._shared = pack(given)
         self.place = replace(self.place, given=given, pool=PoolAddress(self.namespace))
         self.keeper.begin(self._check_cluster)
@@ -181,6 +193,7 @@ class RayRunner:
     def run(self, trials: Sequence[TrialSpec], plan: StudyPlan, watch: Watch) -> Any:
         """Run trials; returns Tune's result grid, or ``None`` if a signal ended them."""
         scratch = Path(self.place.out) / ".tune"
+        self._left |= {trial.trial_id: trial for trial in trials}  # a search suggests some while it runs
         try:
             with self._signals.held():  # Tune stops its trials, then ends
                 return run_tune(trials, plan, self.place, scratch, watch, self)

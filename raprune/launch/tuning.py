@@ -138,6 +138,7 @@ def _trainable(config: dict[str, Any], *, specs: dict[str, TrialSpec], place: Pl
     try:
         with Inputs(place.import_path) as inputs:
             if place.given is not None:
+                place.given.check_node()
                 place.given.use_networks(inputs)
             holdings = Holdings(inputs, Memo(place.memo_folder, writer_name(ray.get_runtime_context().get_worker_id())))
             status = execute(trial, place, holdings, reporter, find_budget(pool, place.has_budget))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from ray import cloudpickle
 
 from raprune.errors import InputError
 from raprune.launch.nodes import NodeCheck, own_code, packed
@@ -115,11 +117,17 @@ def test_a_node_is_asked_once_and_named(user: Path, ray_cluster: None) -> None:
     NodeCheck((), user / "data" / "train.parquet").check([node["NodeID"]], told.append)
     assert told == ["checking 1 node"]
     check = NodeCheck(["mine_package"])  # a running Ray does not get the code of a study that starts later
-    said = check.problem(node["NodeID"])
-    assert said.startswith(
-        f"node {node['NodeManagerHostname']} cannot be used: code of mine_package is missing there and "
-    )
+    place = re.escape(node["NodeManagerHostname"])
+    with pytest.raises(InputError, match=rf"^node {place} cannot be used: code of mine_package is missing there and "):
+        check.check([node["NodeID"]], told.append)
     check._here = {}  # known by now: not asked again
-    assert check.problem(node["NodeID"]) == said
     with pytest.raises(InputError, match=r"^node .* cannot be used: .*\nInstall the same there as here"):
         check.check([node["NodeID"]], told.append)
+
+
+def test_a_node_that_joins_later_compares_itself() -> None:
+    check = NodeCheck()
+    cloudpickle.loads(cloudpickle.dumps(check.of_this_node))()
+    check._here = {**check._here, "torch": "1.0"}
+    with pytest.raises(InputError, match=r"^node .* cannot be used: torch is \S+ there and 1\.0 here$"):
+        check.of_this_node()

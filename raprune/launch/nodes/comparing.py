@@ -5,8 +5,10 @@ A score depends on the versions that compute it, and a node with other code woul
 
 from __future__ import annotations
 
+import platform
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +37,10 @@ class NodeCheck:
         """Node (Ray's id) -> what is wrong with it; empty if it can be used."""
         self._processors: dict[str, str] = {}
 
-    def problem(self, node_id: str) -> str:
-        """What is wrong with one node, as a sentence; empty if it can be used."""
-        self._ask([node_id])
-        return _told(self._problems, [node_id])
+    @property
+    def of_this_node(self) -> Callable[[], None]:
+        """What a process of a node that joins later calls first; raises :class:`InputError` if it cannot be used."""
+        return partial(_refuse_other, self._here, self._asked)
 
     def check(self, node_ids: Sequence[str], tell: Callable[[str], None]) -> None:
         """Raise :class:`InputError` if a node cannot be used; ``tell`` that rows can depend on which node scores."""
@@ -79,6 +81,12 @@ def _sent(node_ids: Sequence[str], asked: tuple[Any, ...]) -> dict[str, Any]:
         return {node_id: task.options(scheduling_strategy=at).remote(*asked) for node_id, at in there.items()}
     finally:
         cloudpickle.unregister_pickle_by_value(on_node)
+
+
+def _refuse_other(there: Mapping[str, str], asked: tuple[Sequence[str], str]) -> None:
+    """Compare this node with the study's process, which has ``there``."""
+    if problem := compared(there, on_node.installed(*asked)):
+        raise InputError(f"node {platform.node()} cannot be used: {problem}")
 
 
 def compared(here: Mapping[str, str], there: Mapping[str, str]) -> str:

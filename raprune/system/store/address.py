@@ -119,6 +119,11 @@ def root_of(place: Path) -> Path | None:
     return None if at is None else Path(*parts[: at + 3])
 
 
+def is_mirrored(place: Path) -> bool:
+    """Whether ``place`` is in a mirror: other nodes have mirrors of their own."""
+    return root_of(place) is not None
+
+
 def address_of(root: Path) -> Address:
     """What a mirror mirrors. Raises :class:`InputError` for a folder that somebody else put there."""
     text = unquote(root.name)
