@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from raprune.engine.workload import Baseline, Workload
-from raprune.evaluators.memo import Conditions, Memo, store
+from raprune.evaluators.memo import Conditions, Memo
 from raprune.evaluators.memo.conditions import key_of
 from raprune.plugins.datasets.base import Split, Splits
 from raprune.plugins.datasets.contents import of_data
@@ -215,16 +215,3 @@ def test_other_layers_are_forgotten_and_found_again(tmp_path: Path) -> None:
         memo.add({key(layer=layer): DONE})
     assert len(memo._scopes) < len(layers)
     assert all(memo.find([key(layer=layer)], None) for layer in layers)
-
-
-def test_a_long_file_is_followed_by_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A store takes files as a whole: what has been sent is not sent again with every entry."""
-    monkeypatch.setattr(store, "PART_BYTES", 200)
-    keys = [key(mask=bytes([number])) for number in range(5)]
-    memo = Memo(tmp_path / "memo", "host-1")
-    for each in keys:
-        memo.add({each: DONE})
-    sizes = {file.name: file.stat().st_size for file in (tmp_path / "memo").iterdir()}
-    assert sorted(sizes)[:2] == ["host-1-1.jsonl", "host-1-2.jsonl"]
-    assert max(sizes.values()) < 500
-    assert Memo(tmp_path / "memo").find(keys, None) == dict.fromkeys(keys, DONE)
