@@ -71,3 +71,9 @@ def read_mirror(tmp_path: Path) -> Path:
     """The folder in which the store is only read."""
     address = parsed(f"file://{tmp_path / 'store'}")
     return tmp_path / "reader" / "raprune-stores" / READ / address.mirror(READ).name
+
+
+def content_sizes(folder: Path) -> dict[str, tuple[int, int]]:
+    """Size and time of every file below a folder."""
+    files = (file for file in sorted(folder.rglob("*")) if file.is_file())
+    return {str(file.relative_to(folder)): (file.stat().st_size, file.stat().st_mtime_ns) for file in files}
