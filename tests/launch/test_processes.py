@@ -79,7 +79,7 @@ def double(actor: Any, items: list[int]) -> Any:
 
 
 def test_a_call_to_each_survives_a_death(pool: Dispatcher, place: Path) -> None:
-    """Each actor answers, whatever happens to it meanwhile."""
+    """``load`` is such a call: between the baseline and the first trial."""
     (place / "first dies").touch()
     assert pool.each(double, "loading") == [0, 2]
     (place / "second dies").touch()
