@@ -50,6 +50,8 @@ def main() -> int:
             f"candidates scored: {log.distinct}; scored twice: {log.twice}; begun in vain: {log.lost}; "
             f"both together {log.share:.2%}; scored again because the memo was deleted: {log.after_deletion}"
         )
+        for seconds in storm.replaced:
+            print(f"a suspended process was replaced after {seconds:.0f} s")
         for text in storm.unclear:
             print(f"UNCLEAR END: {text}")
         assert_same_rows(reference, disturbed.out)

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
+
 from benchmarks.chaos.counted import DELETED, Log, note
 from benchmarks.chaos.schedule import SUSPEND, Blow
 from benchmarks.chaos.victims import Study
@@ -57,6 +59,8 @@ class Storm:
     runs: int = 0
     """How often the command was given."""
     struck: list[str] = field(default_factory=list)
+    replaced: list[float] = field(default_factory=list)
+    """Seconds until each suspended evaluator or trial was replaced."""
     seconds: float = 0.0
     unclear: list[str] = field(default_factory=list)
     """Runs that ended otherwise than they should have, with what they printed."""
@@ -119,6 +123,10 @@ class Disturbed:
         if (blow.signal, blow.process) == (SUSPEND, "driver"):
             time.sleep(RESUMED_AFTER_S)
             study.process.send_signal(signal.SIGCONT)
+        elif blow.signal == SUSPEND and not blow.ends_the_run:
+            began = time.monotonic()
+            if study.wait(lambda: not psutil.pid_exists(pid), STEP_S):
+                self.storm.replaced.append(time.monotonic() - began)
 
     def _check_end(self, study: Study, blow: Blow) -> None:
         """A lost cluster is told in a sentence."""

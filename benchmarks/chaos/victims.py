@@ -18,7 +18,7 @@ from benchmarks.chaos.counted import LOG
 ROOT = Path(__file__).resolve().parents[2]
 WORDS = {"trial": "ImplicitFunc", "evaluator": "EvaluatorProcess", "raylet": "raylet/raylet", "GCS": "gcs/gcs_server"}
 """Kind of process -> what its command line contains."""
-APPEARS_S = 120.0
+APPEARS_S = 600.0
 
 
 def command_of(file: Path, out: Path, *arguments: str) -> list[str]:
