@@ -90,6 +90,7 @@ def study(
     if tracker:
         overrides = [*(overrides or ()), f"trackers=[{', '.join(tracker)}]"]
     _refuse_misspelt(file, overrides, rehearse)
+    from raprune.console.best import best_sentence
     from raprune.console.tables import budget_sentence, left_out_lines, results_table, study_progress
     from raprune.engine.inputs import Inputs
     from raprune.launch import run_study
@@ -105,7 +106,11 @@ def study(
         progress = study_progress(plan, facts, console, folder)
         with progress:
             outcome = run_study(plan, folder, progress, num_evaluators=evaluators, address=address, inputs=inputs)
-    print_whole(results_table(read_study(folder, ["trial"])), console)
+    tables = read_study(folder, ["trial"])
+    print_whole(results_table(tables), console)
+    if plan.spec.search is not None:
+        found = best_sentence(plan.spec.search, tables.trials.to_dict("records"), tables.manifest["axes"])
+        console.print(f"\n{found}", highlight=False, markup=False, soft_wrap=True)
     told = f"{outcome.summary()} in {progress.clock()}; rows in {shown(folder)}"
     console.print(f"\n{told}", highlight=False, soft_wrap=True)
     if outcome.interrupted:
