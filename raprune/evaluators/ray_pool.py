@@ -70,11 +70,14 @@ class EvaluatorProcess:
         """
         from raprune.engine import engine_kind
         from raprune.engine.cache.shared import HostStore  # torch is loaded before the first call
+        from raprune.evaluators.sharing import unpack
 
         self.name = name
         self._inputs = Inputs(import_path)
         self._inputs.read_as(data or DataSpec())
-        self._shared = shared
+        self._given = unpack(shared) if shared else None
+        if self._given is not None:
+            self._given.check_node()  # here: an evaluator that cannot be started is never called
         self._states: dict[str, State] = {}
         self._store: HostStore | None = None
         self._pulse = Pulse(RayBackend(namespace), name) if namespace else None
@@ -110,11 +113,9 @@ class EvaluatorProcess:
 
     def _use_given(self) -> Inputs:
         """This process's inputs, with what the driver shared."""
-        from raprune.evaluators.sharing import unpack
-
-        if self._shared:
-            unpack(self._shared, self._inputs)
-            self._shared = b""
+        if self._given is not None:
+            self._given.use(self._inputs)
+            self._given = None
         return self._inputs
 
     def _local(self, workload: Workload) -> Evaluator:

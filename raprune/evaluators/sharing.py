@@ -52,7 +52,6 @@ class SharedGiven:
 
     def use(self, inputs: Inputs) -> None:
         """Add the networks, data and checkpoints to ``inputs``."""
-        self.check_node()
         self.use_networks(inputs)
         use_shared(self.data, inputs)
         for name, ref in self.checkpoints.items():
@@ -159,9 +158,9 @@ def pack(given: SharedGiven) -> bytes:
     return packed
 
 
-def unpack(packed: bytes, inputs: Inputs) -> None:
-    """Give ``inputs`` what :func:`pack` was given: each data set comes to a node once."""
+def unpack(packed: bytes) -> SharedGiven:
+    """What :func:`pack` was given, on any node; nothing is fetched before it is used."""
     from ray import cloudpickle
 
     given: SharedGiven = cloudpickle.loads(packed)
-    given.use(inputs)
+    return given
