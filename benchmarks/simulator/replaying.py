@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
+from benchmarks.simulator.backend import SimulatedBackend
 from benchmarks.simulator.clock import Clock
-from benchmarks.simulator.cluster import Cluster, Costs, SimulatedBackend
+from benchmarks.simulator.cluster import Cluster, Costs
 from benchmarks.simulator.recorded import Layer, Trial
 from raprune.evaluators.members import Turn
 from raprune.evaluators.ray_pool import RayPool
