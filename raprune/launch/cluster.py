@@ -121,7 +121,7 @@ def _check_dashboard() -> None:
     """Raise :class:`InputError` where Ray's dashboard is not installed; Ray itself would start without it."""
     if any(importlib.util.find_spec(name) is None for name in ("aiohttp", "prometheus_client", "opencensus")):
         raise InputError(
-            "--dashboard (evaluators.dashboard) needs more of Ray than is installed: pip install 'raprune[dashboard]' "
+            "--dashboard (evaluators.dashboard) needs more of Ray than is installed: pip install 'raprune[cluster]' "
             "brings ray[default]"
         )
 

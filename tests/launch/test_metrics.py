@@ -80,7 +80,7 @@ def test_a_missing_dashboard_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_real_ray_serves_them() -> None:
     """The endpoint that Prometheus reads, and the dashboard; in a Ray of its own."""
     if any(importlib.util.find_spec(name) is None for name in ("aiohttp", "prometheus_client", "opencensus")):
-        pytest.skip("needs ray[default], which the extra dashboard brings")
+        pytest.skip("needs ray[default], which the extra cluster brings")
     import ray
 
     if ray.is_initialized():
