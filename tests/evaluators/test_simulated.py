@@ -47,21 +47,21 @@ def test_the_recorded_table_is_small_and_whole(trials: list[Trial]) -> None:
 
 def test_no_row_depends_on_the_pool_or_on_what_happens_to_it(trials: list[Trial]) -> None:
     """Small machines are lost every few minutes, and evaluators hang: the answers are the recorded ones."""
-    with simulated(Setup(16, trials, in_flight=8, per_machine=4)) as calm:
-        calm.study(8)
-        calm.finish(8, within_s=3600.0)
+    with simulated(Setup(8, trials, in_flight=4, per_machine=2)) as calm:
+        calm.study(4)
+        calm.finish(4, within_s=3600.0)
         took = calm.clock.now
-    with simulated(Setup(16, trials, in_flight=8, per_machine=4)) as rough:
+    with simulated(Setup(8, trials, in_flight=4, per_machine=2)) as rough:
         spot(rough, seed=1, life_s=400.0, away_s=60.0)
         hangs(rough, seed=2, every_s=300.0)
-        rough.study(8)
-        rough.finish(8, within_s=10 * took)
-    for number in range(8):
+        rough.study(4)
+        rough.finish(4, within_s=10 * took)
+    for number in range(4):
         expected = recorded_answers(trials[number % 2])
         assert calm.answers[number] == expected
         assert rough.answers[number] == expected
     assert rough.clock.now > took
-    assert rough.cluster.counts["lost"] > 20
+    assert rough.cluster.counts["lost"] > 5
     assert any("was lost" in text for _, text in rough.said)
     assert rough.cluster.counts["calls"] - rough.cluster.counts["lost"] < 1.2 * calm.cluster.counts["calls"]
 
