@@ -12,7 +12,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -90,14 +90,8 @@ class ClusterWatch:
             if why is not None:
                 logs = "" if self._folder is None else f" Ray's own logs are in {self._folder}."
                 self.lost = f"the Ray cluster was lost: {why}. {WAY_ON}{logs}"
-                self._end_the_rest()
         if not self._stopped.wait(STUCK_S):  # some Ray call waits for an answer that never comes
-            end_process(self.lost, 1)
-
-    def _end_the_rest(self) -> None:
-        """End a local cluster's other processes, which wait for the one that is lost and may hang themselves."""
-        for process in self._processes.values():
-            process.kill()
+            end_process(self.lost, 1, self._processes.values())
 
     def _dead_process(self) -> str | None:
         for what, process in self._processes.items():
@@ -137,8 +131,13 @@ def _question() -> Callable[[float], bool]:
     return lambda timeout_s: bool(gcs.check_alive([node], timeout=timeout_s)[0])
 
 
-def end_process(sentence: str, code: int) -> None:
-    """Print ``sentence``, and end this process at once."""
+def end_process(sentence: str, code: int, others: Iterable[Any] = ()) -> None:
+    """Print ``sentence``, kill ``others``, and end this process at once.
+
+    In this order: Ray ends this process without a word when its raylet goes.
+    """
     with contextlib.suppress(Exception):
         print(sentence, file=sys.stderr, flush=True)
+    for process in others:
+        process.kill()
     os._exit(code)
