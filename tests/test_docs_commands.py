@@ -124,7 +124,8 @@ def test_the_cheap_commands_run(
     monkeypatch.chdir(tmp_path)
     lines = {line.split("#")[0].strip() for page in PAGES_WITH_COMMANDS for line in command_lines(page)}
     lines |= set(named_in_text(ROOT / "README.md"))
-    whole = [shlex.split(line)[1:] for line in sorted(lines) if line.startswith("raprune ") and not wrong(line, True)]
+    here = [line for line in sorted(lines) if line.startswith("raprune ") and "://" not in line]  # no network
+    whole = [shlex.split(line)[1:] for line in here if not wrong(line, True)]
     chosen = [words for words in whole if words[0] in RUN and not {"--estimate", "STUDY", "results/NAME"} & {*words}]
     assert {words[0] for words in chosen} >= {"--version", "list", "schema", "check"}
     for words in chosen:

@@ -35,6 +35,8 @@ SEEN_BY_THE_LOADER_ALONE = [
     "root: /no,",
     "data_seed: [0, 1, 2",  # 10,100 trials
     "- random\n    - {name: random, draw: 0}",  # the same trial in other words
+    "{count: 2, max: 4}",  # keys that exclude each other
+    "{min: 5, max: 4}",
 ]
 
 
