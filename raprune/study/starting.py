@@ -27,6 +27,8 @@ BARE = re.compile(r"[A-Za-z_](?:[\w./:-]*\w)?")
 NOT_BARE = ("yes", "no", "on", "off", "true", "false", "null", "y", "n")
 """Words that YAML reads as something else than text."""
 HEAD = "A study of raprune. Lines that begin with # are comments; a setting behind # has the value that it has anyway."
+BOXES = {"torchvision_detection", "coco_detection", "voc_detection"}
+"""Networks and data for detection of which none of our own studies is about."""
 TRAINED = ("epochs", "learning_rate", "batch_size")
 """Settings of a baseline that is trained here."""
 
@@ -82,6 +84,8 @@ def starting_study(start: Start, overrides: Sequence[str] = ()) -> tuple[str, li
 def usual_score(model: str, dataset: str) -> str:
     """The score of our own studies of this data set or this network."""
     common = str(COMMON["score"]["name"])
+    if {model, dataset} & BOXES:
+        return "mean_average_precision"
     for file in bundled_studies().values():
         data = read_document(file).data
         parts = [data, data.get("rehearsal", {})]

@@ -247,8 +247,9 @@ class Replay:
         if not stopped:
             state, val_score, _ = finish(replace(contract, guard=guard), state, val_score, self._is_matched)
         test_score = None if context.baseline.test_score is None else contract.evaluator.run(Measure("test"), state)
+        stopped_by = (recorded.get("stopped_by") or "budget") if stopped else None
         outcome = TrialOutcome(
-            stopped, state, val_score, test_score, self._finetuned_baseline(stopped), 0.0, pruned_score,
+            stopped_by, state, val_score, test_score, self._finetuned_baseline(stopped), 0.0, pruned_score,
             recorded["num_order_candidates"], None, recorded["num_diverged"],
             None if guard is None else guard.measure(state), recorded["num_guard_looks"],
         )  # fmt: skip

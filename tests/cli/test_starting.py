@@ -22,7 +22,13 @@ PAIRS = [
     if (usual_score(model, "digits") == "top1_accuracy") == (usual_score("vgg16", dataset) == "top1_accuracy")
 ]
 """Networks with the data sets that have labels for them."""
-VALUES = {"network": "resnet18", "num_classes": "10", "train": "nowhere.parquet", "root": "nowhere"}
+VALUES = {
+    "network": "resnet18",
+    "torchvision_detection network": "ssdlite320_mobilenet_v3_large",
+    "num_classes": "10",
+    "train": "nowhere.parquet",
+    "root": "nowhere",
+}
 """Values for settings without a default."""
 
 
@@ -57,7 +63,11 @@ def test_every_network_meets_a_data_set() -> None:
 @pytest.mark.parametrize(("model", "dataset"), PAIRS)
 def test_what_is_written_is_a_sound_study(tmp_path: Path, model: str, dataset: str) -> None:
     kinds = {"model": model, "dataset": dataset}
-    given = [f"{kind}.{key}={VALUES.get(key, 'nowhere')}" for kind, name in kinds.items() for key in needed(kind, name)]
+    given = [
+        f"{kind}.{key}={VALUES.get(f'{name} {key}', VALUES.get(key, 'nowhere'))}"
+        for kind, name in kinds.items()
+        for key in needed(kind, name)
+    ]
     text, problems = starting_study(Start("new", model, dataset), given)
     assert all(problem.path.startswith("dataset.") for problem in problems)  # that data are not on this machine
     file = tmp_path / "new.yaml"

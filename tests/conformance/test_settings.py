@@ -17,6 +17,8 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "image_folder": {"root": "images"},
     "timm": {"network": "resnet18"},
     "model torchvision": {"network": "resnet18"},
+    "torchvision_detection": {"network": "ssdlite320_mobilenet_v3_large"},
+    "coco_detection": {"images": "folder", "annotations": "boxes.json"},
     "dataset torchvision": {"dataset": "FashionMNIST"},
     "dataset hugging_face": {"path": "folder"},
 }

@@ -88,7 +88,7 @@ def test_counts_are_identical_in_float64(name: str, residual: str, steps: int) -
             for mask in masks(exact, layer, 2 if steps == 0 else 1):
                 fast, slow = (engine.evaluate(state, layer, mask, None).tally for engine in (exact, naive))
                 assert fast == slow, layer
-                seen.add(str(fast.counts))
+                seen.add(fast.highest)
     assert len(seen) > 2
 
 

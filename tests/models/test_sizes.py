@@ -117,7 +117,12 @@ def test_segnet(size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize(
-    "plugin", [pytest.param(plugin, id=plugin.name) for plugin in MODELS if "width" in plugin.settings.model_fields]
+    "plugin",
+    [
+        pytest.param(plugin, id=plugin.name)
+        for plugin in MODELS
+        if "width" in plugin.settings.model_fields and plugin.name != "small_ssd"  # below: it has several outputs
+    ],
 )
 def test_width_scales_every_layer_but_the_output(plugin: Plugin) -> None:
     full, half = (sizes_only(plugin.name, 7, (3, 32, 32), width=width) for width in (1.0, 0.5))
@@ -129,3 +134,13 @@ def test_width_scales_every_layer_but_the_output(plugin: Plugin) -> None:
     assert narrow[last].weight.shape[0] == 7
     slimmest = build(plugin.name, 7, (3, 32, 32), width=0.001)
     assert all(1 <= slimmest.get_submodule(name).weight.shape[0] <= 4 for name, _ in layers[:-1])
+
+
+def test_width_scales_the_filters_of_small_ssd() -> None:
+    full, half = (build("small_ssd", 7, (3, 64, 64), width=width) for width in (1.0, 0.5))
+    narrow = dict(half.named_modules())
+    filters = {n: m for n, m in full.named_modules() if isinstance(m, nn.Conv2d) and n.startswith("backbone.")}
+    assert filters
+    assert all(module.weight.shape[0] == 2 * narrow[name].weight.shape[0] for name, module in filters.items())
+    heads = {n: m for n, m in full.named_modules() if isinstance(m, nn.Conv2d) and n not in filters}
+    assert all(module.weight.shape[0] == narrow[name].weight.shape[0] for name, module in heads.items())

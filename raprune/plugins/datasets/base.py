@@ -283,7 +283,7 @@ def shift_and_flip(pixels: int, flip: bool) -> Augment:
             mirrored_B = torch.zeros(b, dtype=torch.bool, device=device)
         index = (torch.arange(b, device=device)[:, None, None], rows_BH[:, :, None], columns_BW[:, None, :])
         moved_BCHW = images_BCHW.permute(0, 2, 3, 1)[index].permute(0, 3, 1, 2)
-        if labels_B.is_floating_point():
+        if labels_B.is_floating_point() and labels_B.dim() == 3:
             labels_B = moved_boxes(labels_B, shift_2B, mirrored_B, (h, w))
         elif labels_B.dim() == 3:
             labels_B = labels_B[index]
