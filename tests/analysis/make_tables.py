@@ -112,7 +112,7 @@ def candidate_row(trial_id: str, layer: str, sample: int, **changes: Any) -> Row
     """A scored mask of the first update."""
     row: Row = {"study": STUDY, "trial_id": trial_id, "layer": layer, "update": 0, "sample": sample}
     row |= {"keep_mask": [True] * 6 + [False] * 4, "score": 98.0, "reward": 0.1, "from_memo": False}
-    return row | {"images_scored": 500, "evaluator": "here", "score_s": 0.01, "scored_at": 1.7e9} | changes
+    return row | {"images_scored": 500, "evaluator": "here", "score_s": 0.01, "scored_at": 1.7e9 + sample} | changes
 
 
 def picture_row(trial_id: str, kind: str, place: int, classes: Sequence[int] = (0, 1, 2), **changes: Any) -> Row:
