@@ -28,6 +28,7 @@ class Timeline:
         self.study = study
         self.width_s = NARROWEST_S
         self._busy: defaultdict[tuple[str, int], float] = defaultdict(float)
+        self._bins: set[int] = set()
 
     def columns_of(self, table: str) -> Sequence[str]:
         """What it needs of a table."""
@@ -50,7 +51,8 @@ class Timeline:
             self._widen()
         for name, number, busy_s in self._spread(names, ends - seconds, ends):
             self._busy[str(name), number] += busy_s
-        while len({number for _, number in self._busy}) > MOST_BINS:
+            self._bins.add(number)
+        while len(self._bins) > MOST_BINS:
             self._widen()
 
     def _spread(self, names: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> Iterator[tuple[str, int, float]]:
@@ -69,6 +71,7 @@ class Timeline:
     def _widen(self) -> None:
         """Make the bins twice as wide."""
         self.width_s *= 2
+        self._bins = {number // 2 for number in self._bins}
         before, self._busy = self._busy, defaultdict(float)
         for (name, number), busy_s in before.items():
             self._busy[name, number // 2] += busy_s
