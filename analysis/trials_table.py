@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pandas as pd
 
-from raprune.results import Tables, candidates_in_all, short_count
+from raprune.results import DOMINATED, Tables, candidates_in_all, short_count
 
 from .labels import NO_BOUND, describe, drop_text, joined, text
 
@@ -19,10 +19,11 @@ WITHIN = 1e-9
 
 
 def _ended_early(row: Row) -> str:
-    """The mark of a trial that a budget stopped: how many of its layers were decided."""
+    """The mark of a trial that was stopped with scores: why, and how many of its layers were decided."""
     if row["status"] != "stopped" or not has_numbers(row):
         return ""
-    return f" (stopped: {row['num_layers_decided']:.0f} of {row['num_layers']:.0f} layers decided)"
+    why = "others dominated it" if row["stopped_by"] == DOMINATED else "stopped"
+    return f" ({why}: {row['num_layers_decided']:.0f} of {row['num_layers']:.0f} layers decided)"
 
 
 def _removed(part: str) -> Callable[[Row], str]:
@@ -123,7 +124,7 @@ def over_bound(row: Row) -> bool:
 
 
 def has_numbers(row: Row) -> bool:
-    """Did the trial end with scores: completed, or stopped by a budget with its best so far?"""
+    """Did the trial end with scores: completed, or stopped with its best so far?"""
     return row["status"] == "completed" or (row["status"] == "stopped" and not pd.isna(row["val_score"]))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -36,7 +37,7 @@ def trials_table(entry: StudyEntry) -> Table:
         table.add_row(
             trial.trial_id,
             *(trial.settings.get(axis, "") for axis in axes),
-            trial.status,
+            trial.outcome,
             share(row.get("pruning_ratio")),
             share(trial.macs_removed),
             points(row.get("val_score_drop")),
@@ -48,7 +49,7 @@ def trials_table(entry: StudyEntry) -> Table:
 
 def counts(entry: StudyEntry) -> str:
     """``8 of 10 completed, 1 failed; running``."""
-    found = entry.statuses
+    found = Counter(trial.outcome for trial in entry.trials)
     parts = [f"{found['completed']} of {len(entry.trials)} completed"]
     parts += [f"{number} {status}" for status, number in sorted(found.items()) if status != "completed"]
     return ", ".join(parts) + ("; running" if entry.running else "")
@@ -78,7 +79,7 @@ def study_data(entry: StudyEntry, *, with_trials: bool = False) -> dict[str, Any
 
 def trial_data(trial: TrialEntry) -> dict[str, Any]:
     """A trial as plain data."""
-    columns = ("pruning_ratio", "drop_bound", "val_score_drop", "test_score_drop", "params", "macs")
+    columns = ("pruning_ratio", "drop_bound", "val_score_drop", "test_score_drop", "params", "macs", "stopped_by")
     return {
         "trial_id": trial.trial_id,
         "folder": shown(trial.folder),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from raprune.engine.base import Engine
@@ -25,6 +26,8 @@ class EvaluatedMask:
     evaluator: str
     from_memo: bool = False
     """Nothing was scored: the memo already held the result."""
+    scored_at: float | None = field(default=None, compare=False)
+    """When it was scored, in seconds since 1970 by the clock of who scored it; ``None`` where nothing was."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,8 @@ class OnEngine:
         starts: Sequence[Tally | None] | None = None,
     ) -> list[EvaluatedMask]:
         results = self.engine.evaluate_many(state, layer, masks, lowest, starts or [None] * len(masks))
-        return [EvaluatedMask(scored, self.name) for scored in results]
+        now = time.time()
+        return [EvaluatedMask(scored, self.name, scored_at=now) for scored in results]
 
     def run(self, task: Task[T], state: State) -> T:
         return task.run(self.engine, state)

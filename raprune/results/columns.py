@@ -205,6 +205,11 @@ TABLES: dict[str, Columns] = {
         "images_scored": (INT, "images seen now; not all after an early exit, nor where some were seen before"),
         "evaluator": (TEXT, "who scored it; memo where nothing was"),
         "score_s": (FLOAT, "seconds, fine-tune included"),
+        "scored_at": (
+            FLOAT,
+            "seconds since 1970 (UTC), by its evaluator's clock, to a tenth: when it was scored; null where nothing "
+            "was, and before version 8",
+        ),
     },
     "joint": _KEYS
     | {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -18,6 +18,7 @@ from raprune.errors import DamagedError, ResultsError
 from raprune.results.files import read_json, read_table
 from raprune.results.schemas import SCHEMA_VERSION, SCHEMAS
 from raprune.results.sound import names_a_folder
+from raprune.results.timeline import Timeline
 from raprune.system import store
 
 
@@ -34,6 +35,8 @@ class Tables:
     pictures: pd.DataFrame
     speed: pd.DataFrame
     manifest: dict[str, Any]
+    timeline: pd.DataFrame = field(default_factory=lambda: Timeline("").frame())
+    """Which evaluator scored when, from the candidates: see :meth:`raprune.results.timeline.Timeline.frame`."""
 
 
 def read_study(
@@ -45,8 +48,9 @@ def read_study(
 
     ``folder`` may be an address, such as ``s3://bucket/study``. Only the tables named in ``tables`` are read, the
     others are empty. Of a table in ``sums``, such as ``{"candidates": ["score_s"]}``, each file becomes one row: study,
-    trial_id and the sums of these columns. Trials that an earlier version of the study file left behind stay on disk
-    and are not read. Raises :class:`ResultsError` where there is no study or its schema is newer than this raprune.
+    trial_id and the sums of these columns; candidates that are summed also give the timeline of evaluators. Trials that
+    an earlier version of the study file left behind stay on disk and are not read. Raises :class:`ResultsError` where
+    there is no study or its schema is newer than this raprune.
     """
     folder = store.reading(store.given_results(folder), store.tables, every_s=1.0)
     file = folder / "manifest.json"
@@ -54,19 +58,29 @@ def read_study(
         raise ResultsError(f"{folder} contains no study (no manifest.json)")
     manifest = read_manifest(folder)
     ids: list[str] = manifest["trial_ids"]
-    frames = {table: _read(folder, ids if table in tables else [], table, sums.get(table)) for table in SCHEMAS}
-    return Tables(trials=frames.pop("trial"), manifest=manifest, **frames)
+    timeline = Timeline(manifest["study"])
+    frames = {
+        table: _read(folder, ids if table in tables else [], table, sums.get(table), timeline) for table in SCHEMAS
+    }
+    return Tables(trials=frames.pop("trial"), manifest=manifest, timeline=timeline.frame(), **frames)
 
 
-def _read(folder: Path, trial_ids: list[str], table: str, sums: Sequence[str] | None) -> pd.DataFrame:
+def _read(
+    folder: Path, trial_ids: list[str], table: str, sums: Sequence[str] | None, timeline: Timeline
+) -> pd.DataFrame:
     """Of all trials: ``<table>.parquet``, or ``<table>-0.parquet``, ``<table>-1.parquet`` ..."""
     columns = None if sums is None else ["study", "trial_id", *sums]
+    read = columns and list(dict.fromkeys([*columns, *timeline.columns_of(table)]))
     parts = [SCHEMAS[table].empty_table().select(columns or SCHEMAS[table].names)]
     for trial_id in trial_ids:
         place = folder / "trials" / trial_id
         files = [*place.glob(f"{table}.parquet"), *sorted(place.glob(f"{table}-*.parquet"), key=_number)]
-        found = (read_table(file, table, trial_id, columns) for file in files)
-        parts += [part if sums is None else _summed(part, sums) for part in found]
+        for file in files:
+            part = read_table(file, table, trial_id, read)
+            if sums is not None:
+                timeline.add(part)
+                part = _summed(part.select(columns), sums)
+            parts.append(part)
     frame: pd.DataFrame = pa.concat_tables(parts).to_pandas()
     return frame
 

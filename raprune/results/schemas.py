@@ -21,7 +21,7 @@ COST_COLUMNS: dict[str, tuple[str, ...]] = {
     "trial": ("num_scored", "images_scored", "baseline_latency_s", "latency_s", "wall_time_s", "evaluators", "device"),
     "layers": ("wall_time_s",),
     "updates": (),
-    "candidates": ("from_memo", "images_scored", "evaluator", "score_s"),
+    "candidates": ("from_memo", "images_scored", "evaluator", "score_s", "scored_at"),
     "joint": ("wall_time_s",),
     "low_rank": ("wall_time_s",),
     "pictures": (),

@@ -17,7 +17,7 @@ from typing import Any
 from raprune.errors import RapruneError, in_words
 from raprune.results.read import read_manifest
 from raprune.results.schemas import SCHEMAS
-from raprune.results.write import FolderLock, TrialStore
+from raprune.results.write import DOMINATED, FolderLock, TrialStore
 from raprune.system.store import seen
 
 WITHIN = 1e-9
@@ -38,6 +38,11 @@ class TrialEntry:
     row: Mapping[str, Any] = field(default_factory=dict)
     """Its row; empty where it has none."""
     has_network: bool = False
+
+    @property
+    def outcome(self) -> str:
+        """Its status in a word for people: ``dominated`` instead of stopped where others dominated it."""
+        return DOMINATED if self.row.get("stopped_by") == DOMINATED else self.status
 
     @property
     def is_within(self) -> bool:

@@ -172,6 +172,7 @@ class Candidates:
                     "images_scored": evaluated.scored.images_scored,
                     "evaluator": evaluated.evaluator,
                     "score_s": evaluated.scored.seconds,
+                    "scored_at": None if evaluated.scored_at is None else round(evaluated.scored_at, 1),
                 }
             )
         if update is None:

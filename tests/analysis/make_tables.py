@@ -112,7 +112,7 @@ def candidate_row(trial_id: str, layer: str, sample: int, **changes: Any) -> Row
     """A scored mask of the first update."""
     row: Row = {"study": STUDY, "trial_id": trial_id, "layer": layer, "update": 0, "sample": sample}
     row |= {"keep_mask": [True] * 6 + [False] * 4, "score": 98.0, "reward": 0.1, "from_memo": False}
-    return row | {"images_scored": 500, "evaluator": "here", "score_s": 0.01} | changes
+    return row | {"images_scored": 500, "evaluator": "here", "score_s": 0.01, "scored_at": 1.7e9 + sample} | changes
 
 
 def picture_row(trial_id: str, kind: str, place: int, classes: Sequence[int] = (0, 1, 2), **changes: Any) -> Row:
@@ -130,6 +130,13 @@ def speed_rows(trial_id: str, old_s: float = 0.02, new_s: float = 0.01, **change
     sides = {"baseline": (8000, old_s), "pruned": (4000, new_s)}
     times = ("mean_s", "median_s", "lower_quartile_s", "upper_quartile_s")
     return [row | {"network": n, "macs": m} | dict.fromkeys(times, s) | changes for n, (m, s) in sides.items()]
+
+
+def timeline_rows(evaluator: str, *busy: float, **changes: Any) -> list[Row]:
+    """Shares of the time in which an evaluator was busy, in bins of four seconds; none for a share of 0."""
+    row: Row = {"study": STUDY, "evaluator": evaluator, "width_s": 4.0}
+    shares = enumerate(busy)
+    return [row | {"start_s": 1.7e9 + 4 * place, "busy_s": 4 * share} | changes for place, share in shares if share]
 
 
 def manifest(trials: Sequence[Row], **changes: Any) -> dict[str, Any]:
@@ -156,6 +163,7 @@ def make_tables(
     pictures: Sequence[Row] = (),
     speed: Sequence[Row] = (),
     low_rank: Sequence[Row] = (),
+    timeline: Sequence[Row] = (),
     **changes: Any,
 ) -> Tables:
     """Tables as :func:`raprune.results.read_study` gives them; each completed trial gets three layers and updates."""
@@ -168,7 +176,7 @@ def make_tables(
     return Tables(
         _frame("trial", trials), _frame("layers", layers), _frame("updates", updates), _frame("candidates", []),
         _frame("joint", []), _frame("low_rank", low_rank), _frame("pictures", pictures), _frame("speed", speed),
-        manifest(trials, **changes),
+        manifest(trials, **changes), *([pd.DataFrame(timeline)] if timeline else []),
     )  # fmt: skip
 
 
@@ -238,7 +246,8 @@ def everything() -> Tables:
     pictures = [picture_row(rows[0]["trial_id"], kind, place) for kind in KINDS for place in range(2)]
     speed = [row for of in rows[:6] for size in (1, 64) for row in speed_rows(of["trial_id"], batch_size=size)]
     others = [trial_row("resnet", model="resnet18"), factorised_row("factorised")]
-    return make_tables([*rows, *singles, *others], layers, None, pictures, speed)
+    timeline = [*timeline_rows("evaluator-10", 0.5, 0.0, 1.0), *timeline_rows("evaluator-2", 0.0, 0.25)]
+    return make_tables([*rows, *singles, *others], layers, None, pictures, speed, timeline=timeline)
 
 
 KINDS = ("improved", "stayed", "worse")

@@ -44,12 +44,13 @@ COLUMNS = {
     "redundancy": {"network", "setting", "layer_index", "layer", "pruning_ratio", "trial_id"},
     "first_layer": {"trial_id", "trial", "layer", "num_filters", "num_pruned", "picture"},
     "pruned_filters": {"trial_id", "trial", "layer", "filter", "norm", "measure", "value", "fate"},
+    "timeline": {"study", "row", "evaluator", "column", "since_s", "busy_share"},
     "time_spent": {"trial", "clock", "part", "seconds", "lowest", "highest"},
     "pictures": {"trial_id", "bound", "kind", "place", "image_index", "change", "image", "label", "baseline", "pruned"},
 }
-ONLY_SOME = {"roles", "single_layer", "pictures", "speed", "low_rank", "first_layer", "pruned_filters"}
-"""Figures of studies over residual networks, single layers and labels a pixel, and of trials that were benched, have a
-low-rank step, or recorded their filters."""
+ONLY_SOME = {"roles", "single_layer", "pictures", "speed", "low_rank", "first_layer", "pruned_filters", "timeline"}
+"""Figures of studies over residual networks, single layers and labels a pixel, of trials that were benched, have a
+low-rank step, or recorded their filters, and of candidates that say when they were scored."""
 NOTHING_TO_SHOW = {
     "empty": {name_of(module) for module in MODULES},
     "failed only": {name_of(module) for module in MODULES},
@@ -91,7 +92,7 @@ def test_has_its_parts(module: ModuleType) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_select_gives_its_columns_and_changes_nothing(module: ModuleType, case: str) -> None:
     tables = CASES[case]
-    names = ("trials", "layers", "updates", "candidates", "low_rank", "pictures", "speed")
+    names = ("trials", "layers", "updates", "candidates", "low_rank", "pictures", "speed", "timeline")
     before = {name: getattr(tables, name).copy(deep=True) for name in names}
     frame = module.select(tables)
     assert isinstance(frame, pd.DataFrame)

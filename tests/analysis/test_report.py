@@ -137,6 +137,11 @@ def test_trials_to_come_and_stopped_ones_are_listed() -> None:
     assert ">stopped</td>" in page
 
 
+def test_a_dominated_trial_says_so() -> None:
+    rows = [trial_row("good"), trial_row("cut", status="stopped", stopped_by="dominated", num_layers_decided=2)]
+    assert "agent (others dominated it: 2 of 3 layers decided)" in html_of(make_tables(rows))
+
+
 def test_a_trial_that_a_budget_stopped_shows_its_numbers_and_is_marked() -> None:
     rows = [trial_row("good"), trial_row("cut", status="stopped", num_layers_decided=2)]
     page = html_of(make_tables(rows))

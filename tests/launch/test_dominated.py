@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from raprune.console.shelf import counts, study_data
 from raprune.console.snapshot import _from_tables
 from raprune.errors import StudyError
 from raprune.launch import Outcome, run_study
 from raprune.plugins.schedulers.base import SchedulerSettings, Standing
 from raprune.registry import SCHEDULERS, Plugin
 from raprune.results import read_manifest, read_study
+from raprune.results.shelf import study_entry
 from raprune.study import load_study
 from raprune.trial.pacing import Course
 from tests.fuzz.small import STUDY
@@ -62,6 +64,11 @@ def test_stopped_left_alone_and_resumed(scheduler: None, tmp_path: Path) -> None
     assert (second["status"], second["stopped_by"], second["num_layers_decided"]) == ("stopped", "dominated", 1)
     assert second["val_score"] > 0
     assert _from_tables(out, read_manifest(out)).has_ended
+    assert counts(study_entry(out)) == "1 of 2 completed, 1 dominated"
+    assert [trial["stopped_by"] for trial in study_data(study_entry(out), with_trials=True)["trials"]] == [
+        None,
+        "dominated",
+    ]
     watch = Watch()
     assert run(tmp_path / "a", paced, watch=watch).exit_code == 0
     assert watch.commits == 0

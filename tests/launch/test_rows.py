@@ -86,6 +86,8 @@ def test_every_image_of_a_scored_mask_is_seen_once(tables) -> None:  # type: ign
     assert (seen[~known] < 200).any()
     assert (frame.loc[frame["from_memo"], "images_scored"] == 0).all()
     assert (frame.loc[~frame["from_memo"], "images_scored"] > 0).all()
+    assert (frame["scored_at"].isna() == frame["from_memo"]).all()
+    assert frame["scored_at"].max() - frame["scored_at"].min() < 3600
 
 
 def test_the_artefact_is_the_network_of_the_row(tables, reference: Path) -> None:  # type: ignore[no-untyped-def]
