@@ -35,6 +35,7 @@ from raprune.launch.tuning import run_tune
 from raprune.launch.watching import ClusterWatch
 from raprune.study import StudyPlan, TrialSpec
 from raprune.study.parts import DataSpec
+from raprune.study.wording import counted
 from raprune.system.store import is_mirrored
 
 LOSS_SHOWS_S = 5.0
@@ -70,7 +71,7 @@ def ray_runner(launch: Launch, watch: Watch, interruption: Interruption | None =
         check = _checked(nodes, launch, watch) if connection.has_other_nodes else None
         resources = resources_for(nodes, plan.spec.evaluators, count, threads)
         for remark in remarks(nodes, joined.here(), resources):
-            watch.phase(remark)
+            watch.note(remark)
         runner = RayRunner(launch, resources, namespace, watch, connection.import_path)
         runner.node_check = check
         runner.watch_over(cluster, signals)
@@ -92,7 +93,8 @@ def _checked(nodes: Sequence[Node], launch: Launch, watch: Watch) -> NodeCheck:
     """Compare the cluster's nodes with this process. Raises :class:`InputError` if one of them cannot be used."""
     probe = None if is_mirrored(launch.out) else launch.out / MANIFEST
     check = NodeCheck(named_modules(launch.plan.trials), probe)
-    check.check([node.id for node in nodes], watch.phase)
+    watch.phase(f"checking {counted(len(nodes), 'node')}")
+    check.check([node.id for node in nodes], watch.note)
     return check
 
 

@@ -115,7 +115,7 @@ def test_a_node_is_asked_once_and_named(user: Path, ray_cluster: None) -> None:
     (node,) = ray.nodes()
     told: list[str] = []
     NodeCheck((), user / "data" / "train.parquet").check([node["NodeID"]], told.append)
-    assert told == ["checking 1 node"]
+    assert told == []
     check = NodeCheck(["mine_package"])  # a running Ray does not get the code of a study that starts later
     place = re.escape(node["NodeManagerHostname"])
     with pytest.raises(InputError, match=rf"^node {place} cannot be used: code of mine_package is missing there and "):

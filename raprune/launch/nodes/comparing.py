@@ -14,7 +14,6 @@ from typing import Any
 
 from raprune.errors import InputError, first_line
 from raprune.launch.nodes import installed as on_node
-from raprune.study.wording import counted
 
 ANSWER_S = 120.0
 """Seconds that a node gets to answer; the first question starts a process there."""
@@ -44,7 +43,6 @@ class NodeCheck:
 
     def check(self, node_ids: Sequence[str], tell: Callable[[str], None]) -> None:
         """Raise :class:`InputError` if a node cannot be used; ``tell`` that rows can depend on which node scores."""
-        tell(f"checking {counted(len(node_ids), 'node')}")
         self._ask(node_ids)
         if wrong := _told(self._problems, node_ids):
             raise InputError(f"{wrong}\n{WAY_ON}")
