@@ -70,9 +70,15 @@ def test_names_large_files_and_deletions(url: str, tmp_path: Path, monkeypatch: 
     ],
 )
 def test_a_study_that_cannot_be_stored_does_not_begin(
-    user: tuple[str, str], bucket: str, why: str, url: str, server: Server, monkeypatch: pytest.MonkeyPatch
+    user: tuple[str, str],
+    bucket: str,
+    why: str,
+    url: str,
+    server: Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    use(server, user, Path(url.rpartition("/")[2]), monkeypatch)
+    use(server, user, tmp_path, monkeypatch)
     with pytest.raises(StorageError, match=why) as caught:
         Driving(given_out(url.replace(BUCKET, bucket)), print).__enter__()
     assert "HIDDEN" not in str(caught.value)
