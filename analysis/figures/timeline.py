@@ -86,7 +86,16 @@ def _label(names: list[str]) -> str:
 def charts(frame: pd.DataFrame) -> list[Chart]:
     """A heat map for each study."""
     return [
-        Heat(study, "% of the time", rows, columns, [numbers(row) for row in 100 * shares], 0.0, 100.0)
+        Heat(
+            study,
+            "% of the time",
+            rows,
+            columns,
+            [numbers(row) for row in 100 * shares],
+            0.0,
+            100.0,
+            trials=[""] * len(rows),
+        )  # fmt: skip
         for study, rows, columns, shares in _maps(frame)
     ]
 
