@@ -39,6 +39,8 @@ def ray_cluster() -> Iterator[None]:
     from raprune.study.schema import EvaluatorsSpec
 
     os.environ.setdefault("PYTHONPATH", str(Path(__file__).resolve().parents[1]))
+    if "ray" in sys.modules:
+        sys.modules["ray"].shutdown()  # one that a call without a cluster started by itself
     connect(None, "raprune-tests", EvaluatorsSpec(), 2, 1, cpus=2)
     import ray
 

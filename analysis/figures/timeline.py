@@ -95,7 +95,7 @@ def charts(frame: pd.DataFrame) -> list[Chart]:
             0.0,
             100.0,
             trials=[""] * len(rows),
-        )  # fmt: skip
+        )
         for study, rows, columns, shares in _maps(frame)
     ]
 

@@ -72,7 +72,7 @@ def test_what_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_missing_dashboard_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("raprune.launch.cluster.importlib.util.find_spec", lambda name: None)
     monkeypatch.setattr("ray.is_initialized", lambda: False)
-    with pytest.raises(InputError, match=r"--dashboard .* pip install 'raprune\[dashboard\]' brings ray\[default\]"):
+    with pytest.raises(InputError, match=r"--dashboard .* pip install 'raprune\[cluster\]' brings ray\[default\]"):
         connect(None, "raprune-none", EvaluatorsSpec(dashboard=True), 1, 1, cpus=2)
 
 

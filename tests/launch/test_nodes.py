@@ -41,12 +41,13 @@ def user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         del sys.modules[name]
 
 
-def mine() -> dict[str, list[Path]]:
-    return {name: places for name, places in own_code().items() if name.startswith("mine_")}
+def mine(user: Path) -> dict[str, list[Path]]:
+    """The code that this test's user has; other tests' users imported some of their own in this process."""
+    return {name: places for name, places in own_code().items() if all(user in place.parents for place in places)}
 
 
 def test_what_a_study_imported_is_packed_whole_and_works_alone(user: Path) -> None:
-    with packed(mine()) as folder:
+    with packed(mine(user)) as folder:
         assert folder is not None
         files = {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()}
         assert files == {
@@ -60,7 +61,7 @@ def test_what_a_study_imported_is_packed_whole_and_works_alone(user: Path) -> No
 
 
 def test_libraries_and_raprune_are_not_packed(user: Path) -> None:
-    assert set(mine()) == {"mine_alone", "mine_package"}
+    assert set(mine(user)) == {"mine_alone", "mine_package"}
     assert not {"raprune", "analysis", "torch", "pytest", "json", "__main__"} & set(own_code())
     with packed({}) as nothing:
         assert nothing is None
@@ -70,7 +71,7 @@ def test_code_that_is_too_large_is_refused_by_name(user: Path, monkeypatch: pyte
     monkeypatch.setattr(sys.modules["raprune.launch.nodes.packing"], "MOST_BYTES", 2 * 2**20)
     (user / "mine_package" / "weights.bin").write_bytes(bytes(3 * 2**20))
     refused = r"own code is 3 MiB, and at most 2 MiB .*weights\.bin \(3 MiB\).*move data"
-    with pytest.raises(InputError, match=refused), packed(mine()):
+    with pytest.raises(InputError, match=refused), packed(mine(user)):
         pass
 
 
