@@ -1,7 +1,7 @@
 # raprune: `make study` and `make test` are all a fresh machine needs (Python 3.11 or newer, make).
 #
 #   make study      set up .venv, then run studies/quickstart.yaml
-#   make test       set up .venv, then the test suite in two processes (under ten minutes on two cores)
+#   make test       set up .venv, then the test suite in two processes (about 18 minutes on two cores)
 #   make test-all   also runs the long tests
 #   make gpu        GPU tests and benchmark (a few minutes on one card)
 #   make fuzz       300 mutated study files and 150 mutated result files, through every command (half an hour)
