@@ -32,7 +32,8 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from raprune.api import prune
-from raprune.engine.train import Recipe, steps_per_epoch, train
+from raprune.engine.batches import steps_per_epoch
+from raprune.engine.train import Recipe, train
 from raprune.errors import InputError
 from raprune.network.weights import load_checkpoint
 from raprune.plugins.datasets.base import Split, Splits, shift_and_flip

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from raprune.engine import Engine, ExactEngine, NaiveEngine
+from raprune.engine.batches import steps_per_epoch
 from raprune.engine.inputs import Inputs
 from raprune.engine.stacked import StackedEngine
-from raprune.engine.train import Recipe, steps_per_epoch, train
+from raprune.engine.train import Recipe, train
 from raprune.engine.val_order import fragile_first
 from raprune.engine.workload import Workload
 from raprune.evaluators.base import OnEngine

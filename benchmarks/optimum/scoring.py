@@ -20,9 +20,9 @@ from torch import Tensor, fx, nn
 
 from benchmarks.optimum.tables import masks_of
 from raprune.engine import Engine, open_engine
+from raprune.engine.batches import train_batches
 from raprune.engine.split import split
 from raprune.engine.suffix import above
-from raprune.engine.train import train_batches
 from raprune.engine.workload import Workload
 from raprune.network.graph import present
 from raprune.network.masks import KeepMask

@@ -81,7 +81,7 @@ def _read(folder: Path) -> Study:
 def leftovers(study: Study, keep_models: str | None = None) -> list[Leftover]:
     """All that can be deleted; ``keep_models`` in place of the study's own."""
     found = [
-        *_stale(study), *_partial(study), *_unfinished(study),
+        *_stale(study), *_partial(study), *_unfinished(study), *_children(study, "training", "unfinished"),
         *_children(study, "memo", "memo"), *_children(study, "report", "reports"),
         *_state(study),
         *(("models", store.folder / "model") for store in _unkept(study, keep_models)),

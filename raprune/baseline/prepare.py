@@ -17,9 +17,11 @@ from torch import Tensor, fx, nn
 from raprune.baseline.origins import before_sources, other_content, sources_of
 from raprune.baseline.sane import check_sane, forward, outputs
 from raprune.engine.arithmetic import exact_arithmetic
+from raprune.engine.batches import steps_per_epoch
 from raprune.engine.inputs import Inputs
 from raprune.engine.split import channels_last
-from raprune.engine.train import Recipe, steps_per_epoch, train
+from raprune.engine.train import Recipe, train
+from raprune.engine.training_file import TrainingFile
 from raprune.engine.val_order import ORDER_FILE, fragile_first, save_order
 from raprune.engine.workload import (
     BASELINE_FILE,
@@ -58,7 +60,9 @@ def prepare_baseline(trial: TrialSpec, folder: Path, device: str = "cpu", inputs
     existing = Baseline.read(folder)
     if existing is not None:
         return _checked(existing, folder, trial, splits, score, network, sources)
-    network = _finished(network, trial, splits, score, device)
+    channels_last(network.to(device))
+    file = _file(trial, folder, network, sources)
+    network = _finished(network, trial, splits, score, file)
     size, threads = trial.scoring.batch_size, trial.scoring.threads
     check_sane(network, splits, splits.val, score, size)
     torch.set_num_threads(threads)
@@ -84,7 +88,9 @@ def prepare_baseline(trial: TrialSpec, folder: Path, device: str = "cpu", inputs
     folder.mkdir(parents=True, exist_ok=True)
     save_safetensors(network.state_dict(), folder / WEIGHTS_FILE)
     _save_order(network, splits, score, size, folder)
-    return _written(baseline, folder)
+    complete = _written(baseline, folder)
+    file.forget()
+    return complete
 
 
 def _save_order(network: nn.Module, splits: Splits, score: Score, batch_size: int, folder: Path) -> None:
@@ -172,12 +178,21 @@ def initial_network(trial: TrialSpec, splits: Splits, inputs: Inputs) -> fx.Grap
     return trace_model(network, trial.model, splits.input_shape).network
 
 
-def _finished(network: fx.GraphModule, trial: TrialSpec, splits: Splits, score: Score, device: str) -> fx.GraphModule:
-    """The baseline network on ``device``; trained, unless a checkpoint or a program provided its weights."""
-    channels_last(network.to(device))
+def _file(trial: TrialSpec, folder: Path, network: nn.Module, sources: Sources) -> TrainingFile:
+    """Where the baseline's training is kept while it lasts."""
+    parts = (trial.model, trial.data, trial.score, trial.baseline)
+    settings = [part.model_dump(mode="json") for part in parts]
+    device = next(network.parameters()).device.type
+    return TrainingFile(folder.parent.parent, *settings, asdict(sources), of_tensors(network.state_dict()), device)
+
+
+def _finished(
+    network: fx.GraphModule, trial: TrialSpec, splits: Splits, score: Score, file: TrainingFile
+) -> fx.GraphModule:
+    """The baseline network; trained, unless a checkpoint or a program provided its weights."""
     if trial.baseline.checkpoint is None and not is_given(trial.model.name):
         before = extra_state_of(network)
-        _train(network, splits, score, trial.baseline)
+        _train(network, splits, score, trial.baseline, file)
         if changed := [name for name, state in extra_state_of(network).items() if state != before[name]]:
             raise InputError(
                 f"model {trial.model.name}: training changes the extra state of {changed[0]!r} (its get_extra_state), "
@@ -201,11 +216,11 @@ def drawn_from(seed: int) -> Iterator[None]:
             np.random.set_state(numpy)
 
 
-def _train(network: nn.Module, splits: Splits, score: Score, spec: BaselineSpec) -> None:
+def _train(network: nn.Module, splits: Splits, score: Score, spec: BaselineSpec, file: TrainingFile) -> None:
     torch.set_num_threads(spec.threads)
     recipe = Recipe(spec.learning_rate, spec.momentum, spec.weight_decay, spec.batch_size, "one_cycle")
     num_steps = spec.epochs * steps_per_epoch(len(splits.train), spec.batch_size)
-    if not train(network, splits, score, recipe, num_steps, seed_for(spec.seed, "baseline")):
+    if not train(network, splits, score, recipe, num_steps, seed_for(spec.seed, "baseline"), file):
         raise InputError(
             "the baseline's training diverged: its loss or weights became NaN or infinite; give it a lower "
             f"baseline.learning_rate (it is {spec.learning_rate:g}), and check the images' normalisation"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 KINDS = {
     "stale": "Trials that an earlier version of the study file left behind.",
     "partial": "What was left half written, or moved aside as damaged.",
-    "unfinished": "Trials without results: they start from the beginning.",
+    "unfinished": "Trials without results, and trainings that were cut short: they start from the beginning.",
     "memo": "The memo: candidates are scored again.",
     "reports": "The report: raprune report draws it again.",
     "state": "Snapshots of completed trials: a lost row costs the whole trial.",

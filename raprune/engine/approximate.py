@@ -18,6 +18,7 @@ from itertools import islice
 import torch
 from torch import Tensor, fx, nn
 
+from raprune.engine.batches import train_batches
 from raprune.engine.cache.prefix import Store
 from raprune.engine.exact import Batches, ExactEngine
 from raprune.engine.inputs import Inputs
@@ -25,7 +26,7 @@ from raprune.engine.kernels.program import compile_module
 from raprune.engine.racing import Race, image_scores
 from raprune.engine.split import Below, Crossing, below, narrowed
 from raprune.engine.suffix import above, recalibrate
-from raprune.engine.train import train_batches, train_on
+from raprune.engine.train import train_on
 from raprune.engine.workload import Workload
 from raprune.errors import InputError
 from raprune.network.graph.plain import written_inputs

@@ -5,21 +5,24 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import Tensor, fx, nn
 
 from raprune.engine.arithmetic import exact_arithmetic
+from raprune.engine.batches import Keep, TrainBatches, steps_per_epoch
 from raprune.engine.cache.prefix import Store
 from raprune.engine.inputs import Inputs
 from raprune.engine.kernels.convolutions import FusedConv
 from raprune.engine.kernels.program import Program, compile_module
 from raprune.engine.launches import Purpose
 from raprune.engine.split import channels_last
-from raprune.engine.train import Keep, steps_per_epoch, train
-from raprune.engine.workload import Workload
+from raprune.engine.train import train_on
+from raprune.engine.training_file import TrainingFile
+from raprune.engine.workload import Baseline, Workload
 from raprune.network.lowrank import Decomposition, collect, layer_of, scheme_of
 from raprune.network.masks import KeepMask
 from raprune.network.state import State
@@ -146,13 +149,32 @@ class Engine(ABC):
         if num_steps == 0:
             return state
         network = self.build(state)
-        self._train(network, num_steps, seeded_by, purpose)
+        self._train(network, num_steps, seeded_by, purpose, state)
         return state.trained(network.state_dict())
 
-    def _train(self, network: nn.Module, num_steps: int, seeded_by: str, purpose: str) -> None:
-        seed = seed_for(self.workload.data_seed, seeded_by, purpose)
+    def _train(
+        self, network: nn.Module, num_steps: int, seeded_by: str, purpose: str, state: State | None = None
+    ) -> None:
+        """Train ``network``, in place; a long training that is no candidate's is kept on disk, as one of ``state``."""
+        seed, recipe = seed_for(self.workload.data_seed, seeded_by, purpose), self.workload.recipe
         keep = self._keep(seed, num_steps) if purpose == "reward" else None
-        train(network, self.splits, self.score, self.workload.recipe, num_steps, seed, keep)
+        dtype = next(network.parameters()).dtype
+        batches = TrainBatches(self.splits, recipe.batch_size, num_steps, seed, dtype, keep)
+        file = None if state is None or purpose == "reward" else self._file(state, num_steps, seed)
+        train_on(network, batches, self.score, recipe, num_steps, seed, file)
+
+    def _file(self, state: State, num_steps: int, seed: int) -> TrainingFile | None:
+        """Where a fine-tune of ``state`` is kept; ``None`` without a baseline on disk, or one of an earlier version."""
+        folder = Path(self.workload.folder)
+        baseline = Baseline.read(folder)
+        if baseline is None or baseline.sources is None:
+            return None
+        work = self.workload
+        settings = [part.model_dump(mode="json") for part in (work.model, work.dataset, work.score, work.scoring)]
+        origin = [asdict(baseline.sources), baseline.weights_fingerprint, baseline.data_fingerprint, work.residual]
+        return TrainingFile(
+            folder.parents[1], state.version, *settings, *origin, asdict(work.recipe), num_steps, seed, self.device.type
+        )
 
     def _keep(self, seed: int, num_steps: int) -> Keep | None:
         """Keeps the decoded images of a fine-tune that all candidates of a state have; ``None`` if they do not fit."""

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from raprune.plugins.datasets.base import Split, Splits, normalise
-from raprune.plugins.datasets.stream import Stream
+from raprune.engine.batches import TrainBatches
+from raprune.engine.training_file import TrainingFile
+from raprune.plugins.datasets.base import Splits
 from raprune.plugins.scores.base import Score
-
-Keep = Callable[[int, Callable[[], Tensor]], Tensor]
-"""The images of a step that were kept; otherwise those that the function decodes."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +27,6 @@ class Recipe:
     schedule: Literal["one_cycle", "linear"]
 
 
-def steps_per_epoch(num_images: int, batch_size: int) -> int:
-    """Batches per epoch; a last batch of a single image is left out, because batch norm cannot train on it."""
-    full, rest = divmod(num_images, batch_size)
-    return full + (1 if rest > 1 else 0)
-
-
 def train(
     network: nn.Module,
     splits: Splits,
@@ -43,16 +34,16 @@ def train(
     recipe: Recipe,
     num_steps: int,
     seed: int,
-    keep: Keep | None = None,
+    file: TrainingFile | None = None,
 ) -> bool:
     """Train ``network`` in place for ``num_steps`` optimiser steps and leave it in eval mode.
 
-    Batches, augmentations and dropout depend on ``seed`` alone. ``keep`` is that of :func:`train_batches`. Returns
-    whether the training stayed finite: ``False`` where a loss or a trained weight became NaN or infinite.
+    Batches, augmentations and dropout depend on ``seed`` alone. A long training writes its state to ``file`` from time
+    to time; one that was cut short goes on from there, and ends with the same weights to the last bit. Returns whether
+    the training stayed finite: ``False`` where a loss or a trained weight became NaN or infinite.
     """
-    dtype = next(network.parameters()).dtype
-    batches = train_batches(splits, recipe.batch_size, num_steps, seed, dtype, keep)
-    return train_on(network, (((images,), labels) for images, labels in batches), score, recipe, num_steps, seed)
+    batches = TrainBatches(splits, recipe.batch_size, num_steps, seed, next(network.parameters()).dtype)
+    return train_on(network, batches, score, recipe, num_steps, seed, file)
 
 
 def train_on(
@@ -62,38 +53,136 @@ def train_on(
     recipe: Recipe,
     num_steps: int,
     seed: int,
+    file: TrainingFile | None = None,
 ) -> bool:
     """As :func:`train`, on ``num_steps`` given batches: the network's inputs, and the labels.
 
-    The optimiser is built here from the network's current parameters, so it never refers to removed filters.
+    The optimiser is built here from the network's current parameters, so it never refers to removed filters. ``file``
+    serves where ``batches`` can be taken up in their middle.
     """
     if num_steps == 0:
         network.eval()
         return True
-    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.SGD(
-        trained,
-        lr=recipe.learning_rate,
-        momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay,
-        nesterov=recipe.momentum > 0,
-    )
-    factor = _schedule(recipe, num_steps)
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
+    course = Course(network, recipe, num_steps)
+    drawn = batches if isinstance(batches, TrainBatches) else None
     network.train()
-    device = next(network.parameters()).device
-    finite = torch.ones((), dtype=torch.bool, device=device)  # read once, at the end: each read makes a GPU wait
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with torch.random.fork_rng(devices=[course.device] if course.device.type == "cuda" else []):
         torch.manual_seed(seed)  # for dropout
+        if file is not None and drawn is not None:
+            file.load(lambda tensors: course.take_up(tensors, drawn))
         for inputs, labels_B in batches:
-            loss = score.loss(network(*inputs), labels_B)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-            scheduler.step()
-            finite = finite & loss.detach().isfinite()
+            course.learn(score.loss(network(*inputs), labels_B))
+            if file is not None and drawn is not None and file.is_due():
+                file.save(course.tensors(drawn))
     network.eval()
-    return bool(finite) and all(bool(parameter.isfinite().all()) for parameter in trained)
+    if file is not None and drawn is not None:
+        file.end(course.tensors(drawn))
+    return course.is_finite()
+
+
+class Course:
+    """A training under way: the network, its optimiser, and how far it is."""
+
+    def __init__(self, network: nn.Module, recipe: Recipe, num_steps: int) -> None:
+        self.network = network
+        self.num_steps = num_steps
+        self.device = next(network.parameters()).device
+        self._trained = {name: tensor for name, tensor in network.named_parameters() if tensor.requires_grad}
+        self._optimiser = torch.optim.SGD(
+            self._trained.values(),
+            lr=recipe.learning_rate,
+            momentum=recipe.momentum,
+            weight_decay=recipe.weight_decay,
+            nesterov=recipe.momentum > 0,
+        )
+        self._rate, self._factor = recipe.learning_rate, _schedule(recipe, num_steps)
+        self._step = 0
+        self._finite = torch.ones((), dtype=torch.bool, device=self.device)
+        """Whether all losses were; read once, at the end: each read makes a GPU wait."""
+
+    def learn(self, loss: Tensor) -> None:
+        """One step of the optimiser."""
+        for group in self._optimiser.param_groups:
+            group["lr"] = self._rate * self._factor(self._step)
+        self._optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._optimiser.step()
+        self._finite = self._finite & loss.detach().isfinite()
+        self._step += 1
+
+    def is_finite(self) -> bool:
+        """Whether all losses so far and all trained weights are."""
+        return bool(self._finite) and all(bool(tensor.isfinite().all()) for tensor in self._trained.values())
+
+    def tensors(self, batches: TrainBatches) -> dict[str, Tensor]:
+        """Everything on which the rest of the training depends, by name; at its end, its result."""
+        found = {f"network.{name}": tensor for name, tensor in self._network().items()}
+        if self._step < self.num_steps:
+            found |= {f"momentum.{name}": tensor for name, tensor in self._momentum().items()}
+        found |= {f"batches.{name}": tensor for name, tensor in batches.place().items()}
+        found |= {f"random.{name}": tensor for name, tensor in _random_states(self.device).items()}
+        return found | {"step": torch.tensor(self._step), "finite": self._finite}
+
+    def take_up(self, tensors: Mapping[str, Tensor], batches: TrainBatches) -> None:
+        """Go on from what :meth:`tensors` returned.
+
+        Raises ValueError, KeyError or RuntimeError, and has changed nothing, where that was of another training.
+        """
+        step, network = int(tensors["step"]), _part(tensors, "network")
+        momentum, random = _part(tensors, "momentum"), _part(tensors, "random")
+        _check_alike(network, self._network(), set(self._network()))
+        _check_alike(momentum, self._trained, set(momentum))
+        _check_alike(random, _random_states(self.device), set(_random_states(self.device)))
+        if not 0 < step <= self.num_steps:
+            raise ValueError(f"it stands at step {step} of {self.num_steps}")
+        for name, state in random.items():
+            torch.Generator("cpu" if name == "cpu" else self.device).set_state(state)  # raises for what is none
+        batches.go_to(step, _part(tensors, "batches"))
+        _set_random_states(self.device, random)
+        with torch.no_grad():
+            for name, tensor in self._network().items():
+                tensor.copy_(network[name])
+        for name, value in momentum.items():  # in the layout of its parameter, as the optimiser makes it
+            parameter = self._trained[name]
+            self._optimiser.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(value)
+        self._step, self._finite = step, tensors["finite"].to(self.device)
+
+    def _network(self) -> dict[str, Tensor]:
+        """Parameters and buffers, also those that are not saved with a network."""
+        return {**dict(self.network.named_parameters()), **dict(self.network.named_buffers())}
+
+    def _momentum(self) -> dict[str, Tensor]:
+        states = {name: self._optimiser.state.get(tensor, {}) for name, tensor in self._trained.items()}
+        momentum = {name: state.get("momentum_buffer") for name, state in states.items()}
+        return {name: tensor for name, tensor in momentum.items() if tensor is not None}
+
+
+def _part(tensors: Mapping[str, Tensor], kind: str) -> dict[str, Tensor]:
+    return {name.partition(".")[2]: tensor for name, tensor in tensors.items() if name.startswith(f"{kind}.")}
+
+
+def _check_alike(found: Mapping[str, Tensor], like: Mapping[str, Tensor], names: set[str]) -> None:
+    if set(found) != names or not names <= set(like):
+        raise ValueError("it has other tensors")
+    for name in names:
+        if found[name].shape != like[name].shape or found[name].dtype != like[name].dtype:
+            raise ValueError(f"{name} has another shape or type")
+
+
+def _random_states(device: torch.device) -> dict[str, Tensor]:
+    """States of the generators from which layers such as dropout draw."""
+    states = {"cpu": torch.get_rng_state()}
+    if device.type in ("cuda", "mps"):
+        states[device.type] = torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.mps.get_rng_state()
+    return states
+
+
+def _set_random_states(device: torch.device, states: Mapping[str, Tensor]) -> None:
+    torch.set_rng_state(states["cpu"])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(states["cuda"], device)
+    elif device.type == "mps":
+        torch.mps.set_rng_state(states["mps"])
 
 
 def _schedule(recipe: Recipe, num_steps: int) -> Callable[[int], float]:
@@ -108,41 +197,3 @@ def _schedule(recipe: Recipe, num_steps: int) -> Callable[[int], float]:
         return max(1e-4, 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, num_steps - rise))))
 
     return one_cycle
-
-
-def train_batches(
-    splits: Splits, batch_size: int, num_steps: int, seed: int, dtype: torch.dtype, keep: Keep | None = None
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Normalised images and labels of each step; the first steps do not depend on ``num_steps``.
-
-    ``keep``, where images are decoded for each batch: keeps those of a step, or returns those that it has kept.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    labels = splits.train.labels_B
-    each_epoch = steps_per_epoch(len(labels), batch_size)
-    for first in range(0, num_steps, each_epoch):
-        order = torch.randperm(len(labels), generator=generator).to(labels.device)
-        starts = range(0, min(each_epoch, num_steps - first) * batch_size, batch_size)
-        batches = [order[start : start + batch_size] for start in starts]
-        for index, batch_BCHW in zip(batches, _images(splits.train, batches, seed, first, keep), strict=True):
-            labels_B = labels[index]
-            if splits.augment is not None:
-                batch_BCHW, labels_B = splits.augment(batch_BCHW, labels_B, generator)
-            input_BCHW = normalise(batch_BCHW, splits, dtype)
-            yield input_BCHW.contiguous(memory_format=torch.channels_last), labels_B
-
-
-def _images(train: Split, batches: Sequence[Tensor], seed: int, first_step: int, keep: Keep | None) -> Iterator[Tensor]:
-    """The images of each of ``batches``, on the device of their labels."""
-    stream, device = train.stream, train.labels_B.device
-    if stream is None:
-        yield from (train.at(index).to(device) for index in batches)
-    elif keep is None:
-        yield from (images.to(device) for images in stream.training(batches, seed, first_step))
-    else:
-        for step, index in enumerate(batches, start=first_step):
-            yield keep(step, partial(_decoded, stream, index, seed, step, device))
-
-
-def _decoded(stream: Stream, index: Tensor, seed: int, step: int, device: torch.device) -> Tensor:
-    return stream.batch(index, seed, step).to(device)

@@ -11,6 +11,7 @@ from pathlib import Path
 from raprune.artefact.keeping import thin_out
 from raprune.baseline.resuming import check_results, check_trials
 from raprune.engine.inputs import Inputs, using
+from raprune.engine.training_file import forget_trainings
 from raprune.launch.base import Launch, Runner, Watch
 from raprune.launch.cluster import refuse_temporary, usual_address
 from raprune.launch.execute import check_folder
@@ -118,6 +119,8 @@ def run_study(
         plan = rounds.plan
         stores = _stores(plan, out)
         statuses = _settle(plan, stores)
+        if set(statuses.values()) == {"completed"}:
+            forget_trainings(out)
         return _outcome(plan, stores, statuses, clock, watch, interruption.happened, lost)
 
 

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from raprune.api import prune
 from raprune.api.network import own_copy
-from raprune.engine.train import train_batches
+from raprune.engine.batches import train_batches
 from raprune.errors import InputError, RapruneError
 from raprune.plugins.datasets.base import VOID, Split, Splits, normalise, shift_and_flip
 from raprune.registry import DATASETS

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
+from raprune.engine.batches import train_batches
 from raprune.engine.inputs import Inputs
-from raprune.engine.train import train_batches
 from raprune.plugins.datasets.base import Splits
 from raprune.study.parts import DataSpec
 from raprune.study.schema import DataChoice

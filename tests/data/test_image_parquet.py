@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from raprune.engine.batches import train_batches
 from raprune.engine.inputs import Inputs
-from raprune.engine.train import train_batches
 from raprune.errors import InputError
 from raprune.plugins.datasets.base import Splits
 from raprune.registry import DATASETS

@@ -15,8 +15,9 @@ import pytest
 import torch
 from torch import nn
 
+from raprune.engine.batches import TrainBatches
 from raprune.engine.inputs import Inputs
-from raprune.engine.train import Recipe, train
+from raprune.engine.train import Recipe, train_on
 from raprune.errors import RapruneError
 from raprune.network.masks import KeepMask
 from raprune.network.state import State
@@ -107,7 +108,8 @@ def test_fine_tunes_that_are_alike_decode_once(root: Path) -> None:
     for keeper in (None, keep, keep):
         torch.manual_seed(0)
         network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 24 * 24, 2))
-        train(network, splits, score, recipe, 6, 5, keeper)
+        batches = TrainBatches(splits, recipe.batch_size, 6, 5, torch.float32, keeper)
+        train_on(network, batches, score, recipe, 6, 5)
         found.append(network[1].weight.detach())
     assert torch.equal(found[0], found[1])
     assert torch.equal(found[0], found[2])

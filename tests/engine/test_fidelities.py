@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from raprune.engine import Engine, open_engine
 from raprune.engine.approximate import ApproximateEngine
+from raprune.engine.batches import train_batches
 from raprune.engine.suffix import above
-from raprune.engine.train import train_batches
 from raprune.errors import InputError, StudyError
 from raprune.evaluators.memo import Conditions, Memo, Memoised
 from raprune.network.masks import KeepMask

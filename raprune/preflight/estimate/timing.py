@@ -16,8 +16,8 @@ from typing import NamedTuple
 import torch
 
 from raprune.engine import Engine, engine_kind, open_engine
+from raprune.engine.batches import steps_per_epoch
 from raprune.engine.inputs import Inputs
-from raprune.engine.train import steps_per_epoch
 from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.preflight.estimate.clock import Drift, seconds

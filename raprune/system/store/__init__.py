@@ -15,11 +15,22 @@ What follows from the order in which files are sent is in ``mirror.py``.
 
 from raprune.system.store.address import is_mirrored, shown
 from raprune.system.store.driving import Driving
-from raprune.system.store.hooks import bring, bring_complete, deliver, held_elsewhere, publish, publish_later, removed
+from raprune.system.store.hooks import (
+    bring,
+    bring_complete,
+    bring_now,
+    deliver,
+    discard,
+    held_elsewhere,
+    publish,
+    publish_later,
+    removed,
+)
 from raprune.system.store.places import given_out, given_results
 from raprune.system.store.reading import reading, seen, send, studies_at, tables
 
 __all__ = [
-    "Driving", "bring", "bring_complete", "deliver", "given_out", "given_results", "held_elsewhere", "is_mirrored",
-    "publish", "publish_later", "reading", "removed", "seen", "send", "shown", "studies_at", "tables",
+    "Driving", "bring", "bring_complete", "bring_now", "deliver", "discard", "given_out", "given_results",
+    "held_elsewhere", "is_mirrored", "publish", "publish_later", "reading", "removed", "seen", "send", "shown",
+    "studies_at", "tables",
 ]  # fmt: skip

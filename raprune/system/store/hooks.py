@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+from raprune.errors import StorageError
 from raprune.system.store.address import is_own, root_of
 from raprune.system.store.mirror import ROOT_FILES, Mirror
 from raprune.system.store.publisher import LATER_S, Publisher
@@ -44,6 +47,16 @@ def removed(place: Path) -> None:
         publisher_of(root).mirror.removed(_below(place, root))
 
 
+def discard(folder: Path) -> None:
+    """Remove a folder that nobody needs any more, here and, unless it is away, on the store."""
+    if not folder.is_symlink():
+        shutil.rmtree(folder, ignore_errors=True)
+    root = root_of(folder)
+    if root is not None and is_own(root):
+        with contextlib.suppress(StorageError):
+            publisher_of(root).mirror.discard(_below(folder, root))
+
+
 def deliver(place: Path) -> None:
     """Wait until everything that this process published has arrived.
 
@@ -66,6 +79,14 @@ def bring(out: Path, parts: Iterable[str] = ("",)) -> None:
     for part in parts:
         below = part if part == ROOT_FILES else _below(out / part, root)
         patiently(lambda below=below: mirror.take(below))  # type: ignore[misc]
+
+
+def bring_now(folder: Path) -> None:
+    """As :func:`bring`, where one can do without: a store that is away is not waited for."""
+    root = root_of(folder)
+    if root is not None and is_own(root):
+        with contextlib.suppress(StorageError):
+            publisher_of(root).mirror.take(_below(folder, root))
 
 
 def bring_complete(folder: Path, last: str) -> None:

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 ROOT_FILES = "."
 """Stands for the files directly in the study's folder."""
+BY_NAME = "training"
+"""A folder of which nothing is taken but what is asked for by name: only who goes on with a training needs its file."""
 COMMITS = re.compile(r"(?:.*/)?(low_rank|joint|layers)-(\d+)\.parquet")
 ROW = "trial.parquet"
 
@@ -90,13 +92,16 @@ class Mirror:
 
         A file is written aside and renamed. What another machine deleted is deleted here, unless it changed here.
         """
+        is_named = _is_in(below, BY_NAME)
         with self._lock:
             there = self._there(below)
             here, entries = self._local(below), self._entries(below)
             new = [
                 name
                 for name, stamp in there.items()
-                if wanted(name) and _is_news(entries.get(name, NOTHING), stamp, here.get(name))
+                if (is_named or not _is_in(name, BY_NAME))
+                and wanted(name)
+                and _is_news(entries.get(name, NOTHING), stamp, here.get(name))
             ]
             for group in _in_order(new, one_by_one=False):
                 self._take(group, there)
@@ -111,6 +116,12 @@ class Mirror:
         """Note that a file or folder was removed here on purpose; the next :meth:`send` deletes it there."""
         entries = {name: entry for name, entry in self._entries(below).items() if entry.there}
         self.journal.add({name: Common(None, entry.there) for name, entry in entries.items()})
+
+    def discard(self, below: str) -> None:
+        """Delete what the store has below a folder, known here or not."""
+        with self._lock:
+            each(self.remote.delete, self.remote.stamps(below))
+            self.journal.add(dict.fromkeys(self._entries(below), NOTHING))
 
     def _take(self, names: list[str], there: dict[str, Stamp]) -> None:
         taken: dict[str, Common] = {}

@@ -32,8 +32,8 @@ def tables(name: str) -> bool:
 
 
 def everything(name: str) -> bool:
-    """Whether an object is a result: the memo and reports are none."""
-    return name.partition("/")[0] not in ("memo", "report")
+    """Whether an object is a result: the memo, trainings that were cut short and reports are none."""
+    return name.partition("/")[0] not in ("memo", "training", "report")
 
 
 def reading(place: Path, wanted: Callable[[str], bool] = everything, every_s: float = 0.0) -> Path:
