@@ -13,7 +13,6 @@ from raprune.cli.root import app, examples
 from raprune.cli.terminal import open_console, print_whole
 from raprune.console.cleaning import KEEPS, KINDS, clean_and_tell
 from raprune.errors import InputError
-from raprune.system.paths import given_path
 from raprune.system.store import given_results, shown, studies_at
 
 if TYPE_CHECKING:
@@ -69,19 +68,20 @@ def list_folder(
         ("raprune clean results/quickstart", "say what each kind takes"),
         ("raprune clean results/quickstart --yes", "delete stale trials and half-written files"),
         ("raprune clean results/* --memo --reports --yes", "delete these two kinds only"),
+        ("raprune clean --mirrors", "this machine's copies of all studies on stores"),
     ),
 )
 def clean(
     folders: Annotated[
-        list[Path],
+        Optional[list[Path]],  # noqa: UP045  (typer reads the annotation)
         typer.Argument(
-            metavar="DIR...",
-            help="Studies' folders: results/NAME.",
+            metavar="[DIR...]",
+            help="Studies' folders, results/NAME, or addresses; with --mirrors alone, none.",
             show_default=False,
             autocompletion=complete_results,
-            parser=given_path,
+            parser=given_results,
         ),
-    ],
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Delete; without it nothing is changed.")] = False,
     stale: Annotated[bool, typer.Option("--stale", help=KINDS["stale"])] = False,
     partial: Annotated[bool, typer.Option("--partial", help=KINDS["partial"])] = False,
@@ -90,6 +90,7 @@ def clean(
     reports: Annotated[bool, typer.Option("--reports", help=KINDS["reports"])] = False,
     state: Annotated[bool, typer.Option("--state", help=KINDS["state"])] = False,
     models: Annotated[bool, typer.Option("--models", help=KINDS["models"])] = False,
+    mirrors: Annotated[bool, typer.Option("--mirrors", help=KINDS["mirrors"])] = False,
     keep: Annotated[
         Optional[str],  # noqa: UP045  (typer reads the annotation)
         typer.Option("--keep", metavar="RULE", help="With --models: best or front, in place of keep_models."),
@@ -105,10 +106,12 @@ def clean(
         raise InputError("--keep goes with --models")
     chosen = {
         "stale": stale, "partial": partial, "unfinished": unfinished, "memo": memo, "reports": reports, "state": state,
-        "models": models,
+        "models": models, "mirrors": mirrors,
     }  # fmt: skip
     kinds = tuple(kind for kind, wanted in chosen.items() if wanted)
-    raise typer.Exit(clean_and_tell(folders, kinds, keep, open_console(), delete=yes))
+    if not folders and kinds != ("mirrors",):
+        raise InputError("name the studies' folders: results/NAME; only --mirrors alone takes none: then it is of all")
+    raise typer.Exit(clean_and_tell(folders or [], kinds, keep, open_console(), delete=yes))
 
 
 def _print_studies(studies: Sequence[StudyEntry], folder: Path) -> None:

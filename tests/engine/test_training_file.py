@@ -34,7 +34,7 @@ from raprune.system.store.hooks import publisher_of
 from tests.data.files import class_folders
 from tests.data.streamed import NEVER, opened
 from tests.system.store.fakes import machine
-from tests.tiny import STUDY, lively_vgg, own_labels, write_study
+from tests.tiny import lively_vgg, own_labels, write_study
 
 STEPS = 11
 """Four a epoch."""
@@ -321,12 +321,12 @@ prepare_baseline(load_study(study).trials[0], folder)
 """
 
 
-def test_a_baseline_and_its_fine_tunes_survive_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    trial = load_study(write_study(tmp_path, STUDY.replace("epochs: 2", "epochs: 1"))).trials[0]
-    places = [tmp_path / name / "baselines" / trial.baseline_key for name in ("whole", "killed")]
-    for place in places:
-        place.parents[1].mkdir()
-    whole = prepare_baseline(trial, places[0])
+def test_a_baseline_and_its_fine_tunes_survive_a_kill(
+    reference: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = load_study(write_study(tmp_path)).trials[0]
+    places = [folder / "baselines" / trial.baseline_key for folder in (reference, tmp_path / "killed")]
+    places[1].parents[1].mkdir()
     command = [sys.executable, "-c", PREPARES, str(tmp_path / "tiny.yaml"), str(places[1])]
     assert subprocess.run(command, check=False, capture_output=True).returncode == -signal.SIGKILL
     left = list(places[1].parents[1].rglob("*"))
@@ -341,7 +341,10 @@ def test_a_baseline_and_its_fine_tunes_survive_a_kill(tmp_path: Path, monkeypatc
 
     dies_at = -1
     monkeypatch.setattr(module.Course, "learn", counted)
-    again = prepare_baseline(trial, places[1])
+    prepare_baseline(trial, places[1])
+    whole, again = (Baseline.read(place) for place in places)
+    assert whole is not None
+    assert again is not None
     assert again.weights_fingerprint == whole.weights_fingerprint
     num_train = len(Inputs().data(trial.data).train)
     assert len(steps) == trial.baseline.epochs * steps_per_epoch(num_train, trial.baseline.batch_size) - 8
@@ -359,4 +362,3 @@ def test_a_baseline_and_its_fine_tunes_survive_a_kill(tmp_path: Path, monkeypatc
     assert engines[1].finetune(state, "commit", state.version).version == expected.version
     assert len(steps) == 2
     assert [file.name for file in (tmp_path / "killed" / FOLDER).glob("*/*")] == [DONE]  # nothing of the baseline's
-    assert isinstance(Baseline.read(places[1]), Baseline)

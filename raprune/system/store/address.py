@@ -58,7 +58,7 @@ class Address:
         name = quote(str(self), safe="")
         if len(name) > MAX_BYTES:
             raise InputError(f"{self} is too long: use an address that takes at most {MAX_BYTES} bytes, quoted")
-        return _cache() / MARK / kind / name
+        return mirrors_folder() / kind / name
 
 
 def is_address(text: object) -> bool:
@@ -145,6 +145,11 @@ def shown(place: Path) -> str:
     address = address_of(root)
     inner = place.relative_to(root).as_posix()
     return str(address if inner == "." else address.below(inner))
+
+
+def mirrors_folder() -> Path:
+    """The folder of all mirrors on this machine, those of one kind in a folder each."""
+    return _cache() / MARK
 
 
 def _cache() -> Path:

@@ -61,7 +61,7 @@ class Mirror:
         ``below``: a folder or file; empty for all, :data:`ROOT_FILES` for the files directly in the study's folder.
         """
         with self._lock:
-            commits, found = self._local(below), self._local(below)  # what a commit refers to is older, so it is found
+            commits, found = self.local(below), self.local(below)  # what a commit refers to is older, so it is found
             entries = self._entries(below)
             changed = [name for name, local in found.items() if entries.get(name, NOTHING).here != local]
             for group in _in_order([name for name in changed if not _is_commit(name) or name in commits]):
@@ -95,7 +95,7 @@ class Mirror:
         is_named = _is_in(below, BY_NAME)
         with self._lock:
             there = self._there(below)
-            here, entries = self._local(below), self._entries(below)
+            here, entries = self.local(below), self._entries(below)
             new = [
                 name
                 for name, stamp in there.items()
@@ -143,7 +143,7 @@ class Mirror:
     def _entries(self, below: str) -> dict[str, Common]:
         return self.journal.entries(lambda name: _is_in(name, below))
 
-    def _local(self, below: str) -> dict[str, Local]:
+    def local(self, below: str = "") -> dict[str, Local]:
         """All files of the mirror below a folder; hidden ones and links left out."""
         top = self.root / below
         if top.is_file():

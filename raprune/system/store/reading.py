@@ -47,7 +47,7 @@ def reading(place: Path, wanted: Callable[[str], bool] = everything, every_s: fl
     if root is None or root.parent.name != READ:
         return place
     mirror, at = _MIRRORS.get(root, (Mirror(root), float("-inf")))
-    if time.monotonic() - at < every_s:
+    if time.monotonic() - at < every_s and root.is_dir():  # `clean --mirrors` may have removed it
         return place
     try:
         mirror.remote.check()

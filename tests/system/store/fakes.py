@@ -9,9 +9,9 @@ from raprune.system.store.address import OWN, READ, parsed
 from raprune.system.store.mirror import Mirror
 
 
-def machine(name: str, tmp_path: Path) -> Mirror:
-    """The mirror on one machine of the store in ``tmp_path``/store."""
-    address = parsed(f"file://{tmp_path / 'store'}")
+def machine(name: str, tmp_path: Path, url: str = "") -> Mirror:
+    """The mirror on one machine of the store in ``tmp_path``/store, or of ``url``."""
+    address = parsed(url or f"file://{tmp_path / 'store'}")
     root = tmp_path / name / "raprune-stores" / OWN / address.mirror(OWN).name
     root.mkdir(parents=True, exist_ok=True)
     return Mirror(root)
