@@ -34,6 +34,8 @@ AXES = ("drop_bound", "order", "method", "seed")
 _TURNS: dict[str, Turn] = {}
 """Namespace of a study -> where this process's trials begin in its pool: Tune runs the next trial in the process of one
 that ended, whose evaluators have just become free."""
+_MEMOS: dict[str, Memo] = {}
+"""Namespace of a study -> this process's memo: what one trial has read need not be read by the next."""
 
 
 def axis_values(trial: TrialSpec, plan: StudyPlan) -> dict[str, Any]:
@@ -140,7 +142,9 @@ def _trainable(config: dict[str, Any], *, specs: dict[str, TrialSpec], place: Pl
             if place.given is not None:
                 place.given.check_node()
                 place.given.use_networks(inputs)
-            holdings = Holdings(inputs, Memo(place.memo_folder, writer_name(ray.get_runtime_context().get_worker_id())))
+            writer = writer_name(ray.get_runtime_context().get_worker_id())
+            memo = _MEMOS.setdefault(pool.namespace, Memo(place.memo_folder, writer))
+            holdings = Holdings(inputs, memo)
             status = execute(trial, place, holdings, reporter, find_budget(pool, place.has_budget))
     finally:
         pulse.stop()

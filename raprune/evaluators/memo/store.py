@@ -2,13 +2,12 @@
 
 Only whole lines count: a process that is killed while it writes leaves a last line without a line end, which nobody
 reads. Processes on all hosts that share the folder read what the others add. Only the entries of the layers being
-decided are held in memory; for another layer the files are read once from the beginning. Deleting the folder, even in
+decided are held in memory; those of another layer are read where they lie (``lines.py``). Deleting the folder, even in
 the middle of a study, loses nothing but time.
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import json
 import os
@@ -18,15 +17,15 @@ import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, fields
 from pathlib import Path
 
 from raprune.errors import naming
 from raprune.evaluators.memo.conditions import SCOPE_DIGITS
+from raprune.evaluators.memo.lines import SUFFIX, Lines
 from raprune.plugins.scores.base import Tally
 from raprune.system.store import publish_later
 
-SUFFIX = ".jsonl"
 FIELDS = {"key", *(f.name for f in fields(Tally))}
 """The fields of a line."""
 KINDS = {"key": str, "counts": list, "seen": list, "num_images": int, "highest": int | float, "complete": bool}
@@ -40,17 +39,6 @@ SHARE = 0.05
 """Largest share of the time that reading what others added may take, and writing for them."""
 
 
-@dataclass
-class _Scope:
-    """The entries of one layer of one state, as far as the files have been read."""
-
-    entries: dict[str, Tally] = field(default_factory=dict)
-    read: dict[str, int] = field(default_factory=dict)
-    """File name -> bytes read."""
-    next_look: float = 0.0
-    """Time (monotonic) before which the folder is not read again."""
-
-
 class Memo:
     """Tallies by key, from this and all other processes. A key starts with its scope; a scope is held as a whole."""
 
@@ -59,7 +47,13 @@ class Memo:
         self.folder = folder
         self._writer = writer or writer_name(uuid.uuid4().hex)
         self._part = 0
-        self._scopes: OrderedDict[str, _Scope] = OrderedDict()
+        self._lines = Lines(folder)
+        self._scopes: OrderedDict[str, dict[str, Tally]] = OrderedDict()
+        """The entries of the last layers, as far as the files have been read."""
+        self._fresh: set[str] = set()
+        """Those for which the folder was not read since they are held."""
+        self._next_look = 0.0
+        """Time (monotonic) before which the folder is not read again for a layer that is held."""
         self._waiting: list[str] = []
         """Lines to be written."""
         self._next_write = 0.0
@@ -71,27 +65,26 @@ class Memo:
         if not wanted:
             return {}
         scope = wanted[0][:SCOPE_DIGITS]
-        held = self._hold(scope)
-        known = held.entries
-        if time.monotonic() >= held.next_look and any(k not in known or not known[k].decides(lowest) for k in wanted):
+        known = self._hold(scope)
+        is_due = scope in self._fresh or time.monotonic() >= self._next_look
+        if is_due and any(k not in known or not known[k].decides(lowest) for k in wanted):
             self.look(scope)
         return {key: known[key] for key in wanted if key in known}
 
     def look(self, scope: str) -> None:
-        """Read what was added to the scope since the last look."""
-        held = self._hold(scope)
+        """Read what was added since the last look: to the scope, and to the others that are held."""
         start = time.monotonic()
-        with contextlib.suppress(OSError):  # the memo may be deleted at any time, or cannot be read
-            for entry in list(os.scandir(self.folder)):
-                if entry.name.endswith(SUFFIX) and entry.is_file():
-                    self._read_new(entry, scope, held)
-        held.next_look = _after(start)
+        self._hold(scope)
+        held = {scope.encode(): entries for scope, entries in self._scopes.items()}
+        for name, line in self._lines.new(held):
+            if entry := _parse(line):
+                _keep(held[name], *entry)
+        self._fresh.clear()
+        self._next_look = _after(start)
 
     def hold(self, entries: Mapping[str, Tally]) -> dict[str, Tally]:
         """Keep the tallies that say more than what is known, in memory only; returns them."""
-        return {
-            key: tally for key, tally in entries.items() if _keep(self._hold(key[:SCOPE_DIGITS]).entries, key, tally)
-        }
+        return {key: tally for key, tally in entries.items() if _keep(self._hold(key[:SCOPE_DIGITS]), key, tally)}
 
     def add(self, entries: Mapping[str, Tally], *, may_wait: bool = False) -> None:
         """As :meth:`hold`, and write them for the other processes.
@@ -113,35 +106,18 @@ class Memo:
         self._append("".join(lines).encode())
         self._next_write = _after(start)
 
-    def _hold(self, scope: str) -> _Scope:
-        held = self._scopes.setdefault(scope, _Scope())
+    def _hold(self, scope: str) -> dict[str, Tally]:
+        """The entries of a scope; where it was not held, with those in what has been read."""
+        if scope not in self._scopes:
+            entries = self._scopes[scope] = {}
+            self._fresh.add(scope)
+            for line in self._lines.of(scope.encode()):
+                if entry := _parse(line):
+                    _keep(entries, *entry)
         self._scopes.move_to_end(scope)
         while len(self._scopes) > MAX_SCOPES:
-            self._scopes.popitem(last=False)
-        return held
-
-    def _read_new(self, entry: os.DirEntry[str], scope: str, held: _Scope) -> None:
-        """Read what one file has gained; a file that cannot be read is skipped, and its masks are scored again."""
-        with contextlib.suppress(OSError):
-            size, read = entry.stat().st_size, held.read.get(entry.name, 0)
-            if size < read:  # it was deleted, and its process goes on writing
-                del held.read[entry.name]
-            if size != read:
-                self._read(entry.name, scope, held)
-
-    def _read(self, name: str, scope: str, held: _Scope) -> None:
-        """Read the whole lines after the last position read."""
-        start = f'{{"key":"{scope}'.encode()
-        position = held.read.get(name, 0)
-        with (self.folder / name).open("rb") as file:
-            file.seek(position)
-            for line in file:
-                if not line.endswith(b"\n"):
-                    break
-                position += len(line)
-                if line.startswith(start) and (entry := _parse(line)):
-                    _keep(held.entries, *entry)
-        held.read[name] = position
+            self._fresh.discard(self._scopes.popitem(last=False)[0])
+        return self._scopes[scope]
 
     def _append(self, data: bytes) -> None:
         """Append lines to this process's file; closed each time, since a network file system shows them only then."""

@@ -18,6 +18,7 @@ from raprune.system.store.address import address_of
 from raprune.system.store.hooks import publisher_of
 from raprune.system.store.mirror import Mirror
 from raprune.system.store.remote import Remote
+from tests.fuzz.running import call
 from tests.launch.runs import Watch, assert_same_rows
 from tests.system.store.fakes import content, write
 from tests.system.store.weed import BUCKET, FULL, READER, Server, use
@@ -109,6 +110,15 @@ def test_a_study_has_the_rows_of_a_local_run(
     assert studies_at(given_results(url.rpartition("/")[0]))
     with pytest.raises(StorageError, match="permission denied"):
         send(reading(given_results(url)) / "manifest.json")
+    answer = call("clean", url, "--memo", "--yes")
+    assert (answer.code, "permission denied" in answer.text) == (2, True), answer
+    use(server, FULL, tmp_path / "cleaner", monkeypatch)
+    memo = [name for name in Mirror(given_results(url)).remote.stamps() if name.startswith("memo/")]
+    assert memo
+    assert call("clean", url, "--memo", "--mirrors", "--yes").code == 0
+    assert not Mirror(given_results(url)).remote.stamps("memo")
+    assert not given_results(url).exists()
+    assert_same_rows(local, url)  # type: ignore[arg-type]
 
 
 @pytest.mark.slow
