@@ -83,6 +83,8 @@ class Keeper:
         """Why evaluators could not be started; each is told once."""
         self._said = ""
         self._said_at = float("-inf")
+        self.refused: set[str] = set()
+        """Machines that differ from the study's own, by id: no evaluator starts there."""
 
     @property
     def serving(self) -> list[Seat]:
@@ -213,7 +215,7 @@ class Keeper:
 
     def _fit(self, nodes: Sequence[Node]) -> None:
         """Start evaluators where there is room; end those without, and those that the study cannot use."""
-        self._room = self.resources.room(nodes)
+        self._room = self.resources.room([node for node in nodes if node.id not in self.refused])
         room = max(self._room, self.resources.least)  # more than fits shows what is missing
         self._wanted = wanted = room if self._useful is None else min(room, max(self._useful(), self.resources.least))
         stay = [evaluator for evaluator in self._evaluators.values() if evaluator.left is None]

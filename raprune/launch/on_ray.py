@@ -30,6 +30,7 @@ from raprune.launch.in_flight import trials_in_flight, useful_evaluators
 from raprune.launch.interruption import Interruption
 from raprune.launch.keeper import Keeper
 from raprune.launch.nodes import NodeCheck, named_modules
+from raprune.launch.placing import off
 from raprune.launch.resources import Resources, remarks, resources_for, trial_labels
 from raprune.launch.tuning import run_tune
 from raprune.launch.watching import ClusterWatch
@@ -117,6 +118,7 @@ class RayRunner:
         self.backend = RayBackend(namespace, self._make)
         self.keeper = Keeper(self.backend, resources, watch.evaluators, self._useful if resources.follows else None)
         self.node_check: NodeCheck | None = None
+        self._refused = self.keeper.refused
         self._left = {trial.trial_id: trial for trial in launch.todo}
         self._shared = b""
         self.account = launch.account
@@ -178,6 +180,7 @@ class RayRunner:
         from raprune.evaluators.ray_pool import EvaluatorProcess
 
         options = self.resources.options | {"name": name, "namespace": self.namespace}
+        options |= {"label_selector": off(self._refused)} if self._refused else {}
         place, device, data = self.place, self.resources.device, self._held()
         return (
             ray.remote(EvaluatorProcess)
@@ -226,7 +229,11 @@ class RayRunner:
 
     def trial_labels(self) -> dict[str, str]:
         """The labels of machines on which trials run."""
-        return trial_labels(self.backend.nodes())
+        return trial_labels(self.backend.nodes()) | off(self._refused)
+
+    def refuse(self, node: str) -> None:
+        """Use a node no more, by Ray's id of it."""
+        self._refused.add(node)
 
     def _useful(self) -> int:
         """Evaluators that all trials together can use."""

@@ -21,7 +21,7 @@ from raprune.launch.base import Watch
 from raprune.launch.counter import find_budget
 from raprune.launch.execute import Holdings, Place, execute, write_failed
 from raprune.launch.in_flight import turn_of
-from raprune.launch.resources import TRIAL_CPUS
+from raprune.launch.placing import Refusals, check_node, needs, other_node, scheduler
 from raprune.study import StudyPlan, TrialSpec
 
 REPORT_EVERY_S, REPORTING = 0.5, 0.05
@@ -63,7 +63,7 @@ def search_space(trials: Sequence[TrialSpec], plan: StudyPlan) -> dict[str, Any]
     return {"trial_id": tune.grid_search(list(values)), **{axis: follow(axis) for axis in axes}}
 
 
-class Steering(Protocol):
+class Steering(Refusals, Protocol):
     """What decides how a run goes on while Tune runs it."""
 
     def check(self) -> None:
@@ -71,9 +71,6 @@ class Steering(Protocol):
 
     def in_flight(self) -> int:
         """Trials to run at once."""
-
-    def trial_labels(self) -> dict[str, str]:
-        """The labels of machines on which trials run; empty where any will do."""
 
     def ended(self, trial_id: str) -> None:
         """A trial has ended."""
@@ -90,14 +87,13 @@ def run_tune(
     from ray.tune.search.basic_variant import BasicVariantGenerator
 
     specs = {trial.trial_id: trial for trial in trials}
-    labels = steering.trial_labels()
-    needs = tune.PlacementGroupFactory([{"CPU": TRIAL_CPUS}], **({"bundle_label_selector": [labels]} if labels else {}))
-    trainable = tune.with_resources(tune.with_parameters(_trainable, specs=specs, place=place), needs)
+    there = needs(steering.trial_labels())
+    trainable = tune.with_resources(tune.with_parameters(_trainable, specs=specs, place=place), there)
     grid = BasicVariantGenerator(max_concurrent=steering.in_flight())
     tuner = tune.Tuner(
         trainable,
         param_space=search_space(trials, plan),
-        tune_config=tune.TuneConfig(search_alg=grid, reuse_actors=True),
+        tune_config=tune.TuneConfig(search_alg=grid, scheduler=scheduler(steering, watch.note), reuse_actors=True),
         run_config=tune.RunConfig(
             name=plan.spec.name,
             storage_path=str(scratch),
@@ -140,7 +136,7 @@ def _trainable(config: dict[str, Any], *, specs: dict[str, TrialSpec], place: Pl
     try:
         with Inputs(place.import_path) as inputs:
             if place.given is not None:
-                place.given.check_node()
+                check_node(place.given)
                 place.given.use_networks(inputs)
             writer = writer_name(ray.get_runtime_context().get_worker_id())
             memo = _MEMOS.setdefault(pool.namespace, Memo(place.memo_folder, writer))
@@ -238,9 +234,9 @@ class Watched:
         self.watch.ended(trial_id, status, self.place.store(self.specs[trial_id]).folder)
 
     def lost(self, trial: Any) -> None:
-        """Count a loss after which Tune starts the trial again, unless its machine was lost; end it after several."""
+        """Count a loss after which Tune starts the trial again, but for its machine's fault; end it after several."""
         trial_id, error = trial.config["trial_id"], trial.get_pickled_error()
-        if error is not None and why_lost(error) == MACHINE_LOST:
+        if error is not None and (why_lost(error) == MACHINE_LOST or other_node(error) is not None):
             return
         self.losses[trial_id] += 1
         if self.losses[trial_id] >= MAX_LOSSES:

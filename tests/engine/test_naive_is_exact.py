@@ -69,6 +69,30 @@ def masks(engine: Engine, layer: str, number: int) -> list[KeepMask]:
     return [KeepMask.of(plan[layer]) for plan in plans]
 
 
+class Counted:
+    """What an engine's score counted: how often each class was taken for which, over all images of all candidates.
+
+    A finished tally has no counts, only the score that they give.
+    """
+
+    def __init__(self, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.matrix_KK = torch.zeros(CLASSES, CLASSES, dtype=torch.int64)
+        counts = engine.score.counts
+
+        def counted(logits: torch.Tensor, labels_B: torch.Tensor) -> torch.Tensor:
+            pairs = labels_B.long().flatten() * CLASSES + logits.argmax(1).flatten()
+            self.matrix_KK += torch.bincount(pairs, minlength=CLASSES**2).view(CLASSES, CLASSES)
+            return counts(logits, labels_B)
+
+        monkeypatch.setattr(engine.score, "counts", counted)
+
+    def take(self) -> list[list[int]]:
+        """The matrix since the last call."""
+        found: list[list[int]] = self.matrix_KK.tolist()
+        self.matrix_KK.zero_()
+        return found
+
+
 RESIDUAL = [(name, "independent") for name in NETWORKS] + [("resnet18", "coupled"), ("cifar_resnet", "coupled")]
 
 
@@ -79,8 +103,9 @@ SLOW = [(*of, 5) for of in RESIDUAL if (*of, 5) not in QUICK]
 @pytest.mark.parametrize(
     ("name", "residual", "steps"), QUICK + [pytest.param(*of, marks=pytest.mark.slow) for of in SLOW]
 )
-def test_counts_are_identical_in_float64(name: str, residual: str, steps: int) -> None:
+def test_counts_are_identical_in_float64(name: str, residual: str, steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
     exact, naive = engines(name, steps, residual)
+    counted = [Counted(engine, monkeypatch) for engine in (exact, naive)]
     seen = set()
     for state in (State.baseline("baseline"), a_state(exact)):
         whole = [layer for layer in exact.graph.groups if layer not in state.cuts]
@@ -88,19 +113,26 @@ def test_counts_are_identical_in_float64(name: str, residual: str, steps: int) -
             for mask in masks(exact, layer, 2 if steps == 0 else 1):
                 fast, slow = (engine.evaluate(state, layer, mask, None).tally for engine in (exact, naive))
                 assert fast == slow, layer
-                seen.add(fast.highest)
+                of_fast, of_slow = (each.take() for each in counted)
+                assert of_fast == of_slow, layer
+                assert sum(map(sum, of_fast)) == exact.splits.val.labels_B.numel()
+                seen.add(str(of_fast))
     assert len(seen) > 2
 
 
 @pytest.mark.parametrize(("name", "residual"), RESIDUAL)
-def test_masks_in_one_launch_give_the_same_counts(name: str, residual: str) -> None:
+def test_masks_in_one_launch_give_the_same_counts(name: str, residual: str, monkeypatch: pytest.MonkeyPatch) -> None:
     network, splits = network_and_splits(name)
     score = "top1_accuracy" if splits.val.labels_B.dim() == 1 else "global_accuracy"
     one, several = (engine_of(network, splits, 0, residual, score=score, stacked=stacked) for stacked in (False, True))
+    counted = [Counted(engine, monkeypatch) for engine in (one, several)]
     state = State.baseline("baseline")
     for layer in list(one.graph.groups)[:5]:
         asked = masks(one, layer, 3)
         for lowest in (None, 20.0):
             found = [scored.tally for scored in several.evaluate_many(state, layer, asked, lowest, [None] * 3)]
             assert found == [one.evaluate(state, layer, mask, lowest).tally for mask in asked]
+            of_one, of_several = (each.take() for each in counted)
+            assert of_one == of_several
+            assert sum(map(sum, of_one)) > 0
     assert several.launches > 0
