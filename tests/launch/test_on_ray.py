@@ -17,8 +17,9 @@ from raprune.launch.resources import resources_for
 from raprune.results import read_study
 from raprune.study import load_study
 from raprune.study.parts import EvaluatorsSpec
+from tests.fuzz.small import STUDY as SMALL
 from tests.launch.runs import Watch, assert_same_rows, run_tiny
-from tests.tiny import write_study
+from tests.tiny import STUDY, write_study
 from tests.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
@@ -43,20 +44,24 @@ def test_rows_do_not_depend_on_the_number_of_evaluators(reference: Path, tmp_pat
     assert used == {f"evaluator-{index}" for index in range(evaluators)}
 
 
-def test_a_killed_evaluator_costs_no_row(reference: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("study", ["small_study", pytest.param("reference", marks=pytest.mark.slow)])
+def test_a_killed_evaluator_costs_no_row(request: pytest.FixtureRequest, tmp_path: Path, study: str) -> None:
+    """Of two; it is the one that scores the next masks."""
+    found = request.getfixturevalue(study)
+    done, text, first = (found, STUDY, 2) if study == "reference" else (found[1], SMALL, 1)
     killed: list[int] = []
 
     def kill(commits: int) -> None:
-        if commits == 2:
+        if commits == first:
             pid = evaluator_pid()
             os.kill(pid, signal.SIGKILL)
             killed.append(pid)
 
     watch = Watch(kill)
-    outcome, out = run_tiny(tmp_path, 2, watch=watch)
+    outcome, out = run_tiny(tmp_path, 2, watch=watch, text=text)
     assert killed
     assert outcome.exit_code == 0
-    assert_same_rows(reference, out)
+    assert_same_rows(done, out)
 
 
 def note_mapped(mapped: dict[int, set[str]], evaluators: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 from raprune.results import read_study
 from raprune.system.output import lenient
 from raprune.system.quitting import STOP, Interrupted, quitting_is_a_fault
+from tests.fuzz.small import STUDY as SMALL
 from tests.launch.runs import assert_same_rows, run_tiny
 from tests.launch.test_stop_and_go import ROOT, finish, layers, start, wait_for_layers
 from tests.tiny import write_study
@@ -27,16 +29,21 @@ def ignoring(*numbers: int) -> tuple[str, ...]:
     return ("sh", "-c", f"trap '' {names}; exec \"$@\"", "sh")
 
 
+LONG = SMALL.replace("drop_bound: 30.0\n", "") + f"  drop_bound: {[float(bound) for bound in range(20, 40)]}\n"
+"""The same trials again and again: a signal comes before the last of them."""
 CASES = [
     (signal.SIGTERM, (signal.SIGINT, signal.SIGHUP)),
-    (signal.SIGHUP, ()),
+    pytest.param(signal.SIGHUP, (), marks=pytest.mark.slow),
     pytest.param(signal.SIGTERM, (), marks=pytest.mark.slow),
 ]
 
 
 @pytest.mark.parametrize(("number", "ignored"), CASES)
-def test_a_signal_stops_the_study_at_once(tmp_path: Path, number: int, ignored: tuple[int, ...]) -> None:
-    process = start(tmp_path, "--evaluators", "0", prefix=ignoring(*ignored) if ignored else ())
+def test_a_signal_stops_the_study_at_once(
+    small_study: tuple[Path, Path], tmp_path: Path, number: int, ignored: tuple[int, ...]
+) -> None:
+    shutil.copytree(small_study[1] / "baselines", tmp_path / "out" / "baselines")
+    process = start(tmp_path, "--evaluators", "0", prefix=ignoring(*ignored) if ignored else (), text=LONG)
     wait_for_layers(tmp_path, 1, process)
     committed = len(layers(tmp_path))
     process.send_signal(number)
@@ -98,7 +105,11 @@ QUITS = ["import sys\nsys.exit()", "raise KeyboardInterrupt", "import argparse\n
 
 @pytest.mark.parametrize(
     ("quits", "where"),
-    [(QUITS[0], "import"), (QUITS[1], "build"), pytest.param(QUITS[2], "build", marks=pytest.mark.slow)],
+    [
+        pytest.param(QUITS[0], "import", marks=pytest.mark.slow),
+        (QUITS[1], "build"),
+        pytest.param(QUITS[2], "build", marks=pytest.mark.slow),
+    ],
 )
 def test_a_network_that_ends_the_process_is_at_fault(tmp_path: Path, quits: str, where: str) -> None:
     body = quits.replace("\n", "; ")
@@ -135,9 +146,9 @@ def read_ten_bytes(process: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.mark.parametrize("reader", ["leaves", pytest.param("full", marks=pytest.mark.slow)])
-def test_a_study_goes_on_without_a_reader(reference: Path, tmp_path: Path, reader: str) -> None:
+def test_a_study_goes_on_without_a_reader(small_study: tuple[Path, Path], tmp_path: Path, reader: str) -> None:
     """``| head -1``, and a log on a disk that is full."""
-    write_study(tmp_path)
+    write_study(tmp_path, SMALL)
     command = ["study", "tiny.yaml", "--out", "out", "--evaluators", "0"]
     with open("/dev/full", "w") as full:
         process = subprocess.Popen(
@@ -150,7 +161,7 @@ def test_a_study_goes_on_without_a_reader(reference: Path, tmp_path: Path, reade
     assert process.stderr is not None
     errors = process.stderr.read().decode()
     assert (process.wait(timeout=PATIENCE_S), errors) == (0, "")
-    assert_same_rows(reference, tmp_path / "out")
+    assert_same_rows(small_study[1], tmp_path / "out")
     assert (tmp_path / "out" / "report" / "index.html").is_file()
 
 

@@ -14,7 +14,7 @@ import pytest
 from raprune.errors import ResultsError
 from raprune.results import FolderLock, read_study
 from tests.launch.runs import assert_same_rows
-from tests.tiny import write_study
+from tests.tiny import STUDY, write_study
 from tests.waiting import PATIENCE_S, until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,9 +24,9 @@ OURS = re.compile(
 )
 
 
-def start(folder: Path, *arguments: str, prefix: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+def start(folder: Path, *arguments: str, prefix: tuple[str, ...] = (), text: str = STUDY) -> subprocess.Popen[str]:
     """The command line on the tiny study, in a process group of its own."""
-    file = write_study(folder)
+    file = write_study(folder, text)
     command = [
         *prefix,
         sys.executable,
