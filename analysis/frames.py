@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,9 +16,20 @@ from .repeats import each_once
 SPLITS = {"val_score_drop": "validation", "test_score_drop": "test"}
 
 
+_COMPLETED: dict[int, tuple[weakref.ref[Tables], pd.DataFrame]] = {}
+
+
 def completed_trials(tables: Tables) -> pd.DataFrame:
-    """Completed trials in the study's order, identical repetitions once, labelled by :func:`describe`."""
-    return each_once(measured_trials(tables), tables.layers)
+    """Completed trials in the study's order, identical repetitions once, labelled by :func:`describe`.
+
+    Nearly every part of a page asks for them: they are found once for each set of tables, whose frames nothing changes.
+    """
+    key = id(tables)
+    known, found = _COMPLETED.get(key, (None, None))
+    if found is None or known is None or known() is not tables:
+        found = each_once(measured_trials(tables), tables.layers)
+        _COMPLETED[key] = weakref.ref(tables, lambda _: _COMPLETED.pop(key, None)), found
+    return found.copy()
 
 
 def measured_trials(tables: Tables) -> pd.DataFrame:

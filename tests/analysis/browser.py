@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.waiting import PATIENCE_S, until
+
 CHROMIUM = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
 )
@@ -27,7 +29,6 @@ for number in (3, 4):
 os.execvp(sys.argv[3], sys.argv[3:])
 """
 """Hands the pipe over as the descriptors 3 and 4, which the browser reads and writes."""
-PATIENCE_S = 20.0
 
 
 class Browser:
@@ -38,10 +39,12 @@ class Browser:
         self._number, self._buffer, self._session = 0, b"", ""
         self.complaints: list[str] = []
         self.requests: list[str] = []
+        self._loaded: set[str] = set()
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
+        self.call("Page.setLifecycleEventsEnabled", enabled=True)
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         """Call a method of the protocol; its result."""
@@ -78,6 +81,8 @@ class Browser:
             self.complaints.append(str(said["exceptionDetails"]))
         elif event["method"] == "Log.entryAdded" and said["entry"]["level"] != "verbose":
             self.complaints.append(str(said["entry"]))
+        elif event["method"] == "Page.lifecycleEvent" and said["name"] == "load":
+            self._loaded.add(said["loaderId"])
         elif event["method"] == "Network.requestWillBeSent":
             self.requests += [url for url in [said["request"]["url"]] if not url.startswith("data:")]
 
@@ -86,13 +91,21 @@ class Browser:
         self.size(width, scale)
         theme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[theme])
-        self.call("Page.navigate", url="about:blank")
-        self.call("Page.navigate", url=page.resolve().as_uri() + fragment)
-        self.until("document.documentElement?.classList.contains('ready')")
+        self.load("about:blank")
+        self.load(page.resolve().as_uri() + fragment)
+        self.until("document.documentElement.classList.contains('ready')")
+
+    def load(self, url: str) -> None:
+        """Go to another address and wait until all of it is there."""
+        loader = self.call("Page.navigate", url=url)["loaderId"]
+        while loader not in self._loaded:
+            self._note(self._next())
 
     def size(self, width: int, scale: float = 1, height: int = 900) -> None:
+        """Give the window so many pixels and wait until the page has them, too."""
         metrics = {"width": width, "height": height, "deviceScaleFactor": scale, "mobile": False}
         self.call("Emulation.setDeviceMetricsOverride", **metrics)
+        self.until(f"innerWidth === {width}")
 
     def run(self, script: str) -> Any:
         """The value of a JavaScript expression; promises are awaited."""
@@ -103,11 +116,7 @@ class Browser:
 
     def until(self, script: str) -> None:
         """Wait until an expression is true."""
-        end = time.monotonic() + PATIENCE_S
-        while not self.run(script):
-            if time.monotonic() > end:
-                raise TimeoutError(f"never true: {script}; {self.complaints}")
-            time.sleep(0.02)
+        until(lambda: self.run(script), what=f"{script}; {self.complaints}:")
 
     def mouse(self, kind: str, x: float, y: float) -> None:
         """``move`` to a place of the window, or ``click`` there."""
@@ -152,7 +161,7 @@ def browser(folder: Path) -> Iterator[Browser]:
         for end in (ours_in, ours_out):
             os.close(end)  # the browser ends with its pipe
         try:
-            process.wait(10)
+            process.wait(PATIENCE_S)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,8 +13,18 @@ from tests.analysis.make_tables import CASES, make_tables, trial_row, write_stud
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed here")
 HOSTILE = "<img src=x onerror=alert(1)></script><script>alert(2)</script> 日本 пример"
-FRAMES = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
-"""Two frames later: what was asked for is drawn."""
+SETTLED = """new Promise((done) => {
+    let [before, same] = ["", 0];
+    const look = () => {
+        const parts = [...document.querySelectorAll("section, .chart")];
+        const now = parts.map((one) => one.getBoundingClientRect().top).join();
+        same = now === before ? same + 1 : 0;
+        before = now;
+        same < 3 ? requestAnimationFrame(look) : done();
+    };
+    look();
+})"""
+"""What was asked for is drawn, and what has been drawn further up moves nothing any more."""
 ACROSS = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
@@ -46,7 +55,7 @@ def place_of(shown: Browser, figure: str, number: int) -> tuple[float, float]:
     """Where the window has a mark of a figure's first plot."""
     shown.run(f"document.getElementById('{figure}').scrollIntoView({{ behavior: 'instant' }})")
     shown.until(f"document.querySelector('#{figure} .chart')?.raprune?.marks?.length > {number}")
-    shown.run(FRAMES)
+    shown.run(SETTLED)
     x, y = shown.run(
         f"(() => {{ const box = document.querySelector('#{figure} .chart'); const mark = box.raprune.marks[{number}];"
         "const over = box.querySelector('.u-over').getBoundingClientRect();"
@@ -63,8 +72,7 @@ def test_a_point_is_named_when_pointed_at_and_opens_its_trial(shown: Browser) ->
     assert "low_to_high" in said or "by_sensitivity" in said
     assert "filters pruned (%)" in said
     shown.mouse("click", x, y)
-    shown.until("document.getElementById('drawer').open")
-    assert shown.run("location.hash.startsWith('#trial=')")
+    shown.until("document.getElementById('drawer').open && location.hash.startsWith('#trial=')")
     opened = shown.run("document.getElementById('drawer').textContent")
     assert "raprune export" in opened
     assert "features.3" in opened
@@ -80,6 +88,7 @@ def test_a_link_opens_a_trial_and_the_keyboard_goes_on(chromium: Browser, page: 
     chromium.key("ArrowRight")
     chromium.until(f"document.getElementById('drawer-name').textContent !== {first!r}")
     chromium.open(page, fragment="#trial=not-there")
+    chromium.run(SETTLED)
     assert not chromium.run("document.getElementById('drawer').open")
 
 
@@ -118,6 +127,7 @@ def test_the_table_is_sorted_and_filtered(shown: Browser) -> None:
 def test_nothing_is_wider_than_the_window(shown: Browser, width: int) -> None:
     shown.size(width)
     shown.run("raprune.onPrint.forEach((draw) => draw())")  # also what has not come near the window
+    shown.run(SETTLED)
     assert shown.run(ACROSS) <= 0
     assert shown.run("[...document.querySelectorAll('.chart')].map((chart) => chart.childElementCount)").count(0) == 0
 
@@ -135,6 +145,7 @@ def test_dark_follows_the_system_and_the_button(chromium: Browser, page: Path) -
 def test_paper_cuts_nothing_off(shown: Browser) -> None:
     assert shown.pdf().startswith(b"%PDF")
     shown.call("Emulation.setEmulatedMedia", media="print")
+    shown.until("matchMedia('print').matches")
     for width in (703, 1031):  # what the margins leave of A4, upright and across
         shown.size(width)
         kinds = "table.trials, table.trials *" if width == 1031 else "section:not(#trials) *"
@@ -158,12 +169,8 @@ def test_names_from_a_study_stay_text(chromium: Browser, tmp_path: Path) -> None
 def test_without_scripts_the_trials_are_there(chromium: Browser, page: Path) -> None:
     chromium.call("Emulation.setScriptExecutionDisabled", value=True)
     try:
-        chromium.call("Page.navigate", url=page.resolve().as_uri())
-        for _ in range(100):  # without scripts the page cannot say that it is there
-            tree = chromium.call("DOMSnapshot.captureSnapshot", computedStyles=[])["strings"]
-            if "1.0-low_to_high-agent-0" in tree:
-                break
-            time.sleep(0.1)
+        chromium.load(page.resolve().as_uri())
+        tree = chromium.call("DOMSnapshot.captureSnapshot", computedStyles=[])["strings"]
     finally:
         chromium.call("Emulation.setScriptExecutionDisabled", value=False)
     assert "The figures of this page are drawn by its script, which did not run." in tree

@@ -11,8 +11,11 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+from analysis.harmless import harmless
 from analysis.plots import figure_modules
 from analysis.style import RC
+from raprune.results import Tables
+from tests.analysis.fitting import check_charts
 from tests.analysis.make_tables import CASES
 
 
@@ -21,13 +24,24 @@ def name_of(module: ModuleType) -> str:
 
 
 @cache
+def shown(case: str) -> tuple[Tables, dict[str, pd.DataFrame]]:
+    """The tables of a case as a report gets them, and copies of them."""
+    tables = harmless(CASES[case])
+    return tables, {name: getattr(tables, name).copy(deep=True) for name in TABLES}
+
+
+@cache
 def selected(module: ModuleType, case: str) -> pd.DataFrame:
-    """What a figure shows of a case, selected once for all tests, which leave it as it is."""
-    frame: pd.DataFrame = module.select(CASES[case])
+    """What a figure shows of a case; selected, which changes no table, once for all tests, which leave it as it is."""
+    tables, before = shown(case)
+    frame: pd.DataFrame = module.select(tables)
+    for name, table in before.items():
+        assert getattr(tables, name).equals(table), name
     return frame
 
 
 MODULES = figure_modules()
+TABLES = ("trials", "layers", "updates", "candidates", "low_rank", "pictures", "speed", "timeline")
 COLUMNS = {
     "trade_off": {"trial_id", "split", "method", "bound", "matched", "pruning_ratio", "score_drop", "pareto", "unit"},
     "layer_ratios": {"order", "method", "bound", "layer_index", "layer", "pruning_ratio"},
@@ -62,6 +76,8 @@ NOTHING_TO_SHOW = {
 }
 
 
+DRAWN_ALIKE = {"some failed", "one order", "of version 1", "two networks"}
+"""What is drawn as "normal" is, with less in it, or as a part of "everything"."""
 COLOURBAR = "<colorbar>"
 """Matplotlib's name of the axes beside a heat map."""
 every_module = pytest.mark.parametrize("module", MODULES, ids=name_of)
@@ -91,21 +107,26 @@ def test_has_its_parts(module: ModuleType) -> None:
 @every_module
 @pytest.mark.parametrize("case", CASES)
 def test_select_gives_its_columns_and_changes_nothing(module: ModuleType, case: str) -> None:
-    tables = CASES[case]
-    names = ("trials", "layers", "updates", "candidates", "low_rank", "pictures", "speed", "timeline")
-    before = {name: getattr(tables, name).copy(deep=True) for name in names}
-    frame = module.select(tables)
+    frame = selected(module, case)
     assert isinstance(frame, pd.DataFrame)
     assert set(frame.columns) == set(selected(module, "normal").columns)
     assert set(frame.columns) >= COLUMNS.get(name_of(module), set())
     if case in NOTHING_TO_SHOW:
         assert frame.empty == (name_of(module) in NOTHING_TO_SHOW[case])
-    for name, table in before.items():
-        pd.testing.assert_frame_equal(getattr(tables, name), table)
 
 
 @every_module
-@pytest.mark.parametrize("case", [case for case in CASES if case != "some failed"])  # drawn as "normal" is
+@pytest.mark.parametrize("case", CASES)
+def test_charts_are_plain_data_that_fit_together(module: ModuleType, case: str) -> None:
+    frame = selected(module, case)
+    if not frame.empty:
+        check_charts(module, frame, {*shown(case)[0].trials["trial_id"], ""})
+
+
+@every_module
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=pytest.mark.slow) if case in DRAWN_ALIKE else case for case in CASES]
+)
 def test_draws_without_a_complaint(module: ModuleType, case: str) -> None:
     frame = selected(module, case)
     if frame.empty:

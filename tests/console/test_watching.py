@@ -25,6 +25,7 @@ from raprune.console.trials import TrialProgress
 from raprune.console.web import PAGE, WatchServer
 from raprune.errors import RapruneError
 from raprune.results import SCHEMA_VERSION, FolderLock, write_json
+from tests.waiting import PATIENCE_S
 
 HOSTILE = "<img src=x onerror=alert(1)>\x1b[2J"
 
@@ -199,7 +200,7 @@ def server(folder: Path) -> Iterator[WatchServer]:
 
 
 def asked(server: WatchServer, path: str, host: str) -> tuple[int, bytes]:
-    connection = HTTPConnection("127.0.0.1", server.port, timeout=10)
+    connection = HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE_S)
     connection.putrequest("GET", path, skip_host=True)
     connection.putheader("Host", host)
     connection.endheaders()

@@ -24,6 +24,7 @@ from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.study.parts import EvaluatorsSpec
 from tests.tiny import Trained, engine_of
+from tests.waiting import until
 
 BIG = 10**8
 SPAWN = multiprocessing.get_context("spawn")
@@ -100,31 +101,24 @@ def compute_slowly(root: Path) -> None:
     HostStore("study", BIG, root).batch("key", 0, slowly)
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
 def test_one_computes_and_the_other_waits(tmp_path: Path) -> None:
     (tmp_path / "seconds").write_text("0.5")
     process = in_process(compute_slowly, tmp_path)
-    wait_for((tmp_path / "started").exists)
+    until((tmp_path / "started").exists)
     assert same(HostStore("study", BIG, tmp_path).batch("key", 0, never)[0], values(0)[0])
     process.join()
     assert process.exitcode == 0
 
 
 def test_a_killed_process_blocks_nobody(tmp_path: Path) -> None:
-    (tmp_path / "seconds").write_text("60")
+    (tmp_path / "seconds").write_text("1000")
     process = in_process(compute_slowly, tmp_path)
-    wait_for((tmp_path / "started").exists)
+    until((tmp_path / "started").exists)
     os.kill(process.pid, signal.SIGKILL)
     began = time.monotonic()
     store = HostStore("study", BIG, tmp_path)
     assert same(store.batch("key", 0, lambda: values(3))[0], values(3)[0])
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60  # of 1000
     assert store.num_bytes > 0
 
 

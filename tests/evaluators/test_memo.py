@@ -20,6 +20,7 @@ from raprune.plugins.scores.base import Tally
 from raprune.study.fidelity import FidelitySpec
 from raprune.study.parts import FinetuneLength, FinetuneSpec, ScoringSpec
 from raprune.study.schema import Choice, ModelChoice
+from tests.waiting import until
 
 FINETUNE = FinetuneSpec(before_reward=FinetuneLength(steps=2))
 WORKLOAD = Workload(
@@ -162,9 +163,7 @@ def test_two_writers_read_each_other(tmp_path: Path) -> None:
     assert one.find(keys, None) == two.find(keys, None) == dict.fromkeys(keys, DONE)
     later = key(mask=b"\1\5")
     two.add({later: DONE})
-    deadline = time.monotonic() + 10
-    while not one.find([later], None):
-        assert time.monotonic() < deadline
+    until(lambda: one.find([later], None))
     assert sorted(file.name for file in tmp_path.iterdir()) == ["one.jsonl", "two.jsonl"]
 
 

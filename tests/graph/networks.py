@@ -104,6 +104,9 @@ NETWORKS: dict[str, Entry] = {
     "timm hrnet_w18_small": Entry(of_timm("hrnet_w18_small"), COLOUR, 91, {"independent": 91, "coupled": 45}),
 }  # fmt: skip
 
+ALIKE = {name for name, entry in NETWORKS.items() if entry.num_groups["coupled"] == entry.num_groups["independent"]}
+"""Networks that are the same in both residual modes: they add nothing up."""
+
 
 def make_lively(name: str, seed: int = 0) -> nn.Module:
     """A network whose norms have random factors, shifts and statistics, so that every constant shows; in eval mode."""

@@ -32,9 +32,17 @@ class Rounds(nn.Module):
         return self.last(x.mean((2, 3)))
 
 
-@pytest.mark.parametrize("first", ["independent", "coupled"])
-@pytest.mark.parametrize("then", ["independent", "coupled"])
-@pytest.mark.parametrize("wrapped", [False, True])
+MODES = ("independent", "coupled")
+ROUNDS = [
+    pytest.param(first, then, wrapped, marks=[] if wrapped == (first == then) else pytest.mark.slow)
+    for first in MODES
+    for then in MODES
+    for wrapped in (False, True)
+]
+"""All pairs of two settings are in a fast one."""
+
+
+@pytest.mark.parametrize(("first", "then", "wrapped"), ROUNDS)
 def test_rounds_of_pruning(first: str, then: str, wrapped: bool) -> None:
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(1)

@@ -17,7 +17,7 @@ from raprune.network.graph import Traced, trace
 from raprune.network.measure import count_macs, count_params
 from raprune.network.surgery import shrink
 from raprune.preflight.equivalence import random_cuts
-from tests.graph.networks import NETWORKS, make_lively
+from tests.graph.networks import ALIKE, NETWORKS, make_lively
 
 Masks = dict[str, Tensor]
 Widths = dict[str, tuple[int, int]]
@@ -130,9 +130,15 @@ def norm_params(small: nn.Module) -> int:
     return sum(2 * m.running_mean.numel() for m in small.modules() if isinstance(m, nn.BatchNorm2d))
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-@pytest.mark.parametrize("residual", ["independent", "coupled"])
-@pytest.mark.parametrize("name", list(RULES))
+SLOW = pytest.mark.slow
+CASES = [
+    *((name, "independent") for name in RULES),
+    *(pytest.param(name, "coupled", marks=[SLOW] if name in ALIKE else []) for name in RULES),
+]
+
+
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=SLOW)])
+@pytest.mark.parametrize(("name", "residual"), CASES)
 def test_counts(name: str, residual: str, seed: int) -> None:
     entry, network = NETWORKS[name], make_lively(name)
     traced: Traced = trace(network, entry.input_shape, residual=residual)

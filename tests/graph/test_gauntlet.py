@@ -18,7 +18,7 @@ from raprune.engine.split import split
 from raprune.network.graph import Traced, trace
 from raprune.network.surgery import cut_tensors, shrink
 from raprune.preflight.equivalence import prove, random_cuts
-from tests.graph.networks import NETWORKS, Entry, make_lively
+from tests.graph.networks import ALIKE, NETWORKS, Entry, make_lively
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,12 @@ class Case:
 CASES = [(name, residual) for name in NETWORKS for residual in ("independent", "coupled")]
 LONG = {
     ("torchvision resnext50_32x4d", "independent"), ("torchvision resnext50_32x4d", "coupled"),
-    ("torchvision fcn_resnet50", "coupled"), ("torchvision mobilenet_v2", "coupled"),
+    ("torchvision fcn_resnet50", "independent"), ("torchvision fcn_resnet50", "coupled"),
+    ("torchvision resnet50", "independent"), ("torchvision mobilenet_v2", "coupled"),
+    ("timm mobilenetv3_small_050", "independent"), ("timm hrnet_w18_small", "independent"),
+    *((name, "coupled") for name in ALIKE if name != "vgg16"),
 }  # fmt: skip
+"""What takes long, or repeats another case: each kind of block is in one of the others, too."""
 PARAMS = [pytest.param(case, id=" ".join(case), marks=[pytest.mark.slow] if case in LONG else []) for case in CASES]
 
 

@@ -25,7 +25,14 @@ KINDS: dict[str, tuple[str, dict[str, Any], tuple[int, int], str | None]] = {
 """Network of timm, its settings, what can be pruned of how many convolutions, and a part of why not."""
 
 
-@pytest.mark.parametrize("kind", list(KINDS))
+LONG = {
+    "selective kernels": "split attention is of the same kind",
+    "splits of channels": "channel shuffles, below, are split, too",
+}
+"""Kinds that take long -> the fast test of what they show."""
+
+
+@pytest.mark.parametrize("kind", [pytest.param(k, marks=pytest.mark.slow) if k in LONG else k for k in KINDS])
 def test_what_was_refused_is_proved(kind: str) -> None:
     timm = pytest.importorskip("timm", reason="needs timm, a dependency of the tests")
     name, settings, expected, why = KINDS[kind]

@@ -32,7 +32,8 @@ def main(folder: Path, overrides: list[str]) -> None:
     machines = Machines(cluster, folder / "hold")
     plan = load_study(folder / "tiny.yaml", ["evaluators={min: 2, max: 4}", *overrides])
     outcome = run_study(plan, folder / "out", machines, address=cluster.address)
-    print(json.dumps({"summary": outcome.summary(), "said": machines.said, "joined_s": machines.joined_s}))
+    told = {"summary": outcome.summary(), "said": machines.said}
+    print(json.dumps({**told, "first_s": machines.first_s, "joined_s": machines.joined_s}))
     ray.shutdown()
     cluster.shutdown()
 
@@ -46,6 +47,8 @@ class Machines:
         self.commits = 0
         self.second: Any = None
         self.added: float | None = None
+        self.first_s: float | None = None
+        """Seconds from the second machine's start until both first evaluators could be called."""
         self.joined_s: float | None = None
         """Seconds from the third machine's start until its evaluator could be called."""
 
@@ -59,11 +62,14 @@ class Machines:
         self.said.append(text)
         print(f"{time.strftime('%X')} {text}", file=sys.stderr, flush=True)
         if self.second is None and text.startswith("waiting"):
+            self.began = time.monotonic()
             self.second = self.cluster.add_node(num_cpus=1, object_store_memory=STORE, wait=False)
         elif "was lost" in text and self.added is None:
             self.hold.touch()
             self.added = time.monotonic()
             self.cluster.add_node(num_cpus=1, object_store_memory=STORE, wait=False)
+        elif self.first_s is None and text.startswith("2 evaluators"):
+            self.first_s = time.monotonic() - self.began
         elif self.added is not None and text.startswith("2 evaluators"):
             self.joined_s = time.monotonic() - self.added
             self.hold.unlink()

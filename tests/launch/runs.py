@@ -71,6 +71,13 @@ def _copy_missing(keys: set[str], there: Path, here: Path) -> None:
             shutil.copytree(there / key, here / key)
 
 
+def begin(done: Path, folder: Path) -> Path:
+    """A folder with a study's baselines and memo, so that nothing is trained or scored twice."""
+    for name in ("baselines", "memo"):
+        shutil.copytree(done / name, folder / "out" / name)
+    return folder
+
+
 def comparable(tables: Tables) -> dict[str, pd.DataFrame]:
     """The six tables without what a run cost."""
     frames = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -14,17 +13,11 @@ from raprune.launch.spending import RunClock
 from raprune.results import read_study
 from raprune.study.budget import BudgetSpec
 from raprune.trial.budget import Account, BudgetSpent, TrialBudget, Unlimited
-from tests.launch.runs import Watch, assert_same_rows, comparable, run_tiny
+from tests.fuzz.small import STUDY as SMALL
+from tests.launch.runs import Watch, assert_same_rows, begin, comparable, run_tiny
 
 NULLS = ("error", "score_floor", "matched_trial_id", "warranty", "images_per_layer", "score_drop_limit")
 """Columns that are null in a trial of the tiny study that ended well."""
-
-
-def begin(reference: Path, folder: Path) -> Path:
-    """A folder with the reference's baselines and memo, so that nothing is trained or scored twice."""
-    for name in ("baselines", "memo"):
-        shutil.copytree(reference / name, folder / "out" / name)
-    return folder
 
 
 def test_an_account_counts_totals_and_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,25 +82,25 @@ def test_a_budget_of_candidates_ends_a_study(reference: Path, tmp_path: Path) ->
     assert f"{len(never)} trials did not begin" in said
 
 
-def test_going_on_gives_the_rows_of_a_study_without_a_budget(reference: Path, tmp_path: Path) -> None:
+def test_going_on_gives_the_rows_of_a_study_without_a_budget(small_study: tuple[Path, Path], tmp_path: Path) -> None:
     """After two budgets, a run with a spent one, and a kill between a trial's last file and its row."""
-    begin(reference, tmp_path)
-    first, out = run_tiny(tmp_path, 0, "budget.candidates=20")
+    begin(small_study[1], tmp_path)
+    first, out = run_tiny(tmp_path, 0, "budget.candidates=8", text=SMALL)
     before = comparable(read_study(out))
     written = {file: file.stat().st_mtime_ns for file in out.glob("trials/*/*.parquet")}
-    again, _ = run_tiny(tmp_path, 0, "budget.candidates=20")
+    again, _ = run_tiny(tmp_path, 0, "budget.candidates=8", text=SMALL)
     assert first.exit_code == again.exit_code == 0
     assert {file: file.stat().st_mtime_ns for file in written} == written
     (stopped,) = [file.parent for file in out.glob("trials/*/layers-provisional.parquet")]
     (stopped / "trial.parquet").unlink()
-    run_tiny(tmp_path, 0, "budget.candidates=20")
+    run_tiny(tmp_path, 0, "budget.candidates=8", text=SMALL)
     for name, frame in comparable(read_study(out)).items():
         pd.testing.assert_frame_equal(frame, before[name], check_exact=True)
-    run_tiny(tmp_path, 0, "budget.candidates=60")
-    outcome, _ = run_tiny(tmp_path, 0)
+    run_tiny(tmp_path, 0, "budget.candidates=16", text=SMALL)
+    outcome, _ = run_tiny(tmp_path, 0, text=SMALL)
     assert outcome.exit_code == 0
     assert outcome.budget is None
-    assert_same_rows(reference, out)
+    assert_same_rows(small_study[1], out)
     assert not list(out.glob("trials/*/*-provisional.parquet"))
 
 

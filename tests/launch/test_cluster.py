@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import pytest
 
 from tests.launch.runs import assert_same_rows
 from tests.tiny import write_study
+from tests.waiting import PATIENCE_S, until
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow
@@ -26,6 +26,12 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def answers(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S):
+        return True
+    return False
 
 
 @pytest.fixture
@@ -51,7 +57,7 @@ def head(tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
         [str(part) for part in command], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         start_new_session=True,
     )  # fmt: skip
-    time.sleep(8)
+    until(lambda: answers(port))
     yield f"127.0.0.1:{port}", environment
     os.killpg(process.pid, signal.SIGTERM)
     with contextlib.suppress(subprocess.TimeoutExpired):
@@ -67,7 +73,9 @@ def run(folder: Path, address: str | None, environment: dict[str, str]) -> subpr
     command = [sys.executable, "-c", "from raprune.cli import main; main()", "study", str(file)]
     command += ["--out", str(folder / "out"), *(["--address", address] if address else ["--evaluators", "1"])]
     plain = {k: v for k, v in environment.items() if k != "RAY_AUTH_MODE"} | {"PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, env=plain, capture_output=True, text=True, timeout=250, check=False, cwd=folder)
+    return subprocess.run(
+        command, env=plain, capture_output=True, text=True, timeout=PATIENCE_S, check=False, cwd=folder
+    )
 
 
 def test_joins_by_address_and_leaves_the_cluster_running(
@@ -77,8 +85,7 @@ def test_joins_by_address_and_leaves_the_cluster_running(
     done = run(tmp_path, address, environment)
     assert done.returncode == 0, done.stdout + done.stderr
     assert_same_rows(reference, tmp_path / "out")
-    with socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), timeout=5):
-        pass
+    assert answers(int(address.rpartition(":")[2]))
     alone = run(tmp_path / "alone", None, environment)  # without --address a study stays off that cluster
     assert alone.returncode == 0, alone.stdout + alone.stderr
     assert_same_rows(reference, tmp_path / "alone" / "out")

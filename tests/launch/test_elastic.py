@@ -51,7 +51,7 @@ def test_rows_do_not_depend_on_machines_that_come_and_go(tmp_path: Path, monkeyp
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout.splitlines()[-1])
     assert told["summary"] == "3 completed"
-    assert told["joined_s"] < 120, told  # most of it is a process that imports torch
+    assert told["joined_s"] < 30 + 3 * told["first_s"], told  # most of both is a process that imports torch
     assert [text.split(":")[0].split(" on ")[0] for text in told["said"]] == [
         "waiting for 2 evaluators (cpu)", "2 evaluators (cpu)", "1 evaluator (cpu)", "2 evaluators (cpu)",
     ]  # fmt: skip

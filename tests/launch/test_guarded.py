@@ -81,6 +81,7 @@ def test_the_guard_is_what_its_score_says(guarded: Path) -> None:
     assert set(read_study(guarded).trials["baseline_guard_score"].round(9)) == {round(expected, 9)}
 
 
+@pytest.mark.slow
 def test_rows_are_the_same_on_ray(guarded: Path, tmp_path: Path, ray_cluster: None) -> None:
     outcome, out = run_tiny(tmp_path, 1, *OVERRIDES)
     assert outcome.exit_code == 0, outcome.summary()

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.waiting import PATIENCE_S
+
 CODE = """
 import ray
 from raprune.launch.cluster import connect
@@ -24,7 +26,7 @@ def test_ray_starts_where_it_was_imported_before() -> None:
         [sys.executable, "-c", CODE],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_S,
         cwd=root,
         env=environment,
         check=False,

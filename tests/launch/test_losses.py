@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -14,7 +13,8 @@ import pytest
 
 from raprune.results import read_study
 from tests.launch.runs import assert_same_rows
-from tests.launch.test_stop_and_go import finish, start, wait_for_layers
+from tests.launch.test_stop_and_go import finish, layers, start, wait_for_layers
+from tests.waiting import PATIENCE_S, until
 
 pytestmark = pytest.mark.slow
 
@@ -31,23 +31,15 @@ def children(process: subprocess.Popen[str], word: str) -> list[psutil.Process]:
     return found
 
 
-def wait_until(ready: Callable[[], object], process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 200
-    while not ready():
-        assert time.monotonic() < deadline
-        assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.02)
-
-
 @pytest.mark.parametrize("moment", ["it is there", "the baseline is there"])
 def test_an_evaluator_killed_at_the_start(reference: Path, tmp_path: Path, moment: str) -> None:
     process = start(tmp_path, "--evaluators", "1")
-    wait_until(lambda: children(process, "EvaluatorProcess"), process)
+    until(lambda: children(process, "EvaluatorProcess"), process)
     (evaluator, *_) = children(process, "EvaluatorProcess")
     if moment != "it is there":
-        wait_until(lambda: list(tmp_path.glob("out/baselines/*/baseline.json")), process)
+        until(lambda: list(tmp_path.glob("out/baselines/*/baseline.json")), process)
     evaluator.kill()
-    text, _ = process.communicate(timeout=250)
+    text, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, text
     assert_same_rows(reference, tmp_path / "out")
 
@@ -62,13 +54,13 @@ def test_a_lost_cluster_is_told_in_a_sentence(
     wait_for_layers(tmp_path, 2, process)
     (lost, *_) = children(process, what)
     lost.send_signal(how)
-    text, _ = process.communicate(timeout=200)
+    text, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 1, text
     (line,) = [line for line in text.splitlines() if "the Ray cluster was lost" in line]
     assert f"({named}) on " in line
     assert "the same command resumes from the last committed layers" in line
     assert "Traceback" not in text
-    assert len(list(tmp_path.glob("out/trials/*/layers-*.parquet"))) >= 2
+    assert len(layers(tmp_path)) >= 2
     finish(tmp_path, "--evaluators", "0")
     assert_same_rows(reference, tmp_path / "out")
 
@@ -80,7 +72,7 @@ def test_a_trial_whose_process_cannot_be_kept_fails_alone(tmp_path: Path) -> Non
         for child in children(process, "ImplicitFunc"):
             child.kill()
         time.sleep(0.05)
-    text, _ = process.communicate(timeout=250)
+    text, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 1, text
     trials = read_study(tmp_path / "out").trials
     failed = trials[trials["status"] == "failed"]
@@ -97,6 +89,6 @@ def test_a_suspended_evaluator_is_replaced(reference: Path, tmp_path: Path) -> N
     wait_for_layers(tmp_path, 1, process)
     (evaluator, *_) = children(process, "EvaluatorProcess")
     os.kill(evaluator.pid, signal.SIGSTOP)
-    text, _ = process.communicate(timeout=280)
+    text, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, text
     assert_same_rows(reference, tmp_path / "out")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
-import time
 import urllib.request
 from collections import defaultdict
 from pathlib import Path
@@ -19,6 +18,7 @@ from raprune.launch.metrics import COUNTERS, GAUGES, Metered, dashboard_address
 from raprune.study.parts import EvaluatorsSpec
 from tests.launch.runs import Watch
 from tests.test_shape import ROOT
+from tests.waiting import PATIENCE_S, until
 
 EXPORTED = {f"ray_{name}_total" for name in COUNTERS} | {f"ray_{name}" for name in GAUGES}
 """As Ray exports them."""
@@ -90,13 +90,14 @@ def test_a_real_ray_serves_them() -> None:
         metered = Metered(Watch(), "s", Place("out", "default", EvaluatorsSpec(), 3, "cpu", None))
         metered.told("a", {**NEWS, "committed_pruning_ratio": 0.5})
         metered.ended("a", "completed", Path())
-        node, served, end = ray.nodes()[0], set[str](), time.monotonic() + 60
+        node = ray.nodes()[0]
         address = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
-        while not served >= EXPORTED and time.monotonic() < end:
-            time.sleep(1)
-            text = urllib.request.urlopen(address, timeout=10).read().decode()
-            served = set(re.findall(r"^(ray_raprune_\w+)\{", text, flags=re.MULTILINE))
-        assert served >= EXPORTED
-        assert urllib.request.urlopen(dashboard_address(), timeout=10).status == 200
+
+        def served() -> set[str]:
+            text = urllib.request.urlopen(address, timeout=PATIENCE_S).read().decode()
+            return set(re.findall(r"^(ray_raprune_\w+)\{", text, flags=re.MULTILINE))
+
+        until(lambda: served() >= EXPORTED)
+        assert urllib.request.urlopen(dashboard_address(), timeout=PATIENCE_S).status == 200
     finally:
         connection.close()

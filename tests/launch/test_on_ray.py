@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from pathlib import Path
 
 import pandas as pd
@@ -18,8 +17,10 @@ from raprune.launch.resources import resources_for
 from raprune.results import read_study
 from raprune.study import load_study
 from raprune.study.parts import EvaluatorsSpec
+from tests.fuzz.small import STUDY as SMALL
 from tests.launch.runs import Watch, assert_same_rows, run_tiny
-from tests.tiny import write_study
+from tests.tiny import STUDY, write_study
+from tests.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -43,20 +44,24 @@ def test_rows_do_not_depend_on_the_number_of_evaluators(reference: Path, tmp_pat
     assert used == {f"evaluator-{index}" for index in range(evaluators)}
 
 
-def test_a_killed_evaluator_costs_no_row(reference: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("study", ["small_study", pytest.param("reference", marks=pytest.mark.slow)])
+def test_a_killed_evaluator_costs_no_row(request: pytest.FixtureRequest, tmp_path: Path, study: str) -> None:
+    """Of two; it is the one that scores the next masks."""
+    found = request.getfixturevalue(study)
+    done, text, first = (found, STUDY, 2) if study == "reference" else (found[1], SMALL, 1)
     killed: list[int] = []
 
     def kill(commits: int) -> None:
-        if commits == 2:
+        if commits == first:
             pid = evaluator_pid()
             os.kill(pid, signal.SIGKILL)
             killed.append(pid)
 
     watch = Watch(kill)
-    outcome, out = run_tiny(tmp_path, 2, watch=watch)
+    outcome, out = run_tiny(tmp_path, 2, watch=watch, text=text)
     assert killed
     assert outcome.exit_code == 0
-    assert_same_rows(reference, out)
+    assert_same_rows(done, out)
 
 
 def note_mapped(mapped: dict[int, set[str]], evaluators: int) -> None:
@@ -74,7 +79,7 @@ def evaluator_pid(name: str = "evaluator-0") -> int:
     named = ray.util.list_named_actors(all_namespaces=True)
     entry = next(e for e in named if e["name"] == name)
     actor = ray.get_actor(entry["name"], namespace=entry["namespace"])
-    return int(ray.get(actor.process_id.remote(), timeout=30))
+    return int(ray.get(actor.process_id.remote(), timeout=PATIENCE_S))
 
 
 @pytest.mark.slow
@@ -134,10 +139,11 @@ def test_a_failing_trial_leaves_a_row_and_the_others_complete(tmp_path: Path) ->
 
 
 def test_a_study_that_does_not_fit_is_refused_at_once(tmp_path: Path) -> None:
-    start = time.monotonic()
+    watch = Watch()
     with pytest.raises(InputError, match=r"64 evaluators .* has 2: use --evaluators 2"):
-        run_tiny(tmp_path, 64)
-    assert time.monotonic() - start < 5
+        run_tiny(tmp_path, 64, watch=watch)
+    assert watch.text == "starting Ray"  # so no baseline was prepared
+    assert not hasattr(watch, "pool")  # nor evaluators waited for
 
 
 FITS = [

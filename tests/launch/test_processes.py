@@ -21,6 +21,7 @@ from raprune.evaluators.dispatch import MAX_ATTEMPTS, Call, Dispatcher
 from raprune.evaluators.pulse import Pulse, Pulses
 from raprune.evaluators.ray_backend import RayBackend, why_lost
 from raprune.launch.watching import ClusterLostError, ClusterWatch
+from tests.waiting import PATIENCE_S
 
 NAMES = ("first", "second")
 
@@ -68,7 +69,7 @@ def pool(ray_cluster: None, place: Path) -> Iterator[Dispatcher]:
     actors = {name: ray.remote(Worker).options(**options).remote(namespace, name, str(place)) for name in NAMES}
     backend = RayBackend(namespace)
     found = Dispatcher(actors, backend, pulses=Pulses(backend))
-    found.each(lambda actor, _: actor.ping.remote(), "starting", 60.0)
+    found.each(lambda actor, _: actor.ping.remote(), "starting", PATIENCE_S)
     yield found
     for actor in actors.values():
         ray.kill(actor)
@@ -182,13 +183,13 @@ def started(watch: ClusterWatch) -> Iterator[None]:
 
 
 def test_a_lost_cluster_ends_all_waiting(tmp_path: Path) -> None:
-    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"])
     watch = ClusterWatch("127.0.0.1:1", {"Ray's node process (raylet)": process}, tmp_path)
     with started(watch):
         watch.check()
         process.kill()
         with pytest.raises(ClusterLostError, match=r"\(raylet\) on .* was killed .* resumes .* logs are in"):
-            watch.check(wait_s=10.0)
+            watch.check(wait_s=PATIENCE_S)
 
 
 def test_a_head_that_cannot_be_reached_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,15 +198,15 @@ def test_a_head_that_cannot_be_reached_is_lost(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(watching, "UNREACHABLE_S", 0.5)
     watch = ClusterWatch("127.0.0.1:9", {}, None)
     with started(watch), pytest.raises(ClusterLostError, match=r"its head at 127.0.0.1:9 cannot be reached"):
-        watch.check(wait_s=20.0)
+        watch.check(wait_s=PATIENCE_S)
 
 
 def test_a_node_that_hangs_is_lost(tmp_path: Path) -> None:
     """The head says so. Nothing is killed before the study has said so: Ray would end this process."""
-    raylet = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    raylet = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"])
     watch = ClusterWatch("127.0.0.1:1", {"Ray's node process (raylet)": raylet}, tmp_path, lambda timeout_s: False)
     with started(watch), pytest.raises(ClusterLostError, match=r"\(raylet\) on .* gave no sign of life\. .* resumes"):
-        watch.check(wait_s=20.0)
+        watch.check(wait_s=PATIENCE_S)
     assert raylet.poll() is None
     raylet.kill()
 
@@ -217,7 +218,7 @@ def test_a_head_that_hangs_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, seconds in (("SILENT_S", 1.0), ("ASK_S", 0.1), ("LOOK_S", 0.1)):
         monkeypatch.setattr(watching, name, seconds)
     answers: Iterator[bool] = iter([True])
-    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"])
 
     def ask(timeout_s: float) -> bool:
         for answer in answers:
@@ -227,7 +228,7 @@ def test_a_head_that_hangs_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     watch = ClusterWatch("127.0.0.1:1", {"another": process}, None, ask)
     began = time.monotonic()
     with started(watch), pytest.raises(ClusterLostError, match=r"\(GCS\) at .* does not answer \(no answer in 5 s\)"):
-        watch.check(wait_s=20.0)
+        watch.check(wait_s=PATIENCE_S)
     assert time.monotonic() - began > 1.0
     process.kill()
 
@@ -236,4 +237,4 @@ def test_a_living_cluster_is_not_lost(ray_cluster: None) -> None:
     """Its head is asked, and says that this process's node lives."""
     from raprune.launch.watching import _question
 
-    assert _question()(5.0)
+    assert _question()(PATIENCE_S)

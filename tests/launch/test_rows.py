@@ -20,6 +20,7 @@ from raprune.network.weights import load_safetensors
 from raprune.registry import SCORES
 from raprune.results import read_study
 from raprune.study.schema import DataChoice, ModelChoice
+from tests.fuzz.small import STUDY as SMALL
 from tests.launch.runs import assert_same_rows, run_tiny
 from tests.tiny import STUDY
 
@@ -133,9 +134,15 @@ def test_the_test_split_is_opened_once_a_trial(tmp_path: Path, monkeypatch: pyte
     assert len(opened) == len(outcome.statuses) == 3
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_rows(reference: Path, tmp_path: Path) -> None:
     _, out = run_tiny(tmp_path, 0, fresh=True)
     assert_same_rows(reference, out)
+
+
+def test_the_same_seed_gives_the_same_rows_of_a_small_study(small_study: tuple[Path, Path], tmp_path: Path) -> None:
+    _, out = run_tiny(tmp_path, 0, text=SMALL, fresh=True)
+    assert_same_rows(small_study[1], out)
 
 
 def test_another_seed_gives_other_masks(tables, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
@@ -153,6 +160,7 @@ def test_each_decides_every_layer_alone(tmp_path: Path) -> None:
     from tests.tiny import write_study
 
     overrides = [
+        "model={import: 'tests.launch.chain:Chain'}",
         "layers=each",
         "method=magnitude",
         "drop_bound=4.0",
@@ -160,11 +168,11 @@ def test_each_decides_every_layer_alone(tmp_path: Path) -> None:
         "finetune.after_layer.steps=0",
     ]
     plan, _ = load_and_inspect(write_study(tmp_path), overrides)
-    assert len(plan.trials) == 13
+    assert len(plan.trials) == 4
     outcome = run_study(plan, tmp_path / "out", Watch(), num_evaluators=0)
     assert outcome.exit_code == 0
     found = read_study(tmp_path / "out")
-    assert found.layers["layer"].nunique() == len(found.layers) == 13
+    assert found.layers["layer"].nunique() == len(found.layers) == 4
     assert (found.layers["prune_step"] == 0).all()
     assert torch.tensor(found.trials["num_layers"].tolist()).eq(1).all()
 

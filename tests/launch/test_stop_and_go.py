@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,8 @@ import pytest
 from raprune.errors import ResultsError
 from raprune.results import FolderLock, read_study
 from tests.launch.runs import assert_same_rows
-from tests.tiny import write_study
+from tests.tiny import STUDY, write_study
+from tests.waiting import PATIENCE_S, until
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = re.compile(
@@ -24,9 +24,9 @@ OURS = re.compile(
 )
 
 
-def start(folder: Path, *arguments: str, prefix: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+def start(folder: Path, *arguments: str, prefix: tuple[str, ...] = (), text: str = STUDY) -> subprocess.Popen[str]:
     """The command line on the tiny study, in a process group of its own."""
-    file = write_study(folder)
+    file = write_study(folder, text)
     command = [
         *prefix,
         sys.executable,
@@ -44,29 +44,30 @@ def start(folder: Path, *arguments: str, prefix: tuple[str, ...] = ()) -> subpro
     )  # fmt: skip
 
 
+def layers(folder: Path) -> list[Path]:
+    """The layers committed so far."""
+    return list(folder.glob("out/trials/*/layers-*.parquet"))
+
+
 def wait_for_layers(folder: Path, number: int, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 120
-    while len(list(folder.glob("out/trials/*/layers-*.parquet"))) < number:
-        assert time.monotonic() < deadline
-        assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.02)
+    until(lambda: len(layers(folder)) >= number, process)
 
 
 def finish(folder: Path, *arguments: str) -> str:
     process = start(folder, *arguments)
-    text, _ = process.communicate(timeout=200)
+    text, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, text
     return text
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("layers", [1, 5])
-def test_killed_in_the_middle(reference: Path, tmp_path: Path, layers: int) -> None:
+@pytest.mark.parametrize("number", [1, 5])
+def test_killed_in_the_middle(reference: Path, tmp_path: Path, number: int) -> None:
     process = start(tmp_path, "--evaluators", "0")
-    wait_for_layers(tmp_path, layers, process)
+    wait_for_layers(tmp_path, number, process)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    kept = {file: file.stat().st_mtime_ns for file in tmp_path.glob("out/trials/*/layers-*.parquet")}
+    kept = {file: file.stat().st_mtime_ns for file in layers(tmp_path)}
     finish(tmp_path, "--evaluators", "0")
     assert_same_rows(reference, tmp_path / "out")
     assert all(file.stat().st_mtime_ns == written for file, written in kept.items())
@@ -82,7 +83,7 @@ def test_signals_on_ray(reference: Path, tmp_path: Path, number: int) -> None:
         os.killpg(process.pid, number)
     else:
         process.send_signal(number)
-    text, _ = process.communicate(timeout=60)
+    text, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130, text
     assert "resumes from the last committed layers" in text
     foreign = [line for line in text.splitlines() if not OURS.search(line)]
@@ -101,7 +102,7 @@ def test_signals_on_ray(reference: Path, tmp_path: Path, number: int) -> None:
 def test_one_core_is_enough(reference: Path, tmp_path: Path) -> None:
     """No deadlock: the pool and two trials fit on one core."""
     process = start(tmp_path, prefix=("taskset", "-c", "0"))
-    text, _ = process.communicate(timeout=250)
+    text, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, text
     assert_same_rows(reference, tmp_path / "out")
     assert (read_study(tmp_path / "out").trials["evaluators"] == 1).all()

@@ -20,8 +20,7 @@ from raprune.results import PROVISIONAL, read_manifest, read_study
 from raprune.results.files import read_table, write_parquet
 from raprune.trial.replay import Checked, Difference, Replay
 from tests.fuzz.small import STUDY as SMALL
-from tests.launch.runs import run_tiny
-from tests.launch.test_budget import begin
+from tests.launch.runs import begin, run_tiny
 
 HEAD = """
 name: tiny

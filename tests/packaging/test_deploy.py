@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +20,7 @@ import yaml
 from tests.packaging.builds import build_wheel, members
 from tests.test_docs_commands import wrong
 from tests.test_shape import ROOT
+from tests.waiting import PATIENCE_S, until
 
 DEPLOY = ROOT / "docs" / "deploy"
 FILES = sorted(file for file in DEPLOY.iterdir() if file.suffix != ".json")
@@ -129,19 +131,30 @@ def test_the_ray_job_has_the_fields_of_a_ray_job() -> None:
     assert int(low) <= int(job["spec"]["rayClusterSpec"]["rayVersion"].split(".")[1]) < int(high)
 
 
+STARTED = 'until [ "$(grep -c \'ray start\' "$CALLS")" -ge %d ]; do command -p sleep 0.02; done'
+"""Waits until so many nodes have been asked for."""
+
+
+def catches(process: int, number: int) -> bool:
+    """Whether a process has a handler for a signal."""
+    status = Path(f"/proc/{process}/status").read_text()
+    return bool(int(status.partition("SigCgt:")[2].split()[0], 16) >> (number - 1) & 1)
+
+
 def slurm(tmp_path: Path, study: str) -> tuple[int, list[str]]:
     """Runs the script with programs that only note how they were called; ``study`` is what ``raprune`` does."""
     programs = {
         "scontrol": "printf 'n1\\nn2\\nn3\\n'",
         "srun": 'echo "$*" >> "$CALLS"; while [[ $1 == --* ]]; do shift; done; exec "$@"',
-        "ray": 'case "$*" in *status*) printf " 1 node_a\\n 1 node_b\\n 1 node_c\\n";; *) exec sleep 30;; esac',
+        "ray": f"case \"$*\" in *status*) {STARTED % 3}; printf ' 1 node_%s\\n' a b c;; *) exec sleep 1000;; esac",
+        "sleep": f'{STARTED % 1}; command -p sleep "$1"',
         "raprune": study,
     }
     for name, text in programs.items():
         (tmp_path / name).write_text(f"#!/bin/bash\n{text}\n")
         (tmp_path / name).chmod(0o755)
     calls = tmp_path / "calls"
-    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "CALLS": str(calls), "HEAD_STARTS_S": "0.5"}
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "CALLS": str(calls), "HEAD_STARTS_S": "0"}
     environment |= {"SLURM_JOB_ID": "42", "SLURM_JOB_NODELIST": "n[1-3]", "SLURM_CPUS_PER_TASK": "8"}
     done = subprocess.Popen(
         ["bash", str(DEPLOY / "slurm.sh"), "my.yaml", "/shared/my"], env=environment, stdout=subprocess.PIPE,
@@ -149,10 +162,9 @@ def slurm(tmp_path: Path, study: str) -> tuple[int, list[str]]:
     )  # fmt: skip
     try:
         if "TERM" in study:
-            while not (tmp_path / "began").exists():
-                assert done.poll() is None
+            until(lambda: (tmp_path / "began").exists() and catches(done.pid, signal.SIGTERM), done)
             done.terminate()
-        code = done.wait(timeout=20)
+        code = done.wait(timeout=PATIENCE_S)
     finally:
         os.killpg(done.pid, 9)
     return code, calls.read_text().splitlines()
@@ -171,7 +183,7 @@ def test_the_script_starts_the_nodes_and_then_the_study(tmp_path: Path) -> None:
 
 
 def test_the_script_passes_a_signal_on_and_waits_for_the_study(tmp_path: Path) -> None:
-    study = f"trap 'sleep 0.5; touch {tmp_path}/stopped; exit 130' TERM; touch {tmp_path}/began; sleep 20 & wait"
+    study = f"trap 'sleep 0.5; touch {tmp_path}/stopped; exit 130' TERM; touch {tmp_path}/began; sleep 1000 & wait"
     code, _ = slurm(tmp_path, study)
     assert code == 130
     assert (tmp_path / "stopped").exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from raprune.system.store.claim import CLAIMS, STALE_S, Claim
 from raprune.system.store.hooks import publisher_of
 from raprune.system.store.mirror import Mirror
 from tests.system.store.fakes import content, machine, read_mirror, write
+from tests.waiting import PATIENCE_S, until
 
 
 @pytest.fixture(autouse=True)
@@ -77,19 +79,19 @@ def test_a_claim_without_a_sign_of_life_ends(tmp_path: Path) -> None:
 def test_a_driver_that_was_suspended_does_not_go_on_over_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    awake, beat = threading.Event(), Claim.beat
     monkeypatch.setattr(driving_module, "BEAT_S", 0.02)
+    monkeypatch.setattr(Claim, "beat", lambda claim: awake.wait(PATIENCE_S) and beat(claim))
     a, b = machine("a", tmp_path), machine("b", tmp_path)
     with Driving(a.root, print) as drive:
         assert held_elsewhere(a.root) is None
         drive._claim._beaten -= STALE_S  # as if it had been suspended for so long
         (file,) = (tmp_path / "store" / CLAIMS).iterdir()
-        other = Claim(b.root, b.remote)
-        monkeypatch.setattr(drive._claim, "_put", lambda: b.remote.hidden(CLAIMS)[other.name])
         file.unlink()
+        other = Claim(b.root, b.remote)
         other.take()
-        deadline = time.monotonic() + 10
-        while held_elsewhere(a.root) is None and time.monotonic() < deadline:
-            time.sleep(0.01)
+        awake.set()
+        until(lambda: held_elsewhere(a.root) is not None)
         assert "in use by process" in str(held_elsewhere(a.root))
         write(a, {"trials/t/trial.parquet": "after the other took over"})
         publish(a.root)
@@ -120,9 +122,7 @@ def test_a_store_that_is_away_for_a_while_costs_nothing(tmp_path: Path, monkeypa
         away.is_away = True
         write(a, {"trials/t/layers-0.parquet": "0"})
         publish(a.root / "trials/t")
-        deadline = time.monotonic() + 10
-        while len(told) < 2 and time.monotonic() < deadline:
-            time.sleep(0.01)
+        until(lambda: len(told) >= 2)
         write(a, {"trials/t/layers-1.parquet": "1"})
         away.is_away = False
     assert "cannot be written: Could not connect: trying again; the study goes on" in told[1]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from tests.fuzz.running import call
 from tests.launch.runs import Watch, assert_same_rows
 from tests.system.store.fakes import content, write
 from tests.system.store.weed import BUCKET, FULL, READER, Server, use
+from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -135,9 +135,7 @@ def test_killed_in_the_middle_and_continued_on_another_machine(
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
     )  # fmt: skip
     store = Remote(address_of(given_out(url)))
-    while not any("/layers-" in name for name in store.stamps()):
-        assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.05)
+    until(lambda: any("/layers-" in name for name in store.stamps()), process)
     process.kill()
     process.wait()
     monkeypatch.setenv("RAPRUNE_STORE_CACHE", str(tmp_path / "other machine"))
@@ -162,8 +160,7 @@ def test_a_server_that_dies_and_comes_back(url: str, tmp_path: Path, monkeypatch
             own.stop()
             write(mirror, {"trials/t/layers-0.parquet": "0" * 10**6})
             publisher_of(mirror.root).note("")
-            while len(told) < 2:
-                time.sleep(0.05)
+            until(lambda: len(told) >= 2)
             own.start()
         assert "trying again" in told[1]
         monkeypatch.setenv("RAPRUNE_STORE_CACHE", str(tmp_path / "other machine"))

@@ -18,6 +18,8 @@ from typing import Any
 
 import pytest
 
+from tests.waiting import PATIENCE_S
+
 FULL, READER = ("FULL", "full-secret"), ("READER", "reader-secret")
 BUCKET = "bucket"
 
@@ -88,7 +90,7 @@ class Server:
             access_key=key[0], secret_key=key[1], endpoint_override=self.endpoint, region="us-east-1",
             allow_bucket_creation=True,
         )  # fmt: skip
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE_S
         while True:
             try:
                 s3.create_dir(BUCKET)
