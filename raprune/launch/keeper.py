@@ -138,7 +138,7 @@ class Keeper:
     def close(self, let_go_s: float) -> None:
         """End all evaluators; they get ``let_go_s`` to release the memory of their hosts."""
         if self._requested:
-            self._backend.request([])
+            self._ask(0)
         asked = [self._backend.call(actor, "let_go") for actor in self.actors]
         if asked:
             self._backend.wait(asked, len(asked), let_go_s)
@@ -255,6 +255,10 @@ class Keeper:
             return
         number = min(self.resources.most, max(self.resources.least, self._useful()))
         if number != self._requested:
+            self._ask(number)
+
+    def _ask(self, number: int) -> None:
+        with contextlib.suppress(LostError):  # asked again at the next look; the pool works without
             self._backend.request([self.resources.bundle] * number)
             self._requested = number
 

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from ray import cloudpickle
@@ -60,7 +61,10 @@ def test_what_a_study_imported_is_packed_whole_and_works_alone(user: Path) -> No
     assert not folder.exists()
 
 
-def test_libraries_and_raprune_are_not_packed(user: Path) -> None:
+def test_libraries_and_raprune_are_not_packed(user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = ModuleType("__mp_main__")  # multiprocessing's name of the program, beside its own
+    program.__file__ = str(user / "mine_later.py")
+    monkeypatch.setitem(sys.modules, "__mp_main__", program)
     assert set(mine(user)) == {"mine_alone", "mine_package"}
     assert not {"raprune", "analysis", "torch", "pytest", "json", "__main__"} & set(own_code())
     with packed({}) as nothing:
