@@ -128,6 +128,21 @@ def test_asks_for_what_it_can_use_and_gives_the_rest_back() -> None:
     assert cluster.requests[-1] == []
 
 
+def test_one_that_was_to_leave_stays_if_it_is_of_use_again() -> None:
+    """As between two rounds of a search: its machine need not load everything anew."""
+    cluster, left = Cluster("a", "b"), [2]
+    keeper, told = pool(cluster, lambda: left[0])
+    keeper.begin(nothing)
+    cluster.wait_for(keeper, 20)
+    left[0] = 0
+    cluster.wait_for(keeper, 3)
+    assert cluster.roster == ["evaluator-0"]
+    left[0] = 2
+    cluster.wait_for(keeper)
+    assert cluster.roster == cluster.created == ["evaluator-0", "evaluator-1"]
+    assert told[-1] == "2 evaluators (cuda) on 2 nodes: a (1), b (1)"
+
+
 def test_a_request_that_is_not_answered_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pool works meanwhile, and ends without an answer."""
     cluster = Cluster("a", "b")
