@@ -120,7 +120,10 @@ class RayBackend(Backend):
     def request(self, bundles: Sequence[Mapping[str, float]]) -> None:
         from ray.autoscaler.sdk import request_resources
 
-        request_resources(bundles=[dict(bundle) for bundle in bundles])
+        try:
+            request_resources(bundles=[dict(bundle) for bundle in bundles])
+        except Exception as error:  # as in nodes()
+            raise LostError(f"the cluster's head does not answer ({error})") from None
 
     def _key(self, key: str) -> bytes:
         return f"{self.namespace}/{key}".encode()

@@ -31,6 +31,7 @@ REST_S = 60.0
 STARTS = 6
 """Evaluators that may fail to start, one after the other, while none works; then the pool has ended."""
 MOST_PAUSE_S = 60.0
+FEWER = "fewer are of use"
 LEAVE_S = 5.0
 """Seconds after which no process hands out calls to an evaluator that left the roster."""
 
@@ -140,7 +141,7 @@ class Keeper:
     def close(self, let_go_s: float) -> None:
         """End all evaluators; they get ``let_go_s`` to release the memory of their hosts."""
         if self._requested:
-            self._backend.request([])
+            self._ask(0)
         asked = [self._backend.call(actor, "let_go") for actor in self.actors]
         if asked:
             self._backend.wait(asked, len(asked), let_go_s)
@@ -218,7 +219,11 @@ class Keeper:
         self._room = self.resources.room([node for node in nodes if node.id not in self.refused])
         room = max(self._room, self.resources.least)  # more than fits shows what is missing
         self._wanted = wanted = room if self._useful is None else min(room, max(self._useful(), self.resources.least))
+        leaving = [evaluator for evaluator in self._evaluators.values() if evaluator.left is not None]
         stay = [evaluator for evaluator in self._evaluators.values() if evaluator.left is None]
+        for evaluator in leaving[: max(0, wanted - len(stay))]:  # of use again: a round has begun
+            evaluator.left, self._news = None, [text for text in self._news if text != FEWER]
+            stay.append(evaluator)
         if len(stay) < wanted and self._backend.now() >= self._next_start:
             for _ in range(wanted - len(stay) if self._failed == 0 else 1):
                 self._start()
@@ -230,7 +235,7 @@ class Keeper:
                 self._backend.kill(evaluator.actor, restart=False)
             elif surplus > 0 and wanted < room:
                 evaluator.left = self._backend.now()
-                self._news.append("fewer are of use")
+                self._news.append(FEWER)
         for evaluator in [e for e in self._evaluators.values() if e.left is not None]:
             self._see_off(evaluator)
 
@@ -257,6 +262,10 @@ class Keeper:
             return
         number = min(self.resources.most, max(self.resources.least, self._useful()))
         if number != self._requested:
+            self._ask(number)
+
+    def _ask(self, number: int) -> None:
+        with contextlib.suppress(LostError):  # asked again at the next look; the pool works without
             self._backend.request([self.resources.bundle] * number)
             self._requested = number
 

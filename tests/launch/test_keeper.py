@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from raprune.errors import EvaluatorError
-from raprune.evaluators.backend import Node
+from raprune.evaluators.backend import LostError, Node
 from raprune.launch.keeper import STARTS, Keeper
 from raprune.launch.resources import resources_for
 from raprune.study.parts import EvaluatorsSpec
@@ -126,6 +126,41 @@ def test_asks_for_what_it_can_use_and_gives_the_rest_back() -> None:
     assert told[-1] == "1 evaluator (cuda) on a; fewer are of use"
     keeper.close(1.0)
     assert cluster.requests[-1] == []
+
+
+def test_one_that_was_to_leave_stays_if_it_is_of_use_again() -> None:
+    """As between two rounds of a search: its machine need not load everything anew."""
+    cluster, left = Cluster("a", "b"), [2]
+    keeper, told = pool(cluster, lambda: left[0])
+    keeper.begin(nothing)
+    cluster.wait_for(keeper, 20)
+    left[0] = 0
+    cluster.wait_for(keeper, 3)
+    assert cluster.roster == ["evaluator-0"]
+    left[0] = 2
+    cluster.wait_for(keeper)
+    assert cluster.roster == cluster.created == ["evaluator-0", "evaluator-1"]
+    assert told[-1] == "2 evaluators (cuda) on 2 nodes: a (1), b (1)"
+
+
+def test_a_request_that_is_not_answered_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pool works meanwhile, and ends without an answer."""
+    cluster = Cluster("a", "b")
+    keeper, _ = pool(cluster, lambda: 5)
+
+    def silent(bundles: object) -> None:
+        raise LostError("the cluster's head does not answer")
+
+    with monkeypatch.context() as head:
+        head.setattr(cluster, "request", silent)
+        keeper.begin(nothing)
+        assert len(cluster.roster) == 2
+        assert cluster.requests == []
+    cluster.wait_for(keeper)
+    assert cluster.requests == [[{"GPU": 1.0}] * 5]
+    monkeypatch.setattr(cluster, "request", silent)
+    keeper.close(1.0)
+    assert not cluster.created
 
 
 def test_a_number_stays_that_number() -> None:

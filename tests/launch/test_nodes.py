@@ -5,15 +5,24 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from contextlib import nullcontext as nothing
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from ray import cloudpickle
 
 from raprune.errors import InputError
+from raprune.launch import on_ray
+from raprune.launch.base import Launch
+from raprune.launch.execute import MANIFEST
 from raprune.launch.nodes import NodeCheck, own_code, packed
 from raprune.launch.nodes.comparing import compared, differing_processors
 from raprune.launch.nodes.installed import installed
+from raprune.study import load_study
+from raprune.system.store import given_out
+from tests.launch.runs import Watch
+from tests.tiny import write_study
 
 HERE = {"name": "head", "processor": "", "python": "3.11.7", "torch": "2.14.1", "raprune": "0.1.0"}
 HERE |= {"code of raprune": "aa"}
@@ -60,7 +69,10 @@ def test_what_a_study_imported_is_packed_whole_and_works_alone(user: Path) -> No
     assert not folder.exists()
 
 
-def test_libraries_and_raprune_are_not_packed(user: Path) -> None:
+def test_libraries_and_raprune_are_not_packed(user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = ModuleType("__mp_main__")  # multiprocessing's name of the program, beside its own
+    program.__file__ = str(user / "mine_later.py")
+    monkeypatch.setitem(sys.modules, "__mp_main__", program)
     assert set(mine(user)) == {"mine_alone", "mine_package"}
     assert not {"raprune", "analysis", "torch", "pytest", "json", "__main__"} & set(own_code())
     with packed({}) as nothing:
@@ -132,3 +144,21 @@ def test_a_node_that_joins_later_compares_itself() -> None:
     check._here = {**check._here, "torch": "1.0"}
     with pytest.raises(InputError, match=r"^node .* cannot be used: torch is \S+ there and 1\.0 here$"):
         check.of_this_node()
+
+
+def test_the_mirror_of_a_store_is_not_looked_for_on_other_nodes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each has one of its own, or none yet."""
+    monkeypatch.setenv("RAPRUNE_STORE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("raprune.launch.nodes.installed.APPEARS_S", 0.1)
+    monkeypatch.setattr(NodeCheck, "check", lambda *_: None)  # of the nodes of a cluster; there is none
+    plan = load_study(write_study(tmp_path))
+    for out, everywhere in ((given_out(f"file://{tmp_path}/store"), False), (tmp_path / "shared", True)):
+        out.mkdir(parents=True)
+        (out / MANIFEST).write_text("{}")
+        check = on_ray._checked([], Launch(plan, out, plan.trials, 1), Watch())
+        check.of_this_node()
+        (out / MANIFEST).unlink()  # as on another machine
+        with pytest.raises(InputError, match="cannot read and write the study's folder") if everywhere else nothing():
+            check.of_this_node()

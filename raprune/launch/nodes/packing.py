@@ -25,6 +25,8 @@ MOST_BYTES = 256 * 2**20
 """Ray's head keeps the packed code in memory and sends it to every node; it takes twice this at most."""
 MOST_NAMED = 3
 """Files that an error names."""
+PROGRAM = {"__main__", "__mp_main__"}
+"""Names of the program itself, by which nobody can import it elsewhere; multiprocessing adds the second."""
 
 
 def named_modules(trials: Iterable[TrialSpec]) -> list[str]:
@@ -36,7 +38,7 @@ def named_modules(trials: Iterable[TrialSpec]) -> list[str]:
 def own_code() -> dict[str, list[Path]]:
     """Top-level module -> its file, or the folders of its package, of each that this process imported from the user."""
     is_own = own_modules()
-    names = {full.partition(".")[0] for full in list(sys.modules) if is_own(full)} - {"__main__"}
+    names = {full.partition(".")[0] for full in list(sys.modules) if is_own(full)} - PROGRAM
     found = {name: [place for place in _places(name) if _is_users(place)] for name in sorted(names)}
     return {name: places for name, places in found.items() if places}
 
