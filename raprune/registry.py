@@ -18,7 +18,7 @@ import difflib
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Self, TypeVar
@@ -96,7 +96,7 @@ class Registry:
     def __init__(self, kind: str, package: str, **declares: type) -> None:
         self.kind = kind
         self.package = package
-        self._declares = declares
+        self.declares = declares
         self._plugins: dict[str, Plugin] = {}
         self._loaded = False
 
@@ -106,8 +106,8 @@ class Registry:
         def decorate(make: T) -> T:
             if name in self._plugins:
                 raise AssertionError(f"two {self.kind} plug-ins are called {name!r}")
-            declared = {key: getattr(make, key, None) for key in self._declares}
-            for key, kind in self._declares.items():
+            declared = {key: getattr(make, key, None) for key in self.declares}
+            for key, kind in self.declares.items():
                 if not isinstance(declared[key], kind):
                     raise AssertionError(f"the {self.kind} plug-in {name!r} must declare {key} ({kind.__name__})")
             self._plugins[name] = Plugin(self.kind, name, settings, make, declared)
@@ -116,6 +116,8 @@ class Registry:
         return decorate
 
     def _load(self) -> dict[str, Plugin]:
+        if (find := _FINDERS.get().ours) is not None:
+            return find(self)
         if not self._loaded:
             package = importlib.import_module(self.package)
             for module in pkgutil.iter_modules(package.__path__):
@@ -137,7 +139,7 @@ class Registry:
         if is_given(name):
             return _given(self.kind, name)
         if ":" in name:
-            return _imported(self.kind, name)
+            return _FINDERS.get().own(self.kind, name)
         plugins = self._load()
         if name not in plugins:
             raise InputError(f"no {self.kind} is called {name!r}{nearest(name, list(plugins))}")
@@ -192,50 +194,17 @@ def is_imported(name: str) -> bool:
     return ":" in name and not is_given(name)
 
 
-AllowImport = bool | Collection[str]
-"""Import paths that may be imported; True allows all, False none."""
+def not_imported(kind: str, name: str, settings: type[Settings] = ImportedSettings) -> Plugin:
+    """A plug-in that has a name and settings, but cannot be built."""
 
-
-def check_imports(named: Mapping[str, str], where: str, allowed: AllowImport) -> None:
-    """Refuse import paths that a file names and nobody has allowed: importing them runs code.
-
-    ``named`` are kinds with their names as the file ``where`` has them. Raises :class:`InputError`.
-    """
-    paths = {kind: name for kind, name in named.items() if is_imported(name)}
-    refused = {kind: n for kind, n in paths.items() if allowed is False or (allowed is not True and n not in allowed)}
-    if refused:
-        listed = " and ".join(f"{kind} {name!r}" for kind, name in refused.items())
-        options = " ".join(f"--allow-import {name}" for name in dict.fromkeys(refused.values()))
-        raise InputError(
-            f"{where} names code that would be imported and run: {listed}. If you trust it, allow it with {options} "
-            f"(in Python: allow_import={list(dict.fromkeys(refused.values()))!r})"
-        )
-
-
-_IMPORTING = ContextVar("importing", default=True)
-
-
-@contextlib.contextmanager
-def no_imports() -> Iterator[None]:
-    """Inside the block a user's own plug-ins have their names and settings, but their code is not imported."""
-    token = _IMPORTING.set(False)
-    try:
-        yield
-    finally:
-        _IMPORTING.reset(token)
-
-
-def _not_imported(kind: str, name: str) -> Callable[..., Any]:
     def build(*settings: Any, **context: Any) -> Any:
         raise InputError(f"{kind} {name!r} is not imported here (--no-import)")
 
-    return build
+    return Plugin(kind, name, settings, build)
 
 
 def _imported(kind: str, name: str) -> Plugin:
     """A user's own function as a plug-in; it receives those parts of its kind's context that it has parameters for."""
-    if not _IMPORTING.get():
-        return Plugin(kind, name, ImportedSettings, _not_imported(kind, name))
     module, _, function = name.partition(":")
     try:
         make: Any = importlib.import_module(module)
@@ -261,6 +230,33 @@ def _imported(kind: str, name: str) -> Plugin:
 
     build.__doc__ = make.__doc__
     return Plugin(kind, name, ImportedSettings, build)
+
+
+@dataclass(frozen=True)
+class Finders:
+    """How plug-ins are found: a user's own by kind and import path, ours by registry (``None`` imports its folder)."""
+
+    own: Callable[[str, str], Plugin]
+    ours: Callable[[Registry], dict[str, Plugin]] | None = None
+
+
+_IMPORTING = Finders(_imported)
+_FINDERS = ContextVar("finders", default=_IMPORTING)
+
+
+@contextlib.contextmanager
+def finding(finders: Finders) -> Iterator[None]:
+    """Inside the block plug-ins are found by ``finders``."""
+    token = _FINDERS.set(finders)
+    try:
+        yield
+    finally:
+        _FINDERS.reset(token)
+
+
+def no_imports() -> contextlib.AbstractContextManager[None]:
+    """Inside the block a user's own plug-ins have their names and settings, but their code is not imported."""
+    return finding(Finders(not_imported))
 
 
 MODELS = Registry("model", "raprune.plugins.models")

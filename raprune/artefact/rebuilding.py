@@ -20,8 +20,9 @@ from raprune.network.graph.module import held_in_eval, part_of
 from raprune.network.lowrank.factorising import insert_factors
 from raprune.network.surgery import build, cut_tensors
 from raprune.network.weights import load_safetensors, save_safetensors
-from raprune.registry import SCHEMES, AllowImport, check_imports
+from raprune.registry import SCHEMES
 from raprune.results import write_text
+from raprune.study.allowing import AllowImport, check_imports
 from raprune.study.wording import counted
 
 HEADER_KEY = "raprune_plan"

@@ -21,8 +21,8 @@ from raprune.network.graph import Traced
 from raprune.network.graph.ambient import plain_torch
 from raprune.network.measure import count_macs
 from raprune.network.weights import load_safetensors
-from raprune.registry import AllowImport, check_imports
 from raprune.results import TrialStore, read_manifest, read_text
+from raprune.study.allowing import AllowImport, check_imports
 from raprune.study.parts import ScoringSpec
 from raprune.system.store import shown
 

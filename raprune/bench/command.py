@@ -14,7 +14,8 @@ from raprune.bench.proposal import propose
 from raprune.bench.report import heading, proposal_lines, remarks, speed_table
 from raprune.engine.inputs import Inputs
 from raprune.errors import InputError
-from raprune.registry import AllowImport, nearest
+from raprune.registry import nearest
+from raprune.study.allowing import AllowImport
 
 
 def bench_trial(folder: Path, settings: BenchSettings, console: Console, allow_import: AllowImport = ()) -> None:

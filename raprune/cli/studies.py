@@ -149,7 +149,7 @@ def check(
     ] = False,
 ) -> None:
     """Check a study without running it. Prints its trials, its data, and its drop bounds as numbers of images."""
-    _refuse_misspelt(file, overrides, rehearse)
+    _refuse_misspelt(file, overrides, rehearse, own=not no_import)
     from raprune.console.tables import facts_lines, plan_table
     from raprune.engine.inputs import Inputs
     from raprune.preflight.checks import load_and_inspect
@@ -169,12 +169,12 @@ def check(
             _print_estimate(plan, facts, inputs, evaluators, console)
 
 
-def _refuse_misspelt(file: Path, overrides: list[str] | None, rehearse: bool) -> None:
-    """Tell of a misspelt key before what takes seconds is imported."""
+def _refuse_misspelt(file: Path, overrides: list[str] | None, rehearse: bool, own: bool = True) -> None:
+    """Tell what is misspelt before what takes seconds is imported."""
     from raprune.study import read_study_file
     from raprune.study.misspelt import refuse_misspelt
 
-    refuse_misspelt(read_study_file(file, overrides or (), rehearse))
+    refuse_misspelt(read_study_file(file, overrides or (), rehearse), own)
 
 
 def _check_without_imports(file: Path, overrides: Sequence[str], rehearse: bool, console: Console) -> None:

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from raprune.export.checking import TOLERANCE
 from raprune.export.exporting import Exported, Wanted, export_trial
-from raprune.registry import AllowImport
+from raprune.study.allowing import AllowImport
 from raprune.study.wording import counted
 
 

@@ -16,7 +16,8 @@ from raprune.errors import FileError, InputError, meaning
 from raprune.export.checking import TOLERANCE, Difference, ExportError, Images, Measured, compare, parity, scores_of
 from raprune.export.contract import Format, QuantisedFormat
 from raprune.export.refusals import Refused
-from raprune.registry import FORMATS, AllowImport, is_imported, nearest
+from raprune.registry import FORMATS, is_imported, nearest
+from raprune.study.allowing import AllowImport
 from raprune.system.writing import replacing, replacing_folder
 
 Tell = Callable[[str], None]

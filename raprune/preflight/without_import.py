@@ -8,8 +8,9 @@ from pathlib import Path
 
 from raprune.engine.inputs import Inputs
 from raprune.preflight.checks import Facts, Inspector
-from raprune.registry import AllowImport, check_imports, is_imported, no_imports
+from raprune.registry import is_imported, no_imports
 from raprune.study import StudyPlan, TrialSpec, expand, load_study, read_study_file
+from raprune.study.allowing import AllowImport, check_imports
 from raprune.study.parts import DataSpec
 from raprune.study.plugins import import_paths
 

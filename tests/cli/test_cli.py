@@ -164,7 +164,7 @@ def test_problems_are_one_line_each_whatever_the_width(run, tmp_path: Path, monk
     file.write_text(f"{GOOD}drop_bond: 1\nseed: '[bold]x'\n")
     _, _, err = run("check", file)
     first, second, rest = err.splitlines()
-    assert rest == "names and settings of plug-ins, data and network are checked once every key is known"
+    assert rest == "layers, files, data and network are checked once this is right"
     assert first.startswith(f"{file}:7: drop_bond: is not a key here")
     assert second == f"{file}:8: seed: must be an integer; got '[bold]x'"
 

@@ -1,0 +1,95 @@
+"""A user's own function as its source file tells of it: neither it nor what it needs is imported or run."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import os
+import sys
+from collections.abc import Iterator
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+from typing import Any
+
+from pydantic import create_model
+
+from raprune.errors import InputError
+from raprune.registry import ImportedSettings, Plugin, Settings, nearest, not_imported
+
+BOUND_UNSEEN = {"*", "__getattr__", "globals", "vars", "exec"}
+"""With one of these names in its source, a module may hold any name."""
+
+
+def own_plugin(kind: str, name: str) -> Plugin:
+    """The plug-in ``package.module:function`` with the arguments of its function as keys.
+
+    Any key is right where the source does not say which. Raises :class:`InputError` for an unknown module or function.
+    """
+    module, _, function = name.partition(":")
+    if not _exists(first := module.partition(".")[0]):
+        raise InputError(f"{kind} {name!r} cannot be imported: ModuleNotFoundError: No module named {first!r}")
+    tree = _source(module)
+    settings: type[Settings] = ImportedSettings
+    if tree is not None and "." not in function:
+        names = set(_bound(tree))
+        if function not in names and not names & BOUND_UNSEEN:
+            public = [known for known in names if not known.startswith("_")]
+            message = f"{kind} {name!r} cannot be imported: {module} has no {function!r}{nearest(function, public)}"
+            raise InputError(message)
+        settings = _arguments(tree, function)
+    return not_imported(kind, name, settings)
+
+
+def _source(module: str) -> ast.Module | None:
+    """The syntax tree of a module, found as ``import`` from the working folder finds it; ``None`` without source."""
+    try:
+        spec = _spec(module)
+        if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+            return None
+        return ast.parse(Path(spec.origin).read_bytes())
+    except (ImportError, OSError, SyntaxError, ValueError):  # what is wrong with it, importing it tells
+        return None
+
+
+def _exists(first: str) -> bool:
+    try:
+        return _spec(first) is not None
+    except (ImportError, ValueError):  # something is there
+        return True
+
+
+def _spec(module: str) -> ModuleSpec | None:
+    first, *inner = module.split(".")
+    spec = PathFinder.find_spec(first, [os.getcwd(), *sys.path]) or importlib.util.find_spec(first)
+    for part in inner:
+        if spec is None or spec.submodule_search_locations is None:
+            return None
+        spec = PathFinder.find_spec(f"{spec.name}.{part}", spec.submodule_search_locations)
+    return spec
+
+
+def _bound(tree: ast.Module) -> Iterator[str]:
+    """Every name that a module may hold; ``*`` if it takes over those of another one."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.ClassDef(name=name) | ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                yield name
+            case ast.Name(id=name):
+                yield name
+            case ast.alias(name=name, asname=asname):
+                yield asname or name.partition(".")[0]
+
+
+def _arguments(tree: ast.Module, function: str) -> type[Settings]:
+    """Settings with the arguments of a function of ``tree`` as keys."""
+    found = [node for node in ast.walk(tree) if getattr(node, "name", None) == function]
+    if len(found) != 1 or found[0] not in tree.body or not isinstance(found[0], ast.FunctionDef):
+        return ImportedSettings
+    arguments = found[0].args
+    if found[0].decorator_list or arguments.kwarg is not None:
+        return ImportedSettings
+    keys = [argument.arg for argument in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)]
+    if any(key.startswith("_") or hasattr(Settings, key) for key in keys):  # no names for keys of settings
+        return ImportedSettings
+    fields: dict[str, Any] = dict.fromkeys(keys, (Any, None))
+    return create_model("OwnSettings", __base__=Settings, **fields)
