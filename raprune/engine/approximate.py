@@ -132,7 +132,7 @@ class ApproximateEngine(ExactEngine):
             all_steps = self._train_values(state, of_state, seed, steps)
             copied = [True] * len(indices)
             batches = ((narrowed(values, indices, copied), labels) for values, labels in all_steps)
-            train_on(part, batches, self.score, self.workload.recipe, steps, seed)
+            train_on(part, batches, self.score.loss, self.workload.recipe, steps, seed)
         return self._scored_above(part, state, of_state, indices, first)
 
     def _recalibrated(self, state: State, layer: str, mask: KeepMask) -> tuple[nn.Module, fx.GraphModule]:

@@ -17,6 +17,8 @@ from raprune.plugins.scores.base import Score
 
 Keep = Callable[[int, Callable[[], Tensor]], Tensor]
 """The images of a step that were kept; otherwise those that the function decodes."""
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""From what the network returns and the labels to a scalar."""
 
 
 @dataclass(frozen=True)
@@ -52,13 +54,14 @@ def train(
     """
     dtype = next(network.parameters()).dtype
     batches = train_batches(splits, recipe.batch_size, num_steps, seed, dtype, keep)
-    return train_on(network, (((images,), labels) for images, labels in batches), score, recipe, num_steps, seed)
+    inputs = (((images,), labels) for images, labels in batches)
+    return train_on(network, inputs, score.loss, recipe, num_steps, seed)
 
 
 def train_on(
     network: nn.Module,
     batches: Iterable[tuple[tuple[Any, ...], Tensor]],
-    score: Score,
+    loss_of: Loss,
     recipe: Recipe,
     num_steps: int,
     seed: int,
@@ -86,7 +89,7 @@ def train_on(
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)  # for dropout
         for inputs, labels_B in batches:
-            loss = score.loss(network(*inputs), labels_B)
+            loss = loss_of(network(*inputs), labels_B)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()

@@ -175,6 +175,9 @@ class TrialSpec(Settings):
         if not trained and (shorter is not None or self.fidelity.finetune == "suffix"):
             message = "must not set finetune_steps or finetune: suffix where finetune.before_reward is 0"
             raise PydanticCustomError("rule", message, {"at": "fidelity"})
+        if not trained and self.fidelity.together > 1:
+            message = "must not set together where finetune.before_reward is 0: there is nothing to fine-tune"
+            raise PydanticCustomError("rule", message, {"at": "fidelity"})
         if shorter is not None and full.steps and shorter > full.steps:
             message = f"must have finetune_steps of at most {full.steps}, as finetune.before_reward has; got {shorter}"
             raise PydanticCustomError("rule", message, {"at": "fidelity"})
