@@ -75,12 +75,13 @@ class TogetherEngine(ApproximateEngine):
         dtype, keep = next(network.parameters()).dtype, self._keep(seed, steps)
         batches = train_batches(self.splits, recipe.batch_size, steps, seed, dtype, keep)
         inputs = (((images,), labels) for images, labels in batches)
-        train_on(stack, inputs, summed(self.score.loss), recipe, steps, seed)
+        with self._training():
+            train_on(stack, inputs, summed(self.score.loss), recipe, steps, seed)
         return {mask: stack.tensors(slot) for slot, mask in enumerate(masks)}
 
-    def _candidate(self, state: State, layer: str, mask: KeepMask, first: int) -> Batches:
+    def _prepared(self, state: State, layer: str, mask: KeepMask, first: int) -> Batches:
         if mask not in self._tuned:
-            return super()._candidate(state, layer, mask, first)
+            return super()._prepared(state, layer, mask, first)
         cut = state.cut(self.graph, layer, mask)
         with torch.no_grad():
             tensors = cut_tensors(self.graph, self._tuned[mask], state.keep_masks(), cut.keep_masks())

@@ -26,8 +26,9 @@ class FidelitySpec(Settings):
     """``suffix`` trains only what lies above the decided layer; ``recalibrate`` only re-estimates the batch norms."""
     recalibration_batches: int = Field(default=8, ge=1)
     """Training batches over which ``recalibrate`` averages the batch norms' statistics."""
-    precision: Literal["full", "bfloat16"] = "full"
-    """``bfloat16`` scores candidates under autocast; training and recalibration before it stay in full precision."""
+    precision: Literal["full", "tf32", "bfloat16"] = "full"
+    """``tf32``, on a GPU, fine-tunes and scores candidates in it. ``bfloat16`` scores them under autocast; training and
+    recalibration before it stay in full precision."""
     racing: float | None = Field(default=None, gt=0)
     """Stop once the score so far plus this many standard errors is below the reward's floor; null for never."""
     together: int = Field(default=1, ge=1, le=MOST_TOGETHER)
