@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import torch
+from torch import fx
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from raprune.engine import ExactEngine, NaiveEngine
-from raprune.engine.engines.naive import mask_channels
+from raprune.engine.masked import mask_channels
 from raprune.engine.workload import Workload
 from raprune.network.state import State
 from raprune.study import load_study
@@ -54,7 +55,9 @@ def main() -> None:
     differing = predictions = 0
     widest = furthest = 0.0
     for layer, mask in candidates:
-        masked = mask_channels(naive.build(state), naive.graph, {}, layer, mask)  # type: ignore[arg-type]
+        network = naive.build(state)
+        assert isinstance(network, fx.GraphModule)
+        masked = mask_channels(network, naive.graph, {}, {layer: mask.tensor})
         halves = exact._halves(state, layer)
         assert halves is not None
         with torch.inference_mode():

@@ -18,6 +18,7 @@ from itertools import islice
 import torch
 from torch import Tensor, fx, nn
 
+from raprune.engine.arithmetic import check_precisions, tf32
 from raprune.engine.batches import train_batches
 from raprune.engine.cache.prefix import Store
 from raprune.engine.exact import Batches, ExactEngine
@@ -64,6 +65,7 @@ class ApproximateEngine(ExactEngine):
     ) -> None:
         super().__init__(workload, device, cache_gib, store, inputs)
         self.fidelity = workload.fidelity
+        check_precisions([self.fidelity.precision], str(self.device))
         if self.fidelity.racing is not None and self.score.labels not in CLASS_LABELS:
             what = "compares images" if self.score.labels == "target" else "is no mean over images"
             raise InputError(f"fidelity.racing needs a score of class labels; {workload.score.name} {what}")
@@ -80,8 +82,9 @@ class ApproximateEngine(ExactEngine):
         """As the contract says: recalibrated exactly as it was scored, fine-tuned in full."""
         if not self.fidelity.recalibrates:
             return super().candidate(state, layer, mask)
-        whole = layer == ALL_LAYERS
-        network = self._recalibrated_whole(state, mask) if whole else self._recalibrated(state, layer, mask)[0]
+        with self._training():
+            whole = layer == ALL_LAYERS
+            network = self._recalibrated_whole(state, mask) if whole else self._recalibrated(state, layer, mask)[0]
         return state.cut(self.graph, layer, mask).trained(network.state_dict())
 
     def _tally(self, state: State, batches: Batches, lowest: float | None, start: Tally | None) -> Tally:
@@ -103,11 +106,19 @@ class ApproximateEngine(ExactEngine):
 
     def _precision(self) -> AbstractContextManager[None]:
         """The precision in which candidates are scored, including the layers below the decided one."""
-        if self.fidelity.precision == "full":
-            return nullcontext()
-        return torch.autocast(self.device.type, torch.bfloat16)
+        if self.fidelity.precision == "bfloat16":
+            return torch.autocast(self.device.type, torch.bfloat16)
+        return self._training()
+
+    def _training(self) -> AbstractContextManager[None]:
+        """The precision in which candidates are fine-tuned or recalibrated."""
+        return tf32() if self.fidelity.precision == "tf32" else nullcontext()
 
     def _candidate(self, state: State, layer: str, mask: KeepMask, first: int) -> Batches:
+        with self._training():
+            return self._prepared(state, layer, mask, first)
+
+    def _prepared(self, state: State, layer: str, mask: KeepMask, first: int) -> Batches:
         kind, steps = self.fidelity.finetune, self._reward_steps()
         if layer == ALL_LAYERS and self.fidelity.recalibrates:
             return self._whole_network(self._recalibrated_whole(state, mask), first)
@@ -133,7 +144,7 @@ class ApproximateEngine(ExactEngine):
             all_steps = self._train_values(state, of_state, seed, steps)
             copied = [True] * len(indices)
             batches = ((narrowed(values, indices, copied), labels) for values, labels in all_steps)
-            train_on(part, batches, self.score, self.workload.recipe, steps, seed)
+            train_on(part, batches, self.score.loss, self.workload.recipe, steps, seed)
         return self._scored_above(part, state, of_state, indices, first)
 
     def _recalibrated(self, state: State, layer: str, mask: KeepMask) -> tuple[nn.Module, fx.GraphModule]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -112,19 +112,20 @@ class Engine(ABC):
                 self._built.popitem(last=False)
         return self._built[state.version]
 
-    def build(self, state: State) -> nn.Module:
-        """A fresh network of ``state`` that the caller may train."""
-        tensors = state.tensors(self.graph, self.weights)
+    def build(self, state: State, tensors: Mapping[str, Tensor] | None = None) -> nn.Module:
+        """A fresh network of ``state`` that the caller may train; with ``tensors`` instead of its own."""
+        tensors = state.tensors(self.graph, self.weights) if tensors is None else tensors
         return channels_last(build(self.traced, state.keep_masks(), tensors, state.factors)).eval()
 
-    def scratch(self, state: State) -> nn.Module:
+    def scratch(self, state: State, tensors: Mapping[str, Tensor] | None = None) -> nn.Module:
         """As :meth:`build`, but reuses one network where possible: the next call overwrites it."""
         if self._scratch is None or state.factors:
-            network = self.build(state)
+            network = self.build(state, tensors)
             if not state.factors and refillable(network):
                 self._scratch = network
             return network
-        refill(self._scratch, self.graph, state.keep_masks(), state.tensors(self.graph, self.weights))
+        tensors = state.tensors(self.graph, self.weights) if tensors is None else tensors
+        refill(self._scratch, self.graph, state.keep_masks(), tensors)
         return channels_last(self._scratch).eval()
 
     def candidate(self, state: State, layer: str, mask: KeepMask) -> State:
@@ -161,7 +162,7 @@ class Engine(ABC):
         dtype = next(network.parameters()).dtype
         batches = TrainBatches(self.splits, recipe.batch_size, num_steps, seed, dtype, keep)
         file = None if state is None or purpose == "reward" else self._file(state, num_steps, seed)
-        train_on(network, batches, self.score, recipe, num_steps, seed, file)
+        train_on(network, batches, self.score.loss, recipe, num_steps, seed, file)
 
     def _file(self, state: State, num_steps: int, seed: int) -> TrainingFile | None:
         """Where a fine-tune of ``state`` is kept; ``None`` without a baseline on disk, or one of an earlier version."""

@@ -200,7 +200,9 @@ class Inputs:
             network: nn.Module = _bare(model, made)
         except ValueError as error:
             raise InputError(f"model {model.name}: {error}") from None
-        return _fill_lazy(network, input_shape)
+        precision = getattr(model, "precision", None)
+        filled = _fill_lazy(network, input_shape)
+        return filled if precision is None else filled.to(getattr(torch, precision))
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""How many candidates share one GPU launch, and when."""
+"""How many candidates share one set of launches, and when."""
 
 from __future__ import annotations
 
@@ -16,12 +16,9 @@ number of evaluators, a timing, or what is already known.
 """
 
 
-def shares_launches(workload: Workload | TrialSpec, device_type: str) -> bool:
-    """Whether several candidates of ``workload`` are stacked into one launch on a type of device."""
-    before = workload.finetune.before_reward
-    return device_type == "cuda" and workload.fidelity.is_full and not before.num_steps(1)
-
-
-def masks_a_launch(workload: Workload, device_type: str) -> int:
-    """Masks of a request that are computed together on a type of device."""
-    return MASKS_A_LAUNCH if shares_launches(workload, device_type) else 1
+def masks_a_launch(workload: Workload | TrialSpec, device_type: str) -> int:
+    """Masks of a request that are computed together on a type of device: fine-tuned, or else stacked for scoring."""
+    steps, fidelity = workload.finetune.before_reward.num_steps(1), workload.fidelity
+    if fidelity.together > 1:
+        return fidelity.together if steps else 1
+    return MASKS_A_LAUNCH if device_type == "cuda" and fidelity.is_full and not steps else 1

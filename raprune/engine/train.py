@@ -15,6 +15,9 @@ from raprune.engine.training_file import TrainingFile
 from raprune.plugins.datasets.base import Splits
 from raprune.plugins.scores.base import Score
 
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""From what the network returns and the labels to a scalar."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -43,13 +46,13 @@ def train(
     the training stayed finite: ``False`` where a loss or a trained weight became NaN or infinite.
     """
     batches = TrainBatches(splits, recipe.batch_size, num_steps, seed, next(network.parameters()).dtype)
-    return train_on(network, batches, score, recipe, num_steps, seed, file)
+    return train_on(network, batches, score.loss, recipe, num_steps, seed, file)
 
 
 def train_on(
     network: nn.Module,
     batches: Iterable[tuple[tuple[Any, ...], Tensor]],
-    score: Score,
+    loss_of: Loss,
     recipe: Recipe,
     num_steps: int,
     seed: int,
@@ -71,7 +74,7 @@ def train_on(
         if file is not None and drawn is not None:
             file.load(lambda tensors: course.take_up(tensors, drawn))
         for inputs, labels_B in batches:
-            course.learn(score.loss(network(*inputs), labels_B))
+            course.learn(loss_of(network(*inputs), labels_B))
             if file is not None and drawn is not None and file.is_due():
                 file.save(course.tensors(drawn))
     network.eval()

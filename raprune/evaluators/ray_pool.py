@@ -18,7 +18,7 @@ import torch
 
 from raprune.engine import device_name
 from raprune.engine.inputs import Inputs
-from raprune.engine.launches import MASKS_A_LAUNCH, shares_launches
+from raprune.engine.launches import masks_a_launch
 from raprune.engine.tasks import Task
 from raprune.engine.workload import Workload
 from raprune.evaluators.backend import Actor, Ref
@@ -173,7 +173,7 @@ class RayPool:
         if pool is None:
             raise ValueError("ray_pool needs the address of a pool of evaluators")
         self.workload = workload
-        self._by_launch = shares_launches(workload, settings.device)
+        self._a_launch = masks_a_launch(workload, settings.device)
         self._backend = backend = pool.connect()
         self.dispatcher = Dispatcher({}, backend, pool.turn, roster=Roster(backend), pulses=Pulses(backend))
         self._refs: dict[str, Ref] = {}
@@ -220,8 +220,8 @@ class RayPool:
 
     def _masks_per_call(self, num_masks: int) -> int:
         """As many as share a launch; otherwise chosen by the seconds per mask. No result depends on it."""
-        if self._by_launch:
-            return MASKS_A_LAUNCH
+        if self._a_launch > 1:
+            return self._a_launch
         share = -(-num_masks // max(1, len(self.dispatcher.members)))
         if self._mask_s >= BATCH_BELOW_S:
             return 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from raprune.engine.launches import MASKS_A_LAUNCH, shares_launches
+from raprune.engine.launches import masks_a_launch
 from raprune.evaluators.members import Turn
 from raprune.study import TrialSpec
 from raprune.trial.asked import masks_at_once
@@ -33,5 +33,4 @@ def useful_evaluators(trials: Iterable[TrialSpec], device_type: str = "cpu") -> 
 
 def _calls_per_update(trial: TrialSpec, device_type: str) -> int:
     """Calls over which an update can be spread: one per mask, or one per launch where masks share launches."""
-    masks = masks_at_once(trial)
-    return math.ceil(masks / MASKS_A_LAUNCH) if shares_launches(trial, device_type) else masks
+    return math.ceil(masks_at_once(trial) / masks_a_launch(trial, device_type))

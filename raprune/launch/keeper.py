@@ -241,8 +241,7 @@ class Keeper:
 
     def _start(self) -> None:
         name = f"evaluator-{next(self._numbers)}"
-        evaluator = _Evaluator(name, self._backend.create(name), None, self._backend.now())
-        self._evaluators[name] = evaluator
+        self._evaluators[name] = evaluator = _Evaluator(name, self._backend.create(name), None, self._backend.now())
         self._greet(evaluator)
 
     def _see_off(self, evaluator: _Evaluator) -> None:

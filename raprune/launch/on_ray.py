@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from raprune.engine.arithmetic import check_precisions
 from raprune.evaluators.backend import Actor, Node, Ref
 from raprune.evaluators.base import PoolAddress
 from raprune.evaluators.dispatch import Call, Dispatcher
@@ -71,6 +72,7 @@ def ray_runner(launch: Launch, watch: Watch, interruption: Interruption | None =
         nodes = joined.nodes()
         check = _checked(nodes, launch, watch) if connection.has_other_nodes else None
         resources = resources_for(nodes, plan.spec.evaluators, count, threads)
+        check_precisions(plan.precisions, resources.device)
         for remark in remarks(nodes, joined.here(), resources):
             watch.note(remark)
         runner = RayRunner(launch, resources, namespace, watch, connection.import_path)

@@ -15,6 +15,7 @@ from raprune.errors import InputError, Problem, StudyError
 from raprune.registry import ENGINES, METHODS, nearest
 from raprune.study.check import Checker, SettingsProblems, origin_path
 from raprune.study.overrides import merge, set_path
+from raprune.study.parts import EvaluatorsSpec
 from raprune.study.plugins import choose, plugin_name, with_decision, with_study_plugins
 from raprune.study.presets import COMMON, PRESETS
 from raprune.study.reader import UNREADABLE, Document, child, dump
@@ -44,6 +45,11 @@ class StudyPlan:
         """The study as run, as YAML."""
         return dump(self.document)
 
+    @property
+    def precisions(self) -> set[str | None]:
+        """The precisions that a trial names: its candidates', and its network's."""
+        return {precision for t in self.trials for precision in (t.fidelity.precision, t.model.precision)}
+
     def problem(self, trial: TrialSpec, path: str, message: str) -> Problem:
         """A problem of ``trial`` at ``path``, or at the value of the sweep that sets it."""
         return self.document.problem(origin_path(self.origins[trial.trial_id], path), message)
@@ -69,14 +75,17 @@ def expand_sweep(document: Document, layer_names: LayerNames | None = None) -> S
     trials, spec = tuple(expansion.trials.values()), spec or StudySpec(name="unnamed")
     if spec.scheduler is not None and any(trial.matched_trial_id for trial in trials):
         checker.complain("scheduler", "must not stand beside a matched method, which needs its partner's end")
-    _check_fidelities(spec.evaluators.engine, trials, checker)
+    _check_fidelities(spec.evaluators, trials, checker)
     plan = StudyPlan(spec, trials, expansion.axes, document, expansion.origins)
     if checker.problems:
         raise UnsoundStudy(checker.problems, plan, checker.ways_on)
     return plan
 
 
-def _check_fidelities(engine: str, trials: Iterable[TrialSpec], checker: Checker) -> None:
+def _check_fidelities(evaluators: EvaluatorsSpec, trials: Iterable[TrialSpec], checker: Checker) -> None:
+    engine, device = evaluators.engine, evaluators.device
+    if device in ("cpu", "mps") and any(trial.fidelity.precision == "tf32" for trial in trials):
+        checker.complain("evaluators.device", f"must be cuda or auto where fidelity.precision is tf32; got {device}")
     able = [plugin.name for plugin in ENGINES if plugin.declared["has_fidelities"]]
     if engine not in able and not all(trial.fidelity.is_full for trial in trials):
         message = f"must be {' or '.join(able)} where fidelity is set: the {engine} engine has no fidelities"

@@ -6,11 +6,13 @@ fine-tune starts from re-estimated batch norms, as the candidates had them.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from raprune.registry import Settings
+
+MOST_TOGETHER = 64
 
 
 class FidelitySpec(Settings):
@@ -24,10 +26,14 @@ class FidelitySpec(Settings):
     """``suffix`` trains only what lies above the decided layer; ``recalibrate`` only re-estimates the batch norms."""
     recalibration_batches: int = Field(default=8, ge=1)
     """Training batches over which ``recalibrate`` averages the batch norms' statistics."""
-    precision: Literal["full", "bfloat16"] = "full"
-    """``bfloat16`` scores candidates under autocast; training and recalibration before it stay in full precision."""
+    precision: Literal["full", "tf32", "bfloat16"] = "full"
+    """``tf32``, on a GPU, fine-tunes and scores candidates in it. ``bfloat16`` scores them under autocast; training and
+    recalibration before it stay in full precision."""
     racing: float | None = Field(default=None, gt=0)
     """Stop once the score so far plus this many standard errors is below the reward's floor; null for never."""
+    together: int = Field(default=1, ge=1, le=MOST_TOGETHER)
+    """How many candidates are fine-tuned before their reward in one set of launches, for a GPU that one leaves idle;
+    1: one by one. Scores differ by rounding, and not by what else is in the set."""
 
     @model_validator(mode="after")
     def _no_steps_without_training(self) -> FidelitySpec:
@@ -35,11 +41,23 @@ class FidelitySpec(Settings):
             raise ValueError("must not set finetune_steps with finetune: recalibrate, which takes no steps")
         return self
 
+    @model_validator(mode="after")
+    def _whole_fine_tunes_together(self) -> FidelitySpec:
+        if self.together > 1 and self.finetune != "full":
+            raise ValueError(f"must not set together with finetune: {self.finetune}, whose candidates go one by one")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_unused(self, values: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without what was added later, where it is not used: trials keep the ids that they had."""
+        dumped: dict[str, Any] = values(self)
+        return {name: value for name, value in dumped.items() if (name, value) != ("together", 1)}
+
     @property
     def is_full(self) -> bool:
         """Whether nothing is approximate."""
-        parts = (self.finetune, self.precision, self.val_images, self.finetune_steps, self.racing)
-        return parts == ("full", "full", None, None, None)
+        parts = (self.finetune, self.precision, self.val_images, self.finetune_steps, self.racing, self.together)
+        return parts == ("full", "full", None, None, None, 1)
 
     @property
     def recalibrates(self) -> bool:
@@ -61,4 +79,6 @@ class FidelitySpec(Settings):
             parts.append(self.precision)
         if self.racing is not None:
             parts.append(f"racing {self.racing:g}")
+        if self.together > 1:
+            parts.append(f"{self.together} together")
         return ", ".join(parts)

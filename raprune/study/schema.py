@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 from pydantic_core import PydanticCustomError
 
 from raprune.registry import Settings
@@ -52,6 +52,14 @@ class ModelChoice(Choice):
     """Modules and nodes that are not traced into: what they read is not pruned."""
     output: str | int | None = None
     """The output that is scored, where the network returns several: a key, or an index."""
+    precision: Literal["float32", "float64"] | None = None
+    """Type of the weights, in which everything is computed; null leaves them as the network is built."""
+
+    @model_serializer(mode="wrap")
+    def _without_unused(self, values: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without the precision where none is set: trials keep the ids that they had before there was one."""
+        dumped: dict[str, Any] = values(self)
+        return {name: value for name, value in dumped.items() if (name, value) != ("precision", None)}
 
 
 class DataChoice(Choice):
@@ -175,6 +183,9 @@ class TrialSpec(Settings):
         if not trained and (shorter is not None or self.fidelity.finetune == "suffix"):
             message = "must not set finetune_steps or finetune: suffix where finetune.before_reward is 0"
             raise PydanticCustomError("rule", message, {"at": "fidelity"})
+        if not trained and self.fidelity.together > 1:
+            message = "must not set together where finetune.before_reward is 0: there is nothing to fine-tune"
+            raise PydanticCustomError("rule", message, {"at": "fidelity"})
         if shorter is not None and full.steps and shorter > full.steps:
             message = f"must have finetune_steps of at most {full.steps}, as finetune.before_reward has; got {shorter}"
             raise PydanticCustomError("rule", message, {"at": "fidelity"})
@@ -200,7 +211,8 @@ class TrialSpec(Settings):
         """How a candidate's score was measured, as the ``fidelity`` column has it."""
         length = self.finetune.before_reward
         unit, number = ("epochs", length.epochs) if length.epochs is not None else ("steps", length.steps)
-        return self.fidelity.name(f"finetune={number} {unit}" if number else "forward only")
+        name = self.fidelity.name(f"finetune={number} {unit}" if number else "forward only")
+        return name if self.model.precision is None else f"{name}, {self.model.precision}"
 
     @property
     def trial_id(self) -> str:

@@ -109,7 +109,7 @@ def test_fine_tunes_that_are_alike_decode_once(root: Path) -> None:
         torch.manual_seed(0)
         network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 24 * 24, 2))
         batches = TrainBatches(splits, recipe.batch_size, 6, 5, torch.float32, keeper)
-        train_on(network, batches, score, recipe, 6, 5)
+        train_on(network, batches, score.loss, recipe, 6, 5)
         found.append(network[1].weight.detach())
     assert torch.equal(found[0], found[1])
     assert torch.equal(found[0], found[2])

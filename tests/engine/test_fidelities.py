@@ -41,6 +41,7 @@ FIDELITIES: dict[str, dict[str, Any]] = {
     "recalibrate=4 batches": {"finetune": "recalibrate", "recalibration_batches": 4},
     "finetune=20 steps, racing 3": {"racing": 3.0},
     "finetune=20 steps, bfloat16": {"precision": "bfloat16"},
+    "finetune=20 steps, 5 together": {"together": 5},
     "finetune=5 steps, suffix only, 250 val images, racing 2.5": {
         "val_images": 250, "finetune_steps": 5, "finetune": "suffix", "racing": 2.5,
     },
@@ -88,6 +89,9 @@ def test_a_trial_says_what_is_not_full() -> None:
         (20, {"finetune": "recalibrate", "finetune_steps": 5}, "must not set finetune_steps with"),
         (0, {"finetune_steps": 5}, "before_reward is 0"),
         (0, {"finetune": "suffix"}, "before_reward is 0"),
+        (0, {"together": 5}, "before_reward is 0"),
+        (20, {"together": 5, "finetune": "suffix"}, "must not set together with finetune: suffix"),
+        (20, {"together": 65}, "less than or equal to 64"),
         (4, {"finetune_steps": 5}, "at most 4, as finetune.before_reward has; got 5"),
     ],
 )
@@ -117,6 +121,7 @@ def test_the_memo_misses_across_fidelities(tmp_path: Path) -> None:
         {"finetune": "suffix"},
         {"finetune": "recalibrate"},
         {"precision": "bfloat16"},
+        {"together": 2},
     ):
         conditions = Conditions.of(replace(WORKLOAD, fidelity=FidelitySpec(**fidelity)), BASELINE, "cpu")
         asked = Memoised(EngineEvaluator(approximate(full, **fidelity)), memo, conditions)

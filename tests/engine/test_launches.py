@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from raprune.engine.launches import MASKS_A_LAUNCH, shares_launches
+from raprune.engine.launches import MASKS_A_LAUNCH, masks_a_launch
 from raprune.evaluators.base import EvaluatedMask
 from raprune.evaluators.ray_pool import RayPool
 from raprune.network.masks import KeepMask
@@ -44,20 +44,27 @@ class Pool:
         return [EvaluatedMask(Scored(50.0, 1, 1e-4, tally), "x") for _ in places]
 
 
+@pytest.mark.parametrize("size", [MASKS_A_LAUNCH, 5])
 @pytest.mark.parametrize("num_actors", [1, 3, 16])
-def test_calls_depend_on_neither_the_pool_nor_the_clock(num_actors: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_calls_depend_on_neither_the_pool_nor_the_clock(
+    num_actors: int, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pool = object.__new__(RayPool)
     dispatcher: Any = Pool(num_actors)
-    pool.dispatcher, pool._by_launch, pool._mask_s, pool.workload = dispatcher, True, 1.0, None  # type: ignore[assignment]
+    pool.dispatcher, pool._a_launch, pool._mask_s, pool.workload = dispatcher, size, 1.0, None  # type: ignore[assignment]
     monkeypatch.setattr(RayPool, "_ref", lambda self, state: [])
     for _ in range(2):  # the second time it knows how long a mask takes
-        pool.evaluate(STATE, LAYER, masks(2 * MASKS_A_LAUNCH + 3), None)
-    assert dispatcher.calls == [[MASKS_A_LAUNCH, MASKS_A_LAUNCH, 3]] * 2
+        pool.evaluate(STATE, LAYER, masks(2 * size + 3), None)
+    assert dispatcher.calls == [[size, size, 3]] * 2
 
 
 def test_what_shares_launches(tmp_path: Path) -> None:
     (trial, *_) = load_study(write_study(tmp_path)).trials
     (tuned, *_) = load_study(write_study(tmp_path), ["finetune.before_reward={steps: 2}"]).trials
-    assert shares_launches(trial, "cuda")
-    assert not shares_launches(trial, "cpu")
-    assert not shares_launches(tuned, "cuda")
+    (together, *_) = load_study(
+        write_study(tmp_path), ["finetune.before_reward={steps: 2}", "fidelity.together=5"]
+    ).trials
+    assert masks_a_launch(trial, "cuda") == MASKS_A_LAUNCH
+    assert masks_a_launch(trial, "cpu") == masks_a_launch(tuned, "cuda") == 1
+    assert masks_a_launch(together, "cuda") == masks_a_launch(together, "cpu") == 5
+    assert len({trial.trial_id, tuned.trial_id, together.trial_id}) == 3

@@ -9,6 +9,7 @@ from raprune.engine.contract import EngineKind
 from raprune.engine.exact import ExactEngine
 from raprune.engine.inputs import Inputs
 from raprune.engine.stacked import StackedEngine
+from raprune.engine.together import TogetherEngine
 from raprune.engine.workload import Workload
 from raprune.registry import ENGINES
 from raprune.study.parts import EvaluatorsSpec
@@ -25,6 +26,8 @@ class Exact(EngineKind):
     def open(
         self, workload: Workload, device: str, spec: EvaluatorsSpec, store: Store | None, inputs: Inputs | None
     ) -> Engine:
+        if workload.fidelity.together > 1:
+            return TogetherEngine(workload, device, spec.cache_gib, store, inputs)
         if not workload.fidelity.is_full:
             return ApproximateEngine(workload, device, spec.cache_gib, store, inputs)
         kind = StackedEngine if device.startswith("cuda") else ExactEngine

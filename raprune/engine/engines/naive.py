@@ -6,17 +6,16 @@ It takes no shortcut: every faster engine must agree with it.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 
 from raprune.engine.base import Engine, Forward
 from raprune.engine.cache.prefix import Store
 from raprune.engine.contract import EngineKind
 from raprune.engine.inputs import Inputs
+from raprune.engine.masked import mask_channels
 from raprune.engine.workload import Workload
-from raprune.network.graph import Cuts, Graph, Group, present
 from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.plugins.scores.base import Scored, Tally
@@ -76,49 +75,3 @@ class NaiveEngine(Engine):
 
     def as_input(self, images_BCHW: Tensor) -> Tensor:
         return super().as_input(images_BCHW).contiguous(memory_format=self.memory_format)
-
-
-def mask_channels(network: fx.GraphModule, graph: Graph, old: Cuts, new: Cuts) -> fx.GraphModule:
-    """Zero the channels that ``new`` prunes and ``old`` does not wherever they are read, in place.
-
-    ``network`` is the network of ``old``. Channels are read by the nodes that mix them, and by the sums that put them
-    into another layout.
-    """
-    before, after = graph.kept(old), graph.kept(new)
-    changed = [graph.group(layer) for layer, mask in new.items() if layer not in old or not mask.equal(old[layer])]
-    readers = set(_readers(network, graph, changed))
-    for node in list(network.graph.nodes):
-        ids = graph.values.get(node.name)
-        users = [user for user in node.users if user in readers]
-        if ids is None or not users or not any(graph.touches(ids, group) for group in changed):
-            continue
-        keep = torch.from_numpy(present(ids[:, present(ids, before)], after))
-        name = f"keep_{node.name}"
-        network.add_submodule(name, Keep(keep))
-        with network.graph.inserting_after(node):
-            masked = network.graph.call_module(name, (node,))
-        for user in users:
-            user.replace_input_with(node, masked)
-    network.recompile()
-    return network
-
-
-class Keep(nn.Module):
-    """Zeroes channels."""
-
-    factor: Tensor
-
-    def __init__(self, keep_C: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("factor", keep_C.to(torch.get_default_dtype()), persistent=False)
-
-    def forward(self, values_BC: Tensor) -> Tensor:
-        """(B, C, ...) to the same shape."""
-        return values_BC * self.factor.view(1, -1, *[1] * (values_BC.dim() - 2)).to(values_BC.dtype)
-
-
-def _readers(network: fx.GraphModule, graph: Graph, changed: Sequence[Group]) -> Iterator[fx.Node]:
-    sites, consumers = {site.module for site in graph.sites}, {name for group in changed for name in group.consumers}
-    for node in network.graph.nodes:
-        if node.name in consumers or (node.op == "call_module" and node.target in sites):
-            yield node

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from raprune.engine import Engine
 from raprune.engine.inputs import Inputs
-from raprune.engine.launches import MASKS_A_LAUNCH, shares_launches
+from raprune.engine.launches import masks_a_launch
 from raprune.evaluators.in_process import local_device
 from raprune.launch.in_flight import trials_in_flight
 from raprune.network.costs import Costs
@@ -183,7 +183,7 @@ class _Estimation:
 
 def at_once(trial: TrialSpec, masks_per_update: int, device_type: str) -> int:
     """Evaluators that an update can keep busy: one per mask, or one per launch where masks share launches."""
-    return math.ceil(masks_per_update / MASKS_A_LAUNCH) if shares_launches(trial, device_type) else masks_per_update
+    return math.ceil(masks_per_update / masks_a_launch(trial, device_type))
 
 
 def _method(trial: TrialSpec) -> str:

@@ -18,6 +18,7 @@ import torch
 from raprune.engine import Engine, engine_kind, open_engine
 from raprune.engine.batches import steps_per_epoch
 from raprune.engine.inputs import Inputs
+from raprune.engine.launches import masks_a_launch
 from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.preflight.estimate.clock import Drift, seconds
@@ -206,7 +207,7 @@ class Timer:
             more_s = self._evaluate(self._whole, layer, HOPELESS, engine=self._longer) - one_s
             fixed_s += (self.costs.steps.reward - FEW_STEPS) * max(0.0, more_s) / (MORE_STEPS - FEW_STEPS)
         cold_s = max(0.0, cold_s - full_s) * self.costs.val_batches / batches
-        if not self._device.startswith("cuda") or masks_per_update == 1:
+        if masks_a_launch(self.trial, torch.device(self._device).type) == 1 or masks_per_update == 1:
             return MaskCost(fixed_s, batch_s, cold_s)
         _, all_s = (self._evaluate(self._whole, layer, number=masks_per_update) for _ in range(2))
         return MaskCost(fixed_s, batch_s, cold_s, min(1.0, all_s / masks_per_update / full_s))
