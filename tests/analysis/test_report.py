@@ -18,6 +18,7 @@ from tests.analysis.make_tables import CASES, make_tables, trial_row, unfinished
 from tests.analysis.pages import data_of, html_of
 
 ROOT = Path(__file__).resolve().parents[2]
+SLOW = pytest.mark.slow
 
 
 def referenced(page: str) -> set[str]:
@@ -91,7 +92,11 @@ def test_a_study_without_a_completed_trial_has_a_page(case: str, tmp_path: Path)
     assert "0 of " in page
 
 
-@pytest.mark.parametrize("case", CASES)
+OTHERS = ["empty", "failed only", "one trial", "odd names", "partner gone", "everything"]
+"""States of a study whose pages differ most; the figures of all of them are in test_figures.py."""
+
+
+@pytest.mark.parametrize("case", [case if case in OTHERS else pytest.param(case, marks=SLOW) for case in CASES])
 def test_every_study_has_a_page_without_leftovers(case: str) -> None:
     page = html_of(CASES[case])
     assert page.startswith("<!doctype html>")
