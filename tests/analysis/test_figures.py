@@ -76,7 +76,7 @@ NOTHING_TO_SHOW = {
 }
 
 
-DRAWN_ALIKE = {"decibels", "some failed", "one order", "of version 1", "two networks"}
+DRAWN_ALIKE = {"decibels", "no test split", "partner gone", "some failed", "one order", "of version 1", "two networks"}
 """What is drawn as "normal" is, with less in it, or as a part of "everything"."""
 COLOURBAR = "<colorbar>"
 """Matplotlib's name of the axes beside a heat map."""

@@ -72,8 +72,10 @@ def masks(engine: Engine, layer: str, number: int) -> list[KeepMask]:
 RESIDUAL = [(name, "independent") for name in NETWORKS] + [("resnet18", "coupled"), ("cifar_resnet", "coupled")]
 
 
-QUICK = [("resnet18", "independent", 5, 3), ("segnet", "independent", 5, 3)] + [(*of, 0, 4) for of in RESIDUAL]
-SLOW = [(*of, 5, 3) for of in RESIDUAL if (*of, 5, 3) not in QUICK] + [(*of, 0, 1000) for of in RESIDUAL]
+ALIKE = [("fcn32s", "independent"), ("vgg16_imagenet", "independent"), ("cifar_resnet", "independent")]
+"""Of the kind of another one in the list."""
+QUICK = [("resnet18", "independent", 5, 3), *((*of, 0, 4) for of in RESIDUAL if of not in ALIKE)]
+SLOW = [(*of, steps, most) for of in RESIDUAL for steps, most in ((5, 3), (0, 1000)) if (*of, steps, most) not in QUICK]
 
 
 @pytest.mark.parametrize(
@@ -91,10 +93,6 @@ def test_counts_are_identical_in_float64(name: str, residual: str, steps: int, m
                 assert fast == slow, layer
                 seen.add(fast.highest)
     assert len(seen) > 2
-
-
-ALIKE = [("fcn32s", "independent"), ("vgg16_imagenet", "independent"), ("cifar_resnet", "independent")]
-"""Of the kind of another one in the list."""
 
 
 @pytest.mark.parametrize(
