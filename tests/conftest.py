@@ -35,15 +35,14 @@ def trained() -> Trained:
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
     """A local Ray cluster of two cores, shared by all tests that need one."""
+    import ray  # before ``connect``, as a program may; Ray reads how to authenticate when it is imported
+
     from raprune.launch.cluster import connect
     from raprune.study.schema import EvaluatorsSpec
 
     os.environ.setdefault("PYTHONPATH", str(Path(__file__).resolve().parents[1]))
-    if "ray" in sys.modules:
-        sys.modules["ray"].shutdown()  # one that a call without a cluster started by itself
+    assert not ray.is_initialized(), "a test before this one started a Ray and left it"
     connect(None, "raprune-tests", EvaluatorsSpec(), 2, 1, cpus=2)
-    import ray
-
     yield
     ray.shutdown()
 

@@ -126,6 +126,7 @@ def run(copy: Path, *arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_every_example_passes_the_tests_of_its_kind(copy: Path) -> None:
     table = {kind: tests.strip("`") for kind, _, _, tests in rows("To add a plug-in, write one file")}
     tried = [example for example in examples() if example.kind != "evaluator"]  # whose tests need Ray

@@ -115,11 +115,11 @@ RUN = ("--version", "list", "schema", "check", "ls")
 
 
 def test_the_cheap_commands_run(
-    reference: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    small_study: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With the tiny study's results in place of the quickstart's."""
+    """With a small study's results in place of the quickstart's."""
     (tmp_path / "results").mkdir()
-    (tmp_path / "results" / "quickstart").symlink_to(reference)
+    (tmp_path / "results" / "quickstart").symlink_to(small_study[1])
     (tmp_path / "studies").symlink_to(ROOT / "studies")
     monkeypatch.chdir(tmp_path)
     lines = {line.split("#")[0].strip() for page in PAGES_WITH_COMMANDS for line in command_lines(page)}

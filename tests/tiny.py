@@ -28,7 +28,7 @@ from raprune.study.parts import FinetuneLength, FinetuneSpec, ScoringSpec
 from raprune.study.schema import Choice, ModelChoice
 from raprune.trial.candidates import Candidates, Scale
 
-STUDY = """
+HEAD = """
 name: tiny
 model: {name: vgg16, width: 0.0625}
 dataset: {name: digits, num_val: 200, num_test: 200}
@@ -36,6 +36,10 @@ baseline: {epochs: 2, learning_rate: 0.02, weight_decay: 0.005, batch_size: 16}
 finetune: {after_layer: {steps: 4}}
 layers: [features.0, features.10, features.40]
 scoring: {batch_size: 50}
+"""
+STUDY = (
+    HEAD
+    + """
 guard: 0
 candidates_per_layer: 40
 order: low_to_high
@@ -47,6 +51,7 @@ sweep:
     - magnitude
     - {name: random, match: agent}
 """
+)
 
 
 def write_study(folder: Path, text: str = STUDY) -> Path:

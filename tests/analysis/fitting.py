@@ -24,16 +24,17 @@ def plain(value: Any) -> Any:
     return len(value) if isinstance(value, bytes) else value
 
 
-def check_charts(module: ModuleType, frame: pd.DataFrame, known: set[str]) -> None:
+def fitting_charts(module: ModuleType, frame: pd.DataFrame, known: set[str]) -> list[Chart]:
     """The charts that a figure makes of ``frame``, which it leaves as it is; they name ``known`` trials only."""
     before = frame.copy(deep=True)
-    found = module.charts(frame)
+    found: list[Chart] = module.charts(frame)
     assert found
     for chart in found:
         assert isinstance(chart, get_args(Chart))
         assert json.loads(json.dumps(plain(chart), allow_nan=False)) == plain(chart)
         CHECKS[type(chart)](chart, known)
     assert before.equals(frame)
+    return found
 
 
 def check_plot(plot: Plot, known: set[str]) -> None:

@@ -6,28 +6,43 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from analysis import plots
+from analysis.figures import matched, pictures, single_layer, trade_off
 from analysis.files import FORMATS
-from analysis.plots import figure_modules, write_report
+from analysis.plots import write_report
 from raprune.errors import ResultsError
 from raprune.results import Tables
 from tests.analysis.make_tables import CASES, make_tables, trial_row, unfinished_row, write_study
 from tests.analysis.pages import data_of, html_of
 
 ROOT = Path(__file__).resolve().parents[2]
+SLOW = pytest.mark.slow
 
 
 def referenced(page: str) -> set[str]:
     return set(re.findall(r'(?:src|href)="([^"#]+)"', page))
 
 
-@pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+FEW = (trade_off, matched, single_layer, pictures)
+"""Figures with data in the table that go to files of their own ways: points, bars, a grid, images."""
+
+
+@pytest.fixture(scope="module", params=[FEW, pytest.param(None, marks=SLOW)], ids=["some figures", "all figures"])
+def study(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A study on disk with its report in all formats, and a trial that its study file no longer plans."""
     folder = tmp_path_factory.mktemp("results") / "made"
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param is not None:
+            patch.setattr(plots, "figure_modules", lambda: list(request.param))
+        yield make_study(folder)
+
+
+def make_study(folder: Path) -> Path:
     write_study(folder, make_tables([trial_row("stale-trial", method="stale-method", pruning_ratio=0.99)]))
     write_study(folder, CASES["everything"])
     write_report(folder, formats=FORMATS)
@@ -36,7 +51,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_page_links_to_the_files_that_were_asked_for(study: Path) -> None:
     page = (study / "report" / "index.html").read_text(encoding="utf-8")
-    names = [module.__name__.rpartition(".")[2] for module in figure_modules()]
+    names = [module.__name__.rpartition(".")[2] for module in plots.figure_modules()]
     files = {f"{name}.{kind}" for name in names for kind in ("png", "svg", "csv", "tex")}
     assert referenced(page) <= files
     assert {file.name for file in (study / "report").iterdir()} == files | {"index.html"}
@@ -91,7 +106,11 @@ def test_a_study_without_a_completed_trial_has_a_page(case: str, tmp_path: Path)
     assert "0 of " in page
 
 
-@pytest.mark.parametrize("case", CASES)
+OTHERS = ["empty", "failed only", "one trial", "odd names", "partner gone", "everything"]
+"""States of a study whose pages differ most; the figures of all of them are in test_figures.py."""
+
+
+@pytest.mark.parametrize("case", [case if case in OTHERS else pytest.param(case, marks=SLOW) for case in CASES])
 def test_every_study_has_a_page_without_leftovers(case: str) -> None:
     page = html_of(CASES[case])
     assert page.startswith("<!doctype html>")

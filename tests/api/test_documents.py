@@ -54,6 +54,7 @@ def test_the_page_names_every_argument() -> None:
     assert missing == []
 
 
+@pytest.mark.slow
 def test_the_notebook_runs_and_holds_no_outputs(tmp_path: Path) -> None:
     for module in ("nbclient", "ipykernel"):
         pytest.importorskip(module, reason=f"the notebook is run by {module}, which is not installed")

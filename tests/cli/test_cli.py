@@ -6,14 +6,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from raprune import __version__, cli
+from raprune import __version__
 from raprune.cli import root
 from raprune.registry import KINDS
 from raprune.study import load_study
+from tests.fuzz.running import call
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICKSTART = ROOT / "studies" / "quickstart.yaml"
@@ -27,20 +29,14 @@ sweep:
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
+def run() -> Callable[..., tuple[int, str, str]]:
     """The command line in this process: exit code, standard output, standard error."""
 
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["raprune", *map(str, arguments)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
+    def found(*arguments: object) -> tuple[int, str, str]:
+        answer = call(*arguments)
+        return answer.code, answer.out, answer.err
 
-    return call
+    return found
 
 
 def fresh(code: str) -> str:

@@ -15,6 +15,8 @@ from .layers import NUM_FILTERS, Evaluator, view
 
 QUICK: dict[str, dict[str, int]] = {"agent": {"min_updates": 3, "max_updates": 6}}
 """Method -> settings that make it quick."""
+LONG = ("ridge", "pbil")
+"""Methods whose tests take longest."""
 LIMITS = [None, 0, 1, 7, 40]
 """Candidates that a layer may ask for."""
 
@@ -33,8 +35,20 @@ def rank(plugin: Plugin, evaluate: Evaluator, seed: int = 0) -> Ranking:
     return build(plugin).rank(view(len(evaluate.prices)), evaluate, torch.Generator().manual_seed(seed))
 
 
-@every
-@pytest.mark.parametrize("price", [0.0, 0.4, 5.0, 100.0])
+def at_prices(usual: list[float], others: list[float]) -> pytest.MarkDecorator:
+    """Every method at the usual prices of a filter, and those that take longest at the others where all tests run."""
+    more = [
+        pytest.param(plugin, price, id=f"{plugin.name}-{price}", marks=pytest.mark.slow if plugin.name in LONG else [])
+        for plugin in METHODS
+        for price in others
+    ]
+    return pytest.mark.parametrize(
+        ("plugin", "price"),
+        [*(pytest.param(plugin, price, id=f"{plugin.name}-{price}") for plugin in METHODS for price in usual), *more],
+    )
+
+
+@at_prices([0.4], [0.0, 5.0, 100.0])
 def test_a_ranking_has_each_filter_once(plugin: Plugin, price: float) -> None:
     ranking = rank(plugin, Evaluator(torch.full((NUM_FILTERS,), price)))
     assert sorted(ranking.order) == (list(range(NUM_FILTERS)) if build(plugin).prunes else [])
@@ -44,8 +58,7 @@ def test_a_ranking_has_each_filter_once(plugin: Plugin, price: float) -> None:
         assert ranking.likely.any()
 
 
-@every
-@pytest.mark.parametrize("price", [0.0, 0.4, 5.0])
+@at_prices([0.4], [0.0, 5.0])
 def test_a_mask_within_the_bound(plugin: Plugin, price: float) -> None:
     """With the decision stage that the method usually has."""
     evaluate = Evaluator(torch.full((NUM_FILTERS,), price))

@@ -22,6 +22,7 @@ from tests.detection import boxes_in_cells, rows_for
 NUM_IMAGES, NUM_CLASSES, BATCH = 60, 5, 7
 
 every = pytest.mark.parametrize("plugin", [pytest.param(plugin, id=plugin.name) for plugin in SCORES])
+seeds = pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (2, 3, 4))])
 
 
 def build(plugin: Plugin) -> Score:
@@ -143,7 +144,7 @@ def test_counts_and_totals_are_integers_that_add_up(plugin: Plugin) -> None:
 
 
 @every
-@pytest.mark.parametrize("seed", range(5))
+@seeds
 def test_highest_only_falls_and_ends_at_the_value(plugin: Plugin, seed: int) -> None:
     score = build(plugin)
     case = case_for(score)
@@ -169,7 +170,7 @@ def test_highest_is_reached_where_the_rest_is_right(plugin: Plugin) -> None:
 
 
 @every
-@pytest.mark.parametrize("seed", range(5))
+@seeds
 def test_an_early_exit_is_exact(plugin: Plugin, seed: int) -> None:
     score = build(plugin)
     case = case_for(score)

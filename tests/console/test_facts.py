@@ -10,7 +10,7 @@ from raprune.console.tables import facts_lines
 from raprune.network.weights import save_safetensors
 from raprune.preflight.checks import load_and_inspect
 from tests.data.files import class_folders
-from tests.tiny import train_small
+from tests.tiny import Trained
 
 TEXT = """
 name: facts
@@ -19,6 +19,7 @@ dataset: {name: digits, num_val: 200}
 drop_bound: 2.0
 method: magnitude
 """
+SMALLEST = TEXT.replace("name: vgg16, width: 0.0625", "import: 'tests.launch.chain:Chain'")
 
 
 def said(folder: Path, text: str = TEXT, *overrides: str) -> list[str]:
@@ -66,7 +67,7 @@ def test_named_statistics_and_the_size_of_a_folder(tmp_path: Path) -> None:
     ],
 )
 def test_what_seeds_vary(tmp_path: Path, overrides: list[str], expected: str) -> None:
-    line = next(line for line in said(tmp_path, TEXT, *overrides) if line.startswith("seeds"))
+    line = next(line for line in said(tmp_path, SMALLEST, *overrides) if line.startswith("seeds"))
     assert line.startswith(expected)
 
 
@@ -90,19 +91,22 @@ REPEATED = (
         (["data_seed=0"], None),
     ],
 )
-def test_seeds_that_repeat_rows_are_told(tmp_path: Path, overrides: list[str], way_on: str | None) -> None:
+def test_seeds_that_repeat_rows_are_told(
+    trained: Trained, tmp_path: Path, overrides: list[str], way_on: str | None
+) -> None:
     """Fine-tunes differ with the data's seed, which follows a swept seed also where the baseline is a checkpoint."""
     file = tmp_path / "trained.safetensors"
-    save_safetensors(train_small().network.state_dict(), file)
+    save_safetensors(trained.network.state_dict(), file)
+    study = TEXT if overrides[0].endswith("=") else SMALLEST
     overrides = [f"{text}{file}" if text.endswith("=") else text for text in overrides]
-    repeated = [line for line in said(tmp_path, TEXT, "sweep.seed=[0, 1]", *overrides) if line.startswith(REPEATED)]
+    repeated = [line for line in said(tmp_path, study, "sweep.seed=[0, 1]", *overrides) if line.startswith(REPEATED)]
     assert len(repeated) == (way_on is not None)
     assert way_on is None or way_on in repeated[0]
 
 
-def test_a_checkpoint_and_several_networks(tmp_path: Path) -> None:
+def test_a_checkpoint_and_several_networks(trained: Trained, tmp_path: Path) -> None:
     file = tmp_path / "trained.safetensors"
-    save_safetensors(train_small().network.state_dict(), file)
+    save_safetensors(trained.network.state_dict(), file)
     lines = said(tmp_path, TEXT, f"baseline.checkpoint={file}")
     assert f"baseline: the checkpoint {file}, not trained any further" in lines
     lines = said(tmp_path, TEXT, "sweep.model=[{name: vgg16, width: 0.0625}, resnet18]")

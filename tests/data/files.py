@@ -15,6 +15,10 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from raprune.errors import InputError
+from raprune.plugins.datasets.base import Splits
+from raprune.registry import DATASETS
+
 Builder = Callable[[Path, pytest.MonkeyPatch], dict[str, Any]]
 
 
@@ -256,3 +260,18 @@ MISSING: dict[str, dict[str, Any]] = {
     "voc_detection": {"root": "/no/such/folder"},
 }
 """Data set -> settings that name files which are not there."""
+
+
+def load(name: str, settings: dict[str, Any]) -> Splits:
+    """A data set by its name."""
+    found: Splits = DATASETS.build(name, settings)
+    return found
+
+
+def refused(name: str, settings: dict[str, Any]) -> str:
+    """The sentence that refuses a data set."""
+    with pytest.raises(InputError) as caught:
+        load(name, settings)
+    said = str(caught.value)
+    assert len(said.splitlines()) == 1
+    return said

@@ -66,6 +66,7 @@ def write_images(folder: Path, per_class: int) -> None:
             Image.fromarray(pixels).save(folder / name / f"{index}.jpg")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
 def test_a_study_on_more_than_fits_into_memory(tmp_path: Path) -> None:
     """The peak of a study that decodes anew; and of opening the same images in memory, so that the measure can tell."""

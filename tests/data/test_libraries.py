@@ -16,31 +16,18 @@ import torch
 from PIL import Image
 
 from raprune.errors import InputError
-from raprune.plugins.datasets.base import Splits
-from raprune.registry import DATASETS
 from tests.data.files import (
     FEATURES,
     class_folders,
     cut,
     hugging_face,
     hugging_face_table,
+    load,
     pixels,
+    refused,
     save_arrow,
     torchvision,
 )
-
-
-def load(name: str, settings: dict[str, Any]) -> Splits:
-    found: Splits = DATASETS.build(name, settings)
-    return found
-
-
-def refused(name: str, settings: dict[str, Any]) -> str:
-    with pytest.raises(InputError) as caught:
-        load(name, settings)
-    said = str(caught.value)
-    assert len(said.splitlines()) == 1
-    return said
 
 
 def test_fashion_mnist_in_grey(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,10 +10,18 @@ import pytest
 import torch
 from PIL import Image
 
-from raprune.errors import InputError
-from raprune.plugins.datasets.base import VOID, Splits
-from raprune.registry import DATASETS
-from tests.data.files import annotation, camvid, cut, photo, save_palette, voc_segmentation, write_voc
+from raprune.plugins.datasets.base import VOID
+from tests.data.files import (
+    annotation,
+    camvid,
+    cut,
+    load,
+    photo,
+    refused,
+    save_palette,
+    voc_segmentation,
+    write_voc,
+)
 
 VOC = "VOCdevkit/VOC2012"
 LISTS = f"{VOC}/ImageSets/Segmentation"
@@ -27,17 +35,6 @@ def voc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 @pytest.fixture
 def frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return camvid(tmp_path, monkeypatch)
-
-
-def load(name: str, settings: dict[str, Any]) -> Splits:
-    found: Splits = DATASETS.build(name, settings)
-    return found
-
-
-def refused(name: str, settings: dict[str, Any]) -> str:
-    with pytest.raises(InputError) as caught:
-        load(name, settings)
-    return str(caught.value)
 
 
 def test_voc_pads_right_and_bottom(voc: dict[str, Any]) -> None:

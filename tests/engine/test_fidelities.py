@@ -207,7 +207,9 @@ def test_suffix_is_a_finetune_with_all_below_frozen() -> None:
     assert not torch.allclose(found, untrained, atol=1e-2)
 
 
-@pytest.mark.parametrize("name", ["cifar_resnet", "segnet", "vgg16_imagenet"])
+@pytest.mark.parametrize(
+    "name", ["segnet", *(pytest.param(name, marks=pytest.mark.slow) for name in ("cifar_resnet", "vgg16_imagenet"))]
+)
 def test_suffix_on_other_networks(name: str) -> None:
     network, splits = network_and_splits(name)
     score = "top1_accuracy" if splits.val.labels_B.dim() == 1 else "global_accuracy"

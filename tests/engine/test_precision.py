@@ -11,8 +11,12 @@ from torch import Tensor
 from tests.engine.test_fidelities import BASE, approximate, some_mask
 from tests.tiny import Trained, engine_of
 
+OTHERS = [{"val_images": 60}, {"racing": 3.0}]
 
-@pytest.mark.parametrize("kind", [{}, {"val_images": 60}, {"finetune": "recalibrate"}, {"racing": 3.0}])
+
+@pytest.mark.parametrize(
+    "kind", [{}, {"finetune": "recalibrate"}, *(pytest.param(kind, marks=pytest.mark.slow) for kind in OTHERS)]
+)
 def test_half_precision_scores_candidates_and_nothing_else(trained: Trained, kind: dict[str, Any]) -> None:
     full, layer = engine_of(trained.network, trained.splits), "features.10"
     engine, single = approximate(full, precision="bfloat16", **kind), approximate(full, **kind)

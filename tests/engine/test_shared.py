@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from raprune.engine.cache import shared
 from raprune.engine.cache.prefix import LocalStore
 from raprune.engine.cache.shared import HostStore, remove_folder, sweep
 from raprune.engine.split import Crossing
+from raprune.evaluators import ray_pool
 from raprune.evaluators.ray_pool import EvaluatorProcess
 from raprune.network.masks import KeepMask
 from raprune.network.state import State
@@ -213,6 +215,7 @@ def test_the_last_to_let_go_removes_the_folder(tmp_path: Path, monkeypatch: pyte
 
 def test_evaluators_on_a_processor_share_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shared, "SHARED_MEMORY", tmp_path)
+    monkeypatch.setattr(ray_pool, "Pulse", Mock())  # its thread would start a Ray: no cluster is joined here
     spec = EvaluatorsSpec(cache_gib=0.001)
     one, other = (EvaluatorProcess(name, spec, "cpu", (), "study") for name in ("one", "other"))
     folder = tmp_path / f"raprune-{os.getuid()}-study"

@@ -16,13 +16,13 @@ from raprune.network.state import State
 from tests.tiny import engine_of, lively_vgg, own_labels
 
 STATE = State.baseline("baseline")
-LAYER = "features.0"
+LAYER, NUM_IMAGES = "features.0", 50
 
 
 @pytest.fixture(scope="module")
 def engine() -> StackedEngine:
     net = lively_vgg(dtype=torch.float64)
-    made = engine_of(net, own_labels(net, 100), stacked=True)
+    made = engine_of(net, own_labels(net, NUM_IMAGES), stacked=True, batch_size=20)
     assert isinstance(made, StackedEngine)
     return made
 
@@ -48,12 +48,12 @@ def test_a_tally_goes_on_from_where_it_stopped(engine: StackedEngine) -> None:
     whole = [engine.evaluate(STATE, LAYER, mask, None) for mask in asked]
     early = engine.evaluate_many(STATE, LAYER, asked, 99.9, [None] * 3)
     starts = [scored.tally for scored in early]
-    assert any(0 < start.num_images < 100 for start in starts)
+    assert any(0 < start.num_images < NUM_IMAGES for start in starts)
     starts = [None if start.complete else start for start in starts]
     rest = engine.evaluate_many(STATE, LAYER, asked, None, starts)
     assert [scored.tally for scored in rest] == [scored.tally for scored in whole]
     seen = [0 if start is None else start.num_images for start in starts]
-    assert [scored.images_scored for scored in rest] == [100 - number for number in seen]
+    assert [scored.images_scored for scored in rest] == [NUM_IMAGES - number for number in seen]
 
 
 class KnowsTheBatch(nn.Module):

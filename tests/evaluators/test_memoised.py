@@ -26,7 +26,8 @@ from raprune.results import Tables, read_study, write_json
 from raprune.study import load_study
 from raprune.study.parts import EvaluatorsSpec
 from tests.evaluators.test_memo import CONDITIONS
-from tests.launch.runs import assert_same_rows, run_tiny
+from tests.fuzz.small import STUDY as SMALL
+from tests.launch.runs import assert_same_rows, begin, run_tiny
 from tests.tiny import EngineEvaluator, Trained, candidates_of, engine_of, write_study
 
 LAYER = "features.14"
@@ -162,16 +163,16 @@ def copied(reference: Path, folder: Path, *names: str) -> None:
         shutil.copytree(reference / name, folder / "out" / name)
 
 
-def test_a_study_run_again_with_its_memo_scores_nothing(reference: Path, tmp_path: Path) -> None:
-    copied(reference, tmp_path, "baselines", "memo")
-    outcome, out = run_tiny(tmp_path, 0)
+def test_a_study_run_again_with_its_memo_scores_nothing(small_study: tuple[Path, Path], tmp_path: Path) -> None:
+    done = small_study[1]
+    outcome, out = run_tiny(begin(done, tmp_path), 0, text=SMALL)
     assert outcome.exit_code == 0
-    assert_same_rows(reference, out)
+    assert_same_rows(done, out)
     candidates = read_study(out).candidates
     assert candidates["from_memo"].all()
     assert candidates["images_scored"].sum() == 0
     assert (read_study(out).trials["num_scored"] == 0).all()
-    assert [f.name for f in (out / "memo").iterdir()] == [f.name for f in (reference / "memo").iterdir()]
+    assert [f.name for f in (out / "memo").iterdir()] == [f.name for f in (done / "memo").iterdir()]
 
 
 def test_an_evaluator_writes_what_it_scores(reference: Path, tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from types import FrameType
 
 from raprune import cli
+from tests.waiting import PATIENCE_S
 
-LIMIT_S = 120
+LIMIT_S = int(PATIENCE_S)
 """A command that takes longer hangs."""
 
 
@@ -25,7 +26,13 @@ class Answer:
     """What a command gave."""
 
     code: int
-    text: str
+    out: str
+    err: str
+
+    @property
+    def text(self) -> str:
+        """Everything that was printed."""
+        return self.out + self.err
 
     def fault(self, *names: str) -> str | None:
         """What is wrong with the answer; ``None`` where it is one that a person can use.
@@ -46,11 +53,11 @@ class Answer:
 
 def call(*arguments: object) -> Answer:
     """Run ``raprune`` with ``arguments``."""
-    out = io.StringIO()
+    out, err = io.StringIO(), io.StringIO()
     argv, sys.argv = sys.argv, ["raprune", *map(str, arguments)]
     code = 0
     try:
-        with _limit(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+        with _limit(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             cli.main()
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else 0
@@ -58,7 +65,7 @@ def call(*arguments: object) -> Answer:
         code = -1
     finally:
         sys.argv = argv
-    return Answer(code, out.getvalue())
+    return Answer(code, out.getvalue(), err.getvalue())
 
 
 @contextlib.contextmanager

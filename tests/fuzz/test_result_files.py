@@ -14,7 +14,7 @@ import analysis.plots
 from tests.fuzz.file_mutations import mutate
 from tests.fuzz.running import call
 
-SHORT, LONG = 6, 150
+SHORT, LONG = 4, 150
 BENCH_EVERY = 25
 """A benchmark that begins takes long; one that refuses does not."""
 

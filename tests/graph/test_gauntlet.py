@@ -37,15 +37,14 @@ class Case:
 
 
 CASES = [(name, residual) for name in NETWORKS for residual in ("independent", "coupled")]
-LONG = {
-    ("torchvision resnext50_32x4d", "independent"), ("torchvision resnext50_32x4d", "coupled"),
-    ("torchvision fcn_resnet50", "independent"), ("torchvision fcn_resnet50", "coupled"),
-    ("torchvision resnet50", "independent"), ("torchvision mobilenet_v2", "coupled"),
+LONG = {f"torchvision {name}" for name in ("resnext50_32x4d", "fcn_resnet50", "resnet50", "vgg11_bn", "mobilenet_v2")}
+"""Networks that take long; each kind of block in them is in another one, too."""
+REPEATED = {
     ("timm mobilenetv3_small_050", "independent"), ("timm hrnet_w18_small", "independent"),
     *((name, "coupled") for name in ALIKE if name != "vgg16"),
 }  # fmt: skip
-"""What takes long, or repeats another case: each kind of block is in one of the others, too."""
-PARAMS = [pytest.param(case, id=" ".join(case), marks=[pytest.mark.slow] if case in LONG else []) for case in CASES]
+SLOW = {case for case in CASES if case[0] in LONG or case in REPEATED}
+PARAMS = [pytest.param(case, id=" ".join(case), marks=[pytest.mark.slow] if case in SLOW else []) for case in CASES]
 
 
 @pytest.fixture(scope="module", params=PARAMS)

@@ -26,7 +26,7 @@ def by_name(layer: str) -> str:
     return last if block and re.fullmatch(r"conv\d", last) else "conv"
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnet50", "wide_resnet50_2"])
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", pytest.param("wide_resnet50_2", marks=pytest.mark.slow)])
 def test_torchvision(name: str) -> None:
     found = roles(getattr(torchvision.models, name)(num_classes=10))
     assert found == {layer: by_name(layer) for layer in found}

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.waiting import PATIENCE_S
 
 CODE = """
@@ -19,6 +21,7 @@ ray.shutdown()
 """
 
 
+@pytest.mark.slow  # the cluster of the tests, in conftest.py, is started by a process that imported Ray before, too
 def test_ray_starts_where_it_was_imported_before() -> None:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_AUTH")}
     root = str(Path(__file__).resolve().parents[2])

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -21,38 +19,10 @@ from raprune.evaluators.dispatch import MAX_ATTEMPTS, Call, Dispatcher
 from raprune.evaluators.pulse import Pulse, Pulses
 from raprune.evaluators.ray_backend import RayBackend, why_lost
 from raprune.launch.watching import ClusterLostError, ClusterWatch
+from tests.launch.beating import Worker, shorten
 from tests.waiting import PATIENCE_S
 
 NAMES = ("first", "second")
-
-
-class Worker:
-    """An actor that dies where its folder says so, and beats."""
-
-    def __init__(self, namespace: str, name: str, folder: str) -> None:
-        if (Path(folder) / f"{name} cannot start").exists():
-            raise OSError("no space left on device")
-        self.pulse = Pulse(RayBackend(namespace), name)
-        self.name, self.folder = name, Path(folder)
-
-    def ping(self) -> list[str]:
-        return [self.name]
-
-    def double(self, items: list[int]) -> list[int]:
-        self._meet("dies", lambda: os.kill(os.getpid(), signal.SIGKILL))
-        self._meet("stops", lambda: os.kill(os.getpid(), signal.SIGSTOP))
-        with self.pulse.during("double"):
-            self._meet("sleeps", lambda: time.sleep(1000))
-        if (self.folder / f"{self.name} always dies").exists():
-            os.kill(os.getpid(), signal.SIGKILL)
-        return [2 * item for item in items]
-
-    def _meet(self, fate: str, then: Any) -> None:
-        """Once."""
-        file = self.folder / f"{self.name} {fate}"
-        if file.exists():
-            file.unlink()
-            then()
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +71,7 @@ def test_one_that_always_dies_is_told_in_a_sentence(pool: Dispatcher, place: Pat
 @pytest.mark.parametrize("fate", ["stops", pytest.param("sleeps", marks=pytest.mark.slow)])
 def test_one_that_hangs_is_replaced(pool: Dispatcher, place: Path, monkeypatch: pytest.MonkeyPatch, fate: str) -> None:
     """Suspended, or asleep in somebody's code: its beats stay away, and its calls are made again."""
-    monkeypatch.setattr(pulse, "SILENT_S", 12.0)
+    monkeypatch.setattr(pulse, "SILENT_S", 6.0)  # of twelve beats
     if fate == "sleeps":  # in the process that hangs
         pool.each(lambda actor, _: actor.__ray_call__.remote(shorten), "preparing")
     (place / f"first {fate}").touch()
@@ -119,11 +89,6 @@ def test_one_that_cannot_start_again_leaves_the_work_to_the_other(pool: Dispatch
         (place / f"second {fate}").touch()
     with pytest.raises(EvaluatorError, match=r"no evaluator can be restarted: .*no space left on device"):
         pool.run([Call([n], [n]) for n in range(8)], double, "scoring")
-
-
-def shorten(worker: Worker) -> list[None]:
-    pulse.IDLE_S = 2.0
-    return [None]
 
 
 def test_a_long_call_does_not_hang(monkeypatch: pytest.MonkeyPatch, ray_cluster: None) -> None:

@@ -170,7 +170,11 @@ OTHERS = {
 }
 
 
-@pytest.mark.parametrize("case", OTHERS)
+ALIKE = ("a setting of a layer", "a hook", "a frozen layer")
+"""What makes another network, as "the activation" does."""
+
+
+@pytest.mark.parametrize("case", [pytest.param(c, marks=pytest.mark.slow) if c in ALIKE else c for c in OTHERS])
 def test_other_content_is_refused(mine: Path, case: str) -> None:
     """With the same settings, whose rows are complete, and with others."""
     file, old, new, said = OTHERS[case]

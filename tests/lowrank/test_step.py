@@ -238,6 +238,7 @@ def test_rows_of_a_study(study: tuple[Tables, Path]) -> None:
     assert ours == theirs != {}
 
 
+@pytest.mark.slow
 def test_a_trial_that_broke_off_goes_on(
     study: tuple[Tables, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

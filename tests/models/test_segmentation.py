@@ -121,6 +121,7 @@ def test_the_head_is_the_classifier() -> None:
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_head_is_the_classifier_at_full_size() -> None:
     expected, found = classified_by_convolutions(1, 21)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from raprune.plugins.models.vgg16 import Vgg16
 from raprune.preflight.checks import expected_candidates, load_and_inspect, num_layers
 from raprune.preflight.guarding import GuardFacts, guard_line
 from raprune.preflight.limits import limit_line
-from tests.tiny import train_small
+from tests.tiny import Trained
 
 HEAD = "name: x\nmodel: {name: vgg16, width: 0.0625}\ndataset: {name: digits, num_val: 200}\nmethod: magnitude\n"
 """Four lines."""
@@ -35,19 +36,19 @@ def told(folder: Path, text: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def checkpoints(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Checkpoints of the small network: trained, untrained, of another width, with its classes permuted."""
     folder = tmp_path_factory.mktemp("checkpoints")
-    trained = train_small().network
+    network = copy.deepcopy(trained.network)
     torch.manual_seed(1)
-    save_safetensors(trained.state_dict(), folder / "trained.safetensors")
+    save_safetensors(network.state_dict(), folder / "trained.safetensors")
     save_safetensors(Vgg16(0.0625, 10, 1).state_dict(), folder / "untrained.safetensors")
     save_safetensors(Vgg16(0.125, 10, 1).state_dict(), folder / "wide.safetensors")
-    torch.save(trained, folder / "pickled.pt")
+    torch.save(network, folder / "pickled.pt")
     with torch.no_grad():
-        for tensor in (trained.classifier[2].weight, trained.classifier[2].bias):
+        for tensor in (network.classifier[2].weight, network.classifier[2].bias):
             tensor.copy_(tensor.roll(1, 0))
-    save_safetensors(trained.state_dict(), folder / "permuted.safetensors")
+    save_safetensors(network.state_dict(), folder / "permuted.safetensors")
     return folder
 
 

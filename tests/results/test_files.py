@@ -178,7 +178,10 @@ def _trials(out: Path) -> list[tuple[str, Path]]:
     return found
 
 
-@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, lambda file: file.symlink_to(file)])
+LINK = pytest.param(lambda file: file.symlink_to(file), marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, pytest.param(Path.mkdir, marks=pytest.mark.slow), LINK])
 def test_what_is_no_file_is_moved_aside(done: Study, make: Make) -> None:
     files = (trial_of(done[1], "agent") / "trial.parquet", done[1] / "time.json", done[1] / "manifest.json")
     for file in files:

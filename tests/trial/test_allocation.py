@@ -24,22 +24,18 @@ from raprune.trial.credit import credit_of
 from raprune.trial.prelude import schedule
 from raprune.trial.snapshots import Snapshots
 from tests.launch.runs import Watch, comparable, run_tiny
-from tests.tiny import engine_of, lively_vgg, own_labels, write_study
+from tests.tiny import HEAD, engine_of, lively_vgg, own_labels, write_study
 
-STUDY = """
-name: tiny
-model: {name: vgg16, width: 0.0625}
-dataset: {name: digits, num_val: 200, num_test: 200}
-baseline: {epochs: 2, learning_rate: 0.02, weight_decay: 0.005, batch_size: 16}
-finetune: {after_layer: {steps: 4}}
-layers: [features.0, features.10, features.40]
-scoring: {batch_size: 50}
+STUDY = (
+    HEAD
+    + """
 drop_bound: 8.0
 order: low_to_high
 credit: 0
 method: magnitude
 candidates_per_layer: 12
 """
+)
 
 
 def trial_of(**choices: Any) -> TrialSpec:

@@ -211,7 +211,7 @@ class Killed(BaseException):
     """Ends a run as a kill does: nothing more is written."""
 
 
-@pytest.mark.parametrize("commits", [2, 3])
+@pytest.mark.parametrize("commits", [pytest.param(2, marks=pytest.mark.slow), 3])
 def test_the_same_rows_after_a_kill(reference: Path, tmp_path: Path, commits: int) -> None:
     folder = tmp_path / "out"
     shutil.copytree(reference / "baselines", folder / "baselines")

@@ -116,6 +116,7 @@ def test_masks_of_approximate_scores_are_bisected(least: int) -> None:
     assert len(set(asked)) == len(asked) <= MAX_BISECTED
 
 
+@pytest.mark.slow
 def test_layers_are_pruned_within_the_bound(tmp_path: Path) -> None:
     overrides = ("fidelity.finetune=recalibrate", "sweep.method=[agent]", "sweep.order=[low_to_high]",
                  "sweep.drop_bound=[8.0]", "layers=[features.10, features.40]")  # fmt: skip

@@ -43,6 +43,7 @@ def url(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return f"s3://{BUCKET}/{tmp_path.name}"
 
 
+@pytest.mark.slow
 def test_names_large_files_and_deletions(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files: dict[str, str | None] = {"manifest.json": "{}", "trials/t/a b+ü=1&%41#.json": "odd", "empty": ""}
     large = "0123456789abcdef" * 2**20  # sent in several parts
