@@ -57,9 +57,7 @@ def test_a_scene_is_mostly_labelled_and_not_mostly_background() -> None:
 def test_digits_of_a_scene(digits: int, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fake digits, all ink, each with a class of its own, show which digit is where."""
     images, target = np.full((200, 8, 8), 16.0), np.arange(200)
-    monkeypatch.setattr(
-        "raprune.plugins.datasets.scenes.load_digits", lambda: SimpleNamespace(images=images, target=target)
-    )
+    monkeypatch.setattr("sklearn.datasets.load_digits", lambda: SimpleNamespace(images=images, target=target))
     splits = load("digit_scenes", {"digits": digits, "size": size, "num_train": 40, "num_val": 30, "num_test": 20})
     assert splits.test is not None
     used = {}

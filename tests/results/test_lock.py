@@ -12,6 +12,7 @@ import pytest
 
 from raprune.errors import ResultsError
 from raprune.results import FolderLock
+from tests.waiting import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[2]
 HOLD = """
@@ -36,7 +37,7 @@ def test_a_lock_keeps_others_off_and_dies_with_its_process(tmp_path: Path) -> No
         with pytest.raises(ResultsError, match=f"in use by process {holder.pid} on .*--out"), FolderLock(tmp_path):
             pass
         holder.send_signal(signal.SIGKILL)
-        holder.wait(10)
+        holder.wait(PATIENCE_S)
         with FolderLock(tmp_path):
             assert (tmp_path / ".lock").read_text().startswith(f"process {os.getpid()} on ")
     finally:

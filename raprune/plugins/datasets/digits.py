@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from pydantic import Field
-from sklearn.datasets import load_digits
 from torch.nn import functional as F
 
 from raprune.plugins.datasets.base import Drawn, Split, Splits, shift_and_flip, split_train_val
@@ -31,6 +30,8 @@ class DigitsSettings(Settings):
 
 def enlarged_digits() -> Split:
     """All digits at 32x32, (1797, 1, 32, 32)."""
+    from sklearn.datasets import load_digits  # here: it takes a second, and most processes load no digits
+
     digits = load_digits()
     grey = torch.tensor(digits.images, dtype=torch.float32)[:, None] / 16
     large = F.interpolate(grey, size=(32, 32), mode="bilinear", align_corners=False)

@@ -19,7 +19,6 @@ import numpy as np
 import torch
 from PIL import Image
 from pydantic import Field
-from sklearn.datasets import load_digits
 from torch import Tensor
 
 from raprune.plugins.datasets.base import VOID, Split, split_train_val
@@ -91,6 +90,8 @@ def draw_scenes(settings: SceneSettings, fewest: int | None = None) -> dict[str,
 
     ``fewest``: each scene has from this many digits to ``settings.digits``; without it, that many.
     """
+    from sklearn.datasets import load_digits  # here: it takes a second, and most processes load no digits
+
     loaded = load_digits()
     ink = torch.tensor(loaded.images / FULL_INK, dtype=torch.float32)
     every = Split(ink, torch.tensor(loaded.target, dtype=torch.int64))
