@@ -32,8 +32,8 @@ class OtherNodeError(InputError):
 class Refusals(Protocol):
     """What a study knows of nodes that cannot be used."""
 
-    def refuse(self, node: str) -> None:
-        """Use a node no more, by Ray's id of it."""
+    def refuse(self, node: str) -> bool:
+        """Use a node no more, by Ray's id of it; returns whether it was not refused before."""
 
     def trial_labels(self) -> dict[str, str]:
         """The labels of machines on which trials run; empty where any will do."""
@@ -64,9 +64,9 @@ def check_node(given: SharedGiven) -> None:
 
 def other_node(error: BaseException | None) -> OtherNodeError | None:
     """The node that a trial's error is about; ``None`` for any other error."""
-    while error is not None and not isinstance(error, OtherNodeError):
-        error = getattr(error, "cause", None) or error.__cause__
-    return error
+    while error is not None and (cause := getattr(error, "cause", None) or error.__cause__) is not None:
+        error = cause  # Ray's error is of the cause's class, too, with a traceback as its text
+    return error if isinstance(error, OtherNodeError) else None
 
 
 def scheduler(refusals: Refusals, tell: Callable[[str], None]) -> Any:
@@ -81,8 +81,9 @@ def scheduler(refusals: Refusals, tell: Callable[[str], None]) -> Any:
             """Called before the trial waits for room again."""
             super().on_trial_error(tune_controller, trial)
             if (error := other_node(trial.get_pickled_error())) is not None:
-                refusals.refuse(error.node)
+                is_news = refusals.refuse(error.node)
                 trial.update_resources(needs(refusals.trial_labels()))
-                tell(f"{error}: its trials run elsewhere")
+                if is_news:
+                    tell(f"{error}: its trials run elsewhere")
 
     return Placing()
