@@ -6,7 +6,9 @@ one that differs is started again elsewhere, before it has read or written anyth
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 from raprune.errors import InputError
@@ -62,9 +64,24 @@ def check_node(given: SharedGiven) -> None:
         raise OtherNodeError(str(error), ray.get_runtime_context().get_node_id()) from None
 
 
+def error_of(trial: Any) -> Exception | None:
+    """The latest error of a trial of Tune, from the file into which Tune has just written it.
+
+    Tune's own ``get_pickled_error`` looks where that file will have been copied some time later.
+    """
+    from ray import cloudpickle
+
+    with contextlib.suppress(OSError, EOFError):
+        if trial.pickled_error_file is not None:
+            error: Exception = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
+            return error
+    found: Exception | None = trial.get_pickled_error()
+    return found
+
+
 def other_node(error: BaseException | None) -> OtherNodeError | None:
     """The node that a trial's error is about; ``None`` for any other error."""
-    while error is not None and (cause := getattr(error, "cause", None) or error.__cause__) is not None:
+    while isinstance(cause := getattr(error, "cause", None) or getattr(error, "__cause__", None), BaseException):
         error = cause  # Ray's error is of the cause's class, too, with a traceback as its text
     return error if isinstance(error, OtherNodeError) else None
 
@@ -80,7 +97,7 @@ def scheduler(refusals: Refusals, tell: Callable[[str], None]) -> Any:
         def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
             """Called before the trial waits for room again."""
             super().on_trial_error(tune_controller, trial)
-            if (error := other_node(trial.get_pickled_error())) is not None:
+            if (error := other_node(error_of(trial))) is not None:
                 is_news = refusals.refuse(error.node)
                 trial.update_resources(needs(refusals.trial_labels()))
                 if is_news:

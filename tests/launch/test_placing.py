@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ray import cloudpickle
 
 from raprune.errors import EvaluatorError, InputError
 from raprune.launch.placing import NODE, OtherNodeError, needs, off, other_node, scheduler
@@ -35,12 +36,15 @@ class Study:
 class Trial:
     """A trial of Tune that failed."""
 
-    def __init__(self, error: Exception | None) -> None:
-        self.error = error
+    def __init__(self, error: Exception | None, folder: Path) -> None:
         self.resources: Any = None
+        self.pickled_error_file = None if error is None else str(folder / "error.pkl")
+        if self.pickled_error_file is not None:
+            Path(self.pickled_error_file).write_bytes(cloudpickle.dumps(error))
 
     def get_pickled_error(self) -> Exception | None:
-        return self.error
+        """Tune finds it only after it has copied the file."""
+        return None
 
     def update_resources(self, resources: Any) -> None:
         self.resources = resources
@@ -58,19 +62,19 @@ def wrapped(error: Exception) -> Exception:
     return RayTaskError("trainable", "traceback", error).as_instanceof_cause()
 
 
-def test_a_trial_on_a_node_that_differs_starts_elsewhere() -> None:
+def test_a_trial_on_a_node_that_differs_starts_elsewhere(tmp_path: Path) -> None:
     study, told = Study(), list[str]()
     placing = scheduler(study, told.append)
     for node, nodes in (("aa", "aa"), ("aa", "aa"), ("bb", "aa,bb")):
-        trial = Trial(wrapped(OtherNodeError(f"node {node} cannot be used: torch is 1.0 there", node)))
+        trial = Trial(wrapped(OtherNodeError(f"node {node} cannot be used: torch is 1.0 there", node)), tmp_path)
         placing.on_trial_error(None, trial)
         assert selected(trial.resources) == {"market": "!spot", NODE: f"!in({nodes})"}
     assert told == [f"node {n} cannot be used: torch is 1.0 there: its trials run elsewhere" for n in ("aa", "bb")]
 
 
 @pytest.mark.parametrize("error", [None, InputError("no data"), EvaluatorError("lost"), OSError("full")])
-def test_other_errors_move_no_trial(error: Exception | None) -> None:
-    study, trial = Study(), Trial(None if error is None else wrapped(error))
+def test_other_errors_move_no_trial(error: Exception | None, tmp_path: Path) -> None:
+    study, trial = Study(), Trial(None if error is None else wrapped(error), tmp_path)
     scheduler(study, pytest.fail).on_trial_error(None, trial)
     assert (trial.resources, study.nodes) == (None, set())
 
