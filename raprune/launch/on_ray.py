@@ -233,9 +233,11 @@ class RayRunner:
         """The labels of machines on which trials run."""
         return trial_labels(self.backend.nodes()) | off(self._refused)
 
-    def refuse(self, node: str) -> None:
-        """Use a node no more, by Ray's id of it."""
+    def refuse(self, node: str) -> bool:
+        """Use a node no more, by Ray's id of it; returns whether it was not refused before."""
+        is_news = node not in self._refused
         self._refused.add(node)
+        return is_news
 
     def _useful(self) -> int:
         """Evaluators that all trials together can use."""

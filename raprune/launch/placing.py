@@ -6,7 +6,9 @@ one that differs is started again elsewhere, before it has read or written anyth
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 from raprune.errors import InputError
@@ -32,8 +34,8 @@ class OtherNodeError(InputError):
 class Refusals(Protocol):
     """What a study knows of nodes that cannot be used."""
 
-    def refuse(self, node: str) -> None:
-        """Use a node no more, by Ray's id of it."""
+    def refuse(self, node: str) -> bool:
+        """Use a node no more, by Ray's id of it; returns whether it was not refused before."""
 
     def trial_labels(self) -> dict[str, str]:
         """The labels of machines on which trials run; empty where any will do."""
@@ -62,11 +64,26 @@ def check_node(given: SharedGiven) -> None:
         raise OtherNodeError(str(error), ray.get_runtime_context().get_node_id()) from None
 
 
+def error_of(trial: Any) -> Exception | None:
+    """The latest error of a trial of Tune, from the file into which Tune has just written it.
+
+    Tune's own ``get_pickled_error`` looks where that file will have been copied some time later.
+    """
+    from ray import cloudpickle
+
+    with contextlib.suppress(OSError, EOFError):
+        if trial.pickled_error_file is not None:
+            error: Exception = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
+            return error
+    found: Exception | None = trial.get_pickled_error()
+    return found
+
+
 def other_node(error: BaseException | None) -> OtherNodeError | None:
     """The node that a trial's error is about; ``None`` for any other error."""
-    while error is not None and not isinstance(error, OtherNodeError):
-        error = getattr(error, "cause", None) or error.__cause__
-    return error
+    while isinstance(cause := getattr(error, "cause", None) or getattr(error, "__cause__", None), BaseException):
+        error = cause  # Ray's error is of the cause's class, too, with a traceback as its text
+    return error if isinstance(error, OtherNodeError) else None
 
 
 def scheduler(refusals: Refusals, tell: Callable[[str], None]) -> Any:
@@ -80,9 +97,10 @@ def scheduler(refusals: Refusals, tell: Callable[[str], None]) -> Any:
         def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
             """Called before the trial waits for room again."""
             super().on_trial_error(tune_controller, trial)
-            if (error := other_node(trial.get_pickled_error())) is not None:
-                refusals.refuse(error.node)
+            if (error := other_node(error_of(trial))) is not None:
+                is_news = refusals.refuse(error.node)
                 trial.update_resources(needs(refusals.trial_labels()))
-                tell(f"{error}: its trials run elsewhere")
+                if is_news:
+                    tell(f"{error}: its trials run elsewhere")
 
     return Placing()

@@ -21,7 +21,7 @@ from raprune.launch.base import Watch
 from raprune.launch.counter import find_budget
 from raprune.launch.execute import Holdings, Place, execute, write_failed
 from raprune.launch.in_flight import turn_of
-from raprune.launch.placing import Refusals, check_node, needs, other_node, scheduler
+from raprune.launch.placing import Refusals, check_node, error_of, needs, other_node, scheduler
 from raprune.study import StudyPlan, TrialSpec
 
 REPORT_EVERY_S, REPORTING = 0.5, 0.05
@@ -235,7 +235,7 @@ class Watched:
 
     def lost(self, trial: Any) -> None:
         """Count a loss after which Tune starts the trial again, but for its machine's fault; end it after several."""
-        trial_id, error = trial.config["trial_id"], trial.get_pickled_error()
+        trial_id, error = trial.config["trial_id"], error_of(trial)
         if error is not None and (why_lost(error) == MACHINE_LOST or other_node(error) is not None):
             return
         self.losses[trial_id] += 1
@@ -283,6 +283,6 @@ def _callback(watched: Watched) -> Any:
 
         def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
             del iteration, trials, info
-            watched.write_lost(trial.config["trial_id"], trial.get_pickled_error() or trial.get_error())
+            watched.write_lost(trial.config["trial_id"], error_of(trial) or trial.get_error())
 
     return Callback()
