@@ -105,14 +105,24 @@ def _maps(frame: pd.DataFrame) -> list[tuple[str, list[str], list[str], np.ndarr
     found = []
     for study, part in frame.groupby("study", sort=False):
         rows = part.drop_duplicates("row")["evaluator"].tolist()
-        columns = [_clock(since_s) for since_s in part.drop_duplicates("column")["since_s"]]
+        columns = _clocks(part.drop_duplicates("column")["since_s"].tolist())
         found.append((str(study), rows, columns, part["busy_share"].to_numpy().reshape(len(rows), len(columns))))
     return found
 
 
-def _clock(seconds: float) -> str:
-    """Such as ``1:05:00``."""
-    return str(timedelta(seconds=int(seconds)))
+def _clocks(times_s: list[float]) -> list[str]:
+    """Such as ``1:05:00``; in a study of seconds with as many decimals as tell the columns apart, at most three."""
+    for decimals in range(4):
+        found = [_clock(seconds, decimals) for seconds in times_s]
+        if len(set(found)) == len(found):
+            break
+    return found
+
+
+def _clock(seconds: float, decimals: int) -> str:
+    parts = 10**decimals
+    whole, part = divmod(int(seconds * parts + 1e-6), parts)
+    return f"{timedelta(seconds=whole)}.{part:0{decimals}d}" if decimals else str(timedelta(seconds=whole))
 
 
 def draw(frame: pd.DataFrame) -> Figure:

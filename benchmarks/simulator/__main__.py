@@ -1,6 +1,6 @@
 """How busy a pool is, and what saturates first: ``python -m benchmarks.simulator``, some minutes on one core.
 
-``record STUDY`` renews the recorded trials from a study that ran in one process.
+``record STUDY`` renews the recorded trials from a study that ran in one process; ``bounds`` prints one section alone.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from benchmarks.simulator.bounds import all_knowing, one_queue, parallelism
 from benchmarks.simulator.events import hangs, spot
 from benchmarks.simulator.recorded import made_up, read, record
 from benchmarks.simulator.replaying import Measured, Setup, Simulation, measure
@@ -50,9 +51,10 @@ def row(of: Setup, candidate_s: float, found: Measured) -> str:
     )
 
 
-def table(setups: Sequence[tuple[Setup, float]], window: float = 300.0) -> Measured:
+def table(setups: Sequence[tuple[Setup, float]], window: float = 300.0, head: bool = True) -> Measured:
     """Print a row for each, over so many candidates' times; returns the last one's figures."""
-    print(HEAD)
+    if head:
+        print(HEAD)
     for of, candidate_s in setups:
         begun_s = of.in_flight * of.costs.begin  # Tune begins one trial after the other
         found = measure(of, warm_up_s=begun_s + window / 4 * candidate_s, window_s=window * candidate_s)
@@ -112,6 +114,21 @@ def dispatcher_us(evaluators: int, calls: int = 5, updates: int = 200) -> float:
     return 1e6 * (time.thread_time() - began) / updates / calls
 
 
+def bounds(evaluators: int = 64, candidate_s: float = 1.0) -> None:
+    """What keeps the pool from being busier."""
+    of = setup(evaluators, CALLS_PER_EVALUATOR, candidate_s)
+    alone = sum(map(parallelism, of.trials)) / len(of.trials)
+    shared = one_queue(of.trials, of.in_flight, evaluators, 600 * candidate_s)
+    print(f"\nWhat keeps {evaluators} evaluators from being busier:")
+    print(f"  a trial alone keeps {alone:.1f} evaluators busy, {of.in_flight} trials {alone * of.in_flight:.0f}")
+    print(f"  one queue for all trials, first looks as in a trial that is alone: busy {shared:.0%}")
+    print("As it is, then were each trial to know how many calls wait at its 5, 8, 12, 24 first evaluators:")
+    table([(of, candidate_s)])
+    for near in (5, 8, 12, 24):
+        with all_knowing(near):
+            table([(of, candidate_s)], head=False)
+
+
 def show() -> None:
     print("The dispatcher's own processor time for a call:")
     for evaluators in (8, MOST):
@@ -126,6 +143,7 @@ def show() -> None:
     table([(setup(64, each, 1.0), 1.0) for each in (2, 3, 4, 6)])
     print("\nThe same with commits of 100 candidates' time, and of 1:")
     table([(setup(64, CALLS_PER_EVALUATOR, 1.0, commits=commits), 1.0) for commits in (100.0, 1.0)])
+    bounds()
     print(f"\n{MOST:,} evaluators, and what else is in use:")
     for candidate_s in (5.0, 1.0, 0.2):
         of = setup(MOST, CALLS_PER_EVALUATOR, candidate_s)
@@ -136,10 +154,13 @@ def show() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("record", nargs="*", metavar="record STUDY", help="renew the recorded trials")
-    given = parser.parse_args().record
-    if given:
-        print(f"{record(Path(given[1])):,} candidates recorded")
+    parser.add_argument("what", nargs="?", choices=["show", "bounds", "record"], default="show")
+    parser.add_argument("study", nargs="?", type=Path, help="of record")
+    given = parser.parse_args()
+    if given.what == "record":
+        print(f"{record(given.study):,} candidates recorded")
+    elif given.what == "bounds":
+        bounds()
     else:
         show()
 

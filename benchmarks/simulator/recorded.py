@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raprune.network.masks import KeepMask
+from raprune.plugins.schedulers.base import Standing
 from raprune.plugins.scores.base import Scored, Tally
 from raprune.results import read_study
 
@@ -22,9 +23,10 @@ SCHEMA = pa.schema(
     {
         "trial_id": pa.string(), "layer": pa.string(), "update": pa.int64(), "keep_mask": pa.list_(pa.bool_()),
         "score": pa.float64(), "images_scored": pa.int64(), "score_s": pa.float64(), "commit_s": pa.float64(),
+        "macs": pa.int64(), "drop": pa.float64(), "baseline_key": pa.string(), "about": pa.string(),
     }
 )  # fmt: skip
-"""``commit_s``: what the layer took beside its candidates."""
+"""``commit_s``: what the layer took beside its candidates. ``macs`` and ``drop``: of the network after it."""
 
 NO_TALLY = Tally([], [], 0, 0.0, True)
 
@@ -41,6 +43,8 @@ class Layer:
     first_s: float
     """What an evaluator takes more for the first candidate of a state."""
     commit_s: float
+    standing: Standing | None = None
+    """Where its trial stands after it; ``None`` where that was not recorded."""
 
     @property
     def num_candidates(self) -> int:
@@ -53,20 +57,30 @@ class Trial:
 
     trial_id: str
     layers: tuple[Layer, ...]
+    baseline_key: str = ""
+    about: str = ""
+    """Its values on the study's axes."""
 
 
-def record(study: Path, file: Path = FILE) -> int:
-    """Keep the agents' trials of a study that ran in one process; returns the number of candidates kept.
+def record(study: Path, file: Path = FILE, methods: Sequence[str] = ("agent",)) -> int:
+    """Keep the completed trials of a study that ran in one process; returns the number of candidates kept.
 
     Those that the memo answered are left out: they asked no evaluator.
     """
     tables = read_study(study, ["trial", "layers", "candidates"])
-    agents = tables.trials[(tables.trials["method"] == "agent") & (tables.trials["status"] == "completed")]
-    scored = tables.candidates[tables.candidates["trial_id"].isin(agents["trial_id"]) & ~tables.candidates["from_memo"]]
+    wanted = tables.trials[tables.trials["method"].isin(methods) & (tables.trials["status"] == "completed")]
+    scored = tables.candidates[tables.candidates["trial_id"].isin(wanted["trial_id"]) & ~tables.candidates["from_memo"]]
     spent = scored.groupby(["trial_id", "layer"], as_index=False)["score_s"].sum()
     took = tables.layers.merge(spent, on=["trial_id", "layer"])
     took = took.assign(commit_s=(took["wall_time_s"] - took["score_s"]).clip(lower=0.0))
-    kept = scored.merge(took[["trial_id", "layer", "commit_s"]], on=["trial_id", "layer"])
+    took = took.merge(wanted[["trial_id", "baseline_key", "baseline_val_score"]], on="trial_id")
+    took = took.assign(drop=took["baseline_val_score"] - took["finetuned_val_score"])
+    axes = tables.manifest["axes"]
+    took["about"] = [", ".join(f"{axis} {value}" for axis, value in axes[name].items()) for name in took["trial_id"]]
+    added = ["trial_id", "layer", "commit_s", "macs", "drop", "baseline_key", "about"]
+    kept = scored.merge(took[added], on=["trial_id", "layer"])
+    place = {name: number for number, name in enumerate(tables.manifest["trial_ids"])}
+    kept = kept.sort_values("trial_id", key=lambda names: names.map(place), kind="stable")
     pq.write_table(pa.Table.from_pandas(kept, SCHEMA, preserve_index=False), file, compression="zstd")
     return len(kept)
 
@@ -81,7 +95,7 @@ def read(masks: int = 5, candidate_s: float = 0.0, commit_s: float | None = None
     for row in pq.read_table(file).to_pylist():
         trials.setdefault(row["trial_id"], {}).setdefault(row["layer"], []).append(row)
     found = [
-        Trial(name, tuple(_layer(layer, own, masks) for layer, own in layers.items()))
+        Trial(name, tuple(_layer(layer, own, masks) for layer, own in layers.items()), *_named(layers))
         for name, layers in trials.items()
     ]
     factor = candidate_s / mean_s(found) if candidate_s else 1.0
@@ -101,6 +115,11 @@ def mean_s(trials: Sequence[Trial]) -> float:
     return sum(every) / len(every)
 
 
+def _named(layers: dict[str, list[dict[str, Any]]]) -> tuple[str, str]:
+    row = next(iter(layers.values()))[0]
+    return row.get("baseline_key") or "", row.get("about") or ""
+
+
 def _layer(name: str, rows: Sequence[dict[str, Any]], masks: int) -> Layer:
     times = sorted(row["score_s"] for row in rows)
     usual, longest = times[len(times) // 2], times[-1]  # the longest met a state that nobody knew
@@ -112,7 +131,9 @@ def _layer(name: str, rows: Sequence[dict[str, Any]], masks: int) -> Layer:
         for mask, row in zip(keys, rows, strict=True)
     }
     calls = tuple(tuple(keys[at : at + masks]) for at in range(0, len(keys), masks))
-    return Layer(name, calls, scored, longest - usual, rows[0]["commit_s"])
+    macs, drop = rows[0].get("macs"), rows[0].get("drop")
+    standing = None if macs is None or drop is None else Standing(macs, drop)
+    return Layer(name, calls, scored, longest - usual, rows[0]["commit_s"], standing)
 
 
 def _scaled(layer: Layer, factor: float, commit_s: float | None) -> Layer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ from raprune.study import StudyPlan
 LINE_EVERY_S = 30.0
 """Elsewhere than on a terminal, a committed layer is a line at most so often."""
 WRITE_EVERY_S = 1.0
+BEAT_S = 20.0
+"""While nothing happens (a study may wait for machines) the file is replaced so often: others see that it runs."""
 
 
 @dataclass
@@ -50,8 +53,14 @@ class StudyProgress:
     _since: float | None = None
     _line_at: float | None = None
     _written: float | None = None
+    _writing: threading.Lock = field(default_factory=threading.Lock)
+    _over: threading.Event = field(default_factory=threading.Event)
+    _beats: threading.Thread | None = None
 
     def __enter__(self) -> StudyProgress:
+        if self.out is not None:
+            self._beats = threading.Thread(target=self._beat, daemon=True, name="progress")
+            self._beats.start()
         if self.console.is_terminal and not self.console.is_dumb_terminal and not self.console.quiet:
             self._live = Live(self, console=self.console, refresh_per_second=2, transient=True)
             self._live.start()
@@ -60,6 +69,9 @@ class StudyProgress:
     def __exit__(self, *error: object) -> None:
         if self._live is not None:
             self._live.stop()
+        self._over.set()
+        if self._beats is not None:
+            self._beats.join()
         if self._written is not None:
             self._write(over=True)
 
@@ -190,11 +202,18 @@ class StudyProgress:
 
     def _write(self, every_s: float = 0.0, over: bool = False) -> None:
         """Write the snapshot, unless that was done less than ``every_s`` ago."""
-        now = time.monotonic()
-        if self.out is None or (self._written is not None and now - self._written < every_s):
-            return
-        self._written = now
-        write_snapshot(self.out, self.snapshot(over))
+        with self._writing:
+            now = time.monotonic()
+            if self.out is None or (self._written is not None and now - self._written < every_s):
+                return
+            self._written = now
+            write_snapshot(self.out, self.snapshot(over))
+
+    def _beat(self) -> None:
+        """Show that the study lives, once it has begun."""
+        while not self._over.wait(BEAT_S):
+            if self._written is not None:
+                self._write(BEAT_S)
 
     def __rich__(self) -> RenderableType:
         return view(self.snapshot(), self.console)

@@ -35,6 +35,31 @@ class Watch(Protocol):
         """A trial ended, with its status and the folder of its files."""
 
 
+class Passing:
+    """Passes everything on to another watch: the base of watches that also do something with what they see."""
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+
+    def planned(self, plan: StudyPlan) -> None:
+        self._watch.planned(plan)
+
+    def note(self, text: str) -> None:
+        self._watch.note(text)
+
+    def phase(self, text: str) -> None:
+        self._watch.phase(text)
+
+    def evaluators(self, text: str) -> None:
+        self._watch.evaluators(text)
+
+    def told(self, trial_id: str, progress: dict[str, Any]) -> None:
+        self._watch.told(trial_id, progress)
+
+    def ended(self, trial_id: str, status: str, folder: Path) -> None:
+        self._watch.ended(trial_id, status, folder)
+
+
 @dataclass(frozen=True)
 class Launch:
     """A study's run, as requested."""

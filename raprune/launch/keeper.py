@@ -93,8 +93,9 @@ class Keeper:
         return [e.seat for e in self._evaluators.values() if e.seat is not None and e.left is None]
 
     @property
-    def actors(self) -> list[Actor]:
-        return [evaluator.actor for evaluator in self._evaluators.values()]
+    def at_work(self) -> list[Seat]:
+        """Those of them whose machines are there."""
+        return [seat for seat in self.serving if seat.node in self._nodes]
 
     def begin(self, check: Callable[[], None]) -> None:
         """Wait until the study can begin; what ``check`` raises ends the wait.
@@ -142,10 +143,11 @@ class Keeper:
         """End all evaluators; they get ``let_go_s`` to release the memory of their hosts."""
         if self._requested:
             self._ask(0)
-        asked = [self._backend.call(actor, "let_go") for actor in self.actors]
+        actors = [evaluator.actor for evaluator in self._evaluators.values()]
+        asked = [self._backend.call(actor, "let_go") for actor in actors]
         if asked:
             self._backend.wait(asked, len(asked), let_go_s)
-        for actor in self.actors:
+        for actor in actors:
             self._backend.kill(actor, restart=False)
         self._evaluators = {}
 
@@ -259,14 +261,13 @@ class Keeper:
         """Ask the autoscaler for what the study could use."""
         if self._useful is None:
             return
-        number = min(self.resources.most, max(self.resources.least, self._useful()))
-        if number != self._requested:
-            self._ask(number)
+        self._ask(min(self.resources.most, max(self.resources.least, self._useful())))
 
     def _ask(self, number: int) -> None:
-        with contextlib.suppress(LostError):  # asked again at the next look; the pool works without
-            self._backend.request([self.resources.bundle] * number)
-            self._requested = number
+        if number != self._requested:
+            with contextlib.suppress(LostError):  # asked again at the next look; the pool works without
+                self._backend.request([self.resources.bundle] * number)
+                self._requested = number
 
     def _list(self) -> None:
         """Bring the roster up to date."""
@@ -277,7 +278,7 @@ class Keeper:
 
     def _say(self) -> None:
         """A line where the pool has changed, with the reason."""
-        now, serving = self._backend.now(), [seat for seat in self.serving if seat.node in self._nodes]
+        now, serving = self._backend.now(), self.at_work
         if serving and self._begun:
             text = where(serving, self.resources.device)
         elif len(serving) < self.resources.least and (self._room < self.resources.least or self._failed):

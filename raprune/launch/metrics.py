@@ -9,9 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from raprune.launch.base import Watch
-from raprune.launch.execute import Place
-from raprune.study import StudyPlan
+from raprune.launch.base import Passing, Watch
 
 COUNTERS = {
     "raprune_candidates": ("new_candidates", "Candidates asked for, those that the memo answered included."),
@@ -23,42 +21,26 @@ COUNTERS = {
     "raprune_trials": ("", "Trials that ended, by their status."),
 }
 """Name of a counter -> the key of a trial's report that adds to it, and what it counts."""
-GAUGES = {"raprune_evaluators": "Evaluators of the study."}
+GAUGES = {"raprune_evaluators": "Evaluators of the study that may be called now."}
 
 
-class Metered:
-    """A watch that passes everything on to another one, and counts in Ray's metrics."""
+class Metered(Passing):
+    """Counts what trials report in Ray's metrics."""
 
-    def __init__(self, watch: Watch, study: str, place: Place) -> None:
+    def __init__(self, watch: Watch, study: str) -> None:
         """The process must be connected to a cluster."""
         from ray.util import metrics
 
-        self._watch = watch
+        super().__init__(watch)
         keys = {name: ("study", "status") if name == "raprune_trials" else ("study",) for name in COUNTERS}
         self._counters = {
             name: metrics.Counter(name, description=about, tag_keys=keys[name]) for name, (_, about) in COUNTERS.items()
         }
-        self._gauges = {
-            name: metrics.Gauge(name, description=about, tag_keys=("study",)) for name, about in GAUGES.items()
-        }
-        for metric in (*self._counters.values(), *self._gauges.values()):
+        for metric in self._counters.values():
             metric.set_default_tags({"study": study})
-        self._gauges["raprune_evaluators"].set(place.num_evaluators)
-
-    def planned(self, plan: StudyPlan) -> None:
-        self._watch.planned(plan)
-
-    def note(self, text: str) -> None:
-        self._watch.note(text)
-
-    def phase(self, text: str) -> None:
-        self._watch.phase(text)
-
-    def evaluators(self, text: str) -> None:
-        self._watch.evaluators(text)
 
     def told(self, trial_id: str, progress: dict[str, Any]) -> None:
-        self._watch.told(trial_id, progress)
+        super().told(trial_id, progress)
         for name, (key, _) in COUNTERS.items():
             if key and progress.get(key):
                 self._counters[name].inc(progress[key])
@@ -69,8 +51,29 @@ class Metered:
             self._counters["raprune_layers"].inc()
 
     def ended(self, trial_id: str, status: str, folder: Path) -> None:
-        self._watch.ended(trial_id, status, folder)
+        super().ended(trial_id, status, folder)
         self._counters["raprune_trials"].inc(tags={"status": status})
+
+
+class Gauged:
+    """The size of a study's pool in Ray's metrics, from the first time that it is told."""
+
+    def __init__(self, study: str) -> None:
+        self._study = study
+        self._gauge: Any = None
+        self._number: int | None = None
+
+    def follow(self, evaluators: int) -> None:
+        """The process must be connected to a cluster."""
+        from ray.util import metrics
+
+        if self._gauge is None:
+            ((name, about),) = GAUGES.items()
+            self._gauge = metrics.Gauge(name, description=about, tag_keys=("study",))
+            self._gauge.set_default_tags({"study": self._study})
+        if evaluators != self._number:
+            self._gauge.set(evaluators)
+            self._number = evaluators
 
 
 def dashboard_address() -> str:

@@ -30,6 +30,7 @@ from raprune.launch.execute import MANIFEST, Place, check_folder
 from raprune.launch.in_flight import trials_in_flight, useful_evaluators
 from raprune.launch.interruption import Interruption
 from raprune.launch.keeper import Keeper
+from raprune.launch.metrics import Gauged
 from raprune.launch.nodes import NodeCheck, named_modules
 from raprune.launch.placing import off
 from raprune.launch.resources import Resources, remarks, resources_for, trial_labels
@@ -119,6 +120,7 @@ class RayRunner:
         self.namespace = namespace
         self.backend = RayBackend(namespace, self._make)
         self.keeper = Keeper(self.backend, resources, watch.evaluators, self._useful if resources.follows else None)
+        self._gauged = Gauged(launch.plan.spec.name)
         self.node_check: NodeCheck | None = None
         self._refused = self.keeper.refused
         self._left = {trial.trial_id: trial for trial in launch.todo}
@@ -149,7 +151,11 @@ class RayRunner:
     def _check(self) -> None:
         """What every wait of the driver does: notice a lost cluster, and keep the pool."""
         self._check_cluster()
+        self._keep()
+
+    def _keep(self) -> None:
         self.keeper.look()
+        self._gauged.follow(len(self.keeper.at_work))
 
     def prepare(self, trials: Sequence[TrialSpec]) -> None:
         """Share the data, start the pool, and have its evaluators train or load and measure the baselines."""
@@ -219,7 +225,7 @@ class RayRunner:
         if self._signals.happened:
             raise _StoppedError
         check_folder(Path(self.place.out))
-        self.keeper.look()
+        self._keep()
 
     def ended(self, trial_id: str) -> None:
         """Note that a trial has ended: what is left may need fewer evaluators."""

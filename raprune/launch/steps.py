@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from raprune.launch.base import Runner, Watch
-from raprune.launch.execute import Place
 from raprune.launch.interruption import Interruption
 from raprune.launch.manifest import write_manifest
 from raprune.launch.rounds import Paces, Rounds
@@ -48,7 +47,7 @@ class Steps:
 
     def run(self, wave: Sequence[TrialSpec], runner: Runner, interruption: Interruption) -> None:
         """Run ``wave``, then the rounds after it, until one does not end."""
-        watch = self._watch if runner.place.pool is None else _metered(self._watch, self._rounds.plan, runner.place)
+        watch = self._watch if runner.place.pool is None else _metered(self._watch, self._rounds.plan)
         paces = Paces(self._rounds.plan.spec.scheduler, self._store)
         while wave and not interruption.happened:
             runner.place = replace(runner.place, pace=paces.of(self._rounds.earlier()))
@@ -60,9 +59,9 @@ class Steps:
             wave = self.next()
 
 
-def _metered(watch: Watch, plan: StudyPlan, place: Place) -> Watch:
+def _metered(watch: Watch, plan: StudyPlan) -> Watch:
     from raprune.launch.metrics import Metered, dashboard_address
 
     if plan.spec.evaluators.dashboard and (address := dashboard_address()):
         watch.note(f"Ray's dashboard: {address}")
-    return Metered(watch, plan.spec.name, place)
+    return Metered(watch, plan.spec.name)

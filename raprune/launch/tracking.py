@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from raprune.errors import first_line
-from raprune.launch.base import Watch
+from raprune.launch.base import Passing, Watch
 from raprune.plugins.trackers.base import TrackedStudy, TrackedTrial, Tracker
 from raprune.registry import TRACKERS
 from raprune.results import TrialStore
@@ -55,30 +55,22 @@ def tracked(watch: Watch, plan: StudyPlan, out: Path) -> Iterator[Watch]:
         tracking.close()
 
 
-class Tracking:
-    """A watch that passes everything on to another one, and to trackers what concerns them."""
+class Tracking(Passing):
+    """Sends trackers what concerns them."""
 
     def __init__(self, watch: Watch, plan: StudyPlan, out: Path, lines: Sequence[_Line]) -> None:
-        self._watch, self._plan, self._out, self._lines = watch, plan, out, lines
+        super().__init__(watch)
+        self._plan, self._out, self._lines = plan, out, lines
         self._open: set[str] = set()
         self._asked: dict[str, int] = {}
         self._statuses: dict[str, str] = {}
 
     def planned(self, plan: StudyPlan) -> None:
         self._plan = plan
-        self._watch.planned(plan)
-
-    def note(self, text: str) -> None:
-        self._watch.note(text)
-
-    def phase(self, text: str) -> None:
-        self._watch.phase(text)
-
-    def evaluators(self, text: str) -> None:
-        self._watch.evaluators(text)
+        super().planned(plan)
 
     def told(self, trial_id: str, progress: dict[str, Any]) -> None:
-        self._watch.told(trial_id, progress)
+        super().told(trial_id, progress)
         self._begin(trial_id)
         self._asked[trial_id] = self._asked.get(trial_id, 0) + progress.get("new_candidates", 0)
         if "committed_pruning_ratio" in progress:
@@ -89,7 +81,7 @@ class Tracking:
             self._send(lambda tracker: tracker.layer(trial_id, step, metrics))
 
     def ended(self, trial_id: str, status: str, folder: Path) -> None:
-        self._watch.ended(trial_id, status, folder)
+        super().ended(trial_id, status, folder)
         if self._statuses.get(trial_id) == status:
             return
         self._begin(trial_id)

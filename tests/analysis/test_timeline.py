@@ -110,3 +110,16 @@ def test_many_evaluators_and_bins_fit_into_the_page() -> None:
     assert len(chart.columns) <= timeline.MOST_COLUMNS
     assert {value for row in chart.values for value in row[:-1]} == {50.0}
     assert re.fullmatch(r"e0 to e\d", chart.rows[1])
+
+
+@pytest.mark.parametrize(
+    ("times_s", "shown"),
+    [
+        ([0.0, 60.0, 3725.0], ["0:00:00", "0:01:00", "1:02:05"]),
+        ([0.0, 0.5, 1.0], ["0:00:00.0", "0:00:00.5", "0:00:01.0"]),
+        ([0.0, 0.0625, 59.875], ["0:00:00.00", "0:00:00.06", "0:00:59.87"]),
+        ([0.0, 0.001953125, 0.00390625], ["0:00:00.000", "0:00:00.001", "0:00:00.003"]),
+    ],
+)
+def test_a_study_of_seconds_has_columns_of_different_names(times_s: list[float], shown: list[str]) -> None:
+    assert timeline._clocks(times_s) == shown

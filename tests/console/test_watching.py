@@ -9,6 +9,7 @@ import os
 import pty
 import re
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator
 from http.client import HTTPConnection
@@ -78,6 +79,20 @@ def test_a_study_that_runs_is_seen_from_its_folder(folder: Path) -> None:
         before = (folder / FILE).read_text()
         study.told("b", {"layer": "conv4"})  # within a second
         assert (folder / FILE).read_text() == before
+
+
+def test_a_study_in_which_nothing_happens_is_seen_to_live(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waits for machines; another machine, which does not see its lock, goes by the age of the file."""
+    monkeypatch.setattr("raprune.console.progress.BEAT_S", 0.01)
+    with progress(folder) as study:
+        time.sleep(0.05)
+        assert not (folder / FILE).exists()  # by now another process may hold the folder
+        study.evaluators("waiting for 1 evaluator (cpu)")
+        first, end = look(folder).snapshot, time.monotonic() + 60
+        while look(folder).snapshot.updated == first.updated:
+            assert time.monotonic() < end
+        assert look(folder).snapshot.evaluators == first.evaluators
+    assert look(folder).snapshot.over
 
 
 def test_a_study_that_was_killed_says_how_to_continue(folder: Path) -> None:

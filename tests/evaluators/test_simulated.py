@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 
+from benchmarks.simulator.bounds import all_knowing, one_queue, parallelism
 from benchmarks.simulator.clock import Clock
 from benchmarks.simulator.events import hangs, spot
-from benchmarks.simulator.recorded import Trial, mean_s, read
+from benchmarks.simulator.recorded import Trial, made_up, mean_s, read
 from benchmarks.simulator.replaying import Answers, Setup, Simulation, measure
+from raprune.evaluators.members import Members, Turn
 from raprune.launch.tuning import REPORT_EVERY_S, Pace
+from tests.evaluators.plain import Plain
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +87,23 @@ def test_a_pool_is_kept_busy_evenly(trials: list[Trial]) -> None:
     assert found.busy > 0.82
     assert sum(found.by_work.values()) == pytest.approx(found.busy)
     assert found.most_called <= 6
+
+
+def test_what_keeps_a_pool_from_being_busier(trials: list[Trial]) -> None:
+    """A trial of endless updates of five equal candidates, in halves of a pool, and whose calls know of others."""
+    alike = made_up(masks=5, candidate_s=1.0)
+    assert parallelism(alike[0]) == pytest.approx(5.0)
+    assert one_queue(alike, 1, 10, 100.0) == pytest.approx(0.5)
+    assert one_queue(alike, 2, 10, 100.0) == pytest.approx(1.0)
+    assert 2.0 < parallelism(trials[0]) < 5.0
+    waiting = (3, 1, 2, 0)
+    actors = {f"e{n}": SimpleNamespace(queue=[0] * queued, now_on=None) for n, queued in enumerate(waiting)}
+    members, usual = Members(actors, Plain(), Turn(), None), Members.free
+    with all_knowing(near=3):
+        chosen = members.free()
+    assert chosen is not None
+    assert chosen.name == "e1"
+    assert Members.free is usual
 
 
 def test_trials_report_less_often_to_a_driver_that_is_busy() -> None:

@@ -14,6 +14,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from raprune.launch.base import Passing, Watch
+
 STORE = 80 * 2**20
 
 
@@ -23,25 +25,31 @@ def main(folder: Path, overrides: list[str]) -> None:
     os.environ |= QUIET | LOCAL | {"RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_AUTH_MODE": "token"}
     import ray
     from ray.cluster_utils import Cluster
+    from rich.console import Console
 
+    from raprune.console.progress import StudyProgress
+    from raprune.console.trials import TrialProgress
     from raprune.launch import run_study
     from raprune.study import load_study
 
     head = {"num_cpus": 1, "object_store_memory": STORE, "include_dashboard": False}
     cluster = Cluster(initialize_head=True, head_node_args=head)
-    machines = Machines(cluster, folder / "hold")
     plan = load_study(folder / "tiny.yaml", ["evaluators={min: 2, max: 4}", *overrides])
-    outcome = run_study(plan, folder / "out", machines, address=cluster.address)
+    trials = {trial.trial_id: TrialProgress(trial.method.name, 40, 3) for trial in plan.trials}
+    with StudyProgress(Console(quiet=True), trials, out=folder / "out", study=plan.spec.name) as progress:
+        machines = Machines(progress, cluster, folder / "hold")
+        outcome = run_study(plan, folder / "out", machines, address=cluster.address)
     told = {"summary": outcome.summary(), "said": machines.said}
     print(json.dumps({**told, "first_s": machines.first_s, "joined_s": machines.joined_s}))
     ray.shutdown()
     cluster.shutdown()
 
 
-class Machines:
+class Machines(Passing):
     """Watches the study, and moves machines at what it sees."""
 
-    def __init__(self, cluster: Any, hold: Path) -> None:
+    def __init__(self, watch: Watch, cluster: Any, hold: Path) -> None:
+        super().__init__(watch)
         self.cluster, self.hold = cluster, hold
         self.said: list[str] = []
         self.commits = 0
@@ -52,13 +60,8 @@ class Machines:
         self.joined_s: float | None = None
         """Seconds from the third machine's start until its evaluator could be called."""
 
-    def planned(self, plan: object) -> None: ...
-
-    def note(self, text: str) -> None: ...
-
-    def phase(self, text: str) -> None: ...
-
     def evaluators(self, text: str) -> None:
+        super().evaluators(text)
         self.said.append(text)
         print(f"{time.strftime('%X')} {text}", file=sys.stderr, flush=True)
         if self.second is None and text.startswith("waiting"):
@@ -75,12 +78,11 @@ class Machines:
             self.hold.unlink()
 
     def told(self, trial_id: str, progress: dict[str, Any]) -> None:
+        super().told(trial_id, progress)
         if "committed_pruning_ratio" in progress:
             self.commits += 1
             if self.commits == 2:
                 self.cluster.remove_node(self.second, allow_graceful=False)
-
-    def ended(self, trial_id: str, status: str, folder: Path) -> None: ...
 
 
 if __name__ == "__main__":

@@ -13,8 +13,7 @@ import pytest
 
 from raprune.errors import InputError
 from raprune.launch.cluster import connect
-from raprune.launch.execute import Place
-from raprune.launch.metrics import COUNTERS, GAUGES, Metered, dashboard_address
+from raprune.launch.metrics import COUNTERS, GAUGES, Gauged, Metered, dashboard_address
 from raprune.study.parts import EvaluatorsSpec
 from tests.launch.runs import Watch
 from tests.test_shape import ROOT
@@ -58,15 +57,20 @@ def test_what_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ray.util.metrics.Counter", Fake)
     monkeypatch.setattr("ray.util.metrics.Gauge", Fake)
     watch = Watch()
-    metered = Metered(watch, "s", Place("out", "default", EvaluatorsSpec(), 3, "cpu", None))
+    metered, gauged = Metered(watch, "s"), Gauged("s")
     metered.told("a", dict(NEWS))
     metered.told("a", {"committed_pruning_ratio": 0.5})
     metered.ended("a", "completed", Path())
     assert counted == {
-        "raprune_evaluators": 3, "raprune_candidates": 4, "raprune_scored": 3, "raprune_images": 250,
+        "raprune_candidates": 4, "raprune_scored": 3, "raprune_images": 250,
         "raprune_images_saved": 150, "raprune_score_seconds": 1.5, "raprune_layers": 1, "raprune_trials completed": 1,
     }  # fmt: skip
     assert (watch.commits, watch.statuses) == (1, {"a": "completed"})
+    sizes = []
+    for size in (0, 3, 3, 1):
+        gauged.follow(size)
+        sizes.append(counted.pop("raprune_evaluators", None))
+    assert sizes == [0, 3, None, 1]  # sent where it has changed
 
 
 def test_a_missing_dashboard_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,7 +91,8 @@ def test_a_real_ray_serves_them() -> None:
         pytest.skip("needs a process without a cluster: run this file alone")
     connection = connect(None, "raprune-metrics", EvaluatorsSpec(dashboard=True), 1, 1, cpus=1)
     try:
-        metered = Metered(Watch(), "s", Place("out", "default", EvaluatorsSpec(), 3, "cpu", None))
+        metered = Metered(Watch(), "s")
+        Gauged("s").follow(3)
         metered.told("a", {**NEWS, "committed_pruning_ratio": 0.5})
         metered.ended("a", "completed", Path())
         node = ray.nodes()[0]

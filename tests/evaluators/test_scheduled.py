@@ -1,0 +1,47 @@
+"""A scheduler on the simulated cluster: it ends the same trials at the same layers whatever the pool."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.schedulers import FILE, MASKS, choice, ends, front, replay
+from benchmarks.simulator.recorded import Trial, read
+from benchmarks.simulator.scheduled import course
+from raprune.plugins.schedulers.base import Standing
+from raprune.trial.pacing import Pace
+
+
+@pytest.fixture(scope="module")
+def trials() -> list[Trial]:
+    return read(MASKS, candidate_s=1.0, file=FILE)
+
+
+def by_hand(trials: list[Trial], name: str, at_once: int) -> list[int]:
+    """Layers of each trial, round by round, without a cluster."""
+    decided: list[int] = []
+    for first in range(0, len(trials), at_once):
+        pace = Pace(choice(name, at_once), tuple(course(trials[n], decided[n]) for n in range(first)))
+        for trial in trials[first : first + at_once]:
+            most = len(trial.layers)
+            decided.append(next((n for n in range(1, most) if pace.stops(course(trial, n))), most))
+    return decided
+
+
+def test_a_scheduler_stops_what_it_stops_without_a_cluster(trials: list[Trial]) -> None:
+    assert len(trials) == 12
+    of_layers = [[layer.num_candidates for layer in trial.layers] for trial in trials]
+    expected = {name: by_hand(trials, name, 4) for name in ("asha", "dominated")}
+    assert 0 < sum(layers < 13 for layers in expected["asha"]) < sum(layers < 13 for layers in expected["dominated"])
+    for name, evaluators in (("asha", 16), ("dominated", 8)):
+        found = replay(trials, name, 4, evaluators)
+        assert found.decided == expected[name]
+        asked = (sum(own[:layers]) for own, layers in zip(of_layers, found.decided, strict=True))
+        assert found.candidates == sum(asked)
+
+
+def test_a_front_is_what_none_dominates() -> None:
+    assert front([Standing(3, 0.0), Standing(2, 1.0), Standing(3, 1.0), Standing(2, 1.0)]) == [0, 1, 3]
+
+
+def test_every_recorded_trial_ends_somewhere(trials: list[Trial]) -> None:
+    assert all(end.macs > 0 for end in ends(trials))
