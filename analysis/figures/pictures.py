@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-PLACE = 14
+PLACE = 15
 TITLE = "What the pruned network sees"
 CAPTION = (
     "Validation images whose global accuracy (percent of labelled pixels that are right) pruning improved most, "

@@ -18,7 +18,7 @@ from ..style import grouped_legend, new_figure, tidy
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PLACE = 12
+PLACE = 13
 TITLE = "Which filters were pruned, and how large they are"
 CAPTION = (
     "Each point is a filter, from the one with the smallest L1 norm (left) to the largest, and its keep probability, "

@@ -124,6 +124,8 @@ TABLES: dict[str, Columns] = {
         "baseline_latency_s": (FLOAT, "seconds for a batch of one image, median"),
         "latency_s": (FLOAT, "seconds for a batch of one image, median"),
         "wall_time_s": (FLOAT, "seconds, over all its sessions"),
+        "finetune_s": (FLOAT, "of them, those of committed and final fine-tunes; null before version 9"),
+        "guard_s": (FLOAT, "of them, those of looks at the guard images; null before version 9"),
         "evaluators": (INT, "evaluators when its study began; 0 is in process"),
         "device": (TEXT, "device of the evaluators"),
     },
@@ -181,6 +183,8 @@ TABLES: dict[str, Columns] = {
         "num_diverged": (INT, "fine-tunes of its commit that ended with NaN or infinite weights; none was kept"),
         "cut_short": (FLAG, "a budget ended its decision: the best mask so far, decided anew when the study resumes"),
         "wall_time_s": (FLOAT, "seconds"),
+        "finetune_s": (FLOAT, "of them, those of committed and final fine-tunes; null before version 9"),
+        "guard_s": (FLOAT, "of them, those of looks at the guard images; null before version 9"),
     },
     "updates": _KEYS
     | {
@@ -232,6 +236,8 @@ TABLES: dict[str, Columns] = {
         "num_diverged": (INT, "fine-tunes of its commit that ended with NaN or infinite weights; none was kept"),
         "cut_short": (FLAG, "a budget ended it: the best mask so far, searched anew when the study resumes"),
         "wall_time_s": (FLOAT, "seconds"),
+        "finetune_s": (FLOAT, "of them, those of committed and final fine-tunes; null before version 9"),
+        "guard_s": (FLOAT, "of them, those of looks at the guard images; null before version 9"),
     },
     "low_rank": _KEYS
     | {
@@ -257,6 +263,8 @@ TABLES: dict[str, Columns] = {
         "applied": (FLAG, "whether the layer was factorised"),
         "reason": (TEXT, "why it was not"),
         "wall_time_s": (FLOAT, "seconds"),
+        "finetune_s": (FLOAT, "of them, those of committed and final fine-tunes; null before version 9"),
+        "guard_s": (FLOAT, "of them, those of looks at the guard images; null before version 9"),
     },
     "pictures": _KEYS
     | {
