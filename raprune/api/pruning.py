@@ -35,6 +35,7 @@ from raprune.study.plugins import plugin_name
 from raprune.system.paths import given_path
 
 if TYPE_CHECKING:
+    from raprune.api.verifying import Verification
     from raprune.export.exporting import Exported
 
 _ALONE = threading.RLock()
@@ -84,6 +85,17 @@ class Pruned:
                 allow_import=True,
                 inputs=inputs,
             )
+
+    def verify(self, share: float = 0.01, seed: int = 0) -> Verification:
+        """Score ``share`` of the candidates again, here, on the naive engine, and all that was committed.
+
+        ``seed`` is that of the draw. docs/verify.md says what is checked, and what a difference means. Raises
+        :class:`InputError` where nothing can be verified.
+        """
+        from raprune.api.verifying import verified
+
+        with translated(), same_threads(), plain_torch():
+            return verified(self.trial_dir, self._given, share, seed)
 
     def __str__(self) -> str:
         return str(self.report)
