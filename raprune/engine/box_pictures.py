@@ -23,9 +23,9 @@ MIN_SCORE = 0.5
 GREYS = 16
 """The first indices of the palette; those of the classes follow."""
 LONG_SIDE = 240
-"""Pixels: smaller images are enlarged before boxes are drawn."""
-SIDES_A_LINE = 120
-"""A line is as wide as so many go into the longer side."""
+"""Most pixels of the longer side; smaller images are enlarged a whole number of times, before boxes are drawn."""
+LINE, EDGE = 2, 1
+"""Pixels of a box's line, and of the white one on both sides of it."""
 Boxes = list[tuple[int, list[float]]]
 """Class and edges, as shares of the image."""
 
@@ -71,22 +71,22 @@ def _drawn(image_CHW: Tensor, boxes: Sequence[Boxes], class_names: Sequence[str]
 
 def _with_boxes(image: Image.Image, boxes: Boxes, class_names: Sequence[str]) -> bytes:
     """``image`` in grey with ``boxes``: a PNG whose indices from ``GREYS`` on are classes."""
-    times = max(1, -(-LONG_SIDE // max(image.size)))
-    grey = image.convert("L").resize((times * image.width, times * image.height), Image.Resampling.NEAREST)
+    grey = image.convert("L")
+    if times := LONG_SIDE // max(image.size):
+        grey = grey.resize((times * image.width, times * image.height), Image.Resampling.NEAREST)
+    else:
+        grey.thumbnail((LONG_SIDE, LONG_SIDE))
     drawn = Image.fromarray((np.asarray(grey) // (256 // GREYS)).astype(np.uint8))
     palette = [*((255 * level // (GREYS - 1),) * 3 for level in range(GREYS)), *PALETTE[: 256 - GREYS]]
     drawn.putpalette([value for colour in palette for value in colour])
     pen, sides = ImageDraw.Draw(drawn), (drawn.width, drawn.height) * 2
     for number, box in boxes:
         left, top, right, bottom = (round(share * (side - 1)) for share, side in zip(box, sides, strict=True))
-        index = GREYS + number % (256 - GREYS)
-        pen.rectangle((left, top, max(left, right), max(top, bottom)), outline=index, width=_line(drawn))
+        right, bottom = max(left, right), max(top, bottom)
+        pen.rectangle((left - EDGE, top - EDGE, right + EDGE, bottom + EDGE), outline=GREYS - 1, width=LINE + 2 * EDGE)
+        pen.rectangle((left, top, right, bottom), outline=GREYS + number % (256 - GREYS), width=LINE)
     info = PngInfo()
     info.add_text("first_class", str(GREYS))
     if class_names:
         info.add_text("class_names", json.dumps(list(class_names)))
     return png(drawn, info)
-
-
-def _line(image: Image.Image) -> int:
-    return max(1, round(max(image.size) / SIDES_A_LINE))

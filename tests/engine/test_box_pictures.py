@@ -75,7 +75,7 @@ def test_boxes_have_the_colours_of_their_classes_on_grey() -> None:
         assert json.loads(image.info["class_names"]) == list(NAMES)
     number = GREYS + int(labels[0, 0, 0])
     assert indices.shape == (180, 240)  # three times as large
-    assert set(np.unique(indices)) == {8, number}
+    assert set(np.unique(indices)) == {8, GREYS - 1, number}
     assert tuple(palette[3 * number : 3 * number + 3]) == PALETTE[int(labels[0, 0, 0])]
     assert indices[0, 0] == number  # the first cell is at the corner
     assert indices[20, 20] == 8
@@ -86,6 +86,15 @@ def test_boxes_have_the_colours_of_their_classes_on_grey() -> None:
     assert measure_of(maps) == "F1 of boxes"
     assert classes([row["pruned"]]) == {}
     assert small(row["label"]) == row["label"]
+
+
+def test_large_images_become_smaller_before_boxes_are_drawn() -> None:
+    score, labels = SCORES.build("mean_average_precision", {}), boxes_in_cells(1, 1, 3)
+    images, rows = torch.full((1, 3, 450, 900), 128, dtype=torch.uint8), rows_for(labels, 3)
+    (row,) = choose([box_pictures((images, labels, rows, rows, 0), score, NAMES)])
+    with Image.open(io.BytesIO(row["label"])) as image:
+        assert image.size == (240, 120)
+        assert np.asarray(image)[0, 0] == GREYS + int(labels[0, 0, 0])
 
 
 @pytest.mark.parametrize("iou", [None, 0.9])
