@@ -42,7 +42,7 @@ def test_pruned_filters_are_counted_among_the_smallest() -> None:
 def test_without_probabilities_the_rank_stands_in() -> None:
     frame = pruned_filters.select(make_tables([trial_row("t")], [layer_row("t", 0, **seen_filters())]))
     assert frame["value"].tolist() == pytest.approx([1 - place / 9 for place in range(10)])
-    assert set(frame["measure"]) == {"rank (1 is the most important)"}
+    assert set(frame["measure"]) == {"rank (1: most important)"}
 
 
 def test_the_agents_trials_of_the_outer_bounds_are_shown_and_six_layers_of_many() -> None:
