@@ -16,13 +16,17 @@ _ESCAPES = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "|": r"\textbar{}", "−": "$-$", "…": r"\ldots{}", "\n": " ", "\t": " ", "`": r"\textasciigrave{}",
+    "[": "{[}", "*": "{*}", "≤": r"$\leq$", "≥": r"$\geq$", "→": r"$\rightarrow$", "≈": r"$\approx$",
 }  # fmt: skip
+"""At the head of a row, ``[`` and ``*`` would belong to the end of the row before."""
 _SPECIAL = re.compile("[" + re.escape("".join(_ESCAPES)) + "]")
+_LIGATURE = re.compile(r"([-',])(?=\1)")
+"""Two of these become one other sign."""
 
 
 def escaped(words: str) -> str:
     """Text that LaTeX prints as it is."""
-    return _SPECIAL.sub(lambda found: _ESCAPES[found[0]], words)
+    return _LIGATURE.sub(r"\1{}", _SPECIAL.sub(lambda found: _ESCAPES[found[0]], words))
 
 
 def tabular(frame: pd.DataFrame) -> str:

@@ -19,7 +19,7 @@ from ..style import new_figure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PLACE = 13
+PLACE = 14
 TITLE = "The first layer's filters"
 CAPTION = (
     "The filters that read the image, as they were when the layer was decided, those pruned struck out. All of a trial "

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-PLACE = 3
+PLACE = 4
 TITLE = "Which layers are redundant"
 CAPTION = (
     "Share of each layer's filters pruned, with layers from the input (left) to the output and one line per drop "

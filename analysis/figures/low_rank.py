@@ -18,7 +18,7 @@ from ..style import new_figure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PLACE = 16
+PLACE = 17
 TITLE = "What low rank saves after pruning"
 CAPTION = (
     "What is left of the baseline, as pruned and after layers were factorised into two smaller ones within the same "

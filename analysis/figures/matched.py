@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-PLACE = 9
+PLACE = 10
 TITLE = "The same ratios, chosen differently: each layer as cut"
 CAPTION = (
     "How much more a matched method loses when it cuts a layer than its partner does at the same number of filters, on "

@@ -18,7 +18,7 @@ from ..style import SOFT, method_colours, new_figure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PLACE = 10
+PLACE = 11
 TITLE = "The same ratios, chosen differently: at the end"
 CAPTION = (
     "Score lost at the end by whole networks with the same number of filters in every layer; lower is better. It "

@@ -18,7 +18,7 @@ from ..style import new_figure, order_colours
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PLACE = 11
+PLACE = 12
 TITLE = "How much the order of the layers matters"
 CAPTION = (
     "Share of filters pruned within the drop bound, by the order in which the layers were decided. Beside it: the "

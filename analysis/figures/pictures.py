@@ -1,4 +1,4 @@
-"""Segmented images that pruning improved most, changed least and made worse most."""
+"""Images with classes or boxes that pruning improved most, changed least and made worse most."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from raprune.results import Tables
 from ..charts import Chart, Picture, Pictures
 from ..frames import first_of_each_bound, measured_trials, whole_networks, with_trial
 from ..labels import bound_text, drop_text, joined, wrapped
-from ..segmentation import classes, hex_of, pixels, small
+from ..segmentation import classes, hex_of, measure_of, pixels, small
 from ..style import GRID, legend_names, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-PLACE = 14
+PLACE = 15
 TITLE = "What the pruned network sees"
 CAPTION = (
-    "Validation images whose global accuracy (percent of labelled pixels that are right) pruning improved most, "
+    "Validation images whose global accuracy (percent of labelled pixels that are right), or whose F1 of boxes (twice "
+    "the right ones over all found with a score of at least 0.5 and all labelled, in percent), pruning improved most, "
     "changed least and made worse most, for the first trial of up to three drop bounds."
 )
 MAPS = ("label", "baseline", "pruned")
@@ -76,7 +77,7 @@ def draw(frame: pd.DataFrame) -> Figure:
     from matplotlib.patches import Patch
 
     height = max(pixels(png).shape[0] / pixels(png).shape[1] for png in frame["image"])
-    trials = list(frame.groupby("trial_id", sort=False))
+    trials, measure = list(frame.groupby("trial_id", sort=False)), measure_of(frame["label"])
     rows = [len(part) for _, part in trials]
     row_in = WIDTH_IN * min(1.4, height) + 0.4
     figure = new_figure(0.4 + WIDTH_IN * len(COLUMNS), 0.6 + row_in * len(frame) + 0.5 * len(trials))
@@ -92,9 +93,10 @@ def draw(frame: pd.DataFrame) -> Figure:
             before, after = row["baseline_global_accuracy"], row["pruned_global_accuracy"]
             row_panels[0].set_ylabel(SAID.get(row["kind"], row["kind"]))
             row_panels[0].set_xlabel(f"image {row['image_index']}", fontsize=8)
-            row_panels[2].set_xlabel(f"global accuracy {before:.1f}", fontsize=8)
+            row_panels[2].set_xlabel(f"{measure} {before:.1f}", fontsize=8)
             row_panels[3].set_xlabel(f"→ {after:.1f} ({drop_text(row['change'])})", fontsize=8)
     colours = classes(png for column in MAPS for png in frame[column])
+    colours = colours or {"no box": (1.0, 1.0, 1.0)}
     handles = [Patch(facecolor=colour, edgecolor=GRID) for colour in colours.values()]
     columns = max(2, min(len(handles), int(88 / (5 + max(len(name) for name in colours)))))
     figure.legend(handles, legend_names(colours), loc="outside lower center", ncols=columns)

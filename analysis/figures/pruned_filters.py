@@ -18,7 +18,7 @@ from ..style import grouped_legend, new_figure, tidy
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PLACE = 12
+PLACE = 13
 TITLE = "Which filters were pruned, and how large they are"
 CAPTION = (
     "Each point is a filter, from the one with the smallest L1 norm (left) to the largest, and its keep probability, "
@@ -26,7 +26,7 @@ CAPTION = (
 )
 MOST_TRIALS, MOST_LAYERS = 2, 6
 """Trials shown, and layers of each: spread evenly from the first to the last one with a pruned filter."""
-PROBABILITY, RANK = "keep probability", "rank (1 is the most important)"
+PROBABILITY, RANK = "keep probability", "rank (1: most important)"
 SIZE = "larger than so many filters of the layer (%)"
 LOOKS = {"kept": ("#3d7fc1", "o"), "pruned": ("#cf222e", "X")}
 COLUMNS = 4

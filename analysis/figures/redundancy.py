@@ -18,7 +18,7 @@ from ..style import new_figure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PLACE = 4
+PLACE = 5
 TITLE = "Where the redundancy is"
 CAPTION = (
     "Share of each layer's filters pruned, from the input (left) to the output. Each row is a setting; a column dark "

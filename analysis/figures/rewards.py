@@ -14,7 +14,7 @@ from ..updates import by_update, draw_updates, update_charts
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PLACE = 6
+PLACE = 7
 TITLE = "What the agents learned: reward"
 CAPTION = (
     "Mean reward of the masks sampled for each update. Above zero a mask prunes within the drop bound; a flat line "

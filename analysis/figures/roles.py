@@ -19,7 +19,7 @@ from ..style import bound_colours, new_figure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PLACE = 5
+PLACE = 6
 TITLE = "Which roles in a residual block are redundant"
 CAPTION = (
     "Share of filters pruned, averaged over the layers with the same role in their residual block; conv stands for "

@@ -14,7 +14,7 @@ from ..updates import by_update, draw_updates, update_charts
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PLACE = 7
+PLACE = 8
 TITLE = "What the agents learned: pruning ratio"
 CAPTION = (
     "Mean share of the layer's filters pruned by the masks sampled for each update. The committed mask may prune more: "

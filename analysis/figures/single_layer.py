@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-PLACE = 8
+PLACE = 9
 TITLE = "One layer at a time"
 CAPTION = (
     "Score lost when each layer is decided alone in the untouched network, from the input to the output; lower is "

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-PLACE = 15
+PLACE = 16
 TITLE = "How much faster it is"
 CAPTION = (
     "How many times as fast as the baseline the pruned network runs, as raprune bench measured it (medians), beside "

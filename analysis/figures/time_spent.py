@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from raprune.results import Tables
+from raprune.results import PARTS, Tables
 
 from ..bars import bar_legend, grouped_bars
 from ..charts import Bars, Chart
@@ -18,17 +18,22 @@ from ..style import new_figure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PLACE = 17
+PLACE = 18
 TITLE = "Where the time went"
 CAPTION = (
-    "A trial's own time, waits included: deciding and committing its layers, joint passes, the low-rank step, the rest "
-    "(order, final fine-tune, measurements). Evaluators' time: scoring its candidates, fine-tunes before the reward "
-    "included; several evaluators work at once."
+    "A trial's own time, waits included: deciding its layers, joint passes and the low-rank step, apart from them the "
+    "fine-tunes of what was committed and the looks at the guard images, and the rest (order, measurements). Results "
+    "before version 9 do not tell these two apart. Evaluators' time: scoring its candidates, fine-tunes before the "
+    "reward included; several evaluators work at once."
 )
 LAYERS, JOINT, LOW_RANK, REST = "layers", "joint passes", "low rank", "the rest"
+FINETUNES, GUARD = "fine-tunes", "guard"
 SCORING = "scoring candidates"
 TRIAL, EVALUATORS = "a trial's own time", "evaluators' time"
-COLOURS = {LAYERS: "#46628f", JOINT: "#c9a227", LOW_RANK: "#7f9c6b", REST: "#a0a8b0", SCORING: "#a05c7b"}
+COLOURS = {
+    LAYERS: "#46628f", JOINT: "#c9a227", LOW_RANK: "#7f9c6b", FINETUNES: "#b4643c", GUARD: "#5f9ea0", REST: "#a0a8b0",
+    SCORING: "#a05c7b",
+}  # fmt: skip
 MOST_TRIALS = 24
 """Settings shown; those that took longest of more."""
 CLUSTERS_A_ROW = 6
@@ -41,9 +46,11 @@ def select(tables: Tables) -> pd.DataFrame:
     trials = trials.assign(trial=[trial_words(row) for row in trials.to_dict("records")])
     ids = trials["trial_id"]
     parts = {
-        LAYERS: _seconds(tables.layers, "wall_time_s", ids),
-        JOINT: _seconds(tables.joint, "wall_time_s", ids),
-        LOW_RANK: _seconds(tables.low_rank, "wall_time_s", ids),
+        LAYERS: _own_seconds(tables.layers, ids),
+        JOINT: _own_seconds(tables.joint, ids),
+        LOW_RANK: _own_seconds(tables.low_rank, ids),
+        FINETUNES: trials["finetune_s"].astype(float).fillna(0.0),
+        GUARD: trials["guard_s"].astype(float).fillna(0.0),
     }
     spent = pd.Series(sum(parts.values()), index=ids.index, dtype=float)
     parts[REST] = (trials["wall_time_s"].astype(float) - spent).clip(lower=0.0)
@@ -55,6 +62,11 @@ def select(tables: Tables) -> pd.DataFrame:
     frame = over_seeds(pd.concat(frames), ["trial", "clock", "part"], "seconds")
     longest = frame[frame["clock"] == TRIAL].groupby("trial")["seconds"].sum().nlargest(MOST_TRIALS).index
     return frame[(frame["seconds"] > 0) & frame["trial"].isin(longest)].reset_index(drop=True)
+
+
+def _own_seconds(table: pd.DataFrame, ids: pd.Series) -> pd.Series:
+    """The seconds of each trial's rows without those of their parts."""
+    return _seconds(table, "wall_time_s", ids) - sum(_seconds(table, part, ids) for part in PARTS)
 
 
 def _seconds(table: pd.DataFrame, column: str, ids: pd.Series) -> pd.Series:

@@ -19,7 +19,7 @@ from ..style import new_figure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PLACE = 18
+PLACE = 19
 TITLE = "When evaluators were busy"
 CAPTION = (
     "Share of its time in which an evaluator scored candidates, fine-tunes before the reward included. Commits and "

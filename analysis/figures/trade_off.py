@@ -11,6 +11,7 @@ from raprune.results import Tables
 from ..charts import Axis, Plot, Series
 from ..frames import asked_by, by_split, completed_trials, whole_networks, with_candidates
 from ..labels import NO_BOUND, bounds_label, in_bound_order, in_order, joined, score_drop_label, wrapped
+from ..removed import pareto
 from ..style import INK, MARKERS, SOFT, grouped_legend, method_colours, new_figure, tidy
 
 if TYPE_CHECKING:
@@ -43,16 +44,6 @@ def select(tables: Tables) -> pd.DataFrame:
     columns += ["score_name", "unit", "pruning_ratio", "score_drop", "num_candidates"]
     frame = with_candidates(frame)
     return frame.assign(pareto=front)[[*columns, "pareto"]]
-
-
-def pareto(ratio: pd.Series, drop: pd.Series) -> pd.Series:
-    """True where no other trial prunes at least as much and loses at most as much, one of them strictly."""
-    ratios, drops = ratio.to_numpy(), drop.to_numpy()
-    better = [
-        bool(((ratios >= r) & (drops <= d) & ((ratios > r) | (drops < d))).any())
-        for r, d in zip(ratios, drops, strict=True)
-    ]
-    return ~pd.Series(better, index=ratio.index, dtype=bool)
 
 
 def charts(frame: pd.DataFrame) -> list[Plot]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from raprune.api.boxes import as_rows, family_of, normalised
 from raprune.api.network import own_copy
 from raprune.api.reading import Images, class_names_of, read_split, what_it_is
 from raprune.api.report import Report
@@ -34,12 +35,14 @@ from raprune.study.plugins import plugin_name
 from raprune.system.paths import given_path
 
 if TYPE_CHECKING:
+    from raprune.api.verifying import Verification
     from raprune.export.exporting import Exported
 
 _ALONE = threading.RLock()
 CALLER = "prune()"
 """What messages call the study."""
-DEFAULT_SCORES = {"image": "top1_accuracy", "pixel": "mean_iou", "target": "psnr"}
+DETECTION = "mean_average_precision"
+DEFAULT_SCORES = {"image": "top1_accuracy", "pixel": "mean_iou", "target": "psnr", "boxes": DETECTION}
 GIVEN_HERE = ("model", "dataset", "baseline", "sweep", "rehearsal")
 """Keys of a study file that ``settings`` may not have."""
 Setting = str | Mapping[str, Any]
@@ -82,6 +85,17 @@ class Pruned:
                 allow_import=True,
                 inputs=inputs,
             )
+
+    def verify(self, share: float = 0.01, seed: int = 0) -> Verification:
+        """Score ``share`` of the candidates again, here, on the naive engine, and all that was committed.
+
+        ``seed`` is that of the draw. docs/verify.md says what is checked, and what a difference means. Raises
+        :class:`InputError` where nothing can be verified.
+        """
+        from raprune.api.verifying import verified
+
+        with translated(), same_threads(), plain_torch():
+            return verified(self.trial_dir, self._given, share, seed)
 
     def __str__(self) -> str:
         return str(self.report)
@@ -136,7 +150,8 @@ def prune(
     ``train``, ``val`` and ``test`` are data sets of (image, label), loaders of them, or pairs of tensors. Float images
     are used as they are; uint8 ones are scaled to [0, 1] and normalised by ``mean`` and ``std``. Each is read once:
     what a data set draws at random is drawn once. ``shift`` (pixels) and ``flip`` move training images anew in every
-    step. Labels are one class per image, or one per pixel (``ignore_index`` where there is none).
+    step. Labels are one class per image, or one per pixel (``ignore_index`` where there is none); or boxes, with
+    ``score="mean_average_precision"`` or a one-stage detection network of torchvision (docs/detection.md).
 
     ``layers``, ``order``, ``method``, ``preset``, ``score``, ``finetune``, ``fidelity``, ``residual``, ``guard``,
     ``warranty`` and ``seed`` are the keys of a study file, ``whole`` and ``output`` those of its model; any other key
@@ -157,13 +172,17 @@ def prune(
     study["model"] = {"whole": list(whole)} | ({} if output is None else {"output": output})
     study["dataset"] = {"shift": shift, "flip": flip}
     network, count = own_copy(model), evaluators_for(evaluators, address)
+    if (family := family_of(network)) is not None:
+        study["score"] = _score_of(family, study.get("score"))
     names = given_name(type(network).__name__), given_name(what_it_is(train))
     expand(_document(study, names, ("", "")))  # what is wrong there is reported before any image is read
     parts = {"train": train, "val": val} | ({} if test is None else {"test": test})
     labels_are = _labels_of(study.get("score"))
     found = {name: read_split(images, name, ignore_index, labels_are) for name, images in parts.items()}
+    if family is not None:
+        network, found, mean, std = _as_plain(network, family, found, mean, std)
     traced = _trace(network, found["train"], whole, output)
-    num_classes = _num_classes(traced)
+    num_classes = _num_classes(traced, study.get("score") if found["val"].kind == "boxes" else None)
     splits = joined(found, num_classes, mean, std, class_names_of(train, num_classes))
     study.setdefault("score", DEFAULT_SCORES[splits.val.kind])
     digests = digest_of_network(traced), digest_of_data(splits)
@@ -213,13 +232,39 @@ def _trace(network: nn.Module, train: Split, whole: Sequence[str], output: str |
     return traced
 
 
-def _num_classes(traced: Traced) -> int:
-    """Channels of the network's output."""
+def _score_of(family: str, score: Any) -> Any:
+    """The score of a detection network of torchvision, whose family is known."""
+    given = {"name": DETECTION} if score is None else {"name": score} if isinstance(score, str) else score
+    is_usual = isinstance(given, Mapping) and given.get("name") == DETECTION
+    return {"head": family, **given} if is_usual else score
+
+
+def _as_plain(
+    network: Any, family: str, found: dict[str, Split], mean: Sequence[float] | None, std: Sequence[float] | None
+) -> tuple[nn.Module, dict[str, Split], Sequence[float] | None, Sequence[float] | None]:
+    """A detection network of torchvision as a plain one, whose images come normalised as it normalises them."""
+    transform, images = network.transform, found["train"].images_BCHW
+    if images.is_floating_point():
+        found = {name: normalised(split, transform) for name, split in found.items()}
+    elif mean is None and std is None:
+        mean, std = transform.image_mean, transform.image_std
+    channels, height, width = images.shape[1:]
+    return as_rows(network, family, (channels, height, width)), found, mean, std
+
+
+def _num_classes(traced: Traced, score: Any = None) -> int:
+    """Classes of the network's output: its channels, or what the columns of boxes that ``score`` takes leave."""
     last = next(node for node in traced.network.graph.nodes if node.op == "output")
     shape = tuple(last.all_input_nodes[0].meta["tensor_meta"].shape)
     if len(shape) < 2:
         raise InputError(f"model: must return (B, classes) or (B, classes, H, W); returns {shape} for two images")
-    return int(shape[1])
+    if score is None:
+        return int(shape[1])
+    settings = {} if isinstance(score, str) else {key: value for key, value in score.items() if key != "name"}
+    number = shape[2] - SCORES.build(str(plugin_name(score)), settings).num_columns(0) if len(shape) == 3 else 0
+    if number < 2:
+        raise InputError(f"model: must return (B, anchors, columns), as docs/detection.md says; returns {shape}")
+    return int(number)
 
 
 def _only(plan: StudyPlan) -> TrialSpec:

@@ -16,10 +16,12 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
+from raprune.api.boxes import box_rows
 from raprune.api.items import LABEL_KEYS, two
 from raprune.baseline.prepare import drawn_from
 from raprune.errors import InputError, first_line
 from raprune.plugins.datasets.base import VOID, Split, images_problem
+from raprune.plugins.datasets.boxes import padded_boxes
 
 Images = Dataset[Any] | DataLoader[Any] | Sequence[Any] | tuple[Tensor, Tensor] | list[Tensor]
 """Pairs of image and label (:mod:`raprune.api.items`), or all of them as a pair of tensors."""
@@ -41,7 +43,11 @@ def read_split(given: Images, name: str, ignore_index: int, labels_are: str | No
     ``ignore_index`` becomes ``VOID``. Raises :class:`InputError` that begins with ``name``.
     """
     try:
+        if labels_are == "boxes" and not _is_pair_of_tensors(given):
+            return _boxed(given)
         images, labels = _pair(given)
+        if labels_are == "boxes":
+            return Split(_as_images(images), labels.float())
         return Split(_as_images(images), _as_labels(labels, ignore_index, labels_are))
     except InputError as error:
         raise InputError(f"{name}: {error}") from error.__cause__
@@ -70,16 +76,53 @@ def _pair(given: Images) -> tuple[Tensor, Tensor]:
     if isinstance(given, DataLoader):
         with _seeded(given):
             return _joined(_of_batch(batch, number) for number, batch in enumerate(_told(given, "batch")))
-    if isinstance(given, tuple | list) and len(given) == 2 and all(isinstance(part, Tensor) for part in given):
+    if _is_pair_of_tensors(given):
         return given[0].detach().cpu(), given[1].detach().cpu()
+    with _seeded(None):
+        return _joined(_chunks(_data_set(given)))
+
+
+def _is_pair_of_tensors(given: Any) -> bool:
+    return isinstance(given, tuple | list) and len(given) == 2 and all(isinstance(part, Tensor) for part in given)
+
+
+def _data_set(given: Any) -> Any:
+    """``given``, if it looks like a data set."""
     if isinstance(given, Mapping):
         raise InputError(f"{PAIRS}; got a mapping of {', '.join(map(str, given))}: pass one of them")
     parts = [given, *given] if isinstance(given, tuple | list) else [given]
     is_tensors = any(isinstance(part, Tensor | np.ndarray) for part in parts)
     if isinstance(given, Dataset) or (not is_tensors and hasattr(given, "__getitem__") and not isinstance(given, str)):
-        with _seeded(None):
-            return _joined(_chunks(given))
+        return given
     raise InputError(f"{PAIRS}; got {type(given).__name__}")
+
+
+def _boxed(given: Any) -> Split:
+    """Images of a data set or loader with their boxes."""
+    images: list[Tensor] = []
+    boxes: list[Tensor] = []
+    is_loader = isinstance(given, DataLoader)
+    with _seeded(given if is_loader else None):
+        for index, item in enumerate(_of_batches(given) if is_loader else _items(_data_set(given))):
+            what = f"item {index}"
+            image, target = two(item, what)
+            images.append(_as_tensor(image, f"the image of {what}"))
+            if images[-1].dim() != 3 or images[-1].shape != images[0].shape:
+                shapes = f"{tuple(images[-1].shape)} after {tuple(images[0].shape)}"
+                raise InputError(f"{what}: images must be (C, H, W) of one size, resize them; got {shapes}")
+            boxes.append(box_rows(target, (images[-1].shape[1], images[-1].shape[2]), what))
+    if not images:
+        raise InputError("it has no images")
+    return Split(_as_images(torch.stack(images)), padded_boxes([rows.tolist() for rows in boxes]))
+
+
+def _of_batches(loader: DataLoader[Any]) -> Iterator[tuple[Any, Any]]:
+    """Image and target of each item of a loader, whose batches are (images, targets)."""
+    for number, batch in enumerate(_told(loader, "batch")):
+        images, targets = two(batch, f"batch {number}")
+        if isinstance(targets, Mapping) or len(images) != len(targets):
+            raise InputError(f"batch {number}: must be images and as many targets: collate_fn=lambda b: tuple(zip(*b))")
+        yield from zip(images, targets, strict=True)
 
 
 @contextlib.contextmanager

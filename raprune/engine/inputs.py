@@ -100,6 +100,11 @@ class Inputs:
         self.networks[given.network_digest] = given.network
         self._given[given.data_digest] = given.splits
 
+    def lacks(self, *choices: Choice) -> bool:
+        """Whether any of these is an object that a program passed in, and that was not given here."""
+        known = {*self.networks, *self._given}
+        return any(is_given(choice.name) and choice.settings.get("digest") not in known for choice in choices)
+
     def provide(self, key: str, splits: Splits) -> None:
         """Register data that need not be listed here; ``key`` is the data set's choice as JSON."""
         self._hold(key, splits)

@@ -1,4 +1,4 @@
-"""The images that pruning changed the most and the least, as PNG, for networks with one label per pixel.
+"""The images that pruning changed the most and the least, as PNG: with one label per pixel, or boxes (box_pictures.py).
 
 Shapes: B images a batch, C channels, K classes, H x W pixels.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import colorsys
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -34,84 +34,90 @@ _FIRST_COLOURS = (
 
 
 @dataclass(frozen=True)
-class _Picture:
+class Shown:
     """One image with all that its row needs, on the CPU."""
 
     index: int
-    num_labelled: int
-    baseline_right: int
-    pruned_right: int
-    image_CHW: Tensor
-    label_HW: Tensor
-    baseline_HW: Tensor
-    pruned_HW: Tensor
+    baseline: Fraction
+    """How good the baseline's answer is, from 0 to 1."""
+    pruned: Fraction
+    drawn: Callable[[], dict[str, bytes]]
+    """Makes the PNGs of the columns image, label, baseline and pruned."""
 
     @property
     def change(self) -> Fraction:
-        """Change of global accuracy, as a share of the labelled pixels; positive is better."""
-        return Fraction(self.pruned_right - self.baseline_right, self.num_labelled)
+        """Positive is better."""
+        return self.pruned - self.baseline
 
 
 def choose_pictures(batches: Iterable[Batch], number: int = 3, class_names: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Rows of the ``pictures`` table for labels per pixel, compared by global accuracy on an image's labelled pixels.
+
+    An image without any is left out. The label maps are PNGs with a palette, whose indices are the classes and
+    ``VOID``; the classes' names are in their text chunk ``class_names`` (JSON). See :func:`choose`.
+    """
+    return choose((_pictures(batch, class_names) for batch in batches), number)
+
+
+def choose(batches: Iterable[Sequence[Shown]], number: int = 3) -> list[dict[str, Any]]:
     """Rows of the ``pictures`` table: up to ``number`` images each that improved, stayed and got worse the most.
 
-    Images are compared by global accuracy on their own labelled pixels. An image without any is left out; among equal
-    ones the first in the split comes first. Besides a batch, at most five times ``number`` images are held at any time.
-    The label maps are PNGs with a palette, whose indices are the classes and ``VOID``; the classes' names are in their
-    text chunk ``class_names`` (JSON).
+    Among equal ones the first in the split comes first. Besides a batch, at most five times ``number`` images are held
+    at any time.
     """
-    improved: list[_Picture] = []
-    stayed: list[_Picture] = []
-    worse: list[_Picture] = []
-    for batch in batches:
-        new = _pictures(batch)
+    improved: list[Shown] = []
+    stayed: list[Shown] = []
+    worse: list[Shown] = []
+    for new in batches:
         improved = _best(improved + [p for p in new if p.change > 0], number, -1)
         worse = _best(worse + [p for p in new if p.change < 0], number, 1)
-        stayed = sorted(stayed + new, key=lambda p: (abs(p.change), p.index))[: 3 * number]
+        stayed = sorted([*stayed, *new], key=lambda p: (abs(p.change), p.index))[: 3 * number]
     shown = {picture.index for picture in improved + worse}
     stayed = [picture for picture in stayed if picture.index not in shown][:number]
     kinds = {"improved": improved, "stayed": stayed, "worse": worse}
-    return [
-        _row(kind, place, picture, class_names)
-        for kind, pictures in kinds.items()
-        for place, picture in enumerate(pictures)
-    ]
+    return [_row(kind, place, picture) for kind, pictures in kinds.items() for place, picture in enumerate(pictures)]
 
 
-def _best(pictures: list[_Picture], number: int, sign: int) -> list[_Picture]:
+def _best(pictures: list[Shown], number: int, sign: int) -> list[Shown]:
     return sorted(pictures, key=lambda picture: (sign * picture.change, picture.index))[:number]
 
 
-def _pictures(batch: Batch) -> list[_Picture]:
+def _pictures(batch: Batch, class_names: Sequence[str]) -> list[Shown]:
     images_BCHW, labels_BHW, baseline_BKHW, pruned_BKHW, first_index = batch
     labelled_BHW = labels_BHW != VOID
     baseline_BHW, pruned_BHW = (logits.argmax(1).to(torch.uint8) for logits in (baseline_BKHW, pruned_BKHW))
     counts = [labelled_BHW, *((labelled_BHW & (answers == labels_BHW)) for answers in (baseline_BHW, pruned_BHW))]
     numbers = torch.stack([count.sum((1, 2)) for count in counts], 1).tolist()
-    maps = [values.cpu() for values in (images_BCHW, labels_BHW, baseline_BHW, pruned_BHW)]
+    image_BCHW, *maps = (values.cpu() for values in (images_BCHW, labels_BHW, baseline_BHW, pruned_BHW))
+
+    def drawn(place: int) -> Callable[[], dict[str, bytes]]:
+        image_CHW, own = image_BCHW[place].clone(), [each[place].clone() for each in maps]
+        names = ("label", "baseline", "pruned")
+        return lambda: {
+            "image": png(colours(image_CHW)),
+            **{name: _map_png(classes_HW, class_names) for name, classes_HW in zip(names, own, strict=True)},
+        }
+
     return [
-        _Picture(first_index + place, *pixels, *(each[place].clone() for each in maps))
-        for place, pixels in enumerate(numbers)
-        if pixels[0]
+        Shown(first_index + place, Fraction(before, pixels), Fraction(after, pixels), drawn(place))
+        for place, (pixels, before, after) in enumerate(numbers)
+        if pixels
     ]
 
 
-def _row(kind: str, place: int, picture: _Picture, class_names: Sequence[str]) -> dict[str, Any]:
+def _row(kind: str, place: int, picture: Shown) -> dict[str, Any]:
     return {
         "kind": kind,
         "place": place,
         "image_index": picture.index,
-        "baseline_global_accuracy": 100.0 * picture.baseline_right / picture.num_labelled,
-        "pruned_global_accuracy": 100.0 * picture.pruned_right / picture.num_labelled,
+        "baseline_global_accuracy": float(100 * picture.baseline),
+        "pruned_global_accuracy": float(100 * picture.pruned),
         "change": float(100 * picture.change),
-        "image": _png(_colours(picture.image_CHW)),
-        "label": _map_png(picture.label_HW, class_names),
-        "baseline": _map_png(picture.baseline_HW, class_names),
-        "pruned": _map_png(picture.pruned_HW, class_names),
+        **picture.drawn(),
     }
 
 
-def _colours(image_CHW: Tensor) -> Image.Image:
+def colours(image_CHW: Tensor) -> Image.Image:
     """The first three channels as red, green and blue, or the first as grey; floats are scaled to their own range."""
     if image_CHW.is_floating_point():
         low, high = image_CHW.min(), image_CHW.max()
@@ -126,10 +132,11 @@ def _map_png(classes_HW: Tensor, class_names: Sequence[str]) -> bytes:
     info = PngInfo()
     if class_names:
         info.add_text("class_names", json.dumps(list(class_names)))
-    return _png(image, info)
+    return png(image, info)
 
 
-def _png(image: Image.Image, info: PngInfo | None = None) -> bytes:
+def png(image: Image.Image, info: PngInfo | None = None) -> bytes:
+    """The bytes of a PNG file."""
     file = io.BytesIO()
     image.save(file, "PNG", pnginfo=info)
     return file.getvalue()

@@ -14,10 +14,11 @@ from typing import Any, Generic, TypeVar
 import torch
 
 from raprune.engine.base import Engine
+from raprune.engine.box_pictures import box_pictures
 from raprune.engine.launches import Purpose
 from raprune.engine.page_copy import page_copy
 from raprune.engine.paired import Paired, PairedCounts
-from raprune.engine.pictures import Batch, choose_pictures
+from raprune.engine.pictures import Batch, choose, choose_pictures
 from raprune.engine.probe import NetworkProbe
 from raprune.engine.refit import refitted
 from raprune.errors import InputError
@@ -25,6 +26,7 @@ from raprune.network.lowrank.factor import Factor
 from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.plugins.methods.base import Criterion, LeastSquares
+from raprune.plugins.scores.mean_average_precision import MeanAveragePrecision
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -155,12 +157,16 @@ class Refit(Task[State]):
 
 @dataclass(frozen=True)
 class Pictures(Task[list[dict[str, Any]]]):
-    """Rows of ``pictures``: val images on which the state is better, equal or worse; none without labels per pixel."""
+    """Rows of ``pictures``: val images on which the state is better, equal or worse.
+
+    None but for labels per pixel, and for boxes that ``mean_average_precision`` scores.
+    """
 
     @torch.inference_mode()
     def run(self, engine: Engine, state: State) -> list[dict[str, Any]]:
         val, size = engine.splits.val, engine.workload.scoring.batch_size
-        if val.kind != "pixel":
+        score, names = engine.score, engine.splits.class_names
+        if val.kind != "pixel" and not isinstance(score, MeanAveragePrecision):
             return []
         baseline, pruned = engine.forward(State.baseline(engine.workload.baseline_key)), engine.forward(state)
 
@@ -169,7 +175,9 @@ class Pictures(Task[list[dict[str, Any]]]):
                 raw, labels = val.images_BCHW[start : start + size], val.labels_B[start : start + size]
                 yield raw, labels, baseline(engine.as_input(raw)), pruned(engine.as_input(raw)), start
 
-        return choose_pictures(batches(), class_names=engine.splits.class_names)
+        if isinstance(score, MeanAveragePrecision):
+            return choose(box_pictures(batch, score, names) for batch in batches())
+        return choose_pictures(batches(), class_names=names)
 
 
 @dataclass(frozen=True)

@@ -124,6 +124,8 @@ TABLES: dict[str, Columns] = {
         "baseline_latency_s": (FLOAT, "seconds for a batch of one image, median"),
         "latency_s": (FLOAT, "seconds for a batch of one image, median"),
         "wall_time_s": (FLOAT, "seconds, over all its sessions"),
+        "finetune_s": (FLOAT, "of them, those of committed and final fine-tunes; null before version 9"),
+        "guard_s": (FLOAT, "of them, those of looks at the guard images; null before version 9"),
         "evaluators": (INT, "evaluators when its study began; 0 is in process"),
         "device": (TEXT, "device of the evaluators"),
     },
@@ -181,6 +183,8 @@ TABLES: dict[str, Columns] = {
         "num_diverged": (INT, "fine-tunes of its commit that ended with NaN or infinite weights; none was kept"),
         "cut_short": (FLAG, "a budget ended its decision: the best mask so far, decided anew when the study resumes"),
         "wall_time_s": (FLOAT, "seconds"),
+        "finetune_s": (FLOAT, "of them, those of committed and final fine-tunes; null before version 9"),
+        "guard_s": (FLOAT, "of them, those of looks at the guard images; null before version 9"),
     },
     "updates": _KEYS
     | {
@@ -232,6 +236,8 @@ TABLES: dict[str, Columns] = {
         "num_diverged": (INT, "fine-tunes of its commit that ended with NaN or infinite weights; none was kept"),
         "cut_short": (FLAG, "a budget ended it: the best mask so far, searched anew when the study resumes"),
         "wall_time_s": (FLOAT, "seconds"),
+        "finetune_s": (FLOAT, "of them, those of committed and final fine-tunes; null before version 9"),
+        "guard_s": (FLOAT, "of them, those of looks at the guard images; null before version 9"),
     },
     "low_rank": _KEYS
     | {
@@ -257,17 +263,19 @@ TABLES: dict[str, Columns] = {
         "applied": (FLAG, "whether the layer was factorised"),
         "reason": (TEXT, "why it was not"),
         "wall_time_s": (FLOAT, "seconds"),
+        "finetune_s": (FLOAT, "of them, those of committed and final fine-tunes; null before version 9"),
+        "guard_s": (FLOAT, "of them, those of looks at the guard images; null before version 9"),
     },
     "pictures": _KEYS
     | {
-        "kind": (TEXT, "improved, stayed or worse: what pruning did to the image's global accuracy"),
+        "kind": (TEXT, "improved, stayed or worse: what pruning did to the image"),
         "place": (INT, "from 0, the most first"),
         "image_index": (INT, "place in the validation split, from 0"),
-        "baseline_global_accuracy": (FLOAT, "percent of the image's labelled pixels"),
-        "pruned_global_accuracy": (FLOAT, "percent of the image's labelled pixels"),
-        "change": (FLOAT, "points of global accuracy, positive is better"),
+        "baseline_global_accuracy": (FLOAT, "percent of its labelled pixels that are right; of boxes: F1, percent"),
+        "pruned_global_accuracy": (FLOAT, "the same, of the pruned network"),
+        "change": (FLOAT, "points of it, positive is better"),
         "image": (BYTES, "PNG"),
-        "label": (BYTES, "PNG, its palette's indices are classes, 255 is void"),
+        "label": (BYTES, "PNG, its indices are classes, 255 is void; boxes: classes from its text first_class on"),
         "baseline": (BYTES, "PNG like label: what the baseline network predicts"),
         "pruned": (BYTES, "PNG like label: what the pruned network predicts"),
     },

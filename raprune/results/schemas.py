@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from raprune.results.columns import TABLES
 
-SCHEMA_VERSION = 8
+SCHEMA_VERSION = 9
 """Increased with every change of a column; older results still load."""
 
 SCHEMAS: dict[str, pa.Schema] = {
@@ -17,13 +17,18 @@ SCHEMAS: dict[str, pa.Schema] = {
     for name, columns in TABLES.items()
 }
 
+PARTS = ("finetune_s", "guard_s")
+"""Parts of ``wall_time_s``."""
+
 COST_COLUMNS: dict[str, tuple[str, ...]] = {
-    "trial": ("num_scored", "images_scored", "baseline_latency_s", "latency_s", "wall_time_s", "evaluators", "device"),
-    "layers": ("wall_time_s",),
+    "trial": (
+        "num_scored", "images_scored", "baseline_latency_s", "latency_s", "wall_time_s", *PARTS, "evaluators", "device",
+    ),
+    "layers": ("wall_time_s", *PARTS),
     "updates": (),
     "candidates": ("from_memo", "images_scored", "evaluator", "score_s", "scored_at"),
-    "joint": ("wall_time_s",),
-    "low_rank": ("wall_time_s",),
+    "joint": ("wall_time_s", *PARTS),
+    "low_rank": ("wall_time_s", *PARTS),
     "pictures": (),
     "speed": (
         "device", "threads", "num_runs", "mean_s", "median_s", "lower_quartile_s", "upper_quartile_s",

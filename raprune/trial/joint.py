@@ -29,6 +29,7 @@ from raprune.study.schema import TrialSpec
 from raprune.study.seeds import seed_for
 from raprune.trial.budget import BudgetSpent, TrialBudget
 from raprune.trial.candidates import Candidates
+from raprune.trial.clock import seconds_since, seconds_so_far
 from raprune.trial.context import TrialContext
 from raprune.trial.credit import credit_of
 from raprune.trial.joint_search import Counts, JointSearch
@@ -86,6 +87,7 @@ class JointPass:
 
     def _pass(self, number: int, method: Method, state: State, val_score: float) -> tuple[State, float, bool]:
         start, cut_short, step = time.perf_counter(), False, self.store.num_committed() + number
+        before = seconds_so_far(self.contract.evaluator)
         masks = _Masks(self.graph, state, self._orders(number, method, state))
         candidates = _JointCandidates(self, masks, state)
         if self.context.matched is not None:
@@ -100,6 +102,7 @@ class JointPass:
             "drop_used": val_score - committed.finetuned_val_score,
             "cut_short": cut_short,
             "wall_time_s": time.perf_counter() - start,
+            **seconds_since(before, self.contract.evaluator),
         }
         if cut_short:
             self.store.write_joint(PROVISIONAL, PROVISIONAL, row, candidates.rows)

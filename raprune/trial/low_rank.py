@@ -24,6 +24,7 @@ from raprune.registry import nearest
 from raprune.results import TrialStore
 from raprune.study.postprocess import LowRankSpec
 from raprune.trial.candidates import Scale
+from raprune.trial.clock import seconds_since, seconds_so_far
 from raprune.trial.context import TrialContext
 from raprune.trial.rows import low_rank_row
 from raprune.trial.snapshots import Snapshots
@@ -98,6 +99,7 @@ class LowRankStep:
 
     def _layer(self, step: int, layer: Surveyed, state: State, val_score: float) -> tuple[State, float]:
         start, num_diverged, num_looks = time.perf_counter(), self.num_diverged, self._num_looks
+        before = seconds_so_far(self.evaluator)
         row = low_rank_row(step, layer, val_score)
         try:
             factor, energies, factorised = self._factorise(layer, state, val_score)
@@ -110,6 +112,7 @@ class LowRankStep:
             self.snapshots.save(self.first_step + step, factorised.state, {})
         row["num_diverged"] = self.num_diverged - num_diverged
         row["num_guard_looks"] = self._num_looks - num_looks
+        row |= seconds_since(before, self.evaluator)
         self.store.write_low_rank(step, row | {"wall_time_s": time.perf_counter() - start})
         if row["applied"]:
             self.snapshots.forget_before(self.first_step + step)

@@ -6,7 +6,8 @@ import json
 import math
 import time
 import traceback
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from raprune.engine.paired import Paired
@@ -16,7 +17,7 @@ from raprune.network.measure import NetworkSize
 from raprune.network.sizes import Sizes
 from raprune.network.state import State
 from raprune.registry import SCORES, is_given
-from raprune.results import SCHEMAS
+from raprune.results import PARTS, SCHEMAS
 from raprune.study.schema import Choice, TrialSpec
 from raprune.trial.context import TrialContext
 from raprune.trial.within_bound import Committed
@@ -136,6 +137,8 @@ class TrialOutcome:
     paired: Paired | None = None
     """``state`` beside the baseline on the guard images."""
     num_guard_looks: int | None = None
+    seconds: Mapping[str, float | None] = field(default_factory=dict)
+    """Parts of ``wall_time_s``, as in :mod:`raprune.trial.clock`."""
 
 
 def trial_row(
@@ -192,6 +195,7 @@ def trial_row(
         "baseline_latency_s": sizes.latency_s(State.baseline(baseline.key)),
         "latency_s": sizes.latency_s(state),
         "wall_time_s": outcome.wall_time_s,
+        **{part: outcome.seconds.get(part) for part in PARTS},
         "evaluators": context.num_evaluators,
         "device": context.device,
     }

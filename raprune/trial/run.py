@@ -30,6 +30,7 @@ from raprune.study.seeds import seed_for
 from raprune.trial.asked import build_decision, build_method, limit
 from raprune.trial.budget import TrialBudget
 from raprune.trial.candidates import Candidates
+from raprune.trial.clock import Clocked, seconds_of, seconds_since, seconds_so_far
 from raprune.trial.context import TrialContext
 from raprune.trial.credit import credit_of
 from raprune.trial.deciding import check_order, decide_layer
@@ -59,7 +60,7 @@ def run_trial(trial: TrialSpec, context: TrialContext) -> dict[str, Any]:
 class _Trial:
     def __init__(self, trial: TrialSpec, context: TrialContext) -> None:
         self.trial = trial
-        self.context = context
+        context = self.context = replace(context, evaluator=Clocked(context.evaluator))
         self.evaluator = context.evaluator
         note_origin(context.store, trial, context.baseline, context.matched)
         grounds = grounds_of(trial, context)
@@ -83,7 +84,7 @@ class _Trial:
         order, store = schedule.order, self.context.store
         done = store.num_committed()
         earlier = [*store.layer_rows(), *store.joint_rows()]
-        earlier_s = sum(row["wall_time_s"] for row in [*earlier, *store.low_rank_rows()])
+        before = [*earlier, *store.low_rank_rows()]
         state, val_score = State.baseline(self.context.baseline.key), self.context.baseline.val_score
         if done:
             state = self.snapshots.load(last_snapshot(store, len(earlier)))
@@ -119,13 +120,14 @@ class _Trial:
             val_score=val_score,
             test_score=test_score,
             baseline_finetuned_val_score=finetuned,
-            wall_time_s=earlier_s + time.perf_counter() - start,
             val_score_before_low_rank=pruned_val_score,
             num_order_candidates=self.prelude.num_candidates(),
             order_images=self.prelude.num_images(),
             num_diverged=self.num_diverged,
             paired=None if (guard := self.contract.guard) is None else guard.measure(state),
             num_guard_looks=None if guard is None else guard.num_looks,
+            wall_time_s=sum(row["wall_time_s"] for row in before) + time.perf_counter() - start,
+            seconds=seconds_of(before, self.evaluator),
         )
         row = trial_row(self.trial, self.context, self.scale.drop_bound, self.sizes, outcome)
         named = row | {"study": self.trial.study, "trial_id": self.trial.trial_id}
@@ -167,7 +169,7 @@ class _Trial:
 
         In place of the drop bound, candidates, their rewards and the commit have the layer's allowance.
         """
-        start = time.perf_counter()
+        start, before = time.perf_counter(), seconds_so_far(self.evaluator)
         layer, num_layers = schedule.order[step], len(schedule.order)
         allowance = self.scale.drop_bound * schedule.allowed[step]
         contract = replace(self.contract, scale=replace(self.scale, drop_bound=allowance))
@@ -207,7 +209,7 @@ class _Trial:
         row["decided_held"] = committed.decided_held
         row["drop_used"] = val_score - committed.finetuned_val_score
         row["drop_margin"] = None if matched else scale.baseline_score - self.scale.baseline_score
-        row["wall_time_s"] = time.perf_counter() - start
+        row |= {"wall_time_s": time.perf_counter() - start, **seconds_since(before, self.evaluator)}
         self.context.store.write_layer(PROVISIONAL if cut_short else step, row, candidates.update_rows, candidates.rows)
         if not cut_short:
             self.snapshots.forget_before(step)

@@ -9,7 +9,7 @@ import pytest
 
 from analysis import updates as updates_module
 from analysis.charts import Chart, Series
-from analysis.figures import macs_trade_off, matched, orders, pictures, rewards, single_layer, speed
+from analysis.figures import macs_trade_off, matched, orders, params_trade_off, pictures, rewards, single_layer, speed
 from analysis.marks import number, numbers, thinned
 from analysis.updates import FEWEST_POINTS, MOST_POINTS
 from raprune.results import Tables
@@ -125,9 +125,21 @@ def test_the_front_is_that_of_multiply_adds() -> None:
         trial_row("less", macs=6000, pruning_ratio=0.2, val_score_drop=0.25),
     ]
     plot = drawn(macs_trade_off, make_tables(trials))[0]
-    (front,) = [series for series in plot.series if series.name == macs_trade_off.FRONT]
+    (front,) = [series for series in plot.series if series.name == FRONT]
     assert (front.x, front.y) == ([25, 75], [0.25, 0.5])
     assert plot.lines == [(2.0, "bound 2")]
     high = replace(CASES["one trial"], trials=make_tables([*trials, trial_row("bad", macs=8000)]).trials)
-    (front,) = [series for series in drawn(macs_trade_off, high)[0].series if series.name == macs_trade_off.FRONT]
+    (front,) = [series for series in drawn(macs_trade_off, high)[0].series if series.name == FRONT]
     assert (front.x, front.y) == ([0, 25, 75], [0.25, 0.25, 0.5])
+
+
+def test_parameters_have_a_front_of_their_own_without_the_papers_points() -> None:
+    trials = [
+        trial_row("small", dataset="cifar10", baseline_params=1000, params=200, macs=9000, val_score_drop=0.5),
+        trial_row("fast", dataset="cifar10", baseline_params=1000, params=600, macs=1000, val_score_drop=1.0),
+    ]
+    plot = drawn(params_trade_off, make_tables(trials))[0]
+    assert plot.x.label == "parameters removed (%)"
+    (front,) = [series for series in plot.series if series.name == FRONT]
+    assert (front.x[-1], front.y[-1]) == (80, 0.5)
+    assert all(series.name != "Huang et al. 2018" for series in plot.series)

@@ -54,7 +54,8 @@ COLUMNS = {
     "single_layer": {"context", "bound", "layer", "method", "score_drop", "pruning_ratio", "lowest", "highest"},
     "speed": {"machine", "trial", "backend", "batch_size", "measured", "theoretical", "lowest", "highest"},
     "low_rank": {"trial", "part", "stage", "share_left", "lowest", "highest"},
-    "macs_trade_off": {"trial_id", "split", "method", "macs_removed", "score_drop", "pareto", "published"},
+    "macs_trade_off": {"trial_id", "split", "method", "removed", "score_drop", "pareto", "published"},
+    "params_trade_off": {"trial_id", "split", "method", "removed", "score_drop", "pareto", "published"},
     "redundancy": {"network", "setting", "layer_index", "layer", "pruning_ratio", "trial_id"},
     "first_layer": {"trial_id", "trial", "layer", "num_filters", "num_pruned", "picture"},
     "pruned_filters": {"trial_id", "trial", "layer", "filter", "norm", "measure", "value", "fate"},
@@ -71,7 +72,8 @@ NOTHING_TO_SHOW = {
     "normal": ONLY_SOME,
     "one trial": {"orders", "matched", "matched_end"} | ONLY_SOME,
     "one order": {"orders"} | ONLY_SOME,
-    "layers one by one": {"trade_off", "macs_trade_off", "orders", "matched_end"} | ONLY_SOME - {"single_layer"},
+    "layers one by one": {"trade_off", "macs_trade_off", "params_trade_off", "orders", "matched_end"}
+    | ONLY_SOME - {"single_layer"},
     "everything": set(),
 }
 

@@ -42,7 +42,7 @@ def test_pruned_filters_are_counted_among_the_smallest() -> None:
 def test_without_probabilities_the_rank_stands_in() -> None:
     frame = pruned_filters.select(make_tables([trial_row("t")], [layer_row("t", 0, **seen_filters())]))
     assert frame["value"].tolist() == pytest.approx([1 - place / 9 for place in range(10)])
-    assert set(frame["measure"]) == {"rank (1 is the most important)"}
+    assert set(frame["measure"]) == {"rank (1: most important)"}
 
 
 def test_the_agents_trials_of_the_outer_bounds_are_shown_and_six_layers_of_many() -> None:
@@ -136,14 +136,22 @@ def test_seconds_are_those_that_were_recorded() -> None:
     candidates = pd.DataFrame([candidate_row("t", "features.0", n, score_s=0.5) for n in range(6)])
     tables = replace(make_tables(trials, layers), joint=joint, candidates=candidates)
     frame = time_spent.select(tables)
+    assert set(frame["part"]) == {"layers", "joint passes", "the rest", "scoring candidates"}
+    trials[0] |= {"finetune_s": 5.0, "guard_s": 1.0}
+    layers = [row | {"finetune_s": 1.5, "guard_s": 0.25} for row in layers]
+    joint = joint.assign(finetune_s=0.5, guard_s=0.0)
+    tables = replace(make_tables(trials, layers), joint=joint, candidates=candidates)
+    frame = time_spent.select(tables)
     assert frame.set_index(["clock", "part"])["seconds"].to_dict() == {
-        (time_spent.TRIAL, "layers"): 12.0,
-        (time_spent.TRIAL, "joint passes"): 2.5,
-        (time_spent.TRIAL, "the rest"): 5.5,
+        (time_spent.TRIAL, "layers"): 6.75,  # 12 less its fine-tunes and looks
+        (time_spent.TRIAL, "joint passes"): 2.0,
+        (time_spent.TRIAL, "fine-tunes"): 5.0,
+        (time_spent.TRIAL, "guard"): 1.0,
+        (time_spent.TRIAL, "the rest"): 5.25,
         (time_spent.EVALUATORS, "scoring candidates"): 3.0,
     }
     own, evaluators = time_spent.charts(frame)
     assert [(bar.name, bar.value) for bar in own.clusters[0][1]] == [
-        ("layers", 12), ("joint passes", 2.5), ("the rest", 5.5),
+        ("layers", 6.75), ("joint passes", 2.0), ("fine-tunes", 5.0), ("guard", 1.0), ("the rest", 5.25),
     ]  # fmt: skip
     assert [bar.value for bar in evaluators.clusters[0][1]] == [3]

@@ -83,6 +83,16 @@ def test_latex_prints_texts_as_they_are() -> None:
     )
 
 
+def test_latex_reads_no_cell_as_an_option_or_another_sign() -> None:
+    """Compiled with pdfTeX and XeTeX (TeX Live 2022): ``\\\\`` and booktabs' rules take what follows in brackets."""
+    heads = pd.DataFrame({"[first]": ["[1, 2]", "* star"], "words": ["--set a=b", "''x,, ≤ 2 → 1"]})
+    lines = tabular(heads).splitlines()
+    assert lines[4] == r"{[}first] & words \\"
+    assert lines[6:8] == [r"{[}1, 2] & -{}-set a=b \\", r"{*} star & '{}'x,{}, $\leq$ 2 $\rightarrow$ 1 \\"]
+    assert escaped("---") == "-{}-{}-"
+    assert escaped("2026-11-27") == "2026-11-27"
+
+
 def test_latex_has_a_line_a_row_and_unknown_numbers_are_empty() -> None:
     frame = pd.DataFrame({"the_method": ["agent", "a&b"], "drop": [-0.12346, float("nan")], "n": [1, 2]})
     lines = tabular(frame).splitlines()

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from analysis.figures import layer_ratios, matched_end, orders, rewards, sampled_ratios, trade_off
 from analysis.frames import completed_trials
 from analysis.labels import drop_text, in_bound_order
+from analysis.removed import pareto
 from tests.analysis.make_tables import Row, grid, layer_row, make_tables, trial_row, unfinished_row, update_row
 
 
@@ -29,11 +30,11 @@ def test_pareto_front_with_ties() -> None:
         (0.4, 6.0): True,
     }
     ratio, drop = (pd.Series(column) for column in zip(*points, strict=True))
-    assert list(trade_off.pareto(ratio, drop)) == list(points.values())
+    assert list(pareto(ratio, drop)) == list(points.values())
 
 
 def test_equal_points_are_both_on_the_front() -> None:
-    front = trade_off.pareto(pd.Series([0.2, 0.2, 0.1]), pd.Series([1.0, 1.0, 2.0]))
+    front = pareto(pd.Series([0.2, 0.2, 0.1]), pd.Series([1.0, 1.0, 2.0]))
     assert list(front) == [True, True, False]
 
 

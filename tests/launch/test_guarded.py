@@ -50,6 +50,10 @@ def test_the_bound_holds_on_the_guard_and_the_rows_say_so(guarded: Path) -> None
     assert (layers.loc[committed, "guard_score_drop"] <= 8.0 + 1e-9).all()
     assert layers["guard_score"].notna().tolist() == committed.tolist()
     assert (layers["num_guard_looks"] >= committed).all()
+    assert ((layers["guard_s"] > 0) == (layers["num_guard_looks"] > 0)).all()
+    assert (layers["finetune_s"] >= 0).all()
+    assert trials.loc[searched, "guard_s"] > layers["guard_s"].sum()  # the final fine-tune is looked at, too
+    assert (trials["guard_s"] + trials["finetune_s"] < trials["wall_time_s"]).all()
     assert trials.loc[searched, "num_guard_looks"] == layers["num_guard_looks"].sum() + 1  # of the final fine-tune
     assert (layers["drop_margin"] > 0).all()
     matched = tables.layers[tables.layers["trial_id"] != searched]

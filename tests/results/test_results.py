@@ -14,6 +14,7 @@ import pytest
 from raprune.errors import FileError, ResultsError
 from raprune.results import (
     COST_COLUMNS,
+    PARTS,
     SCHEMA_VERSION,
     SCHEMAS,
     TrialStore,
@@ -174,7 +175,7 @@ def test_version_1_loads_without_units_and_pictures(tmp_path: Path) -> None:
 
 def test_version_2_loads_without_rounding_and_speed(tmp_path: Path) -> None:
     trial, layer = trial_row("t"), layer_row("t", 0)
-    older = {"trial": (trial, ["round_to", "images_scored"]), "layers-0": (layer, ["num_decided"])}
+    older = {"trial": (trial, ["round_to", "images_scored", *PARTS]), "layers-0": (layer, ["num_decided", *PARTS])}
     folder = tmp_path / "trials" / "t"
     folder.mkdir(parents=True)
     for name, (row, lacking) in older.items():
@@ -184,6 +185,7 @@ def test_version_2_loads_without_rounding_and_speed(tmp_path: Path) -> None:
     tables = read_study(tmp_path)
     assert tables.trials[["round_to", "images_scored"]].isna().all(axis=None)
     assert tables.layers["num_decided"].isna().all()
+    assert tables.trials[list(PARTS)].isna().all(axis=None)
     assert tables.layers["num_kept"].tolist() == [6]
     assert list(tables.speed.columns) == SCHEMAS["speed"].names
     assert tables.speed.empty

@@ -18,7 +18,6 @@ from raprune.engine.inputs import Inputs
 from raprune.launch.suggesting import with_suggestions
 from raprune.launch.verifying.here import Here
 from raprune.launch.verifying.judging import Judge, Verified
-from raprune.registry import is_given
 from raprune.results import TrialStore
 from raprune.study import StudyPlan, TrialSpec
 from raprune.trial.context import TrialContext
@@ -56,7 +55,7 @@ def verify(
     planned = {trial.trial_id: trial for trial in with_suggestions(plan, out).trials}
     stores = {name: TrialStore(out, plan.spec.name, name) for name in part.trial_ids}
     here = Here(plan, out, inputs)
-    trials, unchecked = _replayable(planned, stores, manifest)
+    trials, unchecked = _replayable(planned, stores, manifest, inputs)
     files = [
         (name, step, stores[name].num_candidates(step)) for name in trials for step in stores[name].candidate_steps()
     ]
@@ -78,7 +77,7 @@ def verify(
 
 
 def _replayable(
-    planned: Mapping[str, TrialSpec], stores: Mapping[str, TrialStore], manifest: Mapping[str, Any]
+    planned: Mapping[str, TrialSpec], stores: Mapping[str, TrialStore], manifest: Mapping[str, Any], inputs: Inputs
 ) -> tuple[list[str], list[str]]:
     """The trials that have committed or decided anything, and why others are not checked."""
     trials, unchecked, waiting = [], [], 0
@@ -86,8 +85,9 @@ def _replayable(
         if name not in planned:
             by = manifest.get("raprune") or "an earlier version"
             unchecked.append(f"trial {name}: study.yaml makes no such trial here (the study was run by raprune {by})")
-        elif is_given(planned[name].model.name) or is_given(planned[name].dataset.name):
-            unchecked.append(f"trial {name}: its network or data were passed to prune() by a program")
+        elif inputs.lacks(planned[name].model, planned[name].dataset):
+            way_on = "call prune() again with them and the same out, then .verify() of what it returns"
+            unchecked.append(f"trial {name}: its network or data were passed to prune() by a program: {way_on}")
         elif not store.num_decided():
             waiting += 1
         else:

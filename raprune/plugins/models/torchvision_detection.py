@@ -23,6 +23,10 @@ FAMILIES = {
     "fcos_resnet50_fpn": "fcos",
 }
 """torchvision's name -> the head of ``mean_average_precision``."""
+TWO_STAGES = (
+    "has two stages: its second reads regions that its first finds, a number that differs from image to image, which "
+    "no traced network holds"
+)
 WITHOUT_EPS = ("retinanet_resnet50_fpn",)
 """Networks whose published weights torchvision runs with batch norms that add nothing to the variance."""
 
@@ -60,10 +64,7 @@ def _name_problem(name: str) -> str | None:
     if name in FAMILIES:
         return None
     if "rcnn" in name:
-        return (
-            f"{name} has two stages: its second reads regions that its first finds, a number that differs from image "
-            f"to image, which no traced network holds; with one stage there are {', '.join(FAMILIES)}"
-        )
+        return f"{name} {TWO_STAGES}; with one stage there are {', '.join(FAMILIES)}"
     return f"torchvision has no one-stage detection network {name!r}{nearest(name, list(FAMILIES))}"
 
 

@@ -128,11 +128,23 @@ class MeanAveragePrecision:
         """The packed detections of each image."""
         return [self._of_image(rows_AC, labels_N6) for rows_AC, labels_N6 in zip(rows_BAC, labels_BN6, strict=True)]
 
+    def detections(self, rows_AC: Tensor, labels_N6: Tensor) -> tuple[np.ndarray, ...]:
+        """What is found in one image, the best score first.
+
+        Boxes (D, 4), scores, classes, and, at the lowest overlap, whether they are right, and whether ignored.
+        """
+        boxes_D4, scores_D, classes_D, hits_DT, ignored_DT = self._matched(rows_AC, labels_N6)
+        return boxes_D4, scores_D, classes_D, hits_DT[:, 0], ignored_DT[:, 0]
+
     def _of_image(self, rows_AC: Tensor, labels_N6: Tensor) -> np.ndarray:
+        _, *found = self._matched(rows_AC, labels_N6)
+        return pack(*found)
+
+    def _matched(self, rows_AC: Tensor, labels_N6: Tensor) -> tuple[np.ndarray, ...]:
         found = self._head.detect(rows_AC.detach(), self._limits)
         boxes_D4, scores_D, classes_D = (part.cpu().numpy() for part in found)
         boxes_G6 = labels_N6[labels_N6[:, 0] != NO_BOX].cpu().numpy()
         is_crowd_G = boxes_G6[:, 5] == 1
         iou_DG = overlaps(boxes_D4, boxes_G6[:, 1:5], is_crowd_G)
         iou_DG[classes_D[:, None] != boxes_G6[:, 0]] = -1
-        return pack(scores_D, classes_D, *match(iou_DG, is_crowd_G, self._thresholds))
+        return boxes_D4, scores_D, classes_D, *match(iou_DG, is_crowd_G, self._thresholds)
