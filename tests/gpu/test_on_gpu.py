@@ -133,7 +133,7 @@ def test_tf32_is_for_candidates_alone(steps: int) -> None:
     exact, rounded = torch.cat(seen[: len(seen) // 2]), torch.cat(seen[len(seen) // 2 :])
     difference = (exact - rounded).abs().max() / exact.abs().max()
     assert difference > 1e-5
-    assert steps or difference < 1e-2
+    assert steps or difference < 5e-2
     assert fast.candidate(STATE, layer, mask).version == full.candidate(STATE, layer, mask).version
     assert not torch.backends.cudnn.allow_tf32
 
