@@ -3,7 +3,7 @@
 #   make study      set up .venv, then run studies/quickstart.yaml
 #   make test       set up .venv, then the test suite in two processes (about 18 minutes on two cores)
 #   make test-all   also runs the long tests
-#   make gpu        GPU tests and benchmark (a few minutes on one card)
+#   make gpu        tests and benchmark of a GPU; writes what they measured into docs/gpu.md (some minutes on one card)
 #   make fuzz       300 mutated study files and 150 mutated result files, through every command (half an hour)
 #   make chaos      a study whose processes are killed and suspended, and machines that come and go (half an hour)
 #   make check      lint, format, types and the code's shape; changes no file
@@ -30,8 +30,7 @@ test-all: .venv/.installed-dev
 	PYTHONHASHSEED=0 $(BIN)/python -m pytest -m "" -n 2 --dist loadfile
 
 gpu: .venv/.installed-dev
-	$(BIN)/python -m pytest tests/gpu
-	$(BIN)/python benchmarks/gpu.py
+	$(BIN)/python benchmarks/gpu.py --tests --write docs/gpu.md
 
 fuzz: .venv/.installed-dev
 	PYTHONHASHSEED=0 $(BIN)/python -m pytest -m "" tests/fuzz

@@ -17,7 +17,7 @@ from raprune.engine.split import Halves
 from raprune.engine.stacking import num_slots, stacked
 from raprune.network.masks import KeepMask
 from raprune.network.state import State
-from raprune.plugins.scores.base import Scored, Tally, advance
+from raprune.plugins.scores.base import Scored, Tally, added, fetched
 
 
 class StackedEngine(ExactEngine):
@@ -76,8 +76,9 @@ class StackedEngine(ExactEngine):
             for part in _parts(due, slots):
                 self.launches += 1
                 outputs = stacked(halves, [masks[m].tensor for m in part], slots)(values)
-                for m, logits in zip(part, outputs, strict=True):
-                    tallies[m] = advance(self.score, tallies[m], logits, labels, whole)
+                counts = fetched([self.score.counts(logits, labels) for logits in outputs])
+                for m, counts_of in zip(part, counts, strict=True):
+                    tallies[m] = added(self.score, tallies[m], counts_of, labels, whole)
         return [tally for tally in tallies if tally is not None]
 
 

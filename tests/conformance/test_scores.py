@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from raprune.errors import InputError
 from raprune.plugins.datasets.base import VOID
+from raprune.plugins.scores import base
 from raprune.plugins.scores.base import Score, Tally, merged, score_batches
 from raprune.registry import SCORES, Plugin
 from tests.detection import boxes_in_cells, rows_for
@@ -268,3 +269,20 @@ def test_top1_accuracy_by_hand() -> None:
     assert score.margins(logits, target).tolist() == [2.0, -2.0, 1.0, 1.0]
     assert score.chance(target, 2) == 75.0
     assert score.standard_error(75.0, 300) == pytest.approx(2.5)
+
+
+@every
+def test_batches_counted_at_once_give_the_same_tally(plugin: Plugin, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the last batches have no label that counts, so that all is known before them."""
+    score = build(plugin)
+    case = case_for(score)
+    logits, labels = case.noisy(0), case.labels.clone()
+    if score.labels == "pixel":
+        labels[6 * BATCH :] = VOID
+    batches = [(lambda x=x: x, y) for x, y in zip(logits.split(BATCH), labels.split(BATCH), strict=True)]
+    found = {}
+    for number in (1, 3, 16):
+        monkeypatch.setattr(base, "BATCHES_A_WAIT", number)
+        found[number] = score_batches(score, batches, score.whole(labels))
+    assert found[1] == found[3] == found[16]
+    assert found[1].num_images == (6 * BATCH if score.labels == "pixel" else NUM_IMAGES)

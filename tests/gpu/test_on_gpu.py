@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import gc
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from raprune.api import prune
 from raprune.engine import Engine
 from raprune.engine.agreement import check_agreement
+from raprune.engine.approximate import ApproximateEngine
 from raprune.engine.launches import MASKS_A_LAUNCH
 from raprune.engine.stacked import StackedEngine
 from raprune.engine.stacking import stacked
@@ -22,9 +24,11 @@ from raprune.network.graph import trace
 from raprune.network.state import State
 from raprune.network.surgery import shrink
 from raprune.preflight.equivalence import prove
+from raprune.study.fidelity import FidelitySpec
 from tests.api.networks import FAST, User
 from tests.engine.test_agreement import CHANGES, network
 from tests.engine.test_naive_is_exact import RESIDUAL, a_state, masks, network_and_splits
+from tests.engine.test_together import alone_and_together_agree, places_agree
 from tests.tiny import engine_of, lively_vgg, own_labels
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that torch can use")
@@ -99,6 +103,39 @@ def test_logits_do_not_depend_on_the_slot_or_the_other_masks() -> None:
         for one, two, three in zip(together, reverse, alone, strict=True):
             assert torch.equal(one, two)
             assert torch.equal(one, three)
+
+
+@pytest.mark.parametrize(("name", "residual"), RESIDUAL)
+def test_fine_tuned_together_is_fine_tuned_alone(name: str, residual: str) -> None:
+    alone_and_together_agree(name, residual, "cuda")
+
+
+@pytest.mark.parametrize("width", [0.125, 0.5])
+def test_weights_fine_tuned_together_do_not_depend_on_the_place_or_the_other_masks(width: float) -> None:
+    net = lively_vgg(width)
+    places_agree(net, own_labels(net, 100), "cuda", ["features.0", "features.10", "features.37"])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available() or torch.cuda.get_device_capability()[0] < 8, reason="has no TF32")
+@pytest.mark.parametrize("steps", [0, 3])
+def test_tf32_is_for_candidates_alone(steps: int) -> None:
+    """TF32 changes logits by about a thousandth; what is measured stays in full float32."""
+    net = lively_vgg(0.5)
+    full = engine_of(net, own_labels(net, 100), steps, device="cuda")
+    fast = ApproximateEngine(replace(full.workload, fidelity=FidelitySpec(precision="tf32")), "cuda")
+    layer = "features.10"
+    mask = masks(full, layer, 1)[0]
+    seen: list[Tensor] = []
+    counts = fast.score.counts
+    for one in (full, fast):
+        one.score.counts = lambda logits, labels: (seen.append(logits.clone()), counts(logits, labels))[1]  # type: ignore[method-assign]
+        one.evaluate(STATE, layer, mask, None)
+    exact, rounded = torch.cat(seen[: len(seen) // 2]), torch.cat(seen[len(seen) // 2 :])
+    difference = (exact - rounded).abs().max() / exact.abs().max()
+    assert difference > 1e-5
+    assert steps or difference < 5e-2
+    assert fast.candidate(STATE, layer, mask).version == full.candidate(STATE, layer, mask).version
+    assert not torch.backends.cudnn.allow_tf32
 
 
 @pytest.mark.parametrize("steps", [0, 5])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import Any, Protocol
 
 import torch
@@ -12,6 +13,8 @@ from torch import Tensor
 
 from raprune.plugins.datasets.base import Split
 
+BATCHES_A_WAIT = 16
+"""Batches whose counts a GPU is asked for at once, where all images are seen in any case."""
 CLASS_LABELS = ("image", "pixel")
 """The kinds of labels for which a network's output has one logit a class along its dimension 1."""
 
@@ -115,10 +118,12 @@ def score_batches(
     no images.
     """
     tally = start
-    for logits, labels_B in batches:
-        tally = advance(score, tally, logits(), labels_B, whole)
-        if tally.decides(lowest):
-            break
+    counted = ((score.counts(logits(), labels_B), labels_B) for logits, labels_B in batches)
+    while some := list(islice(counted, BATCHES_A_WAIT if lowest is None else 1)):
+        for counts, (_, labels_B) in zip(fetched([counts for counts, _ in some]), some, strict=True):
+            tally = added(score, tally, counts, labels_B, whole)
+            if tally.decides(lowest):
+                return tally
     if tally is None:
         raise ValueError("a split without images cannot be scored")
     return tally
@@ -132,8 +137,18 @@ def score_whole(score: Score, forward: Callable[[Tensor], Tensor], split: Split,
 
 def advance(score: Score, tally: Tally | None, logits: Tensor, labels_B: Tensor, whole: Tensor) -> Tally:
     """``tally`` after one more batch of a split whose totals are ``whole``."""
-    counts, seen = score.counts(logits, labels_B).cpu(), score.whole(labels_B).cpu()
-    number = len(labels_B)
+    return added(score, tally, score.counts(logits, labels_B).cpu(), labels_B, whole)
+
+
+def fetched(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """The same tensors on the processor; those of one shape in one copy, because a GPU is waited for at each."""
+    alike = len({(tensor.shape, tensor.dtype) for tensor in tensors}) == 1
+    return list(torch.stack(list(tensors)).cpu()) if alike else [tensor.cpu() for tensor in tensors]
+
+
+def added(score: Score, tally: Tally | None, counts: Tensor, labels_B: Tensor, whole: Tensor) -> Tally:
+    """As :func:`advance`, for the batch's counts, on the processor."""
+    seen, number = score.whole(labels_B).cpu(), len(labels_B)
     if tally is not None:
         counts = merged(score, [torch.tensor(tally.counts, dtype=torch.int64), counts])
         seen = seen + torch.tensor(tally.seen)

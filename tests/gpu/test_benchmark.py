@@ -1,0 +1,56 @@
+"""``benchmarks/gpu.py``: what it writes where, and that it ends without a GPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import gpu
+
+PAGE = f"# On a GPU\n\nBefore.\n\n{gpu.BEGIN}\nold\n{gpu.END}\n\nAfter.\n"
+
+
+def test_without_a_gpu_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    page = tmp_path / "gpu.md"
+    page.write_text(PAGE)
+    with pytest.raises(SystemExit, match="torch finds no GPU on this machine, so nothing was measured or written"):
+        gpu.main(["--tests", "--write", str(page)])
+    assert page.read_text() == PAGE
+
+
+def test_only_what_is_between_the_marks_is_replaced() -> None:
+    assert gpu.replaced(PAGE, r"new \1") == PAGE.replace("old", r"new \1")
+    assert gpu.replaced((gpu.ROOT / "docs" / "gpu.md").read_text(), "").count(gpu.END) == 1
+    for page in ("", PAGE + PAGE, PAGE.replace(gpu.END, "")):
+        with pytest.raises(SystemExit, match="the file must have"):
+            gpu.replaced(page, "new")
+
+
+def test_the_papers_study_is_not_spread_over_more_cards_than_it_asks_for() -> None:
+    *_, line = gpu.paper(3600 / 391 / 26_000, gpu.SMALL[0])
+    assert line.endswith("at most 20 candidates at a time: 1.0 h on 1, 0.1 h on 8, 0.1 h on 64")
+    *_, line = gpu.paper(3600 * 400 / 391 / 26_000, gpu.SMALL[0])
+    assert line.endswith("400.0 h on 1, 50.0 h on 8, 20.0 h on 64")
+
+
+@pytest.mark.slow
+def test_all_of_it_runs_in_small_on_a_processor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = tmp_path / "gpu.md"
+    page.write_text(PAGE)
+    gpu.main(["--device", "cpu", "--write", str(page)])
+    printed, written = capsys.readouterr().out, page.read_text()
+    assert written == gpu.replaced(PAGE, printed.strip("\n"))
+    assert f"on one cpu with torch {torch.__version__}" in printed
+    for part in ("images/s", "% of the best convolution", "stacked ms", "mean", "one by one", "h on 64"):
+        assert part in printed
+    assert "left out" not in printed
+
+
+def test_what_no_time_is_left_for_is_left_out() -> None:
+    lines = list(gpu.measured(torch.device("cpu"), gpu.SMALL, "", ends=float("-inf")))
+    assert [line for line in lines if "left out" in line] == [
+        f"{part}: left out, the time was up" for part in ("rates", "candidates", "finetunes")
+    ]
