@@ -1,10 +1,10 @@
 """Blocks and swaps in the order of what they promise: spends the layer's candidates where filters can still go.
 
 A proposal takes away a block of kept filters, or takes two and gives one back. All proposals around the best mask so
-far are compared by how many filters they prune and how likely they are to be within the bound, as the prices of the
-filters (:mod:`raprune.plugins.decisions.prices`) have it; the most promising are scored, and the model learns from
-them. At first only the ranking speaks, and blocks are large; once prices are known, single filters and swaps remain.
-All of this is our own.
+far are compared by how many filters they prune and how likely they are to be within the bound, as a model of
+what pruning costs (:mod:`raprune.plugins.decisions.prices`) has it; the most promising are scored, and the model learns
+from them. At first only the ranking speaks, and blocks are large; once prices are known, single filters and swaps
+remain. All of this is our own.
 
 Several proposals may be scored at once. Which one is taken depends on their order alone, so the outcome does not
 depend on how many evaluators there are.
@@ -22,7 +22,7 @@ from pydantic import Field
 from torch import Tensor
 
 from raprune.plugins.decisions.base import DecisionStage, fewest_kept
-from raprune.plugins.decisions.prices import LocalPrices, Prices, Prior
+from raprune.plugins.decisions.prices import Learned, Prices, Prior
 from raprune.plugins.methods.base import Evaluate, Evaluation, Ranking
 from raprune.registry import DECISIONS, Settings
 
@@ -103,10 +103,10 @@ class _Climb:
         return masks
 
     def _most_promising(self) -> Tensor | None:
-        local = self.prices.at(self.best)
-        pruned_CN = torch.stack(list(self._around(local)))
+        learned = self.prices.learned()
+        pruned_CN = torch.stack(list(self._around(learned)))
         gain_C = pruned_CN.sum(1) - float((~self.best).sum())
-        promise_C = gain_C**self.settings.boldness * local.fits(pruned_CN)
+        promise_C = gain_C**self.settings.boldness * learned.fits(pruned_CN)
         for index in promise_C.argsort(descending=True, stable=True).tolist():
             mask = pruned_CN[index] == 0
             if bytes(mask.numpy()) not in self.known:
@@ -130,10 +130,10 @@ class _Climb:
         self.prices.observe(mask, min(drop, MOST_OVER))
         self.known.add(bytes(mask.numpy()))
 
-    def _around(self, local: LocalPrices) -> Iterator[Tensor]:
+    def _around(self, learned: Learned) -> Iterator[Tensor]:
         """(N,) floats, 1 = pruned: the best mask without each block of its cheapest filters, without each single one,
         and with each swap of two cheap kept filters for a dear pruned one."""
-        prices_N, here_N = local.prices(), (~self.best).double()
+        prices_N, here_N = learned.prices_at(self.best), (~self.best).double()
         kept = [i for i in prices_N.argsort(stable=True).tolist() if self.best[i]]
         dear = [i for i in prices_N.argsort(descending=True, stable=True).tolist() if not self.best[i]][:REACH]
         for size in range(1, len(kept)):
