@@ -141,8 +141,7 @@ class Keeper:
 
     def close(self, let_go_s: float) -> None:
         """End all evaluators; they get ``let_go_s`` to release the memory of their hosts."""
-        if self._requested:
-            self._ask(0)
+        self._ask(0)
         actors = [evaluator.actor for evaluator in self._evaluators.values()]
         asked = [self._backend.call(actor, "let_go") for actor in actors]
         if asked:

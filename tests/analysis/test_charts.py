@@ -11,6 +11,7 @@ from analysis import updates as updates_module
 from analysis.charts import Chart, Series
 from analysis.figures import macs_trade_off, matched, orders, params_trade_off, pictures, rewards, single_layer, speed
 from analysis.marks import number, numbers, thinned
+from analysis.removed import FRONT
 from analysis.updates import FEWEST_POINTS, MOST_POINTS
 from raprune.results import Tables
 from tests.analysis.make_tables import (
