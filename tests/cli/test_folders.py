@@ -184,3 +184,16 @@ def test_clean_names_what_it_cannot_delete(run, done: Path, monkeypatch: pytest.
     code, out = run("clean", done, "--partial", "--yes")
     assert code == 1
     assert f"not deleted: {made['partial']}: permission denied" in " ".join(out.split())
+
+
+def test_a_training_that_was_cut_short_counts_as_unfinished(run, done: Path) -> None:
+    left = done / "training" / "0123" / "so_far.safetensors"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(bytes(1000))
+    code, out = run("clean", done)
+    (row,) = [line.split() for line in out.splitlines() if line.split()[:1] == ["--unfinished"]]
+    assert (code, row[1:4]) == (0, ["1", "1", "kB"])
+    assert run("clean", done, "--yes")[0] == 0
+    assert left.is_file()
+    assert run("clean", done, "--unfinished", "--yes")[0] == 0
+    assert not left.parent.exists()
