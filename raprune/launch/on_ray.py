@@ -27,7 +27,7 @@ from raprune.launch.base import Launch, Watch
 from raprune.launch.cluster import connect
 from raprune.launch.counter import start_counter
 from raprune.launch.execute import MANIFEST, Place, check_folder
-from raprune.launch.in_flight import trials_in_flight, useful_evaluators
+from raprune.launch.in_flight import short_rounds, trials_in_flight, useful_evaluators
 from raprune.launch.interruption import Interruption
 from raprune.launch.keeper import Keeper
 from raprune.launch.metrics import Gauged
@@ -115,7 +115,7 @@ class RayRunner:
     ) -> None:
         self.watch = watch
         self.inputs = launch.inputs
-        self._data = launch.plan.spec.data
+        self._spec = launch.plan.spec
         self.resources = resources
         self.namespace = namespace
         self.backend = RayBackend(namespace, self._make)
@@ -166,6 +166,8 @@ class RayRunner:
         self.place = replace(self.place, given=given, pool=PoolAddress(self.namespace))
         self.keeper.begin(self._check_cluster)
         self.place = replace(self.place, num_evaluators=len(self.keeper.serving))
+        if said := short_rounds(self._spec, trials, len(self.keeper.serving), self.resources.device):
+            self.watch.note(said)
         if self.account is not None:
             self._counter = start_counter(self.account, self.namespace)
         distinct = list({trial.baseline_key: trial for trial in trials}.values())
@@ -198,10 +200,10 @@ class RayRunner:
 
     def _held(self) -> DataSpec:
         """How each evaluator holds images: the cluster's processors decode, divided among the evaluators."""
-        if self._data.workers != "auto":
-            return self._data
+        if self._spec.data.workers != "auto":
+            return self._spec.data
         cpus = sum(node.resources.get("CPU", 0.0) for node in self.backend.nodes())
-        return self._data.model_copy(update={"workers": max(1, int(cpus) // self.resources.num_evaluators)})
+        return self._spec.data.model_copy(update={"workers": max(1, int(cpus) // self.resources.num_evaluators)})
 
     def run(self, trials: Sequence[TrialSpec], plan: StudyPlan, watch: Watch) -> Any:
         """Run trials; returns Tune's result grid, or ``None`` if a signal ended them."""

@@ -10,12 +10,13 @@ import pytest
 
 from raprune.launch import on_ray, run_study
 from raprune.launch.base import Launch
-from raprune.launch.in_flight import useful_evaluators
+from raprune.launch.in_flight import short_rounds, useful_evaluators
 from raprune.launch.resources import resources_for
 from raprune.launch.rounds import rounds_of
 from raprune.results import read_study
 from raprune.study import StudyPlan, TrialSpec, load_study
 from tests.launch.runs import Watch, assert_same_rows
+from tests.tiny import write_study
 
 SEARCH = """\
 name: searched
@@ -28,6 +29,7 @@ layers: [features.37, features.40]
 guard: 0
 search: {over: {drop_bound: {low: 20.0, high: 40.0}}, sampler: random, trials: 2, at_once: 1}
 """
+UNMATCHED = ["sweep.method=[{name: agent, min_updates: 4, max_updates: 4}, magnitude]"]
 
 
 def searched(folder: Path, *overrides: str) -> StudyPlan:
@@ -83,3 +85,17 @@ def test_trials_that_a_search_suggests_count_for_the_pool(tmp_path: Path, monkey
         runner.ended(trial.trial_id)
     runner.run(later, plan, Watch())
     assert counted == [5, 10]  # five masks an update
+
+
+def test_rounds_that_are_short_for_the_pool_are_told(tmp_path: Path) -> None:
+    """Five masks an update: 16 evaluators run ten trials at once."""
+    plan = searched(tmp_path)
+    said = short_rounds(plan.spec, plan.trials, 16)
+    assert said.startswith("search.at_once is 1, and this pool can run 10 trials at once: evaluators wait for the last")
+    assert short_rounds(plan.spec, plan.trials, 1) == ""
+    wide = searched(tmp_path, "search.at_once=10", "search.trials=10")
+    assert short_rounds(wide.spec, wide.trials, 16) == ""
+    paced = load_study(write_study(tmp_path), ["scheduler=asha", *UNMATCHED])
+    assert "scheduler.at_once is 4" in short_rounds(paced.spec, paced.trials, 16)
+    swept = load_study(write_study(tmp_path))
+    assert short_rounds(swept.spec, swept.trials, 16) == ""
