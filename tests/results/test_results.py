@@ -153,7 +153,7 @@ def test_version_5_loads_without_a_guard(tmp_path: Path) -> None:
         pq.write_table(older.replace_schema_metadata({"raprune_schema_version": "5"}), file)
     write_json(tmp_path / "manifest.json", manifest([trial], schema_version=5))
     tables = read_study(tmp_path)
-    assert len(new) == 8
+    assert len(new) == 9
     assert tables.trials[new].isna().all(axis=None)
     assert tables.layers[in_layers].isna().all(axis=None)
     assert tables.trials["val_score"].tolist() == [98.0]
