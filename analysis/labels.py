@@ -43,7 +43,8 @@ def describe(trials: pd.DataFrame) -> pd.DataFrame:
     ``bound`` of a matched trial is its partner's. If plug-ins of one name have different settings, those that differ
     are part of the label; so is the decision stage, if one method has several. ``context`` says what else differs
     within the study (networks, data, fidelity, limits), ``scope`` which layers were decided if that differs. Both are
-    empty in a study that sweeps neither. Settings that change only together with the network are left out. ``single``
+    empty in a study that sweeps neither. Settings that change only together with the network are left out,
+    and a credit that follows from the bound. ``single``
     marks the trials of a study that decides several layers one by one; ``score_name`` and ``unit`` say what a drop is.
     """
     own = trials.set_index("trial_id")["drop_bound"]
@@ -52,7 +53,8 @@ def describe(trials: pd.DataFrame) -> pd.DataFrame:
     parts = [_varying(plugin_labels(trials, kind)) for kind in _PLUGINS]
     parts += [_varying([text(value) or "" for value in trials[column]]) for column in _PLAIN]
     parts.append(_varying([f"rounded to {number:g}" if number > 1 else "" for number in trials["round_to"].fillna(1)]))
-    parts.append(_varying([f"credit {points:g}" if points > 0 else "" for points in trials["credit"].fillna(0.0)]))
+    lent = _varying([f"credit {points:g}" if points > 0 else "" for points in trials["credit"].fillna(0.0)])
+    parts += [] if _follows(lent, [f"{bound:g}" for bound in bounds]) else [lent]  # as credit: auto does
     parts += [_varying(["" if pd.isna(n) else form.format(n) for n in trials[name]]) for name, form in _NUMBERS.items()]
     settings = [_differences(trials[column], _NOT_SHOWN.get(column, ())) for column in _SETTINGS]
     parts += [labels for labels in settings if not _follows(labels, parts[0])]

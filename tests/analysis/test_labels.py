@@ -77,3 +77,11 @@ def test_decided_layers_are_the_scope_where_they_differ() -> None:
     trials = [trial_row("one", layers=json.dumps(["features.0"])), trial_row("all", layers="all")]
     assert list(completed_trials(make_tables(trials))["scope"]) == ["features.0", "all"]
     assert list(completed_trials(make_tables(trials[:1]))["scope"]) == [""]
+
+
+def test_a_credit_that_follows_from_the_bound_is_no_context() -> None:
+    """As ``credit: auto`` begins with the bound: bounds 1 and 4 stand on one curve."""
+    follows = [trial_row(f"t{bound:g}", drop_bound=bound, credit=bound) for bound in (1.0, 4.0)]
+    assert set(completed_trials(make_tables(follows))["context"]) == {""}
+    both = [*follows, trial_row("fixed", drop_bound=4.0, credit=2.0)]
+    assert {"credit 1", "credit 4", "credit 2"} == set(completed_trials(make_tables(both))["context"])
