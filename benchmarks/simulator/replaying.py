@@ -18,11 +18,12 @@ from raprune.evaluators.ray_pool import RayPool
 from raprune.launch.keeper import Keeper
 from raprune.launch.resources import resources_for
 from raprune.launch.tuning import Pace
+from raprune.study.fidelity import FidelitySpec
 from raprune.study.parts import EvaluatorsSpec, FinetuneSpec
 
 LOOP_S = 0.2
 SETTINGS = EvaluatorsSpec(device="cpu")
-WORKLOAD: Any = SimpleNamespace(finetune=FinetuneSpec())
+WORKLOAD: Any = SimpleNamespace(finetune=FinetuneSpec(), fidelity=FidelitySpec())
 """As much of a workload as the pool looks at."""
 
 

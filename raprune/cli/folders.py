@@ -66,8 +66,10 @@ def list_folder(
 @app.command(
     epilog=examples(
         ("raprune clean results/quickstart", "say what each kind takes"),
-        ("raprune clean results/quickstart --yes", "delete stale trials and half-written files"),
-        ("raprune clean results/* --memo --reports --yes", "delete these two kinds only"),
+        (
+            "raprune clean results/quickstart --yes",
+            "delete stale trials and half-written files; with --memo, --reports, ... other kinds",
+        ),
         ("raprune clean --mirrors", "this machine's copies of all studies on stores"),
     ),
 )

@@ -22,7 +22,7 @@ from raprune.engine.given import digest_of_network
 from raprune.errors import InputError
 from raprune.network.graph import trace
 from raprune.network.measure import count_macs, count_params
-from raprune.results import read_study
+from raprune.results import COST_COLUMNS, read_study
 from tests.api.networks import FAST, SmallNet, User
 
 
@@ -162,7 +162,7 @@ def test_an_interrupted_call_goes_on_from_its_layers(
     written = layer.stat().st_mtime_ns
     again = prune(user.model, user.train, user.val, drop_bound=4.0, test=user.test, out=tmp_path, **FAST).report
     assert layer.stat().st_mtime_ns == written
-    costs = ["wall_time_s"]
+    costs = [*COST_COLUMNS["layers"]]
     pd.testing.assert_frame_equal(again.layers.drop(columns=costs), pruned.report.layers.drop(columns=costs))
     assert (again.val_score, again.test_score) == (pruned.report.val_score, pruned.report.test_score)
 

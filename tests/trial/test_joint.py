@@ -33,7 +33,7 @@ scoring: {{batch_size: 50}}
 drop_bound: 25.0
 order: low_to_high
 credit: 0
-candidates_per_layer: 10
+candidates_per_layer: 6
 postprocess: {{joint: {{candidates: 12, passes: 2, proposals: 3}}}}
 sweep:
   method:
