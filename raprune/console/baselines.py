@@ -64,8 +64,8 @@ def weak_lines(folder: Path | None, trained: Collection[str]) -> list[str]:
     scores = []
     for key in sorted(trained) if folder else []:
         with contextlib.suppress(RapruneError):
-            wanted = {"val_score": (int, float), "num_classes": int}
-            read = read_json(Path(folder or "") / "baselines" / key / "baseline.json", wanted)
+            file = Path(folder or "") / "baselines" / key / "baseline.json"
+            read = read_json(file, {"val_score": (int, float), "num_classes": (int,)})
             if read["val_score"] < FAIR_SCORE and read["num_classes"] <= MOST_CLASSES:
                 scores.append(read["val_score"])
     return [_weak(scores)] if scores else []
