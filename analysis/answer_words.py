@@ -93,7 +93,7 @@ def _runs(best: Entry) -> str:
 
 def _costs(best: Entry, unit: str) -> str:
     lost = best["lost"]
-    parts = [f"{change(part['drop'], unit)} on {split}" for split, part in lost.items()]
+    parts = [f"{change(part['drop'], unit)} on {split}{_scores(part, unit)}" for split, part in lost.items()]
     words = f"{', '.join(parts)}. "
     over = [split for split, part in lost.items() if not part["within"]]
     held = [split for split, part in lost.items() if part["within"]]
@@ -105,6 +105,14 @@ def _costs(best: Entry, unit: str) -> str:
         beyond = ", more than the bound: the guard is too small to rule that out" if limit > best["bound"] else ""
         said += escape(f" By the guard, {more}{beyond}.")
     return said if "test" in lost else f"{said} There is no test split."
+
+
+def _scores(part: Entry, unit: str) -> str:
+    """`` (99.1% to 98.4%)``: the baseline's score and that of the smaller network, where both are known."""
+    if part["before"] is None or part["after"] is None:
+        return ""
+    sign = "%" if unit == "points" else f" {unit}"
+    return f" ({part['before']:.1f}{sign} to {part['after']:.1f}{sign})"
 
 
 def _verdict(entries: Sequence[Entry], about: str) -> str:

@@ -46,7 +46,7 @@ def test_is_plain_data_and_whole_html_in_every_state(case: str) -> None:
 def test_the_best_removes_most_multiply_adds_within_the_bound() -> None:
     trials = [
         trial_row("most filters", pruning_ratio=0.9, macs=5000),
-        trial_row("most macs", macs=2000, params=100, test_score_drop=2.5),
+        trial_row("most macs", macs=2000, params=100, test_score_drop=2.5, test_score=95.5),
         trial_row("over on guard", method="random", macs=1000, guard_score_drop=2.25, score_drop_limit=3.0),
         trial_row("over on val", method="random", macs=500, val_score_drop=2.5),
     ]
@@ -57,11 +57,15 @@ def test_the_best_removes_most_multiply_adds_within_the_bound() -> None:
     assert best["removed"]["multiply-adds"] == {"share": 0.75, "before": 8000, "after": 2000}
     assert best["removed"]["parameters"]["share"] == pytest.approx(0.9)
     assert best["removed"]["filters"] == {"share": pytest.approx(0.4), "before": 30, "after": 18}
-    assert best["lost"] == {"validation": {"drop": 1, "within": True}, "test": {"drop": 2.5, "within": False}}
+    assert best["lost"] == {
+        "validation": {"drop": 1, "within": True, "before": 99, "after": 98},
+        "test": {"drop": 2.5, "within": False, "before": 98, "after": 95.5},
+    }
     assert (best["candidates"], best["seconds"]) == (1234, 12)
     said = words(answer_html(make_tables(trials)))
     assert "75.0% fewer multiply-adds" in said
-    assert "1 point lost on validation, 2.5 points lost on test. Within the bound on validation." in said
+    costs = "1 point lost on validation (99.0% to 98.0%), 2.5 points lost on test (98.0% to 95.5%)."
+    assert f"{costs} Within the bound on validation." in said
     assert "Over the bound on test." in said
     assert "raprune export 'results/made/trials/most macs' --format onnx --out small.onnx" in said
 
