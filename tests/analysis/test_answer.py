@@ -151,7 +151,15 @@ def test_verdict_at_the_same_ratios() -> None:
     )  # fmt: skip
     assert (verdict["gap"], verdict["lowest"], verdict["highest"], verdict["shown"]) == (3, 2, 4, True)
     said = words(answer_html(make_tables(trials, layers)))
-    assert "as cut: agent loses 3 points less than magnitude ([2.0, 4.0], 2 baselines)." in said
+    before = "before fine-tuning, agent loses 3 points less than magnitude ([2.0, 4.0], 2 baselines)"
+    assert (
+        f"every layer: {before}; at the end, 0 points less ([0.0, 0.0], 2 baselines; no difference is shown)." in said
+    )
+    trials[2]["val_score"] = 98.5
+    one = words(answer_html(make_tables(trials[::2], layers)))
+    caveat = "A single baseline has no interval"
+    before = "before fine-tuning, agent loses 2 points less than magnitude; at the end, 0.5 points more."
+    assert 0 < one.index(caveat) < one.index(before)
 
 
 def test_verdict_within_the_same_bound() -> None:
