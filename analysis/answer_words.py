@@ -8,6 +8,7 @@ from typing import Any
 
 from raprune.results import short_count
 
+from .commands import command_html
 from .trials_table import trial_link
 
 Entry = dict[str, Any]
@@ -54,7 +55,7 @@ def _bound(entry: Entry, named: bool) -> str:
     }
     rows = "".join(f"<dt>{what}</dt><dd>{said}</dd>" for what, said in facts.items() if said)
     trial = f"<dt>Trial</dt><dd>{escape(best['trial'])} {trial_link(best['trial_id'])}</dd>"
-    export = f"<dt>Export</dt><dd><code>{escape(best['export'])}</code></dd>"
+    export = f"<dt>Export</dt><dd>{command_html(best['export'])}</dd>"
     head = f"<h3>{escape(name)}{small}</h3><p class='headline'>{escape(_headline(best))}</p>"
     return f"<article class='entry'>{head}<dl class='facts'>{rows}{trial}{export}</dl></article>"
 
@@ -78,7 +79,7 @@ def _removed(removed: Entry) -> str:
 
 def _runs(best: Entry) -> str:
     if not best["times"]:
-        return f"Not measured: <code>{escape(best['bench'])}</code>"
+        return f"Not measured: {command_html(best['bench'])}"
     parts = [
         f"{time['times_faster']:.2f} times as fast at batch size {time['batch_size']} ({time['backend']}, "
         f"{time['device']}, {counted(time['threads'], 'thread')})"

@@ -11,6 +11,7 @@ import pytest
 
 from analysis.answer import answer, answer_html
 from analysis.answer_words import SHOWN, amount, change, duration, listed
+from analysis.commands import command_html
 from raprune.results import Tables
 from tests.analysis.make_tables import CASES, grid, layer_row, make_tables, speed_rows, trial_row, unfinished_row
 
@@ -26,7 +27,7 @@ def words(html: str) -> str:
     parser = HTMLParser()
     parser.handle_data = found.append  # type: ignore[method-assign]
     parser.feed(html)
-    return " ".join(found)
+    return " ".join(" ".join(found).split())
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -194,6 +195,14 @@ def test_markup_in_names_stays_text() -> None:
     assert "<script>" not in html
     assert "<b>" not in html.replace("<b class", "")
     assert "名前" in html
+
+
+def test_options_of_a_command_are_not_broken_at_their_hyphens() -> None:
+    said = command_html("raprune export 'a --<b>/c-d' --format onnx -v")
+    option = "<span class='option'>{}</span>"
+    path = "&#x27;a --&lt;b&gt;/c-d&#x27;"
+    assert said == f"<code>raprune export {path} {option.format('--format')} onnx {option.format('-v')}</code>"
+    assert option.format("--format") in answer_html(make_tables([trial_row("t")]))
 
 
 def test_words_of_numbers() -> None:
