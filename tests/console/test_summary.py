@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from rich.console import Console
 
-from raprune.console.baselines import weak_lines
+from raprune.console.baselines import trained_keys, weak_lines
+from raprune.console.progress import StudyProgress
 from raprune.console.tables import results_table
 from raprune.results import candidates_in_all, short_count, write_json
+from raprune.study import load_study
+from raprune.study.bundled import find_study
 from tests.analysis.make_tables import make_tables, trial_row, unfinished_row
 
 
@@ -77,3 +82,18 @@ def test_a_baseline_that_is_hardly_trained_is_told(tmp_path: Path, score: float,
         assert said[0].startswith(f"the baseline answers {score:.0f}% of the validation images right: it is hardly")
         assert weak_lines(tmp_path, {"own", "given"})[0].startswith("2 baselines answer fewer than half")
     assert not weak_lines(tmp_path, ())
+
+
+def test_a_baseline_that_is_hardly_trained_is_told_before_it_is_pruned(tmp_path: Path) -> None:
+    (tmp_path / "baselines" / "own").mkdir(parents=True)
+    write_json(tmp_path / "baselines" / "own" / "baseline.json", {"val_score": 23.7, "num_classes": 10})
+    out = io.StringIO()
+    StudyProgress(Console(file=out, width=300), {}, out=tmp_path, trained={"own"}).phase("")
+    assert "the baseline answers 24% of the validation images right" in out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "number"), [([], 1), (["baseline.checkpoint=a.pt"], 0), (["score=mean_class_accuracy"], 0)]
+)
+def test_only_baselines_that_the_study_trains_itself_may_be_hardly_trained(overrides: list[str], number: int) -> None:
+    assert len(trained_keys(load_study(find_study(Path("quickstart")), overrides))) == number
