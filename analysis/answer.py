@@ -129,7 +129,13 @@ def _removed(before: float, after: float) -> Entry:
 
 
 def _lost(row: Mapping[str, Any], column: str) -> Entry:
-    return {"drop": number(row[column]), "within": bool(row[column] <= row["drop_bound"] + WITHIN)}
+    score = column.removesuffix("_drop")
+    return {
+        "drop": number(row[column]),
+        "within": bool(row[column] <= row["drop_bound"] + WITHIN),
+        "before": number(row[f"baseline_{score}"]),
+        "after": number(row[score]),
+    }
 
 
 def _times(tables: Tables, trial_id: str) -> list[Entry]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from raprune.results import short_count
 
+from .commands import command_html
 from .trials_table import trial_link
 
 Entry = dict[str, Any]
@@ -18,10 +19,6 @@ RULE = (
     "multiply-adds. Test images choose nothing; they are opened once, at the end. Limits are one-sided, intervals "
     "two-sided, both at 95%."
 )
-LEADS = {
-    "matched": ("At the same number of filters in every layer, as cut", "loses", ("less", "more"), ""),
-    "unmatched": ("Within the same bound", "removes", ("more", "less"), " of the multiply-adds"),
-}
 ALONE = "A single baseline has no interval and shows nothing yet: repeat the study over seeds."
 
 
@@ -30,9 +27,9 @@ def in_html(entries: Sequence[Entry]) -> str:
     several = len({entry["study"] for entry in entries if entry["kind"] == "bound"}) > 1
     bounds = [_bound(entry, several) for entry in entries if entry["kind"] == "bound"]
     told = [f"<p class='none'>{escape(entry['text'])}</p>" for entry in entries if entry["kind"] == "none"]
-    verdicts = [f"<p class='verdict'>{escape(said)}</p>" for about in LEADS if (said := _verdict(entries, about))]
+    verdicts = [f"<p class='verdict'>{escape(said)}</p>" for said in (_matched(entries), _unmatched(entries)) if said]
     if any(entry["kind"] == "verdict" and entry["lowest"] is None for entry in entries):
-        verdicts.append(f"<p class='note'>{escape(ALONE)}</p>")
+        verdicts.insert(0, f"<p class='note'>{escape(ALONE)}</p>")
     spent = [f"<p class='note'>{escape(_spent(entry))}</p>" for entry in entries if entry["kind"] == "spent"]
     rule = f"<p class='note'>{escape(RULE)}</p>" if bounds else ""
     if more := bounds[SHOWN:]:
@@ -58,7 +55,7 @@ def _bound(entry: Entry, named: bool) -> str:
     }
     rows = "".join(f"<dt>{what}</dt><dd>{said}</dd>" for what, said in facts.items() if said)
     trial = f"<dt>Trial</dt><dd>{escape(best['trial'])} {trial_link(best['trial_id'])}</dd>"
-    export = f"<dt>Export</dt><dd><code>{escape(best['export'])}</code></dd>"
+    export = f"<dt>Export</dt><dd>{command_html(best['export'])}</dd>"
     head = f"<h3>{escape(name)}{small}</h3><p class='headline'>{escape(_headline(best))}</p>"
     return f"<article class='entry'>{head}<dl class='facts'>{rows}{trial}{export}</dl></article>"
 
@@ -82,7 +79,7 @@ def _removed(removed: Entry) -> str:
 
 def _runs(best: Entry) -> str:
     if not best["times"]:
-        return f"Not measured: <code>{escape(best['bench'])}</code>"
+        return f"Not measured: {command_html(best['bench'])}"
     parts = [
         f"{time['times_faster']:.2f} times as fast at batch size {time['batch_size']} ({time['backend']}, "
         f"{time['device']}, {counted(time['threads'], 'thread')})"
@@ -93,7 +90,7 @@ def _runs(best: Entry) -> str:
 
 def _costs(best: Entry, unit: str) -> str:
     lost = best["lost"]
-    parts = [f"{change(part['drop'], unit)} on {split}" for split, part in lost.items()]
+    parts = [f"{change(part['drop'], unit)} on {split}{_scores(part, unit)}" for split, part in lost.items()]
     words = f"{', '.join(parts)}. "
     over = [split for split, part in lost.items() if not part["within"]]
     held = [split for split, part in lost.items() if part["within"]]
@@ -107,24 +104,54 @@ def _costs(best: Entry, unit: str) -> str:
     return said if "test" in lost else f"{said} There is no test split."
 
 
-def _verdict(entries: Sequence[Entry], about: str) -> str:
-    """One sentence of all comparisons of a kind; empty without one."""
-    found = [entry for entry in entries if entry["kind"] == "verdict" and entry["about"] == about]
-    lead, verb, ways, unit = LEADS[about]
+def _scores(part: Entry, unit: str) -> str:
+    """`` (99.1% to 98.4%)``: the baseline's score and that of the smaller network, where both are known."""
+    if part["before"] is None or part["after"] is None:
+        return ""
+    sign = "%" if unit == "points" else f" {unit}"
+    return f" ({part['before']:.1f}{sign} to {part['after']:.1f}{sign})"
+
+
+def _matched(entries: Sequence[Entry]) -> str:
+    """All comparisons at the same number of filters, before fine-tuning and at the end; empty without one."""
+    parts = []
+    for entry in (entry for entry in entries if entry["kind"] == "verdict" and entry["about"] == "matched"):
+        unit, end = entry["unit"], entry["end"]
+        then = f"; at the end, {_loses(end, unit)}{_interval(end)}" if end else ""
+        before = f"{_loses(entry, unit)} than {entry['against']}{_interval(entry)}"
+        parts.append(f"before fine-tuning, {entry['of']} loses {before}{then}.")
+    parts[1:] = [f"B{part[1:]}" for part in parts[1:]]
+    return f"At the same number of filters in every layer: {' '.join(parts)}" if parts else ""
+
+
+def _loses(gap: Entry, unit: str) -> str:
+    """``3.2 points less``."""
+    return f"{amount(abs(gap['gap']), unit)} {'more' if gap['gap'] < 0 else 'less'}"
+
+
+def _unmatched(entries: Sequence[Entry]) -> str:
+    """One sentence of all comparisons within the same bound; empty without one."""
+    found = [entry for entry in entries if entry["kind"] == "verdict" and entry["about"] == "unmatched"]
     parts = []
     for of in dict.fromkeys(entry["of"] for entry in found):
-        own = [_than(entry, ways, unit) for entry in found if entry["of"] == of]
-        parts.append(f"{of} {verb} {listed(own)}")
-    return f"{lead}: {'; '.join(parts)}." if parts else ""
+        own = [_than(entry) for entry in found if entry["of"] == of]
+        parts.append(f"{of} removes {listed(own)}")
+    return f"Within the same bound: {'; '.join(parts)}." if parts else ""
 
 
-def _than(entry: Entry, ways: tuple[str, str], unit: str) -> str:
-    """``3.2 points less than magnitude``, with its interval and whether it shows a difference."""
-    said = f"{amount(abs(entry['gap']), entry['unit'])}{unit} {ways[entry['gap'] < 0]} than {entry['against']}"
-    if entry["lowest"] is None:
-        return said
-    over = f"[{entry['lowest']:.1f}, {entry['highest']:.1f}], {entry['num_baselines']} baselines"
-    return f"{said} ({over}{'' if entry['shown'] else '; no difference is shown'})"
+def _than(entry: Entry) -> str:
+    """``3.2 points of the multiply-adds more than magnitude``, with its interval."""
+    more = "less" if entry["gap"] < 0 else "more"
+    removes = f"{amount(abs(entry['gap']), entry['unit'])} of the multiply-adds"
+    return f"{removes} {more} than {entry['against']}{_interval(entry)}"
+
+
+def _interval(gap: Entry) -> str:
+    """Its interval and whether that shows a difference; empty for a single baseline."""
+    if gap["lowest"] is None:
+        return ""
+    over = f"[{gap['lowest']:.1f}, {gap['highest']:.1f}], {gap['num_baselines']} baselines"
+    return f" ({over}{'' if gap['shown'] else '; no difference is shown'})"
 
 
 def _took(best: Entry) -> str:

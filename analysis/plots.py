@@ -59,6 +59,15 @@ def write_report(*folders: Path, out: Path | None = None, formats: Collection[st
     return page
 
 
+def told(page: Path, formats: Collection[str] = ()) -> list[str]:
+    """What to say of a report that was written: ``report: PAGE``, and ``13 figures as svg in DIR``."""
+    asked = [kind for kind in FORMATS if kind in formats]
+    names = [module.__name__.rpartition(".")[2] for module in figure_modules()] if asked else []
+    number = sum((page.parent / f"{name}.{FORMATS[asked[0]]}").is_file() for name in names)
+    figures_said = f"{number} figure{'' if number == 1 else 's'} as {', '.join(asked)} in {page.parent}"
+    return [f"report: {page}", *([figures_said] if asked else [])]
+
+
 def page_of(report: Report, files: Files | None = None) -> str:
     """The page as HTML; ``files`` writes what stands beside it."""
     placed: list[tuple[float, Section]] = []
@@ -108,7 +117,7 @@ def main() -> int:
     try:
         with translated():
             formats = [name for name in given.format.replace(" ", "").split(",") if name]
-            print(f"report: {write_report(*given.folders, out=given.out, formats=formats)}")
+            print(*told(write_report(*given.folders, out=given.out, formats=formats), formats), sep="\n")
     except RapruneError as error:
         print(error, file=sys.stderr)
         return 2

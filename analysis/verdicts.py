@@ -20,6 +20,7 @@ from .marks import number
 
 REFERENCES = ("magnitude", "random")
 """What other methods are compared with, within the same bound."""
+PAIR = ["like", "method", "unit"]
 SAME = ["study", "context", "scope", "bound", "order"]
 
 
@@ -27,14 +28,29 @@ def verdicts(tables: Tables) -> list[dict[str, Any]]:
     """``verdict`` entries of the answer, about ``matched`` and ``unmatched`` comparisons; none without pairs.
 
     ``gap`` is positive where ``of`` is the better one: in points of the score as cut (``matched``), or in points of the
-    multiply-adds removed (``unmatched``).
+    multiply-adds removed (``unmatched``). ``end`` is the same of the score at the end; ``None`` where there is none.
     """
     return [*_matched(tables), *_unmatched(tables)]
 
 
 def _matched(tables: Tables) -> list[dict[str, Any]]:
-    gaps = mean_gaps(paired_layers(tables), ["like", "method", "unit"])
-    return [_entry("matched", row["like"], row["method"], row["unit"], row) for row in gaps.to_dict("records")]
+    gaps, ends = mean_gaps(paired_layers(tables), PAIR), _ends(tables)
+    return [
+        _entry("matched", row["like"], row["method"], row["unit"], row, ends.get(tuple(row[name] for name in PAIR)))
+        for row in gaps.to_dict("records")
+    ]
+
+
+def _ends(tables: Tables) -> dict[tuple[str, ...], dict[str, Any] | None]:
+    """``PAIR`` -> by how much more the searched trials score at the end than the trials matched to them."""
+    trials = whole_networks(completed_trials(tables))
+    searched = trials[~trials["matched"]].set_index("trial_id")
+    pairs = trials[trials["matched"] & trials["matched_trial_id"].isin(searched.index)]
+    own = searched.loc[pairs["matched_trial_id"]]
+    gaps = own["val_score"].to_numpy(dtype=float) - pairs["val_score"].astype(float)
+    pairs = pairs.assign(like=own["method"].to_numpy(), gap=gaps)
+    parts = pairs.groupby(PAIR, sort=False)
+    return {names: _difference(part.set_index("baseline_key")["gap"]) for names, part in parts}
 
 
 def _unmatched(tables: Tables) -> list[dict[str, Any]]:
@@ -65,7 +81,13 @@ def _difference(differences: pd.Series) -> dict[str, Any] | None:
     return {"gap": by_baseline.mean(), "lowest": low, "highest": high, "num_baselines": len(by_baseline)}
 
 
-def _entry(about: str, of: str, against: str, unit: str, row: dict[str, Any]) -> dict[str, Any]:
+def _entry(
+    about: str, of: str, against: str, unit: str, row: dict[str, Any], end: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    said = {"about": about, "of": of, "against": against, "unit": unit}
+    return {"kind": "verdict", **said, **_numbers(row), "end": end and _numbers(end)}
+
+
+def _numbers(row: dict[str, Any]) -> dict[str, Any]:
     shown = bool(row["lowest"] > 0 or row["highest"] < 0)
-    numbers = {name: number(row[name]) for name in ("gap", "lowest", "highest", "num_baselines")}
-    return {"kind": "verdict", "about": about, "of": of, "against": against, "unit": unit, "shown": shown, **numbers}
+    return {"shown": shown, **{name: number(row[name]) for name in ("gap", "lowest", "highest", "num_baselines")}}

@@ -17,8 +17,6 @@ from raprune.console.trials import TrialProgress, time_left
 from raprune.results import read_study
 
 DATA = Path(__file__).parent / "data"
-FIRST = 0.1
-"""Share of a study's time after which its estimates count."""
 SMALL_S = 2.0
 """An estimate that is off by at most this is right, too: at its end a study lasts less than a layer."""
 
@@ -61,7 +59,7 @@ def recorded(folder: Path) -> dict[str, Any]:
 
 
 def replay(record: dict[str, Any]) -> list[Moment]:
-    """What would have been said at each event after the first tenth."""
+    """What would have been said at each event; at the first ones, nothing."""
     events, moments = record["events"], []
     trials = {name: TrialProgress(name, *about) for name, about in record["trials"].items()}
     end = events[-1][0]
@@ -78,8 +76,8 @@ def replay(record: dict[str, Any]) -> list[Moment]:
         else:
             trial.status, trial.ended, last = "completed", now, now
         left_s = time_left(trials.values(), since, now)
-        if now >= FIRST * end and now < end:
-            moments.append(Moment(now, -1e9 if left_s is None else left_s, end - now))
+        if left_s is not None and now < end:
+            moments.append(Moment(now, left_s, end - now))
     return moments
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+from ..commands import command_html
 from ..labels import in_order, rehearsed_study, seeds_line, text
 from ..repeats import repeats_line
 from ..studies import Report
@@ -94,4 +95,4 @@ def _made(report: Report, study: str, manifest: dict[str, Any]) -> str:
         ", ".join(filter(None, [python, *packages])),
     ]
     name = f"<b>{escape(study)}</b>: " if study else ""
-    return f"{name}{escape('; '.join(facts))}; <code>{escape(command)}</code>"
+    return f"{name}{escape('; '.join(facts))}; {command_html(command)}"

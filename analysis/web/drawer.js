@@ -4,6 +4,9 @@
   const { h, s } = raprune;
   const PREFIX = "#trial=";
 
+  // A command's text; options are not broken at their hyphens.
+  const parts = (text) => text.split(/(?<!\S)(--?[a-z][\w-]*)/).map((part, at) => (at % 2 ? h("span", { class: "option" }, part) : part));
+
   const copied = (text) => {
     const button = h("button", { type: "button", class: "copy", "aria-label": `Copy ${text}` }, "Copy");
     button.addEventListener("click", async () => {
@@ -15,7 +18,7 @@
         button.textContent = "Selected";
       }
     });
-    return h("div", { class: "command" }, h("code", null, text), button);
+    return h("div", { class: "command" }, h("code", null, ...parts(text)), button);
   };
 
   // The mask's filters as a strip of one column each: kept ones coloured.

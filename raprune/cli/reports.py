@@ -10,7 +10,7 @@ import typer
 from raprune.cli.completion import complete_results
 from raprune.cli.root import app, examples
 from raprune.cli.terminal import open_console
-from raprune.console.plots import write_report
+from raprune.console.plots import report_lines, write_report
 from raprune.errors import InputError
 from raprune.system.paths import given_path
 from raprune.system.store import given_results, reading, tables
@@ -60,4 +60,5 @@ def report(
             raise InputError(f"{folder} is not a folder; a study's folder is results/NAME")
     wanted = [name for name in formats.replace(" ", "").split(",") if name]
     page = write_report(*folders, out=out, formats=wanted)
-    open_console().print(f"report: {page}", highlight=False, soft_wrap=True)
+    for line in report_lines(page, wanted):
+        open_console().print(line, highlight=False, soft_wrap=True)

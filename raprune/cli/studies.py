@@ -90,6 +90,7 @@ def study(
     if tracker:
         overrides = [*(overrides or ()), f"trackers=[{', '.join(tracker)}]"]
     _refuse_misspelt(file, overrides, rehearse)
+    from raprune.console.baselines import weak_lines
     from raprune.console.best import best_sentence
     from raprune.console.tables import budget_sentence, left_out_lines, results_table, study_progress
     from raprune.engine.inputs import Inputs
@@ -108,6 +109,8 @@ def study(
             outcome = run_study(plan, folder, progress, num_evaluators=evaluators, address=address, inputs=inputs)
     tables = read_study(folder, ["trial"])
     print_whole(results_table(tables), console)
+    for line in weak_lines(folder, progress.trained):
+        console.print(line, style="yellow", highlight=False, soft_wrap=True)
     if plan.spec.search is not None:
         found = best_sentence(plan.spec.search, tables.trials.to_dict("records"), tables.manifest["axes"])
         console.print(f"\n{found}", highlight=False, markup=False, soft_wrap=True)

@@ -13,7 +13,8 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from raprune.console.snapshot import Snapshot, TrialView, baseline_scores, write_snapshot
+from raprune.console.baselines import baseline_scores, trained_keys, weak_lines
+from raprune.console.snapshot import Snapshot, TrialView, write_snapshot
 from raprune.console.trials import ENDED, TrialProgress, time_left
 from raprune.console.view import duration, ended_line, left, rate, view
 from raprune.study import StudyPlan
@@ -43,6 +44,8 @@ class StudyProgress:
     """What is known at the start of the trials of a plan; asked again when a search adds some."""
     wanted: int | None = None
     """Trials that a search will suggest."""
+    trained: set[str] = field(default_factory=set)
+    """Keys of the baselines that the study trains itself."""
     started: float = field(default_factory=time.monotonic)
     num_candidates: int = 0
     text: str = ""
@@ -76,6 +79,7 @@ class StudyProgress:
             self._write(over=True)
 
     def planned(self, plan: StudyPlan) -> None:
+        self.trained |= trained_keys(plan)
         self.trials |= {name: trial for name, trial in self.begun(plan).items() if name not in self.trials}
 
     def note(self, text: str) -> None:
@@ -87,6 +91,8 @@ class StudyProgress:
         if not text and self._since is None:
             self._since = time.monotonic()
             self.baselines = baseline_scores(self.out)
+            for line in weak_lines(self.out, self.trained):
+                self.note(line)
         self.text = text
         self._write()
 

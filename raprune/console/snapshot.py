@@ -181,17 +181,3 @@ def _command(manifest: Mapping[str, Any]) -> str:
     if not words or Path(words[0]).name != "raprune":
         return ""
     return shlex.join(["raprune", *words[1:]])
-
-
-def baseline_scores(folder: Path | None) -> str:
-    """``baseline 99.1% on validation images``, or the range of several; empty where there is none to be read."""
-    found = []
-    for file in sorted((folder or Path()).glob("baselines/*/baseline.json")) if folder else []:
-        with contextlib.suppress(RapruneError):
-            read = read_json(file, {"val_score": (int, float), "score_unit": str})
-            found.append((read["val_score"], "%" if read["score_unit"] == "percent" else f" {read['score_unit']}"))
-    if not found:
-        return ""
-    scores, unit = sorted(score for score, _ in found), found[0][1]
-    many = f"{len(found)} baselines {scores[0]:.1f} to {scores[-1]:.1f}" if len(found) > 1 else ""
-    return f"{many or f'baseline {scores[0]:.1f}'}{unit} on validation images"

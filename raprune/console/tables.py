@@ -11,6 +11,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from raprune.console.baselines import baseline_lines
 from raprune.console.labels import trial_label
 from raprune.console.progress import StudyProgress
 from raprune.console.seeds import seed_lines
@@ -193,7 +194,7 @@ def results_table(tables: Tables) -> Table:
     ]
     short = {axis: short_labels([labels.get(axis, "") for labels in axes.values()]) for axis in own}
     numbered = [f"{axis} {name}: {label}" for axis in own for label, name in short[axis].items() if name.isdigit()]
-    caption = [line for line in numbered if line.count("{")]
+    caption = [*baseline_lines(tables.trials), *(line for line in numbered if line.count("{"))]
     if any(ended_by_budget(row) for row in tables.trials.to_dict("records")):
         caption.append("* a budget ended the trial: undecided layers are whole")
     caption += _gain_lines(tables.trials.to_dict("records"), bounds)

@@ -11,8 +11,8 @@ AROUND = 1.0
 """What a trial does before its first layer and after its last one, in layers."""
 TYPICAL = 2.0
 """Layers of a kind of trial that count as much as what is typical of all: the first one may be an unusual one."""
-LEARNING = 0.1
-"""Share of a layer that must be seen before anything is said of the time left."""
+FIRST = 0.1
+"""Nothing is said of the time left before such a share of the whole time seems to have passed."""
 
 
 @dataclass
@@ -78,7 +78,9 @@ class TrialProgress:
 
 
 def time_left(trials: Collection[TrialProgress], since: float, now: float) -> float | None:
-    """Seconds until the trials will have ended, from those seen since ``since``; ``None`` before anything is known.
+    """Seconds until the trials will have ended, from those seen since ``since``; ``None`` while little is known.
+
+    Little is known before a layer is committed, and in the first tenth (``FIRST``) of the whole time.
 
     Each kind of trial has its own seconds per layer; of a kind not seen yet, they follow from the time that
     candidates and commits took in the others. Trials are worked off as many at a time as so far, matched ones after the
@@ -86,7 +88,7 @@ def time_left(trials: Collection[TrialProgress], since: float, now: float) -> fl
     """
     begun = [trial for trial in trials if trial.started is not None]
     busy_s = sum(trial.seconds(now) for trial in begun)
-    if sum(trial.layers_seen for trial in begun) < LEARNING or now <= since or busy_s <= 0:
+    if not any(trial.layers_done > trial.first_step for trial in begun) or now <= since or busy_s <= 0:
         return None
     at_once = busy_s / (now - since)
     typical = _Typical.of(begun, now)
@@ -95,7 +97,7 @@ def time_left(trials: Collection[TrialProgress], since: float, now: float) -> fl
     for matched in (False, True):
         each = [trial.layers_left * paces[trial.kind] for trial in trials if trial.matched == matched]
         left_s += max(sum(each) / at_once, max(each, default=0.0))
-    return left_s
+    return left_s if now - since >= FIRST * (now - since + left_s) else None
 
 
 def _pace(kind: tuple[bool, float], begun: Sequence[TrialProgress], typical: _Typical, now: float) -> float:

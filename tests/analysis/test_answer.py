@@ -11,6 +11,7 @@ import pytest
 
 from analysis.answer import answer, answer_html
 from analysis.answer_words import SHOWN, amount, change, duration, listed
+from analysis.commands import command_html
 from raprune.results import Tables
 from tests.analysis.make_tables import CASES, grid, layer_row, make_tables, speed_rows, trial_row, unfinished_row
 
@@ -26,7 +27,7 @@ def words(html: str) -> str:
     parser = HTMLParser()
     parser.handle_data = found.append  # type: ignore[method-assign]
     parser.feed(html)
-    return " ".join(found)
+    return " ".join(" ".join(found).split())
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -46,7 +47,7 @@ def test_is_plain_data_and_whole_html_in_every_state(case: str) -> None:
 def test_the_best_removes_most_multiply_adds_within_the_bound() -> None:
     trials = [
         trial_row("most filters", pruning_ratio=0.9, macs=5000),
-        trial_row("most macs", macs=2000, params=100, test_score_drop=2.5),
+        trial_row("most macs", macs=2000, params=100, test_score_drop=2.5, test_score=95.5),
         trial_row("over on guard", method="random", macs=1000, guard_score_drop=2.25, score_drop_limit=3.0),
         trial_row("over on val", method="random", macs=500, val_score_drop=2.5),
     ]
@@ -57,11 +58,15 @@ def test_the_best_removes_most_multiply_adds_within_the_bound() -> None:
     assert best["removed"]["multiply-adds"] == {"share": 0.75, "before": 8000, "after": 2000}
     assert best["removed"]["parameters"]["share"] == pytest.approx(0.9)
     assert best["removed"]["filters"] == {"share": pytest.approx(0.4), "before": 30, "after": 18}
-    assert best["lost"] == {"validation": {"drop": 1, "within": True}, "test": {"drop": 2.5, "within": False}}
+    assert best["lost"] == {
+        "validation": {"drop": 1, "within": True, "before": 99, "after": 98},
+        "test": {"drop": 2.5, "within": False, "before": 98, "after": 95.5},
+    }
     assert (best["candidates"], best["seconds"]) == (1234, 12)
     said = words(answer_html(make_tables(trials)))
     assert "75.0% fewer multiply-adds" in said
-    assert "1 point lost on validation, 2.5 points lost on test. Within the bound on validation." in said
+    costs = "1 point lost on validation (99.0% to 98.0%), 2.5 points lost on test (98.0% to 95.5%)."
+    assert f"{costs} Within the bound on validation." in said
     assert "Over the bound on test." in said
     assert "raprune export 'results/made/trials/most macs' --format onnx --out small.onnx" in said
 
@@ -147,7 +152,15 @@ def test_verdict_at_the_same_ratios() -> None:
     )  # fmt: skip
     assert (verdict["gap"], verdict["lowest"], verdict["highest"], verdict["shown"]) == (3, 2, 4, True)
     said = words(answer_html(make_tables(trials, layers)))
-    assert "as cut: agent loses 3 points less than magnitude ([2.0, 4.0], 2 baselines)." in said
+    before = "before fine-tuning, agent loses 3 points less than magnitude ([2.0, 4.0], 2 baselines)"
+    assert (
+        f"every layer: {before}; at the end, 0 points less ([0.0, 0.0], 2 baselines; no difference is shown)." in said
+    )
+    trials[2]["val_score"] = 98.5
+    one = words(answer_html(make_tables(trials[::2], layers)))
+    caveat = "A single baseline has no interval"
+    before = "before fine-tuning, agent loses 2 points less than magnitude; at the end, 0.5 points more."
+    assert 0 < one.index(caveat) < one.index(before)
 
 
 def test_verdict_within_the_same_bound() -> None:
@@ -182,6 +195,14 @@ def test_markup_in_names_stays_text() -> None:
     assert "<script>" not in html
     assert "<b>" not in html.replace("<b class", "")
     assert "名前" in html
+
+
+def test_options_of_a_command_are_not_broken_at_their_hyphens() -> None:
+    said = command_html("raprune export 'a --<b>/c-d' --format onnx -v")
+    option = "<span class='option'>{}</span>"
+    path = "&#x27;a --&lt;b&gt;/c-d&#x27;"
+    assert said == f"<code>raprune export {path} {option.format('--format')} onnx {option.format('-v')}</code>"
+    assert option.format("--format") in answer_html(make_tables([trial_row("t")]))
 
 
 def test_words_of_numbers() -> None:

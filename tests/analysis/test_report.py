@@ -14,7 +14,7 @@ import pytest
 from analysis import plots
 from analysis.figures import matched, pictures, single_layer, trade_off
 from analysis.files import FORMATS
-from analysis.plots import write_report
+from analysis.plots import told, write_report
 from raprune.errors import ResultsError
 from raprune.results import Tables
 from tests.analysis.make_tables import CASES, make_tables, trial_row, unfinished_row, write_study
@@ -94,8 +94,12 @@ def test_the_same_rows_give_the_same_report_and_older_files_go(tmp_path: Path) -
     assert {file.name: file.read_bytes() for file in out.iterdir()} == first
     assert "matched.png" not in first
     assert {"trade_off.png", "trade_off.csv", "mine.png"} < set(first)
+    number = len([name for name in first if name.endswith(".csv")])
+    said = told(out / "index.html", ["png", "csv"])
+    assert said == [f"report: {out / 'index.html'}", f"{number} figures as png, csv in {out}"]
     write_report(folder)
     assert {file.name for file in out.iterdir()} == {"index.html", "mine.png"}
+    assert told(out / "index.html") == said[:1]
 
 
 @pytest.mark.parametrize("case", ["empty", "failed only"])

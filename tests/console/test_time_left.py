@@ -30,8 +30,22 @@ def test_nothing_is_said_before_anything_is_known() -> None:
     assert time_left([TrialProgress("a", 100, 2)], since=0.0, now=100.0) is None
     begun = TrialProgress("a", 100, 2, status="running", started=0.0)
     assert time_left([begun], since=0.0, now=100.0) is None
-    begun.layer_candidates = 25  # a quarter of the first layer, if its commit takes as long as its candidates
-    assert time_left([begun], since=0.0, now=100.0) == pytest.approx(400 * 2.75)
+    begun.layer_candidates = 50
+    assert time_left([begun], since=0.0, now=100.0) is None  # no layer was committed
+    begun.layers_done, begun.layer_candidates, begun.searched_s, begun.committed_s = 1, 0, 60.0, 40.0
+    assert time_left([begun], since=0.0, now=100.0) == pytest.approx(2 * 100.0)
+
+
+def test_nothing_is_said_in_the_first_tenth() -> None:
+    trial = TrialProgress(
+        "a", 2000, 20, layers_done=1, searched_s=60.0, committed_s=40.0, status="running", started=0.0
+    )
+    assert time_left([trial], since=0.0, now=100.0) is None  # 100 of 2,100 seconds
+    trial.layers_done, trial.searched_s, trial.committed_s = 3, 180.0, 120.0
+    assert time_left([trial], since=0.0, now=300.0) == pytest.approx(18 * 100.0)
+    resumed = TrialProgress("b", 2000, 20, layers_done=9, first_step=9, layer_candidates=99, status="running")
+    resumed.started = 0.0
+    assert time_left([resumed], since=0.0, now=300.0) is None
 
 
 def test_matched_trials_cost_their_commits_alone() -> None:
