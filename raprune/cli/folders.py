@@ -127,6 +127,7 @@ def _print_studies(studies: Sequence[StudyEntry], folder: Path) -> None:
 
 def _print_study(entry: StudyEntry) -> None:
     from raprune.console.shelf import counts, size, trials_table
+    from raprune.results import allow_options
 
     console = open_console()
     running = f" ({entry.running})" if entry.running else ""
@@ -138,7 +139,7 @@ def _print_study(entry: StudyEntry) -> None:
         chosen = entry.best if entry.best in with_network else with_network[0]
         console.print("\nexport and bench take a trial's folder, such as", highlight=False, soft_wrap=True)
         assert chosen is not None
-        console.print(f"  {shown(chosen.folder)}", highlight=False, soft_wrap=True)
+        console.print(f"  {shown(chosen.folder)}{allow_options(chosen.row, 'export')}", highlight=False, soft_wrap=True)
 
 
 def _print_problems(problems: Sequence[str]) -> None:
