@@ -57,10 +57,12 @@ def list_folder(
             _print_study(entry)
         return
     studies = studies_in(folder) if places is None else [study_entry(place) for place in places]
+    if not studies:
+        raise InputError(f"{shown(folder)} contains no study: neither it nor a folder in it has a manifest.json")
     if as_json:
         typer.echo(json.dumps(studies_data(studies), indent=1))
     else:
-        _print_studies(studies, folder)
+        _print_studies(studies)
 
 
 @app.command(
@@ -114,13 +116,10 @@ def clean(
     raise typer.Exit(clean_and_tell(folders or [], kinds, keep, open_console(), delete=yes))
 
 
-def _print_studies(studies: Sequence[StudyEntry], folder: Path) -> None:
+def _print_studies(studies: Sequence[StudyEntry]) -> None:
     from raprune.console.shelf import studies_table
 
     console = open_console()
-    if not studies:
-        console.print(f"{shown(folder)} contains no study", highlight=False, soft_wrap=True)
-        return
     print_whole(studies_table(studies), console)
     _print_problems([problem for entry in studies for problem in entry.problems])
 
