@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from raprune.results import Tables, candidates_in_all
+from raprune.results import Tables, allow_options, candidates_in_all
 
 from .answer_words import in_html
 from .frames import completed_trials, whole_networks, with_candidates
@@ -111,7 +111,7 @@ def _best(tables: Tables, row: Mapping[str, Any], part: pd.DataFrame, home: str)
             "filters": _removed(row["num_filters"], row["num_kept"]),
         },
         "times": _times(tables, row["trial_id"]),
-        "bench": f"raprune bench {home}",
+        "bench": f"raprune bench {home}{allow_options(row, 'bench')}",
         "lost": {split: _lost(row, column) for split, column in SPLITS.items() if not pd.isna(row[column])},
         "bound": number(row["drop_bound"]),
         "limit": number(row["score_drop_limit"]),
@@ -119,7 +119,7 @@ def _best(tables: Tables, row: Mapping[str, Any], part: pd.DataFrame, home: str)
         "seconds": number(row["wall_time_s"]),
         "evaluators": number(row["evaluators"]),
         "device": text(row["device"]),
-        "export": f"raprune export {home} --format onnx --out small.onnx",
+        "export": f"raprune export {home} --format onnx --out small.onnx{allow_options(row, 'export')}",
         "repeated": _repeated(part[(part["method"] == row["method"]) & (part["order"] == row["order"])]),
     }
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from raprune.results import candidates_in_all, short_count
+from raprune.results import allow_options, candidates_in_all, short_count
 
 from .labels import describe, drop_text, text
 from .studies import Report
@@ -43,7 +43,7 @@ def trial_views(report: Report) -> dict[str, dict[str, Any]]:
             "outcome": [*_outcome(row)] if has_numbers(row) else [],
             "cost": [[name, value] for name, value in _cost(row)] if has_numbers(row) else [],
             "layers": [_layer(layer, left >= 0) for layer in own],
-            "commands": _commands(home) if has_numbers(row) else [],
+            "commands": _commands(home, row) if has_numbers(row) else [],
         }
     return views
 
@@ -129,6 +129,7 @@ def _layer(row: Row, with_mask: bool) -> list[Any]:
     return [row["layer"], row["num_filters"], row["num_kept"], *scores, mask]
 
 
-def _commands(home: Path) -> list[str]:
+def _commands(home: Path, row: Row) -> list[str]:
     folder = shlex.quote(str(home))
-    return [f"raprune export {folder} --format onnx --out pruned.onnx", f"raprune bench {folder}"]
+    export = f"raprune export {folder} --format onnx --out pruned.onnx{allow_options(row, 'export')}"
+    return [export, f"raprune bench {folder}{allow_options(row, 'bench')}"]

@@ -74,14 +74,14 @@ class Pruned:
         scores are compared with the network's before the file gets its name. Raises :class:`InputError` and
         :class:`raprune.errors.RapruneError`.
         """
-        from raprune.export.exporting import Wanted, export_trial
+        from raprune.export.exporting import Wanted, export_trial, format_for
 
         out = given_path(file)
         with translated(), Inputs() as inputs, same_threads():
             inputs.give(self._given)
             return export_trial(
                 self.trial_dir,
-                Wanted(format or out.suffix.removeprefix("."), out, int8, force),
+                Wanted(format or format_for(out), out, int8, force),
                 allow_import=True,
                 inputs=inputs,
             )

@@ -21,7 +21,7 @@ from raprune.network.graph import Traced
 from raprune.network.graph.ambient import plain_torch
 from raprune.network.measure import count_macs
 from raprune.network.weights import load_safetensors
-from raprune.results import TrialStore, read_manifest, read_text
+from raprune.results import TrialStore, allow_options, read_manifest, read_text
 from raprune.study.allowing import AllowImport, check_imports
 from raprune.study.parts import ScoringSpec
 from raprune.system.store import shown
@@ -70,6 +70,7 @@ def open_trial(
     allow_import: AllowImport = (),
     imports: Collection[str] = ("model",),
     inputs: Inputs | None = None,
+    options: str = "",
 ) -> TrialNetworks:
     """The trial in ``folder`` (``results/<study>/trials/<trial_id>``).
 
@@ -77,9 +78,10 @@ def open_trial(
     kinds among ``imports`` that the caller builds, or True for all. The network comes from ``inputs``.
 
     Raises :class:`InputError` where that is no folder of a trial with a network, or files are missing or do not fit;
-    for a study's folder it lists its trials, as ``raprune <command>`` takes them.
+    for a study's folder it lists its trials, as ``raprune <command>`` takes them, with ``options``, such as
+    `` --out small.pt2``.
     """
-    store, row = _ended(folder, command)
+    store, row = _ended(folder, command, options)
     study_dir = store.folder.parent.parent
     baseline_dir = study_dir / "baselines" / row["baseline_key"]
     baseline = Baseline.read(baseline_dir)
@@ -134,14 +136,14 @@ def label(study_dir: Path, trial_id: str) -> str:
     return ", ".join(f"{axis} {value}" for axis, value in axes.get(trial_id, {}).items())
 
 
-def _ended(folder: Path, command: str) -> tuple[TrialStore, Mapping[str, Any]]:
+def _ended(folder: Path, command: str, options: str) -> tuple[TrialStore, Mapping[str, Any]]:
     """The folder's trial and its row; raises :class:`InputError` saying which folder is needed."""
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder; a trial's folder is results/<study>/trials/<trial_id>")
     folder = folder.resolve()
     study_dir = folder.parent if folder.name == "trials" else folder
     if (study_dir / "manifest.json").is_file():
-        raise InputError(f"{study_dir} is a study; name one of its trials:\n{_trials_of(study_dir, command)}")
+        raise InputError(f"{study_dir} is a study; name one of its trials:\n{_trials_of(study_dir, command, options)}")
     study_dir = folder.parent.parent
     planned = study_dir / "manifest.json"
     if folder.parent.name != "trials" or not planned.is_file():
@@ -162,7 +164,7 @@ def _ended(folder: Path, command: str) -> tuple[TrialStore, Mapping[str, Any]]:
     return store, row
 
 
-def _trials_of(study_dir: Path, command: str) -> str:
+def _trials_of(study_dir: Path, command: str, options: str) -> str:
     """One line per trial: the command that takes it, and its place in the sweep."""
     manifest = read_manifest(study_dir)
     lines = []
@@ -171,7 +173,8 @@ def _trials_of(study_dir: Path, command: str) -> str:
         status, setting = store.status() or "not ended yet", removed_by(store.folder)
         notes = [label(study_dir, trial_id), *([] if status == "completed" else [status])]
         notes += [] if setting is None else [f"its network was removed by keep_models: {setting}"]
-        lines.append(f"  raprune {command} {shown(store.folder)}  # {', '.join(notes)}")
+        allowed = allow_options(store.trial_row() or {}, command)
+        lines.append(f"  raprune {command} {shown(store.folder)}{options}{allowed}  # {', '.join(notes)}")
     return "\n".join(lines) or "  (it has none yet)"
 
 

@@ -57,10 +57,12 @@ def list_folder(
             _print_study(entry)
         return
     studies = studies_in(folder) if places is None else [study_entry(place) for place in places]
+    if not studies:
+        raise InputError(f"{shown(folder)} contains no study: neither it nor a folder in it has a manifest.json")
     if as_json:
         typer.echo(json.dumps(studies_data(studies), indent=1))
     else:
-        _print_studies(studies, folder)
+        _print_studies(studies)
 
 
 @app.command(
@@ -116,19 +118,17 @@ def clean(
     raise typer.Exit(clean_and_tell(folders or [], kinds, keep, open_console(), delete=yes))
 
 
-def _print_studies(studies: Sequence[StudyEntry], folder: Path) -> None:
+def _print_studies(studies: Sequence[StudyEntry]) -> None:
     from raprune.console.shelf import studies_table
 
     console = open_console()
-    if not studies:
-        console.print(f"{shown(folder)} contains no study", highlight=False, soft_wrap=True)
-        return
     print_whole(studies_table(studies), console)
     _print_problems([problem for entry in studies for problem in entry.problems])
 
 
 def _print_study(entry: StudyEntry) -> None:
     from raprune.console.shelf import counts, size, trials_table
+    from raprune.results import allow_options
 
     console = open_console()
     running = f" ({entry.running})" if entry.running else ""
@@ -140,7 +140,7 @@ def _print_study(entry: StudyEntry) -> None:
         chosen = entry.best if entry.best in with_network else with_network[0]
         console.print("\nexport and bench take a trial's folder, such as", highlight=False, soft_wrap=True)
         assert chosen is not None
-        console.print(f"  {shown(chosen.folder)}", highlight=False, soft_wrap=True)
+        console.print(f"  {shown(chosen.folder)}{allow_options(chosen.row, 'export')}", highlight=False, soft_wrap=True)
 
 
 def _print_problems(problems: Sequence[str]) -> None:

@@ -77,9 +77,14 @@ def export(
         ),
     ],
     format_name: Annotated[
-        str,
-        typer.Option("--format", metavar="NAME", help="pt2, onnx, safetensors, hugging_face.", show_default=False),
-    ],
+        Optional[str],  # noqa: UP045  (typer reads the annotation)
+        typer.Option(
+            "--format",
+            metavar="NAME",
+            help="pt2, onnx, safetensors, hugging_face. [default: the ending of FILE]",
+            show_default=False,
+        ),
+    ] = None,
     quantised: Annotated[
         bool, typer.Option("--int8", help="With onnx: 8-bit weights and activations, with the score they reach.")
     ] = False,

@@ -8,25 +8,27 @@ from pathlib import Path
 from rich.console import Console
 
 from raprune.export.checking import TOLERANCE
-from raprune.export.exporting import Exported, Wanted, export_trial
+from raprune.export.exporting import Exported, Wanted, export_trial, format_for
 from raprune.study.allowing import AllowImport
 from raprune.study.wording import counted
 
 
 def export_and_tell(
     folder: Path,
-    format_name: str,
+    format_name: str | None,
     out: Path,
     quantised: bool,
     force: bool,
     console: Console,
     allow_import: AllowImport = (),
 ) -> None:
-    """Export the trial in ``folder`` and print how the file compares with the trial's network."""
+    """Export the trial in ``folder`` and print how the file compares with the trial's network.
+
+    The format is by default the one that the name of ``out`` ends in.
+    """
+    wanted = Wanted(format_name or format_for(out), out, quantised, force)
     with console.status("opening the trial") as status:
-        exported = export_trial(
-            folder, Wanted(format_name, out, quantised, force), allow_import=allow_import, tell=status.update
-        )
+        exported = export_trial(folder, wanted, allow_import=allow_import, tell=status.update)
     for line in report_lines(exported):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -65,6 +66,19 @@ class Wanted:
     force: bool = False
     """Replace a file that is there."""
 
+    def options(self) -> str:
+        """What a person types after the trial's folder to ask for it."""
+        switches = " --int8" * self.quantised + " --force" * self.force
+        return f" --format {self.format_name} --out {shlex.quote(str(self.file))}{switches}"
+
+
+def format_for(out: Path) -> str:
+    """The format that the name of ``out`` ends in; raises :class:`InputError` where it is none."""
+    suffix = out.suffix.removeprefix(".").lower()
+    if suffix not in FORMATS.names():
+        raise InputError(f"{out}: its name does not say in which format: name it (known: {', '.join(FORMATS.names())})")
+    return suffix
+
 
 def export_trial(
     folder: Path,
@@ -83,7 +97,7 @@ def export_trial(
     """
     _check_request(wanted, folder)
     with using(inputs) as inputs:
-        trial = open_trial(folder, "export", allow_import, ("model", "dataset", "score"), inputs)
+        trial = open_trial(folder, "export", allow_import, ("model", "dataset", "score"), inputs, wanted.options())
         tell("loading the study's images")
         return _export(trial, Images(trial, inputs), wanted, tell)
 

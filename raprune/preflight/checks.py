@@ -92,6 +92,7 @@ def expand_and_inspect(document: Document, inputs: Inputs | None = None) -> tupl
             plan = expand(document, inspector.layer_names)
         except UnsoundStudy as error:
             _, more, ways_on = inspector.look(error.plan)
+            more += [] if error.plan.trials else _unplanned_checkpoint(document)
             raise StudyError(by_line([*error.problems, *more]), [*error.ways_on, *ways_on]) from None
         return plan, inspector.inspect(plan)
 
@@ -130,6 +131,7 @@ class Inspector:
                     if isinstance(error.__cause__, MissingDataError):
                         settings = DATASETS.get(trial.dataset.name).settings.model_validate(trial.dataset.settings)
                         ways_on += plan.document.commands(settings.remedies())
+                    problems += _missing_checkpoint(plan, trial)
                     continue
                 problems += self._baseline_problems(plan, trial, facts)
             if facts_key(trial) in facts:
@@ -147,9 +149,9 @@ class Inspector:
         """Problems of a checkpoint; adds its score to ``facts``."""
         if trial.baseline.checkpoint is None:
             return []
+        if missing := _missing_checkpoint(plan, trial):
+            return missing
         file = expanded(trial.baseline.checkpoint)
-        if not file.is_file():
-            return [plan.problem(trial, "baseline.checkpoint", _missing(file))]
         splits = _data(trial, self._inputs)
         with torch.random.fork_rng(devices=[]):
             network = self._inputs.network(trial.model, splits.num_classes, splits.input_shape, fresh=True)
@@ -267,6 +269,21 @@ def _trial_problems(plan: StudyPlan, trial: TrialSpec, facts: Facts) -> list[Pro
             message = f"must be at most {facts.num_train}, the number of training images; got {size}"
             problems.append(plan.problem(trial, path, message))
     return problems
+
+
+def _missing_checkpoint(plan: StudyPlan, trial: TrialSpec) -> list[Problem]:
+    """That a trial's checkpoint is not there; empty where it is, or where there is none."""
+    file = trial.baseline.checkpoint and expanded(trial.baseline.checkpoint)
+    return [plan.problem(trial, "baseline.checkpoint", _missing(file))] if file and not file.is_file() else []
+
+
+def _unplanned_checkpoint(document: Document) -> list[Problem]:
+    """As :func:`_missing_checkpoint`, for a study of whose trials none is known."""
+    baseline = document.data.get("baseline")
+    given = baseline.get("checkpoint") if isinstance(baseline, dict) else None
+    if not isinstance(given, str) or expanded(given).is_file():
+        return []
+    return [document.problem("baseline.checkpoint", _missing(expanded(given)))]
 
 
 def _missing(file: Path) -> str:

@@ -11,6 +11,7 @@ from raprune.results.files import (
     write_json,
     write_text,
 )
+from raprune.results.imported import allow_options
 from raprune.results.intervals import interval
 from raprune.results.page_copy import read_page_copy, write_page_copy
 from raprune.results.read import Tables, place_of, read_manifest, read_study
@@ -21,7 +22,7 @@ from raprune.system.writing import written
 
 __all__ = [
     "COST_COLUMNS", "DOMINATED", "PARTS", "PROVISIONAL", "SCHEMAS", "SCHEMA_VERSION", "FolderLock", "Tables",
-    "TrialStore",
+    "TrialStore", "allow_options",
     "candidates_in_all", "interval", "place_of", "read_json", "read_json_list", "read_manifest", "read_page_copy",
     "read_study", "read_text", "set_aside", "short_count", "write_json", "write_page_copy", "write_text", "written",
 ]  # fmt: skip

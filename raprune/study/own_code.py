@@ -5,8 +5,10 @@ from __future__ import annotations
 import ast
 import importlib.util
 import os
+import pkgutil
 import sys
 from collections.abc import Iterator
+from difflib import get_close_matches
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Any
@@ -27,13 +29,13 @@ def own_plugin(kind: str, name: str) -> Plugin:
     """
     module, _, function = name.partition(":")
     if not _exists(first := module.partition(".")[0]):
-        raise InputError(f"{kind} {name!r} cannot be imported: ModuleNotFoundError: No module named {first!r}")
+        raise InputError(f"{kind} {name!r} cannot be imported: {_not_found(first)}")
     tree = _source(module)
     settings: type[Settings] = ImportedSettings
     if tree is not None and "." not in function:
         names = set(_bound(tree))
         if function not in names and not names & BOUND_UNSEEN:
-            public = [known for known in names if not known.startswith("_")]
+            public = sorted(known for known in set(_at_top(tree)) if not known.startswith("_"))
             message = f"{kind} {name!r} cannot be imported: {module} has no {function!r}{nearest(function, public)}"
             raise InputError(message)
         settings = _arguments(tree, function)
@@ -78,6 +80,27 @@ def _bound(tree: ast.Module) -> Iterator[str]:
                 yield name
             case ast.alias(name=name, asname=asname):
                 yield asname or name.partition(".")[0]
+
+
+def _at_top(tree: ast.Module) -> Iterator[str]:
+    """The names that the statements of a module bind, not those inside its functions and classes."""
+    for node in tree.body:
+        match node:
+            case ast.ClassDef(name=name) | ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                yield name
+            case ast.Import() | ast.ImportFrom():
+                yield from _bound(ast.Module([node], []))
+            case ast.Assign() | ast.AnnAssign():
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                yield from (target.id for target in targets if isinstance(target, ast.Name))
+
+
+def _not_found(first: str) -> str:
+    """No module is called ``first``: where it was looked for, and the name there that is most like it."""
+    folders = list(dict.fromkeys(str(Path(folder).absolute()) for folder in (os.getcwd(), *sys.path)))
+    near = get_close_matches(first, {module.name for module in pkgutil.iter_modules(folders)}, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"no module {first!r} in {', '.join(folders)}{hint}"
 
 
 def _arguments(tree: ast.Module, function: str) -> type[Settings]:

@@ -119,7 +119,7 @@ def parse_document(text: str, name: str) -> Document:
         character = chr(error.character) if isinstance(error.character, int) else error.character
         raise StudyError([Problem(where, "", f"contains a character that YAML forbids: {character!r}")]) from None
     if node is None:
-        raise StudyError([Problem(name, "", "is empty; see studies/quickstart.yaml and `raprune list`")])
+        raise StudyError([Problem(name, "", "is empty; `raprune init` writes a first study file")])
     if not isinstance(node, yaml.MappingNode):
         raise StudyError([Problem(_line(name, node), "", "must be a mapping of keys to values at the top level")])
     return _Builder(name, loader.tagged).document(node)

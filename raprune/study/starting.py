@@ -6,18 +6,17 @@ import json
 import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from raprune.errors import InputError, Problem, StudyError
 from raprune.registry import KINDS, Plugin, no_imports
 from raprune.study.bundled import bundled_studies
-from raprune.study.expand import UnsoundStudy
 from raprune.study.json_schema import OWN_FUNCTION, settings_schema, text
 from raprune.study.loading import expand
 from raprune.study.overrides import overridden
 from raprune.study.presets import COMMON, PRESETS
-from raprune.study.reader import parse_document, read_document
+from raprune.study.reader import Document, parse_document, read_document
 from raprune.study.schema import PLUGIN_KEYS, StudySpec, TrialSpec
 from raprune.study.wording import shown
 
@@ -71,14 +70,20 @@ def starting_study(start: Start, overrides: Sequence[str] = ()) -> tuple[str, li
             _check_needed(kind, document.data[kind])
         written = _render(document.data)
         try:
-            expand(overridden(parse_document(written, "the new study"), ()))
-        except UnsoundStudy as error:
+            expand(parse_document(written, "the new study"))
+        except StudyError as error:
+            problems = [_placed(problem, document) for problem in error.problems]
             if document.problems or not error.ways_on:
-                raise StudyError([*document.problems, *error.problems]) from None
-            return written, error.problems
+                raise StudyError([*document.problems, *problems]) from None
+            return written, problems
         if document.problems:
             raise StudyError(document.problems)
     return written, []
+
+
+def _placed(problem: Problem, given: Document) -> Problem:
+    """A problem of the text to be written, at its place in ``given``: ``--set``, or no line of a file not there yet."""
+    return replace(problem, where="--set" if given.where(problem.path) == "--set" else given.name)
 
 
 def usual_score(model: str, dataset: str) -> str:

@@ -95,6 +95,13 @@ def test_the_commands_name_the_folder_of_the_trial() -> None:
     assert "raprune export 'my results/x/trials/t' --format" in entry["best"]["export"]
 
 
+def test_the_commands_allow_code_of_ones_own() -> None:
+    row = trial_row("t", model="mynet:small", dataset="python:data", score_name="my.scores:best")
+    (entry, _) = answer(make_tables([row]))
+    assert entry["best"]["bench"].endswith("/t --allow-import mynet:small")
+    assert entry["best"]["export"].endswith(".onnx --allow-import mynet:small --allow-import my.scores:best")
+
+
 def test_the_limit_of_the_guard_is_compared_with_the_bound() -> None:
     row = trial_row("t", guard_score_drop=0.5, score_drop_limit=2.25)
     said = words(answer_html(make_tables([row])))

@@ -267,7 +267,7 @@ def test_the_network_is_exported_with_its_scores(user: User, pruned: Pruned, tmp
     assert torch.allclose(loaded(user.val[0][:7]), pruned.network(user.val[0][:7]), atol=1e-4)
     with pytest.raises(InputError, match=r"smaller\.pt2 exists"):
         pruned.export(file)
-    with pytest.raises(InputError, match="no format is called 'pth'"):
+    with pytest.raises(InputError, match=r"pth: its name does not say in which format"):
         pruned.export(tmp_path / "smaller.pth")
     pruned.export(tmp_path / "smaller.safetensors")
     again = load_pruned(tmp_path / "smaller.safetensors", SmallNet())

@@ -125,7 +125,9 @@ def test_the_quickstart_is_good(run) -> None:
         (["check", "{bad}"], ["bad.yaml:2: nme: is not a key here; did you mean 'name'?", "bad.yaml:3: seed: must be an integer"]),
         (["study", "{bad}"], ["bad.yaml:2: nme: is not a key here"]),
         (["check", "{good}", "--set", "seed=x", "--set", "typo"], ["--set: seed: must be an integer; got 'x'", "got 'typo'"]),
-        (["check", "nowhere.yaml"], ["nowhere.yaml: cannot be read: no such file or folder"]),
+        (["check", "nowhere.yaml"], ["nowhere.yaml: no such file; `raprune init` writes a first study file"]),
+        (["study", "{folder}/bda.yaml"], ["bda.yaml: no such file; did you mean {folder}/bad.yaml"]),
+        (["check", "quikstart.yaml"], ["quikstart.yaml: no such file; did you mean quickstart, which comes with raprune?"]),
         (["check", "{folder}"], ["cannot be read: it is a folder, but a file is needed"]),
         (["study", "{good}", "--out", "{good}"], ["--out: ", "cannot be a folder"]),
         (["report", "{folder}"], ["contains no study"]),
@@ -151,7 +153,7 @@ def test_bad_input_is_two_and_never_a_traceback(
     assert code == 2
     assert "Traceback" not in err + out
     for fragment in fragments:
-        assert fragment in err + out
+        assert fragment.format(**places) in err + out
 
 
 def test_problems_are_one_line_each_whatever_the_width(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,7 +76,9 @@ def test_ls_marks_a_running_study_a_rehearsal_and_a_damaged_row(run, done: Path)
 
 
 def test_ls_says_that_there_is_nothing(run, tmp_path: Path) -> None:
-    assert run("ls", tmp_path) == (0, f"{tmp_path} contains no study\n")
+    said = f"{tmp_path} contains no study: neither it nor a folder in it has a manifest.json\n"
+    for options in ((), ("--json",)):
+        assert run("ls", tmp_path, *options) == (2, said)
     code, out = run("ls", tmp_path / "none")
     assert code == 2
     assert "is not a folder" in out

@@ -56,7 +56,8 @@ def test_a_bare_name_is_a_study_that_comes_along(here: Path) -> None:
 def test_a_file_of_that_name_wins(here: Path) -> None:
     (here / "quickstart").write_text("name: mine\n")
     assert find_study(Path("quickstart")) == Path("quickstart")
-    assert find_study(Path("mine.yaml")) == Path("mine.yaml")  # that it is not there is for the reader to say
+    with pytest.raises(InputError, match=r"mine\.yaml: no such file"):
+        find_study(Path("mine.yaml"))
 
 
 def test_an_unknown_name_lists_them(here: Path) -> None:

@@ -118,6 +118,14 @@ def test_what_no_study_may_have_is_refused() -> None:
         starting_study(Start("new", "vgg16", "digits"), ["model.widht=0.5"])
 
 
+def test_what_set_got_wrong_is_said_of_set() -> None:
+    with pytest.raises(StudyError) as caught:
+        starting_study(Start("new", "vgg16", "digits", drop_bound=0.02), ["fine.x=1"])
+    first, second = sorted(str(caught.value).splitlines())
+    assert first.startswith("--set: fine: is not a key here")
+    assert second.startswith("the new study: drop_bound: is in percentage points")
+
+
 def test_a_file_is_not_overwritten(run, tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text("mine")

@@ -24,6 +24,7 @@ from raprune.preflight.estimate.small import cost_key
 from raprune.registry import METHODS, Plugin
 from raprune.results import read_study
 from raprune.study import load_study
+from raprune.study.choice import Choice
 from raprune.trial.asked import asked, build_decision, build_method
 from tests.conformance.layers import NUM_FILTERS, Evaluator, view
 from tests.estimate.test_draws import shape
@@ -45,7 +46,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Estimate:
         plan, facts = load_and_inspect(write_study(tmp_path_factory.mktemp("estimate")))
         said: list[str] = []
         estimate = estimate_study(plan, facts, said.append, [0, 1, 8, 512])
-    assert any("candidates of 3 layers, low to high" in line for line in said)
+    assert any(line.endswith("candidates of 3 layers") for line in said)
     return estimate
 
 
@@ -75,6 +76,15 @@ def test_what_is_printed(found: Estimate) -> None:
     (limit,) = limits(found)
     assert "At most 12 masks are scored at once, from 4 trials with M = 5 masks per update" in limit
     assert f"±{found.sigma:.0%} while timing, ±15% from one hour to another" in uncertain(found)
+    assert "uncertain: how soon agents converge, how much is trimmed" in uncertain(found)
+
+
+def test_one_mask_at_once_and_no_agent_are_worded_so(found: Estimate) -> None:
+    course = replace(found.course, waves=[[replace(found.course.waves[0][0], masks_per_update=1)]])
+    (limit,) = limits(replace(found, course=course))
+    assert "At most 1 mask is scored at once, from 1 trial with M = 1 mask per update" in limit
+    ranked = [t.model_copy(update={"method": Choice(name="taylor")}) for t in found.plan.trials]
+    assert "agents" not in uncertain(replace(found, plan=replace(found.plan, trials=ranked)))
 
 
 def test_images_that_are_not_in_memory_are_told(found: Estimate) -> None:

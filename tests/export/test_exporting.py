@@ -18,7 +18,7 @@ from raprune.errors import InputError, MissingDataError
 from raprune.export import exporting
 from raprune.export.checking import Difference, ExportError, Images, compare, parity
 from raprune.export.command import report_lines
-from raprune.export.exporting import Exported, Quantised, Wanted, export_trial
+from raprune.export.exporting import Exported, Quantised, Wanted, export_trial, format_for
 from raprune.export.formats.safetensors import Safetensors
 from raprune.export.running import Run
 from raprune.registry import Settings
@@ -215,9 +215,21 @@ def test_what_a_person_reads(own_trial: OwnTrial) -> None:
 
 def test_a_study_lists_its_trials_for_export(own_trial: OwnTrial, tmp_path: Path) -> None:
     study_dir = own_trial.folder.parent.parent
-    with pytest.raises(InputError, match=f"name one of its trials:\n  raprune export {own_trial.folder}  #"):
-        export_trial(study_dir, Wanted("pt2", tmp_path / "net"), allow_import=True)
+    with pytest.raises(InputError, match="is a study; name one of its trials") as caught:
+        export_trial(study_dir, Wanted("onnx", tmp_path / "my net", quantised=True), allow_import=True)
+    asked = f"--format onnx --out '{tmp_path / 'my net'}' --int8"
+    allowed = " ".join(f"--allow-import tests.export.own:{name}" for name in ("build", "data"))
+    assert str(caught.value).splitlines()[1].startswith(f"  raprune export {own_trial.folder} {asked} {allowed}  #")
     copy = shutil.copytree(study_dir, tmp_path / "copy")
     (copy / "trials" / "t" / "model").rename(copy / "elsewhere")
     with pytest.raises(InputError, match=r"model.safetensors is missing"):
         open_trial(copy / "trials" / "t", allow_import=True)
+
+
+def test_the_ending_of_a_file_names_its_format() -> None:
+    assert [format_for(Path(f"a.b{ending}")) for ending in (".onnx", ".pt2", ".safetensors")] == [
+        "onnx", "pt2", "safetensors",
+    ]  # fmt: skip
+    for name in ("small", "small.pth"):
+        with pytest.raises(InputError, match=rf"{name}: .*known: hugging_face, onnx, pt2, safetensors"):
+            format_for(Path(name))

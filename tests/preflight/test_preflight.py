@@ -153,6 +153,23 @@ def test_batches_of_more_than_all_images_are_refused(tmp_path: Path) -> None:
     assert found == [f"s.yaml:6: finetune.batch_size: {rule} 2000", f"s.yaml:7: baseline.batch_size: {rule} 3000"]
 
 
+def test_all_missing_files_are_told_at_once(tmp_path: Path) -> None:
+    parts = "name: x\nmodel: vgg16\ndrop_bound: 2\nbaseline: {checkpoint: no.pt}\n"
+    checkpoint, data = told(tmp_path, f"{parts}dataset: {{name: image_folder, root: nowhere}}\n")
+    assert data.startswith("s.yaml:5: dataset.root: no such folder")
+    assert checkpoint.startswith("s.yaml:4: baseline.checkpoint: no such file")
+    own = "dataset: {import: 'tests.preflight.test_preflight:gone'}\n"
+    assert [line.partition(": ")[2].partition(":")[0] for line in told(tmp_path, parts + own)] == [
+        "baseline.checkpoint",
+        "dataset",
+    ]
+
+
+def gone() -> None:
+    """Data that are not there."""
+    raise FileNotFoundError("gone")
+
+
 def test_a_missing_checkpoint_is_told_with_the_nearest_name(tmp_path: Path, checkpoints: Path) -> None:
     text = f"{GOOD}sweep:\n  baseline.checkpoint:\n    - {checkpoints}/traind.safetensors\n    - $NOWHERE_AT_ALL/a.pt\n"
     near, unset = told(tmp_path, text)

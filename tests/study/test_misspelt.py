@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from raprune.errors import StudyError
+from raprune.errors import InputError, StudyError
 from raprune.registry import KINDS
 from raprune.study import read_study_file
 from raprune.study.bundled import bundled_studies
 from raprune.study.misspelt import refuse_misspelt
+from raprune.study.own_code import own_plugin
 from raprune.study.unimported import nothing_imported
 
 GOOD = "name: x\nmodel: vgg16\ndataset: digits\n"
@@ -101,7 +103,8 @@ OWN = "import no_such_package\ndef build(num_classes, width=3): ...\ndef load(**
         ("{import: 'own_nets:buidl'}",
          ["model.import model 'own_nets:buidl' cannot be imported: own_nets has no 'buidl'; did you mean 'build'?"]),
         ("{import: 'own_net:build'}",
-         ["model.import model 'own_net:build' cannot be imported: ModuleNotFoundError: No module named 'own_net'"]),
+         ["model.import model 'own_net:build' cannot be imported: no module 'own_net' in FOLDERS; "
+          "did you mean 'own_nets'?"]),
         ("{import: 'own_nets:load', anything: 4}", []),
         ("{import: 'own_nets:same', anything: 4}", []),
         ("{import: 'own_nets:Net.build', anything: 4}", []),
@@ -113,8 +116,17 @@ def test_a_users_own_code_is_read_not_run(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "own_nets.py").write_text(OWN)
-    assert told(tmp_path, "drop_bound: 2\n", f"model={model}") == expected
+    said = told(tmp_path, "drop_bound: 2\n", f"model={model}")
+    assert [re.sub(rf"in {re.escape(str(tmp_path))}, [^;]*", "in FOLDERS", line) for line in said] == expected
     assert "own_nets" not in sys.modules
+
+
+def test_only_names_at_the_top_of_a_module_are_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nets.py").write_text("WIDTH = 3\nclass Small:\n    def m(self, x): return x\ndef small(): y = 1\n")
+    with pytest.raises(InputError) as caught:
+        own_plugin("model", "nets:smal")
+    assert str(caught.value).endswith("nets has no 'smal'; did you mean 'small'? (known: small, Small, WIDTH)")
 
 
 @pytest.mark.parametrize("module", ["broken", "binary", "folder.inner", "folder"])

@@ -60,7 +60,7 @@ def test_odd_keys_are_quoted_in_paths() -> None:
 @pytest.mark.parametrize(
     ("text", "fragments"),
     [
-        ("", ["s.yaml: is empty", "quickstart"]),
+        ("", ["s.yaml: is empty; `raprune init` writes"]),
         ("# only a comment\n", ["s.yaml: is empty"]),
         ("- a\n- b\n", ["s.yaml:1: must be a mapping"]),
         ("hello\n", ["s.yaml:1: must be a mapping"]),

@@ -9,6 +9,7 @@ from rich.table import Table
 from raprune.preflight.estimate.clock import LATER_SIGMA
 from raprune.preflight.estimate.course import CALL_S
 from raprune.preflight.estimate.study import Estimate
+from raprune.registry import METHODS
 from raprune.study.wording import counted
 
 ENOUGH = 1.05
@@ -55,10 +56,11 @@ def limits(estimate: Estimate) -> Iterator[str]:
     best, masks = course.hours(NO_LIMIT), [work.masks_per_update for work in course.waves[0]]
     while course.hours(enough) > ENOUGH * best:
         enough += 1 if enough < 16 else enough // 8
+    most, together = max(masks, default=1), sum(masks)
     yield (
         f"more than {counted(enough, 'evaluator')} hardly help: with any number it takes {_hours(best)} hours. "
-        f"At most {counted(sum(masks), 'mask')} are scored at once, from {counted(len(masks), 'trial')} with M = "
-        f"{max(masks, default=1)} masks per update; the rest is one call after another: {_path(estimate)}"
+        f"At most {counted(together, 'mask')} {'is' if together == 1 else 'are'} scored at once, from "
+        f"{counted(len(masks), 'trial')} with M = {counted(most, 'mask')} per update; the rest is one call after another: {_path(estimate)}"
     )
 
 
@@ -67,8 +69,10 @@ def uncertain(estimate: Estimate) -> str:
     crowd, later = "", f", ±{LATER_SIGMA:.0%} from one hour to another" if estimate.device == "cpu" else ""
     if estimate.share < ALONE:
         crowd = f"; other processes used {1 - estimate.share:.0%} of it, and may use more or less later"
+    learns = any(not METHODS.get(trial.method.name).declared.get("ranks") for trial in estimate.plan.trials)
+    agents = "how soon agents converge, " if learns else ""
     return (
-        "uncertain: how soon agents converge and how much is trimmed, how early hopeless candidates are given up, how "
+        f"uncertain: {agents}how much is trimmed, how early hopeless candidates are given up, how "
         "many candidates the memo knows, how far the network is pruned along the way, and this machine's speed "
         f"(±{estimate.sigma:.0%} while timing{later}{crowd}). Other machines are assumed to be as fast. docs/cost.md "
         "says how these are combined"

@@ -138,7 +138,7 @@ class _Estimation:
         decided = [layer for layer in fact.graph.groups if any(layer in order for order, _ in orders.values())]
         self.told(f"{what}: fine-tunes and the baseline's training")
         timer.time_training()
-        self.told(f"{what}: candidates of {counted(min(MOST_LAYERS, len(decided)), 'layer')}, low to high")
+        self.told(f"{what}: candidates of {counted(min(MOST_LAYERS, len(decided)), 'layer')}")
         together = int(max(_asked(trial, fact, decided)[0].max() for trial in trials))
         for order in dict.fromkeys([tuple(decided), *(order for order, _ in orders.values())]):
             timer.time_masks(order, together)
