@@ -37,7 +37,9 @@ def test_the_tables_are_frames(result: StudyResult) -> None:
 def test_a_result_shows_the_table_that_ends_a_study(result: StudyResult) -> None:
     text, page = str(result), result._repr_html_()
     assert text.splitlines()[1].split()[:3] == ["method", "order", "bound"]
-    assert len([line for line in text.splitlines() if "%" in line]) == len(result.statuses)
+    *rows, baseline = [line for line in text.splitlines() if "%" in line]
+    assert len(rows) == len(result.statuses)
+    assert baseline.startswith("baseline: ")
     assert f"rows: {result.out}" in text
     assert f"report: {result.report_path}" in text
     assert page.startswith("<pre>")
