@@ -70,7 +70,7 @@ def list_folder(
         ("raprune clean results/quickstart", "say what each kind takes"),
         (
             "raprune clean results/quickstart --yes",
-            "delete stale trials and half-written files; with --memo, --reports, ... other kinds",
+            "delete stale trials and half-written files; --memo, --reports: others",
         ),
         ("raprune clean --mirrors", "this machine's copies of all studies on stores"),
     ),

@@ -21,7 +21,7 @@ from raprune.trial.joint_search import Counts, JointSearch
 from tests.launch.runs import Watch, assert_same_rows, run_tiny
 from tests.tiny import engine_of, lively_vgg, own_labels, write_study
 
-AGENT = "{name: agent, min_updates: 2, max_updates: 2}"
+AGENT = "{name: agent, min_updates: 1, max_updates: 1, masks_per_update: 2}"
 STUDY = f"""
 name: tiny
 model: {{name: vgg16, width: 0.0625}}
