@@ -49,10 +49,12 @@ def write_report(*folders: Path, out: Path | None = None, formats: Collection[st
     ``out`` is ``report`` inside the study's folder by default; the report of several studies belongs to none of them,
     so it must be given. ``formats`` are files of :data:`analysis.files.FORMATS` written beside the page. Those of an
     earlier report that are not asked for any more are removed. Raises :class:`raprune.errors.RapruneError` if a folder
-    holds no study, one of its tables is damaged, or ``out`` cannot be written to.
+    holds no study, its manifest is damaged, or ``out`` cannot be written to.
     """
     _check(folders, out, formats)
     report = read_report(folders)
+    for message in report.damaged:
+        print(f"left out of the report: {message}", file=sys.stderr)
     out = _writable(folders[0] / "report", "choose another place with --out") if out is None else _writable(out)
     page = out / "index.html"
     write_text(page, page_of(report, Files(out, formats)))

@@ -26,6 +26,8 @@ class Report:
     """Study, as in the column ``study``, -> its manifest."""
     homes: Mapping[str, Path]
     """Trial id, as in the tables, -> the trial's folder."""
+    damaged: tuple[str, ...] = ()
+    """What is wrong with trials that are left out."""
 
     @property
     def several(self) -> bool:
@@ -43,12 +45,22 @@ def read_report(folders: Sequence[Path]) -> Report:
 
     Studies of one name are told apart by their folders. Where two studies have a trial in common, its id in the later
     one is preceded by that study. Raises :class:`raprune.errors.RapruneError` if a folder holds no study, is given
-    twice, or one of its tables is damaged.
+    twice, or its manifest is damaged; a trial with a damaged table is left out.
     """
     for folder in folders:
         if [other.resolve() for other in folders].count(folder.resolve()) > 1:
             raise InputError(f"{folder} is given twice; a report compares different studies")
-    found = [harmless(read_study(folder, sums={"candidates": ["score_s"]})) for folder in folders]
+    damaged: list[dict[str, str]] = [{} for _ in folders]
+    found = [
+        harmless(read_study(folder, sums={"candidates": ["score_s"]}, damaged=of))
+        for folder, of in zip(folders, damaged, strict=True)
+    ]
+    report = _report(found, folders)
+    return replace(report, damaged=tuple(shown(message, None) for of in damaged for message in of.values()))
+
+
+def _report(found: Sequence[Tables], folders: Sequence[Path]) -> Report:
+    """The report of studies as read."""
     if len(found) == 1:
         return report_of(found[0], folders[0])
     names = [tables.manifest["study"] for tables in found]

@@ -18,14 +18,15 @@ def section(report: Report) -> Section | None:
     rows = describe(report.tables.trials).to_dict("records")
     failed = [row for row in rows if row["status"] == "failed"]
     over = [row for row in rows if has_numbers(row) and over_bound(row)]
-    if not failed and not over:
+    if not failed and not over and not report.damaged:
         return None
     counts = [
         f"{len(of)} {'trial' if len(of) == 1 else 'trials'} {what}"
-        for of, what in ((failed, "failed"), (over, "over the bound"))
+        for of, what in ((failed, "failed"), (over, "over the bound"), (report.damaged, "damaged"))
         if of
     ]
     items = [_failure(row) for row in failed] + [_over(row) for row in over]
+    items += [f"<p>left out: {escape(message)}</p>" for message in report.damaged]
     return Section("failures", ", ".join(counts), "".join(items), kind="failures")
 
 

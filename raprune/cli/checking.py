@@ -108,7 +108,7 @@ def verify(
     allow_import: AllowImport = None,
 ) -> None:
     """Score a random 1% of a study's candidates again, here, and all that was committed: are its tables true?"""
-    from raprune.console.verification import verification_lines
+    from raprune.console.verification import telling, verification_lines
     from raprune.engine.inputs import Inputs
     from raprune.launch.verifying import Part
     from raprune.launch.verifying import verify as verify_study
@@ -117,10 +117,11 @@ def verify(
 
     out, trial_id = place_of(reading(folder))
     manifest, console = read_manifest(out), open_console()
-    with Inputs() as inputs, console.status("loading the study") as status:
+    with Inputs() as inputs, telling(console) as tell:
+        tell("loading the study")
         plan = load_allowed(out / "study.yaml", allow_import or (), inputs)
         trial_ids = manifest["trial_ids"] if trial_id is None else [trial_id]
-        found = verify_study(plan, out, manifest, Part(trial_ids, share, seed), inputs=inputs, tell=status.update)
+        found = verify_study(plan, out, manifest, Part(trial_ids, share, seed), inputs=inputs, tell=tell)
     if not found.num_trials:
         raise InputError("\n".join([f"{folder}: nothing can be verified", *found.unchecked]))
     for line in verification_lines(found, manifest):

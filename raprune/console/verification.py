@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import platform
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from importlib.metadata import version
 from typing import Any
+
+from rich.console import Console
 
 from raprune.launch.verifying import ENGINES, EQUAL, REFUTED, ROUNDING, Finding, Verified
 from raprune.study.wording import counted, shown
@@ -30,6 +34,16 @@ NEVER = (
     "that the methods would choose these masks again (tables updates and the order's own candidates), times, "
     "pictures and measured speed"
 )
+
+
+@contextmanager
+def telling(console: Console) -> Iterator[Callable[[str], None]]:
+    """What is being done: one live line on a terminal, a line each elsewhere."""
+    if console.is_terminal and not console.is_dumb_terminal:
+        with console.status("") as status:
+            yield status.update
+    else:
+        yield partial(console.print, style="dim", markup=False, highlight=False, soft_wrap=True)
 
 
 def verification_lines(found: Verified, manifest: Mapping[str, Any]) -> Iterator[str]:

@@ -43,13 +43,16 @@ def read_study(
     folder: Path | str,
     tables: Collection[str] = tuple(SCHEMAS),
     sums: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    damaged: dict[str, str] | None = None,
 ) -> Tables:
     """Read the tables of the study in ``folder``: the trials of the study as it now stands, in its order.
 
     ``folder`` may be an address, such as ``s3://bucket/study``. Only the tables named in ``tables`` are read, the
     others are empty. Of a table in ``sums``, such as ``{"candidates": ["score_s"]}``, each file becomes one row: study,
     trial_id and the sums of these columns; candidates that are summed also give the timeline of evaluators. Trials that
-    an earlier version of the study file left behind stay on disk and are not read. Raises :class:`ResultsError` where
+    an earlier version of the study file left behind stay on disk and are not read. A trial with a damaged table is left
+    out where ``damaged`` is given, which then says what is wrong with it, by its id. Otherwise, and where the manifest
+    is damaged, raises :class:`DamagedError`. Raises :class:`ResultsError` where
     there is no study or its schema is newer than this raprune.
     """
     folder = store.reading(store.given_results(folder), store.tables, every_s=1.0)
@@ -60,13 +63,24 @@ def read_study(
     ids: list[str] = manifest["trial_ids"]
     timeline = Timeline(manifest["study"])
     frames = {
-        table: _read(folder, ids if table in tables else [], table, sums.get(table), timeline) for table in SCHEMAS
+        table: _read(folder, ids if table in tables else [], table, sums.get(table), timeline, damaged)
+        for table in SCHEMAS
     }
-    return Tables(trials=frames.pop("trial"), manifest=manifest, timeline=timeline.frame(), **frames)
+    times = timeline.frame()
+    if damaged:
+        manifest = manifest | {"trial_ids": [name for name in ids if name not in damaged]}
+        frames = {table: frame[~frame["trial_id"].isin(list(damaged))] for table, frame in frames.items()}
+        times = times[~times["trial_id"].isin(list(damaged))] if "trial_id" in times else times
+    return Tables(trials=frames.pop("trial"), manifest=manifest, timeline=times, **frames)
 
 
 def _read(
-    folder: Path, trial_ids: list[str], table: str, sums: Sequence[str] | None, timeline: Timeline
+    folder: Path,
+    trial_ids: list[str],
+    table: str,
+    sums: Sequence[str] | None,
+    timeline: Timeline,
+    damaged: dict[str, str] | None,
 ) -> pd.DataFrame:
     """Of all trials: ``<table>.parquet``, or ``<table>-0.parquet``, ``<table>-1.parquet`` ..."""
     columns = None if sums is None else ["study", "trial_id", *sums]
@@ -76,7 +90,13 @@ def _read(
         place = folder / "trials" / trial_id
         files = [*place.glob(f"{table}.parquet"), *sorted(place.glob(f"{table}-*.parquet"), key=_number)]
         for file in files:
-            part = read_table(file, table, trial_id, read)
+            try:
+                part = read_table(file, table, trial_id, read)
+            except DamagedError as error:
+                if damaged is None:
+                    raise
+                damaged.setdefault(trial_id, str(error))
+                continue
             if sums is not None:
                 timeline.add(part)
                 part = _summed(part.select(columns), sums)

@@ -100,3 +100,14 @@ def test_latex_has_a_line_a_row_and_unknown_numbers_are_empty() -> None:
     assert lines[4:9:2] == [r"the method & drop & n \\", r"agent & $-$0.1235 & 1 \\", r"\bottomrule"]
     assert lines[7] == r"a\&b &  & 2 \\"
     assert all(line.count("&") - line.count(r"\&") == 2 for line in lines[6:8])
+
+
+def test_a_damaged_trial_is_left_out_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write_study(tmp_path / "made", make_tables([trial_row("whole"), trial_row("broken", method="random")]))
+    (folder / "trials" / "broken" / "trial.parquet").write_bytes(b"x")
+    page = write_report(folder).read_text()
+    said = "trials/broken/trial.parquet is damaged"
+    assert "1 trial damaged" in page
+    assert said in page
+    assert said in capsys.readouterr().err
+    assert list(read_report([folder]).tables.trials["trial_id"]) == ["whole"]

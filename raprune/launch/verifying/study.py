@@ -20,6 +20,7 @@ from raprune.launch.verifying.here import Here
 from raprune.launch.verifying.judging import Judge, Verified
 from raprune.results import TrialStore
 from raprune.study import StudyPlan, TrialSpec
+from raprune.study.wording import counted
 from raprune.trial.context import TrialContext
 from raprune.trial.replay import Step
 
@@ -64,7 +65,7 @@ def verify(
     sampled = _sample(files, part)
     for number, name in enumerate(trials):
         trial, baseline, workload = planned[name], here.baseline(planned[name]), here.workload(planned[name])
-        tell(f"trial {number + 1} of {len(trials)}")
+        tell(f"{number} of {counted(len(trials), 'trial')} checked")
         matched = stores.get(trial.matched_trial_id or "")
         context = TrialContext(
             here.naive(workload), inputs, workload, baseline, stores[name], matched, plan.spec.preset, 0, found.device

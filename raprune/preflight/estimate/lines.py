@@ -60,8 +60,8 @@ def limits(estimate: Estimate) -> Iterator[str]:
     yield (
         f"more than {counted(enough, 'evaluator')} hardly help: with any number it takes {_hours(best)} hours. "
         f"At most {counted(together, 'mask')} {'is' if together == 1 else 'are'} scored at once, from "
-        f"{counted(len(masks), 'trial')} with M = {counted(most, 'mask')} per update; "
-        f"the rest is one call after another: {_path(estimate)}"
+        f"{counted(len(masks), 'trial')} with M = {counted(most, 'mask')} per update; the "
+        f"rest is one call after another: {_path(estimate)}"
     )
 
 
