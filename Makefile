@@ -1,7 +1,7 @@
 # raprune: `make study` and `make test` are all a fresh machine needs (Python 3.11 or newer, make).
 #
 #   make study      set up .venv, then run studies/quickstart.yaml
-#   make test       set up .venv, then the test suite in two processes (about 18 minutes on two cores)
+#   make test       set up .venv, then the test suite in three processes (about 10 minutes on two cores)
 #   make test-all   also runs the long tests
 #   make gpu        tests and benchmark of a GPU; writes what they measured into docs/gpu.md (some minutes on one card)
 #   make fuzz       300 mutated study files and 150 mutated result files, through every command (half an hour)
@@ -24,10 +24,10 @@ study: .venv/.installed
 	$(BIN)/raprune study studies/quickstart.yaml
 
 test: .venv/.installed-dev
-	PYTHONHASHSEED=0 $(BIN)/python -m pytest -n 2 --dist loadfile
+	PYTHONHASHSEED=0 $(BIN)/python -m pytest -n 3 --dist loadfile
 
 test-all: .venv/.installed-dev
-	PYTHONHASHSEED=0 $(BIN)/python -m pytest -m "" -n 2 --dist loadfile
+	PYTHONHASHSEED=0 $(BIN)/python -m pytest -m "" -n 3 --dist loadfile
 
 gpu: .venv/.installed-dev
 	$(BIN)/python benchmarks/gpu.py --tests --write docs/gpu.md

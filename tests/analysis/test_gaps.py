@@ -98,8 +98,8 @@ def test_layers_decided_alone_share_a_panel() -> None:
 
 def test_the_page_leads_with_the_gap_as_cut() -> None:
     one = html_of(pair("a", "b0", [97.0, 90.0], [96.0, 70.0]))
-    assert "as cut: agent loses 10.5 points less than magnitude." in one
+    assert "before fine-tuning, agent loses 10.5 points less than magnitude" in one
     assert "A single baseline has no interval and shows nothing yet" in one
     two = both(pair("a", "b0", [91.0], [90.0]), pair("b", "b1", [93.0], [90.0]))
-    assert "as cut: agent loses 2 points less than magnitude ([1.0, 3.0], 2 baselines)" in html_of(two)
-    assert "as cut: agent loses" not in html_of(make_tables([trial_row("alone")]))
+    assert "before fine-tuning, agent loses 2 points less than magnitude ([1.0, 3.0], 2 baselines)" in html_of(two)
+    assert "before fine-tuning, agent" not in html_of(make_tables([trial_row("alone")]))

@@ -96,7 +96,10 @@ def test_the_same_rows_give_the_same_report_and_older_files_go(tmp_path: Path) -
     assert {"trade_off.png", "trade_off.csv", "mine.png"} < set(first)
     number = len([name for name in first if name.endswith(".csv")])
     said = told(out / "index.html", ["png", "csv"])
-    assert said == [f"report: {out / 'index.html'}", f"{number} figures as png, csv in {out}"]
+    assert said == [
+        f"report: {out / 'index.html'}",
+        f"{number} figure{'' if number == 1 else 's'} as png, csv in {out}",
+    ]
     write_report(folder)
     assert {file.name for file in out.iterdir()} == {"index.html", "mine.png"}
     assert told(out / "index.html") == said[:1]
