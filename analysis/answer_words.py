@@ -117,7 +117,8 @@ def _matched(entries: Sequence[Entry]) -> str:
     parts = []
     for entry in (entry for entry in entries if entry["kind"] == "verdict" and entry["about"] == "matched"):
         unit, end = entry["unit"], entry["end"]
-        then = f"; at the end, {_loses(end, unit)}{_interval(end)}" if end else ""
+        at_end = "as much" if end and amount(abs(end["gap"]), unit) == amount(0.0, unit) else None
+        then = f"; at the end, {at_end or _loses(end, unit)}{_interval(end)}" if end else ""
         before = f"{_loses(entry, unit)} than {entry['against']}{_interval(entry)}"
         parts.append(f"before fine-tuning, {entry['of']} loses {before}{then}.")
     parts[1:] = [f"B{part[1:]}" for part in parts[1:]]
