@@ -160,9 +160,7 @@ def test_verdict_at_the_same_ratios() -> None:
     assert (verdict["gap"], verdict["lowest"], verdict["highest"], verdict["shown"]) == (3, 2, 4, True)
     said = words(answer_html(make_tables(trials, layers)))
     before = "before fine-tuning, agent loses 3 points less than magnitude ([2.0, 4.0], 2 baselines)"
-    assert (
-        f"every layer: {before}; at the end, as much ([0.0, 0.0], 2 baselines; no difference is shown)." in said
-    )
+    assert f"every layer: {before}; at the end, as much ([0.0, 0.0], 2 baselines; no difference is shown)." in said
     trials[2]["val_score"] = 98.5
     one = words(answer_html(make_tables(trials[::2], layers)))
     caveat = "A single baseline has no interval"
