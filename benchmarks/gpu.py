@@ -7,15 +7,18 @@ on a processor, in small, to see that it works.
 VGG-16 with random weights on random 32x32 images. A candidate is a random cut of one layer, scored on all images
 without early exit; whatever all candidates of a layer share was computed before. ``naive`` is the masked network in
 plain PyTorch, ``Torch-Pruning`` (where it is installed) a copy of the network that it prunes, ``compact`` the exact
-engine with one mask at a time, ``stacked`` the same with several masks per launch. All run in one process, one after
-the other; times are medians.
+engine with one mask at a time, ``stacked`` the same with several masks per launch. Fine-tunes are ``launched`` one
+operation after the other, ``replayed`` as a CUDA graph, or run ``together``, replayed too. All run in one process, one
+after the other; times are medians.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import copy
 import datetime
+import importlib.util
 import re
 import statistics
 import subprocess
@@ -32,7 +35,7 @@ from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from raprune.engine import Engine, ExactEngine, NaiveEngine, open_engine
+from raprune.engine import Engine, ExactEngine, NaiveEngine, captured, open_engine
 from raprune.engine.base import device_name
 from raprune.engine.stacked import StackedEngine
 from raprune.network.masks import KeepMask
@@ -47,6 +50,8 @@ STATE = State.baseline("baseline")
 BEGIN, END = "<!-- make gpu: begin -->", "<!-- make gpu: end -->"
 TIME_S = 270.0
 """Parts that have not begun by then are left out: with the tests, all takes less than eight minutes."""
+PROCESSES = 4
+"""Processes of the tests, which spend most of their time on the processor."""
 MASKS_AN_UPDATE = 5
 PAPER = {"layers": 13, "updates": 100, "masks": MASKS_AN_UPDATE, "steps": 391, "bounds": 4}
 """The paper's VGG-16, at most: updates a layer, masks an update, and steps of an epoch of CIFAR-10 at batch 128."""
@@ -65,10 +70,11 @@ class Size:
     steps: int = 20
     """Of a fine-tune."""
     train_batch: int = 128
+    precisions: tuple[str, ...] = ("full", "tf32")
 
 
 LARGE = (Size(0.25, 500, 500), Size(1.0, 2000, 500))
-SMALL = (Size(0.0625, 20, 20, masks=2, every=7, steps=1, train_batch=8),)
+SMALL = (Size(0.0625, 20, 20, masks=2, every=7, steps=1, train_batch=8, precisions=("full", "bfloat16")),)
 
 
 def seconds(call: Callable[[], Any], device: torch.device, repeats: int = 2) -> float:
@@ -181,31 +187,41 @@ class Bench:
         return score
 
     def finetunes(self) -> Iterator[str]:
-        """The fine-tune before the reward of an update's masks, one by one and together; last, the paper's study."""
-        size, precisions = self.size, ["full", "tf32"] if self.device.type == "cuda" else ["full"]
+        """The fine-tune before the reward of an update's masks, in three ways; last, the paper's study."""
+        size = self.size
         steps = FinetuneLength(steps=size.steps)
         finetune = self.workload.finetune.model_copy(update={"before_reward": steps, "batch_size": size.train_batch})
         workload = replace(self.workload, finetune=finetune)
         layer, best = "features.10", float("inf")
-        for precision in precisions:
-            alone, together = (
-                self._engine(replace(workload, fidelity=FidelitySpec.model_validate({"precision": precision, **of})))
-                for of in ({}, {"together": MASKS_AN_UPDATE})
-            )
-            asked = masks_of(alone, layer, MASKS_AN_UPDATE)
-            took = [
-                seconds(partial(engine.evaluate_many, STATE, layer, asked, None, [None] * len(asked)), self.device, 1)
-                for engine in (alone, together)
-            ]
-            best = min(best, *(took if precision == "full" else []))
-            yield (
-                f"{len(asked)} candidates fine-tuned (steps: {size.steps}, images: {size.train_batch}) and scored, "
-                f"{precision} precision: one by one {took[0]:.3f} s, together {took[1]:.3f} s, {took[0] / took[1]:.2f}x"
+        yield f"{MASKS_AN_UPDATE} candidates fine-tuned (steps: {size.steps}, images: {size.train_batch}) and scored:"
+        for precision in size.precisions:
+            took = {}
+            for how, settings in (("launched", {}), ("replayed", {}), ("together", {"together": MASKS_AN_UPDATE})):
+                fidelity = FidelitySpec.model_validate({"precision": precision, **settings})
+                engine = self._engine(replace(workload, fidelity=fidelity))
+                asked = masks_of(engine, layer, MASKS_AN_UPDATE)
+                call = partial(engine.evaluate_many, STATE, layer, asked, None, [None] * len(asked))
+                with nothing_recorded() if how == "launched" else contextlib.nullcontext():
+                    took[how] = seconds(call, self.device, 1)
+            if precision == "full":
+                best = min(took.values())
+            yield f"{precision} precision: " + ", ".join(
+                f"{how} {time:.3f} s ({took['launched'] / time:.2f}x)" for how, time in took.items()
             )
         yield from paper(best / MASKS_AN_UPDATE / size.steps, size)
 
     def _engine(self, workload: Any) -> Engine:
         return open_engine(workload, str(self.device), EvaluatorsSpec())
+
+
+@contextlib.contextmanager
+def nothing_recorded() -> Iterator[None]:
+    """Every training step is launched operation by operation, none as a CUDA graph."""
+    fewest, captured.FEWEST = captured.FEWEST, sys.maxsize
+    try:
+        yield
+    finally:
+        captured.FEWEST = fewest
 
 
 def paper(step_s: float, size: Size) -> Iterator[str]:
@@ -218,7 +234,7 @@ def paper(step_s: float, size: Size) -> Iterator[str]:
         f"the paper's study at width {size.width:g}: at most {candidates:,} candidates for {PAPER['bounds']} bounds, "
         f"each after {PAPER['steps']} steps"
     )
-    yield f"computed from the faster of the two, nothing waiting, at most {at_once} candidates at a time: {took}"
+    yield f"computed from the fastest in full precision, nothing waiting, at most {at_once} candidates at once: {took}"
 
 
 def measured(device: torch.device, sizes: Sequence[Size], tests: str, ends: float) -> Iterator[str]:
@@ -240,7 +256,8 @@ def measured(device: torch.device, sizes: Sequence[Size], tests: str, ends: floa
 
 def run_tests() -> str:
     """Run the GPU's tests; returns their summary, or ends this process as they end where one fails."""
-    command = [sys.executable, "-m", "pytest", "tests/gpu", "-q", "-p", "no:cacheprovider"]
+    several = ["-n", str(PROCESSES)] if importlib.util.find_spec("xdist") else []
+    command = [sys.executable, "-m", "pytest", "tests/gpu", "-q", "-p", "no:cacheprovider", *several]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
     print(done.stdout)
     if done.returncode:

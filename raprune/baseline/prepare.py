@@ -17,6 +17,7 @@ from torch import Tensor, fx, nn
 from raprune.baseline.origins import before_sources, other_content, sources_of
 from raprune.baseline.sane import check_sane, forward, outputs
 from raprune.engine.arithmetic import exact_arithmetic
+from raprune.engine.base import on_device
 from raprune.engine.batches import steps_per_epoch
 from raprune.engine.inputs import Inputs
 from raprune.engine.split import channels_last
@@ -192,7 +193,7 @@ def _finished(
     """The baseline network; trained, unless a checkpoint or a program provided its weights."""
     if trial.baseline.checkpoint is None and not is_given(trial.model.name):
         before = extra_state_of(network)
-        _train(network, splits, score, trial.baseline, file)
+        _train(network, on_device(splits, next(network.parameters()).device), score, trial.baseline, file)
         if changed := [name for name, state in extra_state_of(network).items() if state != before[name]]:
             raise InputError(
                 f"model {trial.model.name}: training changes the extra state of {changed[0]!r} (its get_extra_state), "

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import torch
 
 from raprune.errors import InputError
 
+CUBLAS = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+"""An environment variable, and the value with which cuBLAS gives the same bits every time."""
 TF32_SINCE = 8
 """The compute capability (its major number) of the first GPUs with TF32: Ampere."""
 
 
 def exact_arithmetic(device: torch.device) -> None:
-    """If ``device`` is a GPU, switch off TF32 and the search for the fastest algorithm, for this process.
+    """If ``device`` is a GPU, switch off what is inexact or varies from call to call, for this process.
 
     TF32, torch's default for convolutions, has 10 bits of mantissa: it changes the network's values by a thousandth.
+    The search for the fastest algorithm may find another one next time. Some gradients, such as that of bilinear
+    interpolation, are added in no fixed order unless deterministic algorithms are asked for; torch warns where it has
+    none.
     """
     if device.type != "cuda":
         return
@@ -24,6 +31,9 @@ def exact_arithmetic(device: torch.device) -> None:
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
+    os.environ.setdefault(*CUBLAS)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    _filling().fill_uninitialized_memory = False  # nothing here reads what it has not written
 
 
 @contextlib.contextmanager
@@ -32,12 +42,23 @@ def same_arithmetic() -> Iterator[None]:
     if not torch.cuda.is_available():
         yield
         return
-    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    cudnn, matmul, filling = torch.backends.cudnn, torch.backends.cuda.matmul, _filling()
     before = cudnn.allow_tf32, matmul.allow_tf32, cudnn.benchmark, cudnn.deterministic
+    deterministic = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    fill, workspace = filling.fill_uninitialized_memory, os.environ.get(CUBLAS[0])
     try:
         yield
     finally:
         cudnn.allow_tf32, matmul.allow_tf32, cudnn.benchmark, cudnn.deterministic = before
+        torch.use_deterministic_algorithms(deterministic[0], warn_only=deterministic[1])
+        filling.fill_uninitialized_memory = fill
+        if workspace is None:
+            os.environ.pop(CUBLAS[0], None)
+
+
+def _filling() -> Any:
+    """The module of torch that says whether new tensors are filled while algorithms are deterministic."""
+    return torch.utils.deterministic
 
 
 @contextlib.contextmanager

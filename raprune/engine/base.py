@@ -28,6 +28,7 @@ from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.network.surgery import build, refill, refillable
 from raprune.plugins.datasets.base import Split, Splits, normalise
+from raprune.plugins.datasets.transfer import to_device
 from raprune.plugins.scores.base import Scored, Tally, score_whole
 from raprune.study.parts import FinetuneLength
 from raprune.study.seeds import seed_for
@@ -72,7 +73,7 @@ class Engine(ABC):
         if self.device.type == "cpu":
             torch.set_num_threads(workload.scoring.threads)
         self.score = workload.load_score()
-        self.splits = _to(workload.load_data(inputs), self.device)
+        self.splits = on_device(workload.load_data(inputs), self.device)
         self.traced = workload.load_network(inputs, self.splits.num_classes, self.splits.input_shape)
         self.graph = self.traced.graph
         self.weights = {name: t.clone() for name, t in self.traced.network.state_dict().items()}
@@ -235,7 +236,9 @@ class Engine(ABC):
     def as_input(self, images_BCHW: Tensor) -> Tensor:
         """Images normalised, in the network's precision and layout, on its device."""
         dtype = next(self.traced.network.parameters()).dtype
-        return normalise(images_BCHW.to(self.device), self.splits, dtype).contiguous(memory_format=torch.channels_last)
+        return normalise(to_device(images_BCHW, self.device), self.splits, dtype).contiguous(
+            memory_format=torch.channels_last
+        )
 
 
 def device_name(device: torch.device) -> str:
@@ -248,7 +251,7 @@ def _room(device: torch.device) -> float:
     return GPU_SHARE * torch.cuda.mem_get_info(device)[0]
 
 
-def _to(splits: Splits, device: torch.device) -> Splits:
+def on_device(splits: Splits, device: torch.device) -> Splits:
     """The splits moved to ``device``; images that are decoded for each batch, or too many for it, follow in batches."""
     parts = [part for part in (splits.train, splits.val, splits.guard, splits.test) if part is not None]
     fits = device.type != "cuda" or sum(part.images_BCHW.nbytes for part in parts) <= _room(device)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from raprune.plugins.datasets.base import Split, Splits, normalise
 from raprune.plugins.datasets.stream import Stream
+from raprune.plugins.datasets.transfer import to_device
 
 Keep = Callable[[int, Callable[[], Tensor]], Tensor]
 """The images of a step that were kept; otherwise those that the function decodes."""
@@ -67,7 +68,7 @@ class TrainBatches:
             batches = self._rest_of_epoch()
             images = _images(self.splits.train, batches, self.seed, self._num_given, self.keep)
             for index, batch_BCHW in zip(batches, images, strict=True):
-                labels_B = labels[index]
+                labels_B = labels[to_device(index, labels.device)]
                 if augment is not None:
                     batch_BCHW, labels_B = augment(batch_BCHW, labels_B, self._generator)
                 input_BCHW = normalise(batch_BCHW, self.splits, self.dtype)
@@ -83,7 +84,7 @@ class TrainBatches:
         if done:
             self._generator.set_state(self._epoch)
         self._epoch = self._generator.get_state()
-        order = torch.randperm(len(labels), generator=self._generator).to(labels.device)
+        order = torch.randperm(len(labels), generator=self._generator)
         if done:
             self._generator.set_state(now)
         number = min(each_epoch, self.num_steps - self._num_given + done)
@@ -101,13 +102,13 @@ def _images(train: Split, batches: Sequence[Tensor], seed: int, first_step: int,
     """The images of each of ``batches``, on the device of their labels."""
     stream, device = train.stream, train.labels_B.device
     if stream is None:
-        yield from (train.at(index).to(device) for index in batches)
+        yield from (to_device(train.at(index), device) for index in batches)
     elif keep is None:
-        yield from (images.to(device) for images in stream.training(batches, seed, first_step))
+        yield from (to_device(images, device) for images in stream.training(batches, seed, first_step))
     else:
         for step, index in enumerate(batches, start=first_step):
             yield keep(step, partial(_decoded, stream, index, seed, step, device))
 
 
 def _decoded(stream: Stream, index: Tensor, seed: int, step: int, device: torch.device) -> Tensor:
-    return stream.batch(index, seed, step).to(device)
+    return to_device(stream.batch(index, seed, step), device)

@@ -11,12 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from raprune.engine.batches import TrainBatches
+from raprune.engine.captured import Gradients, Loss
 from raprune.engine.training_file import TrainingFile
 from raprune.plugins.datasets.base import Splits
 from raprune.plugins.scores.base import Score
-
-Loss = Callable[[Tensor, Tensor], Tensor]
-"""From what the network returns and the labels to a scalar."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,7 @@ def train_on(
     if num_steps == 0:
         network.eval()
         return True
-    course = Course(network, recipe, num_steps)
+    course = Course(network, loss_of, recipe, num_steps)
     drawn = batches if isinstance(batches, TrainBatches) else None
     network.train()
     with torch.random.fork_rng(devices=[course.device] if course.device.type == "cuda" else []):
@@ -74,7 +72,7 @@ def train_on(
         if file is not None and drawn is not None:
             file.load(lambda tensors: course.take_up(tensors, drawn))
         for inputs, labels_B in batches:
-            course.learn(loss_of(network(*inputs), labels_B))
+            course.learn(inputs, labels_B)
             if file is not None and drawn is not None and file.is_due():
                 file.save(course.tensors(drawn))
     network.eval()
@@ -86,7 +84,7 @@ def train_on(
 class Course:
     """A training under way: the network, its optimiser, and how far it is."""
 
-    def __init__(self, network: nn.Module, recipe: Recipe, num_steps: int) -> None:
+    def __init__(self, network: nn.Module, loss_of: Loss, recipe: Recipe, num_steps: int) -> None:
         self.network = network
         self.num_steps = num_steps
         self.device = next(network.parameters()).device
@@ -98,19 +96,19 @@ class Course:
             weight_decay=recipe.weight_decay,
             nesterov=recipe.momentum > 0,
         )
+        self._gradients = Gradients(network, loss_of, num_steps)
         self._rate, self._factor = recipe.learning_rate, _schedule(recipe, num_steps)
         self._step = 0
         self._finite = torch.ones((), dtype=torch.bool, device=self.device)
         """Whether all losses were; read once, at the end: each read makes a GPU wait."""
 
-    def learn(self, loss: Tensor) -> None:
+    def learn(self, inputs: tuple[Any, ...], labels_B: Tensor) -> None:
         """One step of the optimiser."""
         for group in self._optimiser.param_groups:
             group["lr"] = self._rate * self._factor(self._step)
-        self._optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss = self._gradients(inputs, labels_B)
         self._optimiser.step()
-        self._finite = self._finite & loss.detach().isfinite()
+        self._finite = self._finite & loss.isfinite()
         self._step += 1
 
     def is_finite(self) -> bool:

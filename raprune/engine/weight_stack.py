@@ -1,6 +1,7 @@
 """Several copies of one network, each masked and with weights of its own, trained in one set of launches.
 
-Each copy has what it has alone: the same batches, the same draws of dropout, its own norms, loss and optimiser state.
+Each copy has what it has alone: the same batches, the same draws of dropout (on a GPU other ones, but the same in all
+slots), its own norms, loss and optimiser state.
 Its pruned filters stay in the network, and their channels are zero where they are read; so the network that is cut from
 the result differs from one that was cut first by float rounding only.
 
@@ -16,7 +17,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import partial, wraps
 from typing import Any
 
 import torch
@@ -25,10 +26,13 @@ from torch.func import functional_call
 
 from raprune.engine.agreement import LOOSE, TOLERANCE, random_cut
 from raprune.engine.batches import train_batches
+from raprune.engine.captured import Around, Loss
 from raprune.engine.masked import Keeps
-from raprune.engine.train import Loss, Recipe, train_on
+from raprune.engine.train import Recipe, train_on
 from raprune.errors import InputError, first_line
 from raprune.network.graph import Cuts, Graph, Group, Traced
+from raprune.network.graph.modes import ByMode, WideDropout
+from raprune.network.graph.module import Network
 from raprune.network.surgery import build, cut_tensors
 from raprune.plugins.datasets.base import Splits
 
@@ -37,7 +41,7 @@ NUM_IMAGES = 8
 WAY_ON = "leave fidelity.together out: candidates are then fine-tuned one by one"
 
 
-class Stack(nn.Module):
+class Stack(Around):
     """The weights of several masked copies of one network, trained as one module: (B, ...) to (S, B, ...)."""
 
     def __init__(self, network: fx.GraphModule, factors: Sequence[Mapping[str, Tensor]]) -> None:
@@ -57,6 +61,11 @@ class Stack(nn.Module):
             stacked = torch.stack([of_slot[name] for of_slot in factors])
             self._buffers_S[name] = stacked.to(next(network.parameters()).device)
 
+    @property
+    def traced(self) -> fx.GraphModule:
+        """The network of which this holds copies."""
+        return self._network[0]
+
     def _repeated(self, tensor: Tensor) -> Tensor:
         """(S, ...): channels come first in memory, which grouped convolutions need to treat all slots alike."""
         return tensor.detach().expand(self.num_slots, *tensor.shape).clone(memory_format=torch.contiguous_format)
@@ -64,7 +73,7 @@ class Stack(nn.Module):
     def train(self, mode: bool = True) -> Stack:
         """As for any module; modules that are held in eval mode stay in it."""
         super().train(mode)
-        self._network[0].train(mode)
+        self.traced.train(mode)
         return self
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
@@ -73,7 +82,7 @@ class Stack(nn.Module):
         images_SBCHW = images_BCHW.contiguous().expand(self.num_slots, *images_BCHW.shape)
 
         def one(tensors: Mapping[str, Tensor], images_BCHW: Tensor) -> Any:
-            return functional_call(self._network[0], dict(tensors), (images_BCHW,))
+            return functional_call(self.traced, dict(tensors), (images_BCHW,))
 
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "There is a performance drop")  # operations that run slot by slot
@@ -82,7 +91,7 @@ class Stack(nn.Module):
 
     def tensors(self, slot: int) -> dict[str, Tensor]:
         """The state dict of one slot, with the masked filters still in it."""
-        network, given = self._network[0], dict(zip(self._names, self.weights, strict=True))
+        network, given = self.traced, dict(zip(self._names, self.weights, strict=True))
         with torch.no_grad():
             for name, tensor in (*network.named_parameters(), *network.named_buffers()):
                 if name in given or name in self._buffers_S:
@@ -93,6 +102,7 @@ class Stack(nn.Module):
 def summed(loss_of: Loss) -> Loss:
     """The sum of every slot's own loss, so that each slot has the gradient that it has alone."""
 
+    @wraps(loss_of)
     def loss(outputs_SB: Tensor, labels_B: Tensor) -> Tensor:
         return torch.stack([loss_of(outputs_B, labels_B) for outputs_B in outputs_SB.unbind()]).sum()
 
@@ -140,12 +150,12 @@ class _Check:
 
     def against_alone(self) -> str | None:
         """The name of a tensor that is not what training alone gives; ``None`` if none is."""
-        few = self.images[:NUM_IMAGES]
+        few, given = self.images[:NUM_IMAGES], _without_draws(self.traced.network)
         try:
-            network, few, tolerance = copy.deepcopy(self.traced.network).double(), few.double(), TOLERANCE
+            network, few, tolerance = copy.deepcopy(given).double(), few.double(), TOLERANCE
             expected = self._alone(network, few)
         except (RuntimeError, TypeError):  # its forward, its loss or its device requires lower precision
-            network, few, tolerance = self.traced.network, self.images[:NUM_IMAGES], LOOSE
+            network, few, tolerance = given, self.images[:NUM_IMAGES], LOOSE
             expected = self._alone(network, few)
         found = cut_tensors(
             self.traced.graph, self._stack(network, [self.other, self.one], few).tensors(1), {}, self.one
@@ -172,6 +182,17 @@ class _Check:
         batch = (images,), self.labels[: len(images)]
         train_on(stack, [batch], summed(self.loss_of), self.recipe, 1, 0)
         return stack
+
+
+def _without_draws(network: fx.GraphModule) -> fx.GraphModule:
+    """On a GPU, a copy that draws nothing as it trains: there, torch draws dropout of a stack by another algorithm."""
+    if next(network.parameters()).device.type == "cpu":
+        return network
+    copied = copy.deepcopy(network)
+    assert isinstance(copied, Network)
+    drawing = (nn.modules.dropout._DropoutNd, WideDropout, ByMode)
+    copied._held_in_eval |= {name for name, module in copied.named_modules() if isinstance(module, drawing)}
+    return copied
 
 
 def _unequal(here: Mapping[str, Tensor], there: Mapping[str, Tensor]) -> str | None:

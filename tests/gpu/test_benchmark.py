@@ -31,7 +31,7 @@ def test_only_what_is_between_the_marks_is_replaced() -> None:
 
 def test_the_papers_study_is_not_spread_over_more_cards_than_it_asks_for() -> None:
     *_, line = gpu.paper(3600 / 391 / 26_000, gpu.SMALL[0])
-    assert line.endswith("at most 20 candidates at a time: 1.0 h on 1, 0.1 h on 8, 0.1 h on 64")
+    assert line.endswith("at most 20 candidates at once: 1.0 h on 1, 0.1 h on 8, 0.1 h on 64")
     *_, line = gpu.paper(3600 * 400 / 391 / 26_000, gpu.SMALL[0])
     assert line.endswith("400.0 h on 1, 50.0 h on 8, 20.0 h on 64")
 
@@ -44,7 +44,16 @@ def test_all_of_it_runs_in_small_on_a_processor(tmp_path: Path, capsys: pytest.C
     printed, written = capsys.readouterr().out, page.read_text()
     assert written == gpu.replaced(PAGE, printed.strip("\n"))
     assert f"on one cpu with torch {torch.__version__}" in printed
-    for part in ("images/s", "% of the best convolution", "stacked ms", "mean", "one by one", "h on 64"):
+    for part in (
+        "images/s",
+        "% of the best convolution",
+        "stacked ms",
+        "mean",
+        "launched",
+        "replayed",
+        "together",
+        "h on 64",
+    ):
         assert part in printed
     assert "left out" not in printed
 

@@ -15,6 +15,8 @@ WRITERS: tuple[Any, ...] = (
 )  # fmt: skip
 TORCH_MODULES = "torch.nn.modules."
 """Where torch's own modules are defined."""
+NO_USERS = ("torch.nn.", "torch.fx.", "torchvision.", "timm.", "raprune.")
+"""Where modules are defined that keep no state but their tensors."""
 KNOWN_FUNCTIONS = {"torch", "_operator", "builtins", "math", "raprune"}
 """Packages whose functions do not change their arguments unless their name or ``inplace`` says so."""
 NEW_RESULT = (
@@ -60,6 +62,23 @@ def is_plain(module: nn.Module, kind: type[nn.Module]) -> bool:
     return type(module) is kind and not is_altered(module)
 
 
+def does_the_same(network: nn.Module) -> bool:
+    """Whether no user's code runs when ``network`` trains, which may do something else each time."""
+    watched = any(one._backward_hooks or one._post_accumulate_grad_hooks for one in network.parameters())
+    return not watched and all(map(_does_the_same, network.modules()))
+
+
+def _does_the_same(module: nn.Module) -> bool:
+    """The same for a module, its children aside."""
+    if not type(module).__module__.startswith(NO_USERS) or is_altered(module):
+        return False
+    if module._backward_hooks or module._backward_pre_hooks:
+        return False
+    if isinstance(module, fx.GraphModule):
+        return all(_is_known(node.target) for node in module.graph.nodes if node.op == "call_function")
+    return _is_known(getattr(module, "function", len))  # that of :class:`ByMode`
+
+
 def may_write(root: nn.Module, node: fx.Node) -> bool:
     """Whether a node may change its inputs in place: it does, or its effect is unknown."""
     if node.op == "call_module":
@@ -103,11 +122,14 @@ def _leaves_inputs(module: nn.Module) -> bool:
 
 
 def _is_known_function(node: fx.Node) -> bool:
-    target: Any = node.target
-    owner = getattr(target, "__objclass__", None) or getattr(target, "__self__", None)
-    places = (getattr(target, "__module__", None), getattr(owner, "__module__", None), getattr(owner, "__name__", None))
-    known = any(str(place).split(".")[0] in KNOWN_FUNCTIONS for place in places)
-    return known and not node.kwargs.get("inplace") and not _name(node).endswith("_")
+    return _is_known(node.target) and not node.kwargs.get("inplace") and not _name(node).endswith("_")
+
+
+def _is_known(function: Any) -> bool:
+    """Whether a function comes from a package of :data:`KNOWN_FUNCTIONS`."""
+    owner = getattr(function, "__objclass__", None) or getattr(function, "__self__", None)
+    own = getattr(function, "__module__", None), getattr(owner, "__module__", None), getattr(owner, "__name__", None)
+    return any(str(place).split(".")[0] in KNOWN_FUNCTIONS for place in own)
 
 
 def _name(node: fx.Node) -> str:

@@ -17,6 +17,7 @@ from raprune.plugins.datasets.boxes import NO_BOX as NO_BOX
 from raprune.plugins.datasets.boxes import boxes_problem, moved_boxes
 from raprune.plugins.datasets.fits import RandomCrop
 from raprune.plugins.datasets.stream import Stream
+from raprune.plugins.datasets.transfer import per_channel, to_device
 from raprune.study.wording import counted
 
 VOID = 255
@@ -66,7 +67,7 @@ class Split:
         """(B, C, H, W): the images at ``index``, without augmentation, on their own device."""
         if self.stream is None:
             images = self.images_BCHW
-            return images[index] if isinstance(index, slice) else images[index.to(images.device)]
+            return images[index] if isinstance(index, slice) else images[to_device(index, images.device)]
         return self.stream.read(torch.arange(len(self))[index] if isinstance(index, slice) else index)
 
     def take(self, index: Tensor) -> Split:
@@ -232,9 +233,7 @@ def normalise(images_BCHW: Tensor, splits: Splits, dtype: torch.dtype = torch.fl
     """
     if images_BCHW.is_floating_point():
         return images_BCHW.to(dtype, copy=True)
-    shape = (1, -1, 1, 1)
-    mean = torch.tensor(splits.mean, dtype=dtype, device=images_BCHW.device).view(shape)
-    std = torch.tensor(splits.std, dtype=dtype, device=images_BCHW.device).view(shape)
+    mean, std = (per_channel(tuple(values), dtype, images_BCHW.device) for values in (splits.mean, splits.std))
     return (images_BCHW.to(dtype) / 255 - mean) / std
 
 
@@ -273,11 +272,11 @@ def shift_and_flip(pixels: int, flip: bool) -> Augment:
     def augment(images_BCHW: Tensor, labels_B: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         b, _, h, w = images_BCHW.shape
         device = images_BCHW.device
-        shift_2B = torch.randint(0, 2 * pixels + 1, (2, b), generator=generator).to(device) - pixels
+        shift_2B = to_device(torch.randint(0, 2 * pixels + 1, (2, b), generator=generator), device) - pixels
         rows_BH = (shift_2B[0][:, None] + torch.arange(h, device=device)).clamp(0, h - 1)
         columns_BW = (shift_2B[1][:, None] + torch.arange(w, device=device)).clamp(0, w - 1)
         if flip:
-            mirrored_B = torch.rand(b, generator=generator).to(device) < 0.5
+            mirrored_B = to_device(torch.rand(b, generator=generator), device) < 0.5
             columns_BW = torch.where(mirrored_B[:, None], columns_BW.flip(1), columns_BW)
         else:
             mirrored_B = torch.zeros(b, dtype=torch.bool, device=device)
