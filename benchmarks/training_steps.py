@@ -1,8 +1,8 @@
 """Training steps launched operation by operation, and replayed as a CUDA graph.
 
-``python benchmarks/training_steps.py``: VGG-16 with random weights on random 32x32 images, shifted and mirrored, in one process, one after the other; the time
-of a recording is included. ``host``: the images stay in main memory, and each batch is copied. ``--device cpu`` runs it
-in small, where nothing is recorded, to see that it works.
+``python benchmarks/training_steps.py``: VGG-16 with random weights on random 32x32 images, shifted and mirrored, in one
+process, one after the other; the time of a recording is included. ``host``: the images stay in main memory, and each
+batch is copied. ``--device cpu`` runs it in small, where nothing is recorded, to see that it works.
 """
 
 from __future__ import annotations
