@@ -26,6 +26,8 @@ BOUNDS, ORDERS, METHODS = (0.5, 1.0, 2.0, 3.0, 4.0), ("low_to_high", "by_sensiti
 MASKS_PER_UPDATE = 5
 NUM_MASKS = 50
 """Distinct keep masks of a layer."""
+START, CANDIDATE_S, AT_ONCE = 1.7e9, 1.3, 39
+"""When the first trial begins (s since 1970), what one of its candidates takes, and the trials that run at once."""
 COMMANDS: dict[str, Sequence[str]] = {
     "report": ("report", "{out}"),
     "report with CSV, SVG and PNG": ("report", "{out}", "--format", "csv,svg,png"),
@@ -62,6 +64,7 @@ def masks_of(num_filters: int) -> list[list[bool]]:
 
 def layers_of(trial: Row, candidates: int) -> Iterator[tuple[Row, list[Row], list[Row]]]:
     """Each layer's row, and those of its updates and candidates."""
+    began = START + int(trial["trial_id"], 16) * CANDIDATE_S * candidates * len(WIDTHS) / AT_ONCE
     for index, width in enumerate(WIDTHS):
         name, masks = f"features.{index}", masks_of(width)
         updates = 100 if trial["method"] == "agent" else 0
@@ -81,6 +84,7 @@ def layers_of(trial: Row, candidates: int) -> Iterator[tuple[Row, list[Row], lis
                     keep_mask=masks[number % NUM_MASKS],
                     score=98.0 - number % 97 / 50,
                     evaluator=f"evaluator-{number % 64}",
+                    scored_at=began + CANDIDATE_S * (candidates * index + number),
                 )
                 for number in range(candidates)
             ],

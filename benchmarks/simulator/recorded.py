@@ -5,17 +5,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raprune.network.masks import KeepMask
 from raprune.plugins.schedulers.base import Standing
 from raprune.plugins.scores.base import Scored, Tally
+from raprune.registry import DECISIONS
 from raprune.results import read_study
 
 FILE = Path(__file__).parents[1] / "data" / "recorded_trials.parquet"
@@ -24,10 +28,13 @@ SCHEMA = pa.schema(
         "trial_id": pa.string(), "layer": pa.string(), "update": pa.int64(), "keep_mask": pa.list_(pa.bool_()),
         "score": pa.float64(), "images_scored": pa.int64(), "score_s": pa.float64(), "commit_s": pa.float64(),
         "macs": pa.int64(), "drop": pa.float64(), "baseline_key": pa.string(), "about": pa.string(),
+        "call": pa.int64(),
     }
 )  # fmt: skip
-"""``commit_s``: what the layer took beside its candidates. ``macs`` and ``drop``: of the network after it."""
+"""``commit_s``: what the layer took beside its candidates. ``macs`` and ``drop``: of the network after it.
+``call``: the number of the call in the layer; those of one were asked for together."""
 
+MOST = 2**31
 NO_TALLY = Tally([], [], 0, 0.0, True)
 
 
@@ -69,7 +76,11 @@ def record(study: Path, file: Path = FILE, methods: Sequence[str] = ("agent",)) 
     """
     tables = read_study(study, ["trial", "layers", "candidates"])
     wanted = tables.trials[tables.trials["method"].isin(methods) & (tables.trials["status"] == "completed")]
-    scored = tables.candidates[tables.candidates["trial_id"].isin(wanted["trial_id"]) & ~tables.candidates["from_memo"]]
+    scored = tables.candidates[tables.candidates["trial_id"].isin(wanted["trial_id"])].reset_index(drop=True)
+    stages = {row["trial_id"]: _at_once(row) for _, row in wanted.iterrows()}
+    for (name, _), part in scored.groupby(["trial_id", "layer"]):
+        scored.loc[part.index, "call"] = _calls(part["update"].tolist(), stages[name])
+    scored = scored[~scored["from_memo"]]
     spent = scored.groupby(["trial_id", "layer"], as_index=False)["score_s"].sum()
     took = tables.layers.merge(spent, on=["trial_id", "layer"])
     took = took.assign(commit_s=(took["wall_time_s"] - took["score_s"]).clip(lower=0.0))
@@ -85,8 +96,23 @@ def record(study: Path, file: Path = FILE, methods: Sequence[str] = ("agent",)) 
     return len(kept)
 
 
-def read(masks: int = 5, candidate_s: float = 0.0, commit_s: float | None = None, file: Path = FILE) -> list[Trial]:
-    """The recorded trials, with ``masks`` asked for at once.
+def _at_once(trial: Mapping[str, Any]) -> int:
+    return DECISIONS.build(trial["decision"], json.loads(trial["decision_settings"])).at_once
+
+
+def _calls(updates: Sequence[float | None], at_once: int) -> list[int]:
+    """The number of each candidate's call: those of an update are one, those of the decision ``at_once`` each."""
+    numbers: list[int] = []
+    for update, same in itertools.groupby(updates, key=lambda update: None if pd.isna(update) else update):
+        size, first = (at_once if update is None else MOST), numbers[-1] + 1 if numbers else 0
+        numbers += [first + place // size for place, _ in enumerate(same)]
+    return numbers
+
+
+def read(
+    masks: int | None = 5, candidate_s: float = 0.0, commit_s: float | None = None, file: Path = FILE
+) -> list[Trial]:
+    """The recorded trials, with ``masks`` asked for at once, or as many as were.
 
     With ``candidate_s`` all times are scaled, so that a candidate takes so long on average. ``commit_s`` is what every
     commit takes then, in place of the recorded ones.
@@ -120,7 +146,7 @@ def _named(layers: dict[str, list[dict[str, Any]]]) -> tuple[str, str]:
     return row.get("baseline_key") or "", row.get("about") or ""
 
 
-def _layer(name: str, rows: Sequence[dict[str, Any]], masks: int) -> Layer:
+def _layer(name: str, rows: Sequence[dict[str, Any]], masks: int | None) -> Layer:
     times = sorted(row["score_s"] for row in rows)
     usual, longest = times[len(times) // 2], times[-1]  # the longest met a state that nobody knew
     keys = [KeepMask(bytes(row["keep_mask"])) for row in rows]
@@ -130,7 +156,9 @@ def _layer(name: str, rows: Sequence[dict[str, Any]], masks: int) -> Layer:
         )
         for mask, row in zip(keys, rows, strict=True)
     }
-    calls = tuple(tuple(keys[at : at + masks]) for at in range(0, len(keys), masks))
+    numbers = [row["call"] if masks is None else place // masks for place, row in enumerate(rows)]
+    together = itertools.groupby(zip(numbers, keys, strict=True), key=lambda pair: pair[0])
+    calls = tuple(tuple(key for _, key in call) for _, call in together)
     macs, drop = rows[0].get("macs"), rows[0].get("drop")
     standing = None if macs is None or drop is None else Standing(macs, drop)
     return Layer(name, calls, scored, longest - usual, rows[0]["commit_s"], standing)

@@ -27,6 +27,7 @@ from raprune.identity import of_tensors
 from raprune.network.weights import save_safetensors
 from raprune.study.seeds import NUMERICS_VERSION, digest
 from raprune.system.store import bring_now, discard, publish, removed
+from raprune.system.telling import Notice
 
 FOLDER = "training"
 """In a study's folder."""
@@ -73,7 +74,7 @@ class TrainingFile:
                 break
             except (RapruneError, RuntimeError, ValueError, KeyError, OSError) as error:
                 why = str(error) if isinstance(error, RapruneError) else f"{file} cannot be used: {error}"
-                warnings.warn(f"{why}; this training starts again from its beginning", stacklevel=3)
+                warnings.warn(f"{why}; this training starts again from its beginning", Notice, stacklevel=3)
                 _remove(file)
         self._due = self._clock() + EVERY_S
 
@@ -119,7 +120,8 @@ class TrainingFile:
             save_safetensors(own, aside, header)
             os.replace(aside, file)
         except (RapruneError, OSError) as error:
-            warnings.warn(f"{error}; until it can be written, a training that is cut short is repeated", stacklevel=4)
+            text = f"{error}; until it can be written, a training that is cut short is repeated"
+            warnings.warn(text, Notice, stacklevel=4)
         else:
             self._is_long = True
             publish(self.folder)

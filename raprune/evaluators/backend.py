@@ -88,4 +88,8 @@ class Backend(Protocol):
         """Begin to start an evaluator, which waits until it has room; returns at once."""
 
     def request(self, bundles: Sequence[Mapping[str, float]]) -> None:
-        """Ask the autoscaler, if there is one, for a cluster that holds ``bundles``; the latest request counts."""
+        """Ask the autoscaler, if there is one, for a cluster that holds ``bundles`` beside what other studies ask for.
+
+        A study's latest request counts; it ends with the study's driver. Raises :class:`LostError` while the head
+        does not answer.
+        """

@@ -9,8 +9,8 @@ from typing import Any
 
 from raprune.errors import RapruneError
 from raprune.evaluators.backend import Actor, Backend, CallError, LostError, Node, Ref
+from raprune.evaluators.demand import STORE, ask
 
-STORE = b"raprune"
 MACHINE_LOST = "its machine was lost"
 
 
@@ -118,10 +118,13 @@ class RayBackend(Backend):
         return self._make(name)
 
     def request(self, bundles: Sequence[Mapping[str, float]]) -> None:
-        from ray.autoscaler.sdk import request_resources
+        import ray
 
+        node = ray._private.worker._global_node
+        if node is not None and node.is_head():
+            return  # a Ray that this process started has no autoscaler, and ends with it
         try:
-            request_resources(bundles=[dict(bundle) for bundle in bundles])
+            ask(self.namespace, bundles)
         except Exception as error:  # as in nodes()
             raise LostError(f"the cluster's head does not answer ({error})") from None
 

@@ -25,6 +25,7 @@ from raprune.evaluators.backend import Actor, Ref
 from raprune.evaluators.base import EvaluatedMask, Evaluator, PoolAddress
 from raprune.evaluators.dispatch import Call, Dispatcher
 from raprune.evaluators.engines import Engines
+from raprune.evaluators.notices import Notices
 from raprune.evaluators.pulse import Pulse, Pulses
 from raprune.evaluators.ray_backend import RayBackend
 from raprune.evaluators.roster import Roster
@@ -35,6 +36,7 @@ from raprune.registry import EVALUATORS
 from raprune.study.parts import DataSpec, EvaluatorsSpec
 from raprune.study.schema import TrialSpec
 from raprune.system.quitting import quitting_is_a_fault
+from raprune.system.telling import telling
 
 if TYPE_CHECKING:
     from raprune.engine.cache.shared import HostStore
@@ -81,6 +83,7 @@ class EvaluatorProcess:
         self._states: dict[str, State] = {}
         self._store: HostStore | None = None
         self._pulse = Pulse(RayBackend(namespace), name) if namespace else None
+        self._notices = Notices(RayBackend(namespace))
         if namespace and device == "cpu" and engine_kind(settings).reuses and settings.cache_gib > 0:
             self._store = HostStore(namespace, int(settings.cache_gib * 2**30))
         self._engines = Engines(self._inputs, settings, device, MAX_ENGINES, self._store)
@@ -88,7 +91,8 @@ class EvaluatorProcess:
     @contextlib.contextmanager
     def _call(self, kind: str) -> Iterator[None]:
         """The context in which every call runs."""
-        with quitting_is_a_fault(), self._pulse.during(kind) if self._pulse else contextlib.nullcontext():
+        pulse = self._pulse.during(kind) if self._pulse else contextlib.nullcontext()
+        with quitting_is_a_fault(), telling(self._notices.add), pulse:
             yield
 
     def join(self, workload: Workload | None = None) -> list[tuple[str, str, str]]:

@@ -18,14 +18,13 @@ from raprune.evaluators.backend import Actor, Backend, CallError, LostError, Nod
 from raprune.evaluators.dispatch import WAY_ON
 from raprune.evaluators.pulse import Pulses
 from raprune.evaluators.roster import Roster
-from raprune.launch.resources import Resources, Seat, evaluators, where
+from raprune.launch.bulletin import Bulletin
+from raprune.launch.resources import Resources, Seat
 
 LOOK_S, STARTING_S = 2.0, 0.2
 """Seconds between two looks; while an evaluator starts, they are more frequent."""
 GREET_S = 30.0
 """Seconds after which an evaluator is asked again whether it lives."""
-SAY_S = 10.0
-"""Seconds between two lines about the pool's size, so that many small changes make one."""
 REST_S = 60.0
 """A pool that begins with fewer evaluators than fit waits this long for the rest."""
 STARTS = 6
@@ -66,7 +65,8 @@ class Keeper:
         back what it cannot use.
         """
         self.resources = resources
-        self._backend, self._tell, self._useful = backend, tell, useful
+        self._backend, self._useful = backend, useful
+        self._bulletin = Bulletin(backend, resources, tell)
         self._roster = Roster(backend)
         self._numbers = itertools.count()
         self._evaluators: dict[str, _Evaluator] = {}
@@ -77,13 +77,6 @@ class Keeper:
         self._begun = False
         self._requested = self._wanted = self._room = 0
         self._pulses = Pulses(backend)
-        self._nodes: dict[str, str] = {}
-        """The machines at the last look, id -> name."""
-        self._news: list[str] = []
-        self._reasons: set[str] = set()
-        """Why evaluators could not be started; each is told once."""
-        self._said = ""
-        self._said_at = float("-inf")
         self.refused: set[str] = set()
         """Machines that differ from the study's own, by id: no evaluator starts there."""
 
@@ -95,7 +88,7 @@ class Keeper:
     @property
     def at_work(self) -> list[Seat]:
         """Those of them whose machines are there."""
-        return [seat for seat in self.serving if seat.node in self._nodes]
+        return [seat for seat in self.serving if seat.node in self._bulletin.nodes]
 
     def begin(self, check: Callable[[], None]) -> None:
         """Wait until the study can begin; what ``check`` raises ends the wait.
@@ -130,7 +123,7 @@ class Keeper:
         self._next = now + (STARTING_S if starting else LOOK_S)
         with contextlib.suppress(LostError):  # the cluster's head does not answer: look again later
             nodes = self._backend.nodes()
-            self._note(nodes)
+            self._bulletin.see(nodes)
             for evaluator in list(self._evaluators.values()):
                 self._hear(evaluator)
             self._end_hanging()
@@ -150,20 +143,13 @@ class Keeper:
             self._backend.kill(actor, restart=False)
         self._evaluators = {}
 
-    def _note(self, nodes: Sequence[Node]) -> None:
-        before, self._nodes = self._nodes, {node.id: node.name for node in nodes}
-        if before:
-            joined = sorted(name for node, name in self._nodes.items() if node not in before)
-            lost = sorted(name for node, name in before.items() if node not in self._nodes)
-            self._news += [f"{name} joined" for name in joined] + [f"{name} was lost" for name in lost]
-
     def _greet(self, evaluator: _Evaluator) -> None:
         evaluator.answer = self._backend.call(evaluator.actor, "join", *self._greeting)
 
     def _hear(self, evaluator: _Evaluator) -> None:
         """Take in an evaluator's answer, or ask it again."""
         if evaluator.answer is None:
-            moved = evaluator.seat is not None and evaluator.seat.node not in self._nodes
+            moved = evaluator.seat is not None and evaluator.seat.node not in self._bulletin.nodes
             if moved or self._backend.now() - evaluator.heard > GREET_S:
                 self._greet(evaluator)
             return
@@ -193,11 +179,7 @@ class Keeper:
             return
         self._failed, self._why = self._failed + 1, why
         self._next_start = self._backend.now() + min(MOST_PAUSE_S, STARTING_S * 2**self._failed)
-        reason = why.strip().splitlines()[-1]
-        if reason not in self._reasons:
-            self._reasons.add(reason)
-            self._tell(f"{evaluator.name} cannot be used: {reason}")
-            self._said = ""  # so that the next line describes the pool again
+        self._bulletin.refused(evaluator.name, why)
         if self._failed < STARTS or self.serving:
             return
         self._roster.write([], ended=why)  # trials that run fail with it
@@ -223,7 +205,8 @@ class Keeper:
         leaving = [evaluator for evaluator in self._evaluators.values() if evaluator.left is not None]
         stay = [evaluator for evaluator in self._evaluators.values() if evaluator.left is None]
         for evaluator in leaving[: max(0, wanted - len(stay))]:  # of use again: a round has begun
-            evaluator.left, self._news = None, [text for text in self._news if text != FEWER]
+            evaluator.left = None
+            self._bulletin.no_longer(FEWER)
             stay.append(evaluator)
         if len(stay) < wanted and self._backend.now() >= self._next_start:
             for _ in range(wanted - len(stay) if self._failed == 0 else 1):
@@ -236,7 +219,7 @@ class Keeper:
                 self._backend.kill(evaluator.actor, restart=False)
             elif surplus > 0 and wanted < room:
                 evaluator.left = self._backend.now()
-                self._news.append(FEWER)
+                self._bulletin.because(FEWER)
         for evaluator in [e for e in self._evaluators.values() if e.left is not None]:
             self._see_off(evaluator)
 
@@ -276,25 +259,4 @@ class Keeper:
             self._listed = names
 
     def _say(self) -> None:
-        """A line where the pool has changed, with the reason."""
-        now, serving = self._backend.now(), self.at_work
-        if serving and self._begun:
-            text = where(serving, self.resources.device)
-        elif len(serving) < self.resources.least and (self._room < self.resources.least or self._failed):
-            text = self._lacks()
-        else:
-            return
-        if text == self._said or now - self._said_at < SAY_S:
-            return
-        reasons = "; ".join(dict.fromkeys(self._news[-3:]))
-        self._tell(f"{text}; {reasons}" if reasons else text)
-        self._said, self._said_at, self._news = text, now, []
-
-    def _lacks(self) -> str:
-        """What the study waits for."""
-        least, device = evaluators(self.resources.least), self.resources.device
-        if self._failed:
-            return f"waiting for {least} ({device}): {self._why.strip().splitlines()[-1]}"
-        nodes = f"{len(self._nodes)} node{'' if len(self._nodes) == 1 else 's'}"
-        room = f"room for {self._room}" if self._room else "no room for one"
-        return f"waiting for {least} ({device}): the cluster has {room} on its {nodes}; nodes that join are used"
+        self._bulletin.say(self.at_work, self._begun, self._room, self._why if self._failed else "")

@@ -19,6 +19,7 @@ from raprune.engine.arithmetic import check_precisions
 from raprune.evaluators.backend import Actor, Node, Ref
 from raprune.evaluators.base import PoolAddress
 from raprune.evaluators.dispatch import Call, Dispatcher
+from raprune.evaluators.notices import Notices
 from raprune.evaluators.pulse import Pulses
 from raprune.evaluators.ray_backend import RayBackend
 from raprune.evaluators.roster import Roster
@@ -120,6 +121,7 @@ class RayRunner:
         self.namespace = namespace
         self.backend = RayBackend(namespace, self._make)
         self.keeper = Keeper(self.backend, resources, watch.evaluators, self._useful if resources.follows else None)
+        self._notices = Notices(self.backend)
         self._gauged = Gauged(launch.plan.spec.name)
         self.node_check: NodeCheck | None = None
         self._refused = self.keeper.refused
@@ -156,6 +158,12 @@ class RayRunner:
     def _keep(self) -> None:
         self.keeper.look()
         self._gauged.follow(len(self.keeper.at_work))
+        self._tell()
+
+    def _tell(self, *, at_once: bool = False) -> None:
+        """Pass on what the evaluators have to say."""
+        for text in self._notices.new(at_once=at_once):
+            self.watch.note(text)
 
     def prepare(self, trials: Sequence[TrialSpec]) -> None:
         """Share the data, start the pool, and have its evaluators train or load and measure the baselines."""
@@ -259,6 +267,7 @@ class RayRunner:
             return
         from raprune.engine.cache.shared import remove_folder
 
+        self._tell(at_once=True)
         self.keeper.close(LET_GO_S)
         if self._counter is not None:
             ray.kill(self._counter)

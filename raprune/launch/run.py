@@ -28,6 +28,7 @@ from raprune.results import FolderLock, TrialStore
 from raprune.study import StudyPlan
 from raprune.study.wording import counted
 from raprune.system.store import Driving, bring, deliver, publish
+from raprune.system.telling import telling
 from raprune.trial.rows import unfinished_row
 
 
@@ -84,6 +85,7 @@ def run_study(
         held.enter_context(Driving(out, watch.phase))
         inputs, clock = held.enter_context(using(inputs)), held.enter_context(RunClock(out, watch.phase))
         watch = held.enter_context(tracked(watch, plan, out))
+        held.enter_context(telling(watch.note))
         inputs.read_as(plan.spec.data)
         inputs.import_for(part.name for trial in plan.trials for part in (trial.model, trial.dataset, trial.score))
         refuse_another(plan.spec.name, out, watch.phase)

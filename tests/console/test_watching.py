@@ -26,7 +26,7 @@ from raprune.console.trials import TrialProgress
 from raprune.console.web import PAGE, WatchServer
 from raprune.errors import RapruneError
 from raprune.results import SCHEMA_VERSION, FolderLock, write_json
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, until
 
 HOSTILE = "<img src=x onerror=alert(1)>\x1b[2J"
 
@@ -88,9 +88,8 @@ def test_a_study_in_which_nothing_happens_is_seen_to_live(folder: Path, monkeypa
         time.sleep(0.05)
         assert not (folder / FILE).exists()  # by now another process may hold the folder
         study.evaluators("waiting for 1 evaluator (cpu)")
-        first, end = look(folder).snapshot, time.monotonic() + 60
-        while look(folder).snapshot.updated == first.updated:
-            assert time.monotonic() < end
+        first = look(folder).snapshot
+        until(lambda: look(folder).snapshot.updated != first.updated)
         assert look(folder).snapshot.evaluators == first.evaluators
     assert look(folder).snapshot.over
 

@@ -25,26 +25,51 @@ IDLE_S = 6.0
 GENEROUS_S = 120.0
 
 
-def main(folder: Path, port: int, version: str, head_cpus: int, overrides: list[str]) -> None:
+def main(folder: Path, port: int, version: str, head_cpus: int, ending: str, overrides: list[str]) -> None:
+    """``ending``: of the study, which is ``killed`` while it has its machines, or ``completed``."""
     from raprune.launch.cluster import LOCAL, QUIET
 
     os.environ |= QUIET | LOCAL | {"RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_AUTH_MODE": "token"}
     address = f"127.0.0.1:{port}"
     start_head(folder, port, version, head_cpus)
+    told = (kill if ending == "killed" else complete)(folder, address, overrides)
     import ray
 
+    ray.init(address=address, log_to_driver=False, ignore_reinit_error=True)
+    print(json.dumps({**told, "left": reached(0)}))
+    ray.shutdown()
+
+
+def complete(folder: Path, address: str, overrides: list[str]) -> dict[str, Any]:
+    """Run the study to its end."""
     from raprune.launch import run_study
     from raprune.study import load_study
 
-    plan = load_study(folder / "tiny.yaml", overrides)
     seen = Seen(folder / "site-packages" / "hold")
-    outcome = run_study(plan, folder / "out", seen, address=address)
+    outcome = run_study(load_study(folder / "tiny.yaml", overrides), folder / "out", seen, address=address)
+    return {"summary": outcome.summary(), "said": seen.said, "most": seen.most}
+
+
+def kill(folder: Path, address: str, overrides: list[str]) -> dict[str, Any]:
+    """Start the study in a process of its own, and kill it once it has all machines."""
+    import ray
+
+    options = [word for change in overrides for word in ("--set", change)]
+    words = ["study", str(folder / "tiny.yaml"), "--out", str(folder / "out"), "--address", address, *options]
+    command = [sys.executable, "-c", "from raprune.cli import main; main()", *words]
+    study = subprocess.Popen(command, cwd=folder, stdout=sys.stderr)
     ray.init(address=address, log_to_driver=False)
+    most = reached(MACHINES)
+    study.kill()
+    return {"most": most, "status": study.wait()}
+
+
+def reached(number: int) -> int:
+    """The number of machines that the autoscaler has started, once it is ``number`` or does not become so."""
     deadline = time.monotonic() + GENEROUS_S
-    while (left := machines()) and time.monotonic() < deadline:
+    while (there := machines()) != number and time.monotonic() < deadline:
         time.sleep(0.5)
-    ray.shutdown()
-    print(json.dumps({"summary": outcome.summary(), "said": seen.said, "most": seen.most, "left": left}))
+    return there
 
 
 def start_head(folder: Path, port: int, version: str, cpus: int) -> None:
@@ -132,4 +157,4 @@ class Seen:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], int(sys.argv[4]), sys.argv[5:])
+    main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], int(sys.argv[4]), sys.argv[5], sys.argv[6:])

@@ -39,8 +39,7 @@ def main(folder: Path, overrides: list[str]) -> None:
     with StudyProgress(Console(quiet=True), trials, out=folder / "out", study=plan.spec.name) as progress:
         machines = Machines(progress, cluster, folder / "hold")
         outcome = run_study(plan, folder / "out", machines, address=cluster.address)
-    told = {"summary": outcome.summary(), "said": machines.said}
-    print(json.dumps({**told, "first_s": machines.first_s, "joined_s": machines.joined_s}))
+    print(json.dumps({"summary": outcome.summary(), "said": machines.said}))
     ray.shutdown()
     cluster.shutdown()
 
@@ -54,27 +53,19 @@ class Machines(Passing):
         self.said: list[str] = []
         self.commits = 0
         self.second: Any = None
-        self.added: float | None = None
-        self.first_s: float | None = None
-        """Seconds from the second machine's start until both first evaluators could be called."""
-        self.joined_s: float | None = None
-        """Seconds from the third machine's start until its evaluator could be called."""
+        self.added = False
 
     def evaluators(self, text: str) -> None:
         super().evaluators(text)
         self.said.append(text)
         print(f"{time.strftime('%X')} {text}", file=sys.stderr, flush=True)
         if self.second is None and text.startswith("waiting"):
-            self.began = time.monotonic()
             self.second = self.cluster.add_node(num_cpus=1, object_store_memory=STORE, wait=False)
-        elif "was lost" in text and self.added is None:
+        elif "was lost" in text and not self.added:
             self.hold.touch()
-            self.added = time.monotonic()
+            self.added = True
             self.cluster.add_node(num_cpus=1, object_store_memory=STORE, wait=False)
-        elif self.first_s is None and text.startswith("2 evaluators"):
-            self.first_s = time.monotonic() - self.began
-        elif self.added is not None and text.startswith("2 evaluators"):
-            self.joined_s = time.monotonic() - self.added
+        elif self.added and text.startswith("2 evaluators"):
             self.hold.unlink()
 
     def told(self, trial_id: str, progress: dict[str, Any]) -> None:

@@ -64,7 +64,7 @@ def head(tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
         process.wait(timeout=10)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    process.wait(timeout=10)
+    process.wait()
 
 
 def run(folder: Path, address: str | None, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:

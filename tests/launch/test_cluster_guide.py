@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -24,6 +23,7 @@ from raprune.launch.cluster import refuse_temporary, usual_address
 from tests.launch.runs import assert_same_rows
 from tests.launch.test_cluster import free_port
 from tests.test_shape import ROOT
+from tests.waiting import until
 
 GUIDE = ROOT / "docs" / "cluster.md"
 BLOCK = re.compile(r"^<!-- run on: (\w+) -->\n```\n(.*?)^```", flags=re.DOTALL | re.MULTILINE)
@@ -149,14 +149,13 @@ class Machines:
 
     def wait_for(self, number: int) -> None:
         """Wait until the cluster has so many nodes."""
-        end, status = time.monotonic() + 240, ""
-        while time.monotonic() < end:
-            with contextlib.suppress(subprocess.TimeoutExpired):  # a head that is not up yet keeps it waiting
-                status = self.run(f"ray status --address 127.0.0.1:{self.port}", timeout_s=30).stdout
-            if status.count(" node_") == number:
-                return
-            time.sleep(1)
-        raise AssertionError(f"the cluster has not {number} nodes: {status}")
+        until(lambda: self.status().count(" node_") == number, what=f"a cluster of {number} nodes")
+
+    def status(self) -> str:
+        """What the head says; nothing while it is not up."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self.run(f"ray status --address 127.0.0.1:{self.port}", timeout_s=30).stdout
+        return ""
 
     def end(self, process: subprocess.Popen[bytes]) -> None:
         """End one node, as a machine that is switched off."""

@@ -95,7 +95,6 @@ def test_rows_do_not_depend_on_machines_that_come_and_go(tmp_path: Path, monkeyp
     told = json.loads(printed.splitlines()[-1])
     watched.check(told["said"])
     assert told["summary"] == "3 completed"
-    assert told["joined_s"] < 30 + 3 * told["first_s"], told  # most of both is a process that imports torch
     assert [text.split(":")[0].split(" on ")[0] for text in told["said"]] == [
         "waiting for 2 evaluators (cpu)", "2 evaluators (cpu)", "1 evaluator (cpu)", "2 evaluators (cpu)",
     ]  # fmt: skip

@@ -10,7 +10,7 @@ import pytest
 
 from raprune.errors import EvaluatorError
 from raprune.evaluators.backend import LostError, Node
-from raprune.launch.keeper import STARTS, Keeper
+from raprune.launch.keeper import LOOK_S, STARTING_S, STARTS, Keeper
 from raprune.launch.resources import resources_for
 from raprune.study.parts import EvaluatorsSpec
 from tests.evaluators.plain import Plain
@@ -72,6 +72,17 @@ def test_grows_and_shrinks_with_the_cluster() -> None:
     ]
     keeper.close(1.0)
     assert not cluster.created
+
+
+def test_a_node_that_joins_is_in_use_after_two_looks() -> None:
+    """Seconds of the cluster's own clock; the start of a process comes to it (on Ray some seconds)."""
+    cluster = Cluster("a")
+    keeper, _ = pool(cluster, lambda: 100)
+    keeper.begin(nothing)
+    cluster.wait_for(keeper)
+    cluster.join("b")
+    cluster.wait_for(keeper, 2 * LOOK_S + STARTING_S)
+    assert cluster.roster == ["evaluator-0", "evaluator-1"]
 
 
 def test_one_machine_for_another_keeps_the_evaluator() -> None:

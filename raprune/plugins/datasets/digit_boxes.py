@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from raprune.plugins.datasets.base import Split, Splits, shift_and_flip
+from raprune.plugins.datasets.base import Split, Splits
 from raprune.plugins.datasets.boxes import padded_boxes
 from raprune.plugins.datasets.image_files import refuse
-from raprune.plugins.datasets.scenes import CLASS_NAMES, MEAN, STD, SceneSettings, draw_scenes
+from raprune.plugins.datasets.scenes import SceneSettings, as_splits, draw_scenes
 from raprune.registry import DATASETS
 
 
@@ -29,13 +29,4 @@ def load(settings: DigitBoxesSettings) -> Splits:
         name: Split(scenes.images_BCHW, padded_boxes(scenes.boxes))
         for name, scenes in draw_scenes(settings, settings.fewest).items()
     }
-    return Splits(
-        splits["train"],
-        splits["val"],
-        splits["test"],
-        num_classes=len(CLASS_NAMES),
-        mean=MEAN,
-        std=STD,
-        augment=shift_and_flip(settings.shift, flip=False) if settings.shift else None,
-        class_names=CLASS_NAMES,
-    )
+    return as_splits(settings, splits)

@@ -21,7 +21,7 @@ from PIL import Image
 from pydantic import Field
 from torch import Tensor
 
-from raprune.plugins.datasets.base import VOID, Split, split_train_val
+from raprune.plugins.datasets.base import VOID, Split, Splits, shift_and_flip, split_train_val
 from raprune.plugins.datasets.boxes import Box
 from raprune.registry import Settings
 
@@ -71,6 +71,20 @@ class SceneSettings(Settings):
         if self.size < least:
             return [("size", f"must be at least {least} for {self.digits} digits; got {self.size}")]
         return []
+
+
+def as_splits(settings: SceneSettings, splits: Mapping[str, Split]) -> Splits:
+    """The data set: its three splits with what all data sets of scenes have."""
+    return Splits(
+        splits["train"],
+        splits["val"],
+        splits["test"],
+        num_classes=len(CLASS_NAMES),
+        mean=MEAN,
+        std=STD,
+        augment=shift_and_flip(settings.shift, flip=False) if settings.shift else None,
+        class_names=CLASS_NAMES,
+    )
 
 
 @dataclass(frozen=True)

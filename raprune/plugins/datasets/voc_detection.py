@@ -16,25 +16,12 @@ from raprune.errors import InputError
 from raprune.plugins.datasets.base import Splits, shift_and_flip
 from raprune.plugins.datasets.boxed_files import Annotated, load_annotated, pixel_box
 from raprune.plugins.datasets.boxes import Box
-from raprune.plugins.datasets.image_files import (
-    check_annotated,
-    check_apart,
-    check_listed_once,
-    deal,
-    expand,
-    read_list,
-    refuse,
-)
+from raprune.plugins.datasets.image_files import expand, refuse
 from raprune.plugins.datasets.normalisation import NormalisedSettings
+from raprune.plugins.datasets.voc_files import CLASS_NAMES, FOLDERS, deal_parts
 from raprune.registry import DATASETS
-from raprune.study.wording import counted, shown
+from raprune.study.wording import shown
 
-FOLDERS = {"2007": "VOCdevkit/VOC2007", "2011": "TrainVal/VOCdevkit/VOC2011", "2012": "VOCdevkit/VOC2012"}
-"""Year -> folder under the root, as the archives unpack."""
-CLASS_NAMES = (
-    "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable",
-    "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
-)  # fmt: skip
 EDGES = ("xmin", "ymin", "xmax", "ymax")
 """In pixels that count from 1; the last pixel is inside."""
 
@@ -81,21 +68,7 @@ def load(settings: VocDetectionSettings) -> Splits:
     """Pascal VOC detection (2007, 2011 or 2012; 20 classes and the background) in its own layout."""
     refuse(settings.problems())
     folder = settings.folder
-    lists = {name: folder / "ImageSets" / "Main" / f"{name}.txt" for name in ("train", "val")}
-    named = {name: read_list(file, folder, lambda image: _files(folder, image)) for name, file in lists.items()}
-    for name, images in named.items():
-        check_listed_once(lists[name], images)
-    check_apart({name: [(image, f"{image} of {lists[name]}") for image in images] for name, images in named.items()})
-    if len(named["train"]) <= settings.num_val:
-        number = len(named["train"])
-        raise InputError(f"{lists['train']} names {counted(number, 'image')}; num_val takes {settings.num_val} of them")
-    train, val = deal(named["train"], settings.num_val, settings.split_seed)
-    test = named["val"]
-    if settings.num_test is not None:
-        _, test = deal(test, settings.num_test, settings.split_seed)
-    parts = {"train": train[: settings.num_train], "val": val, "test": test}
-    for images in parts.values():
-        check_annotated(_files(folder, image) for image in images)
+    parts = deal_parts(folder, "Main", settings, lambda image: _files(folder, image))
     size = (settings.size, settings.size)
     splits = {name: load_annotated([_read(folder, image) for image in images], size) for name, images in parts.items()}
     mean, std = settings.statistics

@@ -11,30 +11,13 @@ from typing import Literal
 from PIL import Image
 from pydantic import Field
 
-from raprune.errors import InputError
 from raprune.plugins.datasets.base import IMAGENET_MEAN, IMAGENET_STD, VOID, Split, Splits, shift_and_flip
-from raprune.plugins.datasets.image_files import (
-    Pair,
-    check_annotated,
-    check_apart,
-    check_listed_once,
-    deal,
-    decode_pairs,
-    expand,
-    fetching,
-    read_list,
-    refuse,
-)
+from raprune.plugins.datasets.image_files import Pair, decode_pairs, expand, fetching, read_list, refuse
+from raprune.plugins.datasets.voc_files import CLASS_NAMES, FOLDERS, deal_parts, lists_of
 from raprune.registry import DATASETS, Settings
-from raprune.study.wording import counted
 
-FOLDERS = {"2011": "TrainVal/VOCdevkit/VOC2011", "2012": "VOCdevkit/VOC2012"}
-"""Year -> folder under the root, as the archives unpack."""
+TASK = "Segmentation"
 DOWNLOADS = {"2011": "1.7 GB", "2012": "2.0 GB"}
-CLASS_NAMES = (
-    "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable",
-    "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
-)  # fmt: skip
 
 
 class VocSegmentationSettings(Settings):
@@ -83,22 +66,8 @@ def load(settings: VocSegmentationSettings) -> Splits:
 
         with fetching(f"Pascal VOC {settings.year}", expand(settings.root), download=True):
             VOCSegmentation(expand(settings.root), settings.year, "train", download=True)
-    lists = {name: _list_file(settings.folder, name) for name in ("train", "val")}
-    named = {name: _names(settings.folder, file) for name, file in lists.items()}
-    for name, images in named.items():
-        check_listed_once(lists[name], images)
-    check_apart({name: [(image, f"{image} of {lists[name]}") for image in images] for name, images in named.items()})
-    if len(named["train"]) <= settings.num_val:
-        number = len(named["train"])
-        raise InputError(f"{lists['train']} names {counted(number, 'image')}; num_val takes {settings.num_val} of them")
-    train, val = deal(named["train"], settings.num_val, settings.split_seed)
-    test = named["val"]
-    if settings.num_test is not None:
-        _, test = deal(test, settings.num_test, settings.split_seed)
-    parts = {"train": train[: settings.num_train], "val": val, "test": test}
+    parts = deal_parts(settings.folder, TASK, settings, lambda image: _pair(settings.folder, image))
     pairs = {name: [_pair(settings.folder, image) for image in images] for name, images in parts.items()}
-    for part in pairs.values():
-        check_annotated(part)
     splits = {name: _decode(part, settings.size) for name, part in pairs.items()}
     return Splits(
         splits["train"],
@@ -112,23 +81,18 @@ def load(settings: VocSegmentationSettings) -> Splits:
     )
 
 
-def _list_file(folder: Path, name: str) -> Path:
-    return folder / "ImageSets" / "Segmentation" / f"{name}.txt"
-
-
-def _names(folder: Path, file: Path) -> list[str]:
-    return read_list(file, folder, lambda image: _pair(folder, image))
-
-
 def _pair(folder: Path, image: str) -> Pair:
     return folder / "JPEGImages" / f"{image}.jpg", folder / "SegmentationClass" / f"{image}.png"
 
 
 def _is_complete(folder: Path) -> bool:
     """Whether all files that the lists name exist; a download may have been cut off."""
-    lists = [_list_file(folder, name) for name in ("train", "val")]
+    lists = lists_of(folder, TASK).values()
     return all(file.is_file() for file in lists) and all(
-        file.is_file() for listed in lists for image in _names(folder, listed) for file in _pair(folder, image)
+        file.is_file()
+        for listed in lists
+        for image in read_list(listed, folder, lambda image: _pair(folder, image))
+        for file in _pair(folder, image)
     )
 
 
