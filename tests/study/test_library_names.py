@@ -15,9 +15,12 @@ def test_torchvisions_names_are_those_of_an_import() -> None:
     from torchvision import datasets, models
 
     known = RegisteredIn("no", "torchvision.models").known()
-    assert known is not None and sorted(known.names) == models.list_models(module=models) and not known.also
+    assert known is not None
+    assert sorted(known.names) == models.list_models(module=models)
+    assert not known.also
     known = ExportedBy("no", "torchvision.datasets").known()
-    assert known is not None and list(known.names) == list(datasets.__all__)
+    assert known is not None
+    assert list(known.names) == list(datasets.__all__)
 
 
 def test_timms_names_are_those_of_an_import() -> None:
@@ -25,7 +28,8 @@ def test_timms_names_are_those_of_an_import() -> None:
     from timm.models import _registry
 
     known = RegisteredIn("no", "timm.models").known()
-    assert known is not None and sorted(known.names) == sorted(timm.list_models())
+    assert known is not None
+    assert sorted(known.names) == sorted(timm.list_models())
     assert {*known.names, *known.also} == set(_registry._model_entrypoints)
 
 
@@ -49,7 +53,8 @@ def test_what_is_registered_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyP
     old = "register_model_deprecations(__name__, {\n    'old_net': 'small_net.first',\n})\n"
     assert problem(tmp_path, monkeypatch, "old_net", nets=TWO + old) is None
     said = problem(tmp_path, monkeypatch, "old_ned", nets=TWO + old)
-    assert said is not None and "'old_net'" not in said
+    assert said is not None
+    assert "'old_net'" not in said
 
 
 @pytest.mark.parametrize(
