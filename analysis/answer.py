@@ -119,7 +119,7 @@ def _best(tables: Tables, row: Mapping[str, Any], part: pd.DataFrame, home: str)
         "seconds": number(row["wall_time_s"]),
         "evaluators": number(row["evaluators"]),
         "device": text(row["device"]),
-        "export": f"raprune export {home} --format onnx --out small.onnx{allow_options(row, 'export')}",
+        "export": f"raprune export {home} --format pt2 --out small.pt2{allow_options(row, 'export')}",
         "repeated": _repeated(part[(part["method"] == row["method"]) & (part["order"] == row["order"])]),
     }
 

@@ -19,6 +19,23 @@ RULE = (
     "multiply-adds. Test images choose nothing; they are opened once, at the end. Limits are one-sided, intervals "
     "two-sided, both at 95%."
 )
+ONNX_EXTRA = "pip install 'raprune[onnx]'"
+EXPORTED = (
+    f"A .pt2 file needs torch alone. For ONNX Runtime write {command_html('--format onnx --out small.onnx')} instead, "
+    f"which needs {command_html(ONNX_EXTRA)}."
+)
+WORDS = {
+    "filter": "what produces one channel of a convolution's output; without it, the network is smaller",
+    "baseline": "the trained network before pruning",
+    "drop": "the baseline's score minus the smaller network's; negative where the smaller one is better",
+    "drop bound": "the largest drop that was allowed, for the whole network, on the images that decide",
+    "validation, guard, test": "images that choose filters; that check the bound; that are scored once, at the end",
+    "candidate": "a choice of filters in one layer that was scored",
+    "trial": "one run of a method under one bound",
+    "matched": "prunes as many filters in every layer as its partner, but chooses them in another way",
+    "multiply-adds, MACs": "the work that the network does for one image",
+}
+"""What a reader needs who did not run the study."""
 ALONE = "A single baseline has no interval and shows nothing yet: repeat the study over seeds."
 
 
@@ -31,11 +48,16 @@ def in_html(entries: Sequence[Entry]) -> str:
     if any(entry["kind"] == "verdict" and entry["lowest"] is None for entry in entries):
         verdicts.insert(0, f"<p class='note'>{escape(ALONE)}</p>")
     spent = [f"<p class='note'>{escape(_spent(entry))}</p>" for entry in entries if entry["kind"] == "spent"]
-    rule = f"<p class='note'>{escape(RULE)}</p>" if bounds else ""
+    rule = f"<p class='note'>{escape(RULE)}</p><p class='note'>{EXPORTED}</p>{_words()}" if bounds else ""
     if more := bounds[SHOWN:]:
         bounds[SHOWN:] = [f"<details><summary>{len(more)} more</summary>{''.join(more)}</details>"]
     parts = "".join([*told, *bounds, *verdicts, *spent])
     return f"<div class='answer'>{parts}{rule}</div>"
+
+
+def _words() -> str:
+    rows = "".join(f"<dt>{escape(word)}</dt><dd>{escape(said)}</dd>" for word, said in WORDS.items())
+    return f"<details class='help'><summary>What the words mean</summary><dl>{rows}</dl></details>"
 
 
 def _bound(entry: Entry, named: bool) -> str:

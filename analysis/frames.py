@@ -10,7 +10,7 @@ import pandas as pd
 
 from raprune.results import Tables, candidates_in_all, short_count
 
-from .labels import describe
+from .labels import describe, varying
 from .repeats import each_once
 
 SPLITS = {"val_score_drop": "validation", "test_score_drop": "test"}
@@ -33,8 +33,12 @@ def completed_trials(tables: Tables) -> pd.DataFrame:
 
 
 def measured_trials(tables: Tables) -> pd.DataFrame:
-    """As :func:`completed_trials`, with repetitions: for what is measured on each trial's network, such as times."""
+    """As :func:`completed_trials`, with repetitions: for what is measured on each trial's network, such as times.
+
+    ``order`` is empty where all trials have the same: labels say what differs, and the table of trials has it.
+    """
     trials = describe(tables.trials)
+    trials = trials.assign(order=varying(list(trials["order"])))
     return trials[trials["status"] == "completed"].reset_index(drop=True)
 
 

@@ -50,17 +50,17 @@ def describe(trials: pd.DataFrame) -> pd.DataFrame:
     own = trials.set_index("trial_id")["drop_bound"]
     matched = trials["matched_trial_id"].notna()
     bounds = trials["drop_bound"].where(~matched, trials["matched_trial_id"].map(own))
-    parts = [_varying(plugin_labels(trials, kind)) for kind in _PLUGINS]
-    parts += [_varying([text(value) or "" for value in trials[column]]) for column in _PLAIN]
-    parts.append(_varying([f"rounded to {number:g}" if number > 1 else "" for number in trials["round_to"].fillna(1)]))
-    lent = _varying([f"credit {points:g}" if points > 0 else "" for points in trials["credit"].fillna(0.0)])
+    parts = [varying(plugin_labels(trials, kind)) for kind in _PLUGINS]
+    parts += [varying([text(value) or "" for value in trials[column]]) for column in _PLAIN]
+    parts.append(varying([f"rounded to {number:g}" if number > 1 else "" for number in trials["round_to"].fillna(1)]))
+    lent = varying([f"credit {points:g}" if points > 0 else "" for points in trials["credit"].fillna(0.0)])
     parts += [] if _follows(lent, [f"{bound:g}" for bound in bounds]) else [lent]  # as credit: auto does
-    parts += [_varying(["" if pd.isna(n) else form.format(n) for n in trials[name]]) for name, form in _NUMBERS.items()]
+    parts += [varying(["" if pd.isna(n) else form.format(n) for n in trials[name]]) for name, form in _NUMBERS.items()]
     settings = [_differences(trials[column], _NOT_SHOWN.get(column, ())) for column in _SETTINGS]
     parts += [labels for labels in settings if not _follows(labels, parts[0])]
-    parts += [_varying(_step_labels(trials["postprocess_settings"], step)) for step in ("joint", "low_rank")]
+    parts += [varying(_step_labels(trials["postprocess_settings"], step)) for step in ("joint", "low_rank")]
     scopes = _scopes(trials["layers"])
-    parts.append(_varying([ALONE if single else "" for _, single in scopes]))
+    parts.append(varying([ALONE if single else "" for _, single in scopes]))
     units = [text(unit) or "percent" for unit in trials["score_unit"]]
     described = trials.assign(
         matched=matched.astype(bool),
@@ -198,7 +198,7 @@ def _step_labels(column: pd.Series, step: str) -> list[str]:
     return list(labels.values())
 
 
-def _varying(values: list[str]) -> list[str]:
+def varying(values: list[str]) -> list[str]:
     """The values, or nothing at all where they are all the same."""
     return values if len(set(values)) > 1 else [""] * len(values)
 

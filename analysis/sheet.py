@@ -12,7 +12,9 @@ TILE = 36
 """Pixels of a filter's longer side, about."""
 GAP = 4
 A_ROW = 16
-"""Filters side by side; a row is as wide where there are fewer, so that all are shown at one size."""
+"""Filters side by side."""
+FULL = A_ROW * (TILE + GAP) - GAP
+"""Width of a full row, in pixels, about."""
 STRUCK = (207, 34, 46)
 """Colour of the cross."""
 
@@ -28,7 +30,7 @@ def sheet(weights_NCHW: np.ndarray, kept_N: Sequence[bool]) -> bytes:
     largest = float(np.abs(weights_NCHW).max()) or 1.0
     scale = max(1, TILE // max(height, width))
     high, wide = scale * height + GAP, scale * width + GAP
-    page = Image.new("RGBA", (A_ROW * wide - GAP, -(-number // A_ROW) * high - GAP))
+    page = Image.new("RGBA", (min(number, A_ROW) * wide - GAP, -(-number // A_ROW) * high - GAP))
     for place, (weights_CHW, kept) in enumerate(zip(weights_NCHW, kept_N, strict=True)):
         levels = np.broadcast_to(127.5 + 127.5 * weights_CHW / largest, (3, height, width)).transpose(1, 2, 0)
         tile = Image.fromarray(levels.round().astype(np.uint8))

@@ -131,5 +131,5 @@ def _layer(row: Row, with_mask: bool) -> list[Any]:
 
 def _commands(home: Path, row: Row) -> list[str]:
     folder = shlex.quote(str(home))
-    export = f"raprune export {folder} --format onnx --out pruned.onnx{allow_options(row, 'export')}"
+    export = f"raprune export {folder} --format pt2 --out small.pt2{allow_options(row, 'export')}"
     return [export, f"raprune bench {folder}{allow_options(row, 'bench')}"]

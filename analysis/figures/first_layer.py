@@ -13,7 +13,7 @@ from ..charts import Chart, Picture, Pictures
 from ..frames import completed_trials, with_trial
 from ..labels import joined, trial_words, wrapped
 from ..marks import one_line
-from ..sheet import STRUCK, levels_of, sheet
+from ..sheet import FULL, STRUCK, levels_of, sheet
 from ..style import new_figure
 
 if TYPE_CHECKING:
@@ -69,11 +69,13 @@ def draw(frame: pd.DataFrame) -> Figure:
     from matplotlib.patches import Patch
 
     images = [levels_of(png) for png in frame["picture"]]
-    heights = [0.5 + WIDTH_IN * image.shape[0] / image.shape[1] for image in images]
+    widths = [max(FULL, image.shape[1]) for image in images]  # all filters at one size
+    heights = [0.5 + WIDTH_IN * image.shape[0] / width for image, width in zip(images, widths, strict=True)]
     figure = new_figure(WIDTH_IN + 0.4, 0.6 + sum(heights))
     panels = figure.subplots(len(images), 1, squeeze=False, height_ratios=heights)
-    for row, image, axes in zip(frame.to_dict("records"), images, panels.flat, strict=True):
+    for row, image, width, axes in zip(frame.to_dict("records"), images, widths, panels.flat, strict=True):
         axes.imshow(image, interpolation="nearest")
+        axes.set_xlim(-0.5, width - 0.5)
         axes.set_title(wrapped(joined(row["trial"], _pruned(row)), WIDTH_IN))
         axes.set_ylabel("filters")
         axes.set_xticks([])

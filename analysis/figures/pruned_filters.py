@@ -92,7 +92,7 @@ def _panels(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
         same, number, chance = among_smallest(part)
         name = f"{index + 1}: {short_name(str(layer), 26)}"
         said = f"{same} of {number} pruned are among the {number} smallest ({chance:.1f} by chance)"
-        found.append((joined(name, str(trial) if several else "", said), part))
+        found.append((f"{joined(name, str(trial) if several else '')}\n{said}", part))
     return found
 
 
@@ -130,7 +130,7 @@ def draw(frame: pd.DataFrame) -> Figure:
         for fate, of in part.groupby("fate", sort=True):
             colour, marker = LOOKS[str(fate)]
             axes.scatter(100 * of["larger_than"], of["value"], s=18, color=colour, marker=marker, linewidths=0)
-        axes.set_title(wrapped(title, 3.2), fontsize=8)
+        axes.set_title("\n".join(wrapped(line, 3.2) for line in title.split("\n")), fontsize=8)
         axes.set_xlabel(SIZE)
         axes.set_ylabel(str(part["measure"].iloc[0]))
         tidy(axes)

@@ -23,12 +23,10 @@ PLACE = 1
 TITLE = "How much can be pruned, and what it costs"
 CAPTION = (
     "Each point is a trial: the share of filters pruned against the score lost; further right and lower is better. "
-    "Dotted lines are the drop bounds, which hold on validation; the test score was never used while pruning. What the "
-    "guard images say of fresh ones is in the table of all trials. A "
-    "hollow point is matched: it prunes as many filters of every layer as its partner, whose bound its shape shows, "
-    "and has no bound itself. The legend gives the candidates that a trial of each method asked for, its order's "
-    "included; matched trials ask for none. The line is the Pareto front: some point on it beats every point above it "
-    "and to its left. Trials that decide one layer each are not shown here."
+    "Dotted lines are the drop bounds, which hold on validation; test images chose nothing. A hollow point is matched: "
+    "it has no bound itself, and its shape shows its partner's. The line is the Pareto front: no trial prunes more and "
+    "loses less than those on it. The legend counts the candidates that a trial of each method asked for, those of its "
+    "order included. Trials that decide one layer each are not shown."
 )
 LOGARITHMIC_FROM = 3
 """Drops of more than so many times the largest bound would flatten the rest: they get a logarithmic scale."""

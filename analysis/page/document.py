@@ -11,7 +11,7 @@ from .embed import allowed, as_json, packed, web_text
 from .head import contents, heading, provenance, title
 from .section import Section
 
-ALWAYS = ("core.js", "colour.js", "tip.js", "marks.js", "legend.js", "charts.js")
+ALWAYS = ("core.js", "colour.js", "contents.js", "tip.js", "marks.js", "legend.js", "charts.js")
 """Scripts of every page, before those that its sections name."""
 STYLES = ("uPlot.min.css", "page.css", "charts.css")
 LICENCE = "uPlot.LICENSE"

@@ -28,7 +28,9 @@ def _name(manifest: dict[str, Any]) -> str:
 def contents(report: Report, sections: Sequence[Section]) -> str:
     """Links to the sections, and the button that changes between dark and light."""
     links = "".join(f'<a href="#{escape(s.id)}">{escape(s.title)}</a>' for s in sections)
-    return f"""<nav id="contents"><div><a class="top" href="#top">{escape(title(report))}</a>{links}</div>
+    return f"""<nav id="contents"><button class="arrow" type="button" aria-label="Sections before" hidden>‹</button>
+<div><a class="top" href="#top">{escape(title(report))}</a>{links}</div>
+<button class="arrow" type="button" aria-label="Sections after" hidden>›</button>
 <button id="theme" type="button" hidden>Dark</button></nav>"""
 
 

@@ -29,8 +29,19 @@
     return found;
   };
 
-  const shown = (bar, unit) => {
-    const value = raprune.withUnit(raprune.number(bar.value, 3), unit);
+  // All bars of a chart have as many decimals; what would be zero with so many keeps its first digit.
+  const decimals = (bars) => {
+    const most = Math.max(0, ...bars.map((bar) => Math.abs(bar.value ?? 0)));
+    return most >= 100 ? 0 : most >= 10 ? 1 : 2;
+  };
+  const rounded = (value, digits) => {
+    const text = Math.abs(value ?? 0).toFixed(digits);
+    if (value === null || value === undefined || (Number(text) === 0 && value !== 0)) return raprune.number(value, 1);
+    return `${value < 0 ? "−" : ""}${Number(text).toLocaleString("en", { minimumFractionDigits: digits })}`;
+  };
+
+  const shown = (bar, unit, digits) => {
+    const value = raprune.withUnit(rounded(bar.value, digits), unit);
     return bar.note && bar.note.length <= 16 ? `${value}  ${bar.note}` : value;
   };
 
@@ -43,13 +54,14 @@
     const clusters = chart.clusters
       .map(([label, bars]) => [label, bars.filter((bar) => !figure.hidden.has(`\n${bar.name}`))])
       .filter(([, bars]) => bars.length);
+    const digits = decimals(clusters.flatMap(([, bars]) => bars));
     const all = clusters.flatMap(([, bars]) => bars).flatMap((bar) => [bar.value, bar.low, bar.high]);
     const known = [...all, ...(chart.lines ?? []).map(([value]) => value)].filter((v) => v !== null && v !== undefined);
     const [low, high] = [Math.min(0, ...known), Math.max(0, ...known)];
     const beside = width > 560;
     const longest = Math.max(0, ...clusters.flatMap(([label]) => label.split("\n").map((line) => raprune.width(line, FONT))));
     const left = beside ? Math.min(0.34 * width, longest + 14) : 2;
-    const texts = Math.max(0, ...clusters.flatMap(([, bars]) => bars.map((bar) => raprune.width(shown(bar, unit), FONT))));
+    const texts = Math.max(0, ...clusters.flatMap(([, bars]) => bars.map((bar) => raprune.width(shown(bar, unit, digits), FONT))));
     const before = low < 0 ? texts + 8 : 0;
     const span = Math.max(40, width - left - texts - 14 - before);
     const x = (value) => left + before + (span * (value - low)) / (high - low || 1);
@@ -70,7 +82,7 @@
           parts.push(s("text", { x: left - 12, y: start + 12 + 16 * place, "text-anchor": "end", class: "cluster" }, row)),
         );
       }
-      bars.forEach((bar, place) => parts.push(one(bar, y + (block - height) / 2 + place * (HIGH + GAP), x, unit, chart)));
+      bars.forEach((bar, place) => parts.push(one(bar, y + (block - height) / 2 + place * (HIGH + GAP), x, [unit, digits], chart)));
       y += block + BETWEEN;
     }
     const bottom = y - BETWEEN / 2;
@@ -90,7 +102,7 @@
     );
   };
 
-  const one = (bar, y, x, unit, chart) => {
+  const one = (bar, y, x, [unit, digits], chart) => {
     const { s } = raprune;
     if (bar.value === null || bar.value === undefined) {
       return s("text", { x: x(0) + 4, y: y + 12, class: "value" }, "unknown");
@@ -104,7 +116,7 @@
       { class: "bar" },
       s("rect", { x: from, y, width: Math.max(1, to - from), height: HIGH, rx: 2, fill: raprune.ink(bar.colour) }),
       ends && s("path", { class: "whisker", d: `M${x(bar.low)} ${middle}H${x(bar.high)}M${x(bar.low)} ${middle - 3}v6M${x(bar.high)} ${middle - 3}v6` }),
-      s("text", { x: far + (bar.value < 0 ? -5 : 5), y: y + 12, "text-anchor": bar.value < 0 ? "end" : "start", class: "value" }, shown(bar, unit)),
+      s("text", { x: far + (bar.value < 0 ? -5 : 5), y: y + 12, "text-anchor": bar.value < 0 ? "end" : "start", class: "value" }, shown(bar, unit, digits)),
     );
     raprune.withTip(part, raprune.nameOf(bar.trial) || bar.name, () => [
       [chart.unit, raprune.exact(bar.value)],

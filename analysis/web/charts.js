@@ -37,7 +37,8 @@
     box.classList.add(...kinds, ...(figure.small ? ["small"] : []));
     for (const chart of charts) {
       const inner = raprune.h("div", { class: "chart" });
-      const heading = chart.title && raprune.h("figcaption", null, chart.title);
+      const [first, ...more] = (chart.title ?? "").split("\n");
+      const heading = first && raprune.h("figcaption", null, first, more.length ? raprune.h("span", null, `\n${more.join("\n")}`) : null);
       const whole = raprune.h("figure", { class: chart.kind }, heading, inner);
       box.append(whole);
       inner.style.minHeight = `${raprune.heights[chart.kind](chart, figure, inner.clientWidth)}px`;

@@ -7,7 +7,9 @@
     const { s } = raprune;
     const [lowest, highest] = [chart.lowest ?? 0, chart.highest ?? 1];
     const longest = Math.max(0, ...chart.rows.map((row) => raprune.width(row, 12)));
-    const left = Math.min(0.42 * width, longest + 12);
+    const beside = longest + 12 <= 0.42 * width; // else a row's name stands above its cells
+    const left = beside ? longest + 12 : 2;
+    const above = beside ? 0 : 17;
     const cell = Math.min(64, (width - left - 2) / chart.columns.length);
     const high = Math.min(28, Math.max(16, cell));
     const every = Math.max(1, Math.ceil(13 / cell));
@@ -23,7 +25,7 @@
     });
     const rows = chart.values.map((values, row) => {
       const trial = chart.trials?.[row];
-      const y = top + row * high;
+      const y = top + row * (high + above) + above;
       const cells = values.map((value, column) => {
         const x = left + column * cell;
         const shade = value === null ? null : raprune.heat((value - lowest) / (highest - lowest || 1));
@@ -37,17 +39,19 @@
           [chart.columns[column], raprune.withUnit(raprune.exact(value), chart.unit.length <= 2 ? chart.unit : "")],
         ]);
       });
-      const name = s("text", { x: left - 8, y: y + high / 2 + 4, "text-anchor": "end", class: "cluster" }, raprune.fitted(chart.rows[row], 12, left - 10));
+      const place = beside ? { x: left - 8, y: y + high / 2 + 4, "text-anchor": "end" } : { x: left, y: y - 4 };
+      const name = s("text", { ...place, class: "cluster" }, raprune.fitted(chart.rows[row], 12, beside ? left - 10 : width));
       return raprune.opens(s("g", { class: "row" }, name, ...cells), trial);
     });
-    const bottom = top + chart.rows.length * high + 12;
+    const bottom = top + chart.rows.length * (high + above) + 12;
+    const scale = Math.max(0, Math.min(left, width - 160 - raprune.width(chart.unit, 11)));
     const stops = [...Array(24).keys()].map((place) =>
-      s("rect", { x: left + place * 6, y: bottom, width: 6.5, height: 9, fill: raprune.heat(place / 23).fill }),
+      s("rect", { x: scale + place * 6, y: bottom, width: 6.5, height: 9, fill: raprune.heat(place / 23).fill }),
     );
     const ends = [
-      s("text", { x: left, y: bottom + 23, class: "tick" }, raprune.number(lowest)),
-      s("text", { x: left + 144, y: bottom + 23, "text-anchor": "end", class: "tick" }, raprune.number(highest)),
-      s("text", { x: left + 154, y: bottom + 9, class: "tick" }, chart.unit),
+      s("text", { x: scale, y: bottom + 23, class: "tick" }, raprune.number(lowest)),
+      s("text", { x: scale + 144, y: bottom + 23, "text-anchor": "end", class: "tick" }, raprune.number(highest)),
+      s("text", { x: scale + 154, y: bottom + 9, class: "tick" }, chart.unit),
     ];
     const label = `${chart.title || "Heat map"}: ${chart.rows.length} rows of ${chart.columns.length}, ${chart.unit}`;
     box.replaceChildren(

@@ -6,8 +6,10 @@
   raprune.kinds.pictures = (box, chart) => {
     const { h } = raprune;
     if (box.childElementCount) return; // the same at any size and on any ground
+    // Pictures of one column are as large as they are; others share the width.
     const many = Math.max(...chart.rows.map(([, , pictures]) => pictures.length), chart.columns.length);
-    const columns = { style: { gridTemplateColumns: `repeat(${many}, minmax(0, 1fr))`, maxWidth: `${12 * many}rem` } };
+    if (many === 1) box.classList.add("single");
+    const columns = { style: { gridTemplateColumns: `repeat(${many}, minmax(0, 1fr))`, maxWidth: many > 1 ? `${12 * many}rem` : null } };
     const heads = chart.columns.map((name) => h("span", null, name));
     const rows = chart.rows.map(([label, trial, pictures]) => {
       const shown = pictures.map((picture, place) => {

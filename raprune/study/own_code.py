@@ -6,6 +6,7 @@ import ast
 import importlib.util
 import os
 import pkgutil
+import re
 import sys
 from collections.abc import Iterator
 from difflib import get_close_matches
@@ -21,6 +22,9 @@ from raprune.registry import ImportedSettings, Plugin, Settings, nearest, not_im
 BOUND_UNSEEN = {"*", "__getattr__", "globals", "vars", "exec"}
 """With one of these names in its source, a module may hold any name."""
 
+STARRED = re.compile(r"\bfrom\s+(\.*)\s*([\w.]*)\s+import\s*\*")
+DEFINED = re.compile(r"^(?:def|class) (\w+)", re.M)
+
 
 def own_plugin(kind: str, name: str) -> Plugin:
     """The plug-in ``package.module:function`` with the arguments of its function as keys.
@@ -30,37 +34,76 @@ def own_plugin(kind: str, name: str) -> Plugin:
     module, _, function = name.partition(":")
     if not _exists(first := module.partition(".")[0]):
         raise InputError(f"{kind} {name!r} cannot be imported: {_not_found(first)}")
-    tree = _source(module)
     settings: type[Settings] = ImportedSettings
-    if tree is not None and "." not in function:
-        names = set(_bound(tree))
+    text = _text(module)
+    tree = _parsed(text)
+    if text is not None and tree is not None and "." not in function:
+        names, more = set(_bound(tree)), set[str]()
+        if "*" in names:
+            names, more = _starred(module, text)
         if function not in names and not names & BOUND_UNSEEN:
-            public = sorted(known for known in set(_at_top(tree)) if not known.startswith("_"))
+            public = sorted(known for known in {*_at_top(tree), *more} - {"*"} if not known.startswith("_"))
             message = f"{kind} {name!r} cannot be imported: {module} has no {function!r}{nearest(function, public)}"
             raise InputError(message)
         settings = _arguments(tree, function)
     return not_imported(kind, name, settings)
 
 
-def _source(module: str) -> ast.Module | None:
-    """The syntax tree of a module, found as ``import`` from the working folder finds it; ``None`` without source."""
+def _text(module: str) -> str | None:
+    """The source of a module, found as ``import`` from the working folder finds it; ``None`` where it has none."""
     try:
-        spec = _spec(module)
+        spec = spec_of(module)
         if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
             return None
-        return ast.parse(Path(spec.origin).read_bytes())
-    except (ImportError, OSError, SyntaxError, ValueError):  # what is wrong with it, importing it tells
+        return Path(spec.origin).read_text(encoding="utf-8-sig")
+    except (ImportError, OSError, ValueError):  # what is wrong with it, importing it tells
         return None
+
+
+def _parsed(text: str | None) -> ast.Module | None:
+    try:
+        return None if text is None else ast.parse(text)
+    except (SyntaxError, ValueError):
+        return None
+
+
+def _starred(module: str, text: str) -> tuple[set[str], set[str]]:
+    """All words of a module and of those whose names it takes over; and their functions and classes.
+
+    Among the words is ``*`` if one of them has no source.
+    """
+    words, public = set[str](), set[str]()
+    left: dict[str, str | None] = {module: text}
+    seen: set[str] = set()
+    while left:
+        name, source = left.popitem()
+        seen.add(name)
+        words |= {"*"} if source is None else set(re.findall(r"\w+", source))
+        public |= set(DEFINED.findall(source or ""))
+        left |= {other: _text(other) for other in _taken_over(name, source or "") if other not in seen}
+    return words, public
+
+
+def _taken_over(module: str, text: str) -> Iterator[str]:
+    """The modules of which ``module`` imports ``*``; an empty name for one that cannot be told."""
+    for dots, name in STARRED.findall(text):
+        try:
+            spec = spec_of(module)
+            is_package = spec is not None and spec.submodule_search_locations is not None
+            yield importlib.util.resolve_name(dots + name, module if is_package else module.rpartition(".")[0])
+        except (ImportError, ValueError):
+            yield ""
 
 
 def _exists(first: str) -> bool:
     try:
-        return _spec(first) is not None
+        return spec_of(first) is not None
     except (ImportError, ValueError):  # something is there
         return True
 
 
-def _spec(module: str) -> ModuleSpec | None:
+def spec_of(module: str) -> ModuleSpec | None:
+    """Where ``import`` from the working folder finds a module; no module is run."""
     first, *inner = module.split(".")
     spec = PathFinder.find_spec(first, [os.getcwd(), *sys.path]) or importlib.util.find_spec(first)
     for part in inner:

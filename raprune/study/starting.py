@@ -26,7 +26,7 @@ BARE = re.compile(r"[A-Za-z_](?:[\w./:-]*\w)?")
 NOT_BARE = ("yes", "no", "on", "off", "true", "false", "null", "y", "n")
 """Words that YAML reads as something else than text."""
 HEAD = "A study of raprune. Lines that begin with # are comments; a setting behind # has the value that it has anyway."
-BOXES = {"torchvision_detection", "coco_detection", "voc_detection"}
+BOXES = {"torchvision_detection", "coco_detection", "hugging_face_detection", "voc_detection"}
 """Networks and data for detection of which none of our own studies is about."""
 TRAINED = ("epochs", "learning_rate", "batch_size")
 """Settings of a baseline that is trained here."""

@@ -19,6 +19,7 @@ from typing import Any, ClassVar, get_origin
 from pydantic import ConfigDict, create_model
 
 from raprune.registry import Finders, Plugin, Registry, Settings, finding, not_imported
+from raprune.study.library_names import LibraryName
 from raprune.study.own_code import own_plugin
 from raprune.system.paths import PACKAGE
 
@@ -33,7 +34,13 @@ class _Read(Settings):
     model_config = ConfigDict(validate_default=False, use_attribute_docstrings=False)
 
     def problems(self) -> list[tuple[str, str]]:
-        return []
+        """Names of other libraries that these surely do not have."""
+        return [
+            (key, problem)
+            for key, field in type(self).model_fields.items()
+            for rule in field.metadata
+            if isinstance(rule, LibraryName) and (problem := rule.problem(getattr(self, key)))
+        ]
 
 
 @contextlib.contextmanager

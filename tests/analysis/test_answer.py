@@ -68,7 +68,9 @@ def test_the_best_removes_most_multiply_adds_within_the_bound() -> None:
     costs = "1 point lost on validation (99.0% to 98.0%), 2.5 points lost on test (98.0% to 95.5%)."
     assert f"{costs} Within the bound on validation." in said
     assert "Over the bound on test." in said
-    assert "raprune export 'results/made/trials/most macs' --format onnx --out small.onnx" in said
+    assert "raprune export 'results/made/trials/most macs' --format pt2 --out small.pt2" in said
+    assert "For ONNX Runtime write --format onnx --out small.onnx instead, which needs pip install" in said
+    assert "baseline the trained network before pruning" in said
 
 
 def test_where_no_trial_is_within_the_bound_it_says_so() -> None:
@@ -99,7 +101,7 @@ def test_the_commands_allow_code_of_ones_own() -> None:
     row = trial_row("t", model="mynet:small", dataset="python:data", score_name="my.scores:best")
     (entry, _) = answer(make_tables([row]))
     assert entry["best"]["bench"].endswith("/t --allow-import mynet:small")
-    assert entry["best"]["export"].endswith(".onnx --allow-import mynet:small --allow-import my.scores:best")
+    assert entry["best"]["export"].endswith(".pt2 --allow-import mynet:small --allow-import my.scores:best")
 
 
 def test_the_limit_of_the_guard_is_compared_with_the_bound() -> None:

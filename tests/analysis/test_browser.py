@@ -123,6 +123,50 @@ def test_the_table_is_sorted_and_filtered(shown: Browser) -> None:
     assert found[0] > found[-1]
 
 
+@pytest.mark.parametrize("width", [400, 1600])
+def test_the_bar_of_links_says_where_it_goes_on(shown: Browser, width: int) -> None:
+    arrows = "[...document.querySelectorAll('#contents .arrow')].map((arrow) => !arrow.hidden)"
+    shown.size(width)
+    shown.until(f"JSON.stringify({arrows}) === '[false,true]'")
+    shown.run("document.querySelectorAll('#contents .arrow')[1].click()")
+    shown.until(f"{arrows}[0]")
+    shown.run("document.querySelector('#trials').scrollIntoView({ behavior: 'instant' })")
+    current = "document.querySelector('#contents [aria-current]')"
+    shown.until(f"{current}?.hash === '#trials'")
+    shown.until(f"JSON.stringify({arrows}) === '[true,false]'")
+    sides = "getBoundingClientRect().right"
+    shown.until(f"{current}.{sides} <= document.querySelector('#contents div').{sides} + 1")
+
+
+def test_rows_of_a_heat_map_keep_their_names_on_a_small_screen(shown: Browser) -> None:
+    names = "[...document.querySelectorAll('#redundancy text.cluster')].map((name) => name.textContent)"
+    found = {}
+    for width in (1200, 400):
+        shown.size(width)
+        shown.run("raprune.onPrint.forEach((draw) => draw())")
+        shown.run(SETTLED)
+        found[width] = shown.run(names)
+    assert found[400] == found[1200]
+    assert not [name for name in found[400] if name.startswith("…")]
+
+
+def test_the_bars_of_a_chart_have_as_many_decimals(shown: Browser) -> None:
+    shown.run("raprune.onPrint.forEach((draw) => draw())")
+    shown.run(SETTLED)
+    charts = shown.run(
+        "[...document.querySelectorAll('figure.bars')].map((chart) =>"
+        "[...chart.querySelectorAll('text.value')].map((value) => value.textContent.split(/[ %]/)[0]))"
+    )
+    assert charts
+    for values in charts:
+        parts = {
+            len(value.partition(".")[2])
+            for value in values
+            if value != "unknown" and float(value.replace("−", "-").replace(",", ""))
+        }
+        assert len(parts) <= 1, values
+
+
 @pytest.mark.parametrize("width", [400, 800, 1600])
 def test_nothing_is_wider_than_the_window(shown: Browser, width: int) -> None:
     shown.size(width)

@@ -83,9 +83,9 @@ def test_the_interval_is_that_of_a_mean() -> None:
 def test_the_figure_has_every_layer_and_their_mean() -> None:
     frame = matched.select(pair("a", "b0", [97.0, 90.0], [96.0, 70.0])).set_index("layer")
     assert frame["gap"].to_dict() == {"features.0": 1.0, "features.3": 20.0, "mean": 10.5}
-    assert set(frame["setting"]) == {"drop bound 2\nlow_to_high"}
+    assert set(frame["setting"]) == {"drop bound 2"}
     drawn = matched.draw(frame.reset_index())
-    assert drawn.axes[0].get_title() == "drop bound 2\nlow_to_high\nmean: magnitude +10.5"
+    assert drawn.axes[0].get_title() == "drop bound 2\nmean: magnitude +10.5"
     assert [tick.get_text() for tick in drawn.axes[0].get_xticklabels()] == ["features.0", "features.3", "mean"]
 
 

@@ -53,7 +53,7 @@ def test_the_accuracies_are_under_the_pictures() -> None:
     assert [axes.get_title() for axes in figure.axes] == ["image", "label", "baseline", "pruned"]
     assert [axes.get_xlabel() for axes in figure.axes] == ["image 7", "", "global accuracy 81.2", "→ 79.0 (−2.2)"]
     assert figure.axes[0].get_ylabel() == "worse"
-    assert figure.subfigs[0].get_suptitle() == "agent, low_to_high, drop bound 2, seed 0"
+    assert figure.subfigs[0].get_suptitle() == "agent, drop bound 2, seed 0"
 
 
 def test_the_pictures_are_those_of_the_table() -> None:

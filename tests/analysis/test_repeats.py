@@ -48,7 +48,7 @@ def test_a_trial_matched_to_a_repetition_keeps_its_partner() -> None:
     followers = [trial_row(f"f{s}", seed=s, matched_trial_id=f"s{s}", val_score_drop=3.0 + s, **own) for s in (0, 1)]
     frame = matched_end.select(make_tables([*SAME[:2], *followers])).set_index(["split", "method"])
     row = frame.loc[("validation", "random")]
-    assert (row["score_drop"], row["num_trials"], row["setting"]) == (3.5, 2, "drop bound 2\nlow_to_high")
+    assert (row["score_drop"], row["num_trials"], row["setting"]) == (3.5, 2, "drop bound 2")
 
 
 def test_failed_trials_are_no_repetitions() -> None:

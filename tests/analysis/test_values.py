@@ -127,7 +127,7 @@ def test_matched_bars_tell_points_and_ratio() -> None:
     frame = matched_end.select(tables)
     assert list(frame["method"]) == ["agent", "random"]
     assert list(frame["split"]) == ["validation", "validation"]
-    assert list(frame["setting"]) == ["drop bound 2\nlow_to_high"] * 2
+    assert list(frame["setting"]) == ["drop bound 2"] * 2
     assert texts(matched_end.draw(frame)) == ["+1.0\n50%", "+9.0\n50%"]
 
 

@@ -21,6 +21,7 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "coco_detection": {"images": "folder", "annotations": "boxes.json"},
     "dataset torchvision": {"dataset": "FashionMNIST"},
     "dataset hugging_face": {"path": "folder"},
+    "hugging_face_detection": {"path": "folder"},
 }
 """Plug-in, with its kind where two kinds have the name -> a value for each setting without a default."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import pickle
 from collections.abc import Callable
@@ -18,25 +17,10 @@ from PIL import Image
 from raprune.errors import InputError
 from raprune.plugins.datasets.base import Splits
 from raprune.registry import DATASETS
+from tests.data.drawn import photo, pixels, png
+from tests.data.hub import hugging_face, hugging_face_detection
 
 Builder = Callable[[Path, pytest.MonkeyPatch], dict[str, Any]]
-
-
-def pixels(number: int, seed: int) -> np.ndarray:
-    """Images that all differ, (B, 32, 32, 3) uint8."""
-    return np.random.default_rng(seed).integers(0, 256, (number, 32, 32, 3), dtype=np.uint8)
-
-
-def png(image: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def photo(seed: int, height: int, width: int) -> Image.Image:
-    """Smooth, as photographs are, so that JPEG changes little; no two seeds give the same."""
-    coarse = np.random.default_rng(seed).integers(0, 256, (3, 4, 3), dtype=np.uint8)
-    return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
 
 
 def annotation(seed: int, height: int, width: int, num_classes: int, void: int) -> np.ndarray:
@@ -151,39 +135,6 @@ def torchvision(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]
     return {"dataset": "FashionMNIST", "root": str(folder), "num_val": 15}
 
 
-FEATURES = {
-    "picture": {"_type": "Image"},
-    "kind": {"names": [f"kind {i}" for i in range(10)], "_type": "ClassLabel"},
-    "number": {"dtype": "int64", "_type": "Value"},
-}
-
-
-def hugging_face_table(number: int, seed: int, features: dict[str, Any] | None = None) -> pa.Table:
-    images = pa.array([{"bytes": png(image), "path": None} for image in pixels(number, seed)])
-    columns = {"picture": images, "kind": pa.array([i % 10 for i in range(number)]), "number": pa.array(range(number))}
-    described = json.dumps({"info": {"features": FEATURES if features is None else features}})
-    return pa.table(columns).replace_schema_metadata({"huggingface": described})
-
-
-def save_arrow(table: pa.Table, folder: Path, shards: int = 2) -> None:
-    """As ``Dataset.save_to_disk`` writes it."""
-    folder.mkdir(parents=True)
-    names = [f"data-{i:05}-of-{shards:05}.arrow" for i in range(shards)]
-    for i, name in enumerate(names):
-        part = table.slice(i * len(table) // shards, (i + 1) * len(table) // shards - i * len(table) // shards)
-        with pa.OSFile(str(folder / name), "wb") as file, pa.ipc.new_stream(file, table.schema) as stream:
-            stream.write_table(part)
-    (folder / "state.json").write_text(json.dumps({"_data_files": [{"filename": name} for name in names]}))
-
-
-def hugging_face(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """As ``DatasetDict.save_to_disk`` writes it."""
-    for name, number, seed in (("train", 40, 0), ("test", 12, 1)):
-        save_arrow(hugging_face_table(number, seed), folder / name)
-    (folder / "dataset_dict.json").write_text('{"splits": ["train", "test"]}')
-    return {"path": str(folder), "num_val": 15}
-
-
 def coco_detection(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Two categories, whose numbers leave a gap; images of different sizes, one without a box."""
     write_coco(folder, "train", 12)
@@ -244,6 +195,7 @@ TINY: dict[str, Builder] = {
         torchvision,
         hugging_face,
         coco_detection,
+        hugging_face_detection,
         voc_detection,
     )
 }
@@ -257,6 +209,7 @@ MISSING: dict[str, dict[str, Any]] = {
     "torchvision": {"dataset": "FashionMNIST", "root": "/no/such/folder"},
     "hugging_face": {"path": "/no/such/folder"},
     "coco_detection": {"images": "/no/such/folder", "annotations": "/no/such/boxes.json"},
+    "hugging_face_detection": {"path": "/no/such/folder"},
     "voc_detection": {"root": "/no/such/folder"},
 }
 """Data set -> settings that name files which are not there."""

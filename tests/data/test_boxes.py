@@ -15,7 +15,8 @@ from raprune.errors import InputError
 from raprune.plugins.datasets.base import NO_BOX, Split, Splits, check_splits, shift_and_flip
 from raprune.plugins.datasets.boxes import moved_boxes, padded_boxes
 from raprune.registry import DATASETS
-from tests.data.files import coco_detection, photo, voc_detection
+from tests.data.drawn import photo
+from tests.data.files import coco_detection, voc_detection
 
 
 def ink(image_HW: Tensor) -> list[float]:

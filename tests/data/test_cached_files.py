@@ -22,7 +22,8 @@ from raprune.plugins.datasets import reading as reading_module
 from raprune.study import load_study
 from raprune.study.parts import DataSpec
 from raprune.study.schema import DataChoice
-from tests.data.files import cut, photo
+from tests.data.drawn import photo
+from tests.data.files import cut
 from tests.data.streamed import NEVER, batches_of, opened
 from tests.data.test_read_again import ON_DISK, write_folder
 from tests.tiny import write_study

@@ -15,7 +15,8 @@ from raprune.errors import InputError
 from raprune.plugins.datasets.base import Splits, normalise
 from raprune.plugins.datasets.pixels import decode_rgb, upright_size
 from raprune.registry import DATASETS
-from tests.data.files import image_parquet, photo
+from tests.data.drawn import photo
+from tests.data.files import image_parquet
 
 BASE = {"num_val": 4, "shift": 0, "flip": False}
 

@@ -14,7 +14,8 @@ from PIL import Image
 from raprune.errors import InputError
 from raprune.plugins.datasets.base import Splits
 from raprune.registry import DATASETS
-from tests.data.files import class_folders, cut, image_folder, photo
+from tests.data.drawn import photo
+from tests.data.files import class_folders, cut, image_folder
 
 SMALL: dict[str, Any] = {"size": 24, "resize": 28, "num_val": 8}
 

@@ -17,7 +17,8 @@ from raprune.plugins.datasets.base import Splits
 from raprune.registry import DATASETS
 from raprune.study.parts import DataSpec
 from raprune.study.schema import DataChoice
-from tests.data.files import image_parquet, pixels, png, write_parquet
+from tests.data.drawn import pixels, png
+from tests.data.files import image_parquet, write_parquet
 
 
 def load(settings: dict[str, Any]) -> Splits:

@@ -16,18 +16,9 @@ import torch
 from PIL import Image
 
 from raprune.errors import InputError
-from tests.data.files import (
-    FEATURES,
-    class_folders,
-    cut,
-    hugging_face,
-    hugging_face_table,
-    load,
-    pixels,
-    refused,
-    save_arrow,
-    torchvision,
-)
+from tests.data.drawn import pixels
+from tests.data.files import class_folders, cut, load, refused, torchvision
+from tests.data.hub import FEATURES, hugging_face, hugging_face_table, save_arrow
 
 
 def test_fashion_mnist_in_grey(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

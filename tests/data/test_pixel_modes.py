@@ -14,7 +14,8 @@ from raprune.errors import InputError
 from raprune.plugins.datasets.base import Splits
 from raprune.plugins.datasets.pixels import decode_rgb
 from raprune.registry import DATASETS
-from tests.data.files import photo, png, write_camvid, write_parquet, write_voc
+from tests.data.drawn import photo, png
+from tests.data.files import write_camvid, write_parquet, write_voc
 
 RAMP = np.arange(64, dtype=np.uint8).reshape(8, 8) * 4
 COLOURS = np.stack([RAMP, RAMP.T, 255 - RAMP], 2)

@@ -11,17 +11,8 @@ import torch
 from PIL import Image
 
 from raprune.plugins.datasets.base import VOID
-from tests.data.files import (
-    annotation,
-    camvid,
-    cut,
-    load,
-    photo,
-    refused,
-    save_palette,
-    voc_segmentation,
-    write_voc,
-)
+from tests.data.drawn import photo
+from tests.data.files import annotation, camvid, cut, load, refused, save_palette, voc_segmentation, write_voc
 
 VOC = "VOCdevkit/VOC2012"
 LISTS = f"{VOC}/ImageSets/Segmentation"

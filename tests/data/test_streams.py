@@ -28,7 +28,8 @@ from raprune.preflight.estimate.memory import held_by
 from raprune.registry import SCORES
 from raprune.study.parts import DataSpec
 from raprune.study.schema import DataChoice
-from tests.data.files import hugging_face_table, photo, save_arrow
+from tests.data.drawn import photo
+from tests.data.hub import hugging_face_table, save_arrow
 from tests.data.streamed import NEVER, batches_of, both, opened, same
 from tests.tiny import engine_of, lively_vgg
 

@@ -93,6 +93,16 @@ def test_plugins_are_known_by_their_source(tmp_path: Path, text: str, expected: 
 
 
 OWN = "import no_such_package\ndef build(num_classes, width=3): ...\ndef load(**settings): ...\nsame = build\n"
+STARRED = {
+    "__init__": "from .more import *\n",
+    "more": "from .cycle import *\n",
+    "cycle": "from starred import *\nfrom starred.nets import *\n",
+    "nets": "def build(): ...\n",
+    "unknown": "from no_such_package import *\n",
+    "beyond": "from ...outside import *\n",
+    "dynamic": "from .lazy import *\n",
+    "lazy": "def __getattr__(name): ...\n",
+}
 
 
 @pytest.mark.parametrize(
@@ -109,6 +119,15 @@ OWN = "import no_such_package\ndef build(num_classes, width=3): ...\ndef load(**
         ("{import: 'own_nets:same', anything: 4}", []),
         ("{import: 'own_nets:Net.build', anything: 4}", []),
         ("{import: 'own_nets.inner:build', anything: 4}", []),
+        ("{import: 'starred:build', anything: 4}", []),
+        ("{import: 'starred:buidl'}",
+         ["model.import model 'starred:buidl' cannot be imported: starred has no 'buidl'; did you mean 'build'?"]),
+        ("{import: 'starred.more:buidl'}",
+         ["model.import model 'starred.more:buidl' cannot be imported: starred.more has no 'buidl'; "
+          "did you mean 'build'?"]),
+        ("{import: 'starred.unknown:buidl'}", []),
+        ("{import: 'starred.beyond:buidl'}", []),
+        ("{import: 'starred.dynamic:buidl'}", []),
     ],
 )  # fmt: skip
 def test_a_users_own_code_is_read_not_run(
@@ -116,6 +135,9 @@ def test_a_users_own_code_is_read_not_run(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "own_nets.py").write_text(OWN)
+    (tmp_path / "starred").mkdir()
+    for name, text in STARRED.items():
+        (tmp_path / "starred" / f"{name}.py").write_text(text)
     said = told(tmp_path, "drop_bound: 2\n", f"model={model}")
     assert [re.sub(rf"in {re.escape(str(tmp_path))}, [^;]*", "in FOLDERS", line) for line in said] == expected
     assert "own_nets" not in sys.modules
@@ -160,6 +182,7 @@ def test_the_source_tells_what_an_import_tells(kind: str) -> None:
 
 @pytest.mark.parametrize("command", ["check", "study"])
 def test_nothing_slow_is_imported_before_something_misspelt(tmp_path: Path, command: str) -> None:
+    pytest.importorskip("timm")
     file = tmp_path / "study.yaml"
     file.write_text(GOOD + "drop_bound: 2\n")
     (tmp_path / "own_nets.py").write_text("import torch\ndef build(width): ...\n")
@@ -170,6 +193,12 @@ def test_nothing_slow_is_imported_before_something_misspelt(tmp_path: Path, comm
         "dataset.num_vall=1": "did you mean 'num_val'",
         "model={import: 'own_nets:build', widht: 4}": "did you mean 'width'",
         "model.width=wide": "must be a number",
+        "model={name: timm, network: resnet81x}": "did you mean 'resnet18'",
+        "model={name: torchvision, network: resnet81}": "did you mean 'resnet18'",
+        "model={name: torchvision_detection, network: ssd300_vgg61}": "did you mean 'ssd300_vgg16'",
+        "model={import: 'torchvision.models:resnet81'}": "did you mean 'resnet18'",
+        "model={import: 'timm.models:resnet81x'}": "did you mean 'resnet18'",
+        "dataset={name: torchvision, dataset: FasionMNIST}": "did you mean 'FashionMNIST'",
     }
     code = (
         "import sys; from raprune.cli import main\n"
@@ -177,7 +206,7 @@ def test_nothing_slow_is_imported_before_something_misspelt(tmp_path: Path, comm
         f"    sys.argv[1:] = [{command!r}, {str(file)!r}, '--set', one]\n"
         "    try: main()\n"
         "    except SystemExit as stop: print(stop.code)\n"
-        "print(sorted({'torch', 'ray', 'pandas', 'sklearn'} & set(sys.modules)))"
+        "print(sorted({'torch', 'torchvision', 'timm', 'ray', 'pandas', 'sklearn'} & set(sys.modules)))"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
     assert found.stdout == "2\n" * len(misspelt) + "[]\n"

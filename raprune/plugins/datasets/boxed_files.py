@@ -8,7 +8,7 @@ Shapes: B images, C channels, H x W pixels.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,21 +55,27 @@ def once_and_more_annotated(items: Sequence[Annotated]) -> tuple[list[Annotated]
 
 
 def load_annotated(items: Sequence[Annotated], size: tuple[int, int]) -> Split:
+    """The files' images resized to ``size`` (H, W), and their boxes; as :func:`load_boxed`."""
+    return load_boxed(len(items), lambda index: (_stored_pixels(items[index]), items[index].boxes), size)
+
+
+def load_boxed(number: int, item: Callable[[int], tuple[Image.Image, Sequence[Box]]], size: tuple[int, int]) -> Split:
     """Images resized to ``size`` (H, W), whatever their shape, and their boxes as shares of the image.
 
-    Boxes are cut at the edges of the image; those without an area are left out.
+    ``item`` gives an image in RGB and its boxes, with edges in pixels; it is called from several threads. Boxes are cut
+    at the edges of the image; those without an area are left out.
     """
     h, w = size
-    images_BCHW = torch.empty((len(items), 3, h, w), dtype=torch.uint8)
-    boxes: list[list[Box]] = [[] for _ in items]
+    images_BCHW = torch.empty((number, 3, h, w), dtype=torch.uint8)
+    boxes: list[list[Box]] = [[] for _ in range(number)]
 
     def fill(index: int) -> None:
-        image = _stored_pixels(items[index])
-        boxes[index] = [shares for box in items[index].boxes if (shares := _as_shares(box, image.size))]
+        image, found = item(index)
+        boxes[index] = [shares for box in found if (shares := _as_shares(box, image.size))]
         pixels_HWC = np.asarray(image.resize((w, h), Image.Resampling.BILINEAR))
         images_BCHW.numpy()[index] = pixels_HWC.transpose(2, 0, 1)
 
-    for_each(len(items), fill)
+    for_each(number, fill)
     return Split(images_BCHW, padded_boxes(boxes))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -83,12 +83,25 @@ class Part:
     """Its images still encoded, and their classes, where all of them are known without a look at each item."""
 
 
+class Dealing(Protocol):
+    """Settings that say how many images go into a split that the library does not have."""
+
+    @property
+    def num_val(self) -> int: ...
+    @property
+    def num_train(self) -> int | None: ...
+    @property
+    def num_test(self) -> int | None: ...
+    @property
+    def split_seed(self) -> int: ...
+
+
 def splits_from(parts: Mapping[str, Part], settings: LabelledSettings, class_names: Sequence[str]) -> Splits:
     """Images of ``parts`` (``train``, and ``val`` and ``test`` where there are any), decoded and dealt.
 
     ``class_names`` may be empty. Raises :class:`InputError` naming the split and the item that cannot be used.
     """
-    rows = _dealt(parts, settings)
+    rows = dealt({name: (part.name, part.number) for name, part in parts.items()}, settings)
     of = {name: parts.get(name, parts["train"]) for name in rows}
     shape = _shape(of["train"], rows["train"][0], settings)
     most, num_bytes = reading().memory_bytes, settings.channels * shape[0] * shape[1] * sum(map(len, rows.values()))
@@ -107,22 +120,26 @@ def splits_from(parts: Mapping[str, Part], settings: LabelledSettings, class_nam
     return Splits(read["train"], read["val"], read.get("test"), num_classes, mean, std, augment, names)
 
 
-def _dealt(parts: Mapping[str, Part], settings: LabelledSettings) -> dict[str, list[int]]:
-    """Split -> rows of the part it comes from."""
-    train, rows = list(range(parts["train"].number)), {}
+def dealt(given: Mapping[str, tuple[str, int]], settings: Dealing) -> dict[str, list[int]]:
+    """Split -> rows of the part it comes from: its own, or ``train``.
+
+    ``given`` are the library's splits (``train``, perhaps ``val`` and ``test``), each with its name for messages and
+    its number of images. Raises :class:`InputError` where there are too few.
+    """
+    train, rows = list(range(given["train"][1])), {}
     wanted = {"test": settings.num_test or 0, "val": settings.num_val}
-    wanted = {name: number for name, number in wanted.items() if name not in parts and number}
+    wanted = {name: number for name, number in wanted.items() if name not in given and number}
     if sum(wanted.values()) >= len(train):
         asked = " and ".join(f"num_{name} {number}" for name, number in wanted.items())
-        raise InputError(f"{parts['train'].name} has {counted(len(train), 'image')}; {asked or 'train'} takes them all")
+        raise InputError(f"{given['train'][0]} has {counted(len(train), 'image')}; {asked or 'train'} takes them all")
     for step, (name, number) in enumerate(wanted.items()):
         train, rows[name] = deal(train, number, settings.split_seed + step)
-    for name in parts.keys() - {"train"}:
-        rows[name] = list(range(parts[name].number))
+    for name in given.keys() - {"train"}:
+        rows[name] = list(range(given[name][1]))
         if name == "test" and settings.num_test is not None:
             _, rows[name] = deal(rows[name], settings.num_test, settings.split_seed)
         if not rows[name]:
-            raise InputError(f"{parts[name].name} has no images")
+            raise InputError(f"{given[name][0]} has no images")
     return {"train": train[: settings.num_train], **rows}
 
 

@@ -5,20 +5,22 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from raprune.errors import InputError, first_line
 from raprune.plugins.datasets.base import Splits
 from raprune.plugins.datasets.image_files import expand, fetching, refuse
 from raprune.plugins.datasets.labelled import LabelledSettings, Part, splits_from
 from raprune.registry import DATASETS, nearest
+from raprune.study.library_names import ExportedBy
 
+DATASET = ExportedBy("torchvision.datasets has no class", "torchvision.datasets")
 SPLITS = {"train": ("train", "trainval", "train-standard"), "val": ("val", "valid"), "test": ("test",)}
 """Our split -> what torchvision's classes call it, the usual name first."""
 
 
 class TorchvisionSettings(LabelledSettings):
-    dataset: str
+    dataset: Annotated[str, DATASET]
     """Name of a class of ``torchvision.datasets``, such as ``FashionMNIST``, ``CIFAR100``, ``SVHN`` or
     ``OxfordIIITPet``."""
     root: str = "data"
@@ -33,8 +35,7 @@ class TorchvisionSettings(LabelledSettings):
 
         problems = []
         if self.dataset not in _known():
-            what = f"torchvision.datasets has no class {self.dataset!r}{nearest(self.dataset, _known())}"
-            problems.append(("dataset", what))
+            problems.append(("dataset", DATASET.said(self.dataset, _known())))
         elif unknown := set(self.arguments or {}) - _parameters(getattr(datasets, self.dataset)):
             takes = sorted(_parameters(getattr(datasets, self.dataset)) - {"root", "download", "transform"})
             what = f"{self.dataset} has no argument {min(unknown)!r}{nearest(min(unknown), takes)}"

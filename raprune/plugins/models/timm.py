@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import importlib.util
 from http.client import HTTPException
-from typing import Any
+from typing import Annotated, Any
 
 from torch import nn
 
 from raprune.errors import InputError, first_line
 from raprune.plugins.models.pretrained import PublishedSettings, check_takes, load_all_but_head
-from raprune.registry import MODELS, nearest
+from raprune.registry import MODELS
+from raprune.study.library_names import RegisteredIn
+
+NETWORK = RegisteredIn("timm has no network", "timm.models")
 
 
 class TimmSettings(PublishedSettings):
-    network: str
+    network: Annotated[str, NETWORK]
     """timm's name of the network, such as ``resnet18`` or ``mobilenetv3_small_050``; ``timm.list_models()`` has all."""
 
     def problems(self) -> list[tuple[str, str]]:
@@ -28,8 +31,7 @@ class TimmSettings(PublishedSettings):
 
         problems = super().problems()
         if not timm.is_model(self.network):
-            known = nearest(self.network, timm.list_models())
-            problems.append(("network", f"timm has no network {self.network!r}{known}"))
+            problems.append(("network", NETWORK.said(self.network, timm.list_models())))
         return problems
 
 

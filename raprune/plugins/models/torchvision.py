@@ -5,17 +5,20 @@ Source: https://docs.pytorch.org/vision/stable/models.html. Nothing is downloade
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import nn
 
 from raprune.plugins.models.pretrained import PublishedSettings, check_takes, load_all_but_head
-from raprune.registry import MODELS, nearest
+from raprune.registry import MODELS
+from raprune.study.library_names import RegisteredIn
+
+NETWORK = RegisteredIn("torchvision has no classification network", "torchvision.models")
 
 
 class TorchvisionSettings(PublishedSettings):
-    network: str
+    network: Annotated[str, NETWORK]
     """torchvision's name of the network, such as ``resnet50`` or ``mobilenet_v3_small``."""
 
     def problems(self) -> list[tuple[str, str]]:
@@ -23,8 +26,7 @@ class TorchvisionSettings(PublishedSettings):
 
         problems, known = super().problems(), models.list_models(module=models)
         if self.network not in known:
-            what = f"torchvision has no classification network {self.network!r}{nearest(self.network, known)}"
-            problems.append(("network", what))
+            problems.append(("network", NETWORK.said(self.network, known)))
         return problems
 
 

@@ -5,14 +5,15 @@ Source: https://docs.pytorch.org/vision/stable/models.html. Nothing is downloade
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import nn
 
 from raprune.plugins.models.detector import Detector
 from raprune.plugins.models.pretrained import PublishedSettings, load_all_but_head
-from raprune.registry import MODELS, nearest
+from raprune.registry import MODELS
+from raprune.study.library_names import OneOf
 from raprune.study.wording import counted
 
 FAMILIES = {
@@ -27,16 +28,17 @@ TWO_STAGES = (
     "has two stages: its second reads regions that its first finds, a number that differs from image to image, which "
     "no traced network holds"
 )
+NETWORK = OneOf("torchvision has no one-stage detection network", tuple(FAMILIES), (("rcnn", TWO_STAGES),))
 WITHOUT_EPS = ("retinanet_resnet50_fpn",)
 """Networks whose published weights torchvision runs with batch norms that add nothing to the variance."""
 
 
 class TorchvisionDetectionSettings(PublishedSettings):
-    network: str
+    network: Annotated[str, NETWORK]
     """torchvision's name of the network, such as ``ssdlite320_mobilenet_v3_large`` or ``retinanet_resnet50_fpn``."""
 
     def problems(self) -> list[tuple[str, str]]:
-        problem = _name_problem(self.network)
+        problem = NETWORK.problem(self.network)
         return super().problems() + ([] if problem is None else [("network", problem)])
 
 
@@ -57,15 +59,6 @@ def build(settings: TorchvisionDetectionSettings, *, num_classes: int, input_sha
         )
     except (RuntimeError, ZeroDivisionError) as error:  # a map that would be smaller than a pixel
         raise ValueError(f"{settings.network} does not take images of {height}x{width}: {error}") from None
-
-
-def _name_problem(name: str) -> str | None:
-    """Why ``name`` is no network of this plug-in; ``None`` where it is one."""
-    if name in FAMILIES:
-        return None
-    if "rcnn" in name:
-        return f"{name} {TWO_STAGES}; with one stage there are {', '.join(FAMILIES)}"
-    return f"torchvision has no one-stage detection network {name!r}{nearest(name, list(FAMILIES))}"
 
 
 def _made(name: str, num_classes: int) -> Any:
