@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -23,7 +24,7 @@ def exact_arithmetic(device: torch.device) -> None:
     TF32, torch's default for convolutions, has 10 bits of mantissa: it changes the network's values by a thousandth.
     The search for the fastest algorithm may find another one next time. Some gradients, such as that of bilinear
     interpolation, are added in no fixed order unless deterministic algorithms are asked for; torch warns where it has
-    none.
+    none. That of average pooling is in order unless a map is enlarged, so its warning would mostly be a false alarm.
     """
     if device.type != "cuda":
         return
@@ -32,6 +33,7 @@ def exact_arithmetic(device: torch.device) -> None:
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
     os.environ.setdefault(*CUBLAS)
+    warnings.filterwarnings("ignore", "adaptive_avg_pool2d_backward_cuda does not have a deterministic", UserWarning)
     torch.use_deterministic_algorithms(True, warn_only=True)
     _filling().fill_uninitialized_memory = False  # nothing here reads what it has not written
 

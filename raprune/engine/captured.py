@@ -52,20 +52,24 @@ class Gradients:
 
     def __call__(self, inputs: tuple[Any, ...], labels_B: Tensor) -> Tensor:
         """The loss, without its graph; every parameter's ``grad`` is that of this batch alone."""
+        if self._may_record and _recordable(inputs, labels_B):
+            if self._launched < WARM_UP:
+                self._launched += 1
+                with _aside(labels_B.device):
+                    return self._launch(inputs, labels_B)
+            self._recording, self._may_record = self._recorded(inputs, labels_B), False
         if self._recording is not None and self._recording.fits(inputs, labels_B):
             return self._recording.replay(inputs, labels_B)
-        if self._recording is not None or not self._may_record or not _recordable(inputs, labels_B):
-            return self._launch(inputs, labels_B)
-        if self._launched == WARM_UP:
-            try:
-                self._recording = Recording(self._launch, self._parameters, inputs, labels_B)
-                return self._recording.replay(inputs, labels_B)
-            except RuntimeError:  # something in it waits for the GPU, which a recording cannot
-                self._may_record = False
-                return self._launch(inputs, labels_B)
-        self._launched += 1
-        with _aside(labels_B.device):
-            return self._launch(inputs, labels_B)
+        return self._launch(inputs, labels_B)
+
+    def _recorded(self, inputs: tuple[Any, ...], labels_B: Tensor) -> Recording | None:
+        """The step; ``None`` where there is no room for it, or where something in it waits for the GPU."""
+        if not _has_room(labels_B.device):
+            return None
+        try:
+            return Recording(self._launch, self._parameters, inputs, labels_B)
+        except RuntimeError:
+            return None
 
     def _launch(self, inputs: tuple[Any, ...], labels_B: Tensor) -> Tensor:
         for parameter in self._parameters:
@@ -137,6 +141,11 @@ def _recordable(inputs: tuple[Any, ...], labels_B: Tensor) -> bool:
     """Whether all of a batch is on the GPU, and no boxes: what their loss launches follows from their values."""
     boxes = labels_B.is_floating_point() and labels_B.dim() == 3
     return not boxes and all(isinstance(value, Tensor) and value.is_cuda for value in (*inputs, labels_B))
+
+
+def _has_room(device: torch.device) -> bool:
+    """Whether a GPU has room for as much again as this process has taken; a recording needs a part of that."""
+    return torch.cuda.mem_get_info(device)[0] > torch.cuda.memory_reserved(device)
 
 
 def _place_for(value: Tensor) -> Tensor:
