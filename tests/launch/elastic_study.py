@@ -37,7 +37,7 @@ def main(folder: Path, overrides: list[str]) -> None:
     plan = load_study(folder / "tiny.yaml", ["evaluators={min: 2, max: 4}", *overrides])
     trials = {trial.trial_id: TrialProgress(trial.method.name, 40, 3) for trial in plan.trials}
     with StudyProgress(Console(quiet=True), trials, out=folder / "out", study=plan.spec.name) as progress:
-        machines = Machines(progress, cluster, folder / "hold")
+        machines = Machines(progress, cluster, folder / "site-packages" / "hold")
         outcome = run_study(plan, folder / "out", machines, address=cluster.address)
     print(json.dumps({"summary": outcome.summary(), "said": machines.said}))
     ray.shutdown()
@@ -62,7 +62,6 @@ class Machines(Passing):
         if self.second is None and text.startswith("waiting"):
             self.second = self.cluster.add_node(num_cpus=1, object_store_memory=STORE, wait=False)
         elif "was lost" in text and not self.added:
-            self.hold.touch()
             self.added = True
             self.cluster.add_node(num_cpus=1, object_store_memory=STORE, wait=False)
         elif self.added and text.startswith("2 evaluators"):
@@ -73,6 +72,7 @@ class Machines(Passing):
         if "committed_pruning_ratio" in progress:
             self.commits += 1
             if self.commits == 2:
+                self.hold.touch()  # the study does not end before another machine has joined
                 self.cluster.remove_node(self.second, allow_graceful=False)
 
 

@@ -73,11 +73,12 @@ class Watched:
 @pytest.mark.timeout(900)
 def test_rows_do_not_depend_on_machines_that_come_and_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Growing and shrinking in the middle of a trial; nobody waits for a machine that does not come back."""
-    (tmp_path / "own_held.py").write_text(SCORE)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
+    installed = tmp_path / "site-packages"  # code that every machine has, as that of a library, is not sent
+    installed.mkdir()
+    (installed / "own_held.py").write_text(SCORE)
+    monkeypatch.syspath_prepend(str(installed))
     file = write_study(tmp_path, STUDY + "score: {import: 'own_held:Held'}\n")
-    path = f"{ROOT}:{tmp_path}"
+    path = f"{ROOT}:{installed}"
     command = [sys.executable, str(ROOT / "tests/launch/elastic_study.py"), str(tmp_path), *SMALL]
     process = subprocess.Popen(
         command, cwd=tmp_path, env={"PYTHONPATH": path, "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"},
