@@ -22,7 +22,7 @@ COMMON: dict[str, Any] = {
 
 ABOUT = {
     "default": "What we found best: exact scores, forward only, fewest filters within the bound.",
-    "fast": "As default, with approximate scores and fewer candidates.",
+    "fast": "Approximate scores and fewer candidates.",
     "paper": "The setting of Huang, Zhou, You and Neumann (2018).",
 }
 """preset -> what it is."""
