@@ -27,7 +27,7 @@ CAPTION = (
 MOST_TRIALS, MOST_LAYERS = 2, 6
 """Trials shown, and layers of each: spread evenly from the first to the last one with a pruned filter."""
 PROBABILITY, RANK = "keep probability", "rank (1: most important)"
-SIZE = "larger than so many filters of the layer (%)"
+SIZE = "larger than (% of the filters)"
 LOOKS = {"kept": ("#3d7fc1", "o"), "pruned": ("#cf222e", "X")}
 COLUMNS = 4
 

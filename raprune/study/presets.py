@@ -2,9 +2,9 @@
 
 ``default`` is what we found best (docs/decisions.md has the figures); ``paper`` is the setting of Huang, Zhou, You and
 Neumann (2018) as far as it is known (docs/decisions.md says which part), and is pinned in
-every study that reproduces it, so that better defaults never silently change it. ``fast`` takes a
-fraction of the time, with approximate scores and few updates; it keeps a distance from the bound, so part of the bound
-may stay unused. What is committed is measured in full under every preset.
+every study that reproduces it, so that better defaults never silently change it. ``fast`` has fewer candidates and
+approximate scores; its agent learns in few updates and keeps a distance from the bound. What is committed is measured
+in full under every preset.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ COMMON: dict[str, Any] = {
 
 ABOUT = {
     "default": "What we found best: exact scores, forward only, fewest filters within the bound.",
-    "fast": "Approximate scores, few updates, slack under the bound.",
+    "fast": "Approximate scores and fewer candidates.",
     "paper": "The setting of Huang, Zhou, You and Neumann (2018).",
 }
 """preset -> what it is."""
@@ -30,8 +30,7 @@ ABOUT = {
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {"candidates_per_layer": 100, "credit": "auto"},
     "fast": {
-        "method": {"name": "agent"},
-        "order": {"name": "low_to_high"},
+        "candidates_per_layer": 60,
         "fidelity": {"finetune": "recalibrate", "recalibration_batches": 2},
     },
     "paper": {

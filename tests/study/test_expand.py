@@ -134,14 +134,20 @@ def test_preset_paper_pins_the_published_setting(tmp_path: Path) -> None:
 
 def test_preset_fast_scores_approximately_and_asks_for_less(tmp_path: Path) -> None:
     trial = only_trial(tmp_path, f"{HEAD}drop_bound: 2\npreset: fast\n")
-    usual = only_trial(tmp_path, f"{HEAD}drop_bound: 2\nmethod: agent\n")
+    usual = only_trial(tmp_path, f"{HEAD}drop_bound: 2\n")
     assert trial.fidelity_name == "recalibrate=2 batches"
-    fast = {"min_updates": 5, "max_updates": 10}
-    assert trial.method.settings == {**usual.method.settings, **fast}
-    assert (trial.decision.name, trial.decision.settings) == ("reward", {"prefixes": True})
-    assert trial.finetune == usual.finetune
+    assert (trial.candidates_per_layer, usual.candidates_per_layer) == (60, 100)
+    for part in ("method", "decision", "order", "finetune"):
+        assert getattr(trial, part) == getattr(usual, part)
     own = only_trial(tmp_path, f"{HEAD}drop_bound: 2\npreset: fast\nfidelity: {{finetune: full}}\n")
     assert own.fidelity.is_full
+
+
+def test_the_agent_of_preset_fast_learns_little_and_takes_the_highest_reward(tmp_path: Path) -> None:
+    trial = only_trial(tmp_path, f"{HEAD}drop_bound: 2\npreset: fast\nmethod: agent\n")
+    usual = only_trial(tmp_path, f"{HEAD}drop_bound: 2\nmethod: agent\n")
+    assert trial.method.settings == {**usual.method.settings, "min_updates": 5, "max_updates": 10}
+    assert (trial.decision.name, trial.decision.settings) == ("reward", {"prefixes": True})
 
 
 def test_the_file_wins_over_its_preset(tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ RIGHT_PLUGINS = [
     f"{OWN}drop_bound: 2\n",
     f"{OWN}drop_bound: 2\nsweep: {{model.head: [{{a: 1}}]}}\nrehearsal: {{model: {{depth: 1}}}}\n",
     f"{HEAD}drop_bound: 2\nmethod: {{of: weights}}\nsweep: {{method.num_images: [1, 2], order.name: [random]}}\n",
-    f"{HEAD}drop_bound: 2\npreset: fast\nmethod: {{hidden: 8}}\nsweep: {{method.min_updates: [1, 2]}}\n",
+    f"{HEAD}drop_bound: 2\npreset: paper\nmethod: {{hidden: 8}}\nsweep: {{method.min_updates: [1, 2]}}\n",
     f"{HEAD.replace('digits', 'image_folder')}drop_bound: 2\nsweep: {{dataset.root: [a, b]}}\n",
     f"{HEAD}preset: paper\nfinetune: {{before_reward: {{}}}}\nsweep: {{score_floor: [90, 95]}}\n",
 ]
