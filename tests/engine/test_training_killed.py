@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from torch import Tensor
@@ -25,6 +26,7 @@ from tests.tiny import write_study
 PREPARES = """
 import os, signal, sys
 from pathlib import Path
+from typing import Any
 from raprune.baseline.prepare import prepare_baseline
 from raprune.engine import train, training_file
 from raprune.study import load_study
@@ -32,8 +34,8 @@ from raprune.study import load_study
 training_file.EVERY_S, training_file.SHARE = 0.0, 1e9
 learn, steps = train.Course.learn, []
 
-def learn_or_die(self, loss):
-    learn(self, loss)
+def learn_or_die(self, inputs, labels):
+    learn(self, inputs, labels)
     steps.append(1)
     if len(steps) == 9:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -56,10 +58,10 @@ def test_a_baseline_and_its_fine_tunes_survive_a_kill(
     assert [file.name for file in left if file.is_file()] == [SO_FAR]
     steps, learn = [], module.Course.learn
 
-    def counted(self: module.Course, loss: Tensor) -> None:
+    def counted(self: module.Course, inputs: tuple[Any, ...], labels: Tensor) -> None:
         if len(steps) == dies_at:
             raise DiedError
-        learn(self, loss)
+        learn(self, inputs, labels)
         steps.append(1)
 
     dies_at = -1
