@@ -38,8 +38,8 @@ Not all pairs were run on every network and at every fidelity: where a candidate
 Trials that were not finished when the time was over are missing, which is why some rows have fewer baselines. Over a
 single baseline a difference of a few points says nothing.
 
-Rows of `search` are of it as it is now, but for two: those with recalibrated candidates, and `taylor` with a fixed credit
-on ResNet-20, were run before it learned how masks deviate from the sum of prices ([decisions](decisions.md)).
+Rows of `search` are of it as it is now, but for two: those with recalibrated candidates, and `taylor` with a fixed
+credit on ResNet-20, were run before it learned how masks deviate from the sum of prices ([decisions](decisions.md)).
 
     python benchmarks/findings.py run --workers 16 --seconds 500 --out results/findings
     python benchmarks/findings.py collect results/findings docs/findings.parquet

@@ -26,7 +26,6 @@ from tests.tiny import write_study
 PREPARES = """
 import os, signal, sys
 from pathlib import Path
-from typing import Any
 from raprune.baseline.prepare import prepare_baseline
 from raprune.engine import train, training_file
 from raprune.study import load_study
