@@ -5,7 +5,8 @@ records them once and replays them with one call. It runs the same operations on
 same to the last bit.
 
 A graph repeats what it recorded. So a network is recorded only if no user's code runs in it, such as a module or a hook
-that may do something else in each step, and if its loss is one of raprune's. All others are launched step by step.
+that may do something else in each step, and if its loss is one of raprune's. The steps of all others are launched
+operation by operation.
 """
 
 from __future__ import annotations
@@ -25,18 +26,22 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 """From what the network returns and the labels to a scalar."""
 
 WARM_UP = 2
-"""Steps that are launched in the recordings' stream before, where torch's libraries then set up what they keep."""
+"""Steps launched before the recording, in its stream, so that torch's libraries set up there what they keep."""
 FEWEST = 6
-"""Steps of a training from which on a recording, which takes as long as some steps, pays."""
+"""Steps a training must have for a recording to pay: it takes as long as some of them."""
 
 
 class Around(nn.Module):
-    """A module that runs a traced network in a way of its own."""
+    """A module that runs a traced network in a way of its own, with parameters of its own."""
+
+    def __init__(self, network: fx.GraphModule) -> None:
+        super().__init__()
+        self._network = [network]  # in a list: its own parameters are not trained
 
     @property
     def traced(self) -> fx.GraphModule:
-        """That network."""
-        raise AttributeError("traced")
+        """The network that is run."""
+        return self._network[0]
 
 
 class Gradients:

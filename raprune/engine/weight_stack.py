@@ -1,9 +1,9 @@
 """Several copies of one network, each masked and with weights of its own, trained in one set of launches.
 
-Each copy has what it has alone: the same batches, the same draws of dropout (on a GPU other ones, but the same in all
-slots), its own norms, loss and optimiser state.
-Its pruned filters stay in the network, and their channels are zero where they are read; so the network that is cut from
-the result differs from one that was cut first by float rounding only.
+Each copy has what it has alone: the same batches, norms, loss and optimiser state, and the same draws of dropout (on a
+GPU other draws than alone, but the same in all slots). Its pruned filters stay in the network, and their channels are
+zero where they are read; so the network that is cut from the result differs from one that was cut first by float
+rounding only.
 
 Every convolution is a grouped one with a group for each slot of the stack, also where all slots read the same images.
 So all slots are computed alike, and what one gives does not depend on the others as long as their number is the same.
@@ -46,9 +46,8 @@ class Stack(Around):
 
     def __init__(self, network: fx.GraphModule, factors: Sequence[Mapping[str, Tensor]]) -> None:
         """``factors``: for each slot, the factors of the network's :class:`Keeps`."""
-        super().__init__()
+        super().__init__(network)
         self.num_slots = len(factors)
-        self._network = [network]  # in a list: its own parameters are not trained
         named = dict(network.named_parameters())
         self._names = list(named)
         self.weights = nn.ParameterList(
@@ -60,11 +59,6 @@ class Stack(Around):
         for name in factors[0]:
             stacked = torch.stack([of_slot[name] for of_slot in factors])
             self._buffers_S[name] = stacked.to(next(network.parameters()).device)
-
-    @property
-    def traced(self) -> fx.GraphModule:
-        """The network of which this holds copies."""
-        return self._network[0]
 
     def _repeated(self, tensor: Tensor) -> Tensor:
         """(S, ...): channels come first in memory, which grouped convolutions need to treat all slots alike."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -159,6 +159,19 @@ def check_apart(splits: Mapping[str, Iterable[tuple[bytes | str, str]]]) -> None
             other, first = seen.setdefault(identity, (split, name))
             if other != split:
                 raise InputError(f"splits overlap: {name} ({split}) is the same image as {first} ({other})")
+
+
+class Dealing(Protocol):
+    """Settings that say how many images go into a split that the data set does not have."""
+
+    @property
+    def num_val(self) -> int: ...
+    @property
+    def num_train(self) -> int | None: ...
+    @property
+    def num_test(self) -> int | None: ...
+    @property
+    def split_seed(self) -> int: ...
 
 
 def deal(items: Sequence[T], count: int, seed: int) -> tuple[list[T], list[T]]:

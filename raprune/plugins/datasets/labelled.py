@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from pydantic import Field, model_validator
 from raprune.errors import InputError, first_line
 from raprune.plugins.datasets.base import Split, Splits, shift_and_flip
 from raprune.plugins.datasets.fits import CentreCrop, Whole
-from raprune.plugins.datasets.image_files import deal
+from raprune.plugins.datasets.image_files import Dealing, deal
 from raprune.plugins.datasets.normalisation import STATISTICS, NormalisedSettings, Statistics
 from raprune.plugins.datasets.pixels import as_rgb, centre_crop, content, for_each
 from raprune.plugins.datasets.reading import reading
@@ -81,19 +81,6 @@ class Part:
     """The image and the class at an index; called from several threads."""
     encoded: tuple[Source, np.ndarray] | None = None
     """Its images still encoded, and their classes, where all of them are known without a look at each item."""
-
-
-class Dealing(Protocol):
-    """Settings that say how many images go into a split that the library does not have."""
-
-    @property
-    def num_val(self) -> int: ...
-    @property
-    def num_train(self) -> int | None: ...
-    @property
-    def num_test(self) -> int | None: ...
-    @property
-    def split_seed(self) -> int: ...
 
 
 def splits_from(parts: Mapping[str, Part], settings: LabelledSettings, class_names: Sequence[str]) -> Splits:

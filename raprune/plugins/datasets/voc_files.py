@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
 from raprune.errors import InputError
 from raprune.plugins.datasets.image_files import (
+    Dealing,
     Pair,
     check_annotated,
     check_apart,
@@ -25,28 +25,12 @@ CLASS_NAMES = (
 )  # fmt: skip
 
 
-class Parts(Protocol):
-    """The settings that say how large the splits are, and which images they have."""
-
-    @property
-    def num_val(self) -> int: ...
-
-    @property
-    def num_train(self) -> int | None: ...
-
-    @property
-    def num_test(self) -> int | None: ...
-
-    @property
-    def split_seed(self) -> int: ...
-
-
 def lists_of(folder: Path, task: str) -> dict[str, Path]:
     """VOC's own lists of a task, such as ``Main``: those of train and val."""
     return {name: folder / "ImageSets" / task / f"{name}.txt" for name in ("train", "val")}
 
 
-def deal_parts(folder: Path, task: str, settings: Parts, files_of: Callable[[str], Pair]) -> dict[str, list[str]]:
+def deal_parts(folder: Path, task: str, settings: Dealing, files_of: Callable[[str], Pair]) -> dict[str, list[str]]:
     """The images of each split: val is a seeded part of VOC's train list, test its val list.
 
     ``files_of``: the files of an image. Raises :class:`InputError` where one is missing, an image is listed twice, or
