@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cache
@@ -40,15 +41,15 @@ class Known:
 
 
 @dataclass(frozen=True)
-class LibraryName:
+class LibraryName(ABC):
     """In ``Annotated[str, ...]``: a setting that takes a name of another library."""
 
     unknown: str
     """What is said of an unknown name, which follows, such as ``timm has no network``."""
 
+    @abstractmethod
     def known(self) -> Known | None:
         """The library's names; ``None`` where they are not known for sure."""
-        raise AssertionError("a kind of library name says what is known")
 
     def problem(self, name: str) -> str | None:
         """What is wrong with ``name``, if that is sure."""
