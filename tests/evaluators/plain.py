@@ -29,6 +29,10 @@ class Plain:
         """Evaluator -> where it runs; one that is not here waits for room."""
         self.refused: set[str] = set()
         """Nodes on which none can start."""
+        self.others: dict[str, dict[str, float]] = {}
+        """Node's id -> what other programs have reserved there."""
+        self.share = 1.0
+        """Of a GPU or a core, that an evaluator takes."""
         self.cannot_start = ""
         """Why no evaluator can start."""
 
@@ -85,6 +89,14 @@ class Plain:
     def nodes(self) -> list[Node]:
         return self.there
 
+    def free(self) -> dict[str, dict[str, float]]:
+        self.place()
+        return {node.id: self._free(node) for node in self.there}
+
+    def node_of(self, actor: str) -> str:
+        self.place()
+        return self.seats[actor].id if actor in self.seats else ""
+
     def here(self) -> str:
         return "n0"
 
@@ -96,13 +108,22 @@ class Plain:
         self.requests.append([dict(bundle) for bundle in bundles])
 
     def place(self) -> None:
-        """What Ray's scheduler does: each GPU or core of a node holds one evaluator, which dies with its node."""
+        """What Ray's scheduler does: an evaluator takes a GPU or a core of a node, and dies with its node."""
         self.seats = {name: node for name, node in self.seats.items() if node in self.there}
         for name in self.created:
             for node in self.there:
-                number = sum(other == node for other in self.seats.values())
-                if name not in self.seats and number < node.resources.get("GPU", node.resources.get("CPU", 0)):
+                if name not in self.seats and self._free(node)[self._kind(node)] > self.share - 1e-9:
                     self.seats[name] = node
+
+    def _kind(self, node: Node) -> str:
+        return "GPU" if "GPU" in node.resources else "CPU"
+
+    def _free(self, node: Node) -> dict[str, float]:
+        taken = self.others.get(node.id, {})
+        free = {name: number - taken.get(name, 0.0) for name, number in node.resources.items()}
+        free.setdefault(self._kind(node), 0.0)
+        free[self._kind(node)] -= self.share * sum(other == node for other in self.seats.values())
+        return free
 
     def _waits(self, ref: int) -> bool:
         actor, method, _ = self.calls[ref]
