@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from raprune.evaluators.backend import Backend, Node
@@ -11,6 +13,8 @@ from raprune.launch.room import Room
 SAY_S = 10.0
 """Seconds between two lines about the pool's size, so that many small changes make one."""
 MOST_REASONS = 3
+MOST_ALIKE = 8
+"""Lines that differ in nothing but numbers; a start that fails each minute would fill the console."""
 
 
 class Bulletin:
@@ -24,6 +28,8 @@ class Bulletin:
         self._reasons: list[str] = []
         self._refused: set[str] = set()
         """Why evaluators could not be started; each is told once."""
+        self._alike: Counter[str] = Counter()
+        """Of those that differ in numbers only, as in how much memory is free, how many were told."""
         self._said = ""
         self._said_at = float("-inf")
 
@@ -46,8 +52,10 @@ class Bulletin:
     def refused(self, evaluator: str, why: str) -> None:
         """An evaluator could not be started."""
         reason = _last_line(why)
-        if reason not in self._refused:
+        kind = re.sub(r"[0-9]+", "0", reason)
+        if reason not in self._refused and self._alike[kind] < MOST_ALIKE:
             self._refused.add(reason)
+            self._alike[kind] += 1
             self._tell(f"{evaluator} cannot be used: {reason}")
             self._said = ""  # so that the next line describes the pool again
 

@@ -33,6 +33,9 @@ class Plain:
         """Node's id -> what other programs have reserved there."""
         self.share = 1.0
         """Of a GPU or a core, that an evaluator takes."""
+        self.avoided: Callable[[], set[str]] = set
+        """Nodes' ids on which the next evaluator must not start."""
+        self._off: dict[str, set[str]] = {}
         self.cannot_start = ""
         """Why no evaluator can start."""
 
@@ -102,6 +105,7 @@ class Plain:
 
     def create(self, name: str) -> str:
         self.created.append(name)
+        self._off[name] = set(self.avoided())
         return name
 
     def request(self, bundles: Sequence[Mapping[str, float]]) -> None:
@@ -111,7 +115,7 @@ class Plain:
         """What Ray's scheduler does: an evaluator takes a GPU or a core of a node, and dies with its node."""
         self.seats = {name: node for name, node in self.seats.items() if node in self.there}
         for name in self.created:
-            for node in self.there:
+            for node in (node for node in self.there if node.id not in self._off[name]):
                 if name not in self.seats and self._free(node)[self._kind(node)] > self.share - 1e-9:
                     self.seats[name] = node
 
@@ -136,6 +140,7 @@ class Plain:
             raise LostError("it restarts")
         node = self.seats[actor]
         if node.name in self.refused:
+            self.store[f"{actor} refused"] = node.id
             raise LostError(f"it could not be started: node {node.name} cannot be used", for_good=True)
         return [(node.id, node.name, node.labels.get("card", ""))]
 
