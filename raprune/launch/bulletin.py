@@ -25,6 +25,7 @@ class Bulletin:
         self._backend, self._resources, self._tell = backend, resources, tell
         self.nodes: dict[str, str] = {}
         """The machines at the last look, id -> name."""
+        self._no_room = ""
         self._reasons: list[str] = []
         self._refused: set[str] = set()
         """Why evaluators could not be started; each is told once."""
@@ -36,6 +37,7 @@ class Bulletin:
     def see(self, nodes: Sequence[Node]) -> None:
         """Take in the machines that there are now."""
         before, self.nodes = self.nodes, {node.id: node.name for node in nodes}
+        self._no_room = self._resources.no_room(nodes)
         if before:
             joined = sorted(name for node, name in self.nodes.items() if node not in before)
             lost = sorted(name for node, name in before.items() if node not in self.nodes)
@@ -84,7 +86,7 @@ class Bulletin:
         if failure:
             return _last_line(failure)
         nodes = f"{len(self.nodes)} node{'' if len(self.nodes) == 1 else 's'}"
-        fits = f"room for {room.fits}" if room.fits else "no room for one"
+        fits = f"room for {room.fits}" if room.fits else "no room for one" if room.whole else self._no_room
         if room.fits < room.whole:
             here = f"the cluster has {fits} on its {nodes} beside what is in use"
             return f"{here}; room that becomes free and nodes that join are used"

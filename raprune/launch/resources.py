@@ -52,6 +52,12 @@ class Resources:
         whole = _whole(nodes, self.threads) if self.whole_cores else ENDLESS
         return min(self.most, whole, most_on_processors(nodes, self.threads))
 
+    def no_room(self, nodes: Sequence[Node]) -> str:
+        """What the machines lack if none of them can hold an evaluator."""
+        if self.device == "cuda" and self.spec.accelerator_type is not None:
+            return f"no {_gpu(self.spec)}{_cards(nodes)}"
+        return "no room for one" if self.device == "cuda" or self.threads == 1 else f"no {self.threads} cores together"
+
     @property
     def bundle(self) -> dict[str, float]:
         """What one evaluator needs, as Ray's autoscaler reads it."""

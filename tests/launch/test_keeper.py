@@ -7,7 +7,9 @@ import pytest
 from raprune.errors import EvaluatorError
 from raprune.evaluators.backend import LostError, Node
 from raprune.launch.failures import STARTS
-from raprune.launch.keeper import LOOK_S, STARTING_S
+from raprune.launch.keeper import LOOK_S, STARTING_S, Keeper
+from raprune.launch.resources import resources_for
+from raprune.study.parts import EvaluatorsSpec
 from tests.launch.keeping import GPU, Cluster, nothing, pool
 
 
@@ -188,3 +190,21 @@ def test_cards_of_two_types_are_named() -> None:
     keeper, told = pool(cluster, lambda: 100)
     keeper.begin(nothing)
     assert "GPUs of 2 types: A100 (1), T4 (2): scores may differ" in told[-1]
+
+
+def test_waits_for_what_it_needs_by_its_name() -> None:
+    """A type that is misspelt would else be waited for without a hint."""
+    cluster = Cluster()
+    cluster.join("a", **GPU, **{"accelerator_type:T4": 1.0})
+    keeper, told = pool(cluster, lambda: 1, accelerator_type="a100")
+    cluster.wait_for(keeper)
+    assert told == [
+        "waiting for 1 evaluator (cuda): the cluster has no GPU of type a100 (it has T4) on its 1 node; "
+        "nodes that join are used"
+    ]
+    eight = resources_for([], EvaluatorsSpec(min=1, device="cpu"), "auto", 8)
+    Keeper(cluster, eight, told.append).look()
+    assert "the cluster has no 8 cores together on its 1 node" not in told[-1]  # it has
+    cluster.there = [Node("n", "n", {"CPU": 4.0})]
+    Keeper(cluster, eight, told.append).look()
+    assert "the cluster has no 8 cores together on its 1 node; nodes that join are used" in told[-1]
