@@ -104,6 +104,15 @@ class SimulatedBackend(Backend):
     def nodes(self) -> list[Node]:
         return [machine.node for machine in self._cluster.machines.values()]
 
+    def free(self) -> Mapping[str, Mapping[str, float]]:
+        return {
+            node: {"GPU": float(machine.free), "CPU": float(machine.free)}
+            for node, machine in self._cluster.machines.items()
+        }
+
+    def node_of(self, actor: Evaluator) -> str:
+        return "" if actor.machine is None else actor.machine.node.id
+
     def here(self) -> str:
         return "head"
 

@@ -81,6 +81,15 @@ class Backend(Protocol):
     def nodes(self) -> list[Node]:
         """The machines that are part of the cluster now. Raises :class:`LostError` while its head does not answer."""
 
+    def free(self) -> Mapping[str, Mapping[str, float]]:
+        """A machine's id -> what nobody has reserved there, as far as is known now. Raises as :meth:`nodes` does."""
+
+    def node_of(self, actor: Actor) -> str:
+        """The id of the machine on which an evaluator has a process; empty while it waits for room or has ended.
+
+        Raises as :meth:`nodes` does.
+        """
+
     def here(self) -> str:
         """The id of the node on which this process runs."""
 

@@ -28,6 +28,8 @@ IDLE_S, BUSY_S = 300.0, 0.01
 """A call hangs if in ``IDLE_S`` seconds it uses less than ``BUSY_S`` seconds of processor time."""
 LONGER, LONG_S = 30.0, 600.0
 """A call hangs if it runs ``LONGER`` times as long as the longest of its kind, and longer than ``LONG_S`` seconds."""
+PAUSED_S = 2 * BEAT_S
+"""Two looks, or two beats, that lie further apart: this process stood still in between, and most likely its host."""
 MOST_KINDS = 50
 """Kinds of calls, the latest ones, whose lengths a beat tells."""
 
@@ -51,19 +53,20 @@ class Pulse:
         self._backend, self._name = backend, name
         self._call: _InHand | None = None
         self._longest: dict[str, float] = {}
+        self._paused, self._ticked, self._lock = 0.0, time.monotonic(), threading.Lock()
         self._stopped = threading.Event()
         threading.Thread(target=self._beat, daemon=True, name="pulse").start()
 
     @contextlib.contextmanager
     def during(self, kind: str) -> Iterator[None]:
         """Mark the block as a call of ``kind``, run by this thread."""
-        now, thread = time.monotonic(), threading.get_ident()
+        now, thread = self._now(), threading.get_ident()
         self._call = _InHand(kind, thread, now, _thread_s(thread), now)
         try:
             yield
         finally:
             self._call = None
-            longest = max(self._longest.pop(kind, 0.0), time.monotonic() - now)
+            longest = max(self._longest.pop(kind, 0.0), self._now() - now)
             self._longest = dict([*self._longest.items(), (kind, longest)][-MOST_KINDS:])
 
     def stop(self) -> None:
@@ -71,7 +74,7 @@ class Pulse:
 
     def hangs(self) -> bool:
         """Whether the current call stands still."""
-        call, now = self._call, time.monotonic()
+        call, now = self._call, self._now()
         if call is None:
             return False
         used_s = _thread_s(call.thread)
@@ -79,14 +82,25 @@ class Pulse:
             call.used_s, call.used_at = used_s, now
         return now - call.used_at > IDLE_S
 
+    def _now(self, *, ticks: bool = False) -> float:
+        """Seconds on a clock that stands still with this process; ``ticks``: the thread that beats has come by."""
+        with self._lock:
+            now = time.monotonic()
+            if now - self._ticked > PAUSED_S:
+                self._paused += now - self._ticked - BEAT_S
+                ticks = True
+            self._ticked = now if ticks else self._ticked
+            return now - self._paused
+
     def _beat(self) -> None:
         number = 0
         about = {"host": socket.gethostname(), "process": os.getpid(), "node": self._backend.here()}
         while not self._stopped.wait(0 if number == 0 else BEAT_S):
             number += 1
+            now = self._now(ticks=True)
             if not self.hangs():
                 call = self._call
-                running = {} if call is None else {"call": call.kind, "for_s": time.monotonic() - call.began}
+                running = {} if call is None else {"call": call.kind, "for_s": now - call.began}
                 self._backend.write(
                     self._name, json.dumps({**about, "number": number, "longest": self._longest, **running})
                 )
@@ -98,34 +112,50 @@ class Pulses:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._seen: dict[str, tuple[dict[str, Any], float]] = {}
-        """Name -> the last beat, and when it was first seen by this process's clock."""
+        """Name -> the last beat, and when it was first seen, less the pauses before it."""
+        self._news: dict[str, tuple[dict[str, Any], float]] = {}
+        """The same, whether or not the process was claimed since."""
         self._looked = float("-inf")
+        self._paused = 0.0
+        """Seconds for which this process did not look: nothing follows from what it did not see then."""
         self._longest: dict[str, float] = {}
         """Kind of call -> the longest, of all processes whose beats were read."""
 
     def is_due(self) -> bool:
         """Whether it is time to look again."""
-        due = self._backend.now() - self._looked > min(BEAT_S, SILENT_S / 4)
+        since = self._backend.now() - self._looked
+        due = since > min(BEAT_S, SILENT_S / 4)
         if due:
+            self._paused += since - BEAT_S if PAUSED_S < since < float("inf") else 0.0
             self._looked = self._backend.now()
         return due
+
+    def silent_s(self, name: str) -> float:
+        """Seconds since a beat of a process was last seen to be new; endless where there has been none."""
+        beat, since = self._news.get(name, (None, 0.0))
+        return float("inf") if beat is None else self._now() - since
+
+    def _now(self) -> float:
+        return self._backend.now() - self._paused
 
     def hangs(self, name: str) -> bool:
         """Whether a process that beat before has stopped, or has been in one call for too long."""
         beat = self._read(name)
         if beat is None:
             return False
+        if beat != self._news.get(name, (None, 0.0))[0]:
+            self._news[name] = (beat, self._now())
         for kind, seconds in beat.get("longest", {}).items():
             self._longest[kind] = max(self._longest.get(kind, 0.0), seconds)
         longest = self._longest.get(beat.get("call", ""))
         if longest is not None and beat["for_s"] > max(LONG_S, LONGER * longest):
-            self._seen.setdefault(name, (beat, self._backend.now()))
+            self._seen.setdefault(name, (beat, self._now()))
             return True
         seen, since = self._seen.get(name, (None, 0.0))
         if beat != seen:
-            self._seen[name] = (beat, self._backend.now())
+            self._seen[name] = (beat, self._now())
             return False
-        return self._backend.now() - since > SILENT_S
+        return self._now() - since > SILENT_S
 
     def claim(self, name: str) -> bool:
         """Whether this process is the one to kill the silent process; only one of those that wait for it is."""

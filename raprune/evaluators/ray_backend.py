@@ -107,6 +107,26 @@ class RayBackend(Backend):
             if node["Alive"]
         ]
 
+    def free(self) -> Mapping[str, Mapping[str, float]]:
+        import ray
+
+        try:
+            found: Mapping[str, Mapping[str, float]] = ray._private.state.available_resources_per_node()
+        except Exception as error:  # as in nodes()
+            raise LostError(f"the cluster's head does not answer ({error})") from None
+        return found
+
+    def node_of(self, actor: Actor) -> str:
+        import ray
+
+        try:
+            known = ray._private.state.actors(actor._actor_id.hex())
+        except Exception as error:  # as in nodes()
+            raise LostError(f"the cluster's head does not answer ({error})") from None
+        place = known.get("Address", {})
+        has_process = known.get("State") != "DEAD" and place.get("IPAddress")
+        return str(place["NodeID"]) if has_process else ""  # one that waits has its owner's node here
+
     def here(self) -> str:
         import ray
 

@@ -21,6 +21,7 @@ from raprune.engine.inputs import Inputs
 from raprune.engine.launches import masks_a_launch
 from raprune.engine.tasks import Task
 from raprune.engine.workload import Workload
+from raprune.errors import InputError
 from raprune.evaluators.backend import Actor, Ref
 from raprune.evaluators.base import EvaluatedMask, Evaluator, PoolAddress
 from raprune.evaluators.dispatch import Call, Dispatcher
@@ -28,7 +29,7 @@ from raprune.evaluators.engines import Engines
 from raprune.evaluators.notices import Notices
 from raprune.evaluators.pulse import Pulse, Pulses
 from raprune.evaluators.ray_backend import RayBackend
-from raprune.evaluators.roster import Roster
+from raprune.evaluators.roster import Roster, refuse
 from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.plugins.scores.base import Tally
@@ -79,7 +80,11 @@ class EvaluatorProcess:
         self._inputs.read_as(data or DataSpec())
         self._given = unpack(shared) if shared else None
         if self._given is not None:
-            self._given.check_node()  # here: an evaluator that cannot be started is never called
+            try:
+                self._given.check_node()  # here: an evaluator that cannot be started is never called
+            except InputError:
+                refuse(RayBackend(namespace), name)
+                raise
         self._states: dict[str, State] = {}
         self._store: HostStore | None = None
         self._pulse = Pulse(RayBackend(namespace), name) if namespace else None

@@ -26,8 +26,9 @@ class Roster:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
 
-    def write(self, names: Sequence[str], ended: str = "") -> None:
-        self._backend.write(KEY, json.dumps([list(names), ended]))
+    def write(self, names: Sequence[str], ended: str = "") -> bool:
+        """Returns whether it was written: not while the store cannot be reached."""
+        return self._backend.write(KEY, json.dumps([list(names), ended]))
 
     def read(self) -> Listing | None:
         """``None`` while the store cannot be reached."""
@@ -36,3 +37,18 @@ class Roster:
             return None
         names, ended = json.loads(value)
         return Listing(tuple(names), ended)
+
+
+def refuse(backend: Backend, name: str) -> None:
+    """Note that an evaluator cannot start on this process's machine, because it differs from the study's own."""
+    backend.write(_refusal(name), backend.here())
+
+
+def refused_on(backend: Backend, name: str) -> set[str]:
+    """The machine, by id, on which an evaluator could not start because it differs; empty without one."""
+    node = backend.read(_refusal(name))
+    return set() if node is None else {node}
+
+
+def _refusal(name: str) -> str:
+    return f"{name} refused"

@@ -9,44 +9,32 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from raprune.errors import EvaluatorError, RapruneError
-from raprune.evaluators.backend import Actor, Backend, CallError, LostError, Node, Ref
+from raprune.evaluators.backend import Backend, CallError, LostError, Node
 from raprune.evaluators.dispatch import WAY_ON
 from raprune.evaluators.pulse import Pulses
-from raprune.evaluators.roster import Roster
+from raprune.evaluators.roster import Roster, refused_on
 from raprune.launch.bulletin import Bulletin
+from raprune.launch.failures import Failures
+from raprune.launch.pooled import Pooled
 from raprune.launch.resources import Resources, Seat
+from raprune.launch.room import Room, vacancies
 
 LOOK_S, STARTING_S = 2.0, 0.2
 """Seconds between two looks; while an evaluator starts, they are more frequent."""
 GREET_S = 30.0
 """Seconds after which an evaluator is asked again whether it lives."""
+START_S = 600.0
+"""A process that after this long has never given a sign of life does not start any more."""
 REST_S = 60.0
 """A pool that begins with fewer evaluators than fit waits this long for the rest."""
-STARTS = 6
-"""Evaluators that may fail to start, one after the other, while none works; then the pool has ended."""
-MOST_PAUSE_S = 60.0
 FEWER = "fewer are of use"
 LEAVE_S = 5.0
 """Seconds after which no process hands out calls to an evaluator that left the roster."""
-
-
-@dataclass(eq=False)
-class _Evaluator:
-    name: str
-    actor: Actor
-    answer: Ref | None
-    """What its latest greeting returns; ``None`` once it has."""
-    heard: float
-    """When it last answered, or was created."""
-    seat: Seat | None = None
-    """Where it runs; ``None`` until it has joined."""
-    left: float | None = None
-    """When it left the roster; it is ended when its last calls have ended."""
 
 
 class Keeper:
@@ -69,16 +57,24 @@ class Keeper:
         self._bulletin = Bulletin(backend, resources, tell)
         self._roster = Roster(backend)
         self._numbers = itertools.count()
-        self._evaluators: dict[str, _Evaluator] = {}
-        self._listed: tuple[str, ...] | None = None
+        self._evaluators: dict[str, Pooled] = {}
+        self._listed: tuple[tuple[str, ...], str] | None = None
+        """What the roster holds."""
+        self._ended = ""
+        """Why there will be no other evaluator."""
         self._greeting: tuple[Any, ...] = ()
-        self._next = self._next_start = float("-inf")
-        self._failed, self._why = 0, ""
+        self._next = self._next_place = float("-inf")
+        self._failures = Failures()
         self._begun = False
-        self._requested = self._wanted = self._room = 0
+        self._requested = 0
+        self._room = Room()
         self._pulses = Pulses(backend)
         self.refused: set[str] = set()
         """Machines that differ from the study's own, by id: no evaluator starts there."""
+        self._differ: set[str] = set()
+        """Machines on which an evaluator found a difference: tried again only while no other one has room."""
+        self.avoided: set[str] = set()
+        """Machines on which the next evaluator must not start, by id."""
 
     @property
     def serving(self) -> list[Seat]:
@@ -87,8 +83,10 @@ class Keeper:
 
     @property
     def at_work(self) -> list[Seat]:
-        """Those of them whose machines are there."""
-        return [seat for seat in self.serving if seat.node in self._bulletin.nodes]
+        """Those of them whose machines are there, without those that lost their room to others."""
+        now = self._backend.now()
+        alive = [e for e in self._evaluators.values() if e.left is None and not e.lacks_room(now)]
+        return [e.seat for e in alive if e.seat is not None and e.seat.node in self._bulletin.nodes]
 
     def begin(self, check: Callable[[], None]) -> None:
         """Wait until the study can begin; what ``check`` raises ends the wait.
@@ -102,7 +100,9 @@ class Keeper:
             number = len(self.serving)
             if since is None and number >= self.resources.least:
                 since = self._backend.now()
-            if since is not None and (number >= self._wanted or self._backend.now() - since > REST_S):
+            if since is not None and (
+                number >= min(self._room.wanted, self._room.fits) or self._backend.now() - since > REST_S
+            ):
                 self._begun = True
                 self._say()
                 return
@@ -127,6 +127,8 @@ class Keeper:
             for evaluator in list(self._evaluators.values()):
                 self._hear(evaluator)
             self._end_hanging()
+            self._place()
+            self._measure(nodes)
             self._fit(nodes)
             self._request()
             self._list()
@@ -143,10 +145,11 @@ class Keeper:
             self._backend.kill(actor, restart=False)
         self._evaluators = {}
 
-    def _greet(self, evaluator: _Evaluator) -> None:
+    def _greet(self, evaluator: Pooled) -> None:
         evaluator.answer = self._backend.call(evaluator.actor, "join", *self._greeting)
+        evaluator.asked = self._backend.now()
 
-    def _hear(self, evaluator: _Evaluator) -> None:
+    def _hear(self, evaluator: Pooled) -> None:
         """Take in an evaluator's answer, or ask it again."""
         if evaluator.answer is None:
             moved = evaluator.seat is not None and evaluator.seat.node not in self._bulletin.nodes
@@ -168,56 +171,89 @@ class Keeper:
                 self._drop(evaluator, str(error), error)
         else:
             if evaluator.seat is None:
-                self._failed = 0
+                self._failures.over()
+                self._ended = ""
             evaluator.answer, evaluator.heard, evaluator.seat = None, self._backend.now(), Seat(*seat)
 
-    def _drop(self, evaluator: _Evaluator, why: str, error: Exception | None = None) -> None:
+    def _drop(self, evaluator: Pooled, why: str, error: Exception | None = None) -> None:
         """Give up an evaluator that cannot be started, or not again; the next one waits a little longer."""
         del self._evaluators[evaluator.name]
         self._backend.kill(evaluator.actor, restart=False)
         if evaluator.left is not None:
             return
-        self._failed, self._why = self._failed + 1, why
-        self._next_start = self._backend.now() + min(MOST_PAUSE_S, STARTING_S * 2**self._failed)
+        differs = refused_on(self._backend, evaluator.name)
+        self._differ |= differs
+        self._failures.add(why, self._backend.now(), alone=not self.serving, differs=bool(differs))
         self._bulletin.refused(evaluator.name, why)
-        if self._failed < STARTS or self.serving:
+        if not self._failures.are_too_many:
             return
-        self._roster.write([], ended=why)  # trials that run fail with it
+        self._ended = why  # trials that run fail with it
+        self._list()
         if not self._begun:
             if isinstance(error, RapruneError):
                 raise error
             raise EvaluatorError(f"no evaluator can be started: {why}. {WAY_ON}")
 
     def _end_hanging(self) -> None:
-        """Kill the evaluators that do not answer and give no sign of life; they restart."""
+        """Kill the evaluators that do not answer and give no sign of life; they restart, once they have ever begun."""
         if not self._pulses.is_due():
             return
-        for evaluator in self._evaluators.values():
-            hangs = evaluator.answer is not None and self._pulses.hangs(evaluator.name)
-            if hangs and self._pulses.claim(evaluator.name):
+        now = self._backend.now()
+        for evaluator in [e for e in self._evaluators.values() if e.answer is not None]:
+            if self._pulses.hangs(evaluator.name) and self._pulses.claim(evaluator.name):
                 self._backend.kill(evaluator.actor, restart=True)
+            asked_s = min(now - evaluator.asked, evaluator.started_for(now))
+            if min(asked_s, self._pulses.silent_s(evaluator.name)) > START_S:
+                host = self._bulletin.nodes.get(evaluator.node, "its machine")
+                self._drop(evaluator, f"its process on {host} has given no sign of life for {START_S / 60:g} minutes")
+
+    def _place(self) -> None:
+        """Find out which evaluators that do not answer have a process."""
+        now = self._backend.now()
+        is_due = now >= self._next_place
+        for evaluator in self._evaluators.values():
+            if evaluator.seat is not None and evaluator.answer is None:
+                evaluator.is_on(evaluator.seat.node, now)
+            elif is_due:
+                evaluator.is_on(self._backend.node_of(evaluator.actor), now)
+        if is_due:
+            self._next_place = now + LOOK_S
+
+    def _measure(self, nodes: Sequence[Node]) -> None:
+        """Count the room that there is, with and without what others use."""
+        able, now = [node for node in nodes if node.id not in self.refused], self._backend.now()
+        held = Counter(e.node for e in self._evaluators.values() if e.node)
+        stay = [e for e in self._evaluators.values() if e.left is None]
+        whole, least = self.resources.room(able), self.resources.least
+        free, waiting = self._backend.free(), sum(not e.node for e in stay)  # those without a process come first
+        alike = [node for node in able if node.id not in self._differ]
+        elsewhere = max(0, vacancies(self.resources, alike, free, held) - waiting)
+        self.avoided = self.refused | self._differ if elsewhere else self.refused
+        more = elsewhere or max(0, vacancies(self.resources, able, free, held) - waiting)
+        fits = min(whole, sum(not e.lacks_room(now) for e in stay) + more)
+        wanted = max(whole, least)  # more than fits shows what is missing
+        wanted = wanted if self._useful is None else min(wanted, max(self._useful(), least))
+        self._room = Room(whole, fits, more, wanted)
 
     def _fit(self, nodes: Sequence[Node]) -> None:
         """Start evaluators where there is room; end those without, and those that the study cannot use."""
-        self._room = self.resources.room([node for node in nodes if node.id not in self.refused])
-        room = max(self._room, self.resources.least)  # more than fits shows what is missing
-        self._wanted = wanted = room if self._useful is None else min(room, max(self._useful(), self.resources.least))
+        wanted, least = self._room.wanted, self.resources.least
         leaving = [evaluator for evaluator in self._evaluators.values() if evaluator.left is not None]
         stay = [evaluator for evaluator in self._evaluators.values() if evaluator.left is None]
         for evaluator in leaving[: max(0, wanted - len(stay))]:  # of use again: a round has begun
             evaluator.left = None
             self._bulletin.no_longer(FEWER)
             stay.append(evaluator)
-        if len(stay) < wanted and self._backend.now() >= self._next_start:
-            for _ in range(wanted - len(stay) if self._failed == 0 else 1):
-                self._start()
+        number = min(wanted, max(len(stay) + self._room.more, least)) - len(stay)  # the least wait for room
+        for _ in range(self._failures.may_start(number, self._backend.now())):
+            self._start()
         alive = {node.id for node in nodes}
         for evaluator in reversed(stay[:] if len(stay) > wanted else []):
             surplus = sum(e.left is None for e in self._evaluators.values()) - wanted
             if surplus > 0 and (evaluator.seat is None or evaluator.seat.node not in alive):
                 del self._evaluators[evaluator.name]
                 self._backend.kill(evaluator.actor, restart=False)
-            elif surplus > 0 and wanted < room:
+            elif surplus > 0 and wanted < self._room.whole:
                 evaluator.left = self._backend.now()
                 self._bulletin.because(FEWER)
         for evaluator in [e for e in self._evaluators.values() if e.left is not None]:
@@ -225,15 +261,15 @@ class Keeper:
 
     def _start(self) -> None:
         name = f"evaluator-{next(self._numbers)}"
-        self._evaluators[name] = evaluator = _Evaluator(name, self._backend.create(name), None, self._backend.now())
+        self._evaluators[name] = evaluator = Pooled(name, self._backend.create(name), None, self._backend.now())
         self._greet(evaluator)
 
-    def _see_off(self, evaluator: _Evaluator) -> None:
+    def _see_off(self, evaluator: Pooled) -> None:
         """End an evaluator that left the roster, once it answers a greeting behind its last calls."""
         assert evaluator.left is not None
         if self._backend.now() - evaluator.left < LEAVE_S:
             return
-        if evaluator.heard > evaluator.left + LEAVE_S:
+        if evaluator.answer is None and evaluator.asked > evaluator.left + LEAVE_S:
             del self._evaluators[evaluator.name]
             self._backend.kill(evaluator.actor, restart=False)
         elif evaluator.answer is None:
@@ -254,9 +290,8 @@ class Keeper:
     def _list(self) -> None:
         """Bring the roster up to date."""
         names = tuple(e.name for e in self._evaluators.values() if e.seat is not None and e.left is None)
-        if names != self._listed:
-            self._roster.write(names)
-            self._listed = names
+        if (names, self._ended) != self._listed:
+            self._listed = (names, self._ended) if self._roster.write(names, self._ended) else None
 
     def _say(self) -> None:
-        self._bulletin.say(self.at_work, self._begun, self._room, self._why if self._failed else "")
+        self._bulletin.say(self.at_work, self._begun, self._room, self._failures.why)

@@ -198,7 +198,7 @@ class RayRunner:
         from raprune.evaluators.ray_pool import EvaluatorProcess
 
         options = self.resources.options | {"name": name, "namespace": self.namespace}
-        options |= {"label_selector": off(self._refused)} if self._refused else {}
+        options |= {"label_selector": off(self.keeper.avoided)} if self.keeper.avoided else {}
         place, device, data = self.place, self.resources.device, self._held()
         return (
             ray.remote(EvaluatorProcess)

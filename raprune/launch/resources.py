@@ -46,11 +46,17 @@ class Resources:
     """The study named a range: the pool asks for machines, waits for them, and gives back what it cannot use."""
 
     def room(self, nodes: Sequence[Node]) -> int:
-        """Evaluators that fit on the machines, with a trial beside them; at most ``most``."""
+        """Evaluators that fit on the machines with a trial, were the study alone there; at most ``most``."""
         if self.device == "cuda":
             return min(self.most, gpus_of(nodes, self.spec) * evaluators_a_gpu(self.spec.gpu_share))
         whole = _whole(nodes, self.threads) if self.whole_cores else ENDLESS
         return min(self.most, whole, most_on_processors(nodes, self.threads))
+
+    def no_room(self, nodes: Sequence[Node]) -> str:
+        """What the machines lack if none of them can hold an evaluator."""
+        if self.device == "cuda" and self.spec.accelerator_type is not None:
+            return f"no {_gpu(self.spec)}{_cards(nodes)}"
+        return "no room for one" if self.device == "cuda" or self.threads == 1 else f"no {self.threads} cores together"
 
     @property
     def bundle(self) -> dict[str, float]:
@@ -101,9 +107,12 @@ def _check_gpus(number: int, most: int, nodes: Sequence[Node], spec: EvaluatorsS
 
 def gpus_of(nodes: Sequence[Node], spec: EvaluatorsSpec) -> int:
     """GPUs of the wanted type."""
-    wanted = spec.accelerator_type
-    able = [node for node in nodes if wanted is None or f"{CARD}{wanted}" in node.resources]
-    return sum(math.floor(node.resources.get("GPU", 0.0)) for node in able)
+    return sum(math.floor(node.resources.get("GPU", 0.0)) for node in of_type(nodes, spec.accelerator_type))
+
+
+def of_type(nodes: Sequence[Node], wanted: str | None) -> list[Node]:
+    """The machines whose GPUs are of the ``wanted`` type; all without one."""
+    return [node for node in nodes if wanted is None or f"{CARD}{wanted}" in node.resources]
 
 
 def _gpu(spec: EvaluatorsSpec) -> str:

@@ -22,6 +22,7 @@ from raprune.launch.counter import find_budget
 from raprune.launch.execute import Holdings, Place, execute, write_failed
 from raprune.launch.in_flight import turn_of
 from raprune.launch.placing import Refusals, check_node, error_of, needs, other_node, scheduler
+from raprune.launch.standstill import Standstill
 from raprune.study import StudyPlan, TrialSpec
 
 REPORT_EVERY_S, REPORTING = 0.5, 0.05
@@ -87,8 +88,8 @@ def run_tune(
     from ray.tune.search.basic_variant import BasicVariantGenerator
 
     specs = {trial.trial_id: trial for trial in trials}
-    there = needs(steering.trial_labels())
-    trainable = tune.with_resources(tune.with_parameters(_trainable, specs=specs, place=place), there)
+    labels = steering.trial_labels()
+    trainable = tune.with_resources(tune.with_parameters(_trainable, specs=specs, place=place), needs(labels))
     grid = BasicVariantGenerator(max_concurrent=steering.in_flight())
     tuner = tune.Tuner(
         trainable,
@@ -98,7 +99,7 @@ def run_tune(
             name=plan.spec.name,
             storage_path=str(scratch),
             verbose=0,
-            callbacks=[_callback(Watched(watch, place, specs, steering, grid))],
+            callbacks=[_callback(Watched(watch, place, specs, steering, grid, labels))],
             failure_config=tune.FailureConfig(max_failures=-1),  # counted here
         ),
     )
@@ -190,10 +191,17 @@ class Watched:
     """Trials under Tune: shows their reports, kills those that hang, and writes the rows of those that are lost."""
 
     def __init__(
-        self, watch: Watch, place: Place, specs: Mapping[str, TrialSpec], steering: Steering, grid: Any
+        self,
+        watch: Watch,
+        place: Place,
+        specs: Mapping[str, TrialSpec],
+        steering: Steering,
+        grid: Any,
+        labels: Mapping[str, str],
     ) -> None:
-        """``grid``: Tune's own list of trials, which knows how many run at once."""
+        """``grid``: Tune's own list of trials, which knows how many run at once. ``labels``: where they run."""
         assert place.pool is not None
+        backend = place.pool.connect()
         self.watch = watch
         self.place = place
         self.specs = specs
@@ -201,7 +209,8 @@ class Watched:
         self.grid = grid
         self.losses: Counter[str] = Counter()
         """Of each trial, how often its process was lost since it last committed a layer."""
-        self.pulses = Pulses(place.pool.connect())
+        self.pulses = Pulses(backend)
+        self._standstill = Standstill(backend, labels, watch.note)
 
     def look(self, trials: Sequence[Any]) -> None:
         """End the run if ``check`` raises; kill trials' processes without a sign of life, which Tune restarts."""
@@ -209,6 +218,7 @@ class Watched:
 
         self.steering.check()
         self.grid.max_concurrent = self.steering.in_flight()
+        self._standstill.see([trial.status for trial in trials])
         if not self.pulses.is_due():
             return
         for trial in trials:

@@ -29,6 +29,13 @@ class Plain:
         """Evaluator -> where it runs; one that is not here waits for room."""
         self.refused: set[str] = set()
         """Nodes on which none can start."""
+        self.others: dict[str, dict[str, float]] = {}
+        """Node's id -> what other programs have reserved there."""
+        self.share = 1.0
+        """Of a GPU or a core, that an evaluator takes."""
+        self.avoided: Callable[[], set[str]] = set
+        """Nodes' ids on which the next evaluator must not start."""
+        self._off: dict[str, set[str]] = {}
         self.cannot_start = ""
         """Why no evaluator can start."""
 
@@ -85,24 +92,42 @@ class Plain:
     def nodes(self) -> list[Node]:
         return self.there
 
+    def free(self) -> dict[str, dict[str, float]]:
+        self.place()
+        return {node.id: self._free(node) for node in self.there}
+
+    def node_of(self, actor: str) -> str:
+        self.place()
+        return self.seats[actor].id if actor in self.seats else ""
+
     def here(self) -> str:
         return "n0"
 
     def create(self, name: str) -> str:
         self.created.append(name)
+        self._off[name] = set(self.avoided())
         return name
 
     def request(self, bundles: Sequence[Mapping[str, float]]) -> None:
         self.requests.append([dict(bundle) for bundle in bundles])
 
     def place(self) -> None:
-        """What Ray's scheduler does: each GPU or core of a node holds one evaluator, which dies with its node."""
+        """What Ray's scheduler does: an evaluator takes a GPU or a core of a node, and dies with its node."""
         self.seats = {name: node for name, node in self.seats.items() if node in self.there}
         for name in self.created:
-            for node in self.there:
-                number = sum(other == node for other in self.seats.values())
-                if name not in self.seats and number < node.resources.get("GPU", node.resources.get("CPU", 0)):
+            for node in (node for node in self.there if node.id not in self._off[name]):
+                if name not in self.seats and self._free(node)[self._kind(node)] > self.share - 1e-9:
                     self.seats[name] = node
+
+    def _kind(self, node: Node) -> str:
+        return "GPU" if "GPU" in node.resources else "CPU"
+
+    def _free(self, node: Node) -> dict[str, float]:
+        taken = self.others.get(node.id, {})
+        free = {name: number - taken.get(name, 0.0) for name, number in node.resources.items()}
+        free.setdefault(self._kind(node), 0.0)
+        free[self._kind(node)] -= self.share * sum(other == node for other in self.seats.values())
+        return free
 
     def _waits(self, ref: int) -> bool:
         actor, method, _ = self.calls[ref]
@@ -115,6 +140,7 @@ class Plain:
             raise LostError("it restarts")
         node = self.seats[actor]
         if node.name in self.refused:
+            self.store[f"{actor} refused"] = node.id
             raise LostError(f"it could not be started: node {node.name} cannot be used", for_good=True)
         return [(node.id, node.name, node.labels.get("card", ""))]
 

@@ -2,55 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from typing import Any
-
 import pytest
 
 from raprune.errors import EvaluatorError
 from raprune.evaluators.backend import LostError, Node
-from raprune.launch.keeper import LOOK_S, STARTING_S, STARTS, Keeper
+from raprune.launch.failures import STARTS
+from raprune.launch.keeper import LOOK_S, STARTING_S, Keeper
 from raprune.launch.resources import resources_for
 from raprune.study.parts import EvaluatorsSpec
-from tests.evaluators.plain import Plain
-
-GPU = {"CPU": 8.0, "GPU": 1.0}
-
-
-class Cluster(Plain):
-    """No machine, at first."""
-
-    def __init__(self, *nodes: str) -> None:
-        super().__init__()
-        self.there = []
-        self.join(*nodes)
-
-    def join(self, *names: str, **resources: float) -> None:
-        self.there = [*self.there, *(Node(f"id-{name}", name, resources or GPU) for name in names)]
-
-    def lose(self, *names: str) -> None:
-        self.there = [node for node in self.there if node.name not in names]
-
-    @property
-    def roster(self) -> list[str]:
-        return list(json.loads(self.store.get("pool", '[[], ""]'))[0])
-
-    def wait_for(self, keeper: Keeper, seconds: float = 120.0) -> None:
-        end = self.time + seconds
-        while self.time < end:
-            keeper.look()
-            self.time += 0.1
-
-
-def pool(cluster: Cluster, useful: Callable[[], int] | None = None, **spec: Any) -> tuple[Keeper, list[str]]:
-    told: list[str] = []
-    settings = EvaluatorsSpec(**({"min": 1, "max": 8, "device": "cuda"} | spec))
-    found = resources_for(cluster.there, settings, settings.count, 1)
-    return Keeper(cluster, found, told.append, useful if found.follows else None), told
-
-
-def nothing() -> None: ...
+from tests.launch.keeping import GPU, Cluster, nothing, pool
 
 
 def test_grows_and_shrinks_with_the_cluster() -> None:
@@ -230,3 +190,21 @@ def test_cards_of_two_types_are_named() -> None:
     keeper, told = pool(cluster, lambda: 100)
     keeper.begin(nothing)
     assert "GPUs of 2 types: A100 (1), T4 (2): scores may differ" in told[-1]
+
+
+def test_waits_for_what_it_needs_by_its_name() -> None:
+    """A type that is misspelt would else be waited for without a hint."""
+    cluster = Cluster()
+    cluster.join("a", **GPU, **{"accelerator_type:T4": 1.0})
+    keeper, told = pool(cluster, lambda: 1, accelerator_type="a100")
+    cluster.wait_for(keeper)
+    assert told == [
+        "waiting for 1 evaluator (cuda): the cluster has no GPU of type a100 (it has T4) on its 1 node; "
+        "nodes that join are used"
+    ]
+    eight = resources_for([], EvaluatorsSpec(min=1, device="cpu"), "auto", 8)
+    Keeper(cluster, eight, told.append).look()
+    assert "the cluster has no 8 cores together on its 1 node" not in told[-1]  # it has
+    cluster.there = [Node("n", "n", {"CPU": 4.0})]
+    Keeper(cluster, eight, told.append).look()
+    assert "the cluster has no 8 cores together on its 1 node; nodes that join are used" in told[-1]
