@@ -81,7 +81,8 @@ TABLES: dict[str, Columns] = {
         "baseline_val_score": (FLOAT, "in score_unit"),
         "baseline_finetuned_val_score": (
             FLOAT,
-            "in score_unit, nothing pruned, after the same fine-tuning; null where that diverged",
+            "in score_unit, nothing pruned, after a fine-tune for each decided layer and joint pass and the final one; "
+            "null where that diverged",
         ),
         "baseline_guard_score": (FLOAT, "in score_unit; null without guard images, like the guard's other columns"),
         "baseline_test_score": (FLOAT, "in score_unit"),

@@ -58,7 +58,8 @@ class Guard:
 
     evaluator: Evaluator
     num_val: int
-    """Validation images on which candidates are scored."""
+    """Validation images. That ``fidelity.val_images`` scores candidates on a part of them, with a larger error, is not
+    counted: what is committed is scored on all of them."""
     warranty: float | None
     num_looks: int = 0
     num_refused: int = 0

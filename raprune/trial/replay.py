@@ -257,7 +257,7 @@ class Replay:
         return Checked("network", "the network at the end", self._differing("trial", recorded, now))
 
     def _finetuned_baseline(self, stopped: bool) -> float | None:
-        number = (self.store.num_decided() if stopped else self.store.num_committed()) + self.store.num_joint()
+        number = self.store.num_commits()
         key = self.context.workload.key, number, stopped
         if key not in self.shared:
             self.shared[key] = finetuned_baseline(self.contract, self.context.baseline.key, number, stopped)

@@ -113,8 +113,7 @@ class _Trial:
             state, val_score, num_diverged = finish(self.contract, state, val_score, self.context.matched is not None)
             self.num_diverged += num_diverged
         test_score = self._measure_test(state)
-        num_finetunes = store.num_decided() if stopped else len(order)
-        finetuned = self._baseline_finetuned(num_finetunes + store.num_joint(), stopped)
+        finetuned = self._baseline_finetuned(store.num_commits(), stopped)
         outcome = TrialOutcome(
             stopped_by=None if not stopped else DOMINATED if dominated else "budget",
             state=state,
