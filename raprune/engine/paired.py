@@ -58,13 +58,18 @@ class Paired:
     @property
     def usual_error(self) -> float:
         """The standard error of ``drop`` if ``CHANGED`` percent of the answers change; 0 where that tells nothing."""
-        return 0.0 if self.lost is None else 10 * math.sqrt(CHANGED / self.num_images)
+        return 0.0 if self.lost is None else usual_error(self.num_images)
 
     def limit(self, confidence: float = 0.95) -> float:
         """The one-sided upper confidence limit of the drop on fresh images, points; at 0.5 about the drop itself."""
         if self.lost is not None and self.won is not None:
             return 100.0 * largest_difference(self.lost, self.won, self.num_images, confidence)
         return self.drop + float(stdtrit(self.num_groups - 1, confidence)) * self.standard_error
+
+
+def usual_error(num_images: int) -> float:
+    """The standard error, in points, of a drop in the share of right images if ``CHANGED`` percent of them change."""
+    return 10 * math.sqrt(CHANGED / num_images)
 
 
 def largest_difference(lost: float, won: float, num_images: int, confidence: float) -> float:
@@ -109,7 +114,7 @@ def images_needed(drop: float, changed: float, bound: float, confidence: float) 
 
 
 def is_share(score: Score) -> bool:
-    """Whether a score is the percentage of right images."""
+    """Whether a score is the percentage of right images, as far as two labels tell."""
     try:
         two = score.whole(torch.tensor([0, 1]))
         return score.labels == "image" and two.tolist() == [2] and score.value(torch.tensor([1]), two) == 50.0
@@ -136,6 +141,7 @@ class PairedCounts:
             self._add(counts[0], counts[1], self._score.whole(labels_B[item]).cpu())
 
     def _add(self, first: Tensor, second: Tensor, whole: Tensor) -> None:
+        self._is_share = self._is_share and whole.tolist() == [1]  # else some images count for more than others
         if self._is_share:
             self._lost += int(first > second)
             self._won += int(second > first)

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from raprune.engine.paired import CHANGED, images_needed, is_share
+from raprune.engine.paired import CHANGED, images_needed, is_share, usual_error
 from raprune.plugins.datasets.base import Split
 from raprune.plugins.scores.base import Score
 from raprune.study import TrialSpec
 from raprune.study.wording import counted
 from raprune.trial.guard import confidence_after
+
+UNSURE = 0.5
+"""Standard error of a drop on the guard, as a share of the bound, from which on a guard without a warranty promises
+little."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,8 @@ class GuardFacts:
         """The facts of ``guard``, if there is one."""
         if guard is None:
             return None
-        return cls(len(guard), score.quantum(score.whole(guard.labels_B)), is_share(score))
+        whole = score.whole(guard.labels_B)
+        return cls(len(guard), score.quantum(whole), is_share(score) and whole.tolist() == [len(guard)])
 
 
 def guard_problems(trial: TrialSpec, guard: GuardFacts | None) -> Iterator[tuple[str, str]]:
@@ -58,7 +63,7 @@ def guard_problems(trial: TrialSpec, guard: GuardFacts | None) -> Iterator[tuple
 
 
 def guard_line(trial: TrialSpec, guard: GuardFacts | None) -> str | None:
-    """What the guard does for the bound of a trial; ``None`` where there is no guard."""
+    """What the guard does for the bound of a trial, and how little where it is small; ``None`` without a guard."""
     if guard is None:
         return None
     what = "the bound" if trial.drop_bound is None else f"a bound of {trial.drop_bound:g}"
@@ -66,7 +71,14 @@ def guard_line(trial: TrialSpec, guard: GuardFacts | None) -> str | None:
     if trial.drop_bound is None or not guard.counts_images:
         return line
     warranty = "for a warranty of 0.95" if trial.warranty is None else f"with a warranty of {trial.warranty:.4g}:"
-    return f"{line}; {warranty} {_would_do(trial.drop_bound, trial.warranty or 0.95)}"
+    line = f"{line}; {warranty} {_would_do(trial.drop_bound, trial.warranty or 0.95)}"
+    error = usual_error(guard.num_images)
+    if trial.warranty is not None or error < UNSURE * trial.drop_bound:
+        return line
+    return (
+        f"{line}\n  a drop on {counted(guard.num_images, 'image')} has a standard error of {error:.1f} points if "
+        f"{CHANGED:g}% of the answers change: on fresh images it may well be over the bound"
+    )
 
 
 def _would_do(bound: float, warranty: float) -> str:

@@ -81,7 +81,8 @@ TABLES: dict[str, Columns] = {
         "baseline_val_score": (FLOAT, "in score_unit"),
         "baseline_finetuned_val_score": (
             FLOAT,
-            "in score_unit, nothing pruned, after the same fine-tuning; null where that diverged",
+            "in score_unit, nothing pruned, after a fine-tune for each decided layer and joint pass and the final one; "
+            "null where that diverged",
         ),
         "baseline_guard_score": (FLOAT, "in score_unit; null without guard images, like the guard's other columns"),
         "baseline_test_score": (FLOAT, "in score_unit"),
@@ -165,11 +166,8 @@ TABLES: dict[str, Columns] = {
         "guard_score_drop": (FLOAT, "points of score_unit, positive is worse; null like guard_score"),
         "score_drop_limit": (FLOAT, "as in trial, of the network so far; null like guard_score"),
         "num_guard_looks": (INT, "masks of the layer that were shown to the guard"),
-        "drop_allowance": (
-            FLOAT,
-            "points of the trial's score_unit that the network may have lost once this layer is decided; null for "
-            "matched trials",
-        ),
+        "num_guard_refused": (INT, "of them, those that it refused; null before version 10"),
+        "drop_allowance": (FLOAT, "points that the network may have lost by the end of this layer; null if matched"),
         "credit": (FLOAT, "points by which its candidates might exceed drop_allowance; null for matched trials"),
         "decided_held": (
             FLAG,
@@ -229,6 +227,7 @@ TABLES: dict[str, Columns] = {
         "guard_score_drop": (FLOAT, "points of score_unit, positive is worse; null like guard_score"),
         "score_drop_limit": (FLOAT, "as in trial, of the network so far; null like guard_score"),
         "num_guard_looks": (INT, "networks of the pass that were shown to the guard"),
+        "num_guard_refused": (INT, "of them, those that it refused; null before version 10"),
         "drop_allowance": (FLOAT, "points that the network may have lost: the bound; null for matched trials"),
         "drop_used": (FLOAT, "points lost by this pass; negative where fine-tuning won more than it lost"),
         "params": (INT, "of the network so far"),

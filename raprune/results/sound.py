@@ -36,7 +36,7 @@ MEASURED = (
 POSITIVE = ("num_filters", "baseline_params", "params", "baseline_macs", "macs", "full_rank", "params_before")
 NOT_NEGATIVE = (
     "num_kept", "num_layers", "num_layers_whole", "num_candidates", "num_scored", "images_scored",
-    "layer_index", "num_guard_images", "num_guard_looks",
+    "layer_index", "num_guard_images", "num_guard_looks", "num_guard_refused",
 )  # fmt: skip
 SHARES = ("pruning_ratio", "guard", "warranty")
 EACH_FILTER = ("filter_norms", "filter_places", "keep_probs")

@@ -100,6 +100,10 @@ class TrialStore:
         """The committed layers, and the one that a budget cut short."""
         return self.num_committed() + (self.folder / f"layers-{PROVISIONAL}.parquet").is_file()
 
+    def num_commits(self) -> int:
+        """The decided layers and joint passes, the one that a budget cut short included."""
+        return self.num_decided() + self.num_joint() + (self.folder / f"joint-{PROVISIONAL}.parquet").is_file()
+
     def layer_rows(self) -> list[dict[str, Any]]:
         """The rows of the committed layers, in the order in which they were decided."""
         return [row for k in range(self.num_committed()) for row in self._rows(f"layers-{k}.parquet", "layers")]

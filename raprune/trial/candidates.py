@@ -152,9 +152,9 @@ class Candidates:
         """What makes one mask better than another that is within the bound, too: the filters it keeps."""
         return mask.num_kept
 
-    def score_of(self, mask: KeepMask) -> float | None:
-        """The score of a mask in this layer; ``None`` if it was not scored or lies below the lowest score."""
-        return self._scores.get(mask)
+    def score_of(self, *masks: KeepMask) -> float | None:
+        """The score of the first of ``masks`` that has one; ``None`` where none was scored, or not to the end."""
+        return next((score for mask in masks if (score := self._scores.get(mask)) is not None), None)
 
     def _record(
         self, masks: Sequence[KeepMask], evaluations: list[Evaluation], results: list[EvaluatedMask], update: int | None

@@ -58,7 +58,8 @@ class Guard:
 
     evaluator: Evaluator
     num_val: int
-    """Validation images on which candidates are scored."""
+    """Validation images. That ``fidelity.val_images`` scores candidates on a part of them, with a larger error, is not
+    counted: what is committed is scored on all of them."""
     warranty: float | None
     num_looks: int = 0
     num_refused: int = 0
@@ -68,12 +69,9 @@ class Guard:
         cls, evaluator: Evaluator, num_val: int, warranty: float | None, rows: Iterable[Mapping[str, Any]]
     ) -> Guard:
         """The guard of a trial after what it has committed: ``rows`` of its layers, and of its low-rank step."""
-        looks = [
-            (row.get("num_guard_looks") or 0, row.get("guard_score") is not None or bool(row.get("applied")))
-            for row in rows
-        ]
-        num_looks = sum(number for number, _ in looks)
-        return cls(evaluator, num_val, warranty, num_looks, num_looks - sum(kept for number, kept in looks if number))
+        rows = list(rows)
+        num_looks = sum(row.get("num_guard_looks") or 0 for row in rows)
+        return cls(evaluator, num_val, warranty, num_looks, sum(map(_num_refused, rows)))
 
     @property
     def confidence(self) -> float:
@@ -101,3 +99,15 @@ class Guard:
     def _counted(self, paired: Paired) -> float:
         """What the bound is compared with: the drop, or its limit under a warranty."""
         return paired.drop if self.warranty is None else paired.limit(self.confidence)
+
+
+def num_refused(guard: Guard | None) -> int:
+    """Refusals of a trial so far; none without a guard."""
+    return 0 if guard is None else guard.num_refused
+
+
+def _num_refused(row: Mapping[str, Any]) -> int:
+    """Refusals behind a row; where it does not tell them, all looks at what was not kept."""
+    told, num_looks = row.get("num_guard_refused"), row.get("num_guard_looks") or 0
+    kept = row.get("guard_score") is not None or bool(row.get("applied"))
+    return num_looks - (kept and num_looks > 0) if told is None else int(told)

@@ -32,6 +32,7 @@ from raprune.trial.candidates import Candidates
 from raprune.trial.clock import seconds_since, seconds_so_far
 from raprune.trial.context import TrialContext
 from raprune.trial.credit import credit_of
+from raprune.trial.guard import num_refused
 from raprune.trial.joint_search import Counts, JointSearch
 from raprune.trial.rows import joint_row
 from raprune.trial.snapshots import Snapshots
@@ -87,7 +88,7 @@ class JointPass:
 
     def _pass(self, number: int, method: Method, state: State, val_score: float) -> tuple[State, float, bool]:
         start, cut_short, step = time.perf_counter(), False, self.store.num_committed() + number
-        before = seconds_so_far(self.contract.evaluator)
+        before, refused_before = seconds_so_far(self.contract.evaluator), num_refused(self.contract.guard)
         masks = _Masks(self.graph, state, self._orders(number, method, state))
         candidates = _JointCandidates(self, masks, state)
         if self.context.matched is not None:
@@ -100,6 +101,7 @@ class JointPass:
         row |= {
             "drop_allowance": None if self.context.matched is not None else self.contract.scale.drop_bound,
             "drop_used": val_score - committed.finetuned_val_score,
+            "num_guard_refused": num_refused(self.contract.guard) - refused_before,
             "cut_short": cut_short,
             "wall_time_s": time.perf_counter() - start,
             **seconds_since(before, self.contract.evaluator),

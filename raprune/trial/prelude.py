@@ -59,8 +59,13 @@ def schedule(
     allocation = ALLOCATIONS.build(trial.allocation.name, trial.allocation.settings)
     costed = [_costed(views[layer], costs) for layer in order]
     shares = allocation.shares(costed, lambda layer, mask: baseline_score - once(layer, mask))
-    if len(shares) != len(order) or not all(math.isfinite(x) and x >= 0 for x in shares) or not any(shares):
-        raise AssertionError(f"allocation {trial.allocation.name} must return a share of 0 or more for each layer")
+    name = f"allocation {trial.allocation.name}"
+    if len(shares) != len(order) or not all(math.isfinite(x) and x >= 0 for x in shares):
+        raise AssertionError(f"{name} must return a share of 0 or more for each layer; got {shares}")
+    if shares[0] == 0:
+        raise AssertionError(
+            f"{name} must return a share above 0 for {order[0]}, the layer that is decided first; got 0"
+        )
     sums = list(accumulate(shares))
     return Schedule(order, [so_far / sums[-1] for so_far in sums])
 

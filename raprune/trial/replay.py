@@ -3,8 +3,8 @@
 The state that a candidate was scored on is not kept. It follows from the baseline, the keep masks committed before and
 their seeded fine-tunes, so committing those masks once more rebuilds it, and checks the committed layers on the way.
 The choice between a mask's possible weights follows the trial's own rule (``within_bound.py``). What the replay takes
-from the rows without asking is who chose the masks and in which order, how much of the bound each layer might use, and
-how often training diverged.
+from the rows without asking is who chose the masks and in which order, how much of the bound each layer might use, how
+often training diverged, and how often the guard was opened and refused.
 """
 
 from __future__ import annotations
@@ -257,7 +257,7 @@ class Replay:
         return Checked("network", "the network at the end", self._differing("trial", recorded, now))
 
     def _finetuned_baseline(self, stopped: bool) -> float | None:
-        number = (self.store.num_decided() if stopped else self.store.num_committed()) + self.store.num_joint()
+        number = self.store.num_commits()
         key = self.context.workload.key, number, stopped
         if key not in self.shared:
             self.shared[key] = finetuned_baseline(self.contract, self.context.baseline.key, number, stopped)

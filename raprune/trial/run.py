@@ -37,6 +37,7 @@ from raprune.trial.deciding import check_order, decide_layer
 from raprune.trial.ending import finetuned_baseline, finish
 from raprune.trial.filters import filter_columns
 from raprune.trial.grounds import grounds_of, guard_after
+from raprune.trial.guard import num_refused
 from raprune.trial.joint import JointPass
 from raprune.trial.low_rank import LowRankStep, last_snapshot
 from raprune.trial.pacing import Course
@@ -112,8 +113,7 @@ class _Trial:
             state, val_score, num_diverged = finish(self.contract, state, val_score, self.context.matched is not None)
             self.num_diverged += num_diverged
         test_score = self._measure_test(state)
-        num_finetunes = store.num_decided() if stopped else len(order)
-        finetuned = self._baseline_finetuned(num_finetunes + store.num_joint(), stopped)
+        finetuned = self._baseline_finetuned(store.num_commits(), stopped)
         outcome = TrialOutcome(
             stopped_by=None if not stopped else DOMINATED if dominated else "budget",
             state=state,
@@ -170,6 +170,7 @@ class _Trial:
         In place of the drop bound, candidates, their rewards and the commit have the layer's allowance.
         """
         start, before = time.perf_counter(), seconds_so_far(self.evaluator)
+        refused_before = num_refused(self.contract.guard)
         layer, num_layers = schedule.order[step], len(schedule.order)
         allowance = self.scale.drop_bound * schedule.allowed[step]
         contract = replace(self.contract, scale=replace(self.scale, drop_bound=allowance))
@@ -207,6 +208,7 @@ class _Trial:
         row["drop_allowance"] = None if matched else allowance
         row["credit"] = None if matched else credit
         row["decided_held"] = committed.decided_held
+        row["num_guard_refused"] = num_refused(contract.guard) - refused_before
         row["drop_used"] = val_score - committed.finetuned_val_score
         row["drop_margin"] = None if matched else scale.baseline_score - self.scale.baseline_score
         row |= {"wall_time_s": time.perf_counter() - start, **seconds_since(before, self.evaluator)}

@@ -7,8 +7,8 @@ approximately, a large error for one mask also affects its neighbours, so the fe
 the one that prunes most to the one that prunes least; so they are where candidates may exceed the bound (``credit``).
 
 Where the study has a guard (``guard.py``), the bound must hold on it, too: a mask whose weights are within the bound on
-val is shown to it, ``MAX_LOOKS`` masks at most. After one that the guard refuses, only masks whose score as a candidate
-is higher by what was missing there are tried; the last one is the mask with the highest score of all.
+val is shown to it, ``MAX_LOOKS`` masks at most. Where masks are not bisected, one that the guard refuses is followed
+only by masks whose score as a candidate is higher by what was missing there, and at last by the one with the highest.
 
 A matched trial's masks are given; the same rule chooses the weights they are committed with. A fine-tune that diverged
 (NaN or infinite weights) is never committed.
@@ -141,21 +141,21 @@ def commit_within_bound(
         return left_whole(parent, decided.num_filters, val_score, decided.num_kept)
     cutting = _Cutting(**vars(contract), parent=parent, layer=layer)
 
-    def tried(mask: KeepMask, num_decided: int) -> Committed | None:
-        """The layer committed with ``mask``; ``None`` where that is over the bound."""
+    def tried(mask: KeepMask, chosen: KeepMask) -> Committed | None:
+        """The layer committed with ``mask``; ``None`` where that is over the bound, or may not be shown any more."""
+        if cutting.num_looks == MAX_LOOKS:
+            return None
         known = candidates.score_of(mask) if full_fidelity else None
         weights = cutting.best(mask)
         held = weights is not None and scale.feasible(weights.score)
         cutting.decided_held = held if cutting.decided_held is None else cutting.decided_held
-        if weights is None or not held:
+        if weights is None or not held or not cutting.shown(weights, candidates.score_of(mask, chosen)):
             return None
-        if not cutting.shown(weights, known):
-            return None
-        return cutting.committed(mask, weights, num_decided, known)
+        return cutting.committed(mask, weights, chosen.num_kept, known)
 
-    def others_left() -> Iterator[tuple[KeepMask, int]]:
-        safest = max((score for mask, _ in others if (score := candidates.score_of(mask)) is not None), default=0.0)
-        return (pair for pair in others if cutting.has_slack(candidates.score_of(pair[0]), safest))
+    def others_left() -> Iterator[Rounded]:
+        safest = max((score for pair in others if (score := candidates.score_of(*pair)) is not None), default=0.0)
+        return (pair for pair in others if cutting.has_slack(candidates.score_of(*pair), safest))
 
     first, *others = _distinct([decided, *candidates.feasible_masks()], round_up)
     committed = tried(*first)
@@ -210,8 +210,6 @@ class _Cutting(Contract):
         """Show a mask's weights to the guard; returns whether it allows them. ``known``: its score as a candidate."""
         if self.guard is None:
             return True
-        if self.num_looks == MAX_LOOKS:
-            return False
         self.num_looks += 1
         self.seen = self.look(weights.state)
         if self.allowed(self.seen):
@@ -223,7 +221,7 @@ class _Cutting(Contract):
     def has_slack(self, score: float | None, safest: float) -> bool:
         """Whether a mask with this score as a candidate may be tried; ``safest`` is the highest score of all."""
         lowest = safest if self.num_looks == MAX_LOOKS - 1 else min(self.lowest, safest)
-        return self.num_looks < MAX_LOOKS and (score is None or score >= lowest)
+        return score is None or score >= lowest
 
     def best(self, mask: KeepMask) -> _Weights | None:
         """The mask's first weights within the bound, or else the best ones; ``None`` where all diverged."""
@@ -270,14 +268,15 @@ class _Cutting(Contract):
         return self.evaluator.run(Candidate(self.layer, mask), self.parent) if self.fidelity.recalibrates else cut
 
 
-Try = Callable[[KeepMask, int], Committed | None]
+Rounded = tuple[KeepMask, KeepMask]  # a mask, and the scored one that it was rounded up from
+Try = Callable[[KeepMask, KeepMask], Committed | None]
 
 
-def _first(tried: Try, masks: Iterable[tuple[KeepMask, int]]) -> Committed | None:
+def _first(tried: Try, masks: Iterable[Rounded]) -> Committed | None:
     return next((committed for mask in masks if (committed := tried(*mask)) is not None), None)
 
 
-def _bisected(tried: Try, masks: Sequence[tuple[KeepMask, int]]) -> Committed | None:
+def _bisected(tried: Try, masks: Sequence[Rounded]) -> Committed | None:
     """About the first of ``masks`` within the bound, by bisection; those that prune most come first."""
     best, low, high = None, 0, len(masks)
     for _ in range(MAX_BISECTED):
@@ -290,11 +289,11 @@ def _bisected(tried: Try, masks: Sequence[tuple[KeepMask, int]]) -> Committed | 
     return best
 
 
-def _distinct(masks: Iterable[KeepMask], round_up: Callable[[KeepMask], KeepMask]) -> list[tuple[KeepMask, int]]:
-    """``masks`` rounded up, without duplicates and whole masks; each with the filters it kept before rounding."""
-    kept_before: dict[KeepMask, int] = {}
+def _distinct(masks: Iterable[KeepMask], round_up: Callable[[KeepMask], KeepMask]) -> list[Rounded]:
+    """``masks`` rounded up, without duplicates and whole masks."""
+    before: dict[KeepMask, KeepMask] = {}
     for chosen in masks:
         mask = round_up(chosen)
         if not mask.keeps_all:
-            kept_before.setdefault(mask, chosen.num_kept)
-    return list(kept_before.items())
+            before.setdefault(mask, chosen)
+    return list(before.items())

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import numpy as np
 import pytest
 import torch
 
 from raprune.engine.paired import Paired, PairedCounts, images_needed, is_share, largest_difference
+from raprune.plugins.datasets.base import Split
 from raprune.plugins.scores.base import Score
+from raprune.preflight.guarding import GuardFacts
 from raprune.registry import SCORES
 
 Z = 1.6448536269514722
@@ -88,6 +91,34 @@ def test_other_scores_use_the_jackknife() -> None:
     assert found.standard_error == pytest.approx(drops.std(ddof=1) / math.sqrt(5))
     assert found.limit(0.95) == pytest.approx(drops.mean() + 2.131847 * found.standard_error)  # t of 4 degrees
     assert found.lost is None
+
+
+def test_a_score_in_which_some_images_count_for_more_is_no_share_of_images() -> None:
+    """Ten images that count nine times each are half of the score: their number says nothing of the drop."""
+    weights, eye = torch.tensor([1, 1, 9]), torch.eye(3)
+
+    class Weighted:
+        unit, labels = "percent", "image"
+
+        def counts(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+            return (weights[labels] * (logits.argmax(1) == labels)).sum()[None]
+
+        def whole(self, labels: torch.Tensor) -> torch.Tensor:
+            return weights[labels].sum()[None]
+
+        def value(self, counts: torch.Tensor, whole: torch.Tensor) -> float:
+            return 100.0 * int(counts[0]) / int(whole[0])
+
+        def quantum(self, whole: torch.Tensor) -> float:
+            return 100.0 / int(whole[0])
+
+    score, labels = cast(Score, Weighted()), torch.tensor([0] * 90 + [2] * 10)
+    found = compared(score, eye[labels], eye[labels.where(labels == 0, 1)], labels, 20)
+    assert (found.drop, found.lost, found.won) == (50.0, None, None)
+    assert found.limit(0.95) > found.drop
+    facts = GuardFacts.of(Split(torch.zeros(100, 1, 2, 2, dtype=torch.uint8), labels), score)
+    assert facts is not None
+    assert not facts.counts_images
 
 
 @pytest.mark.parametrize("name", SCORES.names())

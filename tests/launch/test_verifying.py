@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -15,9 +16,11 @@ from raprune.console.verification import verdict, verification_lines
 from raprune.engine.inputs import Inputs
 from raprune.launch.verifying import ENGINES, EQUAL, REFUTED, ROUNDING, Part, Verified, verify
 from raprune.launch.verifying.judging import Judge
+from raprune.network.state import State
 from raprune.preflight.without_import import load_allowed
 from raprune.results import PROVISIONAL, read_manifest, read_study
 from raprune.results.files import read_table, write_parquet
+from raprune.trial.guard import Guard, Seen
 from raprune.trial.replay import Checked, Difference, Replay
 from tests.fuzz.small import STUDY as SMALL
 from tests.launch.runs import begin, run_tiny
@@ -42,6 +45,14 @@ postprocess:
   low_rank: {{layers: [classifier.0], schemes: [svd], rank: 3, finetune: true}}
 sweep:
   method: [taylor, {{name: random, match: taylor}}]
+"""
+WARRANTED = f"""{HEAD.replace("30.0", "80.0")}
+finetune: {{after_layer: {{steps: 2}}}}
+candidates_per_layer: 24
+warranty: 0.6
+credit: 10.0
+method: agent
+decision: search
 """
 RECALIBRATED = f"""{HEAD}
 finetune: {{after_layer: {{steps: 2}}}}
@@ -105,6 +116,28 @@ def test_every_step_of_a_trial_is_replayed(small_study: tuple[Path, Path], tmp_p
     assert found.number("joint pass", EQUAL) == len(tables.joint)
     assert found.number("low-rank layer", EQUAL) == len(tables.low_rank)
     assert found.number("network", EQUAL) == 2
+
+
+def test_what_the_guard_refused_is_known_after_a_kill(
+    small_study: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A warranty's later margins hang on it: of three looks in the first layer one is a refusal, one was superseded."""
+    looks, look = [], Guard.look
+
+    def refuses_first(self: Guard, state: State, drop_bound: float) -> Seen:
+        looks.append(self)
+        return replace(look(self, state, drop_bound), excess=1.0 if len(looks) == 1 else -1.0)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Guard, "look", refuses_first)
+        outcome, out = run_tiny(begin(small_study[1], tmp_path), 0, text=WARRANTED)
+    assert outcome.exit_code == 0
+    layers = read_study(out).layers
+    assert (layers["num_guard_looks"].iloc[0], list(layers["num_guard_refused"])) == (3, [1, 0])
+    rows = layers.to_dict("records")
+    assert Guard.resumed(looks[-1].evaluator, 70, 0.6, rows).num_refused == looks[-1].num_refused == 1
+    found = verified(out)
+    assert not found.is_refuted, told(found, out)
 
 
 def test_a_fidelity_is_scored_as_recorded_and_named(small_study: tuple[Path, Path], tmp_path: Path) -> None:

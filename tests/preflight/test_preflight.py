@@ -16,6 +16,7 @@ from raprune.plugins.models.vgg16 import Vgg16
 from raprune.preflight.checks import expected_candidates, load_and_inspect, num_layers
 from raprune.preflight.guarding import GuardFacts, guard_line
 from raprune.preflight.limits import limit_line
+from raprune.study import load_study
 from tests.tiny import Trained
 
 HEAD = "name: x\nmodel: {name: vgg16, width: 0.0625}\ndataset: {name: digits, num_val: 200}\nmethod: magnitude\n"
@@ -99,9 +100,27 @@ def test_what_the_guard_can_show_is_told(tmp_path: Path) -> None:
     (fact,), (trial,) = facts.values(), plan.trials
     assert guard_line(trial, fact.guard) == (
         "guard: a bound of 2 must hold on 60 more validation images, too; for a warranty of 0.95 about 2,043 would do (for "
-        "a drop of 1, with 5% of the answers changed)"
+        "a drop of 1, with 5% of the answers changed)\n"
+        "  a drop on 60 images has a standard error of 2.9 points if 5% of the answers change: on fresh images it may well "
+        "be over the bound"
     )
     assert guard_line(trial, None) is None
+
+
+@pytest.mark.parametrize(
+    ("num_images", "keys", "is_told"),
+    [(499, {}, True), (501, {}, False), (60, {"warranty": 0.95}, False), (60, {"drop_bound": 6.0}, False)],
+)
+def test_a_guard_is_called_unsure_where_its_error_is_half_of_the_bound(
+    tmp_path: Path, num_images: int, keys: dict[str, float], is_told: bool
+) -> None:
+    """With 5% of 500 answers changed the standard error is 1 point, half of the bound."""
+    (trial,) = load_study(study(tmp_path, GOOD)).trials
+    line = guard_line(trial.model_copy(update=keys), GuardFacts(num_images, 0.2, counts_images=True))
+    assert line is not None
+    assert ("standard error of" in line) == is_told
+    uncounted = guard_line(trial, GuardFacts(num_images, 0.2, counts_images=False))
+    assert uncounted == f"guard: a bound of 2 must hold on {num_images} more validation images, too"
 
 
 def test_a_limit_below_one_candidate_is_refused(tmp_path: Path) -> None:

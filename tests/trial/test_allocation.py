@@ -102,7 +102,7 @@ def test_order_and_allocation_share_what_they_score(engine: Any) -> None:
         assert found.allowed[-1] == 1.0
 
 
-@pytest.mark.parametrize("broken", [[1.0], [0.0] * 13, [-1.0] + [1.0] * 12, [float("nan")] * 13])
+@pytest.mark.parametrize("broken", [[1.0], [0.0] * 13, [0.0, *[1.0] * 12], [-1.0] + [1.0] * 12, [float("nan")] * 13])
 def test_a_broken_allocation_is_named(engine: Any, monkeypatch: pytest.MonkeyPatch, broken: list[float]) -> None:
     monkeypatch.setattr(ByGain, "shares", lambda self, layers, score_drop: broken)
     with pytest.raises(AssertionError, match="allocation by_gain must return a share"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -10,13 +11,13 @@ import torch
 
 from raprune.engine.base import Engine
 from raprune.engine.paired import Paired, largest_difference
-from raprune.engine.tasks import Look, Measure, Task
+from raprune.engine.tasks import Finetune, Look, Measure, Task
 from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.plugins.datasets.base import Split, set_aside
 from raprune.trial.candidates import Candidates
 from raprune.trial.guard import MAX_LOOKS, Guard, confidence_after
-from raprune.trial.within_bound import Committed, Contract, commit_as_given, commit_within_bound
+from raprune.trial.within_bound import MAX_BISECTED, Committed, Contract, commit_as_given, commit_within_bound
 from tests.tiny import EngineEvaluator, Trained, candidates_of, engine_of
 
 BASE, LAYER = State.baseline("baseline"), "features.24"
@@ -30,8 +31,10 @@ class Guarded(EngineEvaluator):
         super().__init__(engine)
         self.drops = drops
         self.looked: list[State] = []
+        self.num_finetunes = 0
 
     def run(self, task: Task[Any], state: State) -> Any:
+        self.num_finetunes += isinstance(task, Finetune)
         if not isinstance(task, Look):
             return super().run(task, state)
         self.looked.append(state)
@@ -54,14 +57,14 @@ class Search:
         self.candidates: Candidates = candidates_of(self.engine, LAYER, BOUND)
         self.candidates.evaluator = self.evaluator
         norms = self.engine.weights[f"{LAYER}.weight"].flatten(1).abs().sum(1)
-        ranks = norms.argsort(descending=True).argsort()
-        self.candidates([ranks < kept for kept in range(2, 32)])
+        self.ranks = norms.argsort(descending=True).argsort()
+        self.candidates([self.ranks < kept for kept in range(2, 32)])
         self.decided = self.candidates.feasible_masks()[0]
         self.guard = Guard(self.evaluator, 180, warranty)
         self.contract = Contract(self.evaluator, self.engine.graph, self.candidates.scale, guard=self.guard)
 
-    def commit(self) -> Committed:
-        return commit_within_bound(self.contract, self.candidates, self.decided, 12.5)
+    def commit(self, round_up: Callable[[KeepMask], KeepMask] = lambda mask: mask) -> Committed:
+        return commit_within_bound(self.contract, self.candidates, self.decided, 12.5, round_up)
 
 
 def test_a_candidate_cannot_see_the_guard(trained: Trained) -> None:
@@ -126,6 +129,33 @@ def test_few_masks_are_shown_before_the_layer_stays_whole(trained: Trained) -> N
     assert found.num_guard_looks == MAX_LOOKS
 
 
+def test_no_mask_is_trained_for_a_guard_that_has_been_shown_enough(trained: Trained) -> None:
+    """With credit the masks are bisected: six more could be tried."""
+    search = Search(trained, drops=[BOUND + 1] * 9)
+    search.candidates.scale = search.candidates.scale.lent(60.0)
+    assert MAX_BISECTED > MAX_LOOKS
+    assert len(search.candidates.feasible_masks()) > 2**MAX_LOOKS
+    search.contract.scale = replace(search.contract.scale, baseline_score=0.0)  # on val all of them hold
+    assert search.commit().keep_mask.keeps_all
+    assert len(search.evaluator.looked) == search.evaluator.num_finetunes == MAX_LOOKS
+
+
+def test_a_rounded_mask_has_the_slack_of_the_one_it_was_rounded_from(trained: Trained) -> None:
+    search = Search(trained, drops=[BOUND + 3, BOUND - 1])
+    score_of = search.candidates.score_of
+    needed = (score_of(search.decided) or 0) + 3
+    first = next(mask for mask in search.candidates.feasible_masks() if (score_of(mask) or 0) >= needed)
+    assert first != search.candidates.feasible_masks()[1]
+    least = KeepMask.of(search.ranks == 31)  # no scored mask keeps it
+
+    def rounded(mask: KeepMask) -> KeepMask:
+        return KeepMask.of(mask.tensor | least.tensor)
+
+    found = search.commit(rounded)
+    assert (found.keep_mask, found.num_guard_looks) == (rounded(first), 2)
+    assert found.num_decided == first.num_kept
+
+
 def test_no_mask_over_the_bound_on_val_is_shown(trained: Trained) -> None:
     search = Search(trained)
     search.contract.scale = replace(search.contract.scale, baseline_score=300.0)
@@ -185,3 +215,6 @@ def test_a_resumed_trial_counts_its_earlier_looks(trained: Trained) -> None:
     ]
     guard = Guard.resumed(Guarded(engine_with_guard(trained)), 180, 0.95, rows)
     assert (guard.num_looks, guard.num_refused) == (7, 5)
+    rows.append({"num_guard_looks": 3, "num_guard_refused": 1, "guard_score": 90.0})  # of two allowed one was kept
+    guard = Guard.resumed(Guarded(engine_with_guard(trained)), 180, 0.95, rows)
+    assert (guard.num_looks, guard.num_refused) == (10, 6)

@@ -238,5 +238,7 @@ def test_a_budget_ends_a_pass_and_the_study_resumes(reference: Path, tmp_path: P
     assert row["status"] == "stopped"
     assert row["val_score_drop"] <= 25 + 1e-9
     assert read_study(tmp_path / "out").joint["cut_short"].tolist()[-1] is True
+    (finetuned,) = tmp_path.glob("out/baselines/*/finetuned-*-stopped.json")
+    assert finetuned.name.endswith("-3-stopped.json")  # after two layers and the pass
     run_tiny(tmp_path, 0, text=STUDY)
     assert_same_rows(reference, tmp_path / "out")

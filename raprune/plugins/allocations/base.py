@@ -39,5 +39,5 @@ class Allocation(Protocol):
     def shares(self, layers: Sequence[Costed], score_drop: ScoreDrop) -> list[float]:
         """A share for each of ``layers``, which come in the order of deciding; only their ratios count.
 
-        No share is negative, and at least one is positive.
+        No share is negative, and the first is positive: a layer that may lose nothing has no reward to be decided by.
         """
