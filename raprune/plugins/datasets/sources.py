@@ -13,6 +13,7 @@ import numpy as np
 
 from raprune.errors import InputError, meaning
 from raprune.plugins.datasets.pixels import content
+from raprune.system.paths import legible
 
 DIGEST_BYTES = 16
 
@@ -67,10 +68,10 @@ class Files(Source):
     digests: np.ndarray
 
     def name(self, place: int) -> str:
-        return os.path.join(self.root, self.names[place])
+        return legible(os.path.join(self.root, self.names[place]))
 
     def fetch(self, place: int) -> bytes:
-        return Path(self.name(place)).read_bytes()
+        return Path(self.root, self.names[place]).read_bytes()
 
 
 def same_content(digests: np.ndarray) -> np.ndarray:
