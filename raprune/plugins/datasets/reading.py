@@ -23,6 +23,7 @@ from torch import Tensor
 
 from raprune.errors import InputError, meaning
 from raprune.plugins.datasets.base import Split, Splits
+from raprune.plugins.datasets.sources import Source
 from raprune.plugins.datasets.stream import Stream
 from raprune.study.parts import DataSpec
 from raprune.system.memory import memory_bytes
@@ -114,6 +115,12 @@ def parts_of(splits: Splits) -> dict[str, Split]:
     """The splits that there are, by name."""
     every = {name: getattr(splits, name) for name in ("train", *SCORED)}
     return {name: split for name, split in every.items() if split is not None}
+
+
+def sources_of(splits: Splits) -> list[Source]:
+    """Where images lie that are still encoded, each source once."""
+    streams = [split.stream for split in parts_of(splits).values() if split.stream is not None]
+    return list({id(stream.source): stream.source for stream in streams}.values())
 
 
 def _with_parts(splits: Splits, parts: Mapping[str, Split]) -> Splits:

@@ -60,6 +60,10 @@ class InMemory(_InFiles):
         found = b"".join(digest_of(image.as_py() or b"") for image in self.images)
         return np.frombuffer(found, np.uint8).reshape(-1, DIGEST_BYTES)
 
+    @property
+    def in_memory_bytes(self) -> int:
+        return int(self.images.nbytes)
+
     def fetch(self, place: int) -> bytes:
         return self.images[place].as_py() or b""
 
@@ -73,6 +77,10 @@ class Copied(_InFiles):
     ends: np.ndarray
     """(N,) int64: where each image ends in ``file``."""
     digests: np.ndarray
+
+    @property
+    def copied_bytes(self) -> int:
+        return int(self.ends[-1]) if len(self.ends) else 0
 
     def fetch(self, place: int) -> bytes:
         start = int(self.ends[place - 1]) if place else 0

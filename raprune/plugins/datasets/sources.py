@@ -29,6 +29,16 @@ class Source(ABC):
     digests: np.ndarray
     """(N, 16) uint8: the digest of each image, as it was when the source was listed."""
 
+    @property
+    def in_memory_bytes(self) -> int:
+        """Bytes of encoded images that are held in memory."""
+        return 0
+
+    @property
+    def copied_bytes(self) -> int:
+        """Bytes of encoded images that were copied into a file of the cache."""
+        return 0
+
     @abstractmethod
     def name(self, place: int) -> str:
         """What messages call an image."""
