@@ -274,7 +274,9 @@ def test_rows_that_do_not_fit_into_memory_are_copied(tmp_path: Path, monkeypatch
         InputError, match=r"\.images is damaged: delete it, and the same command copies row \d+ of .*train.parquet"
     ):
         stream.whole()
-    copies[0].unlink()
+    Path(stream.source.file).unlink()
+    with pytest.raises(InputError, match=rf"^{stream.source.file}, the copy of row \d+ of .*; the same command copies"):
+        stream.whole()
     for file in (tmp_path / "cache").glob("*.npz"):
         file.write_bytes(b"damaged")
     assert torch.equal(opened(0.0).train.at(slice(None)), whole.train.images_BCHW)

@@ -84,9 +84,13 @@ class Copied(_InFiles):
 
     def fetch(self, place: int) -> bytes:
         start = int(self.ends[place - 1]) if place else 0
-        with open(self.file, "rb") as opened:
-            opened.seek(start)
-            return opened.read(int(self.ends[place]) - start)
+        try:
+            with open(self.file, "rb") as opened:
+                opened.seek(start)
+                return opened.read(int(self.ends[place]) - start)
+        except OSError as error:
+            what = f"{self.file}, the copy of {self.name(place)} and the others, cannot be read"
+            raise InputError(f"{what}: {meaning(error)}; the same command copies them again") from None
 
     def changed(self, place: int) -> str:
         return f"{self.file} is damaged: delete it, and the same command copies {self.name(place)} and the others again"
