@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 
 from raprune.errors import InputError
 from raprune.plugins.datasets.base import Split
 from raprune.plugins.datasets.boxes import Box, padded_boxes
 from raprune.plugins.datasets.pixels import as_rgb, content, decode, for_each
+from raprune.plugins.datasets.reading import room_for
 from raprune.plugins.datasets.sources import once_and_more
 
 
@@ -66,7 +66,7 @@ def load_boxed(number: int, item: Callable[[int], tuple[Image.Image, Sequence[Bo
     at the edges of the image; those without an area are left out.
     """
     h, w = size
-    images_BCHW = torch.empty((number, 3, h, w), dtype=torch.uint8)
+    images_BCHW = room_for(number, 3, h, w)
     boxes: list[list[Box]] = [[] for _ in range(number)]
 
     def fill(index: int) -> None:

@@ -19,6 +19,7 @@ from PIL import Image
 from raprune.errors import InputError, MissingDataError
 from raprune.plugins.datasets.base import IMAGENET_MEAN, VOID, Split
 from raprune.plugins.datasets.pixels import as_rgb, decode, for_each, orientation
+from raprune.plugins.datasets.reading import room_for
 from raprune.study.wording import shown
 from raprune.system.paths import expanded
 
@@ -74,7 +75,7 @@ def decode_pairs(pairs: Sequence[Pair], size: tuple[int, int], num_classes: int,
     Padding has the mean colour and the label ``VOID``.
     """
     h, w = size
-    images_BCHW = torch.empty((len(pairs), 3, h, w), dtype=torch.uint8)
+    images_BCHW = room_for(len(pairs), 3, h, w)
     images_BCHW[:] = torch.tensor(MEAN_COLOUR, dtype=torch.uint8).view(3, 1, 1)
     labels_BHW = torch.full((len(pairs), h, w), VOID, dtype=torch.uint8)
 
