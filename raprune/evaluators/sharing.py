@@ -19,7 +19,7 @@ import torch
 from raprune.engine.inputs import Inputs
 from raprune.errors import InputError, meaning
 from raprune.plugins.datasets.base import Split, Splits
-from raprune.plugins.datasets.reading import SCORED, parts_of
+from raprune.plugins.datasets.reading import SCORED, parts_of, sources_of
 from raprune.registry import is_given
 from raprune.study import TrialSpec
 from raprune.system.paths import expanded
@@ -108,11 +108,17 @@ def _share_checkpoints(trials: Sequence[TrialSpec]) -> Refs:
 
 
 def data_bytes(trials: Sequence[TrialSpec], inputs: Inputs) -> int:
-    """Bytes of the images and labels of ``trials`` that are held in memory, and of their checkpoints."""
+    """Bytes of the images and labels of ``trials`` that are held in memory, encoded or not, and their checkpoints'."""
     files = [file.stat().st_size for file in _checkpoints(trials).values() if file.is_file()]
     datasets = {trial.data.model_dump_json(): trial.data for trial in trials}
-    every = [split for dataset in datasets.values() for split in parts_of(inputs.encoded(dataset)).values()]
-    return sum(files) + sum(t.numel() * t.element_size() for s in every for t in (s.images_BCHW, s.labels_B))
+    sets = [inputs.encoded(dataset) for dataset in datasets.values()]
+    every = [split for splits in sets for split in parts_of(splits).values()]
+    encoded = [source.in_memory_bytes for splits in sets for source in sources_of(splits)]
+    return (
+        sum(files)
+        + sum(encoded)
+        + sum(t.numel() * t.element_size() for s in every for t in (s.images_BCHW, s.labels_B))
+    )
 
 
 def share_data(trials: Sequence[TrialSpec], inputs: Inputs) -> Refs:

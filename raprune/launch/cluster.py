@@ -19,6 +19,7 @@ from raprune.launch import local
 from raprune.launch.nodes import own_code, packed
 from raprune.launch.resources import check_cpus
 from raprune.study.parts import EvaluatorsSpec
+from raprune.system.memory import memory_bytes
 
 QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -197,8 +198,7 @@ def _has_token() -> bool:
 
 def _store_bytes(data_bytes: int) -> int:
     """Size of the object store: the data, plus a few states in flight (at most a tenth of the memory)."""
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return int(data_bytes + max(256 * 2**20, min(4 * 2**30, total // 10)))
+    return int(data_bytes + max(256 * 2**20, min(4 * 2**30, memory_bytes() // 10)))
 
 
 def _maybe_gpus() -> bool:

@@ -12,6 +12,8 @@ PACKAGE = Path(__file__).parents[1]
 """The folder of raprune's own code: the only place that says where it lies."""
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 """Starts an address, such as ``s3://bucket/folder``, which is not a path."""
+UNREADABLE = re.compile("[\0-\x1f\x7f-\x9f\ud800-\udfff]")
+"""Control characters, and what Python makes of bytes in a file's name that are no UTF-8."""
 
 
 def given_path(text: str | os.PathLike[str], what: str = "") -> Path:
@@ -33,6 +35,11 @@ def given_path(text: str | os.PathLike[str], what: str = "") -> Path:
         return Path(path).expanduser()
     except RuntimeError:
         raise InputError(f"{before}{path}: the home folder that ~ stands for is unknown; write the path out") from None
+
+
+def legible(path: str | os.PathLike[str]) -> str:
+    """A path for a message: on one line, with what is no UTF-8 text escaped."""
+    return UNREADABLE.sub(lambda match: ascii(match[0])[1:-1], os.fspath(path))
 
 
 def expanded(path: str) -> Path:

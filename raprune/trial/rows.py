@@ -204,6 +204,8 @@ def trial_row(
 def unfinished_row(trial: TrialSpec, preset: str, status: str, error: str | None) -> dict[str, Any]:
     """The row of a trial that failed or was stopped; unknown columns are null."""
     bound = None if trial.matched_trial_id else trial.drop_bound
+    if error is not None:  # it may name a file whose name is no UTF-8
+        error = error.encode("utf-8", "backslashreplace").decode("utf-8")
     unknown = dict.fromkeys(set(SCHEMAS["trial"].names) - {"study", "trial_id"})
     return unknown | _specified(trial, preset) | {"status": status, "error": error, "drop_bound": bound}
 

@@ -51,6 +51,27 @@ def test_files_are_read_once_and_known_by_their_digests(root: Path, monkeypatch:
             batches_of(replace(first, train=replace(first.train, stream=replace(first.train.stream, workers=workers))))
 
 
+def test_a_name_may_be_any_bytes(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As an archive from another system leaves it; names of an index of an earlier version, texts, are known still."""
+    monkeypatch.setattr(index_module, "KEPT_FROM_BYTES", 1)
+    photo(5, 30, 30).save(root / "cat" / "plain.png")
+    (root / "cat" / "plain.png").rename(root / "cat" / os.fsdecode(b"h\xfctte.png"))
+    whole, first = opened(root), opened(root, workers=0, **NEVER)
+    assert torch.equal(first.train.at(slice(None)), whole.train.at(slice(None)))
+    read: list[str] = []
+    digest_of = index_module.digest_of
+    monkeypatch.setattr(index_module, "digest_of", lambda data: read.append("file") or digest_of(data))
+    opened(root, workers=0, **NEVER)
+    assert read == []
+    (file,) = (root.parent / "cache").glob("index-*.parquet")
+    table = pq.read_table(file)
+    is_text = [name.isascii() for name in table.column("name").to_pylist()]
+    earlier = table.filter(pa.array(is_text))
+    pq.write_table(earlier.set_column(0, "name", earlier.column("name").cast(pa.string())), file)
+    opened(root, workers=0, **NEVER)
+    assert len(read) == 1
+
+
 def test_long_work_is_told(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(index_module, "LONG_BYTES", 1)
     monkeypatch.setattr(reading_module, "LONG_BYTES", 1)

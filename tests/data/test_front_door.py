@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from raprune.plugins.datasets.base import Splits, normalise
 from raprune.plugins.datasets.pixels import decode_rgb, upright_size
 from raprune.registry import DATASETS
 from tests.data.drawn import photo
-from tests.data.files import image_parquet
+from tests.data.files import TINY, image_parquet, refused
 
 BASE = {"num_val": 4, "shift": 0, "flip": False}
 
@@ -116,3 +117,13 @@ def test_the_size_is_known_before_an_image_is_decoded(tmp_path: Path, kind: str,
     file = tmp_path / "image"
     photo(0, 20, 30).save(file, kind, exif=exif)
     assert upright_size(file, "x") == decode_rgb(file, "x").size == ((20, 30) if turn == 6 else (30, 20))
+
+
+@pytest.mark.parametrize("name", ["torchvision", "coco_detection", "hugging_face_detection", "voc_segmentation"])
+def test_what_can_only_be_held_whole_is_refused_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """And not ended by the system, or in the words of an allocator."""
+    settings = TINY[name](tmp_path, monkeypatch)
+    said = refused(name, {**settings, "size": 200_000})
+    assert re.match(r"\d+ images of 200000x200000 pixels take [\d,.]+ GiB of memory, and there are [\d,.]+ GiB: ", said)

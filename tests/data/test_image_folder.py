@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -96,6 +97,7 @@ def test_a_class_may_be_called_train(tmp_path: Path) -> None:
     (tmp_path / "dog").rename(tmp_path / "train")
     (tmp_path / "cat" / ".DS_Store").write_bytes(b"not an image")
     (tmp_path / ".cache").mkdir()
+    (tmp_path / "cat" / ".thumbnails").mkdir()
     assert load(tmp_path).class_names == ("cat", "train")
 
 
@@ -149,9 +151,50 @@ def overlap(root: Path) -> str:
     return f"splits overlap: {root}/test/cat/other name.png (test) is the same image as {root}/train/cat/00.png (train)"
 
 
+def broken_link(root: Path) -> str:
+    (root / "val" / "cat" / "05.jpg").symlink_to("/no/such/annex/05.jpg")
+    return f"{root}/val/cat/05.jpg is a link that leads nowhere, or in a circle: mend it"
+
+
+def circle(root: Path) -> str:
+    (root / "train" / "dog" / "9.jpg").symlink_to("9.jpg")
+    return f"{root}/train/dog/9.jpg is a link that leads nowhere, or in a circle: mend it"
+
+
+def broken_class(root: Path) -> str:
+    (root / "train" / "wolf").symlink_to("/no/such/annex/wolf")
+    return f"{root}/train/wolf is a link that leads nowhere"
+
+
+def folder_in_a_class(root: Path) -> str:
+    (root / "train" / "cat" / "more").mkdir()
+    return f"{root}/train/cat/more is a folder in the folder of a class, so its images would not be used: move them up"
+
+
+def split_of_another_name(root: Path) -> str:
+    (root / "val").rename(root / "validation")
+    return f"{root}/validation has the classes of {root}/train, but only train/, val/ and test/ are read"
+
+
+def class_that_is_no_text(root: Path) -> str:
+    for split in ("train", "val", "test"):
+        (root / split / "dog").rename(root / split / os.fsdecode(b"d\xf6g"))
+    return f"{root}/train/d\\udcf6g: a class must have a name in UTF-8"
+
+
+def bad_image_on_two_lines(root: Path) -> str:
+    (root / "test" / "dog" / "a\nb.png").write_bytes(b"")
+    return f"{root}/test/dog/a\\nb.png cannot be decoded: it is empty"
+
+
 @pytest.mark.parametrize(
-    "spoil", [empty_class, one_class, class_in_train_only, class_in_test_only, truncated, not_an_image, overlap]
-)
+    "spoil",
+    [
+        empty_class, one_class, class_in_train_only, class_in_test_only, truncated, not_an_image, overlap,
+        broken_link, circle, broken_class, folder_in_a_class, split_of_another_name, class_that_is_no_text,
+        bad_image_on_two_lines,
+    ],
+)  # fmt: skip
 def test_bad_data_is_refused(with_splits: Path, spoil: Callable[[Path], str]) -> None:
     message = spoil(with_splits)
     assert message in refused(with_splits)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -43,7 +46,10 @@ def identities(images: torch.Tensor) -> set[bytes]:
         ({"num_val": 30, "num_test": 10, "test": None}, "40 images; num_val and num_test take 40"),
         ({"image_column": "image"}, "train.parquet has no column 'image'"),
         ({"label_column": "fine_label"}, "train.parquet has no column 'fine_label'"),
-        ({"image_column": "label"}, "train.parquet: column 'label' must be a struct with a field bytes; it is int64"),
+        (
+            {"image_column": "label"},
+            "train.parquet: column 'label' must be a struct with a field bytes, of type binary; it is int64",
+        ),
         ({"label_column": "img"}, "train.parquet: column 'img' must be of integers; it is struct"),
         ({"num_classes": 5}, "train.parquet: row 5 has label 5; num_classes is 5"),
     ],
@@ -83,6 +89,70 @@ def test_a_test_image_of_another_size(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_a_file_that_is_no_parquet(tmp_path: Path) -> None:
     (tmp_path / "train.parquet").write_bytes(b"no Parquet file")
     assert f"{tmp_path}/train.parquet is not a Parquet file" in refused({"train": str(tmp_path / "train.parquet")})
+
+
+ENCODED = [png(image) for image in pixels(20, 0)]
+
+
+def table_of(kind: pa.DataType | None = None, images: Sequence[object] = ENCODED) -> pa.Table:
+    of_kind = pa.struct([("bytes", kind or pa.binary()), ("path", pa.string())])
+    column = pa.array([{"bytes": image, "path": None} for image in images], of_kind)
+    return pa.table({"img": column, "label": pa.array([i % 10 for i in range(len(images))], pa.int64())})
+
+
+def damaged(file: Path, part: slice) -> None:
+    """Zeros in a part of the file, which is the beginning of its columns or of its footer."""
+    pq.write_table(table_of(), file)
+    data = bytearray(file.read_bytes())
+    footer = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+    places = range(*part.indices(footer)) if part.stop is not None else range(footer, footer + 100)
+    for place in places:
+        data[place] = 0
+    file.write_bytes(data)
+
+
+@pytest.mark.parametrize("memory_gib", [1.0, 0.0])
+@pytest.mark.parametrize("part", [slice(200, -1500), slice(-60, -5), slice(None)], ids=["images", "labels", "footer"])
+def test_a_damaged_file_is_named(tmp_path: Path, part: slice, memory_gib: float) -> None:
+    """And not the cache, where the rows were to be copied into it."""
+    damaged(tmp_path / "train.parquet", part)
+    with pytest.raises(InputError, match=rf"{tmp_path}/train.parquet is damaged: .*; get it again$"):
+        opened({"train": str(tmp_path / "train.parquet"), "num_val": 5}, tmp_path / "cache", memory_gib)
+
+
+def test_what_stands_for_no_image(tmp_path: Path) -> None:
+    """A text is no image, and would name a file of this machine; a missing one is told as such."""
+    file, photo = tmp_path / "train.parquet", tmp_path / "photo.png"
+    photo.write_bytes(ENCODED[0])
+    settings = {"train": str(file), "num_val": 5}
+    pq.write_table(table_of(pa.string(), [str(photo)] * 20), file)
+    assert "'img' must be a struct with a field bytes, of type binary; it is struct<bytes: string" in refused(settings)
+    pq.write_table(table_of(images=[None, *ENCODED[1:]]), file)
+    assert refused(settings) == f"row 0 of {file} cannot be decoded: it is empty, 0 bytes"
+    twice = table_of().append_column("label", pa.array([0] * 20))
+    pq.write_table(twice, file)
+    assert "has several columns 'label'" in refused(settings)
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_a_split_without_rows(tmp_path: Path, split: str) -> None:
+    for name in ("train", split):
+        pq.write_table(table_of(images=ENCODED if name != split else []), tmp_path / f"{name}.parquet")
+    settings = {"train": str(tmp_path / "train.parquet"), split: str(tmp_path / f"{split}.parquet"), "num_val": 5}
+    assert refused(settings) == f"{tmp_path}/{split}.parquet has no images: its Parquet files have no rows"
+
+
+@pytest.mark.parametrize("memory_gib", [1.0, 0.0])
+def test_files_of_one_folder_may_hold_bytes_in_different_ways(tmp_path: Path, memory_gib: float) -> None:
+    """Folders may have a name like a file's, as other programs write data sets."""
+    folder = tmp_path / "train.parquet" / "part.parquet"
+    folder.mkdir(parents=True)
+    for number, kind in enumerate((pa.binary(), pa.large_binary())):
+        pq.write_table(table_of(kind, ENCODED[10 * number :][:10]), folder / f"{number}.parquet")
+    found = opened({"train": str(folder.parent), "num_val": 5}, tmp_path / "cache", memory_gib)
+    pq.write_table(table_of(), tmp_path / "one.parquet")
+    expected = opened({"train": str(tmp_path / "one.parquet"), "num_val": 5}, tmp_path / "cache", memory_gib)
+    assert torch.equal(found.train.at(slice(None)), expected.train.at(slice(None)))
 
 
 def test_splits_that_overlap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,6 +200,21 @@ def test_class_names_of_the_hugging_face_library(tmp_path: Path, num_classes: in
     assert found.class_names == expected
 
 
+@pytest.mark.parametrize(
+    "described",
+    [
+        "{no",
+        "[]",
+        '{"info": []}',
+        *(json.dumps({"info": {"features": {"label": label}}}) for label in ([1], {"names": 7})),
+    ],
+)
+def test_a_description_that_cannot_be_read_names_no_class(tmp_path: Path, described: str) -> None:
+    images = [png(image) for image in pixels(4, 0)]
+    write_parquet(tmp_path / "train.parquet", images, [0, 1, 2, 0], {"huggingface": described})
+    assert load({"train": str(tmp_path / "train.parquet"), "num_val": 1}).class_names == ()
+
+
 def test_real_jpegs(data_root: Path) -> None:
     splits = load({"train": str(data_root / "cifar10" / "test.parquet"), "num_val": 1000})
     assert (len(splits.train), len(splits.val), splits.test) == (4000, 1000, None)
@@ -154,6 +239,12 @@ def test_files_of_a_folder_are_one_after_another(tmp_path: Path) -> None:
     assert refused({**settings, "resize": 10}) == "resize: must be at least size, 16; got 10"
     (tmp_path / "val" / "3-of-3.parquet").unlink()
     assert refused(settings) == f"{tmp_path}/val has no Parquet files"
+
+
+def opened(settings: dict[str, Any], cache: Path, memory_gib: float) -> Splits:
+    with Inputs() as inputs:
+        inputs.read_as(DataSpec(memory_gib=memory_gib, workers=0, cache=str(cache)))
+        return inputs.data(DataChoice(name="image_parquet", settings=settings, guard=0.0))
 
 
 def test_rows_that_do_not_fit_into_memory_are_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,7 +274,9 @@ def test_rows_that_do_not_fit_into_memory_are_copied(tmp_path: Path, monkeypatch
         InputError, match=r"\.images is damaged: delete it, and the same command copies row \d+ of .*train.parquet"
     ):
         stream.whole()
-    copies[0].unlink()
+    Path(stream.source.file).unlink()
+    with pytest.raises(InputError, match=rf"^{stream.source.file}, the copy of row \d+ of .*; the same command copies"):
+        stream.whole()
     for file in (tmp_path / "cache").glob("*.npz"):
         file.write_bytes(b"damaged")
     assert torch.equal(opened(0.0).train.at(slice(None)), whole.train.images_BCHW)

@@ -208,6 +208,33 @@ def test_bad_items_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert "train.parquet is damaged: " in refused("hugging_face", {"path": str(tmp_path)})
 
 
+def test_numbers_that_no_class_has_are_told(tmp_path: Path) -> None:
+    """Of more classes than have names the highest number would have made classes."""
+    good = hugging_face_table(20, 0)
+    for values, message in (
+        (
+            pa.array([*range(10), 10, *range(9)]),
+            "item 10 of the train split of {} has the class 10; the data set names 10",
+        ),
+        (pa.array([2**63 + 1] * 20, pa.uint64()), "{}/train.parquet has numbers in 'kind' that no class has"),
+    ):
+        bad = good.set_column(good.schema.names.index("kind"), "kind", values)
+        assert message.format(tmp_path) in refused("hugging_face", write(tmp_path, bad))
+    odd = hugging_face_table(20, 0, {"kind": {"names": 7, "_type": "ClassLabel"}, "picture": {"_type": "Image"}})
+    assert load("hugging_face", write(tmp_path, odd)).class_names == ()
+
+
+def test_an_image_that_is_null_in_an_arrow_file_is_none(tmp_path: Path) -> None:
+    """What lies below a null is not looked at."""
+    table = hugging_face_table(20, 0)
+    images = table.column("picture").combine_chunks()
+    fields = [images.field(name) for name in ("bytes", "path")]
+    none = pa.StructArray.from_arrays(fields, names=["bytes", "path"], mask=pa.array([True] + [False] * 19))
+    save_arrow(table.set_column(table.schema.names.index("picture"), "picture", none), tmp_path / "set")
+    said = refused("hugging_face", {"path": str(tmp_path / "set"), "num_val": 5, "label_column": "kind"})
+    assert "item 0 of the train split" in said
+
+
 def test_what_the_library_writes_is_read(tmp_path: Path) -> None:
     """The real ``datasets``: a dictionary of splits, with their own column types."""
     datasets = pytest.importorskip("datasets", reason="Hugging Face's datasets is not installed: pip install datasets")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from PIL import Image
 
 from raprune.errors import InputError
 from raprune.plugins.datasets.base import Splits
-from raprune.plugins.datasets.pixels import decode_rgb
+from raprune.plugins.datasets.pixels import decode_rgb, upright_size
 from raprune.registry import DATASETS
 from tests.data.drawn import photo, png
 from tests.data.files import write_camvid, write_parquet, write_voc
@@ -87,6 +88,44 @@ def test_the_turn_that_exif_asks_for_is_made(kind: str) -> None:
     turned = decode_rgb(encoded(image, kind, exif=exif, **({"lossless": True} if kind == "WEBP" else {})), "x")
     expected = np.asarray(image.transpose(Image.Transpose.ROTATE_270)).astype(int)
     assert np.abs(np.asarray(turned) - expected).mean() < 4
+
+
+def exif_of(*entries: tuple[int, int, int, bytes]) -> bytes:
+    """EXIF data with these entries: tag, type, count and four bytes of value each."""
+    packed = b"".join(struct.pack("<HHI", *entry[:3]) + entry[3] for entry in sorted(entries))
+    return b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", len(entries)) + packed + bytes(4)
+
+
+TURN = (0x0112, 3, 1, b"\x06\0\0\0")
+WEIRD = {
+    "a resolution that is text": exif_of(TURN, (0x011A, 2, 1, b"7\0\0\0")),
+    "a width of bytes": exif_of(TURN, (0x0100, 1, 1, b"abcd")),
+    "a maker that is a number": exif_of(TURN, (0x010F, 11, 1, b"abcd")),
+}
+
+
+@pytest.mark.parametrize("case", WEIRD)
+def test_other_tags_do_not_keep_an_image_from_its_turn(case: str) -> None:
+    """Cameras and editors write tags of wrong types; only one tag matters here."""
+    image = photo(0, 32, 48)
+    data = encoded(image, "JPEG", exif=WEIRD[case])
+    expected = np.asarray(image.transpose(Image.Transpose.ROTATE_270)).astype(int)
+    assert np.abs(np.asarray(decode_rgb(data, "x")) - expected).mean() < 4
+    assert upright_size(data, "x") == upright_size(data, "x", to_the_end=True) == (32, 48)
+
+
+def test_exif_that_cannot_be_read_turns_nothing() -> None:
+    """As in viewers."""
+    data = encoded(photo(0, 32, 48), "WEBP", exif=b"no EXIF data at all")
+    assert decode_rgb(data, "x").size == upright_size(data, "x") == (48, 32)
+
+
+@pytest.mark.parametrize("data", [b"", b"no image"])
+def test_what_is_no_image_is_told_in_words(data: bytes) -> None:
+    why = "it is no image of a format that Pillow knows" if data else "it is empty, 0 bytes"
+    for read in (decode_rgb, upright_size):
+        with pytest.raises(InputError, match=rf"^the file cannot be decoded: {why}$"):
+            read(data, "the file")
 
 
 def load(name: str, **settings: object) -> Splits:

@@ -28,7 +28,8 @@ from raprune.preflight.estimate.memory import held_by
 from raprune.registry import SCORES
 from raprune.study.parts import DataSpec
 from raprune.study.schema import DataChoice
-from tests.data.drawn import photo
+from tests.data.drawn import photo, pixels, png
+from tests.data.files import write_parquet
 from tests.data.hub import hugging_face_table, save_arrow
 from tests.data.streamed import NEVER, batches_of, both, opened, same
 from tests.tiny import engine_of, lively_vgg
@@ -154,6 +155,30 @@ def test_what_an_evaluator_will_hold(root: Path) -> None:
     whole, same = both(root, memory_gib=1.0)
     held = held_by(engine_of(lively_vgg(), whole), same, 10, 8, 0)
     assert (held.data, held.pixels, held.ahead) == ((image + 8) * 48, 0, 0)
+
+
+@pytest.mark.parametrize("memory_gib", [1.0, 0.0])
+def test_what_a_host_will_hold_of_rows(tmp_path: Path, memory_gib: float) -> None:
+    """Rows that stay encoded: in memory, where all processes share them, or copied into the cache."""
+    of_split = {name: [png(image) for image in pixels(20, seed)] for seed, name in enumerate(("train", "val"))}
+    for name, images in of_split.items():
+        write_parquet(tmp_path / f"{name}.parquet", images, [i % 10 for i in range(20)])
+    settings = {name: str(tmp_path / f"{name}.parquet") for name in of_split} | {"size": 32, "resize": 32}
+    choice = DataChoice(name="image_parquet", settings={**settings, "random_resized_crop": True}, guard=0.3)
+    with Inputs() as inputs:
+        inputs.read_as(DataSpec(cache=str(tmp_path / "cache"), memory_gib=memory_gib, workers=2))
+        splits, encoded = inputs.data(choice), inputs.encoded(choice)
+    held = held_by(engine_of(lively_vgg(), splits), encoded, 10, 8, 0)
+    assert (held.copied, held.pixels) == tuple(
+        sum(file.stat().st_size for file in (tmp_path / "cache").glob(f"*.{kind}")) for kind in ("images", "pixels")
+    )
+    rows = {name: sum(map(len, images)) for name, images in of_split.items()}
+    if memory_gib:
+        assert held.copied == 0
+        assert rows["train"] <= held.encoded < rows["train"] + 1000  # and where each row ends
+        assert held.data == 8 * 40 + 20 * 3 * 32 * 32
+    else:
+        assert (held.copied, held.encoded, held.data) == (sum(rows.values()), 0, 8 * 40)
 
 
 @pytest.mark.parametrize("form", ["save_to_disk", "hub"])

@@ -91,9 +91,23 @@ def test_images_that_are_not_in_memory_are_told(found: Estimate) -> None:
     held = replace(next(iter(found.held.values())), data=0, pixels=7 * 2**30, ahead=64 * 2**20)
     _, memory, _ = facts_of(replace(found, held={"it": held}))
     assert "batches decoded ahead 64 MiB" in memory
-    assert memory.endswith("; on each host 7.0 GiB of pixels in data.cache, which all map")
+    pixels = "in data.cache on the disk of each host: 7.0 GiB of pixels, which all map"
+    assert memory.endswith(f"; {pixels}")
     _, on_gpu, _ = facts_of(replace(found, held={"it": held}, gpu_bytes=2**30))
-    assert on_gpu.endswith("batches decoded ahead 64 MiB; on each host 7.0 GiB of pixels in data.cache, which all map")
+    assert on_gpu.endswith(f"batches decoded ahead 64 MiB; {pixels}")
+
+
+def test_images_that_stay_encoded_are_told(found: Estimate) -> None:
+    """In memory, or copied into the cache, as rows of Parquet files are."""
+    held = replace(next(iter(found.held.values())), data=2**30, encoded=2**31, prefixes=0)
+    _, memory, _ = facts_of(replace(found, held={"it": held}))
+    assert "; shared by all on a host: images 3.0 GiB, 2.0 GiB of them still encoded, prefixes" in memory
+    _, on_gpu, _ = facts_of(replace(found, held={"it": held}, gpu_bytes=2**30))
+    assert on_gpu.endswith("; shared by all on a host: encoded images 2.0 GiB")
+    copied = replace(held, encoded=0, pixels=7 * 2**30, copied=2**37)
+    _, memory, _ = facts_of(replace(found, held={"it": copied}))
+    disk = "in data.cache on the disk of each host: 7.0 GiB of pixels, which all map, and 128.0 GiB of encoded images"
+    assert memory.endswith(f"; {disk}")
 
 
 def test_the_command_prints_it(

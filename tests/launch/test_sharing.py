@@ -10,7 +10,8 @@ from raprune.engine.inputs import Inputs
 from raprune.evaluators.sharing import data_bytes, share_data, use_shared
 from raprune.study import load_study
 from raprune.study.parts import DataSpec
-from tests.data.files import class_folders
+from tests.data.drawn import pixels, png
+from tests.data.files import class_folders, write_parquet
 from tests.tiny import STUDY, write_study
 
 FOLDER = "{name: image_folder, root: ROOT, size: 32, num_val: 10}"
@@ -39,6 +40,20 @@ def test_data_come_back_whole_and_uncopied(tmp_path: Path, ray_cluster: None) ->
     again = arrays["train"][0]
     assert not again.flags.writeable  # the store's own memory
     assert again.ctypes.data == after.train.images_BCHW.data_ptr()
+
+
+def test_rows_that_stay_encoded_need_room(tmp_path: Path) -> None:
+    """In memory, but not as pixels: Ray's object store gets room for them, once for each source."""
+    images = [png(image) for image in pixels(48, 0)]
+    write_parquet(tmp_path / "train.parquet", images, [i % 10 for i in range(48)])
+    rows = f"{{name: image_parquet, train: {tmp_path}/train.parquet, num_val: 10, size: 32, random_resized_crop: true}}"
+    text = STUDY[: STUDY.index("sweep:")].replace("{name: digits, num_val: 200, num_test: 200}", rows)
+    (tmp_path / "tiny.yaml").write_text(text + "drop_bound: 2.0\nmethod: magnitude\n")
+    trials = load_study(tmp_path / "tiny.yaml").trials
+    with Inputs() as driver:
+        driver.read_as(DataSpec(workers=0, cache=str(tmp_path / "cache")))
+        found = data_bytes(trials, driver) - 8 * 48 - 10 * 3 * 32 * 32
+    assert sum(map(len, images)) <= found < sum(map(len, images)) + 2000  # and where each row ends
 
 
 def test_images_that_do_not_fit_stay_encoded(tmp_path: Path, ray_cluster: None) -> None:

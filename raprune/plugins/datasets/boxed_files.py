@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 
 from raprune.errors import InputError
 from raprune.plugins.datasets.base import Split
 from raprune.plugins.datasets.boxes import Box, padded_boxes
-from raprune.plugins.datasets.pixels import ORIENTATION, as_rgb, content, decode, for_each
+from raprune.plugins.datasets.pixels import as_rgb, content, decode, for_each
+from raprune.plugins.datasets.reading import room_for
 from raprune.plugins.datasets.sources import once_and_more
 
 
@@ -66,7 +66,7 @@ def load_boxed(number: int, item: Callable[[int], tuple[Image.Image, Sequence[Bo
     at the edges of the image; those without an area are left out.
     """
     h, w = size
-    images_BCHW = torch.empty((number, 3, h, w), dtype=torch.uint8)
+    images_BCHW = room_for(number, 3, h, w)
     boxes: list[list[Box]] = [[] for _ in range(number)]
 
     def fill(index: int) -> None:
@@ -81,12 +81,10 @@ def load_boxed(number: int, item: Callable[[int], tuple[Image.Image, Sequence[Bo
 
 def _stored_pixels(item: Annotated) -> Image.Image:
     image = decode(item.file, str(item.file))
-    if image.getexif().get(ORIENTATION, 1) != 1:
-        image.getexif()[ORIENTATION] = 1
     if item.size is not None and image.size != item.size:
         ours, theirs = (f"{width}x{height}" for width, height in (image.size, item.size))
         raise InputError(f"{item.file} has {ours} pixels; its annotation says {theirs}")
-    return as_rgb(image, str(item.file))
+    return as_rgb(image, str(item.file), upright=False)
 
 
 def _as_shares(box: Box, size: tuple[int, int]) -> Box | None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from raprune.errors import InputError
+from raprune.errors import InputError, first_line
 from raprune.plugins.datasets.base import Splits
 from raprune.plugins.datasets.hugging_face_files import (
     REMEDY,
@@ -21,12 +21,14 @@ from raprune.plugins.datasets.hugging_face_files import (
     files_of,
     folder_problems,
     is_image,
+    names_of,
     objects_among,
     read,
 )
 from raprune.plugins.datasets.image_files import expand, refuse
 from raprune.plugins.datasets.labelled import LabelledSettings, Part, splits_from
 from raprune.registry import DATASETS
+from raprune.study.wording import counted
 
 
 class HuggingFaceSettings(LabelledSettings):
@@ -77,10 +79,12 @@ class _Table:
         image = column_of(settings.image_column, "image_column", schemas[0], features, is_image, files[0])
         label = _label_column(settings, schemas[0], features, files[0])
         check_alike(files, schemas, (image, label))
-        labels = [read(file, [label]).column(label) for file in files]
-        classes = np.concatenate([part.cast(pa.int64()).fill_null(NO_CLASS).to_numpy() for part in labels])
-        names = tuple(map(str, features.get(label, {}).get("names") or ()))
-        return cls(Images.read(f"the {split} split of {settings.path}", files, image), classes, names)
+        classes = np.concatenate([_classes(file, label) for file in files])
+        names, name = names_of(features.get(label, {})), f"the {split} split of {settings.path}"
+        if names and len(above := np.flatnonzero(classes >= len(names))):
+            said = f"item {above[0]} of {name} has the class {classes[above[0]]}"
+            raise InputError(f"{said}; the data set names {counted(len(names), 'class', 'classes')}, from 0 on")
+        return cls(Images.read(name, files, image), classes, names)
 
     def part(self) -> Part:
         def item(index: int) -> Any:
@@ -90,6 +94,18 @@ class _Table:
             return image, int(self.labels[index])
 
         return Part(self.images.name, len(self.labels), item, (self.images.source, self.labels))
+
+
+def _classes(file: Path, column: str) -> np.ndarray:
+    """(N,) int64: ``NO_CLASS`` where there is none."""
+    labels = read(file, [column]).column(column)
+    try:
+        found: np.ndarray = labels.cast(pa.int64()).fill_null(NO_CLASS).to_numpy()
+    except pa.ArrowInvalid as error:
+        raise InputError(
+            f"label_column: {file} has numbers in {column!r} that no class has: {first_line(error)}"
+        ) from None
+    return found
 
 
 def _label_column(

@@ -31,6 +31,7 @@ from raprune.plugins.datasets.hugging_face_files import (
     files_of,
     folder_problems,
     is_image,
+    names_of,
     read,
 )
 from raprune.plugins.datasets.image_files import check_apart, expand, refuse
@@ -142,7 +143,7 @@ class _Table:
         fields, feature = fields_of(schemas[0].field(column).type), features.get(column, {})
         category = _category(settings.category_field, fields, feature, f"{files[0]}: the objects in {column}")
         objects = [row for file in files for row in read(file, [column]).column(column).to_pylist()]
-        names = tuple(map(str, feature_of(feature, category).get("names") or ()))
+        names = names_of(feature_of(feature, category))
         images = Images.read(f"the {split} split of {settings.path}", files, image)
         given = (label for row in objects for _, label, _ in _values(row, category))
         number = len(names) or max((label + 1 for label in given if isinstance(label, int)), default=0)

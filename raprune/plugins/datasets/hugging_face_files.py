@@ -18,10 +18,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from raprune.errors import InputError, first_line, meaning
+from raprune.errors import InputError, first_line
 from raprune.plugins.datasets.image_files import expand
 from raprune.plugins.datasets.pixels import decode_rgb
-from raprune.plugins.datasets.rows import Copied, InMemory, rows_of
+from raprune.plugins.datasets.rows import Copied, InMemory, is_encoded, naming_rows, rows_of
 from raprune.registry import nearest
 
 WORDS = {
@@ -58,7 +58,7 @@ def files_of(root: Path) -> dict[str, list[Path]]:
 def described(files: Sequence[Path]) -> tuple[list[pa.Schema], dict[str, Any]]:
     """The schema of each file, and what the library stored about the columns of the first one."""
     schemas = [_schema(file) for file in files]
-    return schemas, _features(schemas[0])
+    return schemas, features_of(schemas[0])
 
 
 def check_alike(files: Sequence[Path], schemas: Sequence[pa.Schema], columns: Sequence[str]) -> None:
@@ -160,7 +160,7 @@ def _of_hub(root: Path) -> dict[str, list[Path]]:
     """Split -> Parquet files below ``root``, by the words in their names."""
     found: dict[str, list[Path]] = {}
     configurations = set()
-    for file in sorted(root.rglob("*.parquet")):
+    for file in parquet_below(root):
         place = file.relative_to(root).with_suffix("")
         split = next((ours for ours in (_split_of(part) for part in reversed(place.parts)) if ours), "train")
         found.setdefault(split, []).append(file)
@@ -176,6 +176,11 @@ def _of_hub(root: Path) -> dict[str, list[Path]]:
     return found
 
 
+def parquet_below(root: Path) -> list[Path]:
+    """The Parquet files in a folder and its subfolders, some of which may be named like one."""
+    return sorted(file for file in root.rglob("*.parquet") if not file.is_dir())
+
+
 def _split_of(name: str) -> str | None:
     """The split that a file's or folder's name tells: ``train-00000-of-00001``, ``validation``."""
     words = re.split(r"[^a-z]+", name.lower())
@@ -183,11 +188,7 @@ def _split_of(name: str) -> str | None:
 
 
 def is_image(kind: pa.DataType, feature: Mapping[str, Any]) -> bool:
-    return (
-        bool(pa.types.is_struct(kind))
-        and kind.get_field_index("bytes") >= 0
-        and feature.get("_type", "Image") == "Image"
-    )
+    return is_encoded(kind) and feature.get("_type", "Image") == "Image"
 
 
 def column_of(
@@ -214,7 +215,7 @@ def column_of(
     return str(chosen[0])
 
 
-def _features(schema: pa.Schema) -> dict[str, dict[str, Any]]:
+def features_of(schema: pa.Schema) -> dict[str, dict[str, Any]]:
     """Column -> what the library stored about it; empty where it stored nothing that can be read."""
     try:
         features = json.loads((schema.metadata or {}).get(FEATURES, b"{}"))["info"]["features"]
@@ -222,6 +223,12 @@ def _features(schema: pa.Schema) -> dict[str, dict[str, Any]]:
         return {name: feature for name, feature in written.items() if isinstance(feature, dict)}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
+
+
+def names_of(feature: Mapping[str, Any]) -> tuple[str, ...]:
+    """The class names of a column or field; empty where the library stored none."""
+    names = feature.get("names")
+    return tuple(map(str, names)) if isinstance(names, list) else ()
 
 
 def _unlisted(feature: Any) -> Any:
@@ -243,9 +250,13 @@ def feature_of(feature: Mapping[str, Any], field: str) -> Mapping[str, Any]:
 def _schema(file: Path) -> pa.Schema:
     with told(file):
         if file.suffix == ".parquet":
-            return pq.read_schema(file)
-        with pa.memory_map(str(file)) as source:
-            return pa.ipc.open_stream(source).schema
+            schema = pq.read_schema(file)
+        else:
+            with pa.memory_map(str(file)) as source:
+                schema = pa.ipc.open_stream(source).schema
+    if len(set(schema.names)) < len(schema.names):
+        raise InputError(f"path: {file} has two columns of one name among {', '.join(schema.names)}")
+    return schema
 
 
 def read(file: Path, columns: list[str]) -> pa.Table:
@@ -258,10 +269,9 @@ def read(file: Path, columns: list[str]) -> pa.Table:
 
 @contextmanager
 def told(file: Path) -> Iterator[None]:
-    """Inside the block, a file that cannot be read raises :class:`InputError` naming it."""
-    try:
-        yield
-    except OSError as error:
-        raise InputError(f"path: {file} cannot be read: {meaning(error)}") from None
-    except (pa.ArrowException, KeyError) as error:
-        raise InputError(f"path: {file} is damaged: {first_line(error)}") from None
+    """As :func:`naming_rows`, for a file of the setting ``path``."""
+    with naming_rows(f"path: {file}"):
+        try:
+            yield
+        except KeyError as error:
+            raise InputError(f"path: {file} is damaged: {first_line(error)}") from None

@@ -18,7 +18,8 @@ from PIL import Image
 
 from raprune.errors import InputError, MissingDataError
 from raprune.plugins.datasets.base import IMAGENET_MEAN, VOID, Split
-from raprune.plugins.datasets.pixels import ORIENTATION, as_rgb, decode, for_each
+from raprune.plugins.datasets.pixels import as_rgb, decode, for_each, orientation
+from raprune.plugins.datasets.reading import room_for
 from raprune.study.wording import shown
 from raprune.system.paths import expanded
 
@@ -74,7 +75,7 @@ def decode_pairs(pairs: Sequence[Pair], size: tuple[int, int], num_classes: int,
     Padding has the mean colour and the label ``VOID``.
     """
     h, w = size
-    images_BCHW = torch.empty((len(pairs), 3, h, w), dtype=torch.uint8)
+    images_BCHW = room_for(len(pairs), 3, h, w)
     images_BCHW[:] = torch.tensor(MEAN_COLOUR, dtype=torch.uint8).view(3, 1, 1)
     labels_BHW = torch.full((len(pairs), h, w), VOID, dtype=torch.uint8)
 
@@ -104,7 +105,7 @@ def decode_pair(pair: Pair, num_classes: int, void: int) -> tuple[Image.Image, I
 
 def _check_upright(image: Image.Image, file: Path) -> None:
     """Refuse an image that EXIF turns: its pixels would no longer match those of its annotation."""
-    if (turn := image.getexif().get(ORIENTATION, 1)) != 1:
+    if (turn := orientation(image)) != 1:
         raise InputError(f"{file} has the EXIF orientation {turn}: turn the pixels of the image and of its annotation")
 
 

@@ -2,13 +2,14 @@
 
 The crop follows torchvision's ``Resize`` and ``CenterCrop`` for ImageNet networks: the shorter side is resized first.
 With ``random_resized_crop``, training images are random parts instead, as those networks are trained.
-Every file of a class folder counts as an image, except those whose names start with a dot.
+Every file of a class folder counts as an image, except those whose names start with a dot. What would be left out
+without a word is refused: folders in a class folder, links that lead nowhere, a val or test split of another name.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,13 @@ from raprune.plugins.datasets.reading import held
 from raprune.plugins.datasets.sources import Files, check_streams_apart, once_and_more
 from raprune.plugins.datasets.stream import Stream
 from raprune.registry import DATASETS
+from raprune.system.paths import legible
 
 DEFAULT_SIZE = 224
 """Size of the crop for images that differ in size: the input size of ImageNet networks."""
+
+OTHER_NAMES = {"val": ("valid", "validation", "dev"), "test": ("testing", "tests")}
+"""Split -> what others call its folder."""
 
 
 class ImageFolderSettings(CroppedSettings):
@@ -85,6 +90,7 @@ def load(settings: ImageFolderSettings) -> Splits:
     folders = {"train": root}
     if _folders(root / "train"):
         folders = {name: root / name for name in ("train", "val", "test") if (root / name).is_dir()}
+        _check_other_names(root, folders)
     class_names = _class_names(folders)
     names, labels, parts = _listed(root, folders, class_names)
     index = index_of(root, names)
@@ -115,11 +121,38 @@ def load(settings: ImageFolderSettings) -> Splits:
 def _folders(folder: Path) -> list[str]:
     if not folder.is_dir():
         return []
-    return sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in _seen(entries) if os.path.isdir(entry.path))
+
+
+def _seen(entries: Iterable[os.DirEntry[str]]) -> Iterator[os.DirEntry[str]]:
+    """``entries`` whose names do not start with a dot. Raises :class:`InputError` for a link that leads nowhere."""
+    for entry in entries:
+        if not entry.name.startswith("."):
+            if entry.is_symlink() and not os.path.exists(entry.path):
+                raise InputError(
+                    f"{legible(entry.path)} is a link that leads nowhere, or in a circle: mend it, or remove it"
+                )
+            yield entry
+
+
+def _check_other_names(root: Path, folders: Mapping[str, Path]) -> None:
+    """Refuse a split under another name than ours, which would not be read."""
+    classes = _folders(folders["train"])
+    for split, others in OTHER_NAMES.items():
+        for name in others if split not in folders else ():
+            if _folders(root / name) == classes:
+                raise InputError(
+                    f"{root / name} has the classes of {folders['train']}, but only train/, val/ and test/ are read: "
+                    f"rename it to {split}, or move it elsewhere"
+                )
 
 
 def _class_names(folders: dict[str, Path]) -> tuple[str, ...]:
     names = {split: _folders(folder) for split, folder in folders.items()}
+    for name in names["train"]:
+        if not name.isascii() and name.encode(errors="replace").decode() != name:
+            raise InputError(f"{legible(folders['train'] / name)}: a class must have a name in UTF-8: rename it")
     if len(names["train"]) < 2:
         listed = ", ".join(names["train"]) or "none"
         raise InputError(f"{folders['train']}: must have a subfolder for each of at least two classes; found {listed}")
@@ -153,7 +186,14 @@ def _listed(
 
 def _files(folder: Path) -> Iterator[str]:
     with os.scandir(folder) as entries:
-        yield from (entry.name for entry in entries if entry.is_file() and not entry.name.startswith("."))
+        for entry in _seen(entries):
+            if entry.is_dir():
+                raise InputError(
+                    f"{legible(entry.path)} is a folder in the folder of a class, so its images would not be used: "
+                    "move them up, or let its name start with a dot"
+                )
+            if entry.is_file():
+                yield entry.name
 
 
 def _split(settings: ImageFolderSettings, source: Files, parts: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

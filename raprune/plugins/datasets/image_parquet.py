@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,11 +15,12 @@ from pydantic import Field
 from raprune.errors import InputError
 from raprune.plugins.datasets.base import Split, Splits, shift_and_flip
 from raprune.plugins.datasets.fits import CentreCrop, Fit, Whole
+from raprune.plugins.datasets.hugging_face_files import features_of, names_of, parquet_below
 from raprune.plugins.datasets.image_files import deal, expand, refuse
 from raprune.plugins.datasets.normalisation import CroppedSettings
 from raprune.plugins.datasets.pixels import decode_rgb
 from raprune.plugins.datasets.reading import held
-from raprune.plugins.datasets.rows import rows_of
+from raprune.plugins.datasets.rows import is_encoded, naming_rows, rows_of
 from raprune.plugins.datasets.sources import Source, check_streams_apart, once_and_more
 from raprune.plugins.datasets.stream import Stream
 from raprune.registry import DATASETS
@@ -145,31 +145,42 @@ def _split(part: _Part, places: np.ndarray, fit: Fit) -> Split:
 
 def _read(settings: ImageParquetSettings, name: str) -> _Part:
     path = expand(name)
-    files = sorted(map(str, path.rglob("*.parquet"))) if path.is_dir() else [str(path)]
+    files = list(map(str, parquet_below(path))) if path.is_dir() else [str(path)]
     if not files:
         raise InputError(f"{path} has no Parquet files")
     read = [_labels(settings, file) for file in files]
     if len({names for _, names in read}) > 1:
         raise InputError(f"the files in {path} have other class names than each other")
-    return _Part(rows_of(files, settings.image_column), np.concatenate([labels for labels, _ in read]), read[0][1])
+    classes = np.concatenate([labels for labels, _ in read])
+    if not len(classes):
+        raise InputError(f"{path} has no images: its Parquet files have no rows")
+    return _Part(rows_of(files, settings.image_column), classes, read[0][1])
+
+
+def _schema(path: str) -> pa.Schema:
+    with naming_rows(path):
+        try:
+            return pq.read_schema(path)
+        except pa.ArrowInvalid as error:
+            raise InputError(f"cannot be used: {path} is not a Parquet file: {error}") from None
 
 
 def _labels(settings: ImageParquetSettings, path: str) -> tuple[np.ndarray, tuple[str, ...]]:
     """The classes in a file whose columns are as they must be, and their names."""
-    try:
-        schema = pq.read_schema(path)
-    except pa.ArrowInvalid as error:
-        raise InputError(f"cannot be used: {path} is not a Parquet file: {error}") from None
+    schema = _schema(path)
     for column in (settings.image_column, settings.label_column):
-        if column not in schema.names:
-            raise InputError(f"{path} has no column {column!r}; its columns are {', '.join(schema.names)}")
+        if schema.names.count(column) != 1:
+            has = "several columns" if column in schema.names else "no column"
+            raise InputError(f"{path} has {has} {column!r}; its columns are {', '.join(schema.names)}")
     kind = schema.field(settings.image_column).type
-    if not pa.types.is_struct(kind) or kind.get_field_index("bytes") < 0:
-        raise InputError(f"{path}: column {settings.image_column!r} must be a struct with a field bytes; it is {kind}")
+    if not is_encoded(kind):
+        what = "must be a struct with a field bytes, of type binary"
+        raise InputError(f"{path}: column {settings.image_column!r} {what}; it is {kind}")
     kind = schema.field(settings.label_column).type
     if not pa.types.is_integer(kind):
         raise InputError(f"{path}: column {settings.label_column!r} must be of integers; it is {kind}")
-    column = pq.ParquetFile(path).read(columns=[settings.label_column]).column(settings.label_column)
+    with naming_rows(path):
+        column = pq.ParquetFile(path).read(columns=[settings.label_column]).column(settings.label_column)
     if column.null_count:
         row = column.is_null().index(True)
         raise InputError(f"{path}: row {row} has no label")
@@ -183,7 +194,5 @@ def _labels(settings: ImageParquetSettings, path: str) -> tuple[np.ndarray, tupl
 
 def _class_names(schema: Any, settings: ImageParquetSettings) -> tuple[str, ...]:
     """The names that the Hugging Face library stored in the file; empty if there are none that fit."""
-    described = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
-    label = described.get("info", {}).get("features", {}).get(settings.label_column, {})
-    names = tuple(map(str, label.get("names", ())))
+    names = names_of(features_of(schema).get(settings.label_column, {}))
     return names if len(names) == settings.num_classes else ()

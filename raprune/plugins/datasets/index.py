@@ -21,13 +21,14 @@ from raprune.errors import InputError, meaning
 from raprune.plugins.datasets.pixels import for_each, upright_size
 from raprune.plugins.datasets.reading import LONG_BYTES, reading
 from raprune.plugins.datasets.sources import DIGEST_BYTES, digest_of
+from raprune.system.paths import legible
 from raprune.system.writing import replacing
 
 KEPT_FROM_BYTES = 2**30
 """Files of fewer bytes in all are read each time."""
 SCHEMA = pa.schema(
     [
-        ("name", pa.string()), ("bytes", pa.int64()), ("changed_ns", pa.int64()), ("digest", pa.binary(DIGEST_BYTES)),
+        ("name", pa.binary()), ("bytes", pa.int64()), ("changed_ns", pa.int64()), ("digest", pa.binary(DIGEST_BYTES)),
         ("width", pa.int32()), ("height", pa.int32()),
     ]
 )  # fmt: skip
@@ -63,10 +64,10 @@ def index_of(root: Path, names: Sequence[str]) -> Index:
         try:
             data = path.read_bytes()
         except OSError as error:
-            raise InputError(f"{path} cannot be read: {meaning(error)}") from None
+            raise InputError(f"{legible(path)} cannot be read: {meaning(error)}") from None
         digests[at] = np.frombuffer(digest_of(data), np.uint8)
         try:
-            sizes[at] = upright_size(data, str(path), to_the_end=file is not None)
+            sizes[at] = upright_size(data, legible(path), to_the_end=file is not None)
         except InputError:
             if file is not None:
                 raise
@@ -87,7 +88,7 @@ def _stats(root: Path, names: Sequence[str]) -> np.ndarray:
         try:
             stat = os.stat(os.path.join(root, name))
         except OSError as error:
-            raise InputError(f"{root / name} cannot be read: {meaning(error)}") from None
+            raise InputError(f"{legible(root / name)} cannot be read: {meaning(error)}") from None
         stats[at] = stat.st_size, stat.st_mtime_ns
     return stats
 
@@ -109,7 +110,7 @@ def _kept(file: Path | None, names: Sequence[str], stats: np.ndarray) -> tuple[n
     except (pa.ArrowException, OSError, ValueError):
         return digests, sizes, known
     rows = {name: row for row, name in enumerate(table.column("name").to_pylist())}
-    found = np.array([rows.get(name, -1) for name in names], np.int64)
+    found = np.array([rows.get(os.fsencode(name), -1) for name in names], np.int64)
     then = np.stack([table.column(name).to_numpy() for name in ("bytes", "changed_ns")], axis=1)
     known = (found >= 0) & (then[found] == stats).all(1)
     packed = table.column("digest").combine_chunks()
@@ -123,7 +124,7 @@ def _keep(file: Path, names: Sequence[str], stats: np.ndarray, digests: np.ndarr
     blob = pa.FixedSizeBinaryArray.from_buffers(
         pa.binary(DIGEST_BYTES), len(names), [None, pa.py_buffer(np.ascontiguousarray(digests))]
     )
-    columns = [pa.array(names, pa.string()), *stats.T, blob, *sizes.T]
+    columns = [pa.array(map(os.fsencode, names), pa.binary()), *stats.T, blob, *sizes.T]
     table = pa.table(dict(zip(SCHEMA.names, columns, strict=True)), schema=SCHEMA)
     try:
         with replacing(file) as aside:

@@ -21,7 +21,7 @@ from raprune.plugins.datasets.fits import CentreCrop, Whole
 from raprune.plugins.datasets.image_files import Dealing, deal
 from raprune.plugins.datasets.normalisation import STATISTICS, NormalisedSettings, Statistics
 from raprune.plugins.datasets.pixels import as_rgb, centre_crop, content, for_each
-from raprune.plugins.datasets.reading import reading
+from raprune.plugins.datasets.reading import reading, room_for
 from raprune.plugins.datasets.sources import Source
 from raprune.plugins.datasets.stream import Stream
 from raprune.study.wording import counted
@@ -141,7 +141,7 @@ def _shape(part: Part, row: int, settings: LabelledSettings) -> tuple[int, int]:
 
 
 def _read(part: Part, rows: Sequence[int], shape: tuple[int, int], settings: LabelledSettings) -> Split:
-    images_BCHW = torch.empty((len(rows), settings.channels, *shape), dtype=torch.uint8)
+    images_BCHW = room_for(len(rows), settings.channels, *shape)
     labels_B = torch.empty(len(rows), dtype=torch.int64)
     pixels, labels = images_BCHW.numpy(), labels_B.numpy()
 

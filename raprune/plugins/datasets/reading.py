@@ -23,6 +23,7 @@ from torch import Tensor
 
 from raprune.errors import InputError, meaning
 from raprune.plugins.datasets.base import Split, Splits
+from raprune.plugins.datasets.sources import Source
 from raprune.plugins.datasets.stream import Stream
 from raprune.study.parts import DataSpec
 from raprune.system.memory import memory_bytes
@@ -96,6 +97,21 @@ def held(splits: Splits) -> Splits:
     return _with_parts(splits, {name: Split(images, getattr(splits, name).labels_B) for name, images in whole.items()})
 
 
+def room_for(number: int, channels: int, height: int, width: int) -> Tensor:
+    """(B, C, H, W) uint8: memory for images that this data set can only hold all at once.
+
+    Raises :class:`InputError` where they are more than this process may use, which the system would end.
+    """
+    num_bytes, most = number * channels * height * width, memory_bytes()
+    if num_bytes > most:
+        raise InputError(
+            f"{number:,} images of {width}x{height} pixels take {num_bytes / 2**30:,.1f} GiB of memory, and there are "
+            f"{most / 2**30:,.1f} GiB: take fewer (num_train), or a smaller size; sets larger than memory are read by "
+            "image_folder, image_parquet and hugging_face"
+        )
+    return torch.empty((number, channels, height, width), dtype=torch.uint8)
+
+
 def on_this_host(splits: Splits, how: Reading) -> Splits:
     """``splits`` whose streams this process can read: files of pixels for what is scored, sources that are here."""
     found = {}
@@ -114,6 +130,12 @@ def parts_of(splits: Splits) -> dict[str, Split]:
     """The splits that there are, by name."""
     every = {name: getattr(splits, name) for name in ("train", *SCORED)}
     return {name: split for name, split in every.items() if split is not None}
+
+
+def sources_of(splits: Splits) -> list[Source]:
+    """Where images lie that are still encoded, each source once."""
+    streams = [split.stream for split in parts_of(splits).values() if split.stream is not None]
+    return list({id(stream.source): stream.source for stream in streams}.values())
 
 
 def _with_parts(splits: Splits, parts: Mapping[str, Split]) -> Splits:

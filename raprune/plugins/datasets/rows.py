@@ -6,6 +6,7 @@ not fit into memory are copied, image after image, into one file of the cache.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import zipfile
@@ -17,9 +18,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from raprune.errors import InputError, meaning
+from raprune.errors import InputError, first_line, meaning
 from raprune.plugins.datasets.pixels import for_each, upright_size
 from raprune.plugins.datasets.reading import LONG_BYTES, locked, reading
 from raprune.plugins.datasets.sources import DIGEST_BYTES, Source, digest_of
@@ -27,6 +29,11 @@ from raprune.system.writing import replacing
 
 BATCH_ROWS = 256
 """Rows read at a time while they are copied."""
+BINARY = (
+    pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary, pa.types.is_binary_view,
+    pa.types.is_null,
+)  # fmt: skip
+"""Whether a type holds bytes; that of a column of nulls may."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,10 @@ class InMemory(_InFiles):
         found = b"".join(digest_of(image.as_py() or b"") for image in self.images)
         return np.frombuffer(found, np.uint8).reshape(-1, DIGEST_BYTES)
 
+    @property
+    def in_memory_bytes(self) -> int:
+        return int(self.images.nbytes)
+
     def fetch(self, place: int) -> bytes:
         return self.images[place].as_py() or b""
 
@@ -67,11 +78,19 @@ class Copied(_InFiles):
     """(N,) int64: where each image ends in ``file``."""
     digests: np.ndarray
 
+    @property
+    def copied_bytes(self) -> int:
+        return int(self.ends[-1]) if len(self.ends) else 0
+
     def fetch(self, place: int) -> bytes:
         start = int(self.ends[place - 1]) if place else 0
-        with open(self.file, "rb") as opened:
-            opened.seek(start)
-            return opened.read(int(self.ends[place]) - start)
+        try:
+            with open(self.file, "rb") as opened:
+                opened.seek(start)
+                return opened.read(int(self.ends[place]) - start)
+        except OSError as error:
+            what = f"{self.file}, the copy of {self.name(place)} and the others, cannot be read"
+            raise InputError(f"{what}: {meaning(error)}; the same command copies them again") from None
 
     def changed(self, place: int) -> str:
         return f"{self.file} is damaged: delete it, and the same command copies {self.name(place)} and the others again"
@@ -95,18 +114,43 @@ def rows_of(files: Sequence[str], column: str) -> InMemory | Copied:
     if most is not None and sum(os.path.getsize(file) for file in files) > most:
         return _copied(files, column, reading().folder())
     chunks = [list(_batches(file, column)) for file in files]
-    images = pa.chunked_array([chunk for of_file in chunks for chunk in of_file], None if any(chunks) else pa.binary())
+    images = _joined([chunk for of_file in chunks for chunk in of_file])
     return InMemory(files, _starts([sum(map(len, of_file)) for of_file in chunks]), images)
 
 
 def _batches(file: str, column: str) -> Iterator[pa.Array]:
     """The encoded images of a few rows at a time."""
-    if file.endswith(".parquet"):
-        parts: Any = pq.ParquetFile(file).iter_batches(BATCH_ROWS, columns=[f"{column}.bytes"])
-    else:
-        parts = pa.ipc.open_stream(pa.memory_map(file))
-    for part in parts:
-        yield part.column(column).field("bytes")
+    with naming_rows(file):
+        if file.endswith(".parquet"):
+            parts: Any = pq.ParquetFile(file).iter_batches(BATCH_ROWS, columns=[f"{column}.bytes"])
+        else:
+            parts = pa.ipc.open_stream(pa.memory_map(file))
+        for part in parts:
+            yield pc.struct_field(part.column(column), "bytes")  # null where the struct is
+
+
+@contextlib.contextmanager
+def naming_rows(file: str | Path) -> Iterator[None]:
+    """Inside the block, a file that cannot be read raises :class:`InputError` that names it."""
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        if isinstance(error, OSError) and error.errno:
+            raise InputError(f"{file} cannot be read: {meaning(error)}") from None
+        raise InputError(f"{file} is damaged: {first_line(error).rstrip('.')}; get it again") from None
+
+
+def is_encoded(kind: pa.DataType) -> bool:
+    """Whether a column of this type has encoded images: a struct whose field ``bytes`` is binary."""
+    place = kind.get_field_index("bytes") if pa.types.is_struct(kind) else -1
+    return place >= 0 and any(holds(kind.field(place).type) for holds in BINARY)
+
+
+def _joined(chunks: Sequence[pa.Array]) -> pa.ChunkedArray:
+    """``chunks`` as one; those of several files may be of different binary types."""
+    kinds = {chunk.type for chunk in chunks} or {pa.binary()}
+    kind = kinds.pop() if len(kinds) == 1 else pa.large_binary()
+    return pa.chunked_array([chunk.cast(kind) for chunk in chunks], kind)
 
 
 def _starts(numbers: Sequence[int]) -> np.ndarray:

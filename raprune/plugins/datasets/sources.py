@@ -13,6 +13,7 @@ import numpy as np
 
 from raprune.errors import InputError, meaning
 from raprune.plugins.datasets.pixels import content
+from raprune.system.paths import legible
 
 DIGEST_BYTES = 16
 
@@ -27,6 +28,16 @@ class Source(ABC):
 
     digests: np.ndarray
     """(N, 16) uint8: the digest of each image, as it was when the source was listed."""
+
+    @property
+    def in_memory_bytes(self) -> int:
+        """Bytes of encoded images that are held in memory."""
+        return 0
+
+    @property
+    def copied_bytes(self) -> int:
+        """Bytes of encoded images that were copied into a file of the cache."""
+        return 0
 
     @abstractmethod
     def name(self, place: int) -> str:
@@ -67,10 +78,10 @@ class Files(Source):
     digests: np.ndarray
 
     def name(self, place: int) -> str:
-        return os.path.join(self.root, self.names[place])
+        return legible(os.path.join(self.root, self.names[place]))
 
     def fetch(self, place: int) -> bytes:
-        return Path(self.name(place)).read_bytes()
+        return Path(self.root, self.names[place]).read_bytes()
 
 
 def same_content(digests: np.ndarray) -> np.ndarray:

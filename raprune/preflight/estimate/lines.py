@@ -109,19 +109,27 @@ def _memory(estimate: Estimate) -> str:
     data, prefixes = max(h.data for h in estimate.held.values()), max(h.prefixes for h in estimate.held.values())
     own = {"networks": held.networks, "a batch in training or scoring": held.working}
     own |= {"batches decoded ahead": held.ahead} if held.ahead else {}
-    pixels = max(h.pixels for h in estimate.held.values())
-    files = f"; on each host {_size(pixels)} of pixels in data.cache, which all map" if pixels else ""
+    encoded = max(h.encoded for h in estimate.held.values())
+    files = _files(max(h.pixels for h in estimate.held.values()), max(h.copied for h in estimate.held.values()))
     if estimate.libraries.num_bytes is not None:
         own = {"libraries": estimate.libraries.num_bytes, **own}
     if estimate.gpu_bytes is not None:
         on_host = ("libraries", "batches decoded ahead")
         host = ", ".join(f"{name} {_size(size)}" for name, size in own.items() if name in on_host)
-        return (
-            f"memory: per evaluator {_size(estimate.gpu_bytes)} on its GPU, as measured, and on its host {host}{files}"
-        )
+        shared = f"; shared by all on a host: encoded images {_size(encoded)}" if encoded else ""
+        on_gpu = f"{_size(estimate.gpu_bytes)} on its GPU, as measured"
+        return f"memory: per evaluator {on_gpu}, and on its host {host}{shared}{files}"
     parts = ", ".join(f"{name} {_size(size)}" for name, size in own.items())
-    shared = f"images {_size(data)}, prefixes at most {_size(prefixes)}"
+    still = f", {_size(encoded)} of them still encoded" if encoded else ""
+    shared = f"images {_size(data + encoded)}{still}, prefixes at most {_size(prefixes)}"
     return f"memory: per evaluator {_size(sum(own.values()))} ({parts}); shared by all on a host: {shared}{files}"
+
+
+def _files(pixels: int, copied: int) -> str:
+    """What lies in the cache of each host."""
+    parts = [f"{_size(pixels)} of pixels, which all map"] if pixels else []
+    parts += [f"{_size(copied)} of encoded images"] if copied else []
+    return f"; in data.cache on the disk of each host: {', and '.join(parts)}" if parts else ""
 
 
 def _size(number: float) -> str:

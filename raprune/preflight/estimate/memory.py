@@ -19,7 +19,7 @@ from torch import Tensor, fx
 from raprune.engine import Engine
 from raprune.engine.base import MAX_NETWORKS
 from raprune.plugins.datasets.base import Splits, normalise
-from raprune.plugins.datasets.reading import SCORED, parts_of
+from raprune.plugins.datasets.reading import SCORED, parts_of, sources_of
 from raprune.plugins.datasets.stream import AHEAD
 
 LOADED = (
@@ -61,8 +61,12 @@ class Held:
     """The baseline, the states that are kept built, and one in training."""
     data: int
     """Images and labels in memory: once per host on processors, in each evaluator on GPUs."""
+    encoded: int
+    """Images in memory that are still encoded: once per host."""
     pixels: int
     """Images in files of the cache that all processes of a host map: the system may drop them from memory."""
+    copied: int
+    """Encoded images in files of the cache of a host."""
     ahead: int
     """Batches of training images that an evaluator's own processes decode ahead; 0 where images are in memory."""
     prefixes: int
@@ -86,7 +90,9 @@ def held_by(engine: Engine, data: Splits, batch_size: int, train_size: int, cach
     return Held(
         (1 + MAX_NETWORKS + TRAINED) * num_bytes(network.state_dict().values()),
         num_bytes(tensor for part in parts.values() for tensor in (part.images_BCHW, part.labels_B)),
+        sum(source.in_memory_bytes for source in sources_of(data)),
         sum(part.stream.num_bytes for name, part in parts.items() if name in SCORED and part.stream is not None),
+        sum(source.copied_bytes for source in sources_of(data)),
         0 if stream is None else _workers(engine) * AHEAD * train_size * stream.image_bytes,
         min(cache_bytes, len(data.val) * max((outputs.get(layer, 0) for layer in engine.graph.groups), default=0)),
         # a layer that is scored reads one output and writes another

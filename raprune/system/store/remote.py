@@ -160,20 +160,25 @@ class Remote:
 
     def _copy(self, name: str, stamp: Stamp, file: Path) -> None:
         """Copy an object; raises :class:`_ChangedError` where it is not the one that was listed."""
-        try:
+        with _in_mirror(file.parent, "made"):
             file.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise Refused(f"{file.parent}, in a mirror of results, cannot be made: {meaning(error)}") from None
-        with replacing(file, durable=False) as aside:
-            try:
-                with self._fs.open_input_stream(self._path(name)) as source, aside.open("wb") as out:
-                    while chunk := source.read(CHUNK_BYTES):
-                        out.write(chunk)
-            except FileNotFoundError:
-                raise _ChangedError from None
+        with _in_mirror(file, "written"), replacing(file, durable=False) as aside:
+            with aside.open("wb") as out:
+                for chunk in self._chunks(name):
+                    out.write(chunk)
             if aside.stat().st_size != stamp.size:
                 raise _ChangedError
             os.utime(aside, (stamp.second, stamp.second))
+
+    def _chunks(self, name: str) -> Iterator[bytes]:
+        """An object's bytes, some at a time; raises :class:`_ChangedError` where it is gone."""
+        with self._naming("read", name):
+            try:
+                with self._fs.open_input_stream(self._path(name)) as source:
+                    while chunk := source.read(CHUNK_BYTES):
+                        yield chunk
+            except FileNotFoundError:
+                raise _ChangedError from None
 
     def delete(self, name: str) -> None:
         """Delete an object, if it is there."""
@@ -200,6 +205,15 @@ class Remote:
             why = away[1].strip() if away else meaning(error) if isinstance(error, OSError) else first_line(error)
             kind = Refused if isinstance(error, PermissionError) else StorageError
             raise kind(f"{place} cannot be {done}: {why}") from None
+
+
+@contextlib.contextmanager
+def _in_mirror(place: Path, done: str) -> Iterator[None]:
+    """Turn errors of this machine's disk into ours, lest the store be blamed and waited for."""
+    try:
+        yield
+    except OSError as error:
+        raise Refused(f"{place}, in a mirror of results, cannot be {done}: {meaning(error)}") from None
 
 
 def is_plain(name: str) -> bool:

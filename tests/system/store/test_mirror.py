@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from raprune.errors import StorageError
 from raprune.system.store import remote
 from raprune.system.store.journal import FOLDER
 from raprune.system.store.mirror import ROOT_FILES
-from raprune.system.store.remote import is_plain
+from raprune.system.store.remote import Refused, is_plain
 from tests.system.store.fakes import FailingAfter, content, machine, write
 
 T = "trials/t"
@@ -197,3 +198,20 @@ def test_a_mirror_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     (b.root / "trials").write_text("a file where a folder must be")
     with pytest.raises(StorageError, match=re.escape(os.fspath(b.root / T))):
         b.take()
+
+
+def test_a_disk_that_is_full_is_not_taken_for_a_store_that_is_away(tmp_path: Path) -> None:
+    """The store would be waited for, and be blamed: a limit on the size of files stands for the full disk."""
+    a, b = machine("a", tmp_path), machine("b", tmp_path)
+    write(a, {"large": "x" * 2**21})
+    a.send("")
+    most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, most[1]))
+    try:
+        with pytest.raises(Refused, match=rf"^{b.root}/large, in a mirror of results, cannot be written: "):
+            b.take()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, most)
+    assert content(b.root) == {}
+    b.take()
+    assert content(b.root) == content(a.root)
