@@ -15,6 +15,7 @@ import psutil
 from benchmarks.chaos.counted import DELETED, Log, note
 from benchmarks.chaos.schedule import SUSPEND, Blow
 from benchmarks.chaos.victims import Study
+from raprune.evaluators.pulse import START_S
 
 STUDY = """
 name: chaos
@@ -36,8 +37,8 @@ sweep:
     - magnitude
     - {name: random, match: agent}
 """
-STEP_S = 600.0
-"""The longest that a study may take from one blow to the next, or to its end."""
+STEP_S = START_S + 600.0
+"""The longest that a study may take from one blow to the next, or to its end: a trial may take START_S to begin."""
 RESUMED_AFTER_S = 5.0
 """Seconds after which a suspended driver is continued."""
 

@@ -24,6 +24,8 @@ from raprune.evaluators.backend import Backend
 BEAT_S = 5.0
 SILENT_S = 60.0
 """A process that has not beaten for this long hangs."""
+START_S = 600.0
+"""A process that after this long has never beaten does not start any more."""
 IDLE_S, BUSY_S = 300.0, 0.01
 """A call hangs if in ``IDLE_S`` seconds it uses less than ``BUSY_S`` seconds of processor time."""
 LONGER, LONG_S = 30.0, 600.0
@@ -130,12 +132,14 @@ class Pulses:
             self._looked = self._backend.now()
         return due
 
-    def silent_s(self, name: str) -> float:
-        """Seconds since a beat of a process was last seen to be new; endless where there has been none."""
+    def never_began(self, name: str, seconds: float) -> bool:
+        """Whether a process that has been there for so many seconds has not beaten in them, and will not any more."""
         beat, since = self._news.get(name, (None, 0.0))
-        return float("inf") if beat is None else self._now() - since
+        silent_s = float("inf") if beat is None else self.now() - since
+        return min(seconds, silent_s) > START_S
 
-    def _now(self) -> float:
+    def now(self) -> float:
+        """Seconds on a clock that stands still while nobody looks."""
         return self._backend.now() - self._paused
 
     def hangs(self, name: str) -> bool:
@@ -144,18 +148,18 @@ class Pulses:
         if beat is None:
             return False
         if beat != self._news.get(name, (None, 0.0))[0]:
-            self._news[name] = (beat, self._now())
+            self._news[name] = (beat, self.now())
         for kind, seconds in beat.get("longest", {}).items():
             self._longest[kind] = max(self._longest.get(kind, 0.0), seconds)
         longest = self._longest.get(beat.get("call", ""))
         if longest is not None and beat["for_s"] > max(LONG_S, LONGER * longest):
-            self._seen.setdefault(name, (beat, self._now()))
+            self._seen.setdefault(name, (beat, self.now()))
             return True
         seen, since = self._seen.get(name, (None, 0.0))
         if beat != seen:
-            self._seen[name] = (beat, self._now())
+            self._seen[name] = (beat, self.now())
             return False
-        return self._now() - since > SILENT_S
+        return self.now() - since > SILENT_S
 
     def claim(self, name: str) -> bool:
         """Whether this process is the one to kill the silent process; only one of those that wait for it is."""

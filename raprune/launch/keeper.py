@@ -16,7 +16,7 @@ from typing import Any
 from raprune.errors import EvaluatorError, RapruneError
 from raprune.evaluators.backend import Backend, CallError, LostError, Node
 from raprune.evaluators.dispatch import WAY_ON
-from raprune.evaluators.pulse import Pulses
+from raprune.evaluators.pulse import START_S, Pulses
 from raprune.evaluators.roster import Roster, refused_on
 from raprune.launch.bulletin import Bulletin
 from raprune.launch.failures import Failures
@@ -28,8 +28,6 @@ LOOK_S, STARTING_S = 2.0, 0.2
 """Seconds between two looks; while an evaluator starts, they are more frequent."""
 GREET_S = 30.0
 """Seconds after which an evaluator is asked again whether it lives."""
-START_S = 600.0
-"""A process that after this long has never given a sign of life does not start any more."""
 REST_S = 60.0
 """A pool that begins with fewer evaluators than fit waits this long for the rest."""
 FEWER = "fewer are of use"
@@ -203,7 +201,7 @@ class Keeper:
             if self._pulses.hangs(evaluator.name) and self._pulses.claim(evaluator.name):
                 self._backend.kill(evaluator.actor, restart=True)
             asked_s = min(now - evaluator.asked, evaluator.started_for(now))
-            if min(asked_s, self._pulses.silent_s(evaluator.name)) > START_S:
+            if self._pulses.never_began(evaluator.name, asked_s):
                 host = self._bulletin.nodes.get(evaluator.node, "its machine")
                 self._drop(evaluator, f"its process on {host} has given no sign of life for {START_S / 60:g} minutes")
 

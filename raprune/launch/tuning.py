@@ -20,6 +20,7 @@ from raprune.evaluators.ray_backend import MACHINE_LOST, why_lost
 from raprune.launch.base import Watch
 from raprune.launch.counter import find_budget
 from raprune.launch.execute import Holdings, Place, execute, write_failed
+from raprune.launch.hanging import Hanging
 from raprune.launch.in_flight import turn_of
 from raprune.launch.placing import Refusals, check_node, error_of, needs, other_node, scheduler
 from raprune.launch.standstill import Standstill
@@ -210,6 +211,7 @@ class Watched:
         self.losses: Counter[str] = Counter()
         """Of each trial, how often its process was lost since it last committed a layer."""
         self.pulses = Pulses(backend)
+        self._hanging = Hanging(self.pulses)
         self._standstill = Standstill(backend, labels, watch.note)
 
     def look(self, trials: Sequence[Any]) -> None:
@@ -219,14 +221,12 @@ class Watched:
         self.steering.check()
         self.grid.max_concurrent = self.steering.in_flight()
         self._standstill.see([trial.status for trial in trials])
-        if not self.pulses.is_due():
-            return
-        for trial in trials:
-            actor, name = trial.temporary_state.ray_actor, trial.config["trial_id"]
-            if actor is None or trial.status != "RUNNING":
-                continue
-            if self.pulses.hangs(name) and self.pulses.claim(name):
-                ray.kill(actor)
+        actors = {
+            trial.config["trial_id"]: trial.temporary_state.ray_actor for trial in trials if trial.status == "RUNNING"
+        }
+        running = {name: actor for name, actor in actors.items() if actor is not None}
+        for name in self._hanging.among(running):
+            ray.kill(running[name])
 
     def tell(self, result: Mapping[str, Any]) -> None:
         """Show one of Tune's results."""

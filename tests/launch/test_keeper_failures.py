@@ -6,9 +6,10 @@ import json
 
 import pytest
 
+from raprune.evaluators.pulse import START_S
 from raprune.launch.bulletin import MOST_ALIKE
 from raprune.launch.failures import MOST_PAUSE_S, STARTS
-from raprune.launch.keeper import GREET_S, LEAVE_S, START_S
+from raprune.launch.keeper import GREET_S, LEAVE_S
 from tests.launch.keeping import Cluster, nothing, pool
 
 
