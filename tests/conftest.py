@@ -15,7 +15,7 @@ if processes := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):  # several 
 
 from tests.launch.runs import TRAINED, run_tiny
 from tests.once import made_once, of_the_run
-from tests.tiny import Trained, train_small
+from tests.tiny import Trained, small_digits, train_small
 
 
 @pytest.fixture(scope="session")
@@ -38,10 +38,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """A small network trained on real digits, once for all tests."""
     import torch
 
-    made = made_once(tmp_path_factory, "trained", lambda folder: torch.save(train_small(), folder / "trained.pt"))
+    made = made_once(
+        tmp_path_factory, "trained", lambda folder: torch.save(train_small().network, folder / "network.pt")
+    )
     torch.set_num_threads(1)  # as where it is trained
-    found: Trained = torch.load(made / "trained.pt", weights_only=False)
-    return found
+    return Trained(torch.load(made / "network.pt", weights_only=False), small_digits())
 
 
 @pytest.fixture(scope="session")
