@@ -1,4 +1,4 @@
-"""Fixtures: where real data are, and one Ray cluster for the whole session."""
+"""Fixtures: where real data are, one Ray cluster for each process, and what is made once for all processes."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 if processes := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):  # several processes share the cores, not each all
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
 
-from tests.launch.runs import run_tiny
-from tests.tiny import Trained, train_small
+from tests.launch.runs import TRAINED, run_tiny
+from tests.once import made_once, of_the_run
+from tests.tiny import Trained, small_digits, train_small
 
 
 @pytest.fixture(scope="session")
@@ -26,10 +27,22 @@ def data_root() -> Path:
     return Path(root)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _trained_baselines(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No process of a test run trains a baseline of the tiny study that another has trained."""
+    TRAINED[:] = [of_the_run(tmp_path_factory) / "baselines"]
+
+
 @pytest.fixture(scope="session")
-def trained() -> Trained:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """A small network trained on real digits, once for all tests."""
-    return train_small()
+    import torch
+
+    made = made_once(
+        tmp_path_factory, "trained", lambda folder: torch.save(train_small().network, folder / "network.pt")
+    )
+    torch.set_num_threads(1)  # as where it is trained
+    return Trained(torch.load(made / "network.pt", weights_only=False), small_digits())
 
 
 @pytest.fixture(scope="session")
@@ -50,9 +63,11 @@ def ray_cluster() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny study's folder, run once in process: what every other run must equal."""
-    outcome, out = run_tiny(tmp_path_factory.mktemp("reference"), 0)
-    assert outcome.exit_code == 0
-    return out
+
+    def make(folder: Path) -> None:
+        assert run_tiny(folder, 0)[0].exit_code == 0
+
+    return made_once(tmp_path_factory, "reference", make) / "out"
 
 
 @pytest.fixture(scope="session")
@@ -63,8 +78,10 @@ def small_study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     from tests.fuzz.small import STUDY as SMALL
     from tests.launch.runs import Watch
 
-    folder = tmp_path_factory.mktemp("small")
-    file = folder / "small.yaml"
-    file.write_text(SMALL)
-    assert run_study(load_study(file), folder / "done", Watch(), num_evaluators=0).exit_code == 0
-    return file, folder / "done"
+    def make(folder: Path) -> None:
+        file = folder / "small.yaml"
+        file.write_text(SMALL)
+        assert run_study(load_study(file), folder / "done", Watch(), num_evaluators=0).exit_code == 0
+
+    folder = made_once(tmp_path_factory, "small", make)
+    return folder / "small.yaml", folder / "done"

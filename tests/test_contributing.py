@@ -16,7 +16,7 @@ import pytest
 from raprune.registry import KINDS
 from raprune.results import SCHEMA_VERSION
 from tests.test_docs import blocks
-from tests.test_shape import EDGES, HOUSE, MODULES, ROOT, imports, python_files
+from tests.test_shape import HOUSE, MODULES, ROOT, edges, imports, python_files
 
 GUIDE = ROOT / "docs" / "CONTRIBUTING.md"
 EXAMPLES = ROOT / "docs" / "plugins.md"
@@ -56,7 +56,7 @@ def arrows() -> list[tuple[str, str, str]]:
 
 def uses() -> set[tuple[str, str]]:
     """Pairs of parts, ``analysis`` among them: the first imports the second."""
-    pairs = {(name.split(".")[1], target.split(".")[1]) for name, target, _ in EDGES if "." in name and "." in target}
+    pairs = {(name.split(".")[1], target.split(".")[1]) for name, target, _ in edges() if "." in name and "." in target}
     targets = {name for path in python_files("analysis") for name, _ in imports(path) if name.startswith("raprune.")}
     return pairs | {("analysis", target.split(".")[1]) for target in targets}
 

@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -55,15 +56,15 @@ def imports(path: Path) -> Iterator[tuple[str, int]]:
                 yield (inner if inner in MODULES else node.module), node.lineno
 
 
-def edges() -> Iterator[tuple[str, str, str]]:
+@cache
+def edges() -> list[tuple[str, str, str]]:
     """Importing module, imported module, place: of all imports of ``raprune`` inside ``raprune/``."""
-    for name, path in MODULES.items():
-        for target, line in imports(path):
-            if target in MODULES and target != name:
-                yield name, target, f"{path.relative_to(ROOT)}:{line}"
-
-
-EDGES = list(edges())
+    return [
+        (name, target, f"{path.relative_to(ROOT)}:{line}")
+        for name, path in MODULES.items()
+        for target, line in imports(path)
+        if target in MODULES and target != name
+    ]
 
 
 def part_of(path: Path) -> str:
@@ -99,7 +100,7 @@ def test_folders_import_only_those_before_them(package: str, order: list[str]) -
     place = {name: number for number, name in enumerate(order)}
     up = [
         f"{where}: {name} imports {target}"
-        for name, target, where in EDGES
+        for name, target, where in edges()
         if name.startswith(f"{package}.") and target.startswith(f"{package}.")
         if place[name.split(".")[depth]] < place[target.split(".")[depth]]
     ]
@@ -111,7 +112,7 @@ def test_no_cycle(package: str) -> None:
     """Neither among the modules of a folder nor among its folders."""
     depth = package.count(".") + 1
     graph: dict[str, set[str]] = {}
-    for name, target, _ in EDGES:
+    for name, target, _ in edges():
         if name.startswith(f"{package}.") and target.startswith(f"{package}."):
             ours, theirs = name.split(".")[depth], target.split(".")[depth]
             if ours != theirs:
@@ -122,7 +123,7 @@ def test_no_cycle(package: str) -> None:
 def test_no_module_imports_a_package_that_imports_it() -> None:
     """The root is left out: it imports ``raprune.api`` only when a program asks for it."""
     graph: dict[str, set[str]] = {}
-    for name, target, _ in EDGES:
+    for name, target, _ in edges():
         if name != "raprune":
             graph.setdefault(name, set()).add(target)
     assert list(TopologicalSorter(graph).static_order())
@@ -134,7 +135,7 @@ def test_plugins_import_of_other_kinds_only_the_contract() -> None:
 
     crossing = [
         where
-        for name, target, where in EDGES
+        for name, target, where in edges()
         if kind(name) and kind(target) and kind(name) != kind(target) and not target.endswith(".base")
     ]
     assert not crossing

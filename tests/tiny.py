@@ -162,10 +162,16 @@ class Trained:
     splits: Splits
 
 
+def small_digits() -> Splits:
+    """What the network of ``train_small`` is trained on."""
+    splits: Splits = DATASETS.build("digits", {"num_val": 300, "num_test": 200})
+    return splits
+
+
 def train_small() -> Trained:
     """The tiny study's baseline: a few seconds on one core."""
     score: Score = SCORES.build("top1_accuracy", {})
-    splits: Splits = DATASETS.build("digits", {"num_val": 300, "num_test": 200})
+    splits = small_digits()
     torch.manual_seed(0)
     network = Vgg16(0.0625, num_classes=10, in_channels=1).to(memory_format=torch.channels_last)
     torch.set_num_threads(1)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from raprune.engine.batches import TrainBatches
 from raprune.engine.captured import Gradients, Loss
 from raprune.engine.training_file import TrainingFile
+from raprune.network.optimisers import SGD
 from raprune.plugins.datasets.base import Splits
 from raprune.plugins.scores.base import Score
 
@@ -89,7 +90,7 @@ class Course:
         self.num_steps = num_steps
         self.device = next(network.parameters()).device
         self._trained = {name: tensor for name, tensor in network.named_parameters() if tensor.requires_grad}
-        self._optimiser = torch.optim.SGD(
+        self._optimiser = SGD(
             self._trained.values(),
             lr=recipe.learning_rate,
             momentum=recipe.momentum,

@@ -7,6 +7,7 @@ import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 from raprune.errors import InputError, Problem, StudyError
@@ -91,15 +92,22 @@ def usual_score(model: str, dataset: str) -> str:
     common = str(COMMON["score"]["name"])
     if {model, dataset} & BOXES:
         return "mean_average_precision"
+    for names, score in _own_scores():
+        if score is not None and score != common and {model, dataset} & names:
+            return score
+    return common
+
+
+@cache
+def _own_scores() -> list[tuple[set[str | None], str | None]]:
+    """Of each of our own studies the networks and data sets, and the score. To read them all takes a while."""
+    found = []
     for file in bundled_studies().values():
         data = read_document(file).data
         parts = [data, data.get("rehearsal", {})]
-        names = [_name(part.get(kind)) for part in parts for kind in ("model", "dataset")]
-        if model in names or dataset in names:
-            found = _name(data.get("score")) or common
-            if found != common:
-                return found
-    return common
+        names = {_name(part.get(kind)) for part in parts for kind in ("model", "dataset")}
+        found.append((names, _name(data.get("score"))))
+    return found
 
 
 def _name(given: Any) -> str | None:

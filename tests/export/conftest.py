@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import pickle
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from raprune.artefact import TrialNetworks, open_trial
 from raprune.export.exporting import Exported, Wanted, export_trial
 from tests.export.trials import make_trial
+from tests.once import made_once
 
 
 @dataclass(frozen=True)
@@ -24,10 +26,16 @@ class OwnTrial:
 
 @pytest.fixture(scope="session")
 def own_trial(tmp_path_factory: pytest.TempPathFactory) -> OwnTrial:
-    folder = make_trial(tmp_path_factory.mktemp("own"))
-    out = tmp_path_factory.mktemp("exported")
-    files = {
-        name: export_trial(folder, Wanted(name, out / f"net.{name}"), allow_import=True)
-        for name in ("pt2", "onnx", "safetensors")
-    }
-    return OwnTrial(folder, open_trial(folder, allow_import=True), files)
+    def make(folder: Path) -> None:
+        trial, out = make_trial(folder / "own"), folder / "exported"
+        out.mkdir()
+        files = {
+            name: export_trial(trial, Wanted(name, out / f"net.{name}"), allow_import=True)
+            for name in ("pt2", "onnx", "safetensors")
+        }
+        (folder / "told.pickle").write_bytes(pickle.dumps((trial.relative_to(folder), files)))
+
+    folder = made_once(tmp_path_factory, "own-trial", make)
+    place, files = pickle.loads((folder / "told.pickle").read_bytes())
+    here = {name: replace(told, file=folder / "exported" / told.file.name) for name, told in files.items()}
+    return OwnTrial(folder / place, open_trial(folder / place, allow_import=True), here)

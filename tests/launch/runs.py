@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,8 +46,8 @@ class Watch:
         self.statuses[trial_id] = status
 
 
-_TRAINED = tempfile.TemporaryDirectory(prefix="raprune-baselines-")
-"""The baselines that this process trained."""
+TRAINED: list[Path] = []
+"""The folder of the baselines that this test run trained; conftest.py sets it."""
 
 
 def run_tiny(
@@ -58,17 +58,23 @@ def run_tiny(
     plan = load_study(write_study(folder, text), overrides)
     out = folder / "out"
     keys = {trial.baseline_key for trial in plan.trials}
-    if not fresh:
-        _copy_missing(keys, Path(_TRAINED.name), out / "baselines")
+    for trained in () if fresh else TRAINED:
+        _copy_missing(keys, trained, out / "baselines")
     outcome = run_study(plan, out, watch or Watch(), num_evaluators=evaluators)
-    _copy_missing(keys, out / "baselines", Path(_TRAINED.name))
+    for trained in TRAINED:
+        _copy_missing(keys, out / "baselines", trained)
     return outcome, out
 
 
 def _copy_missing(keys: set[str], there: Path, here: Path) -> None:
     for key in keys:
         if (there / key).is_dir() and not (here / key).is_dir():
-            shutil.copytree(there / key, here / key)
+            aside = here / f"{key}.{os.getpid()}"
+            shutil.copytree(there / key, aside)
+            try:
+                aside.rename(here / key)
+            except OSError:  # another process of this test run was faster
+                shutil.rmtree(aside)
 
 
 def begin(done: Path, folder: Path) -> Path:

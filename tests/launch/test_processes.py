@@ -95,6 +95,7 @@ def test_a_long_call_does_not_hang(monkeypatch: pytest.MonkeyPatch, ray_cluster:
     """What works, works: however long, as long as it computes; queued calls say nothing either."""
     clock = Clock()
     monkeypatch.setattr(pulse, "time", clock)
+    monkeypatch.setattr(pulse, "PAUSED_S", float("inf"))  # where this clock leaps, nothing stood still
     beat = Pulse(RayBackend("raprune-long"), "x")
     with beat.during("train"):
         for _ in range(3):

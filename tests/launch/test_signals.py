@@ -17,7 +17,7 @@ from raprune.results import read_study
 from raprune.system.output import lenient
 from raprune.system.quitting import STOP, Interrupted, quitting_is_a_fault
 from tests.fuzz.small import STUDY as SMALL
-from tests.launch.runs import assert_same_rows, run_tiny
+from tests.launch.runs import assert_same_rows, begin, run_tiny
 from tests.launch.test_stop_and_go import ROOT, finish, layers, start, wait_for_layers
 from tests.tiny import write_study
 from tests.waiting import PATIENCE_S, until
@@ -148,7 +148,7 @@ def read_ten_bytes(process: subprocess.Popen[bytes]) -> None:
 @pytest.mark.parametrize("reader", ["leaves", pytest.param("full", marks=pytest.mark.slow)])
 def test_a_study_goes_on_without_a_reader(small_study: tuple[Path, Path], tmp_path: Path, reader: str) -> None:
     """``| head -1``, and a log on a disk that is full."""
-    write_study(tmp_path, SMALL)
+    write_study(begin(small_study[1], tmp_path), SMALL)
     command = ["study", "tiny.yaml", "--out", "out", "--evaluators", "0"]
     with open("/dev/full", "w") as full:
         process = subprocess.Popen(
@@ -190,11 +190,12 @@ def in_a_thread(work: Callable[[], None]) -> None:
     assert errors == []
 
 
-def test_a_study_in_a_thread_leaves_the_signals_alone(tmp_path: Path) -> None:
+def test_a_study_in_a_thread_leaves_the_signals_alone(small_study: tuple[Path, Path], tmp_path: Path) -> None:
+    begin(small_study[1], tmp_path)
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
 
     def study() -> None:
-        outcome, _ = run_tiny(tmp_path, 0, "sweep.drop_bound=[8.0]", "layers=[features.40]", "sweep.method=[magnitude]")
+        outcome, _ = run_tiny(tmp_path, 0, text=SMALL)
         assert outcome.exit_code == 0
 
     in_a_thread(study)

@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from raprune.network.masks import keep_first
+from raprune.network.optimisers import Adam
 from raprune.plugins.methods.base import Evaluate, LayerView, Ranking
 from raprune.plugins.methods.learning import (
     CriterionName,
@@ -171,7 +172,7 @@ class Agent(Learner):
             {"params": rest},
             {"params": [policy.head.bias], "lr": self.settings.logit_learning_rate},
         ]
-        optimiser = torch.optim.Adam(groups, lr=self.settings.learning_rate)
+        optimiser = Adam(groups, lr=self.settings.learning_rate)
         for update in range(num_updates):
             if not self._update(policy, optimiser, evaluate, rng, update >= self.settings.min_updates):
                 break
