@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,14 +21,13 @@ from raprune.launch.counter import find_budget
 from raprune.launch.execute import Holdings, Place, execute, write_failed
 from raprune.launch.hanging import Hanging
 from raprune.launch.in_flight import turn_of
+from raprune.launch.losses import MAX_LOSSES, Losses
 from raprune.launch.placing import Refusals, check_node, error_of, needs, other_node, scheduler
 from raprune.launch.standstill import Standstill
 from raprune.study import StudyPlan, TrialSpec
 
 REPORT_EVERY_S, REPORTING = 0.5, 0.05
 """Seconds between two reports of a trial, and the share of its time that it may wait for the driver to take them in."""
-MAX_LOSSES = 3
-"""A trial fails once its process has been lost this many times without a committed layer in between."""
 AXES = ("drop_bound", "order", "method", "seed")
 """Axes that are always search-space keys, so that trackers and the result grid see them."""
 
@@ -208,8 +206,7 @@ class Watched:
         self.specs = specs
         self.steering = steering
         self.grid = grid
-        self.losses: Counter[str] = Counter()
-        """Of each trial, how often its process was lost since it last committed a layer."""
+        self.losses = Losses()
         self.pulses = Pulses(backend)
         self._hanging = Hanging(self.pulses)
         self._standstill = Standstill(backend, labels, watch.note)
@@ -234,8 +231,7 @@ class Watched:
         if trial_id is None:
             return
         self.watch.told(trial_id, dict(result))
-        if "pruning_ratio" in result:
-            del self.losses[trial_id]
+        self.losses.told(trial_id, result)
         if "status" in result:
             self._ended(trial_id, result["status"])
 
@@ -248,8 +244,7 @@ class Watched:
         trial_id, error = trial.config["trial_id"], error_of(trial)
         if error is not None and (why_lost(error) == MACHINE_LOST or other_node(error) is not None):
             return
-        self.losses[trial_id] += 1
-        if self.losses[trial_id] >= MAX_LOSSES:
+        if self.losses.count(trial_id):
             trial.max_failures = 0  # it starts once more, to find its row and end
             self.write_lost(trial_id, error)
 
