@@ -11,8 +11,7 @@ MAX_LOSSES = 3
 
 
 class Losses:
-    """The losses of each trial since it last got further: a process that was killed from outside is no fault of its own,
-    and one that gets a little further each time arrives."""
+    """The losses of each trial since it last got further: one that gets a little further each time arrives."""
 
     def __init__(self) -> None:
         self._since: Counter[str] = Counter()

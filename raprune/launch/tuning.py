@@ -81,7 +81,7 @@ def run_tune(
 ) -> Any:
     """Run ``trials`` under Ray Tune; returns Tune's result grid.
 
-    A trial whose process is lost several times without a layer in between gets a row that says so.
+    A trial whose process is lost several times without getting further gets a row that says so.
     """
     from ray import tune
     from ray.tune.search.basic_variant import BasicVariantGenerator
