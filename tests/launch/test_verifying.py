@@ -174,7 +174,10 @@ EDITS = [
 
 
 def test_every_edited_value_is_found(copy: Path) -> None:
-    """Scores of one trial, and a keep mask of the other: it keeps as many filters, so that only scores tell."""
+    """Scores of one trial, and a keep mask of the other: it keeps as many filters, so that only scores tell.
+
+    What follows from that mask may by chance differ by no more than rounding does.
+    """
     edited, other = read_manifest(copy)["trial_ids"]
     for name, table, change, _ in EDITS:
         edit(copy / "trials" / edited / f"{name}.parquet", table, change)
@@ -182,13 +185,14 @@ def test_every_edited_value_is_found(copy: Path) -> None:
     edit(file, "layers", lambda row: row.update(keep_mask=row["keep_mask"][::-1]))
     found = verified(copy, 0.1)
     lines = told(found, copy)
-    assert {finding.judgement for finding in found.findings} == {REFUTED}
+    assert {finding.judgement for finding in found.findings if finding.trial_id == edited} == {REFUTED}
     assert found.number("candidate", REFUTED) == found.number("candidate") == -(-found.num_candidates // 10)
     assert [place for *_, place in EDITS if not re.search(f"  trial {edited}, {place} recorded ", lines)] == []
-    assert f"  trial {other}, state/1.json: keep_mask of features.40 recorded " in lines
+    assert ("state/1.json", REFUTED) in [(f.place, f.judgement) for f in found.findings if f.trial_id == other]
     assert (found.num_same_weights, found.num_other_weights) == (1, 1)
     assert verdict(found).startswith("refuted: ")
-    assert f"; {len(found.findings)} not as recorded, all others equal" in verdict(found)
+    refuted = [finding for finding in found.findings if finding.judgement == REFUTED]
+    assert f"; {len(refuted)} not as recorded, " in verdict(found)
 
 
 def test_rows_that_cannot_be_replayed_end_the_replay_with_a_reason(copy: Path) -> None:
