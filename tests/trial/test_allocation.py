@@ -136,9 +136,7 @@ def test_credit_is_lent_to_candidates_and_not_to_what_is_committed(tmp_path: Pat
     tables = read_study(out)
     baseline = tables.trials["baseline_val_score"][0]
     assert (baseline - tables.layers["finetuned_val_score"] <= 4 + 1e-9).all()
-    margin = tables.candidates["layer"].map(
-        tables.layers.set_index("layer")["drop_margin"]
-    )  # for the guard
+    margin = tables.candidates["layer"].map(tables.layers.set_index("layer")["drop_margin"])  # for the guard
     lost = baseline - tables.candidates["score"] + margin
     lent = (lost > 4 + 1e-9) & (lost < 24 - 1e-9)
     assert lent.any()
