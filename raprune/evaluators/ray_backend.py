@@ -127,6 +127,27 @@ class RayBackend(Backend):
         has_process = known.get("State") != "DEAD" and place.get("IPAddress")
         return str(place["NodeID"]) if has_process else ""  # one that waits has its owner's node here
 
+    def starting(self, class_name: str) -> list[str]:
+        import ray
+
+        try:
+            known = ray._private.state.actors()
+        except Exception as error:  # as in nodes()
+            raise LostError(f"the cluster's head does not answer ({error})") from None
+        ours = ray.get_runtime_context().get_job_id()
+        return [
+            actor_id
+            for actor_id, about in known.items()
+            if (about["JobID"], about["ActorClassName"], about["State"]) == (ours, class_name, "PENDING_CREATION")
+            and about["Address"].get("IPAddress")  # else it waits for room
+        ]
+
+    def kill_starting(self, actor_id: str) -> None:
+        import ray
+
+        worker = ray._private.worker.global_worker.core_worker
+        worker.kill_actor(ray.ActorID(bytes.fromhex(actor_id)), True)  # as ray.kill, which wants a handle
+
     def here(self) -> str:
         import ray
 

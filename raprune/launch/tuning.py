@@ -15,11 +15,11 @@ from raprune.evaluators.dispatch import WAY_ON
 from raprune.evaluators.members import Turn
 from raprune.evaluators.memo import Memo, writer_name
 from raprune.evaluators.pulse import Pulse, Pulses
-from raprune.evaluators.ray_backend import MACHINE_LOST, why_lost
+from raprune.evaluators.ray_backend import MACHINE_LOST, RayBackend, why_lost
 from raprune.launch.base import Watch
 from raprune.launch.counter import find_budget
 from raprune.launch.execute import Holdings, Place, execute, write_failed
-from raprune.launch.hanging import Hanging
+from raprune.launch.hanging import Hanging, Starting
 from raprune.launch.in_flight import turn_of
 from raprune.launch.losses import MAX_LOSSES, Losses
 from raprune.launch.placing import Refusals, check_node, error_of, needs, other_node, scheduler
@@ -208,7 +208,7 @@ class Watched:
         self.grid = grid
         self.losses = Losses()
         self.pulses = Pulses(backend)
-        self._hanging = Hanging(self.pulses)
+        self._hanging, self._starting = Hanging(self.pulses), Starting(RayBackend(place.pool.namespace))
         self._standstill = Standstill(backend, labels, watch.note)
 
     def look(self, trials: Sequence[Any]) -> None:
@@ -218,6 +218,7 @@ class Watched:
         self.steering.check()
         self.grid.max_concurrent = self.steering.in_flight()
         self._standstill.see([trial.status for trial in trials])
+        self._starting.see()
         actors = {
             trial.config["trial_id"]: trial.temporary_state.ray_actor for trial in trials if trial.status == "RUNNING"
         }
