@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from raprune.errors import RapruneError
@@ -12,6 +12,15 @@ from raprune.evaluators.backend import Actor, Backend, CallError, LostError, Nod
 from raprune.evaluators.demand import STORE, ask
 
 MACHINE_LOST = "its machine was lost"
+
+
+@contextlib.contextmanager
+def _asking_the_head() -> Iterator[None]:
+    """Raises :class:`LostError` for whatever Ray raises while its head does not answer."""
+    try:
+        yield
+    except Exception as error:
+        raise LostError(f"the cluster's head does not answer ({error})") from None
 
 
 class RayBackend(Backend):
@@ -97,10 +106,8 @@ class RayBackend(Backend):
     def nodes(self) -> list[Node]:
         import ray
 
-        try:
+        with _asking_the_head():
             every = ray.nodes()
-        except Exception as error:  # whatever Ray raises while its head does not answer
-            raise LostError(f"the cluster's head does not answer ({error})") from None
         return [
             Node(node["NodeID"], node["NodeManagerHostname"], dict(node["Resources"]), dict(node["Labels"] or {}))
             for node in every
@@ -110,19 +117,15 @@ class RayBackend(Backend):
     def free(self) -> Mapping[str, Mapping[str, float]]:
         import ray
 
-        try:
+        with _asking_the_head():
             found: Mapping[str, Mapping[str, float]] = ray._private.state.available_resources_per_node()
-        except Exception as error:  # as in nodes()
-            raise LostError(f"the cluster's head does not answer ({error})") from None
         return found
 
     def node_of(self, actor: Actor) -> str:
         import ray
 
-        try:
+        with _asking_the_head():
             known = ray._private.state.actors(actor._actor_id.hex())
-        except Exception as error:  # as in nodes()
-            raise LostError(f"the cluster's head does not answer ({error})") from None
         place = known.get("Address", {})
         has_process = known.get("State") != "DEAD" and place.get("IPAddress")
         return str(place["NodeID"]) if has_process else ""  # one that waits has its owner's node here
@@ -130,10 +133,8 @@ class RayBackend(Backend):
     def starting(self, class_name: str) -> list[str]:
         import ray
 
-        try:
+        with _asking_the_head():
             known = ray._private.state.actors()
-        except Exception as error:  # as in nodes()
-            raise LostError(f"the cluster's head does not answer ({error})") from None
         ours = ray.get_runtime_context().get_job_id()
         return [
             actor_id
@@ -164,10 +165,8 @@ class RayBackend(Backend):
         node = ray._private.worker._global_node
         if node is not None and node.is_head():
             return  # a Ray that this process started has no autoscaler, and ends with it
-        try:
+        with _asking_the_head():
             ask(self.namespace, bundles)
-        except Exception as error:  # as in nodes()
-            raise LostError(f"the cluster's head does not answer ({error})") from None
 
     def _key(self, key: str) -> bytes:
         return f"{self.namespace}/{key}".encode()

@@ -30,8 +30,7 @@ class Hanging:
     def among(self, running: Mapping[str, Any]) -> Iterator[str]:
         """The trials whose processes are to be killed; ``running``: a trial's id -> its process.
 
-        Looks only where it is time to. A process that never began beside an earlier one of its trial that did counts
-        from the start of its own.
+        Looks only when it is time to. A trial's new process has all of its time, whatever became of the one before it.
         """
         if not self._pulses.is_due():
             return

@@ -33,11 +33,9 @@ def test_reasons_that_differ_in_numbers_only_do_not_fill_the_console() -> None:
     cluster = Cluster("a", "b")
     keeper, told = pool(cluster, lambda: 1)
     keeper.begin(nothing)
-    left = [100]
     cluster.cannot_start = "x"
     cluster.lose("a")
     for number in range(100):
-        left[0] = 2 + number % 2
         cluster.cannot_start = f"CUDA out of memory: {number} MiB are free"
         cluster.wait_for(keeper, 61.0)
     assert 1 < sum("cannot be used" in text for text in told) <= MOST_ALIKE
