@@ -90,6 +90,10 @@ class Guard:
         margin = flattered + min(SELECTED * error, most)
         return min(margin, most) if self.warranty is None else margin
 
+    def room(self, state: State, drop_bound: float) -> float:
+        """Points of ``drop_bound`` that ``state`` has left here; does not count as a look."""
+        return max(0.0, drop_bound - self._counted(self.measure(state)))
+
     def look(self, state: State, drop_bound: float) -> Seen:
         """Whether ``state`` is allowed under ``drop_bound``; counts."""
         paired = self.measure(state)

@@ -30,13 +30,14 @@ from raprune.study.seeds import seed_for
 from raprune.trial.budget import BudgetSpent, TrialBudget
 from raprune.trial.candidates import Candidates
 from raprune.trial.clock import seconds_since, seconds_so_far
+from raprune.trial.committed import Committed, left_whole
 from raprune.trial.context import TrialContext
 from raprune.trial.credit import credit_of
 from raprune.trial.guard import num_refused
 from raprune.trial.joint_search import Counts, JointSearch
 from raprune.trial.rows import joint_row
 from raprune.trial.snapshots import Snapshots
-from raprune.trial.within_bound import Committed, Contract, commit_as_given, commit_within_bound, left_whole
+from raprune.trial.within_bound import Contract, commit_as_given, commit_within_bound
 
 View = Callable[[State, str], LayerView]
 

@@ -21,6 +21,7 @@ from raprune.network.state import ALL_LAYERS, State
 from raprune.results import COST_COLUMNS, PROVISIONAL, SCHEMA_VERSION
 from raprune.study.schema import TrialSpec
 from raprune.trial.candidates import Scale
+from raprune.trial.committed import Committed, left_whole
 from raprune.trial.context import TrialContext
 from raprune.trial.credit import credit_of
 from raprune.trial.ending import finetuned_baseline, finish
@@ -28,7 +29,7 @@ from raprune.trial.grounds import grounds_of, guard_after
 from raprune.trial.low_rank import Factorised, LowRankStep, Stays, last_snapshot
 from raprune.trial.rows import TrialOutcome, joint_row, layer_row, trial_row
 from raprune.trial.snapshots import Snapshots
-from raprune.trial.within_bound import Committed, Contract, commit_as_given, left_whole
+from raprune.trial.within_bound import Contract, commit_as_given
 
 Row = Mapping[str, Any]
 Step = int | str

@@ -19,8 +19,8 @@ from raprune.network.state import State
 from raprune.registry import SCORES, is_given
 from raprune.results import PARTS, SCHEMAS
 from raprune.study.schema import Choice, TrialSpec
+from raprune.trial.committed import Committed
 from raprune.trial.context import TrialContext
-from raprune.trial.within_bound import Committed
 
 WITHIN_BOUND, AS_MATCHED = "within bound", "as matched"
 """Which masks a trial commits: those within the bound, or those with its partner's num_kept, whatever the score."""

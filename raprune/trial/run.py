@@ -31,6 +31,7 @@ from raprune.trial.asked import build_decision, build_method, limit
 from raprune.trial.budget import TrialBudget
 from raprune.trial.candidates import Candidates
 from raprune.trial.clock import Clocked, seconds_of, seconds_since, seconds_so_far
+from raprune.trial.committed import Committed, left_whole
 from raprune.trial.context import TrialContext
 from raprune.trial.credit import credit_of
 from raprune.trial.deciding import check_order, decide_layer
@@ -45,7 +46,7 @@ from raprune.trial.page_copies import write_page_copies
 from raprune.trial.prelude import Prelude, Schedule
 from raprune.trial.rows import TrialOutcome, layer_row, trial_row
 from raprune.trial.snapshots import Snapshots, num_asked
-from raprune.trial.within_bound import Committed, commit_as_given, commit_within_bound, left_whole
+from raprune.trial.within_bound import commit_as_given, commit_within_bound
 
 
 def run_trial(trial: TrialSpec, context: TrialContext) -> dict[str, Any]:
@@ -194,7 +195,7 @@ class _Trial:
             search_s = time.perf_counter() - start
             committed = commit_within_bound(
                 contract, candidates, decided, val_score,
-                lambda mask: mask.round_up(self.trial.round_to, view.weights_NM),
+                lambda mask: mask.round_up(self.trial.round_to, view.weights_NM), ranking.order,
             )  # fmt: skip
         if not cut_short:
             self.snapshots.save(step, committed.state, ranking.agent_state)

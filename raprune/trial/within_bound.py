@@ -7,8 +7,9 @@ approximately, a large error for one mask also affects its neighbours, so the fe
 the one that prunes most to the one that prunes least; so they are where candidates may exceed the bound (``credit``).
 
 Where the study has a guard (``guard.py``), the bound must hold on it, too: a mask whose weights are within the bound on
-val is shown to it, ``MAX_LOOKS`` masks at most. Where masks are not bisected, one that the guard refuses is followed
-only by masks whose score as a candidate is higher by what was missing there, and at last by the one with the highest.
+val is shown to it, ``MAX_LOOKS`` masks at most. Where masks are bisected, parts of a mask that the guard refuses are
+tried next (``fallbacks.py``). Elsewhere only masks whose score as a candidate is higher by what was missing there, and
+at last the one with the highest.
 
 A matched trial's masks are given; the same rule chooses the weights they are committed with. A fine-tune that diverged
 (NaN or infinite weights) is never committed.
@@ -17,14 +18,13 @@ A matched trial's masks are given; the same rule chooses the weights they are co
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
 import numpy as np
 from torch import Tensor
 
-from raprune.engine.paired import Paired
 from raprune.engine.tasks import Candidate, Finetune, Measure, Refit
 from raprune.evaluators.base import Evaluator
 from raprune.network.graph import Graph
@@ -33,37 +33,21 @@ from raprune.network.state import ALL_LAYERS, State
 from raprune.plugins.methods.base import LeastSquares
 from raprune.study.fidelity import FidelitySpec
 from raprune.trial.candidates import TOLERANCE, Candidates, Scale
+from raprune.trial.committed import Committed, left_whole
+from raprune.trial.fallbacks import (
+    HALF,
+    MAX_MASKS,
+    Rounded,
+    RoundUp,
+    bisected,
+    distinct,
+    first_held,
+    part_of,
+    share_left,
+)  # fmt: skip
 from raprune.trial.guard import MAX_LOOKS, Guard, Seen
 
 FULL = FidelitySpec()
-MAX_MASKS = 4
-"""Masks tried before the layer stays whole; each costs a fine-tune."""
-MAX_BISECTED = 6
-"""Masks tried after the decided one where scores are approximate."""
-
-
-@dataclass(frozen=True)
-class Committed:
-    """A layer as it was committed."""
-
-    state: State
-    keep_mask: KeepMask
-    cut_val_score: float | None
-    """Score as cut, before any fine-tune."""
-    pruned_val_score: float | None
-    """Score as a candidate, at full fidelity: after the fine-tune or recalibration before the reward, if any."""
-    finetuned_val_score: float
-    """Score of ``state``."""
-    num_decided: int
-    """Filters that ``keep_mask`` kept before it was rounded up."""
-    num_diverged: int = 0
-    """Fine-tunes that left NaN or infinite weights; none of them was kept."""
-    paired: Paired | None = None
-    """``state`` beside the baseline on the guard images; ``None`` where the commit did not open them."""
-    num_guard_looks: int = 0
-    """Masks that were shown to the guard."""
-    decided_held: bool | None = None
-    """Whether the decided mask was within the bound on val; ``None`` where nothing was to be cut."""
 
 
 @dataclass
@@ -117,51 +101,27 @@ class Contract:
         )
 
 
-def left_whole(state: State, num_filters: int, val_score: float, num_decided: int, num_diverged: int = 0) -> Committed:
-    """A layer that loses no filter; ``val_score`` is the score of ``state``."""
-    return Committed(state, KeepMask.whole(num_filters), val_score, val_score, val_score, num_decided, num_diverged)
-
-
 def commit_within_bound(
     contract: Contract,
     candidates: Candidates,
     decided: KeepMask,
     val_score: float,
-    round_up: Callable[[KeepMask], KeepMask] = lambda mask: mask,
+    round_up: RoundUp = lambda mask: mask,
+    order: Sequence[int] = (),
 ) -> Committed:
     """Commit the first state within the bound; ``val_score`` is the state's score before the layer was cut.
 
-    ``round_up`` adds filters to every mask before it is tried.
+    ``round_up`` adds filters to every mask before it is tried. ``order``: the layer's filters, the most important
+    first; without it no parts of a mask are tried.
     """
-    scale = contract.scale
-    full_fidelity = contract.fidelity.is_full
-    trusted = full_fidelity and candidates.scale.drop_bound <= scale.drop_bound
-    parent, layer = candidates.state, candidates.layer
     if round_up(decided).keeps_all:
-        return left_whole(parent, decided.num_filters, val_score, decided.num_kept)
-    cutting = _Cutting(**vars(contract), parent=parent, layer=layer)
-
-    def tried(mask: KeepMask, chosen: KeepMask) -> Committed | None:
-        """The layer committed with ``mask``; ``None`` where that is over the bound, or may not be shown any more."""
-        if cutting.num_looks == MAX_LOOKS:
-            return None
-        known = candidates.score_of(mask) if full_fidelity else None
-        weights = cutting.best(mask)
-        held = weights is not None and scale.feasible(weights.score)
-        cutting.decided_held = held if cutting.decided_held is None else cutting.decided_held
-        if weights is None or not held or not cutting.shown(weights, candidates.score_of(mask, chosen)):
-            return None
-        return cutting.committed(mask, weights, chosen.num_kept, known)
-
-    def others_left() -> Iterator[Rounded]:
-        safest = max((score for pair in others if (score := candidates.score_of(*pair)) is not None), default=0.0)
-        return (pair for pair in others if cutting.has_slack(candidates.score_of(*pair), safest))
-
-    first, *others = _distinct([decided, *candidates.feasible_masks()], round_up)
-    committed = tried(*first)
-    if committed is None:
-        committed = _first(tried, islice(others_left(), MAX_MASKS - 1)) if trusted else _bisected(tried, others)
-    committed = committed or left_whole(parent, decided.num_filters, val_score, decided.num_filters)
+        return left_whole(candidates.state, decided.num_filters, val_score, decided.num_kept)
+    cutting = _Choosing(
+        **vars(contract), parent=candidates.state, layer=candidates.layer,
+        candidates=candidates, round_up=round_up, order=order,
+    )  # fmt: skip
+    committed = cutting.first_allowed(decided)
+    committed = committed or left_whole(candidates.state, decided.num_filters, val_score, decided.num_filters)
     committed = replace(committed, num_diverged=cutting.num_diverged, num_guard_looks=cutting.num_looks)
     return replace(committed, decided_held=cutting.decided_held)
 
@@ -201,6 +161,8 @@ class _Cutting(Contract):
     num_diverged: int = 0
     num_looks: int = 0
     decided_held: bool | None = None
+    refused: bool = False
+    """Whether the last mask was within the bound on val, so that the guard refused it if it was not committed."""
     seen: Seen | None = None
     """The last look at the guard."""
     lowest: float = -math.inf
@@ -268,32 +230,57 @@ class _Cutting(Contract):
         return self.evaluator.run(Candidate(self.layer, mask), self.parent) if self.fidelity.recalibrates else cut
 
 
-Rounded = tuple[KeepMask, KeepMask]  # a mask, and the scored one that it was rounded up from
-Try = Callable[[KeepMask, KeepMask], Committed | None]
+@dataclass(kw_only=True)
+class _Choosing(_Cutting):
+    """Finds the mask that a layer is committed with."""
 
+    candidates: Candidates
+    round_up: RoundUp
+    order: Sequence[int]
 
-def _first(tried: Try, masks: Iterable[Rounded]) -> Committed | None:
-    return next((committed for mask in masks if (committed := tried(*mask)) is not None), None)
+    def first_allowed(self, decided: KeepMask) -> Committed | None:
+        """The layer committed with ``decided``, or with what is tried in its place."""
+        first, *others = distinct([decided, *self.candidates.feasible_masks()], self.round_up)
+        if (committed := self.tried(*first)) is not None:
+            return committed
+        if self.fidelity.is_full and self.candidates.scale.drop_bound <= self.scale.drop_bound:  # scores are trusted
+            return first_held(self.tried, islice(self._with_slack(others), MAX_MASKS - 1))
+        return self.parts(decided) or bisected(self.tried, others, self.parts)
 
+    def tried(self, mask: KeepMask, chosen: KeepMask) -> Committed | None:
+        """The layer committed with ``mask``; ``None`` where that is over the bound, or may not be shown any more."""
+        if self.num_looks == MAX_LOOKS:
+            return None
+        known = self.candidates.score_of(mask) if self.fidelity.is_full else None
+        weights = self.best(mask)
+        held = self.refused = weights is not None and self.scale.feasible(weights.score)
+        self.decided_held = held if self.decided_held is None else self.decided_held
+        if weights is None or not held or not self.shown(weights, self.candidates.score_of(mask, chosen)):
+            return None
+        return self.committed(mask, weights, chosen.num_kept, known)
 
-def _bisected(tried: Try, masks: Sequence[Rounded]) -> Committed | None:
-    """About the first of ``masks`` within the bound, by bisection; those that prune most come first."""
-    best, low, high = None, 0, len(masks)
-    for _ in range(MAX_BISECTED):
-        if low == high:
-            break
-        middle = (low + high) // 2
-        committed = tried(*masks[middle])
-        best = best if committed is None else committed
-        low, high = (middle + 1, high) if committed is None else (low, middle)
-    return best
+    def parts(self, chosen: KeepMask) -> Committed | None:
+        """The first part of a mask that the guard refused; ``None`` where val did."""
+        if not self.order or not self.refused:
+            return None
+        for _ in range(MAX_MASKS):
+            smaller = part_of(chosen, self.order, self._share_left())
+            if smaller is None or (mask := self.round_up(smaller)).keeps_all:
+                break
+            if (committed := self.tried(mask, smaller)) is not None:
+                return committed
+            chosen = smaller
+        return None
 
+    def _share_left(self) -> float:
+        """The share of the last mask's filters that the next part of it prunes; 0 where none may be shown any more."""
+        if self.num_looks == MAX_LOOKS:
+            return 0.0
+        if self.guard is None or self.seen is None or not self.refused:
+            return HALF
+        return share_left(self.guard.room(self.parent, self.scale.drop_bound), self.seen.excess)
 
-def _distinct(masks: Iterable[KeepMask], round_up: Callable[[KeepMask], KeepMask]) -> list[Rounded]:
-    """``masks`` rounded up, without duplicates and whole masks."""
-    before: dict[KeepMask, KeepMask] = {}
-    for chosen in masks:
-        mask = round_up(chosen)
-        if not mask.keeps_all:
-            before.setdefault(mask, chosen)
-    return list(before.items())
+    def _with_slack(self, others: Sequence[Rounded]) -> Iterator[Rounded]:
+        score_of = self.candidates.score_of
+        safest = max((score for pair in others if (score := score_of(*pair)) is not None), default=0.0)
+        return (pair for pair in others if self.has_slack(score_of(*pair), safest))

@@ -12,7 +12,8 @@ from raprune.results import read_study
 from raprune.study import TrialSpec
 from raprune.study.schema import NEW_FIELDS
 from raprune.study.seeds import NUMERICS_VERSION, digest
-from raprune.trial.within_bound import Committed, Contract, commit_within_bound
+from raprune.trial.committed import Committed
+from raprune.trial.within_bound import Contract, commit_within_bound
 from tests.launch.runs import run_tiny
 from tests.tiny import EngineEvaluator, Trained, candidates_of, engine_of
 

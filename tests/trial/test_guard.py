@@ -16,8 +16,10 @@ from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.plugins.datasets.base import Split, set_aside
 from raprune.trial.candidates import Candidates
+from raprune.trial.committed import Committed
+from raprune.trial.fallbacks import MAX_BISECTED
 from raprune.trial.guard import MAX_LOOKS, Guard, confidence_after
-from raprune.trial.within_bound import MAX_BISECTED, Committed, Contract, commit_as_given, commit_within_bound
+from raprune.trial.within_bound import Contract, commit_as_given, commit_within_bound
 from tests.tiny import EngineEvaluator, Trained, candidates_of, engine_of
 
 BASE, LAYER = State.baseline("baseline"), "features.24"

@@ -20,14 +20,9 @@ from raprune.results import read_study
 from raprune.study import load_study
 from raprune.study.fidelity import FidelitySpec
 from raprune.trial.candidates import Candidates, Scale
-from raprune.trial.within_bound import (
-    MAX_BISECTED,
-    Committed,
-    Contract,
-    _bisected,
-    commit_as_given,
-    commit_within_bound,
-)
+from raprune.trial.committed import Committed
+from raprune.trial.fallbacks import MAX_BISECTED, bisected
+from raprune.trial.within_bound import Contract, commit_as_given, commit_within_bound
 from tests.launch.runs import Watch
 from tests.tiny import EngineEvaluator, Trained, engine_of, write_study
 
@@ -111,7 +106,7 @@ def test_masks_of_approximate_scores_are_bisected(least: int) -> None:
         asked.append(kept)
         return Committed(BASE, mask, 0.0, 0.0, 0.0, kept) if kept >= least else None
 
-    found = _bisected(tried, masks)
+    found = bisected(tried, masks, lambda _: None)
     assert (found.num_decided if found is not None else 30) == least
     assert len(set(asked)) == len(asked) <= MAX_BISECTED
 

@@ -18,8 +18,9 @@ from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.registry import REWARDS
 from raprune.trial.candidates import Candidates, Scale
+from raprune.trial.committed import Committed
 from raprune.trial.ending import finish
-from raprune.trial.within_bound import Committed, Contract, commit_as_given, commit_within_bound
+from raprune.trial.within_bound import Contract, commit_as_given, commit_within_bound
 
 BASE, LAYER = State.baseline("baseline"), "features.0"
 MASK = KeepMask.of(torch.arange(8) < 4)
