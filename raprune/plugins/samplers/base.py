@@ -57,7 +57,8 @@ class Axis:
     def number(self, value: Any) -> float:
         """The reverse of :meth:`value`. Raises :class:`ValueError` for what is not among the choices."""
         if not self.choices:
-            return value
+            found: float = value
+            return found
         return [repr(one) for one in self.choices].index(repr(value))  # true is not 1, as in a study file
 
     def place(self, value: Any) -> int:
