@@ -18,10 +18,11 @@ from itertools import islice
 import torch
 from torch import Tensor, fx, nn
 
-from raprune.engine.arithmetic import check_precisions, tf32
+from raprune.engine.arithmetic import check_precisions
 from raprune.engine.batches import train_batches
 from raprune.engine.cache.prefix import Store
 from raprune.engine.exact import Batches, ExactEngine
+from raprune.engine.float32 import tf32
 from raprune.engine.inputs import Inputs
 from raprune.engine.kernels.program import compile_module
 from raprune.engine.racing import Race, image_scores
