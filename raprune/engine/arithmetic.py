@@ -76,13 +76,15 @@ def check_precisions(precisions: Iterable[str | None], device: str) -> None:
         raise InputError("model.precision: float64 is not for Apple's GPUs: use evaluators.device: cpu")
     if "tf32" not in precisions:
         return
+    way_on = "use full or bfloat16, or another evaluators.device"
     if kind != "cuda":
         what = "the processor" if kind == "cpu" else f"the device {kind}"
     elif torch.cuda.is_available() and torch.cuda.get_device_capability(device)[0] < TF32_SINCE:
         what = torch.cuda.get_device_name(device)
+        way_on = "use full or bfloat16, or, in a cluster that has newer GPUs, only these (evaluators.accelerator_type)"
     else:
         return
     raise InputError(
         f"fidelity.precision: tf32 needs an NVIDIA GPU of compute capability {TF32_SINCE} or above; candidates would "
-        f"be scored on {what}: use full or bfloat16, or another evaluators.device"
+        f"be scored on {what}: {way_on}"
     )
