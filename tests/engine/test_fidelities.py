@@ -20,7 +20,6 @@ from raprune.errors import InputError, StudyError
 from raprune.evaluators.memo import Conditions, Memo, Memoised
 from raprune.network.masks import KeepMask
 from raprune.network.state import State
-from raprune.plugins.scores import base
 from raprune.registry import REWARDS
 from raprune.study import TrialSpec, load_study
 from raprune.study.fidelity import FidelitySpec
@@ -297,21 +296,3 @@ def test_what_is_committed_is_measured_in_full(trained: Trained) -> None:
     assert found.keep_mask == KeepMask.of(harmless)
     assert scale.feasible(full.measure(found.state, "val"))
     assert found.pruned_val_score == full.measure(BASE.cut(full.graph, layer, found.keep_mask), "val") != 100.0
-
-
-@pytest.mark.parametrize("of", [{"precision": "bfloat16"}, {"val_images": 30}])
-def test_a_gpu_is_waited_for_once_where_no_floor_can_end_a_candidate(
-    of: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    network, layer = lively_vgg(), "features.10"
-    full = engine_of(network, own_labels(network, 120), batch_size=10)
-    engine = ApproximateEngine(replace(full.workload, fidelity=FidelitySpec.model_validate(of)))
-    mask = some_mask(full.graph.group(layer).num_filters)
-    reached = engine.evaluate(BASE, layer, mask, 0.0)  # a floor that every candidate reaches
-    waits = list[int]()
-    real = base.fetched
-    monkeypatch.setattr(base, "fetched", lambda tensors: (waits.append(len(tensors)), real(tensors))[1])
-    found = engine.evaluate(BASE, layer, mask, None)
-    assert found.tally == reached.tally
-    assert len(waits) == 1
-    assert waits[0] > 1
