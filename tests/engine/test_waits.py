@@ -1,4 +1,4 @@
-"""How often a GPU is waited for: once for several batches, or several images, where nothing depends on one of them."""
+"""How often a GPU is waited for: not for each batch, image or mask where nothing depends on a single one."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from raprune.engine import paired
+from raprune.engine import paired, racing
 from raprune.engine.approximate import ApproximateEngine
 from raprune.engine.paired import PairedCounts
+from raprune.engine.stacked import StackedEngine
 from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.plugins.scores import base
 from raprune.registry import SCORES
 from raprune.study.fidelity import FidelitySpec
+from tests.engine.test_naive_is_exact import masks, network_and_splits
 from tests.tiny import engine_of, lively_vgg, own_labels
 
 STATE, LAYER = State.baseline("baseline"), "features.10"
@@ -47,10 +49,47 @@ def test_once_for_a_candidate_that_no_floor_can_end(of: dict[str, Any], monkeypa
     numbers = waits(monkeypatch, base)
     found = engine.evaluate(STATE, LAYER, mask, None)
     assert found.tally == reached.tally
-    assert len(numbers) == 1
-    assert numbers[0] > 1
+    number = len(list(engine._val_batches(0)))
+    assert number > 1
+    assert numbers == [number] * 2  # counts, and totals
     assert not started.complete
     assert engine.evaluate(STATE, LAYER, mask, None, started).tally == reached.tally
+
+
+class Counting:
+    """A score of pixels that counts how often totals are asked for: on a GPU, they lie there."""
+
+    def __init__(self) -> None:
+        self.score = SCORES.build("global_accuracy", {})
+        self.asked = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.score, name)
+
+    def whole(self, labels_B: Tensor) -> Tensor:
+        self.asked += 1
+        return self.score.whole(labels_B)
+
+
+def test_totals_are_fetched_once_for_the_masks_of_a_launch() -> None:
+    network, splits = network_and_splits("segnet")
+    engine = engine_of(network, splits, score="global_accuracy", stacked=True)
+    assert isinstance(engine, StackedEngine)
+    layer = next(name for name in engine.graph.groups if engine._num_slots(STATE, engine._halves(STATE, name)) > 1)
+    asked = masks(engine, layer, 5)
+    expected = [engine.evaluate(STATE, layer, mask, None).tally for mask in asked]
+    engine.score = counting = Counting()
+    found = engine.evaluate_many(STATE, layer, asked, None, [None] * len(asked))
+    assert [scored.tally for scored in found] == expected
+    assert counting.asked == 1 + len(list(engine._val_batches(0)))
+
+
+def test_once_for_the_images_of_a_batch_in_a_race(monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = waits(monkeypatch, racing)
+    logits, labels = torch.eye(3)[[0, 1, 1, 0]], torch.tensor([0, 1, 2, 1])
+    found = racing.image_scores(SCORES.build("top1_accuracy", {}), logits, labels)
+    assert found.tolist() == [100.0, 100.0, 0.0, 0.0]
+    assert numbers == [4, 4]
 
 
 def test_once_for_the_images_of_a_batch_of_the_guard(monkeypatch: pytest.MonkeyPatch) -> None:
