@@ -215,8 +215,7 @@ class Bench:
             yield f"{precision} precision: " + ", ".join(
                 f"{how} {time:.3f} s ({took['launched'] / time:.2f}x)" for how, time in took.items()
             )
-        if best < float("inf"):
-            yield from paper(best / MASKS_AN_UPDATE / size.steps, size)
+        yield from paper(best / MASKS_AN_UPDATE / size.steps, size) if best < float("inf") else ()
 
     def _engine(self, workload: Any) -> Engine:
         return open_engine(workload, str(self.device), EvaluatorsSpec())
@@ -247,8 +246,7 @@ def paper(step_s: float, size: Size) -> Iterator[str]:
 
 def measured(device: torch.device, sizes: Sequence[Size], tests: str, ends: float) -> Iterator[str]:
     """The lines of the page's measured part."""
-    today = datetime.datetime.now(datetime.UTC).date()
-    where = f"on one {device_name(device)} with torch {torch.__version__}, {today}"
+    where = f"on one {device_name(device)} with torch {torch.__version__}, {datetime.datetime.now(datetime.UTC).date()}"
     yield f"Measured by `make gpu` {where}. {tests}".strip()
     for size in sizes:
         yield from ["", "```", f"VGG-16 width {size.width:g}, {size.images} images, batches of {size.batch}"]
