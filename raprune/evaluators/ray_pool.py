@@ -80,13 +80,13 @@ class EvaluatorProcess:
         self._inputs = Inputs(import_path)
         self._inputs.read_as(data or DataSpec())
         self._given = unpack(shared) if shared else None
-        try:  # here: an evaluator that cannot be started is never called
-            if self._given is not None:
+        check_device(device)  # here: an evaluator that cannot be started is never called
+        if self._given is not None:
+            try:
                 self._given.check_node()
-            check_device(device)
-        except InputError:
-            refuse(RayBackend(namespace), name)
-            raise
+            except InputError:
+                refuse(RayBackend(namespace), name)
+                raise
         self._states: dict[str, State] = {}
         self._store: HostStore | None = None
         self._pulse = Pulse(RayBackend(namespace), name) if namespace else None

@@ -15,7 +15,7 @@ import torch
 @contextlib.contextmanager
 def same_draws() -> Iterator[None]:
     """Restore torch's generators, of the processor and of all GPUs in use, after the block."""
-    gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
+    gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None  # type: ignore[no-untyped-call]
     apples = torch.mps.get_rng_state() if torch.backends.mps.is_available() else None
     with torch.random.fork_rng(devices=[]):
         try:
@@ -30,7 +30,7 @@ def same_draws() -> Iterator[None]:
 @contextlib.contextmanager
 def drawn(seed: int) -> Iterator[None]:
     """Seed torch's generators inside the block, and restore them after it."""
-    gpus_are_new = not torch.cuda.is_initialized()
+    gpus_are_new = not torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
     try:
         with same_draws():
             torch.manual_seed(seed)
