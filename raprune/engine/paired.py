@@ -26,7 +26,7 @@ import torch
 from scipy.special import stdtrit
 from torch import Tensor
 
-from raprune.plugins.scores.base import Score, merged
+from raprune.plugins.scores.base import Score, fetched, merged
 
 MAX_GROUPS = 200
 """Most groups of images that the jackknife leaves out in turn."""
@@ -135,10 +135,11 @@ class PairedCounts:
 
     def add(self, first: Tensor, second: Tensor, labels_B: Tensor) -> None:
         """Add a batch: the outputs of both networks, and the labels."""
-        for index in range(len(labels_B)):
-            item = slice(index, index + 1)
-            counts = [self._score.counts(outputs[item], labels_B[item]).cpu() for outputs in (first, second)]
-            self._add(counts[0], counts[1], self._score.whole(labels_B[item]).cpu())
+        items = [slice(index, index + 1) for index in range(len(labels_B))]
+        of_first, of_second = ([self._score.counts(o[item], labels_B[item]) for item in items] for o in (first, second))
+        wholes = [self._score.whole(labels_B[item]) for item in items]
+        for counts in zip(*map(fetched, (of_first, of_second, wholes)), strict=True):
+            self._add(*counts)
 
     def _add(self, first: Tensor, second: Tensor, whole: Tensor) -> None:
         self._is_share = self._is_share and whole.tolist() == [1]  # else some images count for more than others

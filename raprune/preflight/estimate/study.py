@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from raprune.engine import Engine
+from raprune.engine.devices import check_device
 from raprune.engine.inputs import Inputs
 from raprune.engine.launches import masks_a_launch
 from raprune.evaluators.in_process import local_device
@@ -94,6 +95,7 @@ class _Estimation:
         self.inputs = inputs
         self.plan, self.facts, self.told = plan, facts, told
         self.device = local_device(plan.spec.evaluators.device)
+        check_device(self.device)
         self.device_type = torch.device(self.device).type
         threads = max(trial.scoring.threads for trial in plan.trials)
         self.drift = Drift(threads if self.device == "cpu" else None)
