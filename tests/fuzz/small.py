@@ -8,7 +8,6 @@ baseline: {epochs: 1, learning_rate: 0.02, batch_size: 32}
 finetune: {after_layer: {steps: 2}}
 layers: [features.37, features.40]
 drop_bound: 30.0
-candidates_per_layer: 30
 scoring: {batch_size: 50}
 evaluators: {count: 0}
 budget: {hours: 1}

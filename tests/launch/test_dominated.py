@@ -22,7 +22,7 @@ from tests.launch.runs import Watch, assert_same_rows
 
 TWO = (
     STUDY[: STUDY.index("budget:")].replace("{name: vgg16, width: 0.0625}", "{import: 'tests.short:Short'}")
-    + "method: {name: agent, min_updates: 2, max_updates: 2}\nsweep: {data_seed: [0, 1]}\n"
+    + "candidates_per_layer: 30\nmethod: {name: agent, min_updates: 2, max_updates: 2}\nsweep: {data_seed: [0, 1]}\n"
 )
 SEEN: list[tuple[int, int]] = []
 
