@@ -23,7 +23,6 @@ from dataclasses import dataclass
 from statistics import NormalDist, fmean
 
 import torch
-from scipy.special import stdtrit
 from torch import Tensor
 
 from raprune.plugins.scores.base import Score, fetched, merged
@@ -64,6 +63,8 @@ class Paired:
         """The one-sided upper confidence limit of the drop on fresh images, points; at 0.5 about the drop itself."""
         if self.lost is not None and self.won is not None:
             return 100.0 * largest_difference(self.lost, self.won, self.num_images, confidence)
+        from scipy.special import stdtrit  # here: few scores need it, and each process would wait
+
         return self.drop + float(stdtrit(self.num_groups - 1, confidence)) * self.standard_error
 
 

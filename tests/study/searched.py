@@ -8,7 +8,7 @@ from raprune.study import StudyPlan, load_study
 
 STUDY = """\
 name: searched
-model: {name: vgg16, width: 0.0625}
+model: {import: 'tests.short:Short'}
 dataset: {name: digits, num_val: 100, num_test: 100}
 method: magnitude
 layers: [features.0]
