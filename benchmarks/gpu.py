@@ -19,7 +19,6 @@ import contextlib
 import copy
 import datetime
 import importlib.util
-import re
 import statistics
 import subprocess
 import sys
@@ -35,9 +34,12 @@ from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.marked import replaced
 from raprune.engine import Engine, ExactEngine, NaiveEngine, captured, open_engine
+from raprune.engine.arithmetic import check_precisions
 from raprune.engine.base import device_name
 from raprune.engine.stacked import StackedEngine
+from raprune.errors import InputError, first_line
 from raprune.network.masks import KeepMask
 from raprune.network.measure import count_macs
 from raprune.network.state import State
@@ -47,7 +49,7 @@ from tests.tiny import engine_of, lively_vgg, own_labels
 
 ROOT = Path(__file__).resolve().parents[1]
 STATE = State.baseline("baseline")
-BEGIN, END = "<!-- make gpu: begin -->", "<!-- make gpu: end -->"
+ENDED = ": ended with an error: "
 TIME_S = 270.0
 """Parts that have not begun by then are left out: with the tests, all takes less than eight minutes."""
 PROCESSES = 4
@@ -196,6 +198,11 @@ class Bench:
         yield f"{MASKS_AN_UPDATE} candidates fine-tuned (steps: {size.steps}, images: {size.train_batch}) and scored:"
         for precision in size.precisions:
             took = {}
+            try:
+                check_precisions([precision], str(self.device))
+            except InputError as error:
+                yield f"{precision} precision: left out ({error})"
+                continue
             for how, settings in (("launched", {}), ("replayed", {}), ("together", {"together": MASKS_AN_UPDATE})):
                 fidelity = FidelitySpec.model_validate({"precision": precision, **settings})
                 engine = self._engine(replace(workload, fidelity=fidelity))
@@ -208,7 +215,7 @@ class Bench:
             yield f"{precision} precision: " + ", ".join(
                 f"{how} {time:.3f} s ({took['launched'] / time:.2f}x)" for how, time in took.items()
             )
-        yield from paper(best / MASKS_AN_UPDATE / size.steps, size)
+        yield from paper(best / MASKS_AN_UPDATE / size.steps, size) if best < float("inf") else ()
 
     def _engine(self, workload: Any) -> Engine:
         return open_engine(workload, str(self.device), EvaluatorsSpec())
@@ -239,8 +246,7 @@ def paper(step_s: float, size: Size) -> Iterator[str]:
 
 def measured(device: torch.device, sizes: Sequence[Size], tests: str, ends: float) -> Iterator[str]:
     """The lines of the page's measured part."""
-    today = datetime.datetime.now(datetime.UTC).date()
-    where = f"on one {device_name(device)} with torch {torch.__version__}, {today}"
+    where = f"on one {device_name(device)} with torch {torch.__version__}, {datetime.datetime.now(datetime.UTC).date()}"
     yield f"Measured by `make gpu` {where}. {tests}".strip()
     for size in sizes:
         yield from ["", "```", f"VGG-16 width {size.width:g}, {size.images} images, batches of {size.batch}"]
@@ -249,8 +255,11 @@ def measured(device: torch.device, sizes: Sequence[Size], tests: str, ends: floa
             if time.monotonic() > ends:
                 yield f"{part}: left out, the time was up"
                 continue
-            bench = bench or Bench(size, device)
-            yield from getattr(bench, part)()
+            try:
+                bench = bench or Bench(size, device)
+                yield from getattr(bench, part)()
+            except Exception as error:  # such as a lack of memory: what else was measured is still worth its time
+                yield f"{part}{ENDED}{type(error).__name__}: {first_line(error)}"
         yield "```"
 
 
@@ -263,14 +272,6 @@ def run_tests() -> str:
     if done.returncode:
         raise SystemExit(done.returncode)
     return f"`tests/gpu`: {done.stdout.strip().splitlines()[-1].strip('= ')}."
-
-
-def replaced(page: str, block: str) -> str:
-    """``page`` with ``block`` between its marks."""
-    found = re.compile(f"{re.escape(BEGIN)}\n.*?{re.escape(END)}", re.DOTALL)
-    if len(found.findall(page)) != 1:
-        raise SystemExit(f"the file must have {BEGIN} and, after it, {END}, once each")
-    return found.sub(lambda _: f"{BEGIN}\n{block}\n{END}", page)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -291,6 +292,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given.write is not None:
         page = replaced(given.write.read_text(encoding="utf-8"), "\n".join(lines))
         given.write.write_text(page, encoding="utf-8")
+    if any(ENDED in line for line in lines):
+        raise SystemExit("some parts ended with an error, see above")
 
 
 if __name__ == "__main__":

@@ -20,8 +20,9 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.gpu import nothing_recorded, seconds
-from raprune.engine.arithmetic import exact_arithmetic, tf32
+from raprune.engine.arithmetic import exact_arithmetic
 from raprune.engine.base import device_name
+from raprune.engine.float32 import tf32
 from raprune.engine.train import Recipe, train
 from raprune.plugins.datasets.base import Split, Splits, shift_and_flip
 from raprune.registry import SCORES

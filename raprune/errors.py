@@ -95,6 +95,12 @@ MEANINGS = {
     errno.ESTALE: f"its network drive has lost it: remount the drive, {AGAIN}",
 }
 """errno -> what it means, and what to do."""
+TORCH_WITHOUT_MEMORY = "DefaultCPUAllocator: can't allocate memory"
+"""In the message of the RuntimeError that torch raises on a processor instead of a MemoryError."""
+GPU_WITHOUT_MEMORY = (
+    "the GPU has run out of memory: use a smaller scoring.batch_size, finetune.batch_size or evaluators.cache_gib, or "
+    "a larger evaluators.gpu_share, with which fewer evaluators share a GPU"
+)
 READERS = {
     "pyarrow": "Parquet", "safetensors": "safetensors", "safetensors_rust": "safetensors", "json": "JSON",
     "yaml": "YAML", "zipfile": "ZIP", "zlib": "ZIP", "pickle": "pickle", "_pickle": "pickle",
@@ -115,11 +121,31 @@ def in_words(error: BaseException, file: str | PathLike[str] | None = None) -> s
         return f"{place}: {MEANINGS[int(number[1])]}"  # as safetensors reports the file system
     if isinstance(error, UnicodeDecodeError):
         return f"{place} is damaged: it is not UTF-8 text (byte {error.start})"
-    if isinstance(error, MemoryError):
-        return "this machine has run out of memory: use smaller batches or images, or fewer evaluators"
+    if memory := out_of_memory(error):
+        return memory
     modules = (kind.__module__.partition(".")[0] for kind in type(error).__mro__)
     form = next((READERS[module] for module in modules if module in READERS), None)
     return None if form is None else f"{place} is damaged: it cannot be read as {form} ({first_line(error)})"
+
+
+def out_of_memory(error: BaseException) -> str | None:
+    """What to do about a lack of memory, of the machine or of its GPU; ``None`` for every other error."""
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and TORCH_WITHOUT_MEMORY in str(error)):
+        return "this machine has run out of memory: use smaller batches or images, or fewer evaluators"
+    if type(error).__name__ == "OutOfMemoryError" and type(error).__module__.startswith("torch"):
+        return f"{GPU_WITHOUT_MEMORY} ({first_line(error)})"
+    return None
+
+
+@contextlib.contextmanager
+def naming_memory() -> Iterator[None]:
+    """Turn a lack of memory into an :class:`EvaluatorError` that says what to do."""
+    try:
+        yield
+    except Exception as error:
+        if (message := out_of_memory(error)) is None:
+            raise
+        raise EvaluatorError(message) from error
 
 
 def meaning(error: OSError) -> str:

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,16 @@ if processes := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):  # several 
 from tests.launch.runs import TRAINED, run_tiny
 from tests.once import made_once, of_the_run
 from tests.tiny import Trained, small_digits, train_small
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With ``--dist loadfile``, the files that need Ray go to one process, which starts the only cluster."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from tests.units import ByFileAndRay
+
+    return ByFileAndRay(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ from raprune.network.masks import KeepMask
 from raprune.plugins.schedulers.base import Standing
 from raprune.plugins.scores.base import Scored, Tally
 from raprune.registry import DECISIONS
-from raprune.results import read_study
+from raprune.results import Tables, read_study
 
 FILE = Path(__file__).parents[1] / "data" / "recorded_trials.parquet"
 SCHEMA = pa.schema(
@@ -72,10 +72,12 @@ class Trial:
 def record(study: Path, file: Path = FILE, methods: Sequence[str] = ("agent",)) -> int:
     """Keep the completed trials of a study that ran in one process; returns the number of candidates kept.
 
-    Those that the memo answered are left out: they asked no evaluator.
+    Those that the memo answered are left out: they asked no evaluator; and so are joint passes. Raises
+    :class:`SystemExit` where the study does not serve, and leaves the ``file`` as it is.
     """
     tables = read_study(study, ["trial", "layers", "candidates"])
     wanted = tables.trials[tables.trials["method"].isin(methods) & (tables.trials["status"] == "completed")]
+    _check(wanted, tables, f"{study} cannot be recorded", methods)
     scored = tables.candidates[tables.candidates["trial_id"].isin(wanted["trial_id"])].reset_index(drop=True)
     stages = {row["trial_id"]: _at_once(row) for _, row in wanted.iterrows()}
     for (name, _), part in scored.groupby(["trial_id", "layer"]):
@@ -94,6 +96,20 @@ def record(study: Path, file: Path = FILE, methods: Sequence[str] = ("agent",)) 
     kept = kept.sort_values("trial_id", key=lambda names: names.map(place), kind="stable")
     pq.write_table(pa.Table.from_pandas(kept, SCHEMA, preserve_index=False), file, compression="zstd")
     return len(kept)
+
+
+def _check(wanted: pd.DataFrame, tables: Tables, what: str, methods: Sequence[str]) -> None:
+    if wanted.empty:
+        raise SystemExit(f"{what}: it has no completed trial of {' or '.join(methods)}")
+    if (wanted["evaluators"] != 0).any():
+        raise SystemExit(f"{what}: its evaluators disturbed each other's times; run it with --evaluators 0")
+    asked = tables.candidates[~tables.candidates["from_memo"]].groupby("trial_id")["layer"].agg(set)
+    for name, layers in tables.layers[tables.layers["trial_id"].isin(wanted["trial_id"])].groupby("trial_id")["layer"]:
+        if known := set(layers) - asked.get(name, set()):
+            lost = ", ".join(sorted(known))
+            raise SystemExit(
+                f"{what}: no evaluator was asked for {lost} of trial {name}, which would lack these layers"
+            )
 
 
 def _at_once(trial: Mapping[str, Any]) -> int:

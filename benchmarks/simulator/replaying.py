@@ -69,6 +69,8 @@ class Simulation:
         self.cluster = Cluster(self.clock, setup.costs, setup.cores)
         self.answers: dict[int, Answers] = {}
         """Number of a trial -> what it was told."""
+        self.turns: dict[int, Turn] = {}
+        """Number of a trial -> where it began in the pool."""
         self.called: dict[int, int] = {}
         """Number of a trial -> evaluators that it called."""
         self.said: list[tuple[float, str]] = []
@@ -106,13 +108,17 @@ class Simulation:
 
     def study(self, number: int) -> None:
         """So many trials, at most as many at once as are in flight."""
-        numbers = iter(range(number))
+        self.run(range(number))
+
+    def run(self, numbers: Sequence[int]) -> None:
+        """These trials, as one run of Tune has them: at most as many at once as are in flight."""
+        waiting = iter(numbers)
 
         def some(place: int) -> None:
-            for number in numbers:
-                self.trial(number, place)
+            for number in waiting:
+                self.trial(number, place, of=len(numbers))
 
-        for place in range(min(number, self.setup.in_flight)):
+        for place in range(min(len(numbers), self.setup.in_flight)):
             self.clock.spawn(lambda place=place: some(place))
 
     def finish(self, number: int, within_s: float) -> None:
@@ -122,14 +128,18 @@ class Simulation:
                 raise TimeoutError(f"{self.trials_ended} of {number} trials ended within {within_s:.0f} s")
             self.clock.run(self.clock.now + 10.0)
 
-    def trial(self, number: int, place: int, begin: float = 0.0) -> None:
-        """One trial, in the process that ran the trial ``place`` first, from this share of its layers on."""
+    def trial(self, number: int, place: int, begin: float = 0.0, of: int | None = None) -> None:
+        """One trial, in the process that ran the trial ``place`` first, from this share of its layers on.
+
+        ``of``: the trials of its run, as ``turn_of`` in raprune/launch/in_flight.py has them; ``None``: endless.
+        """
         backend = SimulatedBackend(self.cluster)
         while not self._ready:
             backend.sleep(LOOP_S)
         recorded = self.setup.trials[number % len(self.setup.trials)]
         backend.tell_driver(self.setup.costs.begin)
-        backend.turn = Turn(place, self.setup.in_flight, self.setup.evaluators / self.setup.in_flight)
+        spacing = self.setup.evaluators / self.setup.in_flight
+        backend.turn = self.turns[number] = Turn(place, of or self.setup.in_flight, spacing)
         pool = RayPool(SETTINGS, WORKLOAD, backend)  # type: ignore[arg-type]
         answers, pace = self.answers.setdefault(number, []), Pace(backend.now)
         for step, layer in enumerate(recorded.layers[int(begin * len(recorded.layers)) :]):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from benchmarks.simulator.backend import SimulatedBackend
 from benchmarks.simulator.recorded import Trial
 from benchmarks.simulator.replaying import LOOP_S, Setup, Simulation
@@ -35,16 +33,10 @@ class Scheduled(Simulation):
             if self._scheduler is not None:
                 done = tuple(course(self.setup.trials[n], self.decided[n]) for n in range(first))
                 self._pace = Pace(self._scheduler, done)
-            waiting = iter(range(first, min(first + at_once, number)))
-            for place in range(min(at_once, self.setup.in_flight)):
-                self.clock.spawn(lambda place=place, waiting=waiting: self._some(waiting, place))
+            self.run(range(first, min(first + at_once, number)))
             while self.trials_ended < min(first + at_once, number):
                 backend.sleep(LOOP_S)
         self.ended_at = self.clock.now
-
-    def _some(self, waiting: Sequence[int], place: int) -> None:
-        for number in waiting:
-            self.trial(number, place)
 
     def is_stopped(self, number: int, recorded: Trial, layers: int) -> bool:
         self.decided[number] = layers

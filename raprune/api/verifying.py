@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from raprune.api.running import same_threads
 from raprune.console.verification import verification_lines
+from raprune.engine.arithmetic import same_arithmetic
 from raprune.engine.inputs import Given, Inputs
 from raprune.errors import InputError
 from raprune.launch.verifying import Part, Verified, verify
@@ -35,7 +37,7 @@ def verified(trial_dir: Path, given: Given, share: float, seed: int) -> Verifica
         raise InputError(f"share: must be from 0 to 1; got {share}")
     out, trial_id = place_of(trial_dir)
     manifest = read_manifest(out)
-    with Inputs() as inputs:
+    with same_threads(), same_arithmetic(), Inputs() as inputs:
         inputs.give(given)
         plan = load_allowed(out / "study.yaml", (), inputs)
         found = verify(plan, out, manifest, Part([trial_id or trial_dir.name], share, seed), inputs=inputs)

@@ -18,7 +18,7 @@ from typing import Any
 
 from raprune.artefact.keeping import kept, thin_out
 from raprune.errors import DamagedError, ResultsError, StudyError, meaning
-from raprune.results import FolderLock, TrialStore, read_manifest
+from raprune.results import DOMINATED, FolderLock, TrialStore, read_manifest
 from raprune.results.shelf import disk_use
 from raprune.study.reader import read_document
 from raprune.system.store import removed
@@ -49,8 +49,9 @@ class Study:
 
     @property
     def has_ended(self) -> bool:
-        """Whether every trial has completed or failed."""
-        return all(self.rows.get(s.trial_id, {}).get("status") in ("completed", "failed") for s in self.stores)
+        """Whether every trial has completed or failed, or was stopped by a scheduler."""
+        rows = [self.rows.get(store.trial_id, {}) for store in self.stores]
+        return all(row.get("status") in ("completed", "failed") or row.get("stopped_by") == DOMINATED for row in rows)
 
 
 def open_study(folder: Path) -> Study:

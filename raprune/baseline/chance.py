@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from raprune.plugins.datasets.base import VOID
@@ -54,6 +53,8 @@ class Answers:
         For labels per image only. The pairs come from one half of the images and the percentage from the other: with
         few images per class, some permutation always fits the images from which it was computed.
         """
+        from scipy.optimize import linear_sum_assignment  # here: few baselines need it, and each process would wait
+
         labels_B, predictions_B = torch.cat(self._labels), torch.cat(self._predictions)
         order = torch.randperm(len(labels_B), generator=torch.Generator().manual_seed(0))
         fitted, held = order[::2], order[1::2]

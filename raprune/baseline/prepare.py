@@ -17,9 +17,9 @@ from torch import Tensor, fx, nn
 from raprune.baseline.origins import before_sources, other_content, sources_of
 from raprune.baseline.sane import check_sane, forward, outputs
 from raprune.engine.arithmetic import exact_arithmetic
-from raprune.engine.base import on_device
 from raprune.engine.batches import steps_per_epoch
 from raprune.engine.inputs import Inputs
+from raprune.engine.moving import on_device
 from raprune.engine.split import channels_last
 from raprune.engine.train import Recipe, train
 from raprune.engine.training_file import TrainingFile
@@ -33,6 +33,7 @@ from raprune.engine.workload import (
 )
 from raprune.errors import InputError
 from raprune.identity import Sources, differing, extra_state_of, of_file, of_tensors
+from raprune.network.draws import drawn
 from raprune.network.measure import latency_s, size_of
 from raprune.network.weights import load_checkpoint, save_safetensors, shapes_of
 from raprune.plugins.datasets.base import Split, Splits
@@ -206,8 +207,7 @@ def _finished(
 def drawn_from(seed: int) -> Iterator[None]:
     """Seed all random generators inside the block; restore their states after it."""
     python, numpy = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with drawn(seed):
         random.seed(seed)
         np.random.seed(seed % 2**32)
         try:

@@ -88,7 +88,9 @@ def study(
     if dashboard:
         overrides = [*(overrides or ()), "evaluators.dashboard=true"]
     if tracker:
-        overrides = [*(overrides or ()), f"trackers=[{', '.join(tracker)}]"]
+        from raprune.cli.trackers import with_trackers
+
+        overrides = with_trackers(file, tracker, overrides or (), rehearse)
     _refuse_misspelt(file, overrides, rehearse)
     from raprune.console.baselines import weak_lines
     from raprune.console.best import best_sentence

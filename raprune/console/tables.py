@@ -245,7 +245,8 @@ def finetune_gain(row: Mapping[Any, Any], bound: float | None) -> float | None:
 
 def budget_sentence(out: Path, budget: str) -> str:
     """What it means that ``budget`` ended the study in ``out``, and how to continue."""
-    stopped = [row for row in read_study(out, ["trial"]).trials.to_dict("records") if row["status"] == "stopped"]
+    rows = read_study(out, ["trial"]).trials.to_dict("records")
+    stopped = [row for row in rows if row["status"] == "stopped" and row.get("stopped_by") != DOMINATED]
     ended = sum(map(ended_by_budget, stopped))
     parts = [f"{counted(ended, 'trial')} ended with the best network so far within the bound"] if ended else []
     if begun := len(stopped) - ended:

@@ -69,6 +69,7 @@ class _Comparison:
         self.tensors = self.network.state_dict()
         self.convs: dict[str, FusedConv] = {}
         self.scratch: nn.Module | None = None
+        """Becomes the smaller network of every layer, where one network can."""
 
     def run(self, slots: int) -> None:
         program = compile_module(self.network, self.convs)
@@ -114,11 +115,12 @@ class _Comparison:
     def _cut(self, cuts: Cuts) -> fx.GraphModule:
         """The smaller network that ``cuts`` leave."""
         tensors = cut_tensors(self.traced.graph, self.tensors, {}, cuts)
-        if self.scratch is None or not refillable(self.scratch):
-            self.scratch = build(self.traced, cuts, tensors)
+        if self.scratch is not None:
+            small = refill(self.scratch, self.traced.graph, cuts, tensors)
         else:
-            refill(self.scratch, self.traced.graph, cuts, tensors)
-        small = channels_last(self.scratch).eval()
+            small = build(self.traced, cuts, tensors)
+            self.scratch = small if refillable(small) else None
+        small = channels_last(small).eval()
         assert isinstance(small, fx.GraphModule)
         return small
 

@@ -9,7 +9,7 @@ value at the end; so a result depends on no floor but the requested one, and the
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,10 +18,11 @@ from itertools import islice
 import torch
 from torch import Tensor, fx, nn
 
-from raprune.engine.arithmetic import check_precisions, tf32
+from raprune.engine.arithmetic import check_precisions
 from raprune.engine.batches import train_batches
 from raprune.engine.cache.prefix import Store
 from raprune.engine.exact import Batches, ExactEngine
+from raprune.engine.float32 import tf32
 from raprune.engine.inputs import Inputs
 from raprune.engine.kernels.program import compile_module
 from raprune.engine.racing import Race, image_scores
@@ -33,7 +34,7 @@ from raprune.errors import InputError
 from raprune.network.graph.plain import written_inputs
 from raprune.network.masks import KeepMask
 from raprune.network.state import ALL_LAYERS, State
-from raprune.plugins.scores.base import CLASS_LABELS, Scored, Tally, advance, merged
+from raprune.plugins.scores.base import CLASS_LABELS, Scored, Tally, advance, merged, score_batches
 from raprune.study.seeds import seed_for
 
 MAX_PARENTS = 8
@@ -91,6 +92,10 @@ class ApproximateEngine(ExactEngine):
         tally, parent, z = start, self._parent(state), self.fidelity.racing
         race = None if z is None or parent.images is None else Race(z, parent.score, parent.images)
         whole, least = self.score.whole(self.splits.val.labels_B[self._order]).cpu(), float("inf")
+        if race is None and lowest is None:  # all images are seen, so a GPU is waited for less often
+            with self._precision():
+                tally = score_batches(self.score, _at_least_singles(batches), whole, None, start)
+            return replace(tally, highest=tally.highest + parent.ahead)
         with self._precision():
             for logits, labels in batches:
                 values = _at_least_single(logits())
@@ -241,6 +246,14 @@ class ApproximateEngine(ExactEngine):
         is_all = len(self._order) == len(val)
         score = seen if is_all else self.measure(state, "val")
         return Parent(score, score - seen, torch.cat(images) if images else None)
+
+
+def _at_least_singles(batches: Batches) -> Batches:
+    return ((partial(_called, logits), labels_B) for logits, labels_B in batches)
+
+
+def _called(logits: Callable[[], Tensor]) -> Tensor:
+    return _at_least_single(logits())
 
 
 def _at_least_single(logits: Tensor) -> Tensor:

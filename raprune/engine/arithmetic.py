@@ -1,4 +1,4 @@
-"""How a GPU computes: in full float32 unless TF32 is asked for, by algorithms that give the same bits every time."""
+"""How a device computes: in full float32 unless TF32 is asked for, on a GPU by algorithms that repeat their bits."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from raprune.engine.float32 import all_digits, same_digits
 from raprune.errors import InputError
 
 CUBLAS = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -19,17 +20,17 @@ TF32_SINCE = 8
 
 
 def exact_arithmetic(device: torch.device) -> None:
-    """If ``device`` is a GPU, switch off what is inexact or varies from call to call, for this process.
+    """Switch off what is inexact, and on a GPU what varies from call to call, for this process.
 
-    TF32, torch's default for convolutions, has 10 bits of mantissa: it changes the network's values by a thousandth.
-    The search for the fastest algorithm may find another one next time. Some gradients, such as that of bilinear
-    interpolation, are added in no fixed order unless deterministic algorithms are asked for; torch warns where it has
-    none. That of average pooling is in order unless a map is enlarged, so its warning would mostly be a false alarm.
+    TF32, torch's default for convolutions on a GPU, has 10 bits of mantissa: it changes the network's values by a
+    thousandth. So does bfloat16, which a program may have asked for on a processor. The search for the fastest
+    algorithm may find another one next time. Some gradients, such as that of bilinear interpolation, are added in no
+    fixed order unless deterministic algorithms are asked for; torch warns where it has none. That of average pooling is
+    in order unless a map is enlarged, so its warning would mostly be a false alarm.
     """
+    all_digits()
     if device.type != "cuda":
         return
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
     os.environ.setdefault(*CUBLAS)
@@ -40,20 +41,22 @@ def exact_arithmetic(device: torch.device) -> None:
 
 @contextlib.contextmanager
 def same_arithmetic() -> Iterator[None]:
-    """Restore the GPU's arithmetic settings after the block."""
-    if not torch.cuda.is_available():
+    """Restore all these settings after the block."""
+    with same_digits(), _same_algorithms() if torch.cuda.is_available() else contextlib.nullcontext():
         yield
-        return
-    cudnn, matmul, filling = torch.backends.cudnn, torch.backends.cuda.matmul, _filling()
-    before = cudnn.allow_tf32, matmul.allow_tf32, cudnn.benchmark, cudnn.deterministic
+
+
+@contextlib.contextmanager
+def _same_algorithms() -> Iterator[None]:
+    cudnn, filling, workspace = torch.backends.cudnn, _filling(), os.environ.get(CUBLAS[0])
+    before = cudnn.benchmark, cudnn.deterministic, filling.fill_uninitialized_memory
     deterministic = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    fill, workspace = filling.fill_uninitialized_memory, os.environ.get(CUBLAS[0])
     try:
-        yield
+        with warnings.catch_warnings():
+            yield
     finally:
-        cudnn.allow_tf32, matmul.allow_tf32, cudnn.benchmark, cudnn.deterministic = before
+        cudnn.benchmark, cudnn.deterministic, filling.fill_uninitialized_memory = before
         torch.use_deterministic_algorithms(deterministic[0], warn_only=deterministic[1])
-        filling.fill_uninitialized_memory = fill
         if workspace is None:
             os.environ.pop(CUBLAS[0], None)
 
@@ -61,18 +64,6 @@ def same_arithmetic() -> Iterator[None]:
 def _filling() -> Any:
     """The module of torch that says whether new tensors are filled while algorithms are deterministic."""
     return torch.utils.deterministic
-
-
-@contextlib.contextmanager
-def tf32() -> Iterator[None]:
-    """Convolutions and products of float32 tensors in TF32 within the block, on a GPU that has it."""
-    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
-    before = cudnn.allow_tf32, matmul.allow_tf32
-    cudnn.allow_tf32 = matmul.allow_tf32 = True
-    try:
-        yield
-    finally:
-        cudnn.allow_tf32, matmul.allow_tf32 = before
 
 
 def check_precisions(precisions: Iterable[str | None], device: str) -> None:
@@ -85,13 +76,15 @@ def check_precisions(precisions: Iterable[str | None], device: str) -> None:
         raise InputError("model.precision: float64 is not for Apple's GPUs: use evaluators.device: cpu")
     if "tf32" not in precisions:
         return
+    way_on = "use full or bfloat16, or another evaluators.device"
     if kind != "cuda":
         what = "the processor" if kind == "cpu" else f"the device {kind}"
     elif torch.cuda.is_available() and torch.cuda.get_device_capability(device)[0] < TF32_SINCE:
         what = torch.cuda.get_device_name(device)
+        way_on = "use full or bfloat16, or, in a cluster that has newer GPUs, only these (evaluators.accelerator_type)"
     else:
         return
     raise InputError(
         f"fidelity.precision: tf32 needs an NVIDIA GPU of compute capability {TF32_SINCE} or above; candidates would "
-        f"be scored on {what}: use full or bfloat16, or another evaluators.device"
+        f"be scored on {what}: {way_on}"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,6 +19,7 @@ from raprune.engine.inputs import Inputs
 from raprune.engine.kernels.convolutions import FusedConv
 from raprune.engine.kernels.program import Program, compile_module
 from raprune.engine.launches import Purpose
+from raprune.engine.moving import moved
 from raprune.engine.split import channels_last
 from raprune.engine.train import train_on
 from raprune.engine.training_file import TrainingFile
@@ -27,7 +28,7 @@ from raprune.network.lowrank import Decomposition, collect, layer_of, scheme_of
 from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.network.surgery import build, refill, refillable
-from raprune.plugins.datasets.base import Split, Splits, normalise
+from raprune.plugins.datasets.base import Split, normalise
 from raprune.plugins.datasets.transfer import to_device
 from raprune.plugins.scores.base import Scored, Tally, score_whole
 from raprune.study.parts import FinetuneLength
@@ -35,8 +36,6 @@ from raprune.study.seeds import seed_for
 
 Forward = Callable[[Tensor], Tensor]
 
-GPU_SHARE = 0.5
-"""Of a GPU's free memory, what images may take; more of them stay on the host."""
 MAX_NETWORKS = 3
 """States whose network an engine keeps built."""
 
@@ -73,7 +72,8 @@ class Engine(ABC):
         if self.device.type == "cpu":
             torch.set_num_threads(workload.scoring.threads)
         self.score = workload.load_score()
-        self.splits = on_device(workload.load_data(inputs), self.device)
+        self._moved = moved(workload.load_data(inputs), self.device)
+        self.splits = self._moved.splits
         self.traced = workload.load_network(inputs, self.splits.num_classes, self.splits.input_shape)
         self.graph = self.traced.graph
         self.weights = {name: t.clone() for name, t in self.traced.network.state_dict().items()}
@@ -244,21 +244,3 @@ class Engine(ABC):
 def device_name(device: torch.device) -> str:
     """``cpu``, or the accelerator's own name."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-
-
-def _room(device: torch.device) -> float:
-    """Bytes of images that a GPU may hold."""
-    return GPU_SHARE * torch.cuda.mem_get_info(device)[0]
-
-
-def on_device(splits: Splits, device: torch.device) -> Splits:
-    """The splits moved to ``device``; images that are decoded for each batch, or too many for it, follow in batches."""
-    parts = [part for part in (splits.train, splits.val, splits.guard, splits.test) if part is not None]
-    fits = device.type != "cuda" or sum(part.images_BCHW.nbytes for part in parts) <= _room(device)
-
-    def move(part: Split) -> Split:
-        images_BCHW = part.images_BCHW.to(device) if fits else part.images_BCHW
-        return Split(images_BCHW, part.labels_B.to(device), part.stream)
-
-    guard, test = (None if part is None else move(part) for part in (splits.guard, splits.test))
-    return replace(splits, train=move(splits.train), val=move(splits.val), guard=guard, test=test)

@@ -23,10 +23,9 @@ from dataclasses import dataclass
 from statistics import NormalDist, fmean
 
 import torch
-from scipy.special import stdtrit
 from torch import Tensor
 
-from raprune.plugins.scores.base import Score, merged
+from raprune.plugins.scores.base import Score, fetched, merged
 
 MAX_GROUPS = 200
 """Most groups of images that the jackknife leaves out in turn."""
@@ -64,6 +63,8 @@ class Paired:
         """The one-sided upper confidence limit of the drop on fresh images, points; at 0.5 about the drop itself."""
         if self.lost is not None and self.won is not None:
             return 100.0 * largest_difference(self.lost, self.won, self.num_images, confidence)
+        from scipy.special import stdtrit  # here: few scores need it, and each process would wait
+
         return self.drop + float(stdtrit(self.num_groups - 1, confidence)) * self.standard_error
 
 
@@ -135,10 +136,11 @@ class PairedCounts:
 
     def add(self, first: Tensor, second: Tensor, labels_B: Tensor) -> None:
         """Add a batch: the outputs of both networks, and the labels."""
-        for index in range(len(labels_B)):
-            item = slice(index, index + 1)
-            counts = [self._score.counts(outputs[item], labels_B[item]).cpu() for outputs in (first, second)]
-            self._add(counts[0], counts[1], self._score.whole(labels_B[item]).cpu())
+        items = [slice(index, index + 1) for index in range(len(labels_B))]
+        of_first, of_second = ([self._score.counts(o[item], labels_B[item]) for item in items] for o in (first, second))
+        wholes = [self._score.whole(labels_B[item]) for item in items]
+        for counts in zip(*map(fetched, (of_first, of_second, wholes)), strict=True):
+            self._add(*counts)
 
     def _add(self, first: Tensor, second: Tensor, whole: Tensor) -> None:
         self._is_share = self._is_share and whole.tolist() == [1]  # else some images count for more than others

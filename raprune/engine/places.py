@@ -108,7 +108,7 @@ def values_of(network: fx.GraphModule, nodes: Iterable[fx.Node]) -> Program:
         if node in needed:
             copies[node] = part.node_copy(node, copies.__getitem__)
     part.output(tuple(copies[node] for node in wanted))
-    return compile_module(fx.GraphModule(network, part))
+    return compile_module(network, part=part)
 
 
 def by_filter(values_BC: Tensor, owners: Owners) -> tuple[Tensor, Tensor]:

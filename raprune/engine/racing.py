@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor
 
-from raprune.plugins.scores.base import Score
+from raprune.plugins.scores.base import Score, fetched
 
 MIN_SEEN = 30
 """Images below which the standard error is too uncertain to stop."""
@@ -19,11 +19,10 @@ MIN_SEEN = 30
 
 def image_scores(score: Score, logits: Tensor, labels_B: Tensor) -> Tensor:
     """(B,) float64: the score of each image on its own; 0 where it has no label that counts."""
-    scores = []
-    for number in range(len(labels_B)):
-        of_image, label = logits[number : number + 1], labels_B[number : number + 1]
-        whole = score.whole(label).cpu()
-        scores.append(score.value(score.counts(of_image, label).cpu(), whole) if whole.any() else 0.0)
+    images = [slice(number, number + 1) for number in range(len(labels_B))]
+    counts = fetched([score.counts(logits[image], labels_B[image]) for image in images])
+    wholes = fetched([score.whole(labels_B[image]) for image in images])
+    scores = [score.value(of, whole) if whole.any() else 0.0 for of, whole in zip(counts, wholes, strict=True)]
     return torch.tensor(scores, dtype=torch.float64)
 
 

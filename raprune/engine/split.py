@@ -168,7 +168,7 @@ def below(
     values = [graph.values.get(name) for name in parts.crossing]
     changed = [None if ids is None or not graph.touches(ids, group) else ids for ids in values]
     return Below(
-        prefix=compile_module(fx.GraphModule(network, parts.prefix), convs),
+        prefix=compile_module(network, convs, parts.prefix),
         graph=graph,
         layer=layer,
         cuts=cuts,
@@ -189,7 +189,7 @@ def split(network: fx.GraphModule, graph: Graph, layer: str, cuts: Cuts, convs: 
     if any(_owner(a) in inside and _owner(a) in graph.depthwise for a in axes):
         return None
     written = written_inputs(network, parts.suffix)
-    suffix = compile_module(fx.GraphModule(network, parts.suffix), convs)
+    suffix = compile_module(network, convs, parts.suffix)
     sites = {s.module: s for s in graph.sites if graph.touches(s.source, group) or graph.touches(s.target, group)}
     return Halves(
         **vars(below(network, graph, layer, cuts, convs, parts)),

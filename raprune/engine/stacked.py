@@ -73,12 +73,13 @@ class StackedEngine(ExactEngine):
             if not due:
                 continue
             values, labels = self._crossing(halves.prefix, key, index, some), self.splits.val.labels_B[some]
+            total = self.score.whole(labels).cpu()
             for part in _parts(due, slots):
                 self.launches += 1
                 outputs = stacked(halves, [masks[m].tensor for m in part], slots)(values)
                 counts = fetched([self.score.counts(logits, labels) for logits in outputs])
                 for m, counts_of in zip(part, counts, strict=True):
-                    tallies[m] = added(self.score, tallies[m], counts_of, labels, whole)
+                    tallies[m] = added(self.score, tallies[m], counts_of, total, len(labels), whole)
         return [tally for tally in tallies if tally is not None]
 
 

@@ -42,7 +42,8 @@ class TogetherEngine(ApproximateEngine):
         self._tuned: dict[KeepMask, Mapping[str, Tensor]] = {}
         """The weights of the masks that are being scored, with all filters still there."""
         if self._reward_steps():
-            check_stack(self.traced, self.splits, self.score.loss, workload.recipe, self.fidelity.together)
+            how = workload.recipe, self.fidelity.together
+            check_stack(self.traced, self.splits, self.score.loss, *how, self._training)
 
     def evaluate(
         self, state: State, layer: str, mask: KeepMask, lowest: float | None, start: Tally | None = None

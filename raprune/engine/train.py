@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from raprune.engine.batches import TrainBatches
 from raprune.engine.captured import Gradients, Loss
 from raprune.engine.training_file import TrainingFile
+from raprune.network.draws import drawn
 from raprune.network.optimisers import SGD
 from raprune.plugins.datasets.base import Splits
 from raprune.plugins.scores.base import Score
@@ -66,19 +67,18 @@ def train_on(
         network.eval()
         return True
     course = Course(network, loss_of, recipe, num_steps)
-    drawn = batches if isinstance(batches, TrainBatches) else None
+    known = batches if isinstance(batches, TrainBatches) else None
     network.train()
-    with torch.random.fork_rng(devices=[course.device] if course.device.type == "cuda" else []):
-        torch.manual_seed(seed)  # for dropout
-        if file is not None and drawn is not None:
-            file.load(lambda tensors: course.take_up(tensors, drawn))
+    with drawn(seed):  # for dropout
+        if file is not None and known is not None:
+            file.load(lambda tensors: course.take_up(tensors, known))
         for inputs, labels_B in batches:
             course.learn(inputs, labels_B)
-            if file is not None and drawn is not None and file.is_due():
-                file.save(course.tensors(drawn))
+            if file is not None and known is not None and file.is_due():
+                file.save(course.tensors(known))
     network.eval()
-    if file is not None and drawn is not None:
-        file.end(course.tensors(drawn))
+    if file is not None and known is not None:
+        file.end(course.tensors(known))
     return course.is_finite()
 
 

@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial, wraps
 from typing import Any
 
@@ -109,9 +110,17 @@ def stack_of(network: fx.GraphModule, graph: Graph, old: Cuts, new: Sequence[Cut
     return Stack(network, [keeps.factors(cuts) for cuts in new])
 
 
-def check_stack(traced: Traced, splits: Splits, loss_of: Loss, recipe: Recipe, num_slots: int) -> None:
+def check_stack(
+    traced: Traced,
+    splits: Splits,
+    loss_of: Loss,
+    recipe: Recipe,
+    num_slots: int,
+    training: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> None:
     """Train one step of ``num_slots`` slots on real images, with every layer cut at random.
 
+    ``training`` gives the precision in which candidates are fine-tuned: slots may be alike in one and not in another.
     Raises :class:`InputError` where a slot's weights are not those of training it alone, to rounding, or depend on its
     place in the stack, to the last bit.
     """
@@ -120,7 +129,8 @@ def check_stack(traced: Traced, splits: Splits, loss_of: Loss, recipe: Recipe, n
     check = _Check(traced, loss_of, recipe, (images, labels))
     try:
         differs = check.against_alone()
-        moved = check.in_places(num_slots)
+        with training():
+            moved = check.in_places(num_slots)
     except Exception as error:  # torch.vmap raises what it likes where it cannot stack a network
         why = f"the network cannot be fine-tuned together with others ({first_line(error)}): {WAY_ON}"
         raise InputError(why) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from raprune.engine import Engine, engine_kind, open_engine
-from raprune.engine.cache.prefix import Store
+from raprune.engine.cache.prefix import LocalStore, Store
 from raprune.engine.inputs import Inputs
 from raprune.engine.launches import masks_a_launch
 from raprune.engine.workload import Baseline, Workload
@@ -15,7 +15,10 @@ from raprune.study.parts import EvaluatorsSpec
 
 
 class Engines:
-    """At most ``most`` engines by workload, kept for later trials; the oldest is dropped first."""
+    """At most ``most`` engines by workload, kept for later trials; the oldest is dropped first.
+
+    What they keep of the layers below the decided one is in one store, so that they have the room of one.
+    """
 
     def __init__(
         self, inputs: Inputs, settings: EvaluatorsSpec, device: str, most: int = 1, store: Store | None = None
@@ -32,6 +35,8 @@ class Engines:
     def of(self, workload: Workload) -> Engine:
         """The engine of ``workload``, with its network and data loaded."""
         if workload.key not in self._open:
+            if self.store is None and engine_kind(self.settings).reuses:
+                self.store = LocalStore(int(self.settings.cache_gib * 2**30))
             while len(self._open) >= self.most:
                 del self._open[next(iter(self._open))]
             self._open[workload.key] = open_engine(workload, self.device, self.settings, self.store, self.inputs)
@@ -56,8 +61,9 @@ class Engines:
         return self._conditions[workload.key]
 
     def close(self) -> None:
-        """Drop all engines."""
+        """Drop all engines, and what they keep."""
         self._open.clear()
+        self.store = None
 
 
 def memo_folder(workload: Workload) -> Path:

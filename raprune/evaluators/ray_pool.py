@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import torch
 
 from raprune.engine import device_name
+from raprune.engine.devices import check_device
 from raprune.engine.inputs import Inputs
 from raprune.engine.launches import masks_a_launch
 from raprune.engine.tasks import Task
 from raprune.engine.workload import Workload
-from raprune.errors import InputError
+from raprune.errors import InputError, naming_memory
 from raprune.evaluators.backend import Actor, Ref
 from raprune.evaluators.base import EvaluatedMask, Evaluator, PoolAddress
 from raprune.evaluators.dispatch import Call, Dispatcher
@@ -79,9 +80,10 @@ class EvaluatorProcess:
         self._inputs = Inputs(import_path)
         self._inputs.read_as(data or DataSpec())
         self._given = unpack(shared) if shared else None
+        check_device(device)  # here: an evaluator that cannot be started is never called
         if self._given is not None:
             try:
-                self._given.check_node()  # here: an evaluator that cannot be started is never called
+                self._given.check_node()
             except InputError:
                 refuse(RayBackend(namespace), name)
                 raise
@@ -97,7 +99,7 @@ class EvaluatorProcess:
     def _call(self, kind: str) -> Iterator[None]:
         """The context in which every call runs."""
         pulse = self._pulse.during(kind) if self._pulse else contextlib.nullcontext()
-        with quitting_is_a_fault(), telling(self._notices.add), pulse:
+        with quitting_is_a_fault(), telling(self._notices.add), pulse, naming_memory():
             yield
 
     def join(self, workload: Workload | None = None) -> list[tuple[str, str, str]]:

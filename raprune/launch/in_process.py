@@ -11,6 +11,7 @@ import torch
 from raprune.baseline.prepare import prepare_baseline
 from raprune.engine import device_name
 from raprune.engine.arithmetic import check_precisions
+from raprune.engine.devices import check_device
 from raprune.engine.inputs import Inputs
 from raprune.evaluators.engines import Engines
 from raprune.evaluators.in_process import local_device
@@ -27,6 +28,7 @@ class InProcessRunner:
     def __init__(self, plan: StudyPlan, out: Path, inputs: Inputs, account: Account | None = None) -> None:
         self.budget = account or Unlimited()
         self.device = local_device(plan.spec.evaluators.device)
+        check_device(self.device)
         check_precisions(plan.precisions, self.device)
         spec = plan.spec.evaluators.model_copy(update={"device": self.device})
         self.place = Place(str(out), plan.spec.preset, spec, 0, device_name(torch.device(self.device)), None)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from raprune.launch.base import Passing, Watch
+from raprune.network.state import ALL_LAYERS
 
 COUNTERS = {
     "raprune_candidates": ("new_candidates", "Candidates asked for, those that the memo answered included."),
@@ -47,7 +48,7 @@ class Metered(Passing):
         full = progress.get("new_candidates", 0) * progress.get("val_images", 0)
         if (saved := full - progress.get("new_images", 0)) > 0:
             self._counters["raprune_images_saved"].inc(saved)
-        if "committed_pruning_ratio" in progress:
+        if "committed_pruning_ratio" in progress and progress.get("layer") != ALL_LAYERS:
             self._counters["raprune_layers"].inc()
 
     def ended(self, trial_id: str, status: str, folder: Path) -> None:

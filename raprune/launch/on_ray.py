@@ -273,6 +273,7 @@ class RayRunner:
             ray.kill(self._counter)
         self.backend.forget()
         remove_folder(self.namespace, LET_GO_S)
+        self._gauged.follow(0)  # this process may go on, and would say for ever how many there were
 
 
 class _StoppedError(Exception):

@@ -85,16 +85,14 @@ def asked_by(store: TrialStore) -> int:
         return 0
 
 
+def is_left(plan: StudyPlan, store: TrialStore) -> bool:
+    """Whether a trial is to run: what a scheduler stopped has ended while the study has one, and goes on without it."""
+    return not store.has_ended() if plan.spec.scheduler is not None else store.status() != "completed"
+
+
 def left_to_run(plan: StudyPlan, stores: Mapping[str, TrialStore], account: Account | None) -> Sequence[TrialSpec]:
-    """The trials that have not ended; once the budget is spent, only those of them that have begun.
-
-    What a scheduler stopped has ended while the study has one, and goes on without it.
-    """
-
-    def is_left(store: TrialStore) -> bool:
-        return not store.has_ended() if plan.spec.scheduler is not None else store.status() != "completed"
-
-    todo = [trial for trial in plan.trials if is_left(stores[trial.trial_id])]
+    """The trials that have not ended; once the budget is spent, only those of them that have begun."""
+    todo = [trial for trial in plan.trials if is_left(plan, stores[trial.trial_id])]
     if account is None or not account.is_spent:
         return todo
     return [trial for trial in todo if _lacks_its_end(stores[trial.trial_id])]

@@ -7,12 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from raprune.launch.base import Runner, Watch
+from raprune.launch.found import set_damaged_rows_aside
 from raprune.launch.interruption import Interruption
 from raprune.launch.manifest import write_manifest
 from raprune.launch.rounds import Paces, Rounds
+from raprune.launch.spending import is_left
 from raprune.results import TrialStore
 from raprune.study import StudyPlan, TrialSpec
-from raprune.system.store import bring
+from raprune.system.store import bring, deliver, publish
 from raprune.trial.budget import Account
 
 
@@ -24,6 +26,7 @@ class Steps:
         self._rounds, self._todo, self._out, self._watch = rounds, todo, out, watch
         self._spent = account is not None and account.is_spent
         self._known = {trial.trial_id for trial in rounds.plan.trials}
+        self._begun: set[str] = set()
 
     def next(self) -> Sequence[TrialSpec]:
         """The trials of the next round that are to run. Nothing is suggested where the budget was spent before."""
@@ -34,13 +37,29 @@ class Steps:
         if len(self._rounds.plan.trials) > before or (wave and wave[0].trial_id not in self._known):
             write_manifest(self._rounds.plan, self._out)
             self._watch.planned(self._rounds.plan)
+        self._forget_rows([trial for trial in wave if trial.trial_id not in self._known])
         self._todo -= {trial.trial_id for trial in wave}
+        self._begun |= {trial.trial_id for trial in wave}
         return wave
 
     def _is_left(self, trial: TrialSpec) -> bool:
         if trial.trial_id in self._known:
             return trial.trial_id in self._todo
-        return not self._store(trial).has_ended()
+        if trial.trial_id in self._begun:  # suggested twice, and failed: it runs again with the next command
+            return False
+        store = self._store(trial)
+        set_damaged_rows_aside([store], self._watch.phase)
+        return is_left(self._rounds.plan, store)
+
+    def _forget_rows(self, suggested: Sequence[TrialSpec]) -> None:
+        """Remove the rows that an earlier search left of trials that failed or were stopped: they run again."""
+        stores = [self._store(trial) for trial in suggested]
+        left = [store for store in stores if store.status() is not None]
+        for store in left:
+            store.forget_row()
+        if left:
+            publish(self._out)
+            deliver(self._out)  # a trial's process on another node must not find a row that is gone
 
     def _store(self, trial: TrialSpec) -> TrialStore:
         return TrialStore(self._out, trial.study, trial.trial_id)

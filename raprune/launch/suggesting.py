@@ -18,6 +18,8 @@ from raprune.study.search_plan import merged, trial_at
 from raprune.study.seeds import digest
 
 FILE = "search.json"
+Standing = tuple[bool, float, float]
+"""How good a trial is, better where smaller: whether it was stopped, what it misses of the limits, and its value."""
 ANEW = "the search begins anew; what it suggests again is not run again"
 
 
@@ -33,7 +35,7 @@ class Suggestions:
         self._sampler: Sampler = SAMPLERS.build(self._search.sampler.name, self._search.sampler.settings)
         self._points: list[Mapping[str, Any]] = []
         self._plans: list[StudyPlan] = []
-        self._standings: dict[str, tuple[float, float] | None] = {}
+        self._standings: dict[str, Standing | None] = {}
         self._read(tell)
 
     @property
@@ -68,12 +70,16 @@ class Suggestions:
         seen = [Seen(point, best.index(standing)) for point, standing in ended]
         return seen + [Seen(point, None) for point in self._points[first:]]
 
-    def _standing(self, trial: TrialSpec) -> tuple[float, float] | None:
-        """How good a trial is that has ended; ``None`` for one that failed. Its row is read once."""
+    def _standing(self, trial: TrialSpec) -> Standing | None:
+        """How good a trial is that has ended; ``None`` for one that failed. Its row is read once.
+
+        One that a scheduler stopped is behind all that completed: its drop is that of a network half decided.
+        """
         if trial.trial_id not in self._standings:
             row = TrialStore(self._out, trial.study, trial.trial_id).trial_row()
-            failed = row is None or row["status"] == "failed"
-            self._standings[trial.trial_id] = None if failed or row is None else self._search.standing(row)
+            known = None if row is None or row["status"] == "failed" else self._search.standing(row)
+            stopped = row is not None and row["status"] != "completed"
+            self._standings[trial.trial_id] = None if known is None else (stopped, *known)
         return self._standings[trial.trial_id]
 
     def _read(self, tell: Callable[[str], None]) -> None:

@@ -7,14 +7,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
-
 from raprune.baseline.sane import check_sane, spread
 from raprune.engine.agreement import check_agreement, example
 from raprune.engine.inputs import Inputs, using
 from raprune.engine.split import channels_last
 from raprune.engine.workload import trace_model
 from raprune.errors import InputError, MissingDataError, Problem, StudyError, first_line
+from raprune.network.draws import same_draws
 from raprune.network.graph import Graph
 from raprune.network.lowrank import Ranks, Reasons, full_ranks, reasons_of
 from raprune.network.measure import count_macs, count_params
@@ -153,7 +152,7 @@ class Inspector:
             return missing
         file = expanded(trial.baseline.checkpoint)
         splits = _data(trial, self._inputs)
-        with torch.random.fork_rng(devices=[]):
+        with same_draws():
             network = self._inputs.network(trial.model, splits.num_classes, splits.input_shape, fresh=True)
         score: Score = SCORES.build(trial.score.name, trial.score.settings)
         try:
@@ -208,7 +207,7 @@ def _facts(trial: TrialSpec, inputs: Inputs) -> Facts:
     splits, choice = _data(trial, inputs), trial.model
     chosen: Score = SCORES.build(trial.score.name, trial.score.settings)
     try:
-        with torch.random.fork_rng(devices=[]):
+        with same_draws():
             network = inputs.network(choice, splits.num_classes, splits.input_shape, fresh=True)
         traced = trace_model(network, choice, splits.input_shape, trial.residual)
         if ":" in choice.name:

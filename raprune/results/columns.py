@@ -209,8 +209,8 @@ TABLES: dict[str, Columns] = {
         "score_s": (FLOAT, "seconds, fine-tune included"),
         "scored_at": (
             FLOAT,
-            "seconds since 1970 (UTC), by its evaluator's clock, to a tenth: when it was scored; null where nothing "
-            "was, and before version 8",
+            "seconds since 1970 (UTC), to a tenth: when it was scored, by its evaluator's clock, or the trial's where "
+            "that one is off; null where nothing was, and before version 8",
         ),
     },
     "joint": _KEYS

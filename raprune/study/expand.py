@@ -212,10 +212,17 @@ class _Expansion:
         """The trial's value on every axis, as text that Ray Tune and a person can read."""
         values = {axis: values[point[axis]] for axis, values in self.sweep.axes.items()}
         labels = {axis: _label(value) for axis, value in values.items() if axis != "method"}
-        labels["method"] = _method_label(trial, values.get("method"), self.sweep.axes.get("method", []))
+        labels["method"] = _method_label(trial, values.get("method"), self._methods())
         if isinstance(trial.layers, list) and values.get("layers", self.base.get("layers")) == "each":
             labels["layers"] = ",".join(trial.layers)
         return labels
+
+    def _methods(self) -> Sequence[Any]:
+        """All methods beside which one is named: of the sweep, or of the search that lays its points into it."""
+        search = self.document.data.get("search")
+        over = search.get("over") if isinstance(search, dict) else None
+        searched = over.get("method") if isinstance(over, dict) else None
+        return searched if isinstance(searched, list) else self.sweep.axes.get("method", [])
 
 
 def _method_label(trial: TrialSpec, given: Any, others: Sequence[Any]) -> str:

@@ -46,7 +46,7 @@ def import_paths(value: Any, key: str = "") -> Iterator[str]:
 
 def with_decision(given: Any, method: Any, preset: str) -> Any:
     """``given`` with a name: the decision stage that a trial names, or else the usual one of its method."""
-    if plugin_name(given) is not None or not (given is None or isinstance(given, dict)):
+    if given is not None and not (isinstance(given, dict) and given.keys().isdisjoint(("name", "import"))):
         return given
     name = plugin_name(method)
     usual = METHODS.get(name).declared["decision"] if name in METHODS.names() else "search"

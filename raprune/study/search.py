@@ -18,6 +18,8 @@ Goal = Literal[
 ]  # fmt: skip
 """Columns of a trial's row; ``_left``: as a share of the baseline's."""
 GOALS: tuple[str, ...] = get_args(Goal)
+OF_GUARD = ("guard_score", "guard_score_drop", "score_drop_limit")
+"""Those that only a study with guard images has."""
 BASELINE_KEYS = ("model", "dataset", "score", "baseline", "scoring", "guard", "seed")
 """Keys on which the baseline depends, or in a sweep may depend."""
 MAX_SEARCHED = 10_000
@@ -41,6 +43,8 @@ class Between(Settings):
             raise ValueError("must have low below high")
         if self.log and (self.low <= 0 or self.step is not None):
             raise ValueError("must have low above 0 and no step where log is true")
+        if self.step is not None and self.step > self.high - self.low:
+            raise ValueError("must have a step that leads from low to another number within high")
         return self
 
     @property

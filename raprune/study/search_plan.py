@@ -5,7 +5,7 @@ A point is laid into the study as a sweep with one value per axis, so it is chec
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,10 +14,11 @@ from raprune.study.check import by_line
 from raprune.study.expand import LayerNames, StudyPlan, UnsoundStudy, expand_sweep
 from raprune.study.overrides import within
 from raprune.study.reader import Document, child
-from raprune.study.search import BASELINE_KEYS
+from raprune.study.search import BASELINE_KEYS, OF_GUARD
 from raprune.study.sweep import axis_problem
 
 OVER = "search.over"
+EACH = "must not be each beside a search, whose suggestions are single trials: name the layers, or sweep instead"
 
 
 def expand_search(document: Document, layer_names: LayerNames | None) -> StudyPlan:
@@ -35,6 +36,7 @@ def expand_search(document: Document, layer_names: LayerNames | None) -> StudyPl
             plans.append(error.plan)
             problems += error.problems
     plan = merged(plans, document)
+    problems += _never_known(plan)
     if not problems and len({trial.baseline_key for trial in plan.trials}) > 1:
         problems.append(document.problem(OVER, "must leave the baseline as it is; sweep what changes it"))
     if problems:
@@ -87,6 +89,7 @@ def _look(document: Document) -> tuple[list[Problem], dict[str, list[Any]]]:
     over = given.get("over") if isinstance(given, dict) else None
     if "sweep" in document.data:
         problems.append(document.problem("search", "must not stand beside sweep: keep one of the two"))
+    problems += [document.problem(path, EACH) for path in _each(document.data, over)]
     sound: dict[str, list[Any]] = {}
     for key, values in over.items() if isinstance(over, dict) else ():
         problem = axis_problem(str(key)) or _not_here(str(key))
@@ -96,6 +99,28 @@ def _look(document: Document) -> tuple[list[Problem], dict[str, list[Any]]]:
             ends = [values.get("low"), values.get("high")] if isinstance(values, dict) else values
             sound[str(key)] = [end for end in ends if end is not None] or [0]
     return problems, sound
+
+
+def _each(data: Mapping[str, Any], over: Any) -> list[str]:
+    """Where the study asks for one trial for each layer."""
+    values = over.get("layers") if isinstance(over, dict) else None
+    found = [child(child(OVER, "layers"), at) for at, one in enumerate(values or []) if one == "each"]
+    return [*found, *(["layers"] if data.get("layers") == "each" else [])]
+
+
+def _never_known(plan: StudyPlan) -> Iterator[Problem]:
+    """The columns that a search compares although no trial will have them."""
+    search = plan.spec.search
+    if search is None or not plan.trials or any(trial.guard > 0 for trial in plan.trials):
+        return
+    compared = {"maximise": search.maximise, "minimise": search.minimise}
+    places = {f"search.{key}": column for key, column in compared.items() if column}
+    for key in ("at_most", "at_least"):
+        places |= {child(f"search.{key}", column): column for column in getattr(search, key)}
+    for path, column in places.items():
+        if column in OF_GUARD:
+            message = f"{column} is of guard images, and this study has none: set guard above 0, or name another column"
+            yield plan.document.problem(path, message)
 
 
 def _not_here(key: str) -> str:

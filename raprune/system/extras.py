@@ -16,8 +16,13 @@ class NeedsPackage(Settings):
     extra: ClassVar[str]
     """The extra of raprune that brings it."""
 
+    def packages(self) -> tuple[str, ...]:
+        """All that these settings need."""
+        return (self.package,)
+
     def problems(self) -> list[tuple[str, str]]:
-        if importlib.util.find_spec(self.package) is None:
-            way_on = f"pip install 'raprune[{self.extra}]' brings it"
-            return [("name", f"needs the package {self.package}, which is not installed; {way_on}")]
+        for package in self.packages():
+            if importlib.util.find_spec(package) is None:
+                way_on = f"pip install 'raprune[{self.extra}]' brings it"
+                return [("name", f"needs the package {package}, which is not installed; {way_on}")]
         return []

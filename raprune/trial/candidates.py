@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -122,7 +123,10 @@ class Candidates:
         return self._evaluations([KeepMask.of(mask, self.num_filters) for mask in masks], policy_entropy)
 
     def _evaluations(self, masks: Sequence[KeepMask], policy_entropy: float | None) -> list[Evaluation]:
+        asked = time.time()
         results = self.evaluator.evaluate(self.state, self.layer, masks, self.scale.lowest)
+        answered = time.time()
+        results = [replace(one, scored_at=_when(one.scored_at, asked, answered)) for one in results]
         self.budget.take(len(masks))
         self._scores.update((mask, e.scored.score) for mask, e in zip(masks, results, strict=True))
         evaluations = [self.scale.evaluation(e.scored.score, mask) for mask, e in zip(masks, results, strict=True)]
@@ -210,3 +214,8 @@ class Candidates:
                 "layer_pruning_ratio": statistics.fmean(mask.pruning_ratio for mask in masks),
             }
         )
+
+
+def _when(scored_at: float | None, asked: float, answered: float) -> float | None:
+    """When a candidate was scored. Where the evaluator's clock says a time at which nobody waited for it, it is off."""
+    return scored_at if scored_at is None or asked <= scored_at <= answered else answered

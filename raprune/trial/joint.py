@@ -113,7 +113,7 @@ class JointPass:
             self.snapshots.save(step, committed.state, {})
             self.store.write_joint(number, step, row, candidates.rows)
             self.snapshots.forget_before(step)
-        self._tell(committed)
+        self._tell(committed, step + 1)
         return committed.state, committed.finetuned_val_score, cut_short
 
     def _orders(self, number: int, method: Method, state: State) -> dict[str, list[int]]:
@@ -167,13 +167,17 @@ class JointPass:
 
         return round_up
 
-    def _tell(self, committed: Committed) -> None:
+    def _tell(self, committed: Committed, commits: int) -> None:
+        size = self.sizes.of(committed.state)
         self.context.progress(
             {
                 "layer": ALL_LAYERS,
+                "commits": commits,
                 "committed_pruning_ratio": committed.keep_mask.pruning_ratio,
                 "val_score_drop": self.contract.scale.baseline_score - committed.finetuned_val_score,
                 "pruning_ratio": self.sizes.pruning_ratio(committed.state, self.layers),
+                "params": size.params,
+                "macs": size.macs,
                 "num_diverged": committed.num_diverged,
             }
         )
@@ -202,9 +206,10 @@ class _JointCandidates(Candidates):
     def __init__(self, joint: JointPass, masks: _Masks, state: State) -> None:
         number, bound = sum(masks.num_left.values()), joint.contract.scale.drop_bound
         lent = credit_of(joint.trial, bound, joint.context.store.layer_rows())
+        num_val_images = joint.context.baseline.num_val_images
         super().__init__(
             joint.contract.evaluator, state, ALL_LAYERS, number, joint.contract.scale.lent(lent),
-            joint.context.progress, joint.budget,
+            lambda news: joint.context.progress({**news, "val_images": num_val_images}), joint.budget,
         )  # fmt: skip
         self.spec = joint.spec
         self.graph = joint.graph

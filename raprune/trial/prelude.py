@@ -140,5 +140,14 @@ class Prelude:
         baseline = State.baseline(self.context.baseline.key)
         result = self.context.evaluator.evaluate(baseline, layer, [checked], None)[0]
         self._images = None if self._images is None else self._images + result.scored.images_scored
-        self.context.progress({"layer": layer, "new_candidates": 1, "new_scored": int(not result.from_memo)})
+        self.context.progress(
+            {
+                "layer": layer,
+                "new_candidates": 1,
+                "new_scored": int(not result.from_memo),
+                "new_images": result.scored.images_scored,
+                "new_score_s": result.scored.seconds,
+                "val_images": self.context.baseline.num_val_images,
+            }
+        )
         return cast(float, result.scored.score)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from raprune.engine.paired import Paired
+from raprune.errors import out_of_memory
 from raprune.network.graph import Graph, Group
 from raprune.network.lowrank import Surveyed
 from raprune.network.measure import NetworkSize
@@ -213,7 +214,8 @@ def unfinished_row(trial: TrialSpec, preset: str, status: str, error: str | None
 def describe_error(error: BaseException, host: str) -> str:
     """Error, host, time and traceback of a failure, for the ``error`` column."""
     when = time.strftime("%Y-%m-%d %H:%M:%S")
-    return f"{type(error).__name__}: {error}\nhost {host}, {when}\n{''.join(traceback.format_exception(error))}"
+    said = out_of_memory(error) or error
+    return f"{type(error).__name__}: {said}\nhost {host}, {when}\n{''.join(traceback.format_exception(error))}"
 
 
 def _specified(trial: TrialSpec, preset: str) -> dict[str, Any]:

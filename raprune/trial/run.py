@@ -246,6 +246,7 @@ class _Trial:
             {
                 "layer": layer,
                 "prune_step": place["prune_step"] + 1,
+                "commits": place["prune_step"] + 1,
                 "num_layers": place["num_layers"],
                 "searched_s": seconds[0],
                 "committed_s": seconds[1],

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from raprune.plugins.datasets.handwriting import handwritten_digits
 
 Pair = tuple[Tensor, Tensor]
 FAST: dict[str, Any] = {
@@ -46,9 +47,8 @@ class User:
 
 
 def make_user() -> User:
-    digits = load_digits()
-    images = torch.tensor(digits.images, dtype=torch.float32)[:, None] / 8 - 1
-    labels = torch.tensor(digits.target)
+    images_NHW, labels_N = handwritten_digits()
+    images, labels = torch.tensor(images_NHW, dtype=torch.float32)[:, None] / 8 - 1, torch.tensor(labels_N)
     train, val, test = ((images[at], labels[at]) for at in (slice(0, 900), slice(900, 1300), slice(1300, None)))
     torch.manual_seed(0)
     model = SmallNet()

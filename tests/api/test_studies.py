@@ -11,9 +11,10 @@ from raprune.api import StudyResult, load_study, run_study
 from raprune.api.running import folder_for
 from raprune.errors import InputError, StudyError
 from raprune.results import SCHEMAS
+from tests.short import MODEL
 from tests.tiny import STUDY, write_study
 
-SHORT = ("sweep={drop_bound: [2.0, 8.0]}", "method=magnitude", "layers=[features.40]")
+SHORT = (MODEL, "sweep={drop_bound: [2.0, 8.0]}", "method=magnitude", "layers=[features.40]")
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,15 @@ from tests.bench.trials import write_trial
 
 
 @pytest.fixture(scope="session")
-def independent(tmp_path_factory: pytest.TempPathFactory) -> TrialNetworks:
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trial's folder, for tests that change nothing in it."""
+    return write_trial(tmp_path_factory.mktemp("independent"))
+
+
+@pytest.fixture(scope="session")
+def independent(made: Path) -> TrialNetworks:
     """A residual network whose summands keep different filters."""
-    return open_trial(write_trial(tmp_path_factory.mktemp("independent")))
+    return open_trial(made)
 
 
 @pytest.fixture

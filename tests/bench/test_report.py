@@ -101,13 +101,13 @@ def test_the_command_writes_rows_and_says_where(
     ],
 )
 def test_bad_input_is_two(
-    folder: Path,
+    made: Path,
     arguments: list[str],
     sentence: str,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    places = {"study": folder.parent.parent, "trial": folder}
+    places = {"study": made.parent.parent, "trial": made}
     monkeypatch.setattr(sys, "argv", ["raprune", "bench", *(a.format(**places) for a in arguments)])
     with pytest.raises(SystemExit) as stop:
         cli.main()

@@ -7,6 +7,7 @@ make a tiny one.
 from __future__ import annotations
 
 import shlex
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,17 @@ from tests.data.files import MISSING, TINY
 every = pytest.mark.parametrize("plugin", [pytest.param(plugin, id=plugin.name) for plugin in DATASETS])
 
 
-def load(plugin: Plugin, settings: dict[str, Any]) -> Splits:
+@cache
+def as_it_is(name: str) -> Splits:
+    """A data set with its defaults; no test changes it."""
+    found: Splits = DATASETS.build(name, {})
+    return found
+
+
+def load(plugin: Plugin, settings: dict[str, Any], again: bool = False) -> Splits:
+    """With its defaults, it is drawn once for all tests, unless it shall be drawn ``again``."""
+    if not settings and not again:
+        return as_it_is(plugin.name)
     found: Splits = DATASETS.build(plugin.name, settings)
     return found
 
@@ -93,7 +104,7 @@ def test_splits_share_no_image(plugin: Plugin, settings: dict[str, Any]) -> None
 
 @every
 def test_same_seed_same_splits(plugin: Plugin, settings: dict[str, Any]) -> None:
-    one, other = named(load(plugin, settings)), named(load(plugin, settings))
+    one, other = named(load(plugin, settings)), named(load(plugin, settings, again=True))
     for name, split in one.items():
         assert torch.equal(split.images_BCHW, other[name].images_BCHW)
         assert torch.equal(split.labels_B, other[name].labels_B)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import pytest
@@ -51,6 +52,30 @@ def test_every_value_is_allowed(plugin: Plugin) -> None:
         assert point["order"] in AXES[-1].choices
         assert all(axis.value(axis.number(point[axis.key])) == point[axis.key] for axis in AXES)
     assert len({point["drop_bound"] for point in drawn}) > 3
+
+
+@every
+def test_a_grid_is_kept(plugin: Plugin) -> None:
+    """Whether or not the range is a multiple of the step, and however many digits its numbers have."""
+    sampler = build(plugin, **({"num_random": 2} if plugin.name == "optuna" else {}))
+    axes = {
+        Axis("fine", low=0.5, high=4.0, step=0.0625): [0.5 + number / 16 for number in range(57)],
+        Axis("thirds", low=0.0, high=1.0, step=1 / 3): [0.0, 0.333333333333, 0.666666666667, 1.0],
+        Axis("short", low=0.0, high=1.0, step=0.35): [0.0, 0.35, 0.7],
+        Axis("whole", low=0, high=10, step=4, whole=True): [0, 4, 8],
+        Axis("narrow", low=0.9999, high=0.99999): [],
+        Axis("alike", choices=(1, True, 0, False)): [],
+    }
+    seen: list[Seen] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for number in range(24):
+            seen.append(Seen(sampler.suggest(list(axes), seen, number), number))
+    for axis, allowed in axes.items():
+        found = [one.point[axis.key] for one in seen]
+        assert all(value in allowed for value in found) or not allowed, axis
+        assert len({repr(value) for value in found}) > 2, axis
+        assert all(repr(axis.value(axis.number(value))) == repr(value) for value in found), axis
 
 
 @every

@@ -20,7 +20,7 @@ TRIAL = TrackedTrial("abc", "taylor, drop_bound 2", {"method": "taylor", "drop_b
 def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrackedStudy:
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")  # as fast as files; SQLite is tested in tests/plugins
     monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "mlruns").as_uri())
-    return TrackedStudy("study", "what it is about", tmp_path, "key", "name: study\n")
+    return TrackedStudy("study", "what it is about", tmp_path, str(tmp_path), "key", "name: study\n")
 
 
 def build(plugin: Plugin, study: TrackedStudy) -> Tracker:

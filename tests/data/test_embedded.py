@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import nn
 from raprune.baseline.prepare import score_split
 from raprune.engine.train import Recipe, train
 from raprune.errors import InputError
+from raprune.plugins.datasets import handwriting, scenes
 from raprune.plugins.datasets.base import VOID, Splits
 from raprune.plugins.scores.base import Score
 from raprune.registry import DATASETS, SCORES
@@ -40,6 +42,17 @@ def learn(splits: Splits, score: Score, layers: list[nn.Module], num_steps: int)
     return score_split(network, splits, splits.val, score, 50)
 
 
+def test_digits_are_read_without_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which takes a second to import; only a version that keeps them elsewhere is imported."""
+    with monkeypatch.context() as patched:
+        patched.setitem(sys.modules, "sklearn.datasets", None)
+        images_NHW, labels_N = handwriting.handwritten_digits()
+    monkeypatch.setattr(handwriting, "FILE", Path("moved.csv"))
+    for ours, theirs in zip((images_NHW, labels_N), handwriting.handwritten_digits(), strict=True):
+        assert (ours == theirs).all()
+        assert ours.dtype == theirs.dtype
+
+
 def test_a_scene_is_mostly_labelled_and_not_mostly_background() -> None:
     splits = load("digit_scenes", {})
     assert splits.test is not None
@@ -57,7 +70,7 @@ def test_a_scene_is_mostly_labelled_and_not_mostly_background() -> None:
 def test_digits_of_a_scene(digits: int, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fake digits, all ink, each with a class of its own, show which digit is where."""
     images, target = np.full((200, 8, 8), 16.0), np.arange(200)
-    monkeypatch.setattr("sklearn.datasets.load_digits", lambda: SimpleNamespace(images=images, target=target))
+    monkeypatch.setattr(scenes, "handwritten_digits", lambda: (images, target))
     splits = load("digit_scenes", {"digits": digits, "size": size, "num_train": 40, "num_val": 30, "num_test": 20})
     assert splits.test is not None
     used = {}

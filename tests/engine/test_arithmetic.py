@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from raprune.engine.approximate import ApproximateEngine
-from raprune.engine.arithmetic import check_precisions, tf32
+from raprune.engine.arithmetic import check_precisions
+from raprune.engine.float32 import tf32
 from raprune.engine.inputs import Inputs
 from raprune.errors import InputError, StudyError
 from raprune.registry import MODELS

@@ -148,11 +148,11 @@ def test_a_network_used_again_is_as_good_as_a_fresh_one(residual: str) -> None:
     for of, some in ((state, layers[1:2]), (trained, (layers[-1], layers[1])), (state, layers[1:2])):
         for layer in some:
             mask = KeepMask.of(torch.arange(one.graph.group(layer).num_filters) % 3 != 1)
-            again, alone = one.evaluate(of, layer, mask, None), fresh().evaluate(of, layer, mask, None)
-            assert again.tally == alone.tally
-            cut = of.cut(one.graph, layer, mask)
-            for name, tensor in fresh().build(cut).state_dict().items():
-                assert torch.equal(tensor, one.scratch(cut).state_dict()[name])
+            alone, cut = fresh(), of.cut(one.graph, layer, mask)
+            built = alone.build(cut).state_dict()
+            assert one.evaluate(of, layer, mask, None).tally == alone.evaluate(of, layer, mask, None).tally
+            again = one.scratch(cut).state_dict()
+            assert all(torch.equal(tensor, again[name]) for name, tensor in built.items())
 
 
 class Counts(torch.nn.Module):

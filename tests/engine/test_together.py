@@ -149,6 +149,23 @@ def test_what_cannot_be_stacked_is_refused() -> None:
             check(small(middle))
 
 
+def test_places_are_compared_in_the_precision_of_the_fine_tune(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU may compute slots alike in full precision and not in TF32."""
+    monkeypatch.setattr("raprune.engine.approximate.check_precisions", lambda *of: None)
+    seen, compare = [], weight_stack._Check.in_places
+
+    def in_places(self: weight_stack._Check, num_slots: int) -> str | None:
+        seen.append(torch.backends.cudnn.allow_tf32)
+        return compare(self, num_slots)
+
+    monkeypatch.setattr(weight_stack._Check, "in_places", in_places)
+    workload = engine_of(small(nn.BatchNorm2d(6)), small_splits(), 3).workload
+    for precision in ("tf32", "full"):
+        fidelity = FidelitySpec.model_validate({"together": SLOTS, "precision": precision})
+        TogetherEngine(replace(workload, fidelity=fidelity))
+    assert seen == [True, False]
+
+
 def test_other_weights_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(weight_stack, "summed", lambda loss_of: lambda out, labels: loss_of(out.mean(0), labels))
     with pytest.raises(InputError, match=r"gets another 0\.weight"):

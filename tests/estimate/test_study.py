@@ -25,6 +25,7 @@ from raprune.registry import METHODS, Plugin
 from raprune.results import read_study
 from raprune.study import load_study
 from raprune.study.choice import Choice
+from raprune.study.search import SearchSpec
 from raprune.trial.asked import asked, build_decision, build_method
 from tests.conformance.layers import NUM_FILTERS, Evaluator, view
 from tests.estimate.test_draws import shape
@@ -77,6 +78,17 @@ def test_what_is_printed(found: Estimate) -> None:
     assert "At most 12 masks are scored at once, from 4 trials with M = 5 masks per update" in limit
     assert f"±{found.sigma:.0%} while timing, ±15% from one hour to another" in uncertain(found)
     assert "uncertain: how soon agents converge, how much is trimmed" in uncertain(found)
+
+
+def test_all_trials_of_a_search_are_counted(found: Estimate) -> None:
+    """Not only those that stand for all."""
+    work = found.course.waves[0][0]
+    course = replace(found.course, waves=[[work, work], [work], []])
+    candidates, *_ = facts_of(replace(found, course=course))
+    assert candidates.endswith("of 3 trials")
+    spec = found.plan.spec.model_copy(update={"search": SearchSpec(over={"order": ["random"]})})
+    candidates, *_ = facts_of(replace(found, course=course, plan=replace(found.plan, spec=spec)))
+    assert candidates.endswith("of 3 trials that the search suggests")
 
 
 def test_one_mask_at_once_and_no_agent_are_worded_so(found: Estimate) -> None:

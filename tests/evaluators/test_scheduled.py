@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from benchmarks.schedulers import FILE, MASKS, choice, ends, front, replay
 from benchmarks.simulator.recorded import Trial, read
-from benchmarks.simulator.scheduled import course
+from benchmarks.simulator.replaying import Setup
+from benchmarks.simulator.scheduled import Scheduled, course
+from raprune.launch.in_flight import turn_of
 from raprune.plugins.schedulers.base import Standing
+from raprune.study import load_study
 from raprune.trial.pacing import Pace
+from tests.test_shape import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +43,19 @@ def test_a_scheduler_stops_what_it_stops_without_a_cluster(trials: list[Trial]) 
         assert found.decided == expected[name]
         asked = (sum(own[:layers]) for own, layers in zip(of_layers, found.decided, strict=True))
         assert found.candidates == sum(asked)
+
+
+def test_a_round_is_spread_over_the_pool_as_on_ray(trials: list[Trial]) -> None:
+    """A round of fewer trials than the pool can run: each begins with evaluators of its own."""
+    simulation = Scheduled(Setup(16, trials, in_flight=10, masks=MASKS), choice("asha", 4), at_once=4)
+    try:
+        simulation.finish(4, within_s=10**6)
+    finally:
+        simulation.clock.close()
+    spec = load_study(ROOT / "benchmarks" / "schedulers.yaml").trials[0]
+    on_ray = turn_of(spec, [spec.trial_id, "b", "c", "d"])
+    for number in range(4):
+        assert simulation.turns[number].first(16) == replace(on_ray, number=number).first(16) == 4 * number
 
 
 def test_a_front_is_what_none_dominates() -> None:

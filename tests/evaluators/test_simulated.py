@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from benchmarks.simulator.bounds import all_knowing, one_queue, parallelism
 from benchmarks.simulator.clock import Clock
 from benchmarks.simulator.events import hangs, spot
-from benchmarks.simulator.recorded import Trial, made_up, mean_s, read
+from benchmarks.simulator.recorded import Trial, made_up, mean_s, read, record
 from benchmarks.simulator.replaying import Answers, Setup, Simulation, measure
 from raprune.evaluators.members import Members, Turn
 from raprune.launch.tuning import REPORT_EVERY_S, Pace
@@ -47,6 +48,18 @@ def test_the_recorded_table_is_small_and_whole(trials: list[Trial]) -> None:
     assert [len(trial.layers) for trial in trials] == [13, 13]
     assert sum(layer.num_candidates for trial in trials for layer in trial.layers) == 1247
     assert all(len(masks) <= 5 for trial in trials for layer in trial.layers for masks in layer.calls)
+
+
+def test_what_does_not_serve_as_a_recording_is_told(small_study: tuple[Path, Path], tmp_path: Path) -> None:
+    file = tmp_path / "recorded.parquet"
+    file.write_text("what was recorded before")
+    for methods, said in ((("taylor",), "no completed trial of taylor"), (("magnitude",), "asked for features.37, f")):
+        with pytest.raises(SystemExit, match=said):
+            record(small_study[1], file, methods)
+    assert file.read_text() == "what was recorded before"
+    assert record(small_study[1], file) > 0
+    (trial,) = read(None, file=file)
+    assert [layer.name for layer in trial.layers] == ["features.40", "features.37"]
 
 
 def test_no_row_depends_on_the_pool_or_on_what_happens_to_it(trials: list[Trial]) -> None:

@@ -17,6 +17,7 @@ from raprune.api import prune
 from raprune.engine import Engine
 from raprune.engine.agreement import check_agreement
 from raprune.engine.approximate import ApproximateEngine
+from raprune.engine.float32 import digits
 from raprune.engine.launches import MASKS_A_LAUNCH
 from raprune.engine.stacked import StackedEngine
 from raprune.engine.stacking import stacked
@@ -211,10 +212,11 @@ def test_memory_is_freed() -> None:
 
 
 def test_prune_runs_on_the_gpu_and_leaves_torch_as_it_was(user: User) -> None:
-    def flags() -> tuple[bool, ...]:
-        cudnn = torch.backends.cudnn
-        return cudnn.allow_tf32, cudnn.deterministic, torch.are_deterministic_algorithms_enabled()
+    def flags() -> tuple[Any, ...]:
+        drawn = torch.cuda.get_rng_state().tolist()
+        return digits(), torch.backends.cudnn.deterministic, torch.are_deterministic_algorithms_enabled(), drawn
 
+    torch.cuda.manual_seed(5)
     before = flags()
     found = prune(user.model, user.train, user.val, drop_bound=4.0, test=user.test, **FAST)
     assert found.report.row["device"] == torch.cuda.get_device_name()

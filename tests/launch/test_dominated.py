@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from raprune.artefact.cleaning import open_study
 from raprune.console.shelf import counts, study_data
 from raprune.console.snapshot import _from_tables
+from raprune.console.tables import budget_sentence
 from raprune.errors import StudyError
 from raprune.launch import Outcome, run_study
 from raprune.plugins.schedulers.base import SchedulerSettings, Standing
@@ -21,8 +23,8 @@ from tests.fuzz.small import STUDY
 from tests.launch.runs import Watch, assert_same_rows
 
 TWO = (
-    STUDY[: STUDY.index("budget:")]
-    + "method: {name: agent, min_updates: 2, max_updates: 2}\nsweep: {data_seed: [0, 1]}\n"
+    STUDY[: STUDY.index("budget:")].replace("{name: vgg16, width: 0.0625}", "{import: 'tests.short:Short'}")
+    + "candidates_per_layer: 30\nmethod: {name: agent, min_updates: 2, max_updates: 2}\nsweep: {data_seed: [0, 1]}\n"
 )
 SEEN: list[tuple[int, int]] = []
 
@@ -64,6 +66,8 @@ def test_stopped_left_alone_and_resumed(scheduler: None, tmp_path: Path) -> None
     assert (second["status"], second["stopped_by"], second["num_layers_decided"]) == ("stopped", "dominated", 1)
     assert second["val_score"] > 0
     assert _from_tables(out, read_manifest(out)).has_ended
+    assert open_study(out).has_ended
+    assert "did not begin" not in budget_sentence(out, "1 hour")
     assert counts(study_entry(out)) == "1 of 2 completed, 1 dominated"
     assert [trial["stopped_by"] for trial in study_data(study_entry(out), with_trials=True)["trials"]] == [
         None,

@@ -16,8 +16,10 @@ from raprune.results import read_study
 from raprune.study import load_study
 from raprune.study.parts import EvaluatorsSpec
 from tests.launch.runs import assert_same_rows, run_tiny
+from tests.short import MODEL
 
 OVERRIDES = (
+    MODEL,
     "guard=0.3",
     "sweep.drop_bound=[8.0]",
     "layers=[features.10, features.40]",

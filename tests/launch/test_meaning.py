@@ -27,7 +27,7 @@ from tests.tiny import Trained, engine_of
 
 STUDY = """
 name: tiny
-model: {name: vgg16, width: 0.0625}
+model: {import: 'tests.short:Short'}
 dataset: {name: digits, num_val: 200, num_test: 200}
 baseline: {epochs: 2, learning_rate: 0.02, weight_decay: 0.005, batch_size: 16}
 finetune: {before_reward: {steps: 2}, after_layer: {steps: 4}}

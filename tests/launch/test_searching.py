@@ -12,34 +12,16 @@ from typing import Any
 
 import pytest
 
-from raprune.errors import StudyError
 from raprune.launch import Outcome, run, run_study
 from raprune.launch.execute import Place
-from raprune.launch.suggesting import with_suggestions
+from raprune.launch.suggesting import Suggestions, with_suggestions
 from raprune.results import TrialStore, read_manifest, read_study
 from raprune.results.sound import MEASURED
 from raprune.study import StudyPlan, TrialSpec, load_study
 from raprune.study.parts import EvaluatorsSpec
 from raprune.trial.rows import unfinished_row
 from tests.launch.runs import Watch
-
-STUDY = """\
-name: searched
-model: {name: vgg16, width: 0.0625}
-dataset: {name: digits, num_val: 100, num_test: 100}
-method: magnitude
-layers: [features.0]
-search:
-  over:
-    drop_bound: {low: 1, high: 40.0}
-    order: [low_to_high, high_to_low]
-    candidates_per_layer: {low: 8, high: 64, log: true}
-    finetune.after_layer: [{steps: 2}, {epochs: 1}]
-  sampler: {name: optuna, num_random: 4}
-  trials: 12
-  at_once: 3
-  at_most: {val_score_drop: 20}
-"""
+from tests.study.searched import STUDY, study
 
 
 class Killed(Exception):
@@ -56,6 +38,8 @@ class Imitated:
         self.killed_at: int | None = None
         self.failing = False
         self.reversed = False
+        self.reads = False
+        """Whether it leaves a trial with a row alone, as trials do."""
 
     def prepare(self, trials: Sequence[TrialSpec]) -> None:
         self.prepared = list(trials)
@@ -65,6 +49,9 @@ class Imitated:
         for trial in reversed(trials) if self.reversed else trials:
             if len(self.ran) == self.killed_at:
                 raise Killed
+            store = self.place.store(trial)
+            if self.reads and store.status() is not None:
+                continue
             self.ran.append(trial.trial_id)
             failed = self.failing and trial.order.name == "low_to_high"
             row = unfinished_row(trial, "default", "failed" if failed else "completed", "why" if failed else None)
@@ -73,7 +60,6 @@ class Imitated:
             if not failed:
                 row |= dict.fromkeys(MEASURED, 1)
                 row |= {"pruning_ratio": good * bound / 40, "val_score_drop": bound * 0.9, "val_score": 90.0}
-            store = self.place.store(trial)
             store.write_trial(row)
             watch.ended(trial.trial_id, row["status"], store.folder)
 
@@ -89,11 +75,6 @@ def runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Imitated:
 
     monkeypatch.setattr(run, "_runner", here)
     return found
-
-
-def study(folder: Path, *overrides: str, text: str = STUDY) -> StudyPlan:
-    (folder / "s.yaml").write_text(text)
-    return load_study(folder / "s.yaml", overrides)
 
 
 def search(folder: Path, *overrides: str, watch: Watch | None = None) -> Outcome:
@@ -205,45 +186,50 @@ def test_a_spent_budget_suggests_nothing(runner: Imitated, tmp_path: Path) -> No
     assert len(suggested(tmp_path)) == len(runner.ran) == 3
 
 
-WRONG = [
-    ("drop_bound: {low: 1,", "drop_bound: {low: 0.01,", "search.over.drop_bound: is in percentage points"),
-    ("low_to_high,", "low_to_hihg,", "search.over.order: no order is called 'low_to_hihg'"),
-    ("drop_bound: {low: 1, high: 40.0}", "drop_bond: [1]", "search.over.drop_bond: is not a key of a trial"),
-    ("{low: 1, high: 40.0}", "3.0", "must be a list of values, or a range with low and high; got 3.0"),
-    ("low: 1,", "low: 50,", "search.over.drop_bound: must have low below high"),
-    ("    order:", "    model.width: [0.1]\n    order:", "a search stays with one baseline; sweep model instead"),
-    ("search:\n", "sweep: {seed: [1, 2]}\nsearch:\n", "search: must not stand beside sweep"),
-    ("val_score_drop: 20", "test_score_drop: 20", "test_score_drop must not decide"),
-    ("val_score_drop: 20", "val_drop: 20", "did you mean 'val_score"),
-    ("name: optuna,", "name: optona,", "no sampler is called 'optona'; did you mean 'optuna'?"),
-    ("num_random: 4", "num_rnd: 4", "search.sampler.num_rnd: is not a key here"),
-    ("trials: 12", "trails: 12", "search.trails: is not a key here; did you mean 'trials'?"),
-    ("trials: 12", "maximise: macs\n  minimise: macs", "search.minimise: must not stand beside maximise"),
-    ("method: magnitude", "method: magnitude\ndrop_bound: 2", "is swept, but drop_bound also has a value"),
-    ("search:", "scheduler: {name: asha, eta: 1}\nsearch:", "scheduler.eta: must be at least 2"),
-]
-
-
-@pytest.mark.parametrize(("right", "wrong", "said"), WRONG)
-def test_mistakes_are_told_where_they_stand(tmp_path: Path, right: str, wrong: str, said: str) -> None:
-    assert STUDY.count(right) == 1
-    (tmp_path / "s.yaml").write_text(STUDY.replace(right, wrong))
-    with pytest.raises(StudyError) as caught:
-        load_study(tmp_path / "s.yaml")
-    assert said in str(caught.value)
-    line = STUDY[: STUDY.index(right)].count("\n") + 1
-    assert any(f"s.yaml:{near}: " in str(caught.value) for near in (line, line + 1, 1))
-
-
-def test_a_missing_package_is_told_before_anything_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    for text in (STUDY, STUDY.replace("  sampler: {name: optuna, num_random: 4}\n", "")):
-        with pytest.raises(StudyError, match=r"search.sampler.name: needs the package optuna.*raprune\[optuna\]"):
-            study(tmp_path, text=text)
-
-
 def test_the_stores_of_trials_are_left_alone(runner: Imitated, tmp_path: Path) -> None:
     search(tmp_path, "search.trials=1")
     store = TrialStore(tmp_path / "out", "searched", suggested(tmp_path)[0])
     assert store.has_ended()
     assert not store.is_dominated()
+
+
+def test_what_an_earlier_search_left_runs_again(runner: Imitated, tmp_path: Path) -> None:
+    """Another search suggests the same first points; their rows are those of a failure, an interruption, a disk."""
+    search(tmp_path, "search.trials=9", "search.sampler=random")
+    plan, expected = study(tmp_path, "search.trials=9", "search.sampler=random"), suggested(tmp_path)
+    stores = [TrialStore(tmp_path / "out", "searched", name) for name in expected]
+    trials = {trial.trial_id: trial for trial in with_suggestions(plan, tmp_path / "out").trials}
+    for store, status in ((stores[4], "failed"), (stores[5], "stopped")):
+        store.write_trial(unfinished_row(trials[store.trial_id], "default", status, None))
+    (stores[7].folder / "trial.parquet").write_bytes(b"damaged")
+    runner.ran, runner.reads = [], True
+    outcome = search(tmp_path, "search.trials=9", "search.sampler=random", "search.minimise=macs")
+    assert suggested(tmp_path) == expected
+    assert runner.ran == [expected[4], expected[5], expected[7]]
+    assert outcome.exit_code == 0
+
+
+def test_a_trial_that_fails_is_not_run_again_and_again(runner: Imitated, tmp_path: Path) -> None:
+    text = re.sub(
+        r"  over:\n(    .*\n)+", "  over:\n    order: [low_to_high, high_to_low]\n    drop_bound: [1.0]\n", STUDY
+    )
+    (tmp_path / "s.yaml").write_text(text)
+    runner.failing = True
+    outcome = run_study(load_study(tmp_path / "s.yaml"), tmp_path / "out", Watch(), num_evaluators=0)
+    assert sorted(outcome.statuses.values()) == ["completed", "failed"]
+    assert len(runner.ran) == 2
+
+
+def test_a_trial_that_was_stopped_is_behind_those_that_completed(runner: Imitated, tmp_path: Path) -> None:
+    """Its drop is small because most of its network is whole."""
+    changes = ("search.trials=3", "search.at_most={}", "search.minimise=val_score_drop", "scheduler=asha")
+    search(tmp_path, *changes)
+    plan, names = study(tmp_path, *changes), suggested(tmp_path)
+    store = TrialStore(tmp_path / "out", "searched", names[1])
+    row = dict(store.trial_row() or {})
+    store.write_trial(
+        {key: value for key, value in row.items() if key not in ("study", "trial_id")}
+        | {"status": "stopped", "stopped_by": "dominated", "val_score_drop": 0.0}
+    )
+    ranks = [one.rank for one in Suggestions(plan, tmp_path / "out", print)._seen(3)]
+    assert ranks[1] == 2

@@ -11,6 +11,7 @@ import pytest
 from raprune.launch import on_ray, run_study
 from raprune.launch.base import Launch
 from raprune.launch.in_flight import short_rounds, useful_evaluators
+from raprune.launch.metrics import Gauged
 from raprune.launch.resources import resources_for
 from raprune.launch.rounds import rounds_of
 from raprune.results import read_study
@@ -63,9 +64,12 @@ def test_trials_of_later_rounds_count_for_the_pool(
     watch = Counting()
     monkeypatch.setattr(on_ray, "useful_evaluators", watch.useful)
     monkeypatch.setattr("raprune.launch.keeper.LOOK_S", 0.0)
+    sizes: list[int] = []
+    monkeypatch.setattr(Gauged, "follow", lambda _, evaluators: sizes.append(evaluators))
     outcome = run_study(searched(tmp_path, "evaluators={min: 1, max: 1}"), tmp_path / "out", watch)
     assert outcome.summary() == "2 completed"
     assert list(watch.seen.values()) == [1, 1]
+    assert (max(sizes), sizes[-1]) == (1, 0)  # a program that goes on after the study has no evaluators left
     assert run_study(searched(tmp_path), tmp_path / "alone", Watch(), num_evaluators=0).exit_code == 0
     assert_same_rows(tmp_path / "alone", tmp_path / "out")
     assert read_study(tmp_path / "out").trials["drop_bound"].nunique() == 2

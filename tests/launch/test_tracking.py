@@ -5,44 +5,17 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from raprune.launch import run_study, tracking
-from raprune.launch.tracking import Tracking, tracked, without_secrets
-from raprune.plugins.trackers.base import TrackedStudy, TrackedTrial
-from raprune.registry import TRACKERS, Plugin, Settings
+from raprune.launch import run_study, tracker_line, tracking
+from raprune.launch.tracker_line import without_secrets
+from raprune.launch.tracking import Tracking, tracked
 from raprune.results import read_study
-from raprune.study import Choice, StudyPlan, load_study
-from tests.fuzz.small import STUDY
 from tests.launch.runs import Watch, begin
+from tests.launch.told import CALLS, Told, plan_of, register
 from tests.waiting import PATIENCE_S
-
-CALLS: list[tuple[object, ...]] = []
-
-
-class Told:
-    """Keeps what it is told; raises or hangs where its settings say so."""
-
-    def __init__(self, settings: Settings, *, study: TrackedStudy) -> None:
-        self.study = study
-
-    def begin(self) -> None:
-        CALLS.append(("begin", self.study.name))
-
-    def trial(self, trial: TrackedTrial) -> None:
-        CALLS.append(("trial", trial.trial_id, trial.params["method"]))
-
-    def layer(self, trial_id: str, step: int, metrics: Mapping[str, float]) -> None:
-        CALLS.append(("layer", trial_id, step, metrics["pruning_ratio"], metrics["macs"]))
-
-    def ended(self, trial_id: str, status: str, metrics: Mapping[str, float]) -> None:
-        CALLS.append(("ended", trial_id, status, metrics.get("macs")))
-
-    def close(self, status: str) -> None:
-        CALLS.append(("close", status))
 
 
 class Raising(Told):
@@ -57,16 +30,7 @@ class Hanging(Told):
 
 @pytest.fixture
 def trackers(monkeypatch: pytest.MonkeyPatch) -> None:
-    known = TRACKERS._load()
-    for kind in (Told, Raising, Hanging):
-        monkeypatch.setitem(known, kind.__name__.lower(), Plugin("tracker", kind.__name__.lower(), Settings, kind))
-    CALLS.clear()
-
-
-def plan_of(folder: Path, *names: str) -> StudyPlan:
-    (folder / "small.yaml").write_text(STUDY)
-    plan = load_study(folder / "small.yaml")
-    return replace(plan, spec=plan.spec.model_copy(update={"trackers": [Choice(name=name) for name in names]}))
+    register(monkeypatch, Told, Raising, Hanging)
 
 
 class Clock:
@@ -82,7 +46,7 @@ def test_a_study_is_told_from_start_to_end(
 ) -> None:
     """Beside a tracker that raises and one that hangs; the rows say the same as what was told."""
     monkeypatch.setenv("SOME_API_KEY", "abcd1234")
-    monkeypatch.setattr(tracking, "CLOSE_S", PATIENCE_S)
+    monkeypatch.setattr(tracker_line, "CLOSE_S", PATIENCE_S)
     monkeypatch.setattr(tracking, "time", Clock())
     begin(small_study[1], tmp_path)
     plan, watch = plan_of(tmp_path, "told", "raising", "hanging"), Watch()
@@ -136,7 +100,7 @@ def test_a_slow_tracker_holds_nothing_up(trackers: None, tmp_path: Path, monkeyp
     plan = plan_of(tmp_path, "told")
     with tracked(Watch(), plan, tmp_path) as both:
         for step in range(5):
-            news = {"committed_pruning_ratio": 0.5, "pruning_ratio": 0.5, "macs": 1, "prune_step": step}
+            news = {"committed_pruning_ratio": 0.5, "pruning_ratio": 0.5, "macs": 1, "commits": step}
             both.told(plan.trials[0].trial_id, news)
         assert not answers.is_set()  # the study went on before the first answer
         answers.set()

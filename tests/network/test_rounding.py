@@ -79,7 +79,7 @@ def test_a_rounded_mask_is_committed_within_the_bound(trained: Trained) -> None:
 
 STUDY = """
 name: tiny
-model: {name: vgg16, width: 0.0625}
+model: {import: 'tests.short:Short'}
 dataset: {name: digits, num_val: 200, num_test: 200}
 baseline: {epochs: 2, learning_rate: 0.02, weight_decay: 0.005, batch_size: 16}
 finetune: {after_layer: {steps: 4}}

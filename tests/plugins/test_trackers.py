@@ -13,7 +13,7 @@ from raprune.registry import TRACKERS
 def run(name: str, settings: dict[str, str], out: Path) -> None:
     """Two runs of a study: the first is interrupted after the first layer of the first of its two trials."""
     pytest.importorskip({"tensorboard": "tensorboard", "mlflow": "mlflow", "wandb": "wandb"}[name])
-    study = TrackedStudy("tiny", "A tiny study.", out, "key", "name: tiny\n")
+    study = TrackedStudy("tiny", "A tiny study.", out, str(out), "key", "name: tiny\n")
     for number in range(2):
         tracker: Tracker = TRACKERS.build(name, settings, study=study)
         tracker.begin()
@@ -72,11 +72,77 @@ def test_mlflow_without_a_server(
     assert capfd.readouterr() == ("", "")
 
 
-def test_mlflow_takes_no_password() -> None:
+def test_mlflow_takes_what_is_too_long_or_named_otherwise_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sweep that was extended calls a trial otherwise; a server refuses another value, and a description as long."""
+    pytest.importorskip("mlflow")
+    from mlflow.tracking import MlflowClient
+
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    uri = (tmp_path / "mlruns").as_uri()
+    study = TrackedStudy("tiny", "long " * 4000, tmp_path, str(tmp_path), "key", "name: tiny\n" * 4000)
+    for label in ("agent", "agent masks_per_update 5"):
+        tracker: Tracker = TRACKERS.build("mlflow", {"uri": uri}, study=study)
+        tracker.begin()
+        tracker.trial(TrackedTrial("one", "long " * 200, {"method": label, f"of {label}": "x" * 9000}))
+        tracker.close("completed")
+    client = MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name("raprune")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id], "tags.`raprune.trial_id` = 'one'")
+    assert [run.data.params["method"] for run in runs] == ["agent"]
+    assert set(runs[0].data.params) == {"method", "of agent", "of agent masks_per_update 5"}
+    assert len(runs[0].info.run_name) == 250
+
+
+@pytest.mark.parametrize("uri", ["https://me:hunter2@host/", "postgresql://host/mlflow?user=me&password=hunter2"])
+def test_mlflow_takes_no_password(uri: str) -> None:
     settings = TRACKERS.get("mlflow").settings
     with pytest.raises(ValueError, match="MLFLOW_TRACKING_PASSWORD") as caught:
-        settings.model_validate({"uri": "https://me:hunter2@host/"})
+        settings.model_validate({"uri": uri})
     assert "must not contain a password" in str(caught.value)
+    assert settings.model_validate({"uri": "postgresql://me@host/mlflow?sslmode=require"})
+
+
+def test_what_a_database_of_mlflow_needs_is_told_before_work_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = TRACKERS.get("mlflow").settings
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "sqlalchemy" else name)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    for uri, missing in ((None, True), ("sqlite:////x.db", True), ("mysql+pymysql://h/x", True), ("http://h", False)):
+        problems = settings.model_validate({"uri": uri}).problems()
+        assert bool(problems) == missing, uri
+        assert all("sqlalchemy" in text and "raprune[mlflow]" in text for _, text in problems)
+
+
+def test_tensorboard_keeps_studies_of_one_name_apart(tmp_path: Path) -> None:
+    """In a folder for many studies: their trials have the same ids."""
+    folders = []
+    for out in ("a", "b"):
+        study = TrackedStudy("tiny", "", tmp_path / out, out, f"key-of-{out}", "")
+        tracker: Tracker = TRACKERS.build("tensorboard", {"folder": str(tmp_path / "events")}, study=study)
+        tracker.begin()
+        tracker.trial(TrackedTrial("one", "", {}))
+        tracker.close("completed")
+        folders.append(sorted(tmp_path.glob("events/*/one")))
+    assert [len(found) for found in folders] == [1, 2]
+
+
+def test_wandb_takes_no_project_that_it_would_refuse_later() -> None:
+    settings = TRACKERS.get("wandb").settings
+    for project in ("a/b", "a:b", "", "x" * 129):
+        with pytest.raises(ValueError, match="project"):
+            settings.model_validate({"project": project})
+
+
+@pytest.mark.parametrize(
+    ("given", "asked", "mode"),
+    [(None, "disabled", "disabled"), (None, "dryrun", "offline"), (None, "", "online"), ("offline", "run", "offline")],
+)
+def test_wandb_does_what_its_environment_says(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, given: str | None, asked: str, mode: str
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", asked)
+    study = TrackedStudy("tiny", "", tmp_path, str(tmp_path), "key", "")
+    assert TRACKERS.build("wandb", {"mode": given}, study=study)._mode == mode
 
 
 @pytest.mark.slow
@@ -98,6 +164,6 @@ def test_wandb_does_not_ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     for name in ("WANDB_API_KEY", "WANDB_MODE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NETRC", str(tmp_path / "none"))
-    study = TrackedStudy("tiny", "", tmp_path, "key", "")
+    study = TrackedStudy("tiny", "", tmp_path, str(tmp_path), "key", "")
     with pytest.raises(RuntimeError, match="wandb login"):
         TRACKERS.build("wandb", {"mode": "online"}, study=study).begin()

@@ -180,7 +180,7 @@ def spoil(data: Any, draw: random.Random) -> None:
 def test_spoilt_studies_that_load_are_never_refused(tmp_path: Path) -> None:
     sources = [data for file in STUDIES if "rehearsal" not in (data := read_document(file).data)]
     draw, file, loaded = random.Random(1), tmp_path / "s.yaml", 0
-    for _ in range(120):
+    for _ in range(180):
         data = copy.deepcopy(draw.choice(sources))
         spoil(data, draw)
         file.write_text(dump(Document("s", data)))

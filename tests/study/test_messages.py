@@ -82,6 +82,7 @@ WHOLE = [
     (GOOD.replace("name: x\n", ""), ["s.yaml:1: name: is required"]),
     (GOOD.replace("vgg16", "vgg61"), ["s.yaml:2: model.name: no model is called 'vgg61'; did you mean 'vgg16'?"]),
     (GOOD.replace("{name: vgg16, width: 0.03125}", "[vgg16]"), ["s.yaml:2: model: must be a name, or a mapping with a name (known: "]),
+    (GOOD + "decision: {name: 1, proposals: 6}\n", ["decision: must be a name, or a mapping with a name", "got {'name': 1, 'proposals': 6}"]),
     (GOOD.replace("name: vgg16, ", ""), ["s.yaml:2: model: must be a name, or a mapping with a name", "got {'width': 0.03125}"]),
     (GOOD.replace("0.03125", "0"), ["s.yaml:2: model.width: must be above 0"]),
     (GOOD.replace("0.03125", "wide"), ["s.yaml:2: model.width: must be a number; got 'wide'"]),

@@ -28,7 +28,7 @@ from tests.launch.runs import Watch, comparable, run_tiny
 from tests.tiny import HEAD, engine_of, lively_vgg, own_labels, write_study
 
 STUDY = (
-    HEAD
+    HEAD.replace("{name: vgg16, width: 0.0625}", "{import: 'tests.short:Short'}")
     + """
 drop_bound: 8.0
 order: low_to_high

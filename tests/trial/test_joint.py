@@ -24,7 +24,7 @@ from tests.tiny import engine_of, lively_vgg, own_labels, write_study
 AGENT = "{name: agent, min_updates: 1, max_updates: 1, masks_per_update: 2}"
 STUDY = f"""
 name: tiny
-model: {{name: vgg16, width: 0.0625}}
+model: {{import: 'tests.short:Short'}}
 dataset: {{name: digits, num_val: 200, num_test: 200}}
 baseline: {{epochs: 2, learning_rate: 0.02, weight_decay: 0.005, batch_size: 16}}
 finetune: {{after_layer: {{steps: 4}}}}

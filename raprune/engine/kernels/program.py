@@ -67,8 +67,13 @@ class Program:
         return lambda *values: self.forward(names, *values)
 
 
-def compile_module(module: fx.GraphModule, convs: dict[str, FusedConv] | None = None) -> Program:
-    """Compile ``module``, which must be in eval mode; ``convs`` keeps fused convolutions for other programs."""
+def compile_module(
+    module: fx.GraphModule, convs: dict[str, FusedConv] | None = None, part: fx.Graph | None = None
+) -> Program:
+    """Compile ``module``, which must be in eval mode; ``convs`` keeps fused convolutions for other programs.
+
+    ``part``: another graph of its modules, compiled instead of its own.
+    """
     convs = {} if convs is None else convs
     graph = fx.Graph()
     copies: dict[fx.Node, fx.Node] = {}
@@ -76,7 +81,7 @@ def compile_module(module: fx.GraphModule, convs: dict[str, FusedConv] | None = 
     fused: dict[str, Fused] = {}
     modules: dict[str, str] = {}
     names: dict[str, str] = {}
-    for node in module.graph.nodes:
+    for node in (part or module.graph).nodes:
         if node in copies:
             continue
         name = f"part_{node.name}"
@@ -96,8 +101,8 @@ def compile_module(module: fx.GraphModule, convs: dict[str, FusedConv] | None = 
             copy.target = PURE.get(node.target, node.target)
         if node.op in ("call_module", "get_attr"):
             modules[name], copy.target = str(node.target), name
-            part = operator.attrgetter(str(node.target))(module)
-            parts[name] = F.relu if _is_relu(module, node) else part
+            called = operator.attrgetter(str(node.target))(module)
+            parts[name] = F.relu if _is_relu(module, node) else called
     code = graph.python_code("self")
     namespace = dict(code.globals)
     exec(compile(code.src, "<raprune program>", "exec"), namespace)

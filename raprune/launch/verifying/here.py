@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
-import torch
-
 from raprune.engine import NaiveEngine
+from raprune.engine.devices import has_device
 from raprune.engine.inputs import Inputs
 from raprune.engine.tasks import Candidate, Task
 from raprune.engine.workload import Baseline, Workload
@@ -54,7 +53,7 @@ class Here:
     def __init__(self, plan: StudyPlan, out: Path, inputs: Inputs) -> None:
         self.plan, self.out, self.inputs = plan, out, inputs
         wanted = plan.spec.evaluators.device
-        self.device = local_device("auto" if wanted == "cuda" and not torch.cuda.is_available() else wanted)
+        self.device = local_device(wanted if wanted == "auto" or has_device(wanted) else "auto")
         self.spec: EvaluatorsSpec = plan.spec.evaluators.model_copy(update={"device": self.device})
         self.finetuned: dict[tuple[str, int, bool], float | None] = {}
         """Scores of fine-tuned baselines, on the naive engine."""

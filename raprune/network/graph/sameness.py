@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from raprune.errors import InputError
+from raprune.network.draws import drawn, same_draws
 from raprune.network.graph.module import EXTRA
 
 SEED = 0
@@ -29,7 +30,7 @@ def undisturbed(network: nn.Module, opaque: Iterable[str] = ()) -> Iterator[None
     parts = [module for name, module in network.named_modules() if name in set(opaque)]
     tensors = [*network.buffers(), *(parameter for part in parts for parameter in part.parameters())]
     values = [(tensor, tensor.detach().clone()) for tensor in tensors]
-    with torch.random.fork_rng(devices=_cuda(network)):
+    with same_draws():
         try:
             yield
         finally:
@@ -42,10 +43,6 @@ def undisturbed(network: nn.Module, opaque: Iterable[str] = ()) -> Iterator[None
 
 
 _TABLES = ("_parameters", "_buffers", "_modules")
-
-
-def _cuda(network: nn.Module) -> list[torch.device]:
-    return [t.device for t in network.parameters() if t.is_cuda][:1]
 
 
 Outputs = Mapping[int, Tensor | None]
@@ -82,9 +79,8 @@ class Step:
 
 def train_step(network: nn.Module, images: Tensor, choose: Callable[[Any], Tensor], opaque: Iterable[str] = ()) -> Step:
     """Run ``network`` on two of ``images`` in training."""
-    with undisturbed(network, opaque):
+    with undisturbed(network, opaque), drawn(SEED):
         network.train()
-        torch.manual_seed(SEED)
         output = choose(network(images[:2].clone()))
         return Step(
             output.detach().clone(),

@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.fx.passes.shape_prop import ShapeProp
 
 from raprune.errors import InputError
 from raprune.network.graph.ambient import plain_torch
@@ -23,6 +22,7 @@ from raprune.network.graph.mending import follow_channels, out_of_place
 from raprune.network.graph.modes import EVAL_IMAGES, TRAINING_IMAGES, compare, follow_twins
 from raprune.network.graph.module import Network
 from raprune.network.graph.network import Traced
+from raprune.network.graph.noting import note_shapes
 from raprune.network.graph.outputs import choose_output
 from raprune.network.graph.picking import look_ahead
 from raprune.network.graph.places import said_of
@@ -68,7 +68,7 @@ def trace(
     check_network(network)
     session = Session(network, _example(network, input_shape), frozenset(whole), output)
     module, left = session.traced()
-    _propagate(module, session.images)
+    note_shapes(module, session.images[:EVAL_IMAGES])
     walk = Walk(module, residual, session.whole | frozenset(left))
     walk.run(rule_of, look_ahead)
     graph = collect(walk)
@@ -142,7 +142,7 @@ class Session:
         """Rewrite what surgery cannot keep."""
         _check_names(module, self.whole)
         out_of_place(module)
-        _propagate(module, self.images)
+        note_shapes(module, self.images[:EVAL_IMAGES])
         follow_channels(module)
         module.recompile()
         module._held_in_eval = self.held
@@ -231,9 +231,3 @@ def _example(network: nn.Module, input_shape: tuple[int, ...]) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(TRAINING_IMAGES, *input_shape, generator=generator, dtype=torch.float32)
     return images.to(parameter.device, parameter.dtype)
-
-
-@torch.no_grad()
-def _propagate(module: fx.GraphModule, images: Tensor) -> None:
-    """Set every node's shape for a batch of two images."""
-    ShapeProp(module.eval()).propagate(images[:EVAL_IMAGES].clone())

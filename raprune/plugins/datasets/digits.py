@@ -7,6 +7,7 @@ from pydantic import Field
 from torch.nn import functional as F
 
 from raprune.plugins.datasets.base import Drawn, Split, Splits, shift_and_flip, split_train_val
+from raprune.plugins.datasets.handwriting import handwritten_digits
 from raprune.registry import DATASETS, Settings
 
 CLASS_NAMES = tuple("0123456789")
@@ -30,12 +31,10 @@ class DigitsSettings(Settings):
 
 def enlarged_digits() -> Split:
     """All digits at 32x32, (1797, 1, 32, 32)."""
-    from sklearn.datasets import load_digits  # here: it takes a second, and most processes load no digits
-
-    digits = load_digits()
-    grey = torch.tensor(digits.images, dtype=torch.float32)[:, None] / 16
+    images_NHW, labels_N = handwritten_digits()
+    grey = torch.tensor(images_NHW, dtype=torch.float32)[:, None] / 16
     large = F.interpolate(grey, size=(32, 32), mode="bilinear", align_corners=False)
-    return Split((large * 255).round().to(torch.uint8), torch.tensor(digits.target, dtype=torch.int64))
+    return Split((large * 255).round().to(torch.uint8), torch.tensor(labels_N, dtype=torch.int64))
 
 
 @DATASETS.register("digits", DigitsSettings)

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from raprune.plugins.datasets.base import VOID, Split, Splits, shift_and_flip, split_train_val
 from raprune.plugins.datasets.boxes import Box
+from raprune.plugins.datasets.handwriting import handwritten_digits
 from raprune.registry import Settings
 
 Cell = tuple[int, int, int]
@@ -104,11 +105,9 @@ def draw_scenes(settings: SceneSettings, fewest: int | None = None) -> dict[str,
 
     ``fewest``: each scene has from this many digits to ``settings.digits``; without it, that many.
     """
-    from sklearn.datasets import load_digits  # here: it takes a second, and most processes load no digits
-
-    loaded = load_digits()
-    ink = torch.tensor(loaded.images / FULL_INK, dtype=torch.float32)
-    every = Split(ink, torch.tensor(loaded.target, dtype=torch.int64))
+    images_NHW, labels_N = handwritten_digits()
+    ink = torch.tensor(images_NHW / FULL_INK, dtype=torch.float32)
+    every = Split(ink, torch.tensor(labels_N, dtype=torch.int64))
     num_held = int(OF_EACH_SPLIT * len(every))
     rest, test = split_train_val(every, num_held, settings.split_seed)
     train, val = split_train_val(rest, num_held, settings.split_seed + 1)

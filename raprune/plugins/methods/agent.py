@@ -28,6 +28,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from raprune.network.draws import drawn
 from raprune.network.masks import keep_first
 from raprune.network.optimisers import Adam
 from raprune.plugins.methods.base import Evaluate, LayerView, Ranking
@@ -186,8 +187,7 @@ class Agent(Learner):
     def _policy(self, layer: LayerView, rng: torch.Generator) -> Policy:
         ranks_N = ranks(self.start(layer))
         seed = int(torch.randint(0, 2**62, (1,), generator=rng))
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with drawn(seed):
             return Policy(layer.weights_NM, self.settings, ranks_N)
 
     def _update(

@@ -50,22 +50,33 @@ class Optuna(Sampler):
             study = optuna.create_study(sampler=sampler)
             study.add_trials([_frozen(one, axes, space) for one in seen])
             found = study.ask(space).params
-        return {axis.key: axis.value(found[axis.key]) for axis in axes}
+        return {axis.key: _value(axis, found[axis.key]) for axis in axes}
 
 
 def _frozen(seen: Seen, axes: Sequence[Axis], space: dict[str, Any]) -> Any:
     import optuna
 
     state = optuna.trial.TrialState.RUNNING if seen.rank is None else optuna.trial.TrialState.COMPLETE
-    params = {axis.key: axis.number(seen.point[axis.key]) for axis in axes}
+    params = {axis.key: _param(axis, seen.point[axis.key]) for axis in axes}
     return optuna.trial.create_trial(state=state, value=seen.rank, params=params, distributions=space)
 
 
+def _value(axis: Axis, param: Any) -> Any:
+    return axis.value(param) if axis.num_places is None else axis.at(param)
+
+
+def _param(axis: Axis, value: Any) -> Any:
+    return axis.number(value) if axis.num_places is None else axis.place(value)
+
+
 def _distribution(axis: Axis) -> Any:
+    """Choices and grids by their places: Optuna refuses a number that is off its own grid by rounding."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     if axis.choices:
         return CategoricalDistribution(range(len(axis.choices)))
+    if axis.num_places is not None:
+        return IntDistribution(0, axis.num_places - 1)
     if axis.whole:
-        return IntDistribution(int(axis.low), int(axis.high), log=axis.log, step=int(axis.step or 1))
-    return FloatDistribution(axis.low, axis.high, log=axis.log, step=axis.step)
+        return IntDistribution(int(axis.low), int(axis.high), log=axis.log)
+    return FloatDistribution(axis.low, axis.high, log=axis.log)

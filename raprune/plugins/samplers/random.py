@@ -28,12 +28,13 @@ class Random(Sampler):
 
     def suggest(self, axes: Sequence[Axis], seen: Sequence[Seen], number: int) -> dict[str, Any]:
         del seen
-        return {axis.key: axis.value(self._draw(axis, number)) for axis in axes}
+        return {axis.key: self._draw(axis, number) for axis in axes}
 
-    def _draw(self, axis: Axis, number: int) -> float:
+    def _draw(self, axis: Axis, number: int) -> Any:
         draw = random.Random(seed_for(self.seed, "random sampler", axis.key, number))
-        if axis.choices:
-            return draw.randrange(len(axis.choices))
+        if axis.num_places is not None:
+            return axis.at(draw.randrange(axis.num_places))
         if axis.log:
-            return math.exp(draw.uniform(math.log(axis.low), math.log(axis.high)))
-        return draw.uniform(axis.low - 0.5, axis.high + 0.5) if axis.whole else draw.uniform(axis.low, axis.high)
+            return axis.value(math.exp(draw.uniform(math.log(axis.low), math.log(axis.high))))
+        rim = 0.5 if axis.whole else 0.0  # the ends are as likely as the numbers between
+        return axis.value(draw.uniform(axis.low - rim, axis.high + rim))

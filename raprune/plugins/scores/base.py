@@ -118,10 +118,11 @@ def score_batches(
     no images.
     """
     tally = start
-    counted = ((score.counts(logits(), labels_B), labels_B) for logits, labels_B in batches)
+    counted = ((score.counts(logits(), labels), score.whole(labels), len(labels)) for logits, labels in batches)
     while some := list(islice(counted, BATCHES_A_WAIT if lowest is None else 1)):
-        for counts, (_, labels_B) in zip(fetched([counts for counts, _ in some]), some, strict=True):
-            tally = added(score, tally, counts, labels_B, whole)
+        all_counts, totals, numbers = zip(*some, strict=True)
+        for counts, total, number in zip(fetched(all_counts), fetched(totals), numbers, strict=True):
+            tally = added(score, tally, counts, total, number, whole)
             if tally.decides(lowest):
                 return tally
     if tally is None:
@@ -137,7 +138,8 @@ def score_whole(score: Score, forward: Callable[[Tensor], Tensor], split: Split,
 
 def advance(score: Score, tally: Tally | None, logits: Tensor, labels_B: Tensor, whole: Tensor) -> Tally:
     """``tally`` after one more batch of a split whose totals are ``whole``."""
-    return added(score, tally, score.counts(logits, labels_B).cpu(), labels_B, whole)
+    counts, total = score.counts(logits, labels_B).cpu(), score.whole(labels_B).cpu()
+    return added(score, tally, counts, total, len(labels_B), whole)
 
 
 def fetched(tensors: Sequence[Tensor]) -> list[Tensor]:
@@ -146,9 +148,8 @@ def fetched(tensors: Sequence[Tensor]) -> list[Tensor]:
     return list(torch.stack(list(tensors)).cpu()) if alike else [tensor.cpu() for tensor in tensors]
 
 
-def added(score: Score, tally: Tally | None, counts: Tensor, labels_B: Tensor, whole: Tensor) -> Tally:
-    """As :func:`advance`, for the batch's counts, on the processor."""
-    seen, number = score.whole(labels_B).cpu(), len(labels_B)
+def added(score: Score, tally: Tally | None, counts: Tensor, seen: Tensor, number: int, whole: Tensor) -> Tally:
+    """As :func:`advance`, for the counts of a batch of ``number`` images with the totals ``seen``; on the processor."""
     if tally is not None:
         counts = merged(score, [torch.tensor(tally.counts, dtype=torch.int64), counts])
         seen = seen + torch.tensor(tally.seen)

@@ -15,9 +15,11 @@ class TrackedStudy:
     name: str
     description: str
     out: Path
-    """Its results folder, absolute: the same study in another folder is another one."""
+    """Its results folder on this machine, absolute."""
+    place: str
+    """The folder as a person knows it, or its address on a store: the same study in another place is another one."""
     key: str
-    """Hash of name and folder."""
+    """Hash of name and place."""
     text: str
     """The study as run, as YAML."""
 
@@ -34,9 +36,10 @@ class TrackedTrial:
 
 
 class Tracker(Protocol):
-    """Shows one study elsewhere. All calls come from one thread, in the order in which things happened.
+    """Shows one study elsewhere. It is made and called in one thread, in the order in which things happened.
 
-    What a call raises is told once; later calls come all the same. A run that resumes a study continues what an earlier
+    What a call raises is told once; later calls come all the same. What ``begin`` or ``trial`` raised is tried again
+    before the next call that needs it. A run that resumes a study continues what an earlier
     one began, found by :attr:`TrackedStudy.key` and the trials' ids.
     """
 
@@ -47,7 +50,7 @@ class Tracker(Protocol):
         """A trial begins, or goes on."""
 
     def layer(self, trial_id: str, step: int, metrics: Mapping[str, float]) -> None:
-        """A trial committed its ``step``-th layer, from 1; the metrics are of its network so far."""
+        """A trial committed its ``step``-th layer or joint pass, from 1; the metrics are of its network so far."""
 
     def ended(self, trial_id: str, status: str, metrics: Mapping[str, float]) -> None:
         """A trial ended: completed, failed or stopped; the metrics are the numbers of its row."""

@@ -20,7 +20,7 @@ class TensorBoardSettings(NeedsPackage):
     extra = "tensorboard"
 
     folder: str | None = None
-    """Folder of the events; by default ``tensorboard`` in the study's folder."""
+    """Folder in which the study gets a folder for its events; by default ``tensorboard`` in the study's folder."""
 
 
 @TRACKERS.register("tensorboard", TensorBoardSettings)
@@ -28,7 +28,8 @@ class TensorBoard:
     """TensorBoard: a curve per trial over its layers, and a table of what each setting gave."""
 
     def __init__(self, settings: TensorBoardSettings, *, study: TrackedStudy) -> None:
-        self.folder = Path(settings.folder).expanduser() / study.name if settings.folder else study.out / "tensorboard"
+        own = f"{study.name}-{study.key[:8]}"  # a study of the same name in another folder has trials of the same ids
+        self.folder = Path(settings.folder).expanduser() / own if settings.folder else study.out / "tensorboard"
         self._writers: dict[str, Any] = {}
         self._trials: dict[str, TrackedTrial] = {}
 

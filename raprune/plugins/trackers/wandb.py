@@ -9,23 +9,36 @@ import os
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from pydantic import Field, field_validator
+
 from raprune.plugins.trackers.base import TrackedStudy, TrackedTrial
 from raprune.registry import TRACKERS
 from raprune.system.extras import NeedsPackage
 
 STEP = "layers_decided"
+LONGEST = 128
+"""Characters of a name."""
+MODES = {"dryrun": "offline", "run": "online", "shared": "online"}
+"""Other words of ``WANDB_MODE``."""
 
 
 class WandbSettings(NeedsPackage):
     package = "wandb"
     extra = "wandb"
 
-    project: str = "raprune"
+    project: str = Field(default="raprune", min_length=1, max_length=LONGEST)
     """The project of the runs."""
     entity: str | None = None
     """User or team that owns the project; by default that of your account."""
     mode: Literal["online", "offline"] | None = None
     """``offline`` writes into the study's folder, for ``wandb sync`` later; by default what ``WANDB_MODE`` says."""
+
+    @field_validator("project")
+    @classmethod
+    def _takes_these(cls, project: str) -> str:
+        if wrong := sorted(set("/\\#?%:") & set(project)):
+            raise ValueError(f"must not contain {' '.join(wrong)}, which W&B takes in no project's name")
+        return project
 
 
 @TRACKERS.register("wandb", WandbSettings)
@@ -35,7 +48,8 @@ class WeightsAndBiases:
     def __init__(self, settings: WandbSettings, *, study: TrackedStudy) -> None:
         self.settings = settings
         self.study = study
-        self._mode = settings.mode or ("online" if os.environ.get("WANDB_MODE", "online") == "online" else "offline")
+        asked = settings.mode or os.environ.get("WANDB_MODE") or "online"
+        self._mode = MODES.get(asked, asked)
         self._wandb: Any = None
         self._runs: dict[str, Any] = {}
 
@@ -53,9 +67,9 @@ class WeightsAndBiases:
         )  # fmt: skip
         run = self._wandb.init(
             project=self.settings.project, entity=self.settings.entity, mode=self._mode, dir=str(self.study.out),
-            group=self.study.name, job_type="trial", name=trial.name or trial.trial_id, notes=self.study.description,
-            id=f"{self.study.key}-{trial.trial_id}", config=dict(trial.params), reinit="create_new", settings=quiet,
-            resume=None if self._mode == "offline" else "allow",
+            group=self.study.name, job_type="trial", name=(trial.name or trial.trial_id)[:LONGEST],
+            notes=self.study.description, id=f"{self.study.key}-{trial.trial_id}", config=dict(trial.params),
+            reinit="create_new", settings=quiet, resume="allow" if self._mode == "online" else None,
         )  # fmt: skip
         run.define_metric("*", step_metric=STEP)
         self._runs[trial.trial_id] = run

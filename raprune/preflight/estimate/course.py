@@ -229,7 +229,7 @@ class Course:
 
     baselines_s: Sequence[float]
     waves: Sequence[Sequence[Work]]
-    """Searched trials, then matched ones."""
+    """What runs together, one after the other: all, or the rounds of a search or scheduler; matched trials last."""
     start_s: float
     """Seconds to start Ray and its evaluators."""
     open_s: float

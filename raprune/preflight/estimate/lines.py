@@ -28,12 +28,13 @@ def heading(estimate: Estimate) -> str:
 
 def facts_of(estimate: Estimate) -> Iterator[str]:
     """Candidates, memory and results."""
-    trials = estimate.plan.trials
-    searched = len(estimate.course.waves[0])
+    *waves, last = estimate.course.waves
+    searched = sum(map(len, waves))
     low, _, high = estimate.candidates
-    matched = f"; {len(trials) - searched} more prune to another's numbers" if len(trials) > searched else ""
+    matched = f"; {len(last)} more prune to another's numbers" if last else ""
+    suggested = " that the search suggests" if estimate.plan.spec.search is not None else ""
     number = f"{low:,.0f}" if f"{low:,.0f}" == f"{high:,.0f}" else f"{low:,.0f} to {high:,.0f}"
-    yield f"candidates: {number}, of {counted(searched, 'trial')}{matched}"
+    yield f"candidates: {number}, of {counted(searched, 'trial')}{suggested}{matched}"
     yield _memory(estimate)
     yield f"results: {_size(estimate.results_bytes)}, the report not counted"
 

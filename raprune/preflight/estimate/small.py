@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from raprune.engine.inputs import Inputs
 from raprune.engine.workload import Workload, trace_model
+from raprune.network.draws import drawn
 from raprune.network.graph import Traced
 from raprune.plugins.datasets.base import Splits
 from raprune.study import FinetuneLength, TrialSpec
@@ -42,8 +43,7 @@ class Small(Workload):
     def of_trial(cls, trial: TrialSpec, splits: Splits, inputs: Inputs) -> Small:
         whole, number = Workload.of(trial, Path()), num_scored(trial, splits)
         val = splits.val.take(torch.arange(min(number, TIMED_BATCHES * trial.scoring.batch_size)))
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
+        with drawn(0):
             network = inputs.network(trial.model, splits.num_classes, splits.input_shape, fresh=True)
         values = {field.name: getattr(whole, field.name) for field in fields(whole)}
         if trial.fidelity.val_images is not None:

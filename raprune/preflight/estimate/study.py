@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from raprune.engine import Engine
+from raprune.engine.devices import check_device
 from raprune.engine.inputs import Inputs
 from raprune.engine.launches import masks_a_launch
 from raprune.evaluators.in_process import local_device
@@ -25,6 +26,7 @@ from raprune.preflight.estimate.clock import Drift
 from raprune.preflight.estimate.course import Course, Draw, Shape, between, draws, middle, results_bytes, work_of
 from raprune.preflight.estimate.memory import Held, Libraries, held_by, measure_libraries
 from raprune.preflight.estimate.own import Own, own_costs
+from raprune.preflight.estimate.rounds import rounds_of
 from raprune.preflight.estimate.small import cost_key
 from raprune.preflight.estimate.timing import MOST_LAYERS, Timer, spread
 from raprune.registry import REWARDS
@@ -93,6 +95,7 @@ class _Estimation:
         self.inputs = inputs
         self.plan, self.facts, self.told = plan, facts, told
         self.device = local_device(plan.spec.evaluators.device)
+        check_device(self.device)
         self.device_type = torch.device(self.device).type
         threads = max(trial.scoring.threads for trial in plan.trials)
         self.drift = Drift(threads if self.device == "cpu" else None)
@@ -120,7 +123,8 @@ class _Estimation:
         hours = {number: _interval([course.hours(number) for course in possible]) for number in num_evaluators}
         gpu = torch.cuda.max_memory_allocated() if self.device.startswith("cuda") else None
         baselines = {t.baseline_key: self.shapes[t.trial_id].costs.model_bytes for t in self.plan.trials}
-        results = sum(results_bytes(shape, work_of(shape, middle())) for shape in self.shapes.values())
+        sizes = {name: results_bytes(shape, work_of(shape, middle())) for name, shape in self.shapes.items()}
+        results = sum(sizes[trial.trial_id] for some in rounds_of(self.plan) for trial in some)
         return Estimate(
             self.device, took_s, sigma, share, _interval(numbers), hours, self.held, libraries, gpu,
             results + sum(baselines.values()), self._course(libraries, middle()), self.plan, self.timed,
@@ -171,11 +175,8 @@ class _Estimation:
     def _course(self, libraries: Libraries, draw: Draw) -> Course:
         trials = self.plan.trials
         baselines = {t.baseline_key: self.shapes[t.trial_id].costs.baseline_s * draw.speed for t in trials}
-        works = [work_of(self.shapes[t.trial_id], draw) for t in trials]
-        waves = [
-            [work for work, t in zip(works, trials, strict=True) if bool(t.matched_trial_id) == matched]
-            for matched in (False, True)
-        ]
+        works = {t.trial_id: work_of(self.shapes[t.trial_id], draw) for t in trials}
+        waves = [[works[t.trial_id] for t in some] for some in rounds_of(self.plan)]
         start_s = (RAY_START_S / self.drift.share + libraries.start_s) * draw.speed
         in_flight = partial(trials_in_flight, trials, device_type=self.device_type)
         return Course(list(baselines.values()), waves, start_s, self.open_s * draw.speed, in_flight)
