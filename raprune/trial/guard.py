@@ -6,6 +6,9 @@ choose nothing; the drop on them is right on average until it is used to refuse.
 - A layer's candidates must leave a ``margin`` of the bound on val: as much as val flatters the state that they are cut
   from, and ``SELECTED`` standard errors of a drop on val, because about so much of what the best of many shows there is
   luck; but at most ``MOST_HELD_BACK`` of the bound, all together unless there is a warranty.
+- Where a fine-tune may win back what candidates lose beyond the bound (``credit``), early layers leave a part of the
+  bound here, too (``held_back``). Otherwise the first one may use it up by its luck with few images; then every
+  layer that follows must lose nothing at all, and a trial stands still.
 - After a refusal only a mask with as much more slack on val as was missing here is shown (``within_bound.py``).
 
 Without a warranty a state is allowed where its drop on the guard is within the bound. With one, where the upper
@@ -32,8 +35,8 @@ from raprune.network.state import State
 SELECTED = 1.5
 """Standard errors by which the best of many is too good: the expected largest of ten normal deviates is 1.54."""
 MOST_HELD_BACK = 0.5
-"""Most of the bound that a layer's candidates leave unused: a fine-tune may win it back, and few guard images would
-otherwise forbid every mask."""
+"""Most of the bound that a layer's candidates leave unused on val, and the first layers on the guard: a fine-tune may
+win it back, and few guard images would otherwise forbid every mask."""
 MAX_LOOKS = 3
 """Masks of one layer that are shown to the guard before the layer stays whole."""
 
@@ -41,6 +44,11 @@ MAX_LOOKS = 3
 def confidence_after(num_refused: int, warranty: float) -> float:
     """The confidence of one look's limit, so that all looks of a trial together keep ``warranty``."""
     return 1 - (1 - warranty) * float(0.5 ** (num_refused + 1))
+
+
+def held_back(num_decided: int, num_layers: int) -> float:
+    """The share of the bound that is left on the guard after ``num_decided`` of ``num_layers`` layers; 0 after all."""
+    return MOST_HELD_BACK * (1 - num_decided / num_layers)
 
 
 @dataclass(frozen=True)
@@ -90,15 +98,22 @@ class Guard:
         margin = flattered + min(SELECTED * error, most)
         return min(margin, most) if self.warranty is None else margin
 
-    def room(self, state: State, drop_bound: float) -> float:
-        """Points of ``drop_bound`` that ``state`` has left here; does not count as a look."""
-        return max(0.0, drop_bound - self._counted(self.measure(state)))
+    def room(self, state: State, drop_bound: float, held_back: float = 0.0) -> float:
+        """Points that ``state`` may still lose; does not count as a look."""
+        return max(0.0, -self._seen(state, drop_bound, held_back).excess)
 
-    def look(self, state: State, drop_bound: float) -> Seen:
-        """Whether ``state`` is allowed under ``drop_bound``; counts."""
-        paired = self.measure(state)
+    def look(self, state: State, drop_bound: float, held_back: float = 0.0) -> Seen:
+        """Whether ``state`` is allowed under ``drop_bound``, of which ``held_back`` points are to be left; counts.
+
+        One answer may be lost in any case, if the bound is worth that.
+        """
         self.num_looks += 1
-        return Seen(paired, self._counted(paired) - drop_bound)
+        return self._seen(state, drop_bound, held_back)
+
+    def _seen(self, state: State, drop_bound: float, held_back: float) -> Seen:
+        paired = self.measure(state)
+        one = 0.0 if paired.lost is None else 100 / paired.num_images
+        return Seen(paired, self._counted(paired) - min(drop_bound, max(drop_bound - held_back, one)))
 
     def _counted(self, paired: Paired) -> float:
         """What the bound is compared with: the drop, or its limit under a warranty."""

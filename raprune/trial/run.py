@@ -38,7 +38,7 @@ from raprune.trial.deciding import check_order, decide_layer
 from raprune.trial.ending import finetuned_baseline, finish
 from raprune.trial.filters import filter_columns
 from raprune.trial.grounds import grounds_of, guard_after
-from raprune.trial.guard import num_refused
+from raprune.trial.guard import held_back, num_refused
 from raprune.trial.joint import JointPass
 from raprune.trial.low_rank import LowRankStep, last_snapshot
 from raprune.trial.pacing import Course
@@ -175,6 +175,7 @@ class _Trial:
         layer, num_layers = schedule.order[step], len(schedule.order)
         allowance = self.scale.drop_bound * schedule.allowed[step]
         contract = replace(self.contract, scale=replace(self.scale, drop_bound=allowance))
+        contract.held_back = max(0.0, self._held_back(step + 1, num_layers) - (self.scale.drop_bound - allowance))
         view = self._view(state, layer)
         place = {"prune_step": step, "num_layers": num_layers, "val_images": self.context.baseline.num_val_images}
         credit = credit_of(self.trial, self.scale.drop_bound, self.context.store.layer_rows())
@@ -218,6 +219,12 @@ class _Trial:
             self.snapshots.forget_before(step)
         self._tell_committed(place, layer, committed, size, (search_s, row["wall_time_s"] - search_s))
         return committed.state, committed.finetuned_val_score
+
+    def _held_back(self, num_decided: int, num_layers: int) -> float:
+        """Points of the bound that are left on the guard for later layers; none under a warranty or without credit."""
+        if self.trial.warranty is not None or self.trial.lent(self.scale.drop_bound) == 0:
+            return 0.0
+        return self.scale.drop_bound * held_back(num_decided, num_layers)
 
     def _match(
         self, step: int, view: LayerView, state: State, val_score: float, rng: torch.Generator

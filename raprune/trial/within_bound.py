@@ -69,6 +69,8 @@ class Contract:
     weights: Mapping[str, Tensor] = field(default_factory=dict)
     """The baseline's weights."""
     guard: Guard | None = None
+    held_back: float = 0.0
+    """Points of the bound that are left on the guard for later layers."""
 
     def search_scale(self, state: State, val_score: float) -> Scale:
         """What candidates cut from ``state`` are held to, so that the guard is likely to allow the chosen one."""
@@ -79,7 +81,7 @@ class Contract:
 
     def look(self, state: State) -> Seen | None:
         """What the guard says of ``state`` under the contract's bound; ``None`` without a guard."""
-        return None if self.guard is None else self.guard.look(state, self.scale.drop_bound)
+        return None if self.guard is None else self.guard.look(state, self.scale.drop_bound, self.held_back)
 
     def allows(self, state: State) -> bool:
         """Whether the guard, if any, allows ``state``; a refusal counts."""
@@ -278,7 +280,8 @@ class _Choosing(_Cutting):
             return 0.0
         if self.guard is None or self.seen is None or not self.refused:
             return HALF
-        return share_left(self.guard.room(self.parent, self.scale.drop_bound), self.seen.excess)
+        room = self.guard.room(self.parent, self.scale.drop_bound, self.held_back)
+        return share_left(room, self.seen.excess)
 
     def _with_slack(self, others: Sequence[Rounded]) -> Iterator[Rounded]:
         score_of = self.candidates.score_of

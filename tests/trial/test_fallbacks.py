@@ -107,3 +107,38 @@ def test_the_share_is_on_a_line_within_limits() -> None:
     assert share_left(3.0, 2.0) == 0.6
     assert share_left(0.0, 2.0) == LEAST_PART
     assert share_left(9.0, 0.1) == MOST_PART
+
+
+def test_early_layers_leave_a_part_of_the_bound_on_the_guard(trained: Trained) -> None:
+    """After the first of four layers three eighths are left: what would be allowed at the end is refused."""
+    assert [held_back(decided, 4) for decided in (1, 2, 3, 4)] == [0.375, 0.25, 0.125, 0.0]
+    lost = BOUND * (1 - 0.375)
+    for drop, looks in ((lost, 1), (lost + 0.01, 2)):
+        search = Bold(trained, drops=[drop, 0.0, 0.0])
+        search.contract.held_back = BOUND * held_back(1, 4)
+        assert search.commit_bold().num_guard_looks == looks
+
+
+def test_one_answer_may_be_lost_on_the_guard_whatever_is_left_of_the_bound(trained: Trained) -> None:
+    one = 1.0  # of the hundred images that the drops are of
+    for bound, drop, allowed in ((1.5, one, True), (1.5, 2 * one, False), (0.9, one, False), (3.0, 2 * one, False)):
+        search = Bold(trained, drops=[drop])
+        assert (search.guard.look(BASE, bound, held_back=0.5 * bound).excess <= 0) is allowed
+
+
+def test_a_trial_leaves_a_part_of_the_bound_on_the_guard_only_where_a_fine_tune_may_win_it_back(tmp_path: Path) -> None:
+    """With a bound of 12 points and two layers, nine may be lost on the guard after the first one."""
+    for settings, most in (("credit=4.0", 9.0), ("credit=0", 12.0)):
+        held = set()
+        plan = load_study(write_study(tmp_path), ("sweep.drop_bound=[12.0]", "sweep.method=[magnitude]", settings))
+        with pytest.MonkeyPatch.context() as patch:
+            look = Guard.look
+
+            def noted(self: Guard, state: State, drop_bound: float, held_back: float = 0.0) -> Any:
+                held.add(drop_bound - held_back)  # noqa: B023
+                return look(self, state, drop_bound, held_back)  # noqa: B023
+
+            patch.setattr(Guard, "look", noted)
+            assert run_study(plan, tmp_path / settings, Watch(), num_evaluators=0).exit_code == 0
+        assert min(held) == most
+        assert max(held) == 12.0
