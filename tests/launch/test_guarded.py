@@ -15,6 +15,7 @@ from raprune.network.state import State
 from raprune.results import read_study
 from raprune.study import load_study
 from raprune.study.parts import EvaluatorsSpec
+from raprune.trial.guard import Guard, Seen
 from tests.launch.runs import assert_same_rows, run_tiny
 from tests.short import MODEL
 
@@ -60,6 +61,28 @@ def test_the_bound_holds_on_the_guard_and_the_rows_say_so(guarded: Path) -> None
     assert (layers["drop_margin"] > 0).all()
     matched = tables.layers[tables.layers["trial_id"] != searched]
     assert matched["drop_margin"].isna().all()
+
+
+@pytest.mark.parametrize(
+    ("settings", "first"),
+    [("credit=4.0", 9.0), ("credit=0", 12.0), ("warranty=0.9", 12.0)],
+    ids=lambda value: str(value),
+)
+def test_the_first_layer_leaves_a_part_of_the_bound_on_the_guard_if_a_fine_tune_may_win_it_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: str, first: float
+) -> None:
+    """Two layers under a bound of 12 points: nine after the first one, and all of it after the last."""
+    allowed, look = [], Guard.look
+
+    def noted(self: Guard, state: State, drop_bound: float, held_back: float = 0.0) -> Seen:
+        allowed.append(drop_bound - held_back)
+        return look(self, state, drop_bound, held_back)
+
+    monkeypatch.setattr(Guard, "look", noted)
+    credit = () if settings.startswith("credit") else ("credit=4.0",)
+    run_tiny(tmp_path, 0, *OVERRIDES, "sweep.drop_bound=[12.0]", "sweep.method=[magnitude]", settings, *credit)
+    assert allowed[0] == first
+    assert {*allowed} == {first, 12.0}
 
 
 def test_candidates_leave_the_margin(guarded: Path) -> None:

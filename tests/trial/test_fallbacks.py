@@ -13,10 +13,10 @@ from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.trial.committed import Committed
 from raprune.trial.fallbacks import LEAST_PART, MAX_BISECTED, MOST_PART, bisected, part_of, share_left
-from raprune.trial.guard import MAX_LOOKS
+from raprune.trial.guard import MAX_LOOKS, held_back
 from raprune.trial.within_bound import commit_within_bound
 from tests.tiny import Trained
-from tests.trial.test_guard import BOUND, Search
+from tests.trial.test_guard import BASE, BOUND, Search
 
 NUM_PRUNED = 30
 """Of 32 filters, where the mask keeps two."""
@@ -124,21 +124,3 @@ def test_one_answer_may_be_lost_on_the_guard_whatever_is_left_of_the_bound(train
     for bound, drop, allowed in ((1.5, one, True), (1.5, 2 * one, False), (0.9, one, False), (3.0, 2 * one, False)):
         search = Bold(trained, drops=[drop])
         assert (search.guard.look(BASE, bound, held_back=0.5 * bound).excess <= 0) is allowed
-
-
-def test_a_trial_leaves_a_part_of_the_bound_on_the_guard_only_where_a_fine_tune_may_win_it_back(tmp_path: Path) -> None:
-    """With a bound of 12 points and two layers, nine may be lost on the guard after the first one."""
-    for settings, most in (("credit=4.0", 9.0), ("credit=0", 12.0)):
-        held = set()
-        plan = load_study(write_study(tmp_path), ("sweep.drop_bound=[12.0]", "sweep.method=[magnitude]", settings))
-        with pytest.MonkeyPatch.context() as patch:
-            look = Guard.look
-
-            def noted(self: Guard, state: State, drop_bound: float, held_back: float = 0.0) -> Any:
-                held.add(drop_bound - held_back)  # noqa: B023
-                return look(self, state, drop_bound, held_back)  # noqa: B023
-
-            patch.setattr(Guard, "look", noted)
-            assert run_study(plan, tmp_path / settings, Watch(), num_evaluators=0).exit_code == 0
-        assert min(held) == most
-        assert max(held) == 12.0
