@@ -79,6 +79,6 @@ def part_of(mask: KeepMask, order: Sequence[int], share: float) -> KeepMask | No
     return KeepMask.of(keep_N)
 
 
-def share_left(room: float, excess: float) -> float:
-    """The share of a refused mask's filters that may go: ``room`` points were left before it, ``excess`` is missing."""
-    return min(MOST_PART, max(LEAST_PART, room / (room + excess)))
+def share_left(room: float, beyond: float) -> float:
+    """The share of a refused mask's filters that may go; it lost all the ``room`` before the edge and so much more."""
+    return min(MOST_PART, max(LEAST_PART, room / (room + beyond)))

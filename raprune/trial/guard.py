@@ -31,6 +31,7 @@ from raprune.engine.paired import Paired
 from raprune.engine.tasks import Look
 from raprune.evaluators.base import Evaluator
 from raprune.network.state import State
+from raprune.trial.candidates import TOLERANCE
 
 SELECTED = 1.5
 """Standard errors by which the best of many is too good: the expected largest of ten normal deviates is 1.54."""
@@ -53,11 +54,20 @@ def held_back(num_decided: int, num_layers: int) -> float:
 
 @dataclass(frozen=True)
 class Seen:
-    """One look at the guard."""
+    """One look at the guard, in points."""
 
     paired: Paired
-    excess: float
-    """Points over what is allowed; 0 or less where the state is."""
+    lost: float
+    """The drop, or its limit under a warranty."""
+    most: float
+    """The most that may be lost."""
+    edge: float
+    """Where that ends: half an answer above the last one that may be lost, if the drop is counted in answers."""
+
+    @property
+    def excess(self) -> float:
+        """Points over what is allowed; 0 or less where the state is."""
+        return self.lost - self.most
 
 
 @dataclass
@@ -98,22 +108,25 @@ class Guard:
         margin = flattered + min(SELECTED * error, most)
         return min(margin, most) if self.warranty is None else margin
 
-    def room(self, state: State, drop_bound: float, held_back: float = 0.0) -> float:
-        """Points that ``state`` may still lose; does not count as a look."""
-        return max(0.0, -self._seen(state, drop_bound, held_back).excess)
-
     def look(self, state: State, drop_bound: float, held_back: float = 0.0) -> Seen:
         """Whether ``state`` is allowed under ``drop_bound``, of which ``held_back`` points are to be left; counts.
 
         One answer may be lost in any case, if the bound is worth that.
         """
-        self.num_looks += 1
-        return self._seen(state, drop_bound, held_back)
-
-    def _seen(self, state: State, drop_bound: float, held_back: float) -> Seen:
         paired = self.measure(state)
-        one = 0.0 if paired.lost is None else 100 / paired.num_images
-        return Seen(paired, self._counted(paired) - min(drop_bound, max(drop_bound - held_back, one)))
+        self.num_looks += 1
+        one = self._one_answer(paired)
+        most = min(drop_bound, max(drop_bound - held_back, one))
+        edge = most if one == 0 else one * (math.floor(most / one + TOLERANCE) + 0.5)
+        return Seen(paired, self._counted(paired), most, edge)
+
+    def room(self, state: State, seen: Seen) -> float:
+        """Points from ``state`` to the edge of a look at another one; does not count as a look."""
+        return max(0.0, seen.edge - self._counted(self.measure(state)))
+
+    def _one_answer(self, paired: Paired) -> float:
+        """Points that one image is worth; 0 where the drop is not counted in images."""
+        return 0.0 if paired.lost is None or self.warranty is not None else 100 / paired.num_images
 
     def _counted(self, paired: Paired) -> float:
         """What the bound is compared with: the drop, or its limit under a warranty."""

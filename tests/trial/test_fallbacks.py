@@ -37,9 +37,9 @@ class Bold(Search):
 
 
 def test_a_refused_mask_gives_way_to_a_part_of_it(trained: Trained) -> None:
-    """Two points are left before the layer and two are missing after it, so half of the filters may go."""
-    before, missing = BOUND - 2, 2
-    search = Bold(trained, drops=[BOUND + missing, before, BOUND])
+    """The edge is half an answer above the bound: as far from what was lost before the layer as from what it lost."""
+    edge = BOUND + 0.5
+    search = Bold(trained, drops=[edge + 2.5, edge - 2.5, BOUND])
     found = search.commit_bold()
     assert found.keep_mask == KeepMask.of(search.ranks < 2 + NUM_PRUNED // 2)  # the most important ones come back
     assert found.num_decided == found.keep_mask.num_kept
@@ -48,8 +48,8 @@ def test_a_refused_mask_gives_way_to_a_part_of_it(trained: Trained) -> None:
 
 
 def test_a_part_may_be_refused_too_and_then_the_layer_stays_whole(trained: Trained) -> None:
-    """At the bound itself no points are left: a quarter, and a quarter of that."""
-    refused, at_the_bound = BOUND + 1, BOUND
+    """At the bound itself half an answer is left: a quarter of the filters, and a quarter of that."""
+    refused, at_the_bound = BOUND + 5, BOUND
     search = Bold(trained, drops=[refused, at_the_bound, refused, at_the_bound, refused, *[refused] * 9])
     assert search.commit_bold().keep_mask.keeps_all
     shown = [state.keep_masks()[search.candidates.layer] for state in search.evaluator.looked[:5:2]]
