@@ -1,6 +1,7 @@
-"""What rankings and decision stages are worth at equal candidates: ``python -m analysis.findings FILE > PAGE``.
+"""What rankings and decision stages are worth at equal candidates: ``python -m analysis.findings FILE NOW > PAGE``.
 
-FILE is a Parquet file of trials, as ``python benchmarks/findings.py collect`` writes it. Differences are paired: a
+Both are Parquet files of trials, as ``python benchmarks/findings.py collect`` writes them: NOW has those that were run
+again after the rules for the guard had changed. Differences are paired: a
 baseline's trial minus the reference's trial of the same baseline; intervals come from the baselines alone.
 """
 
@@ -38,13 +39,22 @@ Not all pairs were run on every network and at every fidelity: where a candidate
 Trials that were not finished when the time was over are missing, which is why some rows have fewer baselines. Over a
 single baseline a difference of a few points says nothing.
 
-Rows of `search` are of it as it is now, but for two: those with recalibrated candidates, and `taylor` with a fixed
+The first section is of today. All others were run before a mask that the guard refuses gave way to parts of itself, and
+before early layers left a part of the bound on the guard ([fresh data](fresh_data.md)). Both change trials with credit,
+which is all but the earlier default's. Rows of `search` are of the search as it is now, but for two: those with recalibrated candidates, and `taylor` with a fixed
 credit on ResNet-20, were run before it learned how masks deviate from the sum of prices. With recalibrated candidates
 it prunes less now, by 6.9 points [-3.2, 14.7] on five other networks ([decisions](decisions.md)).
 
     python benchmarks/findings.py run --workers 16 --seconds 500 --out results/findings
     python benchmarks/findings.py collect results/findings docs/findings.parquet
-    python -m analysis.findings docs/findings.parquet > docs/findings.md
+    python -m analysis.findings docs/findings.parquet docs/findings-now.parquet > docs/findings.md
+
+Another run needs other folders and another file: for the first section the parts `default` and `magnitude` were run.
+"""
+NOW = """\
+## As it is now
+
+On another type of processor than all that follows: its networks are others, so compare within this section only.
 """
 HEADINGS = {
     "decisions": "VGG-16 on digits",
@@ -64,25 +74,34 @@ COLUMNS = (
 
 
 def main() -> None:
-    if len(sys.argv) != 2:
-        raise SystemExit("usage: python -m analysis.findings FILE > PAGE")
-    print(page(pd.read_parquet(Path(sys.argv[1]))), end="")
+    if len(sys.argv) != 3:
+        raise SystemExit("usage: python -m analysis.findings FILE NOW > PAGE")
+    print(page(*(pd.read_parquet(Path(file)) for file in sys.argv[1:])), end="")
 
 
-def page(trials: pd.DataFrame) -> str:
+def page(trials: pd.DataFrame, now: pd.DataFrame) -> str:
     """The whole page, in Markdown."""
-    trials = labelled(trials)
-    parts = [INTRODUCTION]
-    for study, heading in HEADINGS.items():
-        of_study = trials[trials["study"] == study]
-        for number, (fidelity, rows) in enumerate(of_study.groupby("fidelity", sort=False)):
-            title = f"## {heading}\n\n" if number == 0 else ""
-            limit = int(rows["usual_limit"].iloc[0])
-            setting = (
-                f"Drop bound {rows['drop_bound'].iloc[0]:g}, {limit} candidates for a layer where not said otherwise."
-            )
-            parts.append(f"{title}### {str(fidelity).capitalize()}\n\n{setting}\n\n{table(rows)}")
+    parts = [INTRODUCTION, NOW]
+    parts += [f"### {HEADINGS[study]}\n\n{_setting(rows)}\n\n{table(rows)}" for study, _, rows in _studies(now)]
+    known = None
+    for study, fidelity, rows in _studies(trials):
+        title = "" if study == known else f"## {HEADINGS[study]}\n\n"
+        parts.append(f"{title}### {fidelity.capitalize()}\n\n{_setting(rows)}\n\n{table(rows)}")
+        known = study
     return "\n".join(parts)
+
+
+def _studies(trials: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """Each study and fidelity, with its trials."""
+    trials = labelled(trials)
+    for study in HEADINGS:
+        of_study = trials[trials["study"] == study]
+        yield from ((study, str(fidelity), rows) for fidelity, rows in of_study.groupby("fidelity", sort=False))
+
+
+def _setting(rows: pd.DataFrame) -> str:
+    limit = int(rows["usual_limit"].iloc[0])
+    return f"Drop bound {rows['drop_bound'].iloc[0]:g}, {limit} candidates for a layer where not said otherwise."
 
 
 def labelled(trials: pd.DataFrame) -> pd.DataFrame:

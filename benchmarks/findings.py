@@ -2,7 +2,7 @@
 
     python benchmarks/findings.py run --workers 16 --seconds 500 --out results/findings --only digits,segnet
     python benchmarks/findings.py collect results/findings docs/findings.parquet
-    python -m analysis.findings docs/findings.parquet > docs/findings.md
+    python -m analysis.findings docs/findings.parquet docs/findings-now.parquet > docs/findings.md
 
 A part is one study file for one seed, one fidelity and a few methods, run by ``raprune study`` in its own folder and
 process. The most informative parts come first. When the time is over, what runs is ended; completed trials stay, and

@@ -15,7 +15,7 @@ from typing import TypeVar
 from raprune.network.masks import KeepMask
 
 MAX_MASKS = 4
-"""Masks tried before the layer stays whole where scores are trusted; each costs a fine-tune. Also parts of one mask."""
+"""Masks tried where scores are trusted, the decided one among them; also parts of one mask. Each costs a fine-tune."""
 MAX_BISECTED = 6
 """Masks tried after the decided one where scores are approximate."""
 LEAST_PART, HALF, MOST_PART = 0.25, 0.5, 0.75
