@@ -41,9 +41,10 @@ single baseline a difference of a few points says nothing.
 
 The first section is of today. All others were run before a mask that the guard refuses gave way to parts of itself, and
 before early layers left a part of the bound on the guard ([fresh data](fresh_data.md)). Both change trials with credit,
-which is all but the earlier default's. Rows of `search` are of the search as it is now, but for two: those with recalibrated candidates, and `taylor` with a fixed
-credit on ResNet-20, were run before it learned how masks deviate from the sum of prices. With recalibrated candidates
-it prunes less now, by 6.9 points [-3.2, 14.7] on five other networks ([decisions](decisions.md)).
+which is all but the earlier default's. Rows of `search` are of the search as it is now, but for two: those with
+recalibrated candidates, and `taylor` with a fixed credit on ResNet-20, were run before it learned how masks deviate
+from the sum of prices. With recalibrated candidates it prunes less now, by 6.9 points [-3.2, 14.7] on five other
+networks ([decisions](decisions.md)).
 
     python benchmarks/findings.py run --workers 16 --seconds 500 --out results/findings
     python benchmarks/findings.py collect results/findings docs/findings.parquet
