@@ -1,5 +1,5 @@
 """The made trials, once for all tests; no test changes their files."""
 
-from tests.bench.conftest import folder, independent
+from tests.bench.conftest import folder, independent, made
 
-__all__ = ["folder", "independent"]
+__all__ = ["folder", "independent", "made"]

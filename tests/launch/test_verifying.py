@@ -46,11 +46,11 @@ postprocess:
 sweep:
   method: [taylor, {{name: random, match: taylor}}]
 """
-WARRANTED = f"""{HEAD.replace("30.0", "80.0")}
+WARRANTED = f"""{HEAD.replace("30.0", "20.0")}
 finetune: {{after_layer: {{steps: 2}}}}
 candidates_per_layer: 24
 warranty: 0.6
-credit: 10.0
+credit: 30.0
 method: agent
 decision: search
 """
@@ -124,12 +124,13 @@ def test_what_the_guard_refused_is_known_after_a_kill(
     """A warranty's later margins hang on it: of three looks in the first layer one is a refusal, one was superseded."""
     looks, look = [], Guard.look
 
-    def refuses_first(self: Guard, state: State, drop_bound: float) -> Seen:
+    def refuses_second(self: Guard, state: State, drop_bound: float, held_back: float = 0.0) -> Seen:
         looks.append(self)
-        return replace(look(self, state, drop_bound), excess=1.0 if len(looks) == 1 else -1.0)
+        seen = look(self, state, drop_bound, held_back)
+        return replace(seen, most=seen.lost + (-1.0 if len(looks) == 2 else 1.0))
 
     with monkeypatch.context() as patched:
-        patched.setattr(Guard, "look", refuses_first)
+        patched.setattr(Guard, "look", refuses_second)
         outcome, out = run_tiny(begin(small_study[1], tmp_path), 0, text=WARRANTED)
     assert outcome.exit_code == 0
     layers = read_study(out).layers
