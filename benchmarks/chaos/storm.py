@@ -130,10 +130,11 @@ class Disturbed:
                 self.storm.replaced.append(time.monotonic() - began)
 
     def _check_end(self, study: Study, blow: Blow) -> None:
-        """A lost cluster is told in a sentence."""
+        """A lost cluster is told in a sentence, and so is one that was lost while it started."""
         code = study.ended(STEP_S)
         text = study.text()
-        if blow.process == "driver":
+        begun = code == 2 and "Ray cannot be started on this machine: " in text and "Traceback" not in text
+        if blow.process == "driver" or begun:
             return
         told = [line for line in text.splitlines() if "the Ray cluster was lost" in line]
         if code != 1 or len(told) != 1 or blow.process not in told[0] or "Traceback" in text:

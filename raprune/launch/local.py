@@ -60,8 +60,8 @@ def start(num_cpus: int, store_bytes: int, dashboard: bool = False, **options: A
             raise
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(
-            f"Ray cannot be started on this machine: {reason}: use --evaluators 0, which scores in process, or "
-            "--address to join a running cluster"
+            f"Ray cannot be started on this machine: {reason}: try again; or use --evaluators 0, which scores in "
+            "process, or --address to join a running cluster"
         ) from error
     return folder
 
