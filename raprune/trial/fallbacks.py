@@ -3,8 +3,8 @@
 Two kinds. Masks that were scored as candidates: one after the other where their scores can be trusted, else bisected.
 And parts of a mask that the guard refused: filters are given back to it, the most important first. Where candidates may
 exceed the bound (``credit``), all that a search has scored prunes about as much as the mask it decided on, so that the
-guard, which is right to within a point or two, refuses one after the other. A part prunes less by as much as was
-missing: on a line from the network before the layer to the refused one. All of this is our own.
+guard refuses one after the other. A part prunes as much less as was missing, on a line from the network before the
+layer to the refused one. All of this is our own.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MAX_MASKS = 4
 MAX_BISECTED = 6
 """Masks tried after the decided one where scores are approximate."""
 LEAST_PART, HALF, MOST_PART = 0.25, 0.5, 0.75
-"""Of the filters that a refused mask prunes, a part prunes so many at least and at most; half, where val is in the way.
+"""Of the filters that a refused mask prunes, a part prunes at least and at most so many; half, where val refused it.
 
 A single look says little of where the line runs, and at the bound itself it would leave nothing.
 """
@@ -80,5 +80,8 @@ def part_of(mask: KeepMask, order: Sequence[int], share: float) -> KeepMask | No
 
 
 def share_left(room: float, beyond: float) -> float:
-    """The share of a refused mask's filters that may go; it lost all the ``room`` before the edge and so much more."""
+    """The share of a refused mask's pruned filters that a part of it prunes.
+
+    The mask used up the ``room`` before the edge of what is allowed, and went so many points ``beyond`` it.
+    """
     return min(MOST_PART, max(LEAST_PART, room / (room + beyond)))

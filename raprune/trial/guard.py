@@ -7,9 +7,10 @@ choose nothing; the drop on them is right on average until it is used to refuse.
   from, and ``SELECTED`` standard errors of a drop on val, because about so much of what the best of many shows there is
   luck; but at most ``MOST_HELD_BACK`` of the bound, all together unless there is a warranty.
 - Where a fine-tune may win back what candidates lose beyond the bound (``credit``), early layers leave a part of the
-  bound here, too (``held_back``). Otherwise the first one may use it up by its luck with few images; then every
-  layer that follows must lose nothing at all, and a trial stands still.
-- After a refusal only a mask with as much more slack on val as was missing here is shown (``within_bound.py``).
+  bound here, too (``share_held_back``). Otherwise the first one may use all of it, because few images tell little; then
+  no later layer may lose anything here, and the trial stands still.
+- After a refusal only a mask with as much more slack on val as was missing here is shown, or a part of the refused one
+  (``within_bound.py``).
 
 Without a warranty a state is allowed where its drop on the guard is within the bound. With one, where the upper
 confidence limit of its drop on fresh images is. A trial tests many states on the same images. Tests in a fixed order,
@@ -47,7 +48,7 @@ def confidence_after(num_refused: int, warranty: float) -> float:
     return 1 - (1 - warranty) * float(0.5 ** (num_refused + 1))
 
 
-def held_back(num_decided: int, num_layers: int) -> float:
+def share_held_back(num_decided: int, num_layers: int) -> float:
     """The share of the bound that is left on the guard after ``num_decided`` of ``num_layers`` layers; 0 after all."""
     return MOST_HELD_BACK * (1 - num_decided / num_layers)
 
@@ -57,8 +58,8 @@ class Seen:
     """One look at the guard, in points."""
 
     paired: Paired
-    lost: float
-    """The drop, or its limit under a warranty."""
+    counted: float
+    """What the bound is compared with: the drop, or its limit under a warranty."""
     most: float
     """The most that may be lost."""
     edge: float
@@ -67,7 +68,7 @@ class Seen:
     @property
     def excess(self) -> float:
         """Points over what is allowed; 0 or less where the state is."""
-        return self.lost - self.most
+        return self.counted - self.most
 
 
 @dataclass

@@ -38,7 +38,7 @@ from raprune.trial.deciding import check_order, decide_layer
 from raprune.trial.ending import finetuned_baseline, finish
 from raprune.trial.filters import filter_columns
 from raprune.trial.grounds import grounds_of, guard_after
-from raprune.trial.guard import held_back, num_refused
+from raprune.trial.guard import num_refused, share_held_back
 from raprune.trial.joint import JointPass
 from raprune.trial.low_rank import LowRankStep, last_snapshot
 from raprune.trial.pacing import Course
@@ -224,7 +224,7 @@ class _Trial:
         """Points of the bound that are left on the guard for later layers; none under a warranty or without credit."""
         if self.trial.warranty is not None or self.trial.lent(self.scale.drop_bound) == 0:
             return 0.0
-        return self.scale.drop_bound * held_back(num_decided, num_layers)
+        return self.scale.drop_bound * share_held_back(num_decided, num_layers)
 
     def _match(
         self, step: int, view: LayerView, state: State, val_score: float, rng: torch.Generator

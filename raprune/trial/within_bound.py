@@ -280,7 +280,7 @@ class _Choosing(_Cutting):
             return 0.0
         if self.guard is None or self.seen is None or not self.refused:
             return HALF
-        return share_left(self.guard.room(self.parent, self.seen), self.seen.lost - self.seen.edge)
+        return share_left(self.guard.room(self.parent, self.seen), self.seen.counted - self.seen.edge)
 
     def _with_slack(self, others: Sequence[Rounded]) -> Iterator[Rounded]:
         score_of = self.candidates.score_of

@@ -127,7 +127,7 @@ def test_what_the_guard_refused_is_known_after_a_kill(
     def refuses_second(self: Guard, state: State, drop_bound: float, held_back: float = 0.0) -> Seen:
         looks.append(self)
         seen = look(self, state, drop_bound, held_back)
-        return replace(seen, most=seen.lost + (-1.0 if len(looks) == 2 else 1.0))
+        return replace(seen, most=seen.counted + (-1.0 if len(looks) == 2 else 1.0))
 
     with monkeypatch.context() as patched:
         patched.setattr(Guard, "look", refuses_second)

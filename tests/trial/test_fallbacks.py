@@ -13,7 +13,7 @@ from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.trial.committed import Committed
 from raprune.trial.fallbacks import LEAST_PART, MAX_BISECTED, MOST_PART, bisected, part_of, share_left
-from raprune.trial.guard import MAX_LOOKS, held_back
+from raprune.trial.guard import MAX_LOOKS, share_held_back
 from raprune.trial.within_bound import commit_within_bound
 from tests.tiny import Trained
 from tests.trial.test_guard import BASE, BOUND, Search
@@ -111,11 +111,11 @@ def test_the_share_is_on_a_line_within_limits() -> None:
 
 def test_early_layers_leave_a_part_of_the_bound_on_the_guard(trained: Trained) -> None:
     """After the first of four layers three eighths are left: what would be allowed at the end is refused."""
-    assert [held_back(decided, 4) for decided in (1, 2, 3, 4)] == [0.375, 0.25, 0.125, 0.0]
+    assert [share_held_back(decided, 4) for decided in (1, 2, 3, 4)] == [0.375, 0.25, 0.125, 0.0]
     lost = BOUND * (1 - 0.375)
     for drop, looks in ((lost, 1), (lost + 0.01, 2)):
         search = Bold(trained, drops=[drop, 0.0, 0.0])
-        search.contract.held_back = BOUND * held_back(1, 4)
+        search.contract.held_back = BOUND * share_held_back(1, 4)
         assert search.commit_bold().num_guard_looks == looks
 
 
