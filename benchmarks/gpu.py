@@ -19,6 +19,7 @@ import contextlib
 import copy
 import datetime
 import importlib.util
+import os
 import statistics
 import subprocess
 import sys
@@ -52,7 +53,7 @@ STATE = State.baseline("baseline")
 ENDED = ": ended with an error: "
 TIME_S = 270.0
 """Parts that have not begun by then are left out: with the tests, all takes less than eight minutes."""
-PROCESSES = 4
+PROCESSES = max(1, min(8, (os.cpu_count() or 1) // 2))
 """Processes of the tests, which spend most of their time on the processor."""
 MASKS_AN_UPDATE = 5
 PAPER = {"layers": 13, "updates": 100, "masks": MASKS_AN_UPDATE, "steps": 391, "bounds": 4}
@@ -266,7 +267,7 @@ def measured(device: torch.device, sizes: Sequence[Size], tests: str, ends: floa
 def run_tests() -> str:
     """Run the GPU's tests; returns their summary, or ends this process as they end where one fails."""
     several = ["-n", str(PROCESSES)] if importlib.util.find_spec("xdist") else []
-    command = [sys.executable, "-m", "pytest", "tests/gpu", "-q", "-p", "no:cacheprovider", *several]
+    command = [sys.executable, "-m", "pytest", "tests/gpu", "-p", "no:cacheprovider", *several]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
     print(done.stdout)
     if done.returncode:
