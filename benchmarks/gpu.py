@@ -53,8 +53,7 @@ STATE = State.baseline("baseline")
 ENDED = ": ended with an error: "
 TIME_S = 270.0
 """Parts that have not begun by then are left out: with the tests, all takes less than eight minutes."""
-PROCESSES = max(1, min(8, (os.cpu_count() or 1) // 2))
-"""Processes of the tests, which spend most of their time on the processor."""
+PROCESSES = max(1, min(8, (os.cpu_count() or 1) // 2))  # the tests spend most of their time on the processor
 MASKS_AN_UPDATE = 5
 PAPER = {"layers": 13, "updates": 100, "masks": MASKS_AN_UPDATE, "steps": 391, "bounds": 4}
 """The paper's VGG-16, at most: updates a layer, masks an update, and steps of an epoch of CIFAR-10 at batch 128."""
