@@ -50,7 +50,8 @@ networks ([decisions](decisions.md)).
     python benchmarks/findings.py collect results/findings docs/findings.parquet
     python -m analysis.findings docs/findings.parquet docs/findings-now.parquet > docs/findings.md
 
-Another run needs other folders and another file: for the first section the parts `default` and `magnitude` were run.
+Another run needs other folders and another file: for the first section the parts `default` and `magnitude` were run,
+and `lazy` on three SegNets.
 """
 NOW = """\
 ## As it is now

@@ -9,6 +9,7 @@ that the network had left before the pass.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 
@@ -96,7 +97,9 @@ class JointPass:
             committed = self._match(number, masks, state, val_score)
         else:
             decided, cut_short = self._decide(masks, candidates, val_score)
-            committed = commit_within_bound(self.contract, candidates, decided, val_score, self._round_up(state))
+            committed = commit_within_bound(
+                self.contract, candidates, decided, val_score, self._round_up(state), masks.order_of(decided)
+            )
         self.num_diverged += committed.num_diverged
         row = joint_row(number, self.graph, state, committed, self.sizes.of(committed.state))
         row |= {
@@ -198,6 +201,19 @@ class _Masks:
             for layer, left in self.num_left.items()
         ]
         return torch.cat(parts)
+
+    def order_of(self, decided: KeepMask) -> list[int]:
+        """All filters that are left, the most important first.
+
+        Those that ``decided`` prunes are compared by their places among the pruned ones of their layers, so that a part
+        of it prunes about the same share of them in each layer.
+        """
+        importance: list[float] = []
+        for layer, left in self.num_left.items():
+            places = {index: left - place for place, index in enumerate(self.orders.get(layer, range(left)))}
+            num_pruned = left - sum(decided.key[len(importance) : len(importance) + left])
+            importance += [places[index] / num_pruned if num_pruned else math.inf for index in range(left)]
+        return sorted(range(len(importance)), key=lambda index: -importance[index])
 
 
 class _JointCandidates(Candidates):

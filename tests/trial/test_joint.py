@@ -17,7 +17,11 @@ from raprune.network.masks import KeepMask
 from raprune.network.state import ALL_LAYERS, State
 from raprune.results import read_study
 from raprune.study import load_study
+from raprune.trial import joint
+from raprune.trial.fallbacks import part_of
+from raprune.trial.joint import _Masks
 from raprune.trial.joint_search import Counts, JointSearch
+from raprune.trial.within_bound import commit_within_bound
 from tests.launch.runs import Watch, assert_same_rows, run_tiny
 from tests.tiny import engine_of, lively_vgg, own_labels, write_study
 
@@ -179,31 +183,51 @@ def test_the_search_ends_where_nothing_fits_and_leaves_one_filter() -> None:
     assert JointSearch([7, 7, 7], saving, Additive((0.0,) * 3, 2.0, 0), 4).run(0.0, 2.0) == (0, 0, 0)
 
 
+def test_a_part_of_a_pass_gives_filters_back_in_each_layer() -> None:
+    engine = residual()
+    orders = {layer: list(range(group.num_filters))[::-1] for layer, group in engine.graph.groups.items()}
+    masks = _Masks(engine.graph, State.baseline("baseline"), orders)
+    decided = KeepMask.of(masks.mask([4, 0, 6]))
+    for share, counts in ((0.5, [2, 0, 3]), (0.3, [1, 0, 2]), (1.0, [4, 0, 6])):
+        assert part_of(decided, masks.order_of(decided), share) == KeepMask.of(masks.mask(counts))
+
+
+ORDERS: list[int] = []
+"""Filters that each pass of the reference could give back in an order of their own."""
+
+
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return run_tiny(tmp_path_factory.mktemp("joint"), 0, text=STUDY)[1]
+    def commit(*given: Any) -> Any:
+        ORDERS.append(len(given[5]))
+        return commit_within_bound(*given)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(joint, "commit_within_bound", commit)
+        return run_tiny(tmp_path_factory.mktemp("joint"), 0, text=STUDY)[1]
 
 
 def test_the_rows_of_a_pass(reference: Path) -> None:
     tables = read_study(reference)
     searched, matched = (row["trial_id"] for row in tables.trials.to_dict("records"))
     trial = tables.trials.set_index("trial_id").loc[searched]
-    joint = tables.joint[tables.joint["trial_id"] == searched]
+    passes = tables.joint[tables.joint["trial_id"] == searched]
     layers = tables.layers[tables.layers["trial_id"] == searched]
-    assert 1 <= len(joint) <= 2
-    assert joint["num_kept"].iloc[0] < joint["num_kept_before"].iloc[0]
-    assert (trial["baseline_val_score"] - joint["finetuned_val_score"] <= 25 + 1e-9).all()
-    assert trial["macs"] == joint["macs"].iloc[-1] < layers["macs"].iloc[-1]
-    last = joint.iloc[-1]
+    assert 1 <= len(passes) <= 2
+    assert passes["num_kept_before"].tolist() == ORDERS
+    assert passes["num_kept"].iloc[0] < passes["num_kept_before"].iloc[0]
+    assert (trial["baseline_val_score"] - passes["finetuned_val_score"] <= 25 + 1e-9).all()
+    assert trial["macs"] == passes["macs"].iloc[-1] < layers["macs"].iloc[-1]
+    last = passes.iloc[-1]
     assert sum(last["keep_mask"]) == last["num_kept"]
     assert len(last["keep_mask"]) == last["num_filters"]
     scored = tables.candidates[tables.candidates["trial_id"] == searched]
     of_pass = scored[scored["layer"] == ALL_LAYERS]
     assert 1 <= len(of_pass) <= 24
     assert trial["num_candidates"] == len(scored)
-    assert (of_pass["keep_mask"].map(len).isin(joint["num_kept_before"])).all()
+    assert (of_pass["keep_mask"].map(len).isin(passes["num_kept_before"])).all()
     theirs = tables.joint[tables.joint["trial_id"] == matched]
-    assert theirs["num_kept"].tolist() == joint["num_kept"].tolist()
+    assert theirs["num_kept"].tolist() == passes["num_kept"].tolist()
     assert theirs["drop_allowance"].isna().all()
 
 
