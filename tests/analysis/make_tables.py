@@ -250,6 +250,15 @@ def everything() -> Tables:
     return make_tables([*rows, *singles, *others], layers, None, pictures, speed, timeline=timeline)
 
 
+def mixed() -> Tables:
+    """Two networks in dB, one of them as an older version wrote it; no test split, a failed trial, a lost partner."""
+    untested = dict.fromkeys(("baseline_test_score", "test_score", "test_score_drop"))
+    rows = grid(bounds=(1.0,), seeds=(0,), score_name="psnr", score_unit="dB", **untested)
+    lost = trial_row("m", method="random", drop_bound=None, matched_trial_id="not-here", **untested)
+    old = trial_row("r", model="resnet18", score_name="psnr", score_unit=None, **untested)
+    return make_tables([*rows, lost, old, unfinished_row("bad", "failed", "ValueError: no", seed=1)])
+
+
 KINDS = ("improved", "stayed", "worse")
 CASES: dict[str, Tables] = {
     "normal": make_tables(grid()),
@@ -262,12 +271,15 @@ CASES: dict[str, Tables] = {
     "one order": make_tables(grid(orders=("low_to_high",), seeds=(0,))),
     "no test split": make_tables(grid(seeds=(0,), baseline_test_score=None, test_score=None, test_score_drop=None)),
     "no bound": make_tables(grid(bounds=(None,), seeds=(0,))),
-    "odd names": make_tables(grid(methods=("_mine", "a$b$<&>"), matched=("my-very-long-method-name_v2",), seeds=(0,))),
+    "odd names": make_tables(
+        grid(bounds=(1.0,), methods=("_mine", "a$b$<&>"), matched=("my-very-long-method-name_v2",), seeds=(0,))
+    ),
     "partner gone": make_tables([trial_row("m", method="random", drop_bound=None, matched_trial_id="not-here")]),
     "layers one by one": make_tables(single_layers(), layers_of_singles(single_layers())),
     "two networks": make_tables([*grid(seeds=(0,)), trial_row("r", model="resnet18")]),
     "decibels": make_tables(grid(seeds=(0,), score_name="psnr", score_unit="dB")),
     "of version 1": make_tables(grid(seeds=(0,), score_unit=None)),
+    "mixed": mixed(),
     "everything": everything(),
 }
 """Studies in every state a report can meet."""
