@@ -1,0 +1,82 @@
+"""Small networks with one group of each kind: what whole networks have many times over, in a few convolutions."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from raprune.plugins.datasets.base import Split, Splits
+
+CLASSES = 5
+
+
+class Depthwise(nn.Module):
+    """A depthwise convolution between two 1x1 ones, a concatenation, and a linear layer behind a flattened map."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.deep, self.two = nn.Conv2d(3, 6, 1), nn.Conv2d(6, 6, 3, groups=6), nn.Conv2d(6, 4, 1)
+        self.norm, self.pool = nn.BatchNorm2d(6), nn.MaxPool2d(2)
+        self.last = nn.Linear(10 * 3 * 3, CLASSES)
+        nn.init.uniform_(self.norm.weight, 0.5, 1.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        deep = torch.relu_(self.norm(self.deep(self.one(x))))
+        both = torch.cat([torch.relu(self.two(deep)), deep], 1)
+        logits: Tensor = self.last(self.pool(both).flatten(1))
+        return logits
+
+
+def normed(reads: int, filters: int, size: int = 3, stride: int = 1) -> nn.Sequential:
+    """A convolution with its norm, whose factors are random."""
+    norm = nn.BatchNorm2d(filters)
+    nn.init.uniform_(norm.weight, 0.5, 1.5)
+    nn.init.normal_(norm.bias, std=0.5)
+    return nn.Sequential(nn.Conv2d(reads, filters, size, stride, size // 2, bias=False), norm)
+
+
+class Residual(nn.Module):
+    """Two residual blocks, the second with a shortcut of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.inner, self.outer = normed(3, 6), normed(6, 6), normed(6, 6)
+        self.deeper, self.last, self.shortcut = normed(6, 8, stride=2), normed(8, 8), normed(6, 8, 1, 2)
+        self.head = nn.Linear(8, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.stem(x))
+        x = F.relu(x + self.outer(F.relu(self.inner(x))))
+        x = F.relu(self.shortcut(x) + self.last(F.relu(self.deeper(x))))
+        logits: Tensor = self.head(x.mean((2, 3)))
+        return logits
+
+
+class Unpooling(nn.Module):
+    """An encoder and a decoder that un-pools by the encoder's indices, so both must keep the same filters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two, self.three = normed(3, 6), normed(6, 8), normed(8, 6)
+        self.pool, self.unpool = nn.MaxPool2d(2, return_indices=True), nn.MaxUnpool2d(2)
+        self.four, self.last = normed(6, 5), nn.Conv2d(5, CLASSES, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x, indices = self.pool(F.relu(self.one(x)))
+        x = F.relu(self.three(F.relu(self.two(x))))
+        logits: Tensor = self.last(F.relu(self.four(self.unpool(x, indices))))
+        return logits
+
+
+KINDS: dict[str, type[nn.Module]] = {"depthwise": Depthwise, "residual": Residual, "unpooling": Unpooling}
+
+
+def kind_and_splits(name: str, number: int = 12) -> tuple[nn.Module, Splits]:
+    """One of them in eval mode, and as many images of 8x8 with random labels."""
+    torch.manual_seed(0)
+    network = KINDS[name]().eval()
+    images = torch.randint(0, 256, (number, 3, 8, 8), dtype=torch.uint8)
+    labels = torch.randint(CLASSES, (number, 8, 8) if name == "unpooling" else (number,))
+    split = Split(images, labels.to(torch.uint8) if name == "unpooling" else labels)
+    return network, Splits(split, split, None, CLASSES, (0.5,) * 3, (0.25,) * 3)
