@@ -69,7 +69,26 @@ class Unpooling(nn.Module):
         return logits
 
 
+class Branches(nn.Module):
+    """Two resolutions side by side, each the sum of both: one goes up by interpolation, one down by a stride."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.fine, self.coarse = normed(3, 6), normed(6, 6), normed(6, 8, stride=2)
+        self.up, self.down = normed(8, 6, 1), normed(6, 8, stride=2)
+        self.late, self.head = normed(6, 8, stride=2), nn.Linear(8, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.stem(x))
+        fine, coarse = F.relu(x + self.fine(x)), F.relu(self.coarse(x))
+        up = F.interpolate(self.up(coarse), scale_factor=2.0, mode="nearest")
+        fine, coarse = F.relu(fine + up), F.relu(coarse + self.down(fine))
+        logits: Tensor = self.head((coarse + self.late(fine)).mean((2, 3)))
+        return logits
+
+
 KINDS: dict[str, type[nn.Module]] = {"depthwise": Depthwise, "residual": Residual, "unpooling": Unpooling}
+"""Those of which :func:`kind_and_splits` makes one."""
 
 
 def kind_and_splits(name: str, number: int = 12) -> tuple[nn.Module, Splits]:
