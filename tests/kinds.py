@@ -6,8 +6,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from raprune.plugins.datasets.base import Split, Splits
-
 CLASSES = 5
 
 
@@ -43,13 +41,13 @@ class Residual(nn.Module):
         super().__init__()
         self.stem, self.inner, self.outer = normed(3, 6), normed(6, 6), normed(6, 6)
         self.deeper, self.last, self.shortcut = normed(6, 8, stride=2), normed(8, 8), normed(6, 8, 1, 2)
-        self.head = nn.Linear(8, CLASSES)
+        self.head = nn.Linear(8 * 4 * 4, CLASSES)
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(self.stem(x))
         x = F.relu(x + self.outer(F.relu(self.inner(x))))
         x = F.relu(self.shortcut(x) + self.last(F.relu(self.deeper(x))))
-        logits: Tensor = self.head(x.mean((2, 3)))
+        logits: Tensor = self.head(x.flatten(1))
         return logits
 
 
@@ -88,14 +86,4 @@ class Branches(nn.Module):
 
 
 KINDS: dict[str, type[nn.Module]] = {"depthwise": Depthwise, "residual": Residual, "unpooling": Unpooling}
-"""Those of which :func:`kind_and_splits` makes one."""
-
-
-def kind_and_splits(name: str, number: int = 12) -> tuple[nn.Module, Splits]:
-    """One of them in eval mode, and as many images of 8x8 with random labels."""
-    torch.manual_seed(0)
-    network = KINDS[name]().eval()
-    images = torch.randint(0, 256, (number, 3, 8, 8), dtype=torch.uint8)
-    labels = torch.randint(CLASSES, (number, 8, 8) if name == "unpooling" else (number,))
-    split = Split(images, labels.to(torch.uint8) if name == "unpooling" else labels)
-    return network, Splits(split, split, None, CLASSES, (0.5,) * 3, (0.25,) * 3)
+"""For images of 3x8x8."""

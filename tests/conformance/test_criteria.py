@@ -16,7 +16,6 @@ from raprune.plugins.methods.base import Criterion
 from raprune.plugins.methods.probe import WeightsProbe
 from raprune.registry import METHODS
 from tests.engine.test_naive_is_exact import a_state, network_and_splits
-from tests.kinds import KINDS, kind_and_splits
 from tests.tiny import engine_of
 
 CRITERIA = [plugin.name for plugin in METHODS if isinstance(plugin.make, type) and issubclass(plugin.make, Criterion)]
@@ -30,7 +29,7 @@ every = pytest.mark.parametrize("name", CRITERIA)
 def engine_for(case: str, naive: bool = False) -> Engine:
     """One for all tests: as in a study, no criterion leaves anything behind in it."""
     name, _, residual = case.partition(" ")
-    network, splits = kind_and_splits(name) if name in KINDS else network_and_splits(name)
+    network, splits = network_and_splits(name)
     score = "top1_accuracy" if splits.val.labels_B.dim() == 1 else "global_accuracy"
     return engine_of(network, splits, 0, residual or "independent", score=score, naive=naive)
 

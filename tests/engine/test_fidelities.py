@@ -29,7 +29,7 @@ from raprune.trial.within_bound import Contract, commit_within_bound
 from tests.engine.test_naive_is_exact import a_state, network_and_splits
 from tests.engine.test_naive_is_exact import masks as random_masks
 from tests.evaluators.test_memo import BASELINE, WORKLOAD
-from tests.kinds import KINDS, kind_and_splits
+from tests.kinds import KINDS
 from tests.tiny import STUDY, EngineEvaluator, Trained, engine_of, lively_short, own_labels, write_study
 
 BASE = State.baseline("baseline")
@@ -212,9 +212,9 @@ WHOLE = [pytest.param(name, marks=pytest.mark.slow) for name in ("segnet", "cifa
 
 @pytest.mark.parametrize("name", [*KINDS, *WHOLE])
 def test_suffix_on_other_networks(name: str) -> None:
-    network, splits = kind_and_splits(name) if name in KINDS else network_and_splits(name)
+    network, splits = network_and_splits(name)
     score = "top1_accuracy" if splits.val.labels_B.dim() == 1 else "global_accuracy"
-    full = engine_of(network.double(), splits, 2, score=score)
+    full = engine_of(network, splits, 2, score=score)
     engine, state = approximate(full, finetune="suffix"), a_state(full)
     whole = [layer for layer in full.graph.groups if layer not in state.cuts]
     for layer in (whole[0], whole[-1]):
