@@ -15,8 +15,8 @@ from analysis.harmless import harmless
 from analysis.plots import figure_modules
 from analysis.style import RC
 from raprune.results import Tables
+from tests.analysis.cases import ALIKE, CASES, every_case
 from tests.analysis.fitting import fitting_charts
-from tests.analysis.make_tables import CASES
 
 
 def name_of(module: ModuleType) -> str:
@@ -78,20 +78,11 @@ NOTHING_TO_SHOW = {
 }
 
 
-ALIKE = {"decibels", "no test split", "partner gone", "some failed", "one order", "of version 1", "two networks"}
-"""One kind of state each: "mixed" has them all at once but for "one order", which "normal" is with less in it."""
 DRAWN_ALIKE = {*ALIKE, "mixed"}
 """What is drawn as "normal" is, with less in it, or as a part of "everything"."""
 COLOURBAR = "<colorbar>"
 """Matplotlib's name of the axes beside a heat map."""
 every_module = pytest.mark.parametrize("module", MODULES, ids=name_of)
-
-
-def every_case(slow: set[str]) -> pytest.MarkDecorator:
-    """All cases, those in ``slow`` where all tests run."""
-    return pytest.mark.parametrize(
-        "case", [pytest.param(case, marks=pytest.mark.slow) if case in slow else case for case in CASES]
-    )
 
 
 @cache
@@ -123,7 +114,7 @@ def test_has_its_parts(module: ModuleType) -> None:
 
 
 @every_module
-@every_case(ALIKE)
+@every_case()
 def test_select_gives_its_columns_and_changes_nothing(module: ModuleType, case: str) -> None:
     frame = selected(module, case)
     assert isinstance(frame, pd.DataFrame)
@@ -134,7 +125,7 @@ def test_select_gives_its_columns_and_changes_nothing(module: ModuleType, case: 
 
 
 @every_module
-@every_case(ALIKE)
+@every_case()
 def test_charts_are_plain_data_that_fit_together(module: ModuleType, case: str) -> None:
     frame = selected(module, case)
     assert frame.empty or fitting_charts(module, frame, {*shown(case)[0].trials["trial_id"], ""})
