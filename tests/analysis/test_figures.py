@@ -78,7 +78,7 @@ NOTHING_TO_SHOW = {
 }
 
 
-DRAWN_ALIKE = {*ALIKE, "mixed"}
+DRAWN_ALIKE = {*ALIKE, "mixed", "no bound", "layers one by one"}
 """What is drawn as "normal" is, with less in it, or as a part of "everything"."""
 COLOURBAR = "<colorbar>"
 """Matplotlib's name of the axes beside a heat map."""
