@@ -85,5 +85,20 @@ class Branches(nn.Module):
         return logits
 
 
+class Upsampling(nn.Module):
+    """A map that is padded widely, halved, doubled by a transposed convolution, and cropped to the image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Conv2d(3, 6, 3, padding=5), normed(6, 8)
+        self.up, self.last = nn.ConvTranspose2d(8, 6, 4, 2, bias=False), nn.Conv2d(6, CLASSES, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows, columns = x.shape[2:]
+        x = self.up(F.relu(self.two(F.max_pool2d(F.relu(self.one(x)), 2, ceil_mode=True))))
+        logits: Tensor = self.last(F.relu(x[:, :, 4 : 4 + rows, 4 : 4 + columns]))
+        return logits
+
+
 KINDS: dict[str, type[nn.Module]] = {"depthwise": Depthwise, "residual": Residual, "unpooling": Unpooling}
 """For images of 3x8x8."""

@@ -20,9 +20,9 @@ from raprune.plugins.datasets.base import NO_BOX, VOID, Split, Splits, labels_pr
 from raprune.registry import DATASETS, Plugin, Settings
 from tests.data.files import MISSING, TINY
 
-FEW: dict[str, dict[str, Any]] = dict.fromkeys(
-    ("digit_scenes", "digit_boxes"), {"num_train": 60, "num_val": 30, "num_test": 30}
-)
+FEW: dict[str, dict[str, Any]] = {
+    name: {"num_train": 60, "num_val": 30, "num_test": 30} for name in ("digit_scenes", "digit_boxes")
+}
 """Data set -> settings that make it small, where drawing its defaults takes long."""
 every = pytest.mark.parametrize("plugin", [pytest.param(plugin, id=plugin.name) for plugin in DATASETS])
 

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from raprune.registry import MODELS
-from tests.kinds import Branches
+from tests.kinds import Branches, Upsampling
 
 
 @dataclass(frozen=True)
@@ -131,8 +131,9 @@ SHORT: dict[str, Entry] = {
     "torchvision mobilenetv3, short": Entry(short_mobilenet, SMALL, 16, {"independent": 10, "coupled": 8}),
     "timm test_efficientnet": Entry(of_timm("test_efficientnet"), SMALL, 17, _same(13)),
     "branches": Entry(Branches, SMALL, 6, {"independent": 6, "coupled": 2}),
+    "upsampling": Entry(Upsampling, SMALL, 3, _same(3)),
 }
-"""With the kinds of blocks of densenet121, mobilenetv3_small_050 and hrnet_w18_small, which take long."""
+"""With the kinds of blocks of densenet121, mobilenetv3_small_050, hrnet_w18_small and fcn32s, which take long."""
 EVERY = {**NETWORKS, **SHORT}
 
 ALIKE = {name for name, entry in EVERY.items() if entry.num_groups["coupled"] == entry.num_groups["independent"]}

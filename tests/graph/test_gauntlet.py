@@ -39,9 +39,9 @@ class Case:
 CASES = [(name, residual) for name in EVERY for residual in ("independent", "coupled")]
 LONG = {
     *(f"torchvision {name}" for name in ("resnext50_32x4d", "fcn_resnet50", "resnet50", "vgg11_bn", "mobilenet_v2")),
-    *("torchvision densenet121", "timm mobilenetv3_small_050", "timm hrnet_w18_small"),
+    *("torchvision densenet121", "timm mobilenetv3_small_050", "timm hrnet_w18_small", "fcn32s"),
 }
-"""Networks that take long; each kind of block in them is in another one, too, for the last three in ``SHORT``."""
+"""Networks that take long; each kind of block in them is in another one, too, for the last four in ``SHORT``."""
 REPEATED = {(name, "coupled") for name in ALIKE if name != "vgg16"}
 SLOW = {case for case in CASES if case[0] in LONG or case in REPEATED}
 PARAMS = [pytest.param(case, id=" ".join(case), marks=[pytest.mark.slow] if case in SLOW else []) for case in CASES]
