@@ -42,7 +42,7 @@ LONG = {
     *("torchvision densenet121", "timm mobilenetv3_small_050", "timm hrnet_w18_small", "fcn32s"),
 }
 """Networks that take long; each kind of block in them is in another one, too, for the last four in ``SHORT``."""
-REPEATED = {(name, "coupled") for name in ALIKE if name != "vgg16"}
+REPEATED = {("cifar_resnet", "coupled"), *((name, "coupled") for name in ALIKE if name != "vgg16")}
 SLOW = {case for case in CASES if case[0] in LONG or case in REPEATED}
 PARAMS = [pytest.param(case, id=" ".join(case), marks=[pytest.mark.slow] if case in SLOW else []) for case in CASES]
 
