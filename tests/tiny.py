@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,9 @@ from raprune.registry import DATASETS, REWARDS, SCORES
 from raprune.study.parts import FinetuneLength, FinetuneSpec, ScoringSpec
 from raprune.study.schema import Choice, ModelChoice
 from raprune.trial.candidates import Candidates, Scale
+from tests.short import WIDTHS, Short
+
+Network = TypeVar("Network", bound=nn.Module)
 
 HEAD = """
 name: tiny
@@ -65,6 +68,18 @@ def lively_vgg(width: float = 0.0625, seed: int = 0, dtype: torch.dtype = torch.
     """A VGG-16 with random weights and random norms, so that every channel matters, in eval mode."""
     torch.manual_seed(seed)
     network = Vgg16(width, num_classes=10, in_channels=3).to(dtype)
+    return _lively(network)
+
+
+def lively_short(seed: int = 0, dtype: torch.dtype = torch.float32) -> nn.Module:
+    """The same with four convolutions, at a third of the time: what is not about many layers does with it."""
+    torch.manual_seed(seed)
+    network = Short(10)
+    network.features[0] = nn.Conv2d(3, WIDTHS[0], 3, 2, 1)
+    return _lively(network.to(dtype))
+
+
+def _lively(network: Network) -> Network:
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(module.weight)

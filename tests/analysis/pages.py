@@ -8,6 +8,9 @@ import re
 from base64 import b64decode
 from typing import Any
 
+import pytest
+
+from analysis import plots
 from analysis.plots import page_of
 from analysis.studies import report_of
 from raprune.results import Tables
@@ -16,6 +19,13 @@ from raprune.results import Tables
 def html_of(tables: Tables) -> str:
     """Without our styles and scripts, and cells without their classes."""
     return bare(page_of(report_of(tables)))
+
+
+def frame_of(tables: Tables) -> str:
+    """The same page without its figures, which take most of its time: for tests of what stands around them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plots, "figure_modules", list)
+        return html_of(tables)
 
 
 def bare(page: str) -> str:

@@ -13,7 +13,8 @@ from analysis.answer import answer, answer_html
 from analysis.answer_words import SHOWN, amount, change, duration, listed
 from analysis.commands import command_html
 from raprune.results import Tables
-from tests.analysis.make_tables import CASES, grid, layer_row, make_tables, speed_rows, trial_row, unfinished_row
+from tests.analysis.cases import CASES, every_case
+from tests.analysis.make_tables import grid, layer_row, make_tables, speed_rows, trial_row, unfinished_row
 
 
 def only(tables: Tables, kind: str = "bound") -> dict[str, Any]:
@@ -30,7 +31,7 @@ def words(html: str) -> str:
     return " ".join(" ".join(found).split())
 
 
-@pytest.mark.parametrize("case", CASES)
+@every_case()
 def test_is_plain_data_and_whole_html_in_every_state(case: str) -> None:
     entries = answer(CASES[case])
     assert json.loads(json.dumps(entries, allow_nan=False)) == entries

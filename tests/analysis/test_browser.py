@@ -9,7 +9,8 @@ import pytest
 
 from analysis.plots import write_report
 from tests.analysis.browser import CHROMIUM, Browser, browser
-from tests.analysis.make_tables import CASES, make_tables, trial_row, write_study
+from tests.analysis.cases import CASES
+from tests.analysis.make_tables import make_tables, trial_row, write_study
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed here")
 HOSTILE = "<img src=x onerror=alert(1)></script><script>alert(2)</script> 日本 пример"

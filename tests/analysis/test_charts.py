@@ -14,8 +14,8 @@ from analysis.marks import number, numbers, thinned
 from analysis.removed import FRONT
 from analysis.updates import FEWEST_POINTS, MOST_POINTS
 from raprune.results import Tables
+from tests.analysis.cases import CASES
 from tests.analysis.make_tables import (
-    CASES,
     grid,
     layer_row,
     layers_of_singles,

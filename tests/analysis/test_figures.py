@@ -15,8 +15,8 @@ from analysis.harmless import harmless
 from analysis.plots import figure_modules
 from analysis.style import RC
 from raprune.results import Tables
+from tests.analysis.cases import ALIKE, CASES, every_case
 from tests.analysis.fitting import fitting_charts
-from tests.analysis.make_tables import CASES
 
 
 def name_of(module: ModuleType) -> str:
@@ -78,11 +78,18 @@ NOTHING_TO_SHOW = {
 }
 
 
-DRAWN_ALIKE = {"decibels", "no test split", "partner gone", "some failed", "one order", "of version 1", "two networks"}
+DRAWN_ALIKE = {*ALIKE, "mixed", "no bound", "layers one by one"}
 """What is drawn as "normal" is, with less in it, or as a part of "everything"."""
 COLOURBAR = "<colorbar>"
 """Matplotlib's name of the axes beside a heat map."""
 every_module = pytest.mark.parametrize("module", MODULES, ids=name_of)
+
+
+@cache
+def drawn(module: ModuleType) -> Figure:
+    """What a figure draws of "everything", once for the tests that look at it."""
+    figure: Figure = module.draw(selected(module, "everything"))
+    return figure
 
 
 def test_every_known_figure_is_found() -> None:
@@ -107,7 +114,7 @@ def test_has_its_parts(module: ModuleType) -> None:
 
 
 @every_module
-@pytest.mark.parametrize("case", CASES)
+@every_case()
 def test_select_gives_its_columns_and_changes_nothing(module: ModuleType, case: str) -> None:
     frame = selected(module, case)
     assert isinstance(frame, pd.DataFrame)
@@ -118,16 +125,14 @@ def test_select_gives_its_columns_and_changes_nothing(module: ModuleType, case: 
 
 
 @every_module
-@pytest.mark.parametrize("case", CASES)
+@every_case()
 def test_charts_are_plain_data_that_fit_together(module: ModuleType, case: str) -> None:
     frame = selected(module, case)
     assert frame.empty or fitting_charts(module, frame, {*shown(case)[0].trials["trial_id"], ""})
 
 
 @every_module
-@pytest.mark.parametrize(
-    "case", [pytest.param(case, marks=pytest.mark.slow) if case in DRAWN_ALIKE else case for case in CASES]
-)
+@every_case(DRAWN_ALIKE)
 def test_draws_without_a_complaint(module: ModuleType, case: str) -> None:
     frame = selected(module, case)
     if frame.empty:
@@ -136,7 +141,7 @@ def test_draws_without_a_complaint(module: ModuleType, case: str) -> None:
     before = frame.copy(deep=True)
     with warnings.catch_warnings(), mpl.rc_context(RC):
         warnings.simplefilter("error")
-        figure = module.draw(frame)
+        figure = drawn(module) if case == "everything" else module.draw(frame)
         figure.draw_without_rendering()
     assert isinstance(figure, Figure)
     assert all(axes.has_data() for axes in figure.axes if axes.get_visible())
@@ -145,7 +150,7 @@ def test_draws_without_a_complaint(module: ModuleType, case: str) -> None:
 
 @every_module
 def test_axes_say_what_they_show(module: ModuleType) -> None:
-    figure = module.draw(selected(module, "everything"))
+    figure = drawn(module)
     shown = [axes for axes in figure.axes if axes.get_visible() and axes.get_label() != COLOURBAR]
     assert any(axes.get_ylabel() for axes in shown)
     assert all(axes.get_title() or axes.get_images() for axes in shown)

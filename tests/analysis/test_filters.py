@@ -10,8 +10,8 @@ import pytest
 
 from analysis.figures import first_layer, pruned_filters, redundancy, time_spent
 from analysis.sheet import STRUCK, levels_of, sheet
+from tests.analysis.cases import CASES
 from tests.analysis.make_tables import (
-    CASES,
     candidate_row,
     grid,
     joint_row,

@@ -6,7 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.analysis.make_tables import CASES, write_study
+from tests.analysis.cases import CASES
+from tests.analysis.make_tables import write_study
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = """

@@ -10,8 +10,9 @@ import pytest
 from analysis.figures import pictures
 from analysis.segmentation import classes, pixels
 from raprune.results import Tables
+from tests.analysis.cases import KINDS
 from tests.analysis.make_pictures import colour, png_map
-from tests.analysis.make_tables import KINDS, Row, grid, make_tables, picture_row, trial_row
+from tests.analysis.make_tables import Row, grid, make_tables, picture_row, trial_row
 
 
 def with_pictures(trials: list[Row], places: int = 3, **changes: Any) -> Tables:

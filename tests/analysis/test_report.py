@@ -17,8 +17,9 @@ from analysis.files import FORMATS
 from analysis.plots import told, write_report
 from raprune.errors import ResultsError
 from raprune.results import Tables
-from tests.analysis.make_tables import CASES, make_tables, trial_row, unfinished_row, write_study
-from tests.analysis.pages import data_of, html_of
+from tests.analysis.cases import CASES
+from tests.analysis.make_tables import make_tables, trial_row, unfinished_row, write_study
+from tests.analysis.pages import data_of, frame_of, html_of
 
 ROOT = Path(__file__).resolve().parents[2]
 SLOW = pytest.mark.slow
@@ -82,7 +83,8 @@ def test_trials_that_are_not_planned_any_more_are_not_shown(study: Path) -> None
     assert "stale" not in str(data_of(page))
 
 
-def test_the_same_rows_give_the_same_report_and_older_files_go(tmp_path: Path) -> None:
+def test_the_same_rows_give_the_same_report_and_older_files_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plots, "figure_modules", lambda: list(FEW))
     folder = write_study(tmp_path / "made", make_tables([trial_row("only")]))
     out = folder / "report"
     out.mkdir()
@@ -135,10 +137,10 @@ def test_a_name_or_a_description_cannot_break_the_page() -> None:
 
 
 def test_scores_have_their_unit() -> None:
-    page = html_of(make_tables([trial_row("t", score_name="psnr", score_unit="dB")]))
+    page = frame_of(make_tables([trial_row("t", score_name="psnr", score_unit="dB")]))
     assert "<b>99.0 dB</b>baseline psnr on 500 validation images; 99.2 dB after the same" in page
     assert "Scores are in dB, drops" in page
-    old = html_of(make_tables([trial_row("t", score_unit=None)]))
+    old = frame_of(make_tables([trial_row("t", score_unit=None)]))
     assert "<b>99.0%</b>baseline top1_accuracy on" in old
     assert "Scores are in percent, drops" in old
 
@@ -146,18 +148,18 @@ def test_scores_have_their_unit() -> None:
 def test_failures_are_shown_with_all_that_is_known() -> None:
     error = "EvaluatorError: mask 3 failed four times\nhost node7\nTraceback (most recent call last)"
     rows = [trial_row("good"), unfinished_row("bad", "failed", error), unfinished_row("mute", "failed", None)]
-    page = html_of(make_tables(rows))
+    page = frame_of(make_tables(rows))
     assert "2 trials failed" in page
     assert '#trial=bad">bad</a>: EvaluatorError: mask 3 failed four times' in page
     assert "host node7\nTraceback" in page
     assert "no error was recorded" in page
-    assert "id='failures'" not in html_of(make_tables([trial_row("good")]))
+    assert "id='failures'" not in frame_of(make_tables([trial_row("good")]))
 
 
 def test_trials_to_come_and_stopped_ones_are_listed() -> None:
     rows = [trial_row("good"), unfinished_row("cut", "stopped", None)]
     axes = {"later": {"drop_bound": "4.0", "method": "agent"}}
-    page = html_of(make_tables(rows, trial_ids=["good", "cut", "later"], axes=axes))
+    page = frame_of(make_tables(rows, trial_ids=["good", "cut", "later"], axes=axes))
     assert "1 of 3" in page
     assert "drop_bound 4.0, method agent: not ended yet" in page
     assert ">stopped</td>" in page
@@ -165,12 +167,12 @@ def test_trials_to_come_and_stopped_ones_are_listed() -> None:
 
 def test_a_dominated_trial_says_so() -> None:
     rows = [trial_row("good"), trial_row("cut", status="stopped", stopped_by="dominated", num_layers_decided=2)]
-    assert "agent (others dominated it: 2 of 3 layers decided)" in html_of(make_tables(rows))
+    assert "agent (others dominated it: 2 of 3 layers decided)" in frame_of(make_tables(rows))
 
 
 def test_a_trial_that_a_budget_stopped_shows_its_numbers_and_is_marked() -> None:
     rows = [trial_row("good"), trial_row("cut", status="stopped", num_layers_decided=2)]
-    page = html_of(make_tables(rows))
+    page = frame_of(make_tables(rows))
     assert "<b>1</b>trial stopped" in page
     (row,) = re.findall(r"<tr class='stopped'>(.*?)</tr>", page)
     shown = re.findall(r"<td[^>]*>(.*?)</td>", row)
@@ -180,7 +182,7 @@ def test_a_trial_that_a_budget_stopped_shows_its_numbers_and_is_marked() -> None
 
 def cells(tables: Tables) -> list[list[str]]:
     """The rows of the page's table of trials."""
-    table = re.search(r"<tbody>(.*?)</tbody>", html_of(tables), flags=re.S)
+    table = re.search(r"<tbody>(.*?)</tbody>", frame_of(tables), flags=re.S)
     assert table
     rows = re.findall(r"<tr>(.*?)</tr>", table[1], flags=re.S)
     return [re.findall(r"<td[^>]*>(.*?)</td>", row, flags=re.S) for row in rows]
@@ -201,18 +203,18 @@ def test_what_is_removed_is_worked_out_by_hand() -> None:
 
 def test_a_drop_over_its_bound_is_told() -> None:
     over = trial_row("over", drop_bound=0.5)
-    page = html_of(make_tables([over, trial_row("m", drop_bound=None, matched_trial_id="over")]))
+    page = frame_of(make_tables([over, trial_row("m", drop_bound=None, matched_trial_id="over")]))
     assert "1 trial over the bound" in page
     assert page.count("<td class='failed'>+1.0</td>") == 1
-    assert "over the bound</h2>" not in html_of(make_tables([trial_row("exact", drop_bound=1.0)]))
+    assert "over the bound</h2>" not in frame_of(make_tables([trial_row("exact", drop_bound=1.0)]))
 
 
 def test_the_guards_drop_has_its_limit_beside_it() -> None:
     guard = {"guard_score_drop": 0.67, "score_drop_limit": 2.31}
-    page = html_of(make_tables([trial_row("a", **guard), trial_row("b", pruning_ratio=0.3)]))
+    page = frame_of(make_tables([trial_row("a", **guard), trial_row("b", pruning_ratio=0.3)]))
     assert page.count("guard drop (limit)") == 1
     assert "<td>+0.7 (+2.3)</td>" in page
-    assert "guard drop (limit)" not in html_of(make_tables([trial_row("a")]))
+    assert "guard drop (limit)" not in frame_of(make_tables([trial_row("a")]))
 
 
 def test_without_a_test_split_there_are_no_test_columns() -> None:

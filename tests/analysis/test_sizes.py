@@ -12,7 +12,8 @@ from analysis.charts import Axis, Bar, Bars, Picture, Pictures, Plot, Series
 from analysis.page.encode import MOST_POINTS, encoded, thinned
 from analysis.plots import page_of
 from analysis.studies import report_of
-from tests.analysis.make_tables import CASES, layer_row, make_tables, trial_row
+from tests.analysis.cases import CASES
+from tests.analysis.make_tables import layer_row, make_tables, trial_row
 from tests.analysis.pages import data_of
 
 

@@ -36,8 +36,13 @@ def test_quartiles_by_hand() -> None:
     assert Times((2.0,)).quartiles == (2.0, 2.0, 2.0)
 
 
-@pytest.mark.parametrize("backend", ["eager", "onnxruntime"])
-@pytest.mark.parametrize("network", ["baseline", "pruned"])
+@pytest.mark.parametrize(
+    ("network", "backend"),
+    [
+        ("baseline", "eager"), ("pruned", "eager"), ("pruned", "onnxruntime"),
+        pytest.param("baseline", "onnxruntime", marks=pytest.mark.slow),  # of the same operators, less the gathers
+    ],
+)  # fmt: skip
 def test_a_backend_gives_what_the_network_gives(
     independent: TrialNetworks, tmp_path: Path, backend: str, network: str
 ) -> None:
@@ -107,23 +112,28 @@ def no_memory(backend: str, file: Path, shape: Sequence[int], device: str, threa
     """Stands in for a process, where memory is not what is tested."""
 
 
-def test_rows_are_complete_and_unknown_is_null(independent: TrialNetworks, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "backends", [("eager",), pytest.param(("eager", "onnxruntime"), marks=pytest.mark.slow)], ids=len
+)
+def test_rows_are_complete_and_unknown_is_null(
+    independent: TrialNetworks, backends: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(measuring, "peak_memory_bytes", no_memory)
     monkeypatch.setattr(measuring, "devices", lambda: ["cpu"])
-    settings = BenchSettings(threads=1, runs=3, batch_sizes=(2,), backends=("eager", "onnxruntime"))
+    settings = BenchSettings(threads=1, runs=3, batch_sizes=(2,), backends=backends)
     told: list[str] = []
     measured = measure(independent, settings, told.append)
     rows = measured.rows(independent, settings)
     assert measured.notes == []
     assert [(r["backend"], r["batch_size"], r["network"]) for r in rows] == [
-        (backend, 2, network) for backend in ("eager", "onnxruntime") for network in ("baseline", "pruned")
+        (backend, 2, network) for backend in backends for network in ("baseline", "pruned")
     ]
     for row in rows:
         assert {"study", "trial_id", *row} == set(SCHEMAS["speed"].names)
         assert 0 < row["lower_quartile_s"] <= row["median_s"] <= row["upper_quartile_s"]
         assert (row["num_runs"], row["threads"], row["peak_memory_bytes"]) == (3, 1, None)
         assert row["macs"] == independent.macs[row["network"]]
-    assert told == ["eager on cpu, batch 2", "onnxruntime on cpu, batch 2"]
+    assert told == [f"{backend} on cpu, batch 2" for backend in backends]
 
 
 def test_a_backend_that_is_wrong_or_fails_has_no_rows(

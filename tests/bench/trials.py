@@ -20,7 +20,7 @@ from tests.analysis.make_tables import STUDY, layer_row, manifest, trial_row, un
 
 MODEL = ModelChoice(name="resnet18", settings={"width": 0.0625})
 SHAPE = (3, 16, 16)
-SHORT = {"round_to": 4, "scoring_settings": json.dumps({"batch_size": 40, "threads": 2})}
+SHORT = {"round_to": 4, "scoring_settings": json.dumps({"batch_size": 40, "threads": 1})}
 
 
 def own(row: dict[str, Any]) -> dict[str, Any]:

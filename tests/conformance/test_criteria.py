@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import pickle
+from functools import cache
 
 import pytest
 import torch
-from torch import Tensor, nn
 
 from raprune.engine import Engine
 from raprune.engine.tasks import Importance
 from raprune.network.masks import KeepMask
 from raprune.network.state import State
-from raprune.plugins.datasets.base import Split, Splits
 from raprune.plugins.methods.base import Criterion
 from raprune.plugins.methods.probe import WeightsProbe
 from raprune.registry import METHODS
@@ -26,30 +25,9 @@ FEW = {"num_images": 6, "samples_per_image": 4}
 every = pytest.mark.parametrize("name", CRITERIA)
 
 
-class Depthwise(nn.Module):
-    """A depthwise convolution between two 1x1 ones, a concatenation, and a linear layer behind a flattened map."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.one, self.deep, self.two = nn.Conv2d(3, 6, 1), nn.Conv2d(6, 6, 3, groups=6), nn.Conv2d(6, 4, 1)
-        self.norm, self.pool = nn.BatchNorm2d(6), nn.MaxPool2d(2)
-        self.last = nn.Linear(10 * 3 * 3, 5)
-        nn.init.uniform_(self.norm.weight, 0.5, 1.5)
-
-    def forward(self, x: Tensor) -> Tensor:
-        deep = torch.relu_(self.norm(self.deep(self.one(x))))
-        both = torch.cat([torch.relu(self.two(deep)), deep], 1)
-        logits: Tensor = self.last(self.pool(both).flatten(1))
-        return logits
-
-
+@cache
 def engine_for(case: str, naive: bool = False) -> Engine:
-    if case == "depthwise":
-        torch.manual_seed(0)
-        images = torch.randint(0, 256, (12, 3, 8, 8), dtype=torch.uint8)
-        split = Split(images, torch.randint(5, (12,)))
-        splits = Splits(split, split, None, 5, (0.5,) * 3, (0.25,) * 3)
-        return engine_of(Depthwise().eval(), splits, naive=naive)
+    """One for all tests: as in a study, no criterion leaves anything behind in it."""
     name, _, residual = case.partition(" ")
     network, splits = network_and_splits(name)
     score = "top1_accuracy" if splits.val.labels_B.dim() == 1 else "global_accuracy"
@@ -57,16 +35,22 @@ def engine_for(case: str, naive: bool = False) -> Engine:
 
 
 CASES = {
+    "depthwise": ("one", "two"),
+    "residual coupled": ("stem.0", "inner.0"),
+    "residual independent": ("stem.0", "outer.0"),
+    "unpooling": (),
     "vgg16": ("features.0", "features.40"),
     "cifar_resnet coupled": ("conv1", "layer1.0.conv1"),
     "cifar_resnet independent": ("conv1", "layer1.0.conv2"),
     "segnet": (),
-    "depthwise": ("one", "two"),
 }
 """Network and residual mode -> layers; the first and the last where there are none."""
+WHOLE = {"vgg16", "cifar_resnet coupled", "cifar_resnet independent", "segnet"}
+"""Whole networks, slow: their kinds of groups are those of the small ones before them."""
+PARAMS = [pytest.param(case, marks=pytest.mark.slow) if case in WHOLE else case for case in CASES]
 
 
-@pytest.fixture(scope="module", params=list(CASES))
+@pytest.fixture(scope="module", params=PARAMS)
 def case(request: pytest.FixtureRequest) -> tuple[Engine, tuple[str, ...]]:
     engine = engine_for(request.param)
     groups = list(engine.graph.groups)

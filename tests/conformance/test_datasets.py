@@ -20,19 +20,23 @@ from raprune.plugins.datasets.base import NO_BOX, VOID, Split, Splits, labels_pr
 from raprune.registry import DATASETS, Plugin, Settings
 from tests.data.files import MISSING, TINY
 
+FEW: dict[str, dict[str, Any]] = {
+    name: {"num_train": 60, "num_val": 30, "num_test": 30} for name in ("digit_scenes", "digit_boxes")
+}
+"""Data set -> settings that make it small, where drawing its defaults takes long."""
 every = pytest.mark.parametrize("plugin", [pytest.param(plugin, id=plugin.name) for plugin in DATASETS])
 
 
 @cache
 def as_it_is(name: str) -> Splits:
-    """A data set with its defaults; no test changes it."""
-    found: Splits = DATASETS.build(name, {})
+    """A data set that needs no files; no test changes it."""
+    found: Splits = DATASETS.build(name, FEW.get(name, {}))
     return found
 
 
 def load(plugin: Plugin, settings: dict[str, Any], again: bool = False) -> Splits:
-    """With its defaults, it is drawn once for all tests, unless it shall be drawn ``again``."""
-    if not settings and not again:
+    """One that needs no files is drawn once for all tests, unless it shall be drawn ``again``."""
+    if settings == FEW.get(plugin.name, {}) and not again:
         return as_it_is(plugin.name)
     found: Splits = DATASETS.build(plugin.name, settings)
     return found
@@ -40,7 +44,7 @@ def load(plugin: Plugin, settings: dict[str, Any], again: bool = False) -> Split
 
 @pytest.fixture
 def settings(plugin: Plugin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    return TINY[plugin.name](tmp_path, monkeypatch) if plugin.name in TINY else {}
+    return TINY[plugin.name](tmp_path, monkeypatch) if plugin.name in TINY else FEW.get(plugin.name, {})
 
 
 def named(splits: Splits) -> dict[str, Split]:

@@ -17,7 +17,7 @@ from raprune.network.state import State
 from raprune.registry import ENGINES, Plugin
 from raprune.study.fidelity import FidelitySpec
 from raprune.study.parts import EvaluatorsSpec
-from tests.tiny import engine_of, lively_vgg, own_labels
+from tests.tiny import engine_of, lively_short, own_labels
 
 LAYER, NUM_FILTERS, NUM_IMAGES = "features.10", 8, 120
 BASELINE = State.baseline("baseline")
@@ -38,7 +38,7 @@ class Counting:
 
 @pytest.fixture(scope="module")
 def reference() -> Engine:
-    network = lively_vgg(dtype=torch.float64)
+    network = lively_short(dtype=torch.float64)
     return engine_of(network, own_labels(network, NUM_IMAGES), naive=True)
 
 

@@ -13,10 +13,12 @@ from raprune.trial.asked import most_asked
 
 from .layers import NUM_FILTERS, Evaluator, view
 
-QUICK: dict[str, dict[str, int]] = {"agent": {"min_updates": 3, "max_updates": 6}}
+QUICK: dict[str, dict[str, int]] = {
+    "agent": {"min_updates": 3, "max_updates": 6},
+    "ridge": {"max_updates": 5},
+    "pbil": {"max_updates": 5},
+}
 """Method -> settings that make it quick."""
-LONG = ("ridge", "pbil")
-"""Methods whose tests take longest."""
 LIMITS = [None, 0, 1, 7, 40]
 """Candidates that a layer may ask for."""
 
@@ -35,20 +37,8 @@ def rank(plugin: Plugin, evaluate: Evaluator, seed: int = 0) -> Ranking:
     return build(plugin).rank(view(len(evaluate.prices)), evaluate, torch.Generator().manual_seed(seed))
 
 
-def at_prices(usual: list[float], others: list[float]) -> pytest.MarkDecorator:
-    """Every method at the usual prices of a filter, and those that take longest at the others where all tests run."""
-    more = [
-        pytest.param(plugin, price, id=f"{plugin.name}-{price}", marks=pytest.mark.slow if plugin.name in LONG else [])
-        for plugin in METHODS
-        for price in others
-    ]
-    return pytest.mark.parametrize(
-        ("plugin", "price"),
-        [*(pytest.param(plugin, price, id=f"{plugin.name}-{price}") for plugin in METHODS for price in usual), *more],
-    )
-
-
-@at_prices([0.4], [0.0, 5.0, 100.0])
+@every
+@pytest.mark.parametrize("price", [0.0, 0.4, 5.0, 100.0])
 def test_a_ranking_has_each_filter_once(plugin: Plugin, price: float) -> None:
     ranking = rank(plugin, Evaluator(torch.full((NUM_FILTERS,), price)))
     assert sorted(ranking.order) == (list(range(NUM_FILTERS)) if build(plugin).prunes else [])
@@ -58,7 +48,8 @@ def test_a_ranking_has_each_filter_once(plugin: Plugin, price: float) -> None:
         assert ranking.likely.any()
 
 
-@at_prices([0.4], [0.0, 5.0])
+@every
+@pytest.mark.parametrize("price", [0.0, 0.4, 5.0])
 def test_a_mask_within_the_bound(plugin: Plugin, price: float) -> None:
     """With the decision stage that the method usually has."""
     evaluate = Evaluator(torch.full((NUM_FILTERS,), price))
@@ -100,6 +91,16 @@ def test_it_asks_for_no_more_than_it_announces_and_may(plugin: Plugin, most: int
     assert asked.updates[0] <= asked.updates[1]
     assert asked.searched == (0, 0)  # the decision stage searches
     assert most is None or most_asked(asked) <= most
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", QUICK)
+def test_that_holds_with_the_defaults_of_those_that_were_made_quick(name: str) -> None:
+    method, evaluate = METHODS.build(name, {}), Evaluator(torch.linspace(0, 1, NUM_FILTERS))
+    ranking = method.rank(view(), evaluate, torch.Generator().manual_seed(0))
+    assert sorted(ranking.order) == list(range(NUM_FILTERS))
+    asked = method.asked(NUM_FILTERS, None)
+    assert asked.masks_per_update * asked.updates[0] <= len(evaluate.masks) <= most_asked(asked)
 
 
 @every

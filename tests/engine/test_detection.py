@@ -60,7 +60,7 @@ def splits(network: nn.Module) -> Splits:
             boxes.append([(label, *box, 0.0) for box, label in found if box[0] < box[2] and box[1] < box[3]])
         return Split(images, padded_boxes(boxes))
 
-    return replace(empty, train=split(24), val=split(60), guard=split(30))
+    return replace(empty, train=split(24), val=split(40), guard=split(30))
 
 
 def masks(number: int) -> list[KeepMask]:

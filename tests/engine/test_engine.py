@@ -13,7 +13,7 @@ from raprune.network.graph.plain import may_write
 from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.network.surgery import refillable, shrink
-from raprune.registry import MODELS
+from tests.engine.test_naive_is_exact import network_and_splits
 from tests.tiny import Trained, engine_of, lively_vgg, own_labels
 
 LAYER = "features.14"
@@ -131,12 +131,12 @@ def test_a_state_is_its_content(trained: Trained) -> None:
         early.cut(engine.graph, LAYER, mask)
 
 
-@pytest.mark.parametrize("residual", ["independent", pytest.param("coupled", marks=pytest.mark.slow)])
-def test_a_network_used_again_is_as_good_as_a_fresh_one(residual: str) -> None:
+@pytest.mark.parametrize("residual", ["independent", "coupled"])
+@pytest.mark.parametrize("name", ["residual", pytest.param("resnet18", marks=pytest.mark.slow)])
+def test_a_network_used_again_is_as_good_as_a_fresh_one(name: str, residual: str) -> None:
     """Candidates of a residual network, of several layers and states, each on an engine of its own and all on one."""
-    torch.manual_seed(0)
-    network = MODELS.build("resnet18", {"width": 0.0625}, num_classes=10, input_shape=(3, 32, 32)).eval()
-    splits = own_labels(network, 80)
+    network, splits = network_and_splits(name)
+    network.float()
 
     def fresh() -> Engine:
         return engine_of(network, splits, 3, residual)

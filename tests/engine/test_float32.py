@@ -14,7 +14,7 @@ import torch
 from raprune.engine.arithmetic import exact_arithmetic, same_arithmetic
 from raprune.engine.float32 import Digits, digits, put_back, tf32
 from raprune.network.state import State
-from tests.tiny import engine_of, lively_vgg, own_labels
+from tests.tiny import engine_of, lively_short, own_labels
 
 BACKENDS = torch.backends
 newer = pytest.mark.skipif(not hasattr(BACKENDS, "fp32_precision"), reason="this torch has the older interface alone")
@@ -89,7 +89,7 @@ def test_the_settings_in_the_tests_are_torchs_own() -> None:
 @pytest.mark.parametrize("name", ["medium", pytest.param("all bfloat16", marks=newer)])
 def test_a_programs_settings_change_no_logit(name: str) -> None:
     """On a processor with instructions for bfloat16 they would change each by a hundredth."""
-    network = lively_vgg()
+    network = lively_short()
     splits = own_labels(network, 8)
 
     def logits() -> torch.Tensor:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+from functools import cache
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from raprune.engine.split import split
-from raprune.network.graph import trace
+from raprune.network.graph import Traced, trace
 from raprune.network.surgery import shrink
 from raprune.plugins.models.vgg16 import Vgg16
 from tests.tiny import lively_vgg
@@ -58,13 +59,25 @@ def agree(masked: Tensor, removed: Tensor) -> None:
     assert torch.equal(removed.argmax(1)[clear], masked.argmax(1)[clear])
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
-@pytest.mark.parametrize("layer", LAYERS)
-def test_each_layer(layer: str, dtype: torch.dtype) -> None:
+@cache
+def network_and_traced(dtype: torch.dtype) -> tuple[Vgg16, Traced]:
+    """One for all layers, which leave it as it is."""
     network = lively_vgg(0.125, dtype=dtype)
-    traced = trace(network, (3, 32, 32))
+    return network, trace(network, (3, 32, 32))
+
+
+EACH = [
+    *((layer, torch.float64) for layer in LAYERS),
+    *(pytest.param(layer, torch.float32, marks=[] if layer in LAYERS[::6] else pytest.mark.slow) for layer in LAYERS),
+]
+"""In float32 the first, the middle and the last; all of them together are below."""
+
+
+@pytest.mark.parametrize(("layer", "dtype"), EACH, ids=str)
+def test_each_layer(layer: str, dtype: torch.dtype) -> None:
+    network, traced = network_and_traced(dtype)
     mask = random_mask(traced.graph.group(layer).num_filters, seed=LAYERS.index(layer))
-    x = images(dtype)
+    x = images(dtype, 32)
     expected = masked_after_norm(network, {layer: mask}, x)
     with torch.no_grad():
         agree(expected, shrink(traced, {layer: mask})(x))

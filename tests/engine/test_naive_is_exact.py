@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -13,9 +14,10 @@ from raprune.network.state import State
 from raprune.plugins.datasets.base import Split, Splits
 from raprune.preflight.equivalence import random_cuts
 from raprune.registry import MODELS
+from tests.kinds import KINDS
 from tests.tiny import engine_of
 
-NETWORKS = {
+NETWORKS: dict[str, tuple[dict[str, Any], int]] = {
     "vgg16": ({"width": 0.0625}, 32),
     "resnet18": ({"width": 0.0625}, 16),
     "cifar_resnet": ({"width": 0.25}, 16),
@@ -27,10 +29,16 @@ CLASSES, IMAGES = 5, 40
 
 
 def network_and_splits(name: str) -> tuple[torch.nn.Module, Splits]:
-    """The network in float64 with lively norms, and images with random labels, which many changes turn wrong."""
-    settings, size = NETWORKS[name]
+    """The network in float64 with lively norms, and images with random labels, which many changes turn wrong.
+
+    ``name`` is one of ``NETWORKS``, or of the small ones of tests/kinds.py.
+    """
+    settings, size = NETWORKS.get(name, ({}, 8))
     torch.manual_seed(1)
-    network = MODELS.build(name, settings, num_classes=CLASSES, input_shape=(3, size, size)).double()
+    if name in KINDS:
+        network = KINDS[name]().double()
+    else:
+        network = MODELS.build(name, settings, num_classes=CLASSES, input_shape=(3, size, size)).double()
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             torch.nn.init.uniform_(module.weight, 0.5, 1.5)
@@ -96,10 +104,15 @@ class Counted:
 RESIDUAL = [(name, "independent") for name in NETWORKS] + [("resnet18", "coupled"), ("cifar_resnet", "coupled")]
 
 
-ALIKE = [("fcn32s", "independent"), ("vgg16_imagenet", "independent"), ("cifar_resnet", "independent")]
-"""Of the kind of another one in the list."""
-QUICK = [("resnet18", "independent", 5, 3), *((*of, 0, 4) for of in RESIDUAL if of not in ALIKE)]
-SLOW = [(*of, steps, most) for of in RESIDUAL for steps, most in ((5, 3), (0, 1000)) if (*of, steps, most) not in QUICK]
+SMALL = [
+    ("depthwise", "independent"), ("residual", "independent"), ("residual", "coupled"), ("unpooling", "independent"),
+]  # fmt: skip
+"""Small networks and modes, a kind of group each; most of the whole networks, which have the same kinds, are slow."""
+QUICK = [
+    *((*of, steps, most) for of in SMALL for steps, most in ((5, 3), (0, 4))),
+    ("vgg16", "independent", 0, 4), ("resnet18", "coupled", 0, 4), ("segnet", "independent", 0, 2),
+]  # fmt: skip
+SLOW = [(*of, steps, most) for of in RESIDUAL for steps, most in ((5, 3), (0, 1000))]
 
 
 @pytest.mark.parametrize(
@@ -126,7 +139,8 @@ def test_counts_are_identical_in_float64(
 
 
 @pytest.mark.parametrize(
-    ("name", "residual"), [pytest.param(*of, marks=pytest.mark.slow if of in ALIKE else []) for of in RESIDUAL]
+    ("name", "residual"),
+    [*SMALL, *(pytest.param(*of, marks=pytest.mark.slow if of[0] != "vgg16" else []) for of in RESIDUAL)],
 )
 def test_masks_in_one_launch_give_the_same_counts(name: str, residual: str, monkeypatch: pytest.MonkeyPatch) -> None:
     network, splits = network_and_splits(name)

@@ -14,7 +14,7 @@ from raprune.errors import InputError
 from raprune.network.masks import KeepMask
 from raprune.network.state import State
 from raprune.plugins.methods.probe import WeightsProbe
-from tests.engine.test_naive_is_exact import RESIDUAL, a_state, network_and_splits
+from tests.engine.test_naive_is_exact import RESIDUAL, SMALL, a_state, network_and_splits
 from tests.tiny import engine_of
 
 SOME = 8
@@ -32,7 +32,11 @@ def outputs(probe: NetworkProbe, gates_1N: Tensor) -> Tensor:
         return torch.cat([probe._gated.gated(values, gates_1N) for values, _ in probe._below(SOME)])
 
 
-@pytest.mark.parametrize(("name", "residual"), RESIDUAL)
+WHOLE = [pytest.param(*of, marks=pytest.mark.slow) for of in RESIDUAL]
+"""Whole networks: the small ones have the same kinds of groups."""
+
+
+@pytest.mark.parametrize(("name", "residual"), [*SMALL, ("vgg16", "independent"), *WHOLE[1:]])
 def test_a_closed_gate_is_a_pruned_filter(name: str, residual: str) -> None:
     engine = engine_for(name, residual)
     state = a_state(engine)
@@ -48,8 +52,11 @@ def test_a_closed_gate_is_a_pruned_filter(name: str, residual: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "layer", "residual"),
-    [("vgg16", "features.40", "independent"), ("resnet18", "layer1.0.conv2", "independent"),
-     ("resnet18", "conv1", "coupled"), ("segnet", "first", "independent")],
+    [("vgg16", "features.40", "independent"), ("residual", "outer.0", "independent"),
+     ("residual", "stem.0", "coupled"), ("unpooling", "first", "independent"),
+     pytest.param("resnet18", "layer1.0.conv2", "independent", marks=pytest.mark.slow),
+     pytest.param("resnet18", "conv1", "coupled", marks=pytest.mark.slow),
+     pytest.param("segnet", "first", "independent", marks=pytest.mark.slow)],
 )  # fmt: skip
 def test_gradients_are_slopes(name: str, layer: str, residual: str) -> None:
     engine = engine_for(name, residual)

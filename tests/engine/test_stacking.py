@@ -13,7 +13,7 @@ from raprune.engine.stacked import StackedEngine
 from raprune.engine.stacking import num_slots
 from raprune.network.masks import KeepMask
 from raprune.network.state import State
-from tests.tiny import engine_of, lively_vgg, own_labels
+from tests.tiny import engine_of, lively_short, own_labels
 
 STATE = State.baseline("baseline")
 LAYER, NUM_IMAGES = "features.0", 50
@@ -21,7 +21,7 @@ LAYER, NUM_IMAGES = "features.0", 50
 
 @pytest.fixture(scope="module")
 def engine() -> StackedEngine:
-    net = lively_vgg(dtype=torch.float64)
+    net = lively_short(dtype=torch.float64)
     made = engine_of(net, own_labels(net, NUM_IMAGES), stacked=True, batch_size=20)
     assert isinstance(made, StackedEngine)
     return made

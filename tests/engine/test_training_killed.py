@@ -21,7 +21,8 @@ from raprune.engine.workload import Baseline, Workload
 from raprune.network.state import State
 from raprune.study import load_study
 from tests.engine.test_training_file import DiedError
-from tests.tiny import write_study
+from tests.test_shape import ROOT
+from tests.tiny import STUDY, write_study
 
 PREPARES = """
 import os, signal, sys
@@ -45,14 +46,17 @@ prepare_baseline(load_study(study).trials[0], folder)
 """
 
 
-def test_a_baseline_and_its_fine_tunes_survive_a_kill(
-    reference: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    trial = load_study(write_study(tmp_path)).trials[0]
-    places = [folder / "baselines" / trial.baseline_key for folder in (reference, tmp_path / "killed")]
-    places[1].parents[1].mkdir()
+def test_a_baseline_and_its_fine_tunes_survive_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = STUDY.replace("{name: vgg16, width: 0.0625}", "{import: 'tests.short:Short'}").replace(
+        "epochs: 2", "epochs: 1"
+    )
+    trial = load_study(write_study(tmp_path, text)).trials[0]
+    places = [tmp_path / name / "baselines" / trial.baseline_key for name in ("whole", "killed")]
+    for place in places:
+        place.parents[1].mkdir()
+    prepare_baseline(trial, places[0])
     command = [sys.executable, "-c", PREPARES, str(tmp_path / "tiny.yaml"), str(places[1])]
-    assert subprocess.run(command, check=False, capture_output=True).returncode == -signal.SIGKILL
+    assert subprocess.run(command, check=False, capture_output=True, cwd=ROOT).returncode == -signal.SIGKILL
     left = list(places[1].parents[1].rglob("*"))
     assert [file.name for file in left if file.is_file()] == [SO_FAR]
     steps, learn = [], module.Course.learn

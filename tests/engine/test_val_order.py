@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -29,9 +30,10 @@ def test_it_is_a_permutation_or_refused_by_the_files_name(tmp_path: Path) -> Non
             load_order(tmp_path, number)
 
 
-def test_engines_count_in_the_order_that_lies_with_the_baseline(tmp_path: Path) -> None:
+def test_engines_count_in_the_order_that_lies_with_the_baseline(reference: Path, tmp_path: Path) -> None:
     trial = load_study(write_study(tmp_path)).trials[0]
     folder = tmp_path / "baseline"
+    shutil.copytree(reference / "baselines" / trial.baseline_key, folder)
     first = prepare_baseline(trial, folder)
     order = load_order(folder, 200)
     assert not torch.equal(order, torch.arange(200))

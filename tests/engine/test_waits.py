@@ -21,7 +21,7 @@ from raprune.plugins.scores import base
 from raprune.registry import SCORES
 from raprune.study.fidelity import FidelitySpec
 from tests.engine.test_naive_is_exact import masks, network_and_splits
-from tests.tiny import engine_of, lively_vgg, own_labels
+from tests.tiny import engine_of, lively_short, own_labels
 
 STATE, LAYER = State.baseline("baseline"), "features.10"
 
@@ -40,7 +40,7 @@ def waits(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> list[int]:
 
 @pytest.mark.parametrize("of", [{"precision": "bfloat16"}, {"val_images": 30}])
 def test_once_for_a_candidate_that_no_floor_can_end(of: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    network = lively_vgg()
+    network = lively_short()
     full = engine_of(network, own_labels(network, 120), batch_size=10)
     engine = ApproximateEngine(replace(full.workload, fidelity=FidelitySpec.model_validate(of)))
     mask = KeepMask.of(torch.arange(full.graph.group(LAYER).num_filters) % 2 == 0)
@@ -72,7 +72,7 @@ class Counting:
 
 
 def test_totals_are_fetched_once_for_the_masks_of_a_launch() -> None:
-    network, splits = network_and_splits("segnet")
+    network, splits = network_and_splits("unpooling")
     engine = engine_of(network, splits, score="global_accuracy", stacked=True)
     assert isinstance(engine, StackedEngine)
     layer = next(name for name in engine.graph.groups if engine._num_slots(STATE, engine._halves(STATE, name)) > 1)

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from raprune.registry import MODELS
+from tests.kinds import Branches, Upsampling
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,27 @@ def of_timm(name: str) -> Callable[[], nn.Module]:
     return make
 
 
+def short_torchvision_densenet() -> nn.Module:
+    """torchvision's DenseNet of two blocks with two layers each, and a transition between them."""
+    from torchvision.models import DenseNet
+
+    network: nn.Module = DenseNet(4, (2, 2), 8, bn_size=2, num_classes=10)
+    return network
+
+
+def short_mobilenet() -> nn.Module:
+    """torchvision's MobileNetV3 of three blocks, two of them with a sum, all with squeeze and excitation."""
+    from torchvision.models.mobilenetv3 import InvertedResidualConfig, MobileNetV3
+
+    blocks = [
+        InvertedResidualConfig(8, 3, 8, 8, True, "RE", 1, 1, 1.0),
+        InvertedResidualConfig(8, 3, 16, 8, True, "HS", 1, 1, 1.0),
+        InvertedResidualConfig(8, 5, 16, 16, True, "HS", 2, 1, 1.0),
+    ]
+    network: nn.Module = MobileNetV3(blocks, 16, num_classes=10)
+    return network
+
+
 def _same(number: int) -> dict[str, int]:
     return {"independent": number, "coupled": number}
 
@@ -104,14 +126,24 @@ NETWORKS: dict[str, Entry] = {
     "timm hrnet_w18_small": Entry(of_timm("hrnet_w18_small"), COLOUR, 91, {"independent": 91, "coupled": 45}),
 }  # fmt: skip
 
-ALIKE = {name for name, entry in NETWORKS.items() if entry.num_groups["coupled"] == entry.num_groups["independent"]}
+SHORT: dict[str, Entry] = {
+    "torchvision densenet, short": Entry(short_torchvision_densenet, SMALL, 10, _same(10)),
+    "torchvision mobilenetv3, short": Entry(short_mobilenet, SMALL, 16, {"independent": 10, "coupled": 8}),
+    "timm test_efficientnet": Entry(of_timm("test_efficientnet"), SMALL, 17, _same(13)),
+    "branches": Entry(Branches, SMALL, 6, {"independent": 6, "coupled": 2}),
+    "upsampling": Entry(Upsampling, SMALL, 3, _same(3)),
+}
+"""With the kinds of blocks of densenet121, mobilenetv3_small_050, hrnet_w18_small and fcn32s, which take long."""
+EVERY = {**NETWORKS, **SHORT}
+
+ALIKE = {name for name, entry in EVERY.items() if entry.num_groups["coupled"] == entry.num_groups["independent"]}
 """Networks that are the same in both residual modes: they add nothing up."""
 
 
 def make_lively(name: str, seed: int = 0) -> nn.Module:
     """A network whose norms have random factors, shifts and statistics, so that every constant shows; in eval mode."""
     torch.manual_seed(seed)
-    network = NETWORKS[name].make()
+    network = EVERY[name].make()
     for module in network.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             for tensor in (module.weight, module.running_var):

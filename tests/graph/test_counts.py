@@ -17,7 +17,7 @@ from raprune.network.graph import Traced, trace
 from raprune.network.measure import count_macs, count_params
 from raprune.network.surgery import shrink
 from raprune.preflight.equivalence import random_cuts
-from tests.graph.networks import ALIKE, NETWORKS, make_lively
+from tests.graph.networks import ALIKE, EVERY, make_lively
 
 Masks = dict[str, Tensor]
 Widths = dict[str, tuple[int, int]]
@@ -94,6 +94,7 @@ RULES: dict[str, Callable[[nn.Module, Masks, str], Widths]] = {
     "segnet": unpooling,
     "resnet18": basic_blocks,
     "torchvision densenet121": dense_blocks,
+    "torchvision densenet, short": dense_blocks,
 }
 
 
@@ -131,8 +132,10 @@ def norm_params(small: nn.Module) -> int:
 
 
 SLOW = pytest.mark.slow
+LONG = {"torchvision densenet121", "torchvision vgg11_bn"}
+"""Networks that take long; the short densenet and vgg16 are counted by the same rules."""
 CASES = [
-    *((name, "independent") for name in RULES),
+    *(pytest.param(name, "independent", marks=[SLOW] if name in LONG else []) for name in RULES),
     *(pytest.param(name, "coupled", marks=[SLOW] if name in ALIKE else []) for name in RULES),
 ]
 
@@ -140,7 +143,7 @@ CASES = [
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=SLOW)])
 @pytest.mark.parametrize(("name", "residual"), CASES)
 def test_counts(name: str, residual: str, seed: int) -> None:
-    entry, network = NETWORKS[name], make_lively(name)
+    entry, network = EVERY[name], make_lively(name)
     traced: Traced = trace(network, entry.input_shape, residual=residual)
     masks = random_cuts(traced.graph, torch.Generator().manual_seed(seed))
     small = shrink(traced, masks)

@@ -19,6 +19,7 @@ KINDS: dict[str, tuple[str, dict[str, Any], tuple[int, int], str | None]] = {
     "a 1-D convolution over channels": ("resnet10t", {"block_args": {"attn_layer": "eca"}}, (10, 14), "eca.py"),
     "selective kernels": ("skresnet18", {}, (20, 44), "selective_kernel.py"),
     "split attention": ("resnest14d", {}, (19, 27), "split_attn.py"),
+    "weights that are standardised, short": ("test_nfnet", {}, (5, 33), "it computes with all channels"),
     "weights that are standardised": ("nf_regnet_b0", {}, (17, 86), "it computes with all channels"),
     "splits of channels": ("ghostnet_050", {}, (95, 95), None),
 }
@@ -26,6 +27,7 @@ KINDS: dict[str, tuple[str, dict[str, Any], tuple[int, int], str | None]] = {
 
 
 LONG = {
+    "weights that are standardised": "the short network has them, too",
     "selective kernels": "split attention is of the same kind",
     "splits of channels": "channel shuffles, below, are split, too",
 }

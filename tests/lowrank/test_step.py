@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from raprune.artefact.trials import open_trial
+from raprune.engine import Engine
 from raprune.engine.paired import Paired
 from raprune.engine.tasks import Energies, Factorise, Look, Task
-from raprune.network.graph import trace
 from raprune.network.lowrank import Factor, energy_kept, rank_for_energy
 from raprune.network.masks import KeepMask
 from raprune.network.measure import count_bytes, count_macs, count_params
@@ -30,21 +30,28 @@ from raprune.trial.low_rank import LowRankStep, last_snapshot
 from raprune.trial.snapshots import Snapshots
 from raprune.trial.within_bound import Contract
 from tests.launch.runs import comparable, run_tiny
+from tests.short import MODEL
 from tests.tiny import STUDY, EngineEvaluator, Trained, engine_of
 
 LAYERS = ["features.24", "features.27", "classifier.0"]
 
 
+@pytest.fixture(scope="module")
+def engine(trained: Trained) -> Engine:
+    """Of the small trained network, for all steps: none leaves anything behind in it."""
+    return engine_of(trained.network, trained.splits)
+
+
 class Step:
     """A step on the small trained network, with everything that it asked for."""
 
-    def __init__(self, trained: Trained, folder: Path, bound: float = 5.0, over_after: int = 99, **spec: Any) -> None:
-        self.engine = engine_of(trained.network, trained.splits)
+    def __init__(self, engine: Engine, folder: Path, bound: float = 5.0, over_after: int = 99, **spec: Any) -> None:
+        self.engine = engine
         self.start = State.baseline("baseline")
         self.score = self.engine.measure(self.start, "val")
         folder.mkdir(exist_ok=True)
         self.store = TrialStore(folder, "s", "t")
-        traced = trace(trained.network, (1, 32, 32))
+        traced = engine.traced
         sizes = Sizes(traced, traced.network.state_dict(), (1, 32, 32))
         scale = Scale(self.score, bound, REWARDS.build("bounded_log", {}))
         self.told: list[dict[str, Any]] = []
@@ -67,9 +74,9 @@ class Step:
         return {row["layer"]: row for row in self.store.low_rank_rows()}
 
 
-def test_ranks_are_the_smallest_within_the_bound(trained: Trained, tmp_path: Path) -> None:
+def test_ranks_are_the_smallest_within_the_bound(engine: Engine, tmp_path: Path) -> None:
     """Every kept state is within it, and one rank less of the first layer is not."""
-    step = Step(trained, tmp_path)
+    step = Step(engine, tmp_path)
     state, score, done = step.run()
     assert done
     assert score == step.engine.measure(state, "val") >= step.score - 5.0
@@ -96,9 +103,9 @@ def test_ranks_are_the_smallest_within_the_bound(trained: Trained, tmp_path: Pat
     assert [told["low_rank"]["layer"] for told in step.told] == list(state.factors)
 
 
-def test_the_guard_is_asked_once_a_layer_and_may_refuse(trained: Trained, tmp_path: Path) -> None:
+def test_the_guard_is_asked_once_a_layer_and_may_refuse(engine: Engine, tmp_path: Path) -> None:
     """It allows the first layer that is tried and refuses the others, which stay as they are."""
-    step, looked = Step(trained, tmp_path, rank=5, bound=100.0), list[State]()
+    step, looked = Step(engine, tmp_path, rank=5, bound=100.0), list[State]()
 
     class Strict(EngineEvaluator):
         def run(self, task: Task[Any], state: State) -> Any:
@@ -120,18 +127,18 @@ def test_the_guard_is_asked_once_a_layer_and_may_refuse(trained: Trained, tmp_pa
     assert looked[0].version == state.version
 
 
-def test_a_stopped_step_goes_on_to_the_same_end(trained: Trained, tmp_path: Path) -> None:
-    at_once, score, _ = Step(trained, tmp_path / "one").run()
-    cut, _, done = Step(trained, tmp_path / "two", over_after=1).run()
+def test_a_stopped_step_goes_on_to_the_same_end(engine: Engine, tmp_path: Path) -> None:
+    at_once, score, _ = Step(engine, tmp_path / "one").run()
+    cut, _, done = Step(engine, tmp_path / "two", over_after=1).run()
     assert not done
     assert len(cut.factors) <= 1
-    later = Step(trained, tmp_path / "two")
+    later = Step(engine, tmp_path / "two")
     state, resumed, done = later.run()
     assert done
     assert (state.version, resumed) == (at_once.version, score)
     assert later.run()[0].version == state.version
     rows = [{k: v for k, v in row.items() if k != "wall_time_s"} for row in later.rows.values()]
-    other = Step(trained, tmp_path / "one").rows.values()
+    other = Step(engine, tmp_path / "one").rows.values()
     assert rows == [{k: v for k, v in row.items() if k != "wall_time_s"} for row in other]
 
 
@@ -145,9 +152,9 @@ def test_a_stopped_step_goes_on_to_the_same_end(trained: Trained, tmp_path: Path
     ],
 )
 def test_ranks_by_rule(
-    trained: Trained, tmp_path: Path, rule: dict[str, float], expected: tuple[int | None, ...]
+    engine: Engine, tmp_path: Path, rule: dict[str, float], expected: tuple[int | None, ...]
 ) -> None:
-    step = Step(trained, tmp_path, bound=100.0, **rule)
+    step = Step(engine, tmp_path, bound=100.0, **rule)
     state, _, _ = step.run()
     assert tuple(step.rows[layer]["rank"] for layer in LAYERS) == expected
     for layer, row in step.rows.items():
@@ -163,25 +170,25 @@ def test_energy_keeps_its_share_with_the_fewest() -> None:
     assert energy_kept([0.0, 0.0], 1) == 1.0
 
 
-def test_what_is_over_the_bound_stays(trained: Trained, tmp_path: Path) -> None:
-    step = Step(trained, tmp_path, bound=0.5, rank=1, layers=["features.24", "features.40"])
+def test_what_is_over_the_bound_stays(engine: Engine, tmp_path: Path) -> None:
+    step = Step(engine, tmp_path, bound=0.5, rank=1, layers=["features.24", "features.40"])
     state, score, done = step.run()
     assert (state.version, score, done) == (step.start.version, step.score, True)
     assert all("over the drop bound" in row["reason"] for row in step.rows.values())
     assert all(row["val_score_after"] is None and row["num_scored"] == 1 for row in step.rows.values())
 
 
-def test_a_finetune_is_kept_within_the_bound(trained: Trained, tmp_path: Path) -> None:
+def test_a_finetune_is_kept_within_the_bound(engine: Engine, tmp_path: Path) -> None:
     """It also saves a layer that is over the bound before it."""
-    step = Step(trained, tmp_path, bound=40.0, finetune=True, ratio=0.3)
+    step = Step(engine, tmp_path, bound=40.0, finetune=True, ratio=0.3)
     state, score, _ = step.run()
     assert score == step.engine.measure(state, "val")
     rows = [row for row in step.rows.values() if row["applied"]]
     assert any(row["val_score_after"] != row["factorised_val_score"] for row in rows)
 
 
-def test_layers_that_lost_filters_stay_where_whole_ones_are_wanted(trained: Trained, tmp_path: Path) -> None:
-    step = Step(trained, tmp_path, layers="whole", schemes=["separable"])
+def test_layers_that_lost_filters_stay_where_whole_ones_are_wanted(engine: Engine, tmp_path: Path) -> None:
+    step = Step(engine, tmp_path, layers="whole", schemes=["separable"])
     state = step.start.cut(step.engine.graph, "features.24", KeepMask.of(torch.arange(32) < 30))
     found = {one.layer: one for one in step.step._arranged(state)}
     assert len(found) == 15
@@ -193,23 +200,23 @@ def test_layers_that_lost_filters_stay_where_whole_ones_are_wanted(trained: Trai
     assert {one.layer: one for one in step.step._arranged(state)}["features.24"].costs is not None
 
 
-def test_orders(trained: Trained, tmp_path: Path) -> None:
+def test_orders(engine: Engine, tmp_path: Path) -> None:
     for order, expected in (("low_to_high", LAYERS), ("high_to_low", LAYERS[::-1])):
-        step = Step(trained, tmp_path / order, bound=100.0, rank=2, order=order)
+        step = Step(engine, tmp_path / order, bound=100.0, rank=2, order=order)
         step.run()
         assert list(step.rows) == expected
 
 
 TEXT = STUDY.replace("layers: [features.0, features.10, features.40]", "layers: [features.10]").partition("sweep:")[0]
 MORE = """drop_bound: 8.0
-postprocess: {low_rank: {ratio: 0.7, schemes: [svd, separable], layers: [features.27, features.10, classifier.2]}}
+postprocess: {low_rank: {ratio: 0.7, schemes: [svd, separable], layers: [features.37, features.10, classifier.2]}}
 sweep: {method: [magnitude, keep_all, {name: random, match: magnitude}]}
 """
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Tables, Path]:
-    outcome, out = run_tiny(tmp_path_factory.mktemp("low_rank"), 0, text=TEXT + MORE)
+    outcome, out = run_tiny(tmp_path_factory.mktemp("low_rank"), 0, MODEL, text=TEXT + MORE)
     assert outcome.exit_code == 0
     return read_study(out), out
 
@@ -229,7 +236,7 @@ def test_rows_of_a_study(study: tuple[Tables, Path]) -> None:
     assert json.loads(kept["postprocess_settings"])["low_rank"]["ratio"] == 0.7
     rows = tables.low_rank.merge(tables.trials[["trial_id", "method"]], on="trial_id").set_index(["method", "layer"])
     assert len(rows) == 3 * 3
-    assert rows.loc[("keep_all", "features.27"), "applied"]
+    assert rows.loc[("keep_all", "features.37"), "applied"]
     for method in ("magnitude", "random"):
         of = rows.loc[method]
         saved = (of["params_before"] - of["params_after"])[of["applied"]].sum()
@@ -256,7 +263,7 @@ def test_a_trial_that_broke_off_goes_on(
         write(store, step, row)
 
     monkeypatch.setattr(TrialStore, "write_low_rank", break_off)
-    codes = [run_tiny(tmp_path, 0, text=TEXT + MORE)[0].exit_code for _ in range(3)]
+    codes = [run_tiny(tmp_path, 0, MODEL, text=TEXT + MORE)[0].exit_code for _ in range(3)]
     assert codes == [1, 1, 0]  # the matched trial begins, and breaks off, when its partner has completed
     assert len(breaks) == 3
     again = read_study(tmp_path / "out")
@@ -267,7 +274,7 @@ def test_a_trial_that_broke_off_goes_on(
 def test_the_artefact_is_the_network_of_the_row(study: tuple[Tables, Path]) -> None:
     tables, out = study
     row = tables.trials[tables.trials["method"] == "magnitude"].iloc[0]
-    opened = open_trial(out / "trials" / row["trial_id"])
+    opened = open_trial(out / "trials" / row["trial_id"], allow_import=True)
     network = opened.networks["pruned"]
     sizes = (count_params(network), count_macs(network, (1, 32, 32)), count_bytes(network))
     assert sizes == (row["params"], row["macs"], row["model_bytes"])
