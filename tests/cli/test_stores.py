@@ -42,7 +42,8 @@ def test_commands_read_from_a_store(url: str, small_study: tuple[Path, Path], tm
     assert call("report", url, "--out", str(tmp_path / "page")).code == 0
     assert (tmp_path / "page" / "index.html").is_file()
     assert call("compare", trial, str(small_study[1])).code in (0, 1)
-    exported = call("export", trial, "--format", "safetensors", "--out", str(tmp_path / "net.safetensors"))
+    allowed = ("--format", "safetensors", "--allow-import", IMPORT)
+    exported = call("export", trial, "--out", str(tmp_path / "net.safetensors"), *allowed)
     assert (exported.code, (tmp_path / "net.safetensors").is_file()) == (0, True), exported
     assert_same_rows(small_study[1], url)  # type: ignore[arg-type]
     assert content_sizes(tmp_path / "store") == before
