@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+gc.disable()  # till all tests are collected: what is imported stays, and need not be searched for garbage
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 if processes := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):  # several processes share the cores, not each all
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
@@ -17,6 +19,16 @@ if processes := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):  # several 
 from tests.launch.runs import TRAINED, run_tiny
 from tests.once import made_once, of_the_run
 from tests.tiny import Trained, small_digits, train_small
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Imports and collected tests are left out of every later search for garbage, too."""
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -170,8 +170,8 @@ OTHERS = {
 }
 
 
-ALIKE = ("a setting of a layer", "a hook", "a frozen layer")
-"""What makes another network, as "the activation" does."""
+ALIKE = ("a setting of a layer", "a hook", "a frozen layer", "a helper of the score")
+"""What makes another network, as "the activation" does, or another score, as a file that it reads does."""
 
 
 @pytest.mark.parametrize("case", [pytest.param(c, marks=pytest.mark.slow) if c in ALIKE else c for c in OTHERS])

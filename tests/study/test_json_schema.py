@@ -28,7 +28,7 @@ from .test_messages import KEYS, SWEEPS, VALUES, WHOLE
 from .test_rehearsal import TEXT as REHEARSED
 from .texts import GOOD, HEAD, load, parse, refused_by_schema, validator
 
-SPOILT = [60, pytest.param(400, marks=pytest.mark.slow)]
+SPOILT = [80, pytest.param(400, marks=pytest.mark.slow)]
 """Studies with one change."""
 STUDIES = sorted([*(ROOT / "studies").glob("*.yaml"), *(ROOT / "benchmarks").glob("*.yaml")])
 MISTAKES = [*(GOOD + line for line, _ in [*KEYS, *VALUES]), *(text for text, _ in [*WHOLE, *SWEEPS])]
@@ -198,4 +198,4 @@ def test_spoilt_studies_that_load_are_never_refused(tmp_path: Path, number: int)
             continue
         loaded += 1
         assert refused_by_schema(data) == [], data
-    assert loaded > 5
+    assert loaded > number // 36
