@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-gc.disable()  # till all tests are collected: what is imported stays, and need not be searched for garbage
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 if processes := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):  # several processes share the cores, not each all
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
@@ -23,7 +22,8 @@ from tests.tiny import Trained, small_digits, train_small
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Imports and collected tests are left out of every later search for garbage, too."""
+    """What is imported and collected stays: it is not searched for garbage, neither now nor later."""
+    gc.disable()
     try:
         return (yield)
     finally:

@@ -110,7 +110,9 @@ WRAPPED: dict[str, Callable[[nn.Module], nn.Module]] = {
 IN_BOTH = ("averaged", "parallel")
 
 
-@pytest.mark.parametrize("how", [pytest.param(how, marks=pytest.mark.slow) if how in IN_BOTH else how for how in WRAPPED])
+@pytest.mark.parametrize(
+    "how", [pytest.param(how, marks=pytest.mark.slow) if how in IN_BOTH else how for how in WRAPPED]
+)
 def test_wrapped_networks(user: User, plain: Pruned, how: str) -> None:
     model = WRAPPED[how](copy.deepcopy(user.model))
     assert alike(prune(model, user.train, user.val, **ONE), plain)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from raprune.results import read_manifest
-from tests.short import IMPORT
 from tests.results.test_comparing import five, study
+from tests.short import IMPORT
 
 Run = Callable[..., tuple[int, str]]
 

@@ -15,6 +15,7 @@ from raprune.system.store import Driving
 from raprune.system.store.remote import Remote
 from tests.fuzz.running import call
 from tests.launch.runs import assert_same_rows
+from tests.short import IMPORT
 from tests.system.store.fakes import content_sizes, machine
 
 

@@ -15,7 +15,7 @@ from tests.fuzz.file_mutations import mutate
 from tests.fuzz.running import call
 from tests.short import IMPORT
 
-SHORT, LONG = 4, 150
+SHORT, LONG = 2, 150
 BENCH_EVERY = 25
 """A benchmark that begins takes long; one that refuses does not."""
 

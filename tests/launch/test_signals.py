@@ -104,9 +104,7 @@ def test_signals_at_other_commands(tmp_path: Path) -> None:
 QUITS = ["import sys\nsys.exit()", "raise KeyboardInterrupt", "import argparse\nargparse.ArgumentParser().parse_args()"]
 
 
-@pytest.mark.parametrize(
-    ("quits", "where"), [(QUITS[0], "import"), (QUITS[1], "build"), (QUITS[2], "build")]
-)
+@pytest.mark.parametrize(("quits", "where"), [(QUITS[0], "import"), (QUITS[1], "build"), (QUITS[2], "build")])
 def test_a_network_that_ends_the_process_is_at_fault(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quits: str, where: str
 ) -> None:
