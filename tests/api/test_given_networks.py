@@ -107,12 +107,10 @@ WRAPPED: dict[str, Callable[[nn.Module], nn.Module]] = {
 }
 
 
-IN_BOTH = ("averaged", "parallel")
+SLOW = [pytest.param(how, marks=pytest.mark.slow) for how in ("averaged", "parallel")]  # one inside the other: "both"
 
 
-@pytest.mark.parametrize(
-    "how", [pytest.param(how, marks=pytest.mark.slow) if how in IN_BOTH else how for how in WRAPPED]
-)
+@pytest.mark.parametrize("how", [*SLOW, "compiled", "both"])
 def test_wrapped_networks(user: User, plain: Pruned, how: str) -> None:
     model = WRAPPED[how](copy.deepcopy(user.model))
     assert alike(prune(model, user.train, user.val, **ONE), plain)

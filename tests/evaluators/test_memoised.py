@@ -133,9 +133,10 @@ def test_what_was_scored_before_a_death_is_kept(
             raise Death
         return score(state, layer, mask, *rest)
 
-    with monkeypatch.context() as patched, pytest.raises(Death):
+    with monkeypatch.context() as patched:
         patched.setattr(inner.engine, "evaluate", die_at_the_third)
-        ours.evaluate(STATE, LAYER, masks(4), None)
+        with pytest.raises(Death):
+            ours.evaluate(STATE, LAYER, masks(4), None)
     again, counting = memoised(trained, tmp_path)
     found = again.evaluate(STATE, LAYER, masks(4), None)
     assert [e.from_memo for e in found] == [True, True, False, False]
