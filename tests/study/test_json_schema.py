@@ -147,7 +147,8 @@ def test_every_key_is_there_with_its_meaning_and_default() -> None:
 
 
 def test_it_is_a_schema() -> None:
-    Draft202012Validator.check_schema(validator().schema)
+    of_schemas = Draft202012Validator(Draft202012Validator.META_SCHEMA)
+    assert [error.message for error in of_schemas.iter_errors(validator().schema)] == []
 
 
 def test_its_axes_are_those_of_the_loader() -> None:
