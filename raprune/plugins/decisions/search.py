@@ -136,7 +136,7 @@ class _Climb:
         further = len(kept_K) - 1
         pairs_P2 = torch.combinations(kept_K[:REACH])
         pruned_CN = here_N.repeat(2 * further + len(pairs_P2) * len(dear_D), 1)
-        blocks, singles, swaps = pruned_CN.split([further, further, len(pruned_CN) - 2 * further])
+        blocks, singles, swaps = pruned_CN[:further], pruned_CN[further : 2 * further], pruned_CN[2 * further :]
         blocks[:, kept_K[:-1]] = torch.ones(further, further).tril().double()
         singles.scatter_(1, kept_K[1:, None], 1.0)
         swaps.scatter_(1, pairs_P2.repeat_interleave(len(dear_D), 0), 1.0)
