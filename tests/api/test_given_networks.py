@@ -77,10 +77,10 @@ def test_threads(user: User, plain: Pruned) -> None:
     other.append(copy.deepcopy(user.model.head))
     options = {**ONE, "layers": ["0.3"]}
     alone = prune(other, user.train, user.val, **options)
-    calls = [(user.model, ONE), (other, options)] * 2
-    with ThreadPoolExecutor(4) as pool:
+    calls = [(user.model, ONE), (other, options)]
+    with ThreadPoolExecutor(2) as pool:
         found = list(pool.map(lambda call: prune(call[0], user.train, user.val, **call[1]), calls))
-    assert all(alike(one, expected) for one, expected in zip(found, [plain, alone] * 2, strict=True))
+    assert all(alike(one, expected) for one, expected in zip(found, [plain, alone], strict=True))
 
 
 def test_the_network_comes_back_as_it_was(user: User) -> None:
@@ -107,7 +107,10 @@ WRAPPED: dict[str, Callable[[nn.Module], nn.Module]] = {
 }
 
 
-@pytest.mark.parametrize("how", list(WRAPPED))
+SLOW = [pytest.param(how, marks=pytest.mark.slow) for how in ("averaged", "parallel")]  # one inside the other: "both"
+
+
+@pytest.mark.parametrize("how", [*SLOW, "compiled", "both"])
 def test_wrapped_networks(user: User, plain: Pruned, how: str) -> None:
     model = WRAPPED[how](copy.deepcopy(user.model))
     assert alike(prune(model, user.train, user.val, **ONE), plain)
@@ -170,7 +173,10 @@ class Held(SmallNet):
         return self.head(self.body[1:](images).mean((2, 3)))
 
 
-@pytest.mark.parametrize("fidelity", [{}, {"finetune": "suffix"}, {"finetune": "recalibrate"}])
+APPROXIMATE = [pytest.param({"finetune": kind}, marks=pytest.mark.slow) for kind in ("suffix", "recalibrate")]
+
+
+@pytest.mark.parametrize("fidelity", [{}, *APPROXIMATE])
 def test_what_is_frozen_stays_so(user: User, fidelity: dict[str, Any]) -> None:
     model = Held()
     model.load_state_dict(user.model.state_dict())

@@ -33,7 +33,8 @@ def kill_evaluator(when: threading.Event) -> None:
     when.set()
 
 
-@pytest.mark.parametrize("dies", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.slow  # launch/test_on_ray.py compares the rows of a study whose evaluator dies
+@pytest.mark.parametrize("dies", [False, True])
 def test_the_same_rows_even_if_an_evaluator_dies(
     user: User, ray_cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dies: bool
 ) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from raprune.results import read_manifest
 from tests.results.test_comparing import five, study
+from tests.short import IMPORT
 
 Run = Callable[..., tuple[int, str]]
 
@@ -35,18 +36,19 @@ def test_compare_prints_the_verdict_first(run: Run, tmp_path: Path) -> None:
 def test_verify_says_what_it_did_and_what_it_cannot(run: Run, small_study: tuple[Path, Path], tmp_path: Path) -> None:
     done = small_study[1]
     trial_id = read_manifest(done)["trial_ids"][1]
-    code, text = run("verify", done / "trials" / trial_id, "--share", 0)
+    allowed = ("--allow-import", IMPORT)
+    code, text = run("verify", done / "trials" / trial_id, "--share", 0, *allowed)
     assert code == 0
     assert text.startswith("loading the study\n0 of 1 trial checked\n")
     assert "confirmed: 0 of 0 candidates, 2 committed layers, 1 network at the end and 1 baseline scored" in text
     assert "not checked: that the methods would choose these masks again" in text
     copy = Path(shutil.copytree(done, tmp_path / "copy"))
     (copy / "trials" / trial_id / "layers-1.parquet").write_bytes(b"PAR1")
-    code, text = run("verify", copy)
+    code, text = run("verify", copy, *allowed)
     assert (code, "Traceback" in text) == (2, False)
     assert f"{trial_id}/layers-1.parquet is damaged" in text.splitlines()[-1]
     shutil.rmtree(copy / "trials")
-    code, text = run("verify", copy)
+    code, text = run("verify", copy, *allowed)
     assert (code, "nothing can be verified\n2 of 2 trials: no layer of them is decided" in text) == (2, True)
     assert run("verify", tmp_path)[0] == 2
 
@@ -58,7 +60,7 @@ def test_verify_runs_no_code_that_nobody_allowed(
     (tmp_path / "harmful.py").write_text(f"open({str(tmp_path / 'harm')!r}, 'w')")
     copy = Path(shutil.copytree(small_study[1], tmp_path / "copy"))
     file = copy / "study.yaml"
-    file.write_text(file.read_text().replace("name: vgg16", "import: harmful:net"))
+    file.write_text(file.read_text().replace(IMPORT, "harmful:net"))
     code, text = run("verify", copy)
     assert code == 2
     assert "names code that would be imported and run" in text

@@ -44,7 +44,7 @@ def test_ls_of_a_study_lists_what_export_takes(run, done: Path) -> None:
     for row in read_study(done).trials.to_dict("records"):
         line = next(line for line in out.splitlines() if line.startswith(row["trial_id"]))
         assert f"{row['pruning_ratio']:.1%}" in line
-    path = Path(out.splitlines()[-1].strip())
+    path = Path(out.splitlines()[-1].split()[0])
     assert (path / "model" / "plan.json").is_file()
 
 

@@ -15,6 +15,7 @@ from raprune.system.store import Driving
 from raprune.system.store.remote import Remote
 from tests.fuzz.running import call
 from tests.launch.runs import assert_same_rows
+from tests.short import IMPORT
 from tests.system.store.fakes import content_sizes, machine
 
 
@@ -42,7 +43,8 @@ def test_commands_read_from_a_store(url: str, small_study: tuple[Path, Path], tm
     assert call("report", url, "--out", str(tmp_path / "page")).code == 0
     assert (tmp_path / "page" / "index.html").is_file()
     assert call("compare", trial, str(small_study[1])).code in (0, 1)
-    exported = call("export", trial, "--format", "safetensors", "--out", str(tmp_path / "net.safetensors"))
+    allowed = ("--format", "safetensors", "--allow-import", IMPORT)
+    exported = call("export", trial, "--out", str(tmp_path / "net.safetensors"), *allowed)
     assert (exported.code, (tmp_path / "net.safetensors").is_file()) == (0, True), exported
     assert_same_rows(small_study[1], url)  # type: ignore[arg-type]
     assert content_sizes(tmp_path / "store") == before

@@ -162,9 +162,17 @@ def test_costs_do_not_depend_on_seeds_bounds_and_methods(tmp_path: Path) -> None
     assert len({cost_key(trial) for trial in load_and_inspect(file, sweep)[0].trials}) == 4
 
 
-@pytest.mark.parametrize("plugin", [pytest.param(plugin, id=plugin.name) for plugin in METHODS])
-@pytest.mark.parametrize("most", [None, 40])
-@pytest.mark.parametrize("price", [0.01, 9.0])
+LONG = ("ridge", "pbil")
+ASKED = [
+    pytest.param(
+        plugin, most, price, id=f"{plugin.name}-{most}-{price}",
+        marks=[pytest.mark.slow] if plugin.name in LONG and (most, price) == (None, 0.01) else [],
+    )
+    for plugin in METHODS for most in (None, 40) for price in (0.01, 9.0)
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("plugin", "most", "price"), ASKED)
 def test_trials_ask_for_as_much_as_they_say(plugin: Plugin, most: int | None, price: float, tmp_path: Path) -> None:
     updates = {"min_updates": 2, "max_updates": 4} if "min_updates" in plugin.settings.model_fields else {}
     chosen = [f"method={{name: {plugin.name}, {', '.join(f'{k}: {n}' for k, n in updates.items())}}}"]

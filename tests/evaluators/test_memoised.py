@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from raprune.baseline.prepare import prepare_baseline
+from raprune.engine import Engine
 from raprune.engine.inputs import Inputs
 from raprune.engine.workload import BASELINE_FILE, Baseline
 from raprune.errors import InputError
@@ -57,8 +59,14 @@ def masks(number: int) -> list[KeepMask]:
     return [KeepMask.of(mask) for mask in found]
 
 
+@functools.cache
+def engine_on(trained: Trained, before_reward: int) -> Engine:
+    """One for all tests: what is known from before is in the memo alone."""
+    return engine_of(trained.network, trained.splits, before_reward)
+
+
 def memoised(trained: Trained, folder: Path, before_reward: int = 0) -> tuple[Memoised, Counting]:
-    inner = Counting(engine_of(trained.network, trained.splits, before_reward))
+    inner = Counting(engine_on(trained, before_reward))
     memo = Memo(folder)
     return Memoised(Keeping(inner, memo, CONDITIONS), memo, CONDITIONS), inner
 
@@ -113,7 +121,9 @@ def test_candidates_count_what_was_scored(trained: Trained, tmp_path: Path) -> N
         assert [progress["new_scored"] for progress in told] == expected
 
 
-def test_what_was_scored_before_a_death_is_kept(trained: Trained, tmp_path: Path) -> None:
+def test_what_was_scored_before_a_death_is_kept(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A process that dies in the middle of a request loses the mask that it scores, and no other."""
     ours, inner = memoised(trained, tmp_path)
     score = inner.engine.evaluate
@@ -123,9 +133,10 @@ def test_what_was_scored_before_a_death_is_kept(trained: Trained, tmp_path: Path
             raise Death
         return score(state, layer, mask, *rest)
 
-    inner.engine.evaluate = die_at_the_third  # type: ignore[method-assign]
-    with pytest.raises(Death):
-        ours.evaluate(STATE, LAYER, masks(4), None)
+    with monkeypatch.context() as patched:
+        patched.setattr(inner.engine, "evaluate", die_at_the_third)
+        with pytest.raises(Death):
+            ours.evaluate(STATE, LAYER, masks(4), None)
     again, counting = memoised(trained, tmp_path)
     found = again.evaluate(STATE, LAYER, masks(4), None)
     assert [e.from_memo for e in found] == [True, True, False, False]

@@ -13,8 +13,9 @@ import pytest
 import analysis.plots
 from tests.fuzz.file_mutations import mutate
 from tests.fuzz.running import call
+from tests.short import IMPORT
 
-SHORT, LONG = 4, 150
+SHORT, LONG = 2, 150
 BENCH_EVERY = 25
 """A benchmark that begins takes long; one that refuses does not."""
 
@@ -41,11 +42,12 @@ def faults(seeds: range, study: tuple[Path, Path], folder: Path) -> list[str]:
 
 
 def _commands(study: Path, out: Path, trial: Path) -> list[tuple[object, ...]]:
+    allowed = ("--allow-import", IMPORT)
     exported = out.parent / "exported.safetensors"
     return [
         ("report", out, "--out", out / "elsewhere"),
-        ("export", trial, "--out", exported, "--format", "safetensors", "--force"),
-        ("bench", trial, "--runs", 1, "--batch-size", 1, "--backend", "eager"),
+        ("export", trial, "--out", exported, "--format", "safetensors", "--force", *allowed),
+        ("bench", trial, "--runs", 1, "--batch-size", 1, "--backend", "eager", *allowed),
         ("study", study, "--out", out),
         ("report", out),
     ]

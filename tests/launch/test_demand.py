@@ -55,6 +55,7 @@ def withdrawers() -> set[str]:
     return {actor["namespace"] for actor in every if actor["name"] == NAME}
 
 
+@pytest.mark.slow  # as all that needs an autoscaler: test_autoscaler.py; the sums are in test_keeper.py
 def test_a_driver_that_is_killed_is_withdrawn_and_no_other(drivers: Drivers) -> None:
     for process in drivers.values():
         assert process.stdout is not None

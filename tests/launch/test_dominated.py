@@ -23,8 +23,8 @@ from tests.fuzz.small import STUDY
 from tests.launch.runs import Watch, assert_same_rows
 
 TWO = (
-    STUDY[: STUDY.index("budget:")].replace("{name: vgg16, width: 0.0625}", "{import: 'tests.short:Short'}")
-    + "candidates_per_layer: 30\nmethod: {name: agent, min_updates: 2, max_updates: 2}\nsweep: {data_seed: [0, 1]}\n"
+    STUDY[: STUDY.index("budget:")]
+    + "method: {name: agent, min_updates: 2, max_updates: 2}\nsweep: {data_seed: [0, 1]}\n"
 )
 SEEN: list[tuple[int, int]] = []
 

@@ -85,6 +85,7 @@ def keeper(namespace: str, told: list[str]) -> Keeper:
     return Keeper(backend, resources, told.append, lambda: 8)
 
 
+@pytest.mark.slow  # test_keeper_shared.py shows both sides of it without a cluster
 def test_two_studies_share_a_cluster(ray_cluster: None) -> None:
     """On a real Ray: the second one waits, saying so, and begins as soon as the first has ended."""
     told: dict[str, list[str]] = {"one": [], "two": []}

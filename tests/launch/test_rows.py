@@ -141,13 +141,14 @@ def test_the_same_seed_gives_the_same_rows(reference: Path, tmp_path: Path) -> N
     assert_same_rows(reference, out)
 
 
+@pytest.mark.slow  # test_dominated.py compares two runs; engine/test_training_killed.py two trainings
 def test_the_same_seed_gives_the_same_rows_of_a_small_study(small_study: tuple[Path, Path], tmp_path: Path) -> None:
     _, out = run_tiny(tmp_path, 0, text=SMALL, fresh=True)
     assert_same_rows(small_study[1], out)
 
 
 def test_another_seed_gives_other_masks(tables, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    _, out = run_tiny(tmp_path, 0, "seed=1", "sweep.drop_bound=[8.0]", "method=agent")
+    _, out = run_tiny(tmp_path, 0, "seed=1", "sweep.drop_bound=[8.0]", "method=agent", "layers=[features.0]")
     other = read_study(out)
     ours = tables.candidates[tables.candidates["trial_id"].isin(tables.trials.query("method == 'agent'")["trial_id"])]
     one, two = (f.iloc[:20]["keep_mask"].map(tuple).tolist() for f in (ours, other.candidates))

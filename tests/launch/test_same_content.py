@@ -170,8 +170,8 @@ OTHERS = {
 }
 
 
-ALIKE = ("a setting of a layer", "a hook", "a frozen layer")
-"""What makes another network, as "the activation" does."""
+ALIKE = ("a setting of a layer", "a hook", "a frozen layer", "a helper of the score")
+"""What makes another network, as "the activation" does, or another score, as a file that it reads does."""
 
 
 @pytest.mark.parametrize("case", [pytest.param(c, marks=pytest.mark.slow) if c in ALIKE else c for c in OTHERS])
@@ -186,19 +186,20 @@ def test_other_content_is_refused(mine: Path, case: str) -> None:
     assert go(mine, out="elsewhere").exit_code in (0, 1)
 
 
+SAME = [
+    ("mine_nets.py", "def build", "# what it is\ndef build"),
+    ("mine_nets.py", "layers", "parts"),
+    ("mine_blocks.py", "def activation():\n", 'def activation():\n    """What it is."""\n\n\n'),
+    ("mine_score_parts.py", "(margins):\n    return margins", '(found):\n    """What it is."""\n\n    return found'),
+    ("mine_changes.py", "SHIFT = 0", "OTHER = 5\nSHIFT = 0  # none"),
+]
+FEW = (1, 3)
+"""One of a network and one of a score; identity/test_fingerprints.py has all kinds of changes."""
+
+
 @pytest.mark.parametrize(
     ("file", "old", "new"),
-    [
-        ("mine_nets.py", "def build", "# what it is\ndef build"),
-        ("mine_nets.py", "layers", "parts"),
-        ("mine_blocks.py", "def activation():\n", 'def activation():\n    """What it is."""\n\n\n'),
-        (
-            "mine_score_parts.py",
-            "(margins):\n    return margins",
-            '(found):\n    """What it is."""\n\n    return found',
-        ),
-        ("mine_changes.py", "SHIFT = 0", "OTHER = 5\nSHIFT = 0  # none"),
-    ],
+    [pytest.param(*case, marks=[] if number in FEW else pytest.mark.slow) for number, case in enumerate(SAME)],
 )
 def test_what_changes_nothing_is_gone_on_with(mine: Path, file: str, old: str, new: str) -> None:
     change(mine / file, old, new)

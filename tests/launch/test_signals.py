@@ -16,6 +16,7 @@ import pytest
 from raprune.results import read_study
 from raprune.system.output import lenient
 from raprune.system.quitting import STOP, Interrupted, quitting_is_a_fault
+from tests.fuzz.running import call
 from tests.fuzz.small import STUDY as SMALL
 from tests.launch.runs import assert_same_rows, begin, run_tiny
 from tests.launch.test_stop_and_go import ROOT, finish, layers, start, wait_for_layers
@@ -103,29 +104,24 @@ def test_signals_at_other_commands(tmp_path: Path) -> None:
 QUITS = ["import sys\nsys.exit()", "raise KeyboardInterrupt", "import argparse\nargparse.ArgumentParser().parse_args()"]
 
 
-@pytest.mark.parametrize(
-    ("quits", "where"),
-    [
-        pytest.param(QUITS[0], "import", marks=pytest.mark.slow),
-        (QUITS[1], "build"),
-        pytest.param(QUITS[2], "build", marks=pytest.mark.slow),
-    ],
-)
-def test_a_network_that_ends_the_process_is_at_fault(tmp_path: Path, quits: str, where: str) -> None:
+@pytest.mark.parametrize(("quits", "where"), [(QUITS[0], "import"), (QUITS[1], "build"), (QUITS[2], "build")])
+def test_a_network_that_ends_the_process_is_at_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quits: str, where: str
+) -> None:
     body = quits.replace("\n", "; ")
     module = quits + "\n" if where == "import" else ""
     inside = body if where == "build" else "pass"
     (tmp_path / "quitting_nets.py").write_text(f"{module}def build(num_classes):\n    {inside}\n")
     text = "name: x\nmodel: {import: 'quitting_nets:build'}\ndataset: {name: digits, num_val: 200}\ndrop_bound: 2.0\n"
     (tmp_path / "x.yaml").write_text(text)
-    found = subprocess.run(
-        [sys.executable, "-c", "from raprune.cli import main; main()", "check", "x.yaml"],
-        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert found.returncode == 2, found.stdout + found.stderr
-    line = next(line for line in found.stderr.splitlines() if "quitting_nets.py:" in line)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "quitting_nets", raising=False)
+    found = call("check", "x.yaml")
+    assert found.code == 2, found
+    line = next(line for line in found.err.splitlines() if "quitting_nets.py:" in line)
     assert "which would end the whole process" in line
-    assert "Traceback" not in found.stderr
+    assert "Traceback" not in found.err
 
 
 def test_a_signal_is_not_taken_for_a_fault() -> None:

@@ -24,18 +24,19 @@ from raprune.trial.guard import Guard, Seen
 from raprune.trial.replay import Checked, Difference, Replay
 from tests.fuzz.small import STUDY as SMALL
 from tests.launch.runs import begin, run_tiny
+from tests.short import IMPORT
 
-HEAD = """
+HEAD = f"""
 name: tiny
-model: {name: vgg16, width: 0.0625}
-dataset: {name: digits, num_val: 100, num_test: 100}
-baseline: {epochs: 1, learning_rate: 0.02, batch_size: 32}
+model: {{import: '{IMPORT}'}}
+dataset: {{name: digits, num_val: 100, num_test: 100}}
+baseline: {{epochs: 1, learning_rate: 0.02, batch_size: 32}}
 layers: [features.37, features.40]
-scoring: {batch_size: 50}
+scoring: {{batch_size: 50}}
 order: low_to_high
 drop_bound: 30.0
 """
-EVERYTHING = f"""{HEAD.replace("30.0", "60.0")}
+EVERYTHING = f"""{HEAD.replace("30.0", "80.0")}
 finetune: {{before_reward: {{steps: 1}}, after_layer: {{steps: 2}}, at_end: {{steps: 2}}}}
 candidates_per_layer: 4
 warranty: 0.6
@@ -50,7 +51,7 @@ WARRANTED = f"""{HEAD.replace("30.0", "20.0")}
 finetune: {{after_layer: {{steps: 2}}}}
 candidates_per_layer: 24
 warranty: 0.6
-credit: 30.0
+credit: 20.0
 method: agent
 decision: search
 """
@@ -65,7 +66,7 @@ method: magnitude
 def verified(out: Path, share: float = 1.0, *trial_ids: str) -> Verified:
     manifest = read_manifest(out)
     with Inputs() as inputs:
-        plan = load_allowed(out / "study.yaml", (), inputs)
+        plan = load_allowed(out / "study.yaml", (IMPORT,), inputs)
         return verify(plan, out, manifest, Part(trial_ids or manifest["trial_ids"], share), inputs=inputs)
 
 
@@ -162,7 +163,8 @@ def test_a_trial_that_a_budget_stopped_is_replayed_as_far_as_it_went(
 
 
 def scores_more(column: str, points: float) -> Callable[[dict[str, Any]], None]:
-    return lambda row: row.update({column: row[column] + points})
+    """Where there is a score: there is none of what was given up."""
+    return lambda row: row.update({column: row[column] and row[column] + points})
 
 
 EDITS = [

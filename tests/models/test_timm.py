@@ -15,8 +15,13 @@ from raprune.network.weights import load_checkpoint, save_safetensors
 from raprune.plugins.models.timm import TimmSettings
 from raprune.registry import MODELS
 
-timm = pytest.importorskip("timm", reason="timm is not installed: pip install 'raprune[timm]'")
 SMALL = "test_resnet"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def timm() -> Any:
+    """Not imported by every process that collects tests: that takes seconds."""
+    return pytest.importorskip("timm", reason="timm is not installed: pip install 'raprune[timm]'")
 
 
 def build(num_classes: int = 7, channels: int = 3, seed: int = 0, **settings: Any) -> nn.Module:
@@ -27,7 +32,7 @@ def build(num_classes: int = 7, channels: int = 3, seed: int = 0, **settings: An
     return network
 
 
-def test_it_is_timms_network() -> None:
+def test_it_is_timms_network(timm: Any) -> None:
     torch.manual_seed(0)
     theirs = timm.create_model(SMALL, num_classes=7, in_chans=1)
     ours = build(channels=1)
@@ -38,7 +43,7 @@ def test_it_is_timms_network() -> None:
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "checkpoint.pth.tar"])
-def test_a_checkpoint_of_timm_is_one_here(tmp_path: Path, name: str) -> None:
+def test_a_checkpoint_of_timm_is_one_here(timm: Any, tmp_path: Path, name: str) -> None:
     """The hub's safetensors, and what timm's train.py writes."""
     theirs, file = timm.create_model(SMALL, num_classes=7), tmp_path / name
     if name == "model.safetensors":
@@ -52,7 +57,7 @@ def test_a_checkpoint_of_timm_is_one_here(tmp_path: Path, name: str) -> None:
     assert all(torch.equal(one, other) for one, other in zip(started.parameters(), theirs.parameters(), strict=True))
 
 
-def test_pretrained_weights_for_other_classes_leave_the_classifier(tmp_path: Path) -> None:
+def test_pretrained_weights_for_other_classes_leave_the_classifier(timm: Any, tmp_path: Path) -> None:
     save_safetensors(timm.create_model(SMALL, num_classes=9).state_dict(), tmp_path / "nine.safetensors")
     fresh, started = build(), build(pretrained=str(tmp_path / "nine.safetensors"))
     changed = [
@@ -87,7 +92,7 @@ def test_what_cannot_be_had_is_told_by_the_settings(tmp_path: Path, monkeypatch:
     )  # fmt: skip
 
 
-def test_weights_that_cannot_be_downloaded_are_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_that_cannot_be_downloaded_are_a_sentence(timm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def offline(*args: Any, **kwargs: Any) -> nn.Module:
         assert kwargs["pretrained"]
         raise OSError("no route to the hub\nand a long explanation")

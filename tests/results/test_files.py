@@ -152,7 +152,10 @@ def test_a_damaged_row_is_moved_aside_and_its_trial_ends_anew(done: Study, small
     assert_same_rows(small_study[1], done[1])
 
 
-@pytest.mark.parametrize("name", ["layers-0.parquet", "updates-0.parquet", "candidates-0.parquet", "state/1.json"])
+TABLE = pytest.param("updates-0.parquet", marks=pytest.mark.slow)  # read as the other tables are
+
+
+@pytest.mark.parametrize("name", ["layers-0.parquet", TABLE, "candidates-0.parquet", "state/1.json"])
 def test_a_damaged_file_fails_its_trial_alone(done: Study, name: str) -> None:
     trial = trial_of(done[1], "magnitude")
     for file in (trial / "trial.parquet", trial / "layers-1.parquet"):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from raprune.errors import StudyError
 from raprune.registry import KINDS
@@ -27,6 +28,8 @@ from .test_messages import KEYS, SWEEPS, VALUES, WHOLE
 from .test_rehearsal import TEXT as REHEARSED
 from .texts import GOOD, HEAD, load, parse, refused_by_schema, validator
 
+SPOILT = [80, pytest.param(400, marks=pytest.mark.slow)]
+"""Studies with one change."""
 STUDIES = sorted([*(ROOT / "studies").glob("*.yaml"), *(ROOT / "benchmarks").glob("*.yaml")])
 MISTAKES = [*(GOOD + line for line, _ in [*KEYS, *VALUES]), *(text for text, _ in [*WHOLE, *SWEEPS])]
 SEEN_BY_THE_LOADER_ALONE = [
@@ -143,6 +146,11 @@ def test_every_key_is_there_with_its_meaning_and_default() -> None:
     assert schema["properties"]["method"]["default"] == "taylor"
 
 
+def test_it_is_a_schema() -> None:
+    of_schemas = Draft202012Validator(Draft202012Validator.META_SCHEMA)
+    assert [error.message for error in of_schemas.iter_errors(validator().schema)] == []
+
+
 def test_its_axes_are_those_of_the_loader() -> None:
     schema = validator().schema
     assert isinstance(schema, dict)
@@ -177,10 +185,11 @@ def spoil(data: Any, draw: random.Random) -> None:
         place[draw.choice(list(place))] = copy.deepcopy(value)
 
 
-def test_spoilt_studies_that_load_are_never_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", SPOILT)
+def test_spoilt_studies_that_load_are_never_refused(tmp_path: Path, number: int) -> None:
     sources = [data for file in STUDIES if "rehearsal" not in (data := read_document(file).data)]
     draw, file, loaded = random.Random(1), tmp_path / "s.yaml", 0
-    for _ in range(180):
+    for _ in range(number):
         data = copy.deepcopy(draw.choice(sources))
         spoil(data, draw)
         file.write_text(dump(Document("s", data)))
@@ -190,4 +199,4 @@ def test_spoilt_studies_that_load_are_never_refused(tmp_path: Path) -> None:
             continue
         loaded += 1
         assert refused_by_schema(data) == [], data
-    assert loaded > 5
+    assert loaded > number // 36

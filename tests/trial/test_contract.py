@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from raprune.engine import Engine
 from raprune.engine.tasks import Task
 from raprune.errors import RapruneError
 from raprune.evaluators.memo import Memo, Memoised
@@ -47,8 +49,14 @@ def commit(candidates: Candidates, decided: KeepMask):  # type: ignore[no-untype
     return commit_within_bound(contract, candidates, decided, 12.5)
 
 
+@functools.cache
+def engine_on(trained: Trained) -> Engine:
+    """One for all tests: it keeps nothing that a test changes."""
+    return engine_of(trained.network, trained.splits)
+
+
 def searched(trained: Trained, drop_bound: float = 5.0) -> tuple[Candidates, KeepMask]:
-    engine = engine_of(trained.network, trained.splits)
+    engine = engine_on(trained)
     candidates = candidates_of(engine, LAYER, drop_bound)
     view = LayerView(LAYER, engine.weights[f"{LAYER}.weight"].flatten(1))
     decision = DECISIONS.build("prefix", {})
@@ -94,7 +102,7 @@ def test_with_nothing_within_the_bound_the_layer_stays_whole(trained: Trained) -
 
 
 def test_matched_layers_are_committed_whatever_they_score(trained: Trained) -> None:
-    engine = engine_of(trained.network, trained.splits)
+    engine = engine_on(trained)
     mask = KeepMask.of(torch.arange(32) == 3)
     scale = candidates_of(engine, LAYER, drop_bound=5.0).scale
     contract = Contract(EngineEvaluator(engine), engine.graph, scale)
@@ -106,7 +114,7 @@ def test_matched_layers_are_committed_whatever_they_score(trained: Trained) -> N
 
 def test_bisection_scores_the_boundary(trained: Trained) -> None:
     """What is kept was scored feasible, and one filter fewer was scored infeasible."""
-    engine = engine_of(trained.network, trained.splits)
+    engine = engine_on(trained)
     candidates = candidates_of(engine, LAYER, drop_bound=3.0)
     view = LayerView(LAYER, engine.weights[f"{LAYER}.weight"].flatten(1))
     ranking = RandomOrder(RandomSettings()).order(view, torch.Generator().manual_seed(2))
@@ -121,7 +129,7 @@ def test_bisection_scores_the_boundary(trained: Trained) -> None:
 
 
 def test_candidates_remember_and_count(trained: Trained, tmp_path: Path) -> None:
-    engine = engine_of(trained.network, trained.splits)
+    engine = engine_on(trained)
     candidates = candidates_of(engine, LAYER, drop_bound=3.0)
     candidates.evaluator = Memoised(candidates.evaluator, Memo(tmp_path), CONDITIONS)
     mask = torch.ones(32, dtype=torch.bool)
@@ -163,7 +171,7 @@ class Careless(DecisionStage):
 
 
 def decided_by(order: list[int], mask: torch.Tensor, trained: Trained):  # type: ignore[no-untyped-def]
-    candidates = candidates_of(engine_of(trained.network, trained.splits), LAYER, drop_bound=5.0)
+    candidates = candidates_of(engine_on(trained), LAYER, drop_bound=5.0)
     view = LayerView(LAYER, torch.zeros(32, 3))
     return candidates, decide_layer(Given(order), Careless(mask), view, candidates, torch.Generator())
 

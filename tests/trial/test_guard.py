@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from raprune.engine.base import Engine
 from raprune.engine.paired import Paired, largest_difference
@@ -50,17 +53,26 @@ def engine_with_guard(trained: Trained) -> Engine:
     return engine_of(trained.network, set_aside(trained.splits, 0.4, seed=0))
 
 
+@functools.cache
+def scored_once(trained: Trained) -> tuple[Engine, Tensor, Candidates]:
+    """An engine, the ranks of one layer's filters, and its masks that keep the first of them, scored."""
+    engine = engine_with_guard(trained)
+    candidates = candidates_of(engine, LAYER, BOUND)
+    norms = engine.weights[f"{LAYER}.weight"].flatten(1).abs().sum(1)
+    ranks = norms.argsort(descending=True).argsort()
+    candidates([ranks < kept for kept in range(2, 32)])
+    return engine, ranks, candidates
+
+
 class Search:
     """Some scored candidates of one layer, and the contract with its guard."""
 
     def __init__(self, trained: Trained, warranty: float | None = None, drops: list[float] | None = None) -> None:
-        self.engine = engine_with_guard(trained)
+        self.engine, self.ranks, scored = scored_once(trained)
         self.evaluator = Guarded(self.engine, drops)
-        self.candidates: Candidates = candidates_of(self.engine, LAYER, BOUND)
+        self.candidates = copy.copy(scored)
         self.candidates.evaluator = self.evaluator
-        norms = self.engine.weights[f"{LAYER}.weight"].flatten(1).abs().sum(1)
-        self.ranks = norms.argsort(descending=True).argsort()
-        self.candidates([self.ranks < kept for kept in range(2, 32)])
+        self.candidates.rows, self.candidates.seen = [*scored.rows], [*scored.seen]
         self.decided = self.candidates.feasible_masks()[0]
         self.guard = Guard(self.evaluator, 180, warranty)
         self.contract = Contract(self.evaluator, self.engine.graph, self.candidates.scale, guard=self.guard)
@@ -215,8 +227,8 @@ def test_a_resumed_trial_counts_its_earlier_looks(trained: Trained) -> None:
         {"num_guard_looks": 1, "applied": False},
         {"guard_score": None},
     ]
-    guard = Guard.resumed(Guarded(engine_with_guard(trained)), 180, 0.95, rows)
+    guard = Guard.resumed(Guarded(scored_once(trained)[0]), 180, 0.95, rows)
     assert (guard.num_looks, guard.num_refused) == (7, 5)
     rows.append({"num_guard_looks": 3, "num_guard_refused": 1, "guard_score": 90.0})  # of two allowed one was kept
-    guard = Guard.resumed(Guarded(engine_with_guard(trained)), 180, 0.95, rows)
+    guard = Guard.resumed(Guarded(scored_once(trained)[0]), 180, 0.95, rows)
     assert (guard.num_looks, guard.num_refused) == (10, 6)

@@ -121,8 +121,9 @@ def test_what_cannot_be_cut_is_refused() -> None:
         state.cut(engine.graph, ALL_LAYERS, KeepMask(b"\0" * (number - 1) + b"\1"))
 
 
-@pytest.mark.parametrize("before_reward", [0, 2])
-@pytest.mark.parametrize("make", [vgg, residual])
+@pytest.mark.parametrize(
+    ("make", "before_reward"), [(vgg, 0), (residual, 0), (residual, 2), pytest.param(vgg, 2, marks=pytest.mark.slow)]
+)
 def test_engines_agree_and_score_what_is_committed(make: Callable[..., Engine], before_reward: int) -> None:
     exact, naive = make(before_reward=before_reward), make(before_reward=before_reward, naive=True)
     state = trained(exact)

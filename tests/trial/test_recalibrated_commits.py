@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,7 @@ def whatever() -> Scale:
     return Scale(100.0, 100.0, REWARDS.build("bounded_log", {}))
 
 
+@functools.cache
 def recalibrating(trained: Trained) -> ApproximateEngine:
     full = engine_of(trained.network, trained.splits)
     return ApproximateEngine(replace(full.workload, fidelity=FidelitySpec(finetune="recalibrate")), "cpu", 0.0)

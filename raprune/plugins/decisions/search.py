@@ -14,9 +14,6 @@ Legend: N filters, C proposals.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import combinations
-
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -104,7 +101,7 @@ class _Climb:
 
     def _most_promising(self) -> Tensor | None:
         learned = self.prices.learned()
-        pruned_CN = torch.stack(list(self._around(learned)))
+        pruned_CN = self._around(learned)
         gain_C = pruned_CN.sum(1) - float((~self.best).sum())
         promise_C = gain_C**self.settings.boldness * learned.fits(pruned_CN)
         for index in promise_C.argsort(descending=True, stable=True).tolist():
@@ -130,24 +127,18 @@ class _Climb:
         self.prices.observe(mask, min(drop, MOST_OVER))
         self.known.add(bytes(mask.numpy()))
 
-    def _around(self, learned: Learned) -> Iterator[Tensor]:
-        """(N,) floats, 1 = pruned: the best mask without each block of its cheapest filters, without each single one,
+    def _around(self, learned: Learned) -> Tensor:
+        """(C, N) floats, 1 = pruned: the best mask without each block of its cheapest filters, without each single one,
         and with each swap of two cheap kept filters for a dear pruned one."""
         prices_N, here_N = learned.prices_at(self.best), (~self.best).double()
-        kept = [i for i in prices_N.argsort(stable=True).tolist() if self.best[i]]
-        dear = [i for i in prices_N.argsort(descending=True, stable=True).tolist() if not self.best[i]][:REACH]
-        for size in range(1, len(kept)):
-            yield _pruned(here_N, kept[:size])
-        for single in kept[1:]:
-            yield _pruned(here_N, [single])
-        for pair in combinations(kept[:REACH], 2):
-            for back in dear:
-                yield _pruned(here_N, pair, back)
-
-
-def _pruned(here_N: Tensor, filters: Sequence[int], back: int | None = None) -> Tensor:
-    pruned_N = here_N.clone()
-    pruned_N[list(filters)] = 1.0
-    if back is not None:
-        pruned_N[back] = 0.0
-    return pruned_N
+        cheap, dear = prices_N.argsort(stable=True), prices_N.argsort(descending=True, stable=True)
+        kept_K, dear_D = cheap[self.best[cheap]], dear[~self.best[dear]][:REACH]
+        further = len(kept_K) - 1
+        pairs_P2 = torch.combinations(kept_K[:REACH])
+        pruned_CN = here_N.repeat(2 * further + len(pairs_P2) * len(dear_D), 1)
+        blocks, singles, swaps = pruned_CN[:further], pruned_CN[further : 2 * further], pruned_CN[2 * further :]
+        blocks[:, kept_K[:-1]] = torch.ones(further, further).tril().double()
+        singles.scatter_(1, kept_K[1:, None], 1.0)
+        swaps.scatter_(1, pairs_P2.repeat_interleave(len(dear_D), 0), 1.0)
+        swaps.scatter_(1, dear_D.repeat(len(pairs_P2))[:, None], 0.0)
+        return pruned_CN
