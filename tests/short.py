@@ -10,8 +10,6 @@ from collections import OrderedDict
 from torch import Tensor, nn
 
 IMPORT = "tests.short:Short"
-MODEL = f"model={{import: '{IMPORT}'}}"
-"""The override that puts it into a study."""
 WIDTHS = {0: 4, 10: 8, 37: 32, 40: 32}
 """``features.N`` -> its filters, those of VGG-16 at width 0.0625."""
 

@@ -27,18 +27,18 @@ from raprune.registry import DATASETS, REWARDS, SCORES
 from raprune.study.parts import FinetuneLength, FinetuneSpec, ScoringSpec
 from raprune.study.schema import Choice, ModelChoice
 from raprune.trial.candidates import Candidates, Scale
-from tests.short import WIDTHS, Short
+from tests.short import IMPORT, WIDTHS, Short
 
 Network = TypeVar("Network", bound=nn.Module)
 
-HEAD = """
+HEAD = f"""
 name: tiny
-model: {name: vgg16, width: 0.0625}
-dataset: {name: digits, num_val: 200, num_test: 200}
-baseline: {epochs: 2, learning_rate: 0.02, weight_decay: 0.005, batch_size: 16}
-finetune: {after_layer: {steps: 4}}
+model: {{import: '{IMPORT}'}}
+dataset: {{name: digits, num_val: 200, num_test: 200}}
+baseline: {{epochs: 2, learning_rate: 0.02, weight_decay: 0.005, batch_size: 16}}
+finetune: {{after_layer: {{steps: 4}}}}
 layers: [features.0, features.10, features.40]
-scoring: {batch_size: 50}
+scoring: {{batch_size: 50}}
 """
 STUDY = (
     HEAD
@@ -55,6 +55,8 @@ sweep:
     - {name: random, match: agent}
 """
 )
+WHOLE = STUDY.replace(f"{{import: '{IMPORT}'}}", "{name: vgg16, width: 0.0625}")
+"""The same with a network that every machine has: for raprune in a folder of its own."""
 
 
 def write_study(folder: Path, text: str = STUDY) -> Path:

@@ -104,10 +104,10 @@ def test_a_study_removes_networks_and_runs_nothing_again(reference: Path, tmp_pa
     assert_same_rows(out, reference)
     gone = next(folder for folder in (out / "trials").iterdir() if folder != best.parent)
     with pytest.raises(InputError, match="no longer has a network: keep_models: best removed it when the study ended"):
-        open_trial(gone)
+        open_trial(gone, allow_import=True)
     with pytest.raises(InputError, match=r"agent, its network was removed by keep_models: best\n"):
-        open_trial(out)
-    assert open_trial(best.parent).plan.trial_id == best.parent.name
+        open_trial(out, allow_import=True)
+    assert open_trial(best.parent, allow_import=True).plan.trial_id == best.parent.name
     (gone / "trial.parquet").unlink()
     outcome, _ = run_tiny(tmp_path, 0, "keep_models=all")
     assert outcome.exit_code == 0

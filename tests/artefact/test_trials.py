@@ -27,7 +27,7 @@ def test_both_networks_are_those_of_the_trial(independent: TrialNetworks) -> Non
         assert torch.equal(independent.networks["pruned"](images), smaller.eval()(images))
     assert independent.macs["pruned"] < independent.macs["baseline"]
     assert independent.macs_ratio == independent.macs["baseline"] / independent.macs["pruned"]
-    assert (independent.scoring.batch_size, independent.scoring.threads) == (40, 2)
+    assert (independent.scoring.batch_size, independent.scoring.threads) == (40, 1)
 
 
 def test_networks_can_be_stored_whole(independent: TrialNetworks) -> None:

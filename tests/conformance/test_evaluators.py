@@ -29,7 +29,6 @@ from raprune.study import load_study
 from raprune.study.parts import EvaluatorsSpec
 from tests.evaluators.test_memo import CONDITIONS
 from tests.launch.runs import Watch
-from tests.short import MODEL
 from tests.tiny import write_study
 
 LAYER = "features.10"
@@ -42,7 +41,7 @@ Place = tuple[Workload, PoolAddress, Engines]
 def place(tmp_path_factory: pytest.TempPathFactory, ray_cluster: None) -> Iterator[Place]:
     """A prepared baseline with a fine-tune before each reward, and a pool of two evaluators."""
     folder = tmp_path_factory.mktemp("evaluators")
-    plan = load_study(write_study(folder), [MODEL, "finetune.before_reward={steps: 2}"])
+    plan = load_study(write_study(folder), ["finetune.before_reward={steps: 2}"])
     trial = plan.trials[0]
     (folder / "out").mkdir()
     with ray_runner(Launch(plan, folder / "out", plan.trials, 2), Watch()) as runner:

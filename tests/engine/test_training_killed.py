@@ -47,9 +47,7 @@ prepare_baseline(load_study(study).trials[0], folder)
 
 
 def test_a_baseline_and_its_fine_tunes_survive_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = STUDY.replace("{name: vgg16, width: 0.0625}", "{import: 'tests.short:Short'}").replace(
-        "epochs: 2", "epochs: 1"
-    )
+    text = STUDY.replace("epochs: 2", "epochs: 1")
     trial = load_study(write_study(tmp_path, text)).trials[0]
     places = [tmp_path / name / "baselines" / trial.baseline_key for name in ("whole", "killed")]
     for place in places:

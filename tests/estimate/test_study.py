@@ -72,7 +72,7 @@ def test_what_is_printed(found: Estimate) -> None:
     assert "libraries 300 MiB" in memory
     assert "images 2 MiB" in memory
     assert results.startswith("results: ")
-    assert heading(found).endswith("vgg16 on digits, 3 of 3 layers")
+    assert heading(found).endswith("tests.short:Short on digits, 3 of 3 layers")
     assert [*hours_table(found).columns[0].cells] == ["in process", "1", "8", "512"]
     (limit,) = limits(found)
     assert "At most 12 masks are scored at once, from 4 trials with M = 5 masks per update" in limit

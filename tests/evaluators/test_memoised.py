@@ -53,8 +53,8 @@ class Counting(EngineEvaluator):
         return super().evaluate(state, layer, masks, lowest, starts)
 
 
-def masks(number: int) -> list[KeepMask]:
-    found = torch.rand(number, 16, generator=torch.Generator().manual_seed(3)) < 0.8
+def masks(number: int, num_filters: int = 16) -> list[KeepMask]:
+    found = torch.rand(number, num_filters, generator=torch.Generator().manual_seed(3)) < 0.8
     found[:, 0] = True
     return [KeepMask.of(mask) for mask in found]
 
@@ -194,13 +194,13 @@ def test_an_evaluator_writes_what_it_scores(reference: Path, tmp_path: Path) -> 
     workload, state = place.workload(trial), State.baseline(trial.baseline_key)
     baseline = Baseline.read(place.baseline_folder(trial))
     assert baseline is not None
-    engines = Engines(Inputs(), EvaluatorsSpec(), "cpu")
-    (one, two) = engines.evaluator(workload, "evaluator").evaluate(state, LAYER, masks(2), None)
+    engines, some = Engines(Inputs(), EvaluatorsSpec(), "cpu"), masks(2, 8)
+    (one, two) = engines.evaluator(workload, "evaluator").evaluate(state, "features.10", some, None)
     assert {one.evaluator, two.evaluator} == {"evaluator"}
     trials_own = Memoised(
         Counting(engines.of(workload)), Memo(place.memo_folder), Conditions.of(workload, baseline, "cpu")
     )
-    known = trials_own.evaluate(state, LAYER, masks(2), None)
+    known = trials_own.evaluate(state, "features.10", some, None)
     assert [e.scored.tally for e in known] == [e.scored.tally for e in (one, two)]
     assert trials_own.evaluator.asked == 0  # type: ignore[attr-defined]
 

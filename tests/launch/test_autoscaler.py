@@ -20,7 +20,7 @@ from raprune.study import load_study
 from tests.launch.runs import Watch, assert_same_rows
 from tests.launch.test_cluster import free_port
 from tests.launch.test_elastic import ROOT, SCORE, SMALL
-from tests.tiny import STUDY, write_study
+from tests.tiny import WHOLE, write_study
 
 WAITING = "waiting for 1 evaluator (cpu): the cluster has no room for one on its 1 node; nodes that join are used"
 
@@ -63,7 +63,7 @@ def run(
     (installed / "own_held.py").write_text(SCORE)
     (installed / "hold").touch()
     monkeypatch.syspath_prepend(str(installed))
-    file, port = write_study(folder, STUDY + "score: {import: 'own_held:Held'}\n"), free_port()
+    file, port = write_study(folder, WHOLE + "score: {import: 'own_held:Held'}\n"), free_port()
     program = [sys.executable, str(ROOT / "tests/launch/autoscaled_study.py"), str(folder), str(port)]
     process = subprocess.Popen(
         [*program, version, str(head_cpus), ending, *SMALL, "evaluators={min: 1, max: 3}"], cwd=folder,

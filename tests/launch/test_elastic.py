@@ -19,7 +19,7 @@ from raprune.launch import run_study
 from raprune.results import read_study
 from raprune.study import load_study
 from tests.launch.runs import Watch, assert_same_rows
-from tests.tiny import STUDY, write_study
+from tests.tiny import WHOLE, write_study
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ["sweep.drop_bound=[8.0]"]
@@ -77,7 +77,7 @@ def test_rows_do_not_depend_on_machines_that_come_and_go(tmp_path: Path, monkeyp
     installed.mkdir()
     (installed / "own_held.py").write_text(SCORE)
     monkeypatch.syspath_prepend(str(installed))
-    file = write_study(tmp_path, STUDY + "score: {import: 'own_held:Held'}\n")
+    file = write_study(tmp_path, WHOLE + "score: {import: 'own_held:Held'}\n")
     path = f"{ROOT}:{installed}"
     command = [sys.executable, str(ROOT / "tests/launch/elastic_study.py"), str(tmp_path), *SMALL]
     process = subprocess.Popen(

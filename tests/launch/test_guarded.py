@@ -17,10 +17,8 @@ from raprune.study import load_study
 from raprune.study.parts import EvaluatorsSpec
 from raprune.trial.guard import Guard, Seen
 from tests.launch.runs import assert_same_rows, run_tiny
-from tests.short import MODEL
 
 OVERRIDES = (
-    MODEL,
     "guard=0.3",
     "sweep.drop_bound=[8.0]",
     "layers=[features.10, features.40]",

@@ -22,7 +22,7 @@ from raprune.results import read_study
 from raprune.study.schema import DataChoice, ModelChoice
 from tests.fuzz.small import STUDY as SMALL
 from tests.launch.runs import assert_same_rows, run_tiny
-from tests.short import MODEL
+from tests.short import WIDTHS
 from tests.tiny import STUDY
 
 
@@ -108,7 +108,7 @@ def test_the_artefact_is_the_network_of_the_row(tables, reference: Path) -> None
         assert count_macs(network, splits.input_shape) == row["macs"]
         kept = sum(sum(mask) for mask in plan["keep_masks"].values())
         total = sum(len(mask) for mask in plan["keep_masks"].values())
-        assert len(trace(network, splits.input_shape).graph.groups) == 13
+        assert len(trace(network, splits.input_shape).graph.groups) == len(WIDTHS)
         assert row["num_filters"] - row["num_kept"] == total - kept
 
 
@@ -130,7 +130,7 @@ def test_the_test_split_is_opened_once_a_trial(tmp_path: Path, monkeypatch: pyte
         return original(self, state, split)
 
     monkeypatch.setattr(Engine, "measure", counting)
-    outcome, _ = run_tiny(tmp_path, 0, MODEL, "sweep.drop_bound=[8.0]", "layers=[features.40]")
+    outcome, _ = run_tiny(tmp_path, 0, "sweep.drop_bound=[8.0]", "layers=[features.40]")
     assert outcome.exit_code == 0
     assert len(opened) == len(outcome.statuses) == 3
 
@@ -181,7 +181,6 @@ def test_each_decides_every_layer_alone(tmp_path: Path) -> None:
 
 def test_before_reward_finetune_and_score_floor(tmp_path: Path) -> None:
     overrides = [
-        MODEL,
         "finetune.before_reward={steps: 2}",
         "score_floor=80.0",
         "sweep.seed=[0]",

@@ -59,7 +59,7 @@ def test_check_tells_what_will_be_tried(tmp_path: Path) -> None:
     plan, facts = load_and_inspect(write_study(tmp_path), ["postprocess.low_rank={schemes: [separable]}"])
     (line,) = [line for line in facts_lines(plan, facts) if line.startswith("low rank")]
     assert line.splitlines() == [
-        "low rank: 13 of 15 convolutions and linear layers are tried unless they lose filters: 13 by separable",
+        "low rank: 4 of 6 convolutions and linear layers are tried unless they lose filters: 4 by separable",
         "  not classifier.0, classifier.2 (separable is for kernels larger than 1 in both directions)",
     ]
 

@@ -30,7 +30,6 @@ from raprune.trial.low_rank import LowRankStep, last_snapshot
 from raprune.trial.snapshots import Snapshots
 from raprune.trial.within_bound import Contract
 from tests.launch.runs import comparable, run_tiny
-from tests.short import MODEL
 from tests.tiny import STUDY, EngineEvaluator, Trained, engine_of
 
 LAYERS = ["features.24", "features.27", "classifier.0"]
@@ -216,7 +215,7 @@ sweep: {method: [magnitude, keep_all, {name: random, match: magnitude}]}
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Tables, Path]:
-    outcome, out = run_tiny(tmp_path_factory.mktemp("low_rank"), 0, MODEL, text=TEXT + MORE)
+    outcome, out = run_tiny(tmp_path_factory.mktemp("low_rank"), 0, text=TEXT + MORE)
     assert outcome.exit_code == 0
     return read_study(out), out
 
@@ -263,7 +262,7 @@ def test_a_trial_that_broke_off_goes_on(
         write(store, step, row)
 
     monkeypatch.setattr(TrialStore, "write_low_rank", break_off)
-    codes = [run_tiny(tmp_path, 0, MODEL, text=TEXT + MORE)[0].exit_code for _ in range(3)]
+    codes = [run_tiny(tmp_path, 0, text=TEXT + MORE)[0].exit_code for _ in range(3)]
     assert codes == [1, 1, 0]  # the matched trial begins, and breaks off, when its partner has completed
     assert len(breaks) == 3
     again = read_study(tmp_path / "out")

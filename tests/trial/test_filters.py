@@ -15,7 +15,6 @@ from raprune.plugins.methods.base import LayerView, Ranking
 from raprune.results import read_study
 from raprune.trial.filters import filter_columns
 from tests.launch.runs import run_tiny
-from tests.short import MODEL
 
 WEIGHT = torch.tensor([[1.0, -2.0], [0.5, 0.0], [-3.0, 1.0]]).reshape(3, 1, 1, 2)
 
@@ -62,7 +61,7 @@ def test_layers_that_cannot_be_drawn_have_no_weights() -> None:
 
 def test_a_study_records_what_its_methods_saw(tmp_path: Path) -> None:
     outcome, out = run_tiny(
-        tmp_path, 0, MODEL, "sweep.drop_bound=[8.0]", "layers=[features.0, features.10]", "candidates_per_layer=12"
+        tmp_path, 0, "sweep.drop_bound=[8.0]", "layers=[features.0, features.10]", "candidates_per_layer=12"
     )
     assert outcome.exit_code == 0
     tables = read_study(out)

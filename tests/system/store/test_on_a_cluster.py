@@ -20,7 +20,7 @@ from tests.launch.runs import Watch, assert_same_rows
 from tests.launch.test_cluster import free_port
 from tests.system.store.weed import BUCKET, FULL, Server, use
 from tests.test_shape import ROOT
-from tests.tiny import STUDY, write_study
+from tests.tiny import WHOLE, write_study
 
 SMALL = ["sweep.drop_bound=[8.0]", "layers=[features.37, features.40]", "candidates_per_layer=10"]
 HIDDEN = 'mount -t tmpfs none "$RAPRUNE_STORE_CACHE" && exec "$@"'
@@ -70,7 +70,7 @@ def head(environment: dict[str, str], tmp_path: Path) -> Iterator[str]:
 @pytest.mark.timeout(600)
 def test_nodes_need_not_see_the_drivers_mirror(head: str, environment: dict[str, str], tmp_path: Path) -> None:
     """Trials write into mirrors of their own, which meet in the store."""
-    file, url = write_study(tmp_path, STUDY), f"s3://{BUCKET}/study"
+    file, url = write_study(tmp_path, WHOLE), f"s3://{BUCKET}/study"
     program = [sys.executable, "-c", "from raprune.cli import main; main()"]
     study = [*program, "study", str(file), "--out", url, "--address", head, "--evaluators", "1"]
     options = [part for one in SMALL for part in ("--set", one)]
