@@ -22,8 +22,9 @@ from raprune.results import DOMINATED, FolderLock, TrialStore, read_manifest
 from raprune.results.shelf import disk_use
 from raprune.study.reader import read_document
 from raprune.system.store import removed
+from raprune.system.writing import aside_of
 
-ASIDE = re.compile(r"\..+\.\d+|\.model|.+\.damaged(-\d+)?")
+ASIDE = re.compile(r"\..+\.[0-9a-f]{12}|\.model|.+\.damaged(-\d+)?")
 """Files and folders that were being written or deleted when a process was killed, or that were moved aside."""
 
 
@@ -200,7 +201,7 @@ def _remove(place: Path) -> list[str]:
             place.unlink()
             removed(place)
             return []
-        aside = place if ASIDE.fullmatch(place.name) else place.with_name(f".{place.name}.{os.getpid()}")
+        aside = place if ASIDE.fullmatch(place.name) else place.with_name(aside_of(place.name))
         place.rename(aside)
         removed(place)
     except OSError as error:

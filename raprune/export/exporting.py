@@ -19,7 +19,7 @@ from raprune.export.contract import Format, QuantisedFormat
 from raprune.export.refusals import Refused
 from raprune.registry import FORMATS, is_imported, nearest
 from raprune.study.allowing import AllowImport
-from raprune.system.writing import replacing, replacing_folder
+from raprune.system.writing import aside_of, replacing, replacing_folder
 
 Tell = Callable[[str], None]
 
@@ -105,7 +105,7 @@ def export_trial(
 def _export(trial: TrialNetworks, images: Images, wanted: Wanted, tell: Tell) -> Exported:
     format_name, out, quantised = wanted.format_name, wanted.file, wanted.quantised
     torch.set_num_threads(trial.scoring.threads)
-    float_file = out.with_name(f".{out.name}.{os.getpid()}.float")
+    float_file = out.with_name(aside_of(out.name))
     try:
         with (replacing_folder if FORMATS.get(format_name).declared["is_folder"] else replacing)(out) as aside:
             exported = _write(trial, images, format_name, out, float_file if quantised else aside, tell)

@@ -5,10 +5,20 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 from raprune.errors import naming
+
+
+def aside_of(name: str) -> str:
+    """The name under which ``name`` is written beside it; another one each time.
+
+    A process id would not do: processes in two containers, or on two machines that share a folder, may have the same,
+    and so may one that was killed and the one that takes its place.
+    """
+    return f".{name}.{uuid.uuid4().hex[:12]}"
 
 
 @contextlib.contextmanager
@@ -18,7 +28,7 @@ def replacing(file: Path, aside: Path | None = None, *, durable: bool = True) ->
     ``aside`` is that place, where it has a name of its own. ``durable``: once the bytes are on the disk, so that the
     file is complete even after a power cut.
     """
-    aside = aside or file.with_name(f".{file.name}.{os.getpid()}")
+    aside = aside or file.with_name(aside_of(file.name))
     try:
         yield aside
         if durable:
@@ -34,7 +44,7 @@ def replacing(file: Path, aside: Path | None = None, *, durable: bool = True) ->
 @contextlib.contextmanager
 def replacing_folder(folder: Path) -> Iterator[Path]:
     """As :func:`replacing`, for a folder of files: an empty one beside ``folder``, which then takes its place."""
-    aside, old = (folder.with_name(f".{folder.name}.{os.getpid()}{suffix}") for suffix in ("", ".old"))
+    aside, old = (folder.with_name(aside_of(folder.name)) for _ in range(2))
     aside.mkdir()
     try:
         yield aside

@@ -13,6 +13,7 @@ from raprune.launch import run_study
 from raprune.results import FolderLock, read_study
 from raprune.results.shelf import disk_use, study_entry
 from raprune.study import load_study
+from raprune.system.writing import aside_of
 from tests.launch.runs import Watch
 
 
@@ -88,7 +89,7 @@ def litter(done: Path) -> dict[str, Path]:
     """One thing of each kind that `clean` may delete, beside what the study has."""
     made = {
         "stale": done / "trials" / "0123456789ab" / "trial.parquet",
-        "partial": done / ".manifest.json.17",
+        "partial": done / aside_of("manifest.json"),
         "reports": done / "report" / "index.html",
         "memo": done / "memo" / "host.jsonl",
     }
@@ -169,11 +170,12 @@ def test_clean_touches_no_running_study_and_no_other_folder(run, done: Path, tmp
     assert code == 2
     assert "is in use by process" in out
     assert all(file.exists() for file in made.values())
-    (tmp_path / ".mine.1").write_text("mine")
+    mine = tmp_path / aside_of("mine")
+    mine.write_text("mine")
     code, out = run("clean", tmp_path, "--yes")
     assert code == 2
     assert "contains no study" in out
-    assert (tmp_path / ".mine.1").exists()
+    assert mine.exists()
 
 
 def test_clean_names_what_it_cannot_delete(run, done: Path, monkeypatch: pytest.MonkeyPatch) -> None:

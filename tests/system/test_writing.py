@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from raprune.errors import FileError
-from raprune.system.writing import replacing, written
+from raprune.system.writing import replacing, replacing_folder, written
 
 
 @pytest.mark.parametrize("name", [None, "mine.aside"])
@@ -45,3 +45,25 @@ def test_one_folder_is_made_and_no_more(tmp_path: Path) -> None:
     with pytest.raises(FileError, match="gone/made/file: no such file or folder"), written(tmp_path / "gone/made/file"):
         pass
     assert not (tmp_path / "gone").exists()
+
+
+def test_two_with_the_same_process_id_write_one_file(tmp_path: Path) -> None:
+    """As in two containers that share a folder; here it is one process."""
+    file = tmp_path / "file"
+    with replacing(file) as one:
+        one.write_text("one")
+        with replacing(file) as two:
+            two.write_text("two")
+        assert file.read_text() == "two"
+    assert file.read_text() == "one"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_what_a_killed_process_left_hinders_no_other(tmp_path: Path) -> None:
+    """A container that starts again has the process id that it had before."""
+    folder = tmp_path / "folder"
+    with replacing_folder(folder) as left:  # is written to, and the block has not ended
+        (left / "file").write_text("half")
+        with replacing_folder(folder) as aside:
+            (aside / "file").write_text("whole")
+        assert (folder / "file").read_text() == "whole"

@@ -28,6 +28,7 @@ from raprune.plugins.datasets.stream import Stream
 from raprune.study.parts import DataSpec
 from raprune.system.memory import memory_bytes
 from raprune.system.paths import folder_for
+from raprune.system.writing import aside_of
 
 SCORED = ("val", "guard", "test")
 """The splits of which the same pixels are read again and again."""
@@ -179,7 +180,7 @@ def _map(file: Path, stream: Stream) -> Tensor | None:
 
 def _decoded(stream: Stream, folder: Path, key: str) -> Tensor:
     digest, step = hashlib.sha256(), _at_once(stream)
-    aside = folder / f".{key}.{os.getpid()}"
+    aside = folder / aside_of(key)
     try:
         with aside.open("wb") as out:
             for start in range(0, len(stream), step):

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from raprune.errors import RapruneError, StorageError, first_line, meaning
 from raprune.system.quitting import STOP
 from raprune.system.store.address import Address
-from raprune.system.writing import replacing
+from raprune.system.writing import aside_of, replacing
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -130,7 +130,7 @@ class Remote:
                 self._write(path, content)
                 return
             parent, _, last = path.rpartition("/")
-            aside = f"{parent}/.{last}.{os.getpid()}"
+            aside = f"{parent}/{aside_of(last)}"
             self._fs.create_dir(parent, recursive=True)
             self._write(aside, content)
             self._fs.move(aside, path)

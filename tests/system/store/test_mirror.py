@@ -180,6 +180,17 @@ def test_a_torn_transfer_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert content(b.root) == {"one": "0123456789"}
 
 
+def test_two_that_send_the_same_file_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the same process id, as in two containers; the second begins and ends while the first writes."""
+    one, two = machine("one", tmp_path), machine("two", tmp_path)
+    for mirror in (one, two):
+        write(mirror, {f"{T}/one": "rows"})
+    whole = one.remote._write
+    monkeypatch.setattr(one.remote, "_write", lambda path, data: (whole(path, data), two.send("")))
+    one.send("")
+    assert content(tmp_path / "store") == {f"{T}/one": "rows"}
+
+
 def test_names_that_no_file_of_ours_has_are_left_alone(tmp_path: Path) -> None:
     for name in (".claims/x.json", ".hidden", "a/.b/c", "fine"):
         file = tmp_path / "store" / name
