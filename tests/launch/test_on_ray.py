@@ -12,6 +12,7 @@ import pytest
 from raprune.errors import InputError
 from raprune.evaluators.backend import Node
 from raprune.launch.base import Launch
+from raprune.launch.execute import MANIFEST
 from raprune.launch.on_ray import ray_runner
 from raprune.launch.resources import resources_for
 from raprune.results import read_study
@@ -89,6 +90,7 @@ def test_tune_sees_the_axes_by_name(tmp_path: Path) -> None:
         text, ["layers=[features.40]", "sweep.order=[low_to_high, by_sensitivity]", "sweep.method=[magnitude]"]
     )
     (tmp_path / "out").mkdir()
+    (tmp_path / "out" / MANIFEST).write_text("{}")
     with ray_runner(Launch(plan, tmp_path / "out", plan.trials, 1), Watch()) as runner:
         runner.prepare(plan.trials)
         grid = runner.run(plan.trials, plan, Watch())
