@@ -133,7 +133,7 @@ def test_a_failing_trial_leaves_a_row_and_the_others_complete(tmp_path: Path) ->
     assert outcome.statuses[agent] == "completed"
     assert outcome.statuses[magnitude] == "failed"
     row = read_study(out).trials.set_index("trial_id").loc[magnitude]
-    assert "was changed; delete" in row["error"]
+    assert "has changed since it was written; delete" in row["error"]
     assert "Traceback" in row["error"]
     assert "host " in row["error"]
     assert (out / "trials" / magnitude / "error.txt").read_text() == row["error"]

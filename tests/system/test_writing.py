@@ -62,7 +62,7 @@ def test_two_with_the_same_process_id_write_one_file(tmp_path: Path) -> None:
 def test_what_a_killed_process_left_hinders_no_other(tmp_path: Path) -> None:
     """A container that starts again has the process id that it had before."""
     folder = tmp_path / "folder"
-    with replacing_folder(folder) as left:  # is written to, and the block has not ended
+    with replacing_folder(folder) as left:  # as a process that is killed while it writes
         (left / "file").write_text("half")
         with replacing_folder(folder) as aside:
             (aside / "file").write_text("whole")
