@@ -19,8 +19,8 @@ from tests.waiting import PATIENCE_S, until
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = re.compile(
-    r"^\s*$|^\d+:\d\d  |^method +order|^ +params +MACs|^(agent|magnitude|random)|completed|^report: |^baseline: |^interrupted"
-    r"|stopped"
+    r"^\s*$|^\d+:\d\d  |^method +order|^ +params +MACs|^(agent|magnitude|random)|completed|^report: |^interrupted"
+    r"|^baseline: |stopped"
 )
 
 
