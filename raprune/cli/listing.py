@@ -81,13 +81,14 @@ def _print_plugins(plugins: Iterable[Plugin], console: Console) -> None:
 
 def _print_presets(console: Console) -> None:
     """Print each preset with the settings it provides beneath a study's own keys."""
-    from raprune.study.presets import ABOUT, DECISIONS_OF, PLUGIN_PRESETS, PRESETS
+    from raprune.study.presets import ABOUT, DECISIONS_OF, JOINT_OF, PLUGIN_PRESETS, PRESETS
     from raprune.study.wording import shown
 
     for name, about in ABOUT.items():
         _print_named(console, name, about)
         own = [f"{key} = {shown(value)}" for key, value in PRESETS[name].items()]
         own += [f"method {method}: decision = {shown(usual)}" for method, usual in DECISIONS_OF[name].items()]
+        own += [f"decision {stage}: postprocess.joint = {shown(usual)}" for stage, usual in JOINT_OF[name].items()]
         for (kind, plugin), settings in PLUGIN_PRESETS[name].items():
             own += [f"{kind} {plugin}: {key} = {shown(value)}" for key, value in settings.items()]
         for line in own:

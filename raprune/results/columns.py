@@ -229,6 +229,8 @@ TABLES: dict[str, Columns] = {
         "num_guard_looks": (INT, "networks of the pass that were shown to the guard"),
         "num_guard_refused": (INT, "of them, those that it refused; null before version 10"),
         "drop_allowance": (FLOAT, "points that the network may have lost: the bound; null for matched trials"),
+        "credit": (FLOAT, "as in layers; null before version 11"),
+        "decided_held": (FLAG, "as in layers; null before version 11"),
         "drop_used": (FLOAT, "points lost by this pass; negative where fine-tuning won more than it lost"),
         "params": (INT, "of the network so far"),
         "macs": (INT, "of the network so far"),

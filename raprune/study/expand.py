@@ -16,7 +16,7 @@ from raprune.registry import ENGINES, METHODS, nearest
 from raprune.study.check import Checker, SettingsProblems, origin_path
 from raprune.study.overrides import merge, set_path
 from raprune.study.parts import EvaluatorsSpec
-from raprune.study.plugins import choose, plugin_name, with_decision, with_study_plugins
+from raprune.study.plugins import choose, plugin_name, with_decision, with_joint, with_study_plugins
 from raprune.study.presets import COMMON, PRESETS
 from raprune.study.reader import UNREADABLE, Document, child, dump
 from raprune.study.schema import PLUGIN_KEYS, STUDY_KEYS, TRIAL_KEYS, Choice, ModelChoice, StudySpec, TrialSpec
@@ -162,9 +162,12 @@ class _Expansion:
                 return
 
     def _trials(
-        self, raw: dict[str, Any], place: SettingsProblems, matched_trial_id: str | None = None
+        self, raw: dict[str, Any], place: SettingsProblems, partner: TrialSpec | None = None
     ) -> list[TrialSpec]:
-        """The trial of one point, or one for each layer; wrong values are reported and, where possible, left out."""
+        """The trial of one point, or one for each layer; wrong values are reported and, where possible, left out.
+
+        ``partner``: the trial to which it is matched.
+        """
         raw = dict(raw)
         each = raw.get("layers") == "each"
         if each:
@@ -174,10 +177,14 @@ class _Expansion:
                 place.complain(child("", key), not_a_key(key))
         fields = {k: v for k, v in raw.items() if k in TRIAL_KEYS and k not in PLUGIN_KEYS}
         raw = {**raw, "decision": with_decision(raw.get("decision"), raw.get("method"), self.preset)}
+        if partner is not None:
+            fields["postprocess"] = partner.postprocess.model_dump()
+        elif not each and not _is_one_layer(raw):
+            fields["postprocess"] = with_joint(fields.get("postprocess", {}), raw["decision"], self.preset)
         choices = {kind: choose(kind, raw.get(kind), self.preset, place) for kind in PLUGIN_KEYS}
         fields |= {kind: choice or _stand_in(kind) for kind, choice in choices.items()}
         study = str(self.document.data.get("name", ""))
-        fields |= {"study": study, "matched_trial_id": matched_trial_id}
+        fields |= {"study": study, "matched_trial_id": None if partner is None else partner.trial_id}
         unbound = {**{k: v for k, v in fields.items() if k != "score_floor"}, "drop_bound": 100.0}
         trial = place.validate(TrialSpec, fields) or place.validate(TrialSpec, unbound)
         if trial is None or choices["model"] is None or choices["dataset"] is None:
@@ -206,7 +213,7 @@ class _Expansion:
     def _matched(self, raw: dict[str, Any], place: SettingsProblems, partner: TrialSpec) -> list[TrialSpec]:
         """The trial that prunes to the num_kept of ``partner``."""
         layers = {"layers": partner.layers} if raw.get("layers") == "each" else {}
-        return self._trials({**raw, **layers}, place, partner.trial_id)
+        return self._trials({**raw, **layers}, place, partner)
 
     def _labels(self, point: Point, trial: TrialSpec) -> dict[str, str]:
         """The trial's value on every axis, as text that Ray Tune and a person can read."""
@@ -223,6 +230,12 @@ class _Expansion:
         over = search.get("over") if isinstance(search, dict) else None
         searched = over.get("method") if isinstance(over, dict) else None
         return searched if isinstance(searched, list) else self.sweep.axes.get("method", [])
+
+
+def _is_one_layer(raw: Mapping[str, Any]) -> bool:
+    """Whether a single layer is decided, so that there is nothing to weigh it against."""
+    layers = raw.get("layers")
+    return isinstance(layers, list) and len(layers) == 1
 
 
 def _method_label(trial: TrialSpec, given: Any, others: Sequence[Any]) -> str:

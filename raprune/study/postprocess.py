@@ -69,9 +69,9 @@ class LowRankSpec(Settings):
 class JointSpec(Settings):
     """Spends what is left of the drop bound on all layers together: prunes where a point saves most."""
 
-    candidates: int = Field(default=50, ge=1)
-    """Most masks that may be scored in a pass."""
-    passes: int = Field(default=1, ge=1)
+    candidates: int | None = Field(default=None, ge=1)
+    """Most masks that may be scored in a pass; null for as many as in a layer, or 50 where that has no limit."""
+    passes: int = Field(default=3, ge=1)
     """Passes, each with a fine-tune as after a layer, which may win back score for the next; a pass that prunes
     nothing is the last."""
     saves: Literal["macs", "params"] = "macs"
@@ -84,6 +84,7 @@ class PostprocessSpec(Settings):
     """Steps after the last layer has been decided, before the final fine-tune, within the drop bound as well."""
 
     joint: JointSpec | None = None
-    """Prune all layers together once each has been decided: ``{}`` for the defaults; left out for none."""
+    """Prune all layers together once each has been decided: ``{}`` for the defaults, null for none. Left out, the
+    default preset has it after ``decision: search`` over several layers."""
     low_rank: LowRankSpec | None = None
     """Factorise layers into smaller ones: ``{}`` for the defaults; left out for none."""

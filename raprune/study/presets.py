@@ -63,6 +63,13 @@ PLUGIN_PRESETS: dict[str, dict[tuple[str, str], dict[str, Any]]] = {
 }
 """preset -> (kind, plug-in) -> settings."""
 
+JOINT_OF: dict[str, dict[str, dict[str, Any]]] = {
+    "default": {"search": {}},
+    "fast": {},
+    "paper": {},
+}
+"""preset -> decision stage -> the joint pass after it (``postprocess.joint``); none after the others."""
+
 DECISIONS_OF: dict[str, dict[str, str]] = {
     "default": {},
     "fast": {"agent": "reward"},

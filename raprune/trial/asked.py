@@ -7,7 +7,11 @@ from dataclasses import replace
 from raprune.plugins.decisions.base import DecisionStage
 from raprune.plugins.methods.base import NOTHING_LEARNED, Asked, Method
 from raprune.registry import DECISIONS, METHODS
+from raprune.study.postprocess import JointSpec
 from raprune.study.schema import TrialSpec
+
+USUAL_IN_A_PASS = 50
+"""Masks of a joint pass where neither it nor a layer has a limit."""
 
 
 def limit(trial: TrialSpec, num_val_images: int) -> int | None:
@@ -34,6 +38,11 @@ def asked(trial: TrialSpec, num_filters: int, num_val_images: int) -> Asked:
         left = [max(0, most - learned.masks_per_update * updates) for updates in learned.updates]
         searched = min(searched[0], left[1]), min(searched[1], left[0])
     return replace(learned, searched=searched)
+
+
+def most_in_a_pass(spec: JointSpec, per_layer: int | None) -> int:
+    """Most masks that may be scored in a joint pass, where ``per_layer`` may be to decide a layer."""
+    return spec.candidates or per_layer or USUAL_IN_A_PASS
 
 
 def masks_at_once(trial: TrialSpec) -> int:

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,6 +29,7 @@ from raprune.results import PROVISIONAL
 from raprune.study.postprocess import JointSpec
 from raprune.study.schema import TrialSpec
 from raprune.study.seeds import seed_for
+from raprune.trial.asked import most_in_a_pass
 from raprune.trial.budget import BudgetSpent, TrialBudget
 from raprune.trial.candidates import Candidates
 from raprune.trial.clock import seconds_since, seconds_so_far
@@ -76,7 +78,7 @@ class JointPass:
             return state, val_score, True
         for number in range(self.store.num_joint(), self._num_passes()):
             rows = self.store.joint_rows()
-            if rows and rows[-1]["num_kept"] == rows[-1]["num_kept_before"]:
+            if rows and _was_the_last(rows[-1]):
                 break
             if self.budget.is_empty:
                 return state, val_score, False
@@ -84,6 +86,10 @@ class JointPass:
             if cut_short:
                 return state, val_score, False
         return state, val_score, True
+
+    def earlier(self) -> list[dict[str, Any]]:
+        """The rows of the layers and passes committed so far."""
+        return [*self.store.layer_rows(), *self.store.joint_rows()]
 
     def _num_passes(self) -> int:
         return self.spec.passes if self.context.matched is None else self.context.matched.num_joint()
@@ -101,9 +107,12 @@ class JointPass:
                 self.contract, candidates, decided, val_score, self._round_up(state), masks.order_of(decided)
             )
         self.num_diverged += committed.num_diverged
+        is_matched = self.context.matched is not None
         row = joint_row(number, self.graph, state, committed, self.sizes.of(committed.state))
         row |= {
-            "drop_allowance": None if self.context.matched is not None else self.contract.scale.drop_bound,
+            "drop_allowance": None if is_matched else self.contract.scale.drop_bound,
+            "credit": None if is_matched else candidates.credit,
+            "decided_held": committed.decided_held,
             "drop_used": val_score - committed.finetuned_val_score,
             "num_guard_refused": num_refused(self.contract.guard) - refused_before,
             "cut_short": cut_short,
@@ -221,10 +230,10 @@ class _JointCandidates(Candidates):
 
     def __init__(self, joint: JointPass, masks: _Masks, state: State) -> None:
         number, bound = sum(masks.num_left.values()), joint.contract.scale.drop_bound
-        lent = credit_of(joint.trial, bound, joint.context.store.layer_rows())
+        self.credit = credit_of(joint.trial, bound, joint.earlier())
         num_val_images = joint.context.baseline.num_val_images
         super().__init__(
-            joint.contract.evaluator, state, ALL_LAYERS, number, joint.contract.scale.lent(lent),
+            joint.contract.evaluator, state, ALL_LAYERS, number, joint.contract.scale.lent(self.credit),
             lambda news: joint.context.progress({**news, "val_images": num_val_images}), joint.budget,
         )  # fmt: skip
         self.spec = joint.spec
@@ -236,7 +245,7 @@ class _JointCandidates(Candidates):
 
     @property
     def most(self) -> int:
-        return self.spec.candidates
+        return most_in_a_pass(self.spec, super().most)
 
     def what_is_left(self, mask: KeepMask) -> int:
         return self.cost({layer: cut.tensor for layer, cut in self.state.all_cut(self.graph, mask).items()})
@@ -259,6 +268,11 @@ class _Ask:
 
     def __call__(self, some: Sequence[Counts]) -> list[tuple[float | None, bool]]:
         return [(e.score_drop, e.feasible) for e in self.candidates([self.masks.mask(counts) for counts in some])]
+
+
+def _was_the_last(row: Mapping[str, Any]) -> bool:
+    """Whether a pass pruned nothing, and not because candidates were lent more than its fine-tune won back."""
+    return row["num_kept"] == row["num_kept_before"] and row["decided_held"] is not False
 
 
 def _split(flags: Sequence[bool], graph: Graph) -> dict[str, list[bool]]:

@@ -1,10 +1,11 @@
 """The search of the joint pass: how many of each layer's least important filters go, over all layers together.
 
-First one block of each layer is scored alone, which gives its price: points lost for what it saves. Blocks are then
-put in order of what they save a point, and several are taken at once: as many as their prices say will fit, and in the
-same request fewer and more of them; the first of these masks that fits is taken, the one that takes most first. Prices
-follow what was scored; blocks that do not fit are halved. At the end swaps give a block back in one layer and take one
-in another where that saves more. All of it is our own.
+First one block of each layer is scored alone, which gives its price: points lost for what it saves. Where that would
+take more than half of the masks, only the blocks that save most are priced, and the other layers are left to the swaps.
+Blocks are then put in order of what they save a point, and several are taken at once: as many as their prices say will
+fit, and in the same request fewer and more of them; the first of these masks that fits is taken, the one that takes
+most first. Prices follow what was scored; blocks that do not fit are halved. At the end swaps give a block back in one
+layer and take one in another where that saves more. All of it is our own.
 
 Legend: L layers; counts, (L,): filters that go.
 """
@@ -52,6 +53,7 @@ class JointSearch:
         """The best counts within ``bound``; ``drop``: points lost before."""
         self.drop, self.bound = drop, bound
         self.least = bound / 100
+        self._leave_out()
         while self.ask.left != 0 and any(self.block):
             if not self._priced() and not self._taken():
                 self._halve()
@@ -82,6 +84,13 @@ class JointSearch:
     def _with(self, layers: Sequence[int]) -> Counts:
         """The counts so far with the next block of some layers."""
         return tuple(n + self.block[at] * (at in layers) for at, n in enumerate(self.counts))
+
+    def _leave_out(self) -> None:
+        """Give up the blocks that save least where prices of all would take more than half of the masks."""
+        if self.ask.left is not None:
+            saved = [self.saved(self._with([at])) for at in range(len(self.block))]
+            for at in sorted(range(len(saved)), key=lambda at: (-saved[at], at))[max(1, self.ask.left // 2) :]:
+                self.block[at] = 0
 
     def _priced(self) -> bool:
         """Score blocks whose price is unknown; returns whether there were any."""

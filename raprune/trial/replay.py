@@ -160,7 +160,10 @@ class Replay:
         yield from self._candidates(step, ALL_LAYERS, self.scale.lent(credit))
         parent, committed = self.state, self._commit(contract, ALL_LAYERS, mask, row)
         now = joint_row(number, self.graph, parent, committed, self.sizes.of(committed.state))
-        now |= {"drop_used": self.val_score - committed.finetuned_val_score}
+        now |= {
+            "drop_used": self.val_score - committed.finetuned_val_score,
+            "credit": None if self._is_matched else credit,
+        }
         yield Checked("joint pass", f"joint pass {number} as committed", self._differing("joint", row, now))
         self.state, self.val_score = committed.state, committed.finetuned_val_score
 

@@ -33,7 +33,7 @@ from raprune.registry import REWARDS
 from raprune.study import StudyPlan, TrialSpec
 from raprune.study.postprocess import RULES
 from raprune.study.wording import counted
-from raprune.trial.asked import asked, build_decision, limit
+from raprune.trial.asked import asked, build_decision, limit, most_in_a_pass
 from raprune.trial.prelude import schedule
 
 TIMING_S = 30.0
@@ -167,8 +167,8 @@ class _Estimation:
         return Shape(
             costs, between(order, layers, costs.masks), between(order, order, ratios)[0], asked,
             between(order, layers, own[0]), own[1], num_ordered, hopeless, trial.matched_trial_id is not None,
-            has_pictures=timer.data.val.kind == "pixel", joint=joint_work(trial), low_rank=low_rank_work(trial, fact),
-            at_once=at_once(trial, int(asked[0].max()), self.device_type),
+            has_pictures=timer.data.val.kind == "pixel", joint=joint_work(trial, fact.num_val),
+            low_rank=low_rank_work(trial, fact), at_once=at_once(trial, int(asked[0].max()), self.device_type),
             proposals=1 if trial.matched_trial_id else build_decision(trial).at_once,
         )  # fmt: skip
 
@@ -221,10 +221,10 @@ def _asked(trial: TrialSpec, facts: Facts, layers: Sequence[str]) -> np.ndarray:
     return found
 
 
-def joint_work(trial: TrialSpec) -> tuple[int, int]:
+def joint_work(trial: TrialSpec, num_val: int) -> tuple[int, int]:
     """:attr:`Shape.joint` of a trial, at most."""
     spec = trial.postprocess.joint
-    return (0, 0) if spec is None else (spec.passes, spec.candidates)
+    return (0, 0) if spec is None else (spec.passes, most_in_a_pass(spec, limit(trial, num_val)))
 
 
 def low_rank_work(trial: TrialSpec, facts: Facts) -> tuple[float, float, float, bool] | None:
