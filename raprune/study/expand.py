@@ -16,8 +16,9 @@ from raprune.registry import ENGINES, METHODS, nearest
 from raprune.study.check import Checker, SettingsProblems, origin_path
 from raprune.study.overrides import merge, set_path
 from raprune.study.parts import EvaluatorsSpec
-from raprune.study.plugins import choose, plugin_name, with_decision, with_joint, with_study_plugins
-from raprune.study.presets import COMMON, PRESETS
+from raprune.study.plugins import choose, plugin_name, with_decision, with_study_plugins
+from raprune.study.postprocess import JointSpec
+from raprune.study.presets import COMMON, JOINT_OF, PRESETS
 from raprune.study.reader import UNREADABLE, Document, child, dump
 from raprune.study.schema import PLUGIN_KEYS, STUDY_KEYS, TRIAL_KEYS, Choice, ModelChoice, StudySpec, TrialSpec
 from raprune.study.seeding import follow_seed
@@ -177,10 +178,6 @@ class _Expansion:
                 place.complain(child("", key), not_a_key(key))
         fields = {k: v for k, v in raw.items() if k in TRIAL_KEYS and k not in PLUGIN_KEYS}
         raw = {**raw, "decision": with_decision(raw.get("decision"), raw.get("method"), self.preset)}
-        if partner is not None:
-            fields["postprocess"] = partner.postprocess.model_dump()
-        elif not each and not _is_one_layer(raw):
-            fields["postprocess"] = with_joint(fields.get("postprocess", {}), raw["decision"], self.preset)
         choices = {kind: choose(kind, raw.get(kind), self.preset, place) for kind in PLUGIN_KEYS}
         fields |= {kind: choice or _stand_in(kind) for kind, choice in choices.items()}
         study = str(self.document.data.get("name", ""))
@@ -189,6 +186,10 @@ class _Expansion:
         trial = place.validate(TrialSpec, fields) or place.validate(TrialSpec, unbound)
         if trial is None or choices["model"] is None or choices["dataset"] is None:
             return []
+        if partner is not None:
+            trial = trial.model_copy(update={"postprocess": partner.postprocess})
+        elif not each and "joint" not in raw.get("postprocess", {}):
+            trial = _with_joint(trial, self.preset)
         if not each or self.checker.problems or self.layer_names is None:
             return [trial]
         try:
@@ -232,10 +233,17 @@ class _Expansion:
         return searched if isinstance(searched, list) else self.sweep.axes.get("method", [])
 
 
-def _is_one_layer(raw: Mapping[str, Any]) -> bool:
-    """Whether a single layer is decided, so that there is nothing to weigh it against."""
-    layers = raw.get("layers")
-    return isinstance(layers, list) and len(layers) == 1
+def _with_joint(trial: TrialSpec, preset: str) -> TrialSpec:
+    """``trial`` with the joint pass that follows its decision stage, where there is something for it to do.
+
+    There is nothing where a single layer is decided, nor where no fine-tune wins back what candidates lose.
+    """
+    usual = JOINT_OF[preset].get(trial.decision.name)
+    is_one_layer = isinstance(trial.layers, list) and len(trial.layers) == 1
+    if usual is None or is_one_layer or trial.finetune.after_layer.num_steps(1) == 0:
+        return trial
+    postprocess = trial.postprocess.model_copy(update={"joint": JointSpec(**usual)})
+    return trial.model_copy(update={"postprocess": postprocess})
 
 
 def _method_label(trial: TrialSpec, given: Any, others: Sequence[Any]) -> str:

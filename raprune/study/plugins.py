@@ -8,7 +8,7 @@ from typing import Any
 from raprune.errors import InputError
 from raprune.registry import KINDS, METHODS, is_imported
 from raprune.study.check import Checker, SettingsProblems
-from raprune.study.presets import DECISIONS_OF, JOINT_OF, PLUGIN_PRESETS
+from raprune.study.presets import DECISIONS_OF, PLUGIN_PRESETS
 from raprune.study.reader import UNREADABLE, child
 from raprune.study.schema import Choice, ModelChoice
 from raprune.study.wording import shown
@@ -51,12 +51,6 @@ def with_decision(given: Any, method: Any, preset: str) -> Any:
     name = plugin_name(method)
     usual = METHODS.get(name).declared["decision"] if name in METHODS.names() else "search"
     return {**(given or {}), "name": DECISIONS_OF[preset].get(name or "", usual)}
-
-
-def with_joint(given: Any, decision: Any, preset: str) -> Any:
-    """``given`` (``postprocess``) with the joint pass that follows a decision stage, unless it says which."""
-    usual = JOINT_OF[preset].get(plugin_name(decision) or "")
-    return given if usual is None or not isinstance(given, dict) or "joint" in given else {**given, "joint": usual}
 
 
 def choose(kind: str, given: Any, preset: str, place: SettingsProblems) -> Choice | None:

@@ -70,8 +70,8 @@ class JointSpec(Settings):
     """Spends what is left of the drop bound on all layers together: prunes where a point saves most."""
 
     candidates: int | None = Field(default=None, ge=1)
-    """Most masks that may be scored in a pass; null for as many as in a layer, or 50 where that has no limit."""
-    passes: int = Field(default=3, ge=1)
+    """Most masks that may be scored in a pass; left out, as many as in a layer, or 50 where that has no limit."""
+    passes: int = Field(default=3, ge=0)
     """Passes, each with a fine-tune as after a layer, which may win back score for the next; a pass that prunes
     nothing is the last."""
     saves: Literal["macs", "params"] = "macs"
@@ -84,7 +84,12 @@ class PostprocessSpec(Settings):
     """Steps after the last layer has been decided, before the final fine-tune, within the drop bound as well."""
 
     joint: JointSpec | None = None
-    """Prune all layers together once each has been decided: ``{}`` for the defaults, null for none. Left out, the
-    default preset has it after ``decision: search`` over several layers."""
+    """Prune all layers together once each has been decided: ``{}`` for the defaults, ``{passes: 0}`` for none.
+    Left out, the default preset has it after ``decision: search`` over several layers, each with a fine-tune."""
     low_rank: LowRankSpec | None = None
     """Factorise layers into smaller ones: ``{}`` for the defaults; left out for none."""
+
+    @field_validator("joint")
+    @classmethod
+    def _none_without_passes(cls, joint: JointSpec | None) -> JointSpec | None:
+        return None if joint is None or joint.passes == 0 else joint

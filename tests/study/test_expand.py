@@ -150,6 +150,29 @@ def test_the_agent_of_preset_fast_learns_little_and_takes_the_highest_reward(tmp
     assert (trial.decision.name, trial.decision.settings) == ("reward", {"prefixes": True})
 
 
+@pytest.mark.parametrize(
+    ("text", "passes"),
+    [
+        ("", 3), ("postprocess: {low_rank: {}}", 3), ("postprocess: {joint: {passes: 1}}", 1),
+        ("postprocess: {joint: {passes: 0}}", None), ("decision: prefix", None), ("method: magnitude", None),
+        ("method: magnitude\ndecision: search", 3), ("layers: [features.0, features.3]", 3),
+        ("layers: [features.0]", None), ("preset: fast", None),
+        ("finetune: {after_layer: {steps: 0}}", None), ("preset: paper\ndecision: search", None),
+    ],
+)  # fmt: skip
+def test_the_joint_pass_of_the_default_preset(tmp_path: Path, text: str, passes: int | None) -> None:
+    joint = only_trial(tmp_path, f"{HEAD}drop_bound: 2\n{text}\n").postprocess.joint
+    assert (None if joint is None else joint.passes) == passes
+
+
+def test_a_matched_trial_has_its_partners_joint_pass(tmp_path: Path) -> None:
+    sweep = "drop_bound: 2\nsweep: {method: [taylor, magnitude, {name: magnitude, match: taylor}]}\n"
+    searched, prefix, matched = load(tmp_path, HEAD + sweep).trials
+    assert prefix.postprocess.joint is None
+    assert matched.postprocess == searched.postprocess
+    assert matched.postprocess.joint is not None
+
+
 def test_the_file_wins_over_its_preset(tmp_path: Path) -> None:
     text = f"{HEAD}drop_bound: 2\npreset: paper\nmethod: {{name: agent, max_updates: 50}}\n"
     trial = only_trial(

@@ -17,7 +17,9 @@ from raprune.network.masks import KeepMask
 from raprune.network.state import ALL_LAYERS, State
 from raprune.results import read_study
 from raprune.study import load_study
+from raprune.study.postprocess import JointSpec
 from raprune.trial import joint
+from raprune.trial.asked import most_in_a_pass
 from raprune.trial.fallbacks import part_of
 from raprune.trial.joint import _Masks
 from raprune.trial.joint_search import Counts, JointSearch
@@ -184,6 +186,33 @@ def test_the_search_ends_where_nothing_fits_and_leaves_one_filter() -> None:
     assert JointSearch([7, 7, 7], saving, Additive((0.0,) * 3, 2.0, 0), 4).run(0.0, 2.0) == (0, 0, 0)
 
 
+def test_a_search_of_few_masks_prices_the_layers_that_save_most() -> None:
+    ask = Additive((0.001, 0.001, 0.001), 2.0, 5)
+    assert JointSearch([60, 60, 60], saving, ask, 4).run(0.0, 2.0) != (0, 0, 0)
+    assert all(counts[2] == 0 for counts in ask.asked), "the layer that saves least was priced"
+    assert ask.asked[:2] == [(7, 0, 0), (0, 7, 0)]
+
+
+def pass_row(held: bool | None, before: int, after: int) -> dict[str, Any]:
+    return {"decided_held": held, "num_kept_before": before, "num_kept": after}
+
+
+@pytest.mark.parametrize(
+    ("row", "is_last"),
+    [
+        (pass_row(True, 20, 18), False), (pass_row(False, 20, 18), False), (pass_row(None, 20, 20), True),
+        (pass_row(True, 20, 20), True), (pass_row(False, 20, 20), False),
+    ],
+)  # fmt: skip
+def test_after_a_pass_that_prunes_nothing_only_less_credit_helps(row: dict[str, Any], is_last: bool) -> None:
+    assert joint._was_the_last(row) == is_last
+
+
+@pytest.mark.parametrize(("candidates", "per_layer", "most"), [(None, 40, 40), (12, 40, 12), (None, None, 50)])
+def test_a_pass_has_as_many_candidates_as_a_layer(candidates: int | None, per_layer: int | None, most: int) -> None:
+    assert most_in_a_pass(JointSpec(candidates=candidates), per_layer) == most
+
+
 def test_a_part_of_a_pass_gives_filters_back_in_each_layer() -> None:
     engine = residual()
     orders = {layer: list(range(group.num_filters))[::-1] for layer, group in engine.graph.groups.items()}
@@ -229,7 +258,9 @@ def test_the_rows_of_a_pass(reference: Path) -> None:
     assert (of_pass["keep_mask"].map(len).isin(passes["num_kept_before"])).all()
     theirs = tables.joint[tables.joint["trial_id"] == matched]
     assert theirs["num_kept"].tolist() == passes["num_kept"].tolist()
-    assert theirs["drop_allowance"].isna().all()
+    assert theirs[["drop_allowance", "credit", "decided_held"]].isna().all(axis=None)
+    assert passes["credit"].tolist() == [0.0] * len(passes)
+    assert passes["decided_held"].iloc[0] in (True, False)
 
 
 class Killed(BaseException):
