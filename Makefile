@@ -23,17 +23,20 @@ BIN := .venv/bin
 study: .venv/.installed
 	$(BIN)/raprune study studies/quickstart.yaml
 
+# Where the environment forbids bytecode, every process of the tests would compile all of raprune again.
+TESTING := PYTHONHASHSEED=0 PYTHONDONTWRITEBYTECODE=
+
 test: .venv/.installed-dev
-	PYTHONHASHSEED=0 $(BIN)/python -m pytest -n 3 --dist loadfile
+	$(TESTING) $(BIN)/python -m pytest -n 3 --dist loadfile
 
 test-all: .venv/.installed-dev
-	PYTHONHASHSEED=0 $(BIN)/python -m pytest -m "" -n 3 --dist loadfile
+	$(TESTING) $(BIN)/python -m pytest -m "" -n 3 --dist loadfile
 
 gpu: .venv/.installed-dev
 	$(BIN)/python benchmarks/gpu.py --tests --write docs/gpu.md
 
 fuzz: .venv/.installed-dev
-	PYTHONHASHSEED=0 $(BIN)/python -m pytest -m "" tests/fuzz
+	$(TESTING) $(BIN)/python -m pytest -m "" tests/fuzz
 
 chaos: .venv/.installed-dev
 	$(BIN)/python -m benchmarks.chaos

@@ -27,8 +27,10 @@ where all have as many candidates for a layer.
 
 Every row is a mean over baselines, with as many as are given; for ResNet-20 a baseline is another draw of validation
 and test images for the same network. **pruned** is the share of filters, **MACs** the share of multiply-adds that went.
-`taylor, credit auto` with `search` is the default as users run it: its credit follows what the fine-tunes win back. In
-all other rows the credit is fixed, at twice the bound, so that only ranking and decision differ; but the default of
+`taylor, credit auto, joint passes` with `search` is the default as users run it: its credit follows what the fine-tunes
+win back, and joint passes spend what the layers leave of the bound. Their candidates are taken from the layers', so
+that all have about as many in all. `taylor, credit auto` is the same without joint passes, the default before them.
+In all other rows the credit is fixed, at twice the bound, so that only ranking and decision differ; but the default of
 earlier versions (the agent, then trim) has none, and decides from the input up. The last columns are differences in
 points of **pruned** from references at the same fidelity: that earlier default, magnitude with prefix and, at twice the
 candidates, lazy greedy. They are paired by baseline; brackets hold 95% intervals by a bootstrap over the baselines that
@@ -50,8 +52,8 @@ networks ([decisions](decisions.md)).
     python benchmarks/findings.py collect results/findings docs/findings.parquet
     python -m analysis.findings docs/findings.parquet docs/findings-now.parquet > docs/findings.md
 
-Another run needs other folders and another file: for the first section the parts `default` and `magnitude` were run,
-and `lazy` on three SegNets.
+Another run needs other folders and another file: for the first section the parts `default`, `alone` and `magnitude`
+were run, and `lazy` on three SegNets.
 """
 NOW = """\
 ## As it is now
@@ -63,10 +65,11 @@ HEADINGS = {
     "decisions_resnet20": "ResNet-20 on CIFAR-10 images",
     "decisions_segnet": "SegNet on scenes of digits",
 }
-PARTS = {"default": "credit auto", "before": "low to high, no credit"}
+PARTS = {"default": "credit auto, joint passes", "alone": "credit auto", "before": "low to high, no credit"}
 """Parts of ``benchmarks/findings.py`` with settings of their own, and how those are named."""
 BEFORE = (f"agent, {PARTS['before']}", "trim")
 LAZY = ("magnitude, 120 a layer", "lazy_greedy")
+ALONE = (f"taylor, {PARTS['alone']}", "search")
 REFERENCES = (BEFORE, ("magnitude", "prefix"), LAZY)
 """Rankings and decisions that all others of a table are compared with, where the table has them."""
 COLUMNS = (
@@ -137,7 +140,8 @@ def table(trials: pd.DataFrame) -> str:
     groups = list(trials.groupby(["ranking", "decision"], sort=False))
     groups.sort(key=lambda group: -group[1]["pruning_ratio"].mean())
     present = {pair for pair, _ in groups}
-    references = [pair for pair in REFERENCES if pair in present]
+    has_joint = any(PARTS["default"] in ranking for ranking, _ in present)
+    references = [pair for pair in (*REFERENCES, *[ALONE] * has_joint) if pair in present]
     columns = [*COLUMNS, *(f"against {ranking} + {decision}" for ranking, decision in references)]
     lines = [_line(columns), _line(["---"] * 2 + ["---:"] * (len(columns) - 2))]
     for pair, rows in groups:

@@ -44,6 +44,8 @@ FIDELITIES: dict[str, list[str]] = {
     "recalibrated": ["fidelity.finetune=recalibrate", "fidelity.recalibration_batches=2"],
     "finetuned": ["finetune.before_reward.steps=4"],
 }
+SHARED = {"digits": 49, "resnet20": 40, "segnet": 52}
+"""Candidates for a layer where three joint passes have as many each; without those it would be 60."""
 WARM = "{name: agent, prior: taylor}"
 GRACE_S = 10
 COLUMNS = [
@@ -101,8 +103,13 @@ def whole_grid(network: str, fidelity: str, seed: int) -> Iterator[Part]:
 
 
 def references(network: str, seed: int) -> Iterator[Part]:
-    """The default as users run it, the one before it at as many candidates, and lazy greedy at twice as many."""
-    yield Part(network, "forward", seed, "default", ("taylor",), ("search",), ("credit=auto",))
+    """The default as users run it, the same without joint passes, the default before, and lazy greedy at twice.
+
+    The first three have about as many candidates: joint passes take theirs from the layers'.
+    """
+    shared = ("credit=auto", "postprocess.joint.passes=3", f"candidates_per_layer={SHARED[network]}")
+    yield Part(network, "forward", seed, "default", ("taylor",), ("search",), shared)
+    yield Part(network, "forward", seed, "alone", ("taylor",), ("search",), ("credit=auto",))
     yield Part(network, "forward", seed, "before", ("agent",), ("trim",), ("credit=0", "order=low_to_high"))
     yield Part(network, "forward", seed, "lazy", ("magnitude",), ("lazy_greedy",), ("candidates_per_layer=120",))
 

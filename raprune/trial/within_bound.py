@@ -262,8 +262,12 @@ class _Choosing(_Cutting):
         return self.committed(mask, weights, chosen.num_kept, known)
 
     def parts(self, chosen: KeepMask) -> Committed | None:
-        """The first part of a mask that the guard refused; ``None`` where val did."""
-        if not self.order or not self.refused:
+        """The first part of a mask that the guard refused, in a joint pass also one that val did; ``None`` otherwise.
+
+        Where val refused a layer's mask, the ones that were scored tell more than parts. A joint pass has scored few
+        between single blocks and what it decided on, and what its part leaves of the bound is for the next pass.
+        """
+        if not self.order or not (self.refused or self.layer == ALL_LAYERS):
             return None
         for _ in range(MAX_MASKS):
             smaller = part_of(chosen, self.order, self._share_left())

@@ -71,13 +71,15 @@ def test_a_table_has_a_row_for_each_pair_the_most_pruned_first(trials: pd.DataFr
 def test_what_is_unusual_stands_in_the_name(trials: pd.DataFrame) -> None:
     others = [
         row("agent", "trim", 0, 0.2, part="old", candidates_per_layer=100_000),
-        row("taylor", "search", 0, 0.2, part="default"),
+        row("taylor", "search", 0, 0.2, part="alone"),
+        row("taylor", "search", 1, 0.2, part="default", candidates_per_layer=49),
         row("magnitude", "lazy_greedy", 0, 0.2, candidates_per_layer=120),
         row("agent", "search", 0, 0.2, method_settings=json.dumps({"prior": "taylor"})),
     ]
     names = set(labelled(pd.concat([trials, pd.DataFrame(others)]))["ranking"])
     assert {"agent, 30 updates, no limit", "magnitude, 120 a layer", "agent from taylor"} < names
     assert {"taylor, credit auto", "agent, low to high, no credit"} < names
+    assert "taylor, credit auto, joint passes, 49 a layer" in names
 
 
 def test_lazy_greedy_is_a_reference_where_it_was_run(trials: pd.DataFrame) -> None:
@@ -86,6 +88,18 @@ def test_lazy_greedy_is_a_reference_where_it_was_run(trials: pd.DataFrame) -> No
     assert heading.endswith("against magnitude, 120 a layer + lazy_greedy |")
     assert best.endswith("| +1.0 [+1.0, +1.0] |")
     assert "lazy_greedy" not in table(labelled(trials))
+
+
+def test_joint_passes_are_compared_with_none(trials: pd.DataFrame) -> None:
+    ways = [("alone", 60, 0.2), ("default", 49, 0.25)]
+    both = [
+        row("taylor", "search", seed, ratio + seed / 100, part=part, candidates_per_layer=most)
+        for part, most, ratio in ways for seed in range(3)
+    ]  # fmt: skip
+    heading, *lines = table(labelled(pd.concat([trials, pd.DataFrame(both)]))).splitlines()
+    assert heading.endswith("against taylor, credit auto + search |")
+    (joint,) = [line for line in lines if line.startswith("| taylor, credit auto, joint passes, 49 a layer |")]
+    assert joint.endswith("| +5.0 [+5.0, +5.0] |")
 
 
 def test_the_page_has_a_table_for_each_network_and_fidelity(trials: pd.DataFrame) -> None:
