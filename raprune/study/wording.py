@@ -45,8 +45,9 @@ class Complaint:
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:
-    """``1 trial``, ``1,200 trials``."""
-    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+    """``1 trial``, ``1,200 trials``, ``2 joint passes``."""
+    plural = plural or f"{noun}{'es' if noun.endswith('s') else 's'}"
+    return f"{number:,} {noun if number == 1 else plural}"
 
 
 def shown(value: object, limit: int = 80) -> str:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from raprune.results import read_manifest
+from raprune.results import read_manifest, read_study
+from raprune.study.wording import counted
 from tests.results.test_comparing import five, study
 from tests.short import IMPORT
 
@@ -40,7 +41,9 @@ def test_verify_says_what_it_did_and_what_it_cannot(run: Run, small_study: tuple
     code, text = run("verify", done / "trials" / trial_id, "--share", 0, *allowed)
     assert code == 0
     assert text.startswith("loading the study\n0 of 1 trial checked\n")
-    assert "confirmed: 0 of 0 candidates, 2 committed layers, 1 network at the end and 1 baseline scored" in text
+    passes = counted((read_study(done).joint["trial_id"] == trial_id).sum(), "joint pass")
+    confirmed = f"confirmed: 0 of 0 candidates, 2 committed layers, {passes}, 1 network at the end and 1 baseline"
+    assert f"{confirmed} scored" in text
     assert "not checked: that the methods would choose these masks again" in text
     copy = Path(shutil.copytree(done, tmp_path / "copy"))
     (copy / "trials" / trial_id / "layers-1.parquet").write_bytes(b"PAR1")

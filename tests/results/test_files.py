@@ -158,7 +158,7 @@ TABLE = pytest.param("updates-0.parquet", marks=pytest.mark.slow)  # read as the
 @pytest.mark.parametrize("name", ["layers-0.parquet", TABLE, "candidates-0.parquet", "state/1.json"])
 def test_a_damaged_file_fails_its_trial_alone(done: Study, name: str) -> None:
     trial = trial_of(done[1], "magnitude")
-    for file in (trial / "trial.parquet", trial / "layers-1.parquet"):
+    for file in (trial / "trial.parquet", trial / "layers-1.parquet", *trial.glob("joint-*.parquet")):
         file.unlink()
     if name.startswith("state"):
         shutil.copyfile(trial / "layers-0.parquet", trial / "layers-1.parquet")

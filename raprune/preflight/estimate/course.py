@@ -187,15 +187,20 @@ def _commits(shape: Shape, draw: Draw) -> dict[str, float]:
 
 
 def _joint(shape: Shape, draw: Draw) -> dict[str, float]:
-    """The joint passes: candidates run as whole networks, after the fine-tune before the reward if there is one."""
+    """The joint passes: candidates run as whole networks, after the fine-tune before the reward if there is one.
+
+    From one pass that finds nothing to prune once each layer has a price, to all passes with all their candidates.
+    """
     (passes, candidates), costs = shape.joint, shape.costs
-    factor = costs.pruned_step**draw.halvings
-    number = 0 if shape.matched else passes * candidates
-    commits_s = passes * draw.tries * (costs.trained(costs.steps.commit, factor) + costs.val_s)
+    factor, share = costs.pruned_step**draw.halvings, draw.rng.uniform() if passes else 0.0
+    fewest, most = min(candidates / 2, len(shape.half_pruned)), passes * candidates
+    number = 0.0 if shape.matched else fewest + share * (most - fewest)
+    commits = passes * (1.0 if shape.matched else share)
+    commits_s = commits * draw.tries * (costs.trained(costs.steps.commit, factor) + costs.val_s)
     return {
         "search_s": number * (costs.trained(costs.steps.reward, factor) + costs.val_s * factor),
         "commit_s": commits_s,
-        "num_calls": float(number + passes * 3),
+        "num_calls": float(number + commits * 3),
         "num_candidates": float(number),
     }
 

@@ -222,9 +222,11 @@ def _asked(trial: TrialSpec, facts: Facts, layers: Sequence[str]) -> np.ndarray:
 
 
 def joint_work(trial: TrialSpec, num_val: int) -> tuple[int, int]:
-    """:attr:`Shape.joint` of a trial, at most."""
+    """:attr:`Shape.joint` of a trial, at most; without credit little is left for a second pass."""
     spec = trial.postprocess.joint
-    return (0, 0) if spec is None else (spec.passes, most_in_a_pass(spec, limit(trial, num_val)))
+    if spec is None:
+        return 0, 0
+    return spec.passes if trial.lent(1.0) else 1, most_in_a_pass(spec, limit(trial, num_val))
 
 
 def low_rank_work(trial: TrialSpec, facts: Facts) -> tuple[float, float, float, bool] | None:
