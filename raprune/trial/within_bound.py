@@ -8,8 +8,8 @@ the one that prunes most to the one that prunes least; so they are where candida
 
 Where the study has a guard (``guard.py``), the bound must hold on it, too: a mask whose weights are within the bound on
 val is shown to it, ``MAX_LOOKS`` masks at most. Where masks are bisected, parts of a mask that the guard refuses are
-tried next (``fallbacks.py``). Elsewhere only masks whose score as a candidate is higher by what was missing there, and
-at last the one with the highest.
+tried next (``fallbacks.py``), in a joint pass also of one that val refuses. Elsewhere only masks whose score as a
+candidate is higher by what was missing there, and at last the one with the highest.
 
 A matched trial's masks are given; the same rule chooses the weights they are committed with. A fine-tune that diverged
 (NaN or infinite weights) is never committed.

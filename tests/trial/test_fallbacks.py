@@ -10,7 +10,7 @@ import torch
 
 from raprune.engine.tasks import Measure, Task
 from raprune.network.masks import KeepMask
-from raprune.network.state import State
+from raprune.network.state import ALL_LAYERS, State
 from raprune.trial.committed import Committed
 from raprune.trial.fallbacks import LEAST_PART, MAX_BISECTED, MOST_PART, bisected, part_of, share_left
 from raprune.trial.guard import MAX_LOOKS, share_held_back
@@ -77,6 +77,24 @@ def test_what_val_refuses_is_not_cut_to_parts(trained: Trained) -> None:
     found = search.commit_bold()
     assert found.keep_mask in search.candidates.feasible_masks()
     assert found.num_guard_looks >= 1
+
+
+def test_what_val_refuses_in_a_joint_pass_is_halved(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No other mask was scored, so that bisection would leave all of them."""
+    search = Bold(trained, drops=[0.0])
+    number = sum(group.num_filters for group in search.engine.graph.groups.values())
+    candidates, order = search.candidates, list(range(number))
+    candidates.layer, candidates.num_filters, candidates.seen = ALL_LAYERS, number, []
+    on_val, run = [-BOUND - 1, -BOUND - 1, 0.0], search.evaluator.run  # either weights of the decided mask
+
+    def told(task: Task[Any], state: State) -> Any:
+        return on_val.pop(0) if isinstance(task, Measure) and task.split == "val" and on_val else run(task, state)
+
+    monkeypatch.setattr(search.evaluator, "run", told)
+    decided = KeepMask.of(torch.arange(number) < number - 4)
+    found = commit_within_bound(search.contract, candidates, decided, 12.5, order=order)
+    assert found.keep_mask == KeepMask.of(torch.arange(number) < number - 2)
+    assert (found.decided_held, found.num_guard_looks) == (False, 1)
 
 
 def test_parts_of_a_bisected_mask_end_the_bisection_unless_another_was_allowed() -> None:
