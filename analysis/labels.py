@@ -44,7 +44,7 @@ def describe(trials: pd.DataFrame) -> pd.DataFrame:
     are part of the label; so is the decision stage, if one method has several. ``context`` says what else differs
     within the study (networks, data, fidelity, limits), ``scope`` which layers were decided if that differs. Both are
     empty in a study that sweeps neither. Settings that change only together with the network are left out,
-    and a credit that follows from the bound. ``single``
+    a credit that follows from the bound, and joint passes that follow from the method. ``single``
     marks the trials of a study that decides several layers one by one; ``score_name`` and ``unit`` say what a drop is.
     """
     own = trials.set_index("trial_id")["drop_bound"]
@@ -58,14 +58,17 @@ def describe(trials: pd.DataFrame) -> pd.DataFrame:
     parts += [varying(["" if pd.isna(n) else form.format(n) for n in trials[name]]) for name, form in _NUMBERS.items()]
     settings = [_differences(trials[column], _NOT_SHOWN.get(column, ())) for column in _SETTINGS]
     parts += [labels for labels in settings if not _follows(labels, parts[0])]
-    parts += [varying(_step_labels(trials["postprocess_settings"], step)) for step in ("joint", "low_rank")]
+    methods = _method_labels(trials)
+    joint, low_rank = (varying(_step_labels(trials["postprocess_settings"], step)) for step in ("joint", "low_rank"))
+    usual = _follows(joint, [f"{method} {own}" for method, own in zip(methods, matched, strict=True)])
+    parts += [low_rank] if usual else [joint, low_rank]
     scopes = _scopes(trials["layers"])
     parts.append(varying([ALONE if single else "" for _, single in scopes]))
     units = [text(unit) or "percent" for unit in trials["score_unit"]]
     described = trials.assign(
         matched=matched.astype(bool),
         bound=[NO_BOUND if pd.isna(bound) else f"{bound:g}" for bound in bounds],
-        method=_method_labels(trials),
+        method=methods,
         order=plugin_labels(trials, "order"),
         context=[", ".join(filter(None, words)) for words in zip(*parts, strict=True)],
         scope=[scope for scope, _ in scopes],

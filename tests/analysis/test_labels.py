@@ -79,6 +79,19 @@ def test_decided_layers_are_the_scope_where_they_differ() -> None:
     assert list(completed_trials(make_tables(trials[:1]))["scope"]) == [""]
 
 
+def test_joint_passes_that_follow_from_the_method_are_no_context() -> None:
+    """As in the default preset, where ``search`` has them and ``prefix`` has not; a matched trial has its partner's."""
+    passes, none = '{"joint": {"passes": 3}, "low_rank": null}', '{"joint": null, "low_rank": null}'
+    rows = [
+        trial_row("searched", method="taylor", postprocess_settings=passes),
+        trial_row("prefix", method="magnitude", postprocess_settings=none),
+        trial_row("matched", method="magnitude", matched_trial_id="searched", postprocess_settings=passes),
+    ]
+    assert set(completed_trials(make_tables(rows))["context"]) == {""}
+    both = [*rows, trial_row("alone", method="taylor", postprocess_settings=none)]
+    assert {"", "joint"} == set(completed_trials(make_tables(both))["context"])
+
+
 def test_a_credit_that_follows_from_the_bound_is_no_context() -> None:
     """As ``credit: auto`` begins with the bound: bounds 1 and 4 stand on one curve."""
     follows = [trial_row(f"t{bound:g}", drop_bound=bound, credit=bound) for bound in (1.0, 4.0)]
