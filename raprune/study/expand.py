@@ -188,7 +188,7 @@ class _Expansion:
             return []
         if partner is not None:
             trial = trial.model_copy(update={"postprocess": partner.postprocess})
-        elif not each and "joint" not in raw.get("postprocess", {}):
+        elif not each and not _names_joint(raw.get("postprocess")):
             trial = _with_joint(trial, self.preset)
         if not each or self.checker.problems or self.layer_names is None:
             return [trial]
@@ -231,6 +231,10 @@ class _Expansion:
         over = search.get("over") if isinstance(search, dict) else None
         searched = over.get("method") if isinstance(over, dict) else None
         return searched if isinstance(searched, list) else self.sweep.axes.get("method", [])
+
+
+def _names_joint(postprocess: Any) -> bool:
+    return isinstance(postprocess, dict) and "joint" in postprocess
 
 
 def _with_joint(trial: TrialSpec, preset: str) -> TrialSpec:

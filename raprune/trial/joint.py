@@ -78,7 +78,7 @@ class JointPass:
             return state, val_score, True
         for number in range(self.store.num_joint(), self._num_passes()):
             rows = self.store.joint_rows()
-            if rows and _was_the_last(rows[-1]):
+            if rows and self._was_the_last(rows[-1]):
                 break
             if self.budget.is_empty:
                 return state, val_score, False
@@ -87,9 +87,14 @@ class JointPass:
                 return state, val_score, False
         return state, val_score, True
 
-    def earlier(self) -> list[dict[str, Any]]:
-        """The rows of the layers and passes committed so far."""
-        return [*self.store.layer_rows(), *self.store.joint_rows()]
+    def credit(self) -> float:
+        """Points lent to the candidates of the next pass."""
+        rows = [*self.store.layer_rows(), *self.store.joint_rows()]
+        return credit_of(self.trial, self.contract.scale.drop_bound, rows)
+
+    def _was_the_last(self, row: Mapping[str, Any]) -> bool:
+        """Whether the pass of ``row`` pruned nothing, and the next one is lent no less, so that it would not either."""
+        return row["num_kept"] == row["num_kept_before"] and self.credit() >= (row["credit"] or 0.0)
 
     def _num_passes(self) -> int:
         return self.spec.passes if self.context.matched is None else self.context.matched.num_joint()
@@ -229,8 +234,7 @@ class _JointCandidates(Candidates):
     """The candidates of one pass; those that save most count as the best."""
 
     def __init__(self, joint: JointPass, masks: _Masks, state: State) -> None:
-        number, bound = sum(masks.num_left.values()), joint.contract.scale.drop_bound
-        self.credit = credit_of(joint.trial, bound, joint.earlier())
+        number, self.credit = sum(masks.num_left.values()), joint.credit()
         num_val_images = joint.context.baseline.num_val_images
         super().__init__(
             joint.contract.evaluator, state, ALL_LAYERS, number, joint.contract.scale.lent(self.credit),
@@ -268,11 +272,6 @@ class _Ask:
 
     def __call__(self, some: Sequence[Counts]) -> list[tuple[float | None, bool]]:
         return [(e.score_drop, e.feasible) for e in self.candidates([self.masks.mask(counts) for counts in some])]
-
-
-def _was_the_last(row: Mapping[str, Any]) -> bool:
-    """Whether a pass pruned nothing, and not because candidates were lent more than its fine-tune won back."""
-    return row["num_kept"] == row["num_kept_before"] and row["decided_held"] is not False
 
 
 def _split(flags: Sequence[bool], graph: Graph) -> dict[str, list[bool]]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,8 +22,7 @@ from raprune.study.postprocess import JointSpec
 from raprune.trial import joint
 from raprune.trial.asked import most_in_a_pass
 from raprune.trial.fallbacks import part_of
-from raprune.trial.joint import _Masks
-from raprune.trial.joint_search import Counts, JointSearch
+from raprune.trial.joint import JointPass, _Masks
 from raprune.trial.within_bound import commit_within_bound
 from tests.launch.runs import Watch, assert_same_rows, run_tiny
 from tests.tiny import engine_of, lively_vgg, own_labels, write_study
@@ -141,71 +141,29 @@ def test_engines_agree_and_score_what_is_committed(make: Callable[..., Engine], 
         assert exact.evaluate(state, ALL_LAYERS, mask, score + 1).score is None
 
 
-class Additive:
-    """Each filter costs its layer's price; squared counts, so that the next one costs more."""
-
-    def __init__(self, prices: Sequence[float], bound: float, most: int | None = None) -> None:
-        self.prices, self.bound, self.most = prices, bound, most
-        self.asked: list[Counts] = []
-
-    @property
-    def left(self) -> int | None:
-        return None if self.most is None else self.most - len(self.asked)
-
-    def drop(self, counts: Counts) -> float:
-        return sum(price * number**2 for price, number in zip(self.prices, counts, strict=True))
-
-    def __call__(self, some: Sequence[Counts]) -> list[tuple[float | None, bool]]:
-        self.asked += some
-        drops = [self.drop(counts) for counts in some]
-        return [(None if drop > 3 * self.bound else drop, drop <= self.bound) for drop in drops]
-
-
-def saving(counts: Counts) -> int:
-    return sum(weight * number for weight, number in zip((10, 20, 5), counts, strict=True))
-
-
-def test_the_search_spends_the_bound_where_it_saves_most() -> None:
-    """The best by hand: the marginal price 2 * price * count / weight is the same in all layers."""
-    prices, bound = (0.001, 0.001, 0.004), 2.0
-    ask = Additive(prices, bound, 60)
-    found = JointSearch([60, 60, 60], saving, ask, 4).run(0.0, bound)
-    assert ask.drop(found) <= bound
-    best = max(
-        saving((a, b, c)) for a in range(61) for b in range(61) for c in range(61) if ask.drop((a, b, c)) <= bound
-    )
-    assert saving(found) >= 0.95 * best
-    assert len(ask.asked) == len(set(ask.asked)) <= 60
-
-
-def test_the_search_ends_where_nothing_fits_and_leaves_one_filter() -> None:
-    ask = Additive((9.0, 9.0, 9.0), 2.0)
-    assert JointSearch([8, 8, 0], saving, ask, 4).run(0.0, 2.0) == (0, 0, 0)
-    free = Additive((0.0, 0.0, 0.0), 2.0, 80)
-    assert JointSearch([7, 7, 0], saving, free, 4).run(0.0, 2.0) == (7, 7, 0)
-    assert JointSearch([7, 7, 7], saving, Additive((0.0,) * 3, 2.0, 0), 4).run(0.0, 2.0) == (0, 0, 0)
-
-
-def test_a_search_of_few_masks_prices_the_layers_that_save_most() -> None:
-    ask = Additive((0.001, 0.001, 0.001), 2.0, 5)
-    assert JointSearch([60, 60, 60], saving, ask, 4).run(0.0, 2.0) != (0, 0, 0)
-    assert all(counts[2] == 0 for counts in ask.asked), "the layer that saves least was priced"
-    assert ask.asked[:2] == [(7, 0, 0), (0, 7, 0)]
-
-
-def pass_row(held: bool | None, before: int, after: int) -> dict[str, Any]:
-    return {"decided_held": held, "num_kept_before": before, "num_kept": after}
-
-
 @pytest.mark.parametrize(
-    ("row", "is_last"),
+    ("credit", "row", "is_last"),
     [
-        (pass_row(True, 20, 18), False), (pass_row(False, 20, 18), False), (pass_row(None, 20, 20), True),
-        (pass_row(True, 20, 20), True), (pass_row(False, 20, 20), False),
+        ("auto", {"decided_held": True, "credit": 4.0, "num_kept": 18}, False),
+        ("auto", {"decided_held": False, "credit": 4.0, "num_kept": 20}, False),  # the next one is lent half of it
+        ("auto", {"decided_held": True, "credit": 4.0, "num_kept": 20}, True),
+        ("auto", {"decided_held": None, "credit": 4.0, "num_kept": 20}, True),
+        (4.0, {"decided_held": False, "credit": 4.0, "num_kept": 20}, True),  # nothing would be otherwise
+        (0.0, {"decided_held": False, "credit": 0.0, "num_kept": 20}, True),
+        ("auto", {"decided_held": None, "credit": None, "num_kept": 20}, True),  # an older version's, or matched
     ],
-)  # fmt: skip
-def test_after_a_pass_that_prunes_nothing_only_less_credit_helps(row: dict[str, Any], is_last: bool) -> None:
-    assert joint._was_the_last(row) == is_last
+)
+def test_after_a_pass_that_prunes_nothing_only_less_credit_helps(
+    credit: float | str, row: dict[str, Any], is_last: bool
+) -> None:
+    row |= {"num_kept_before": 20}
+    layers = [{"decided_held": True}] * 2  # each adds half a bound of two points to the two that it begins with
+    trial = SimpleNamespace(credit=credit, lent=lambda bound: bound if credit == "auto" else credit)
+    store = SimpleNamespace(layer_rows=lambda: layers, joint_rows=lambda: [row])
+    contract = SimpleNamespace(scale=SimpleNamespace(drop_bound=2.0))
+    passes = JointPass.__new__(JointPass)
+    vars(passes).update(trial=trial, store=store, contract=contract)
+    assert passes._was_the_last(row) == is_last
 
 
 @pytest.mark.parametrize(("candidates", "per_layer", "most"), [(None, 40, 40), (12, 40, 12), (None, None, 50)])
