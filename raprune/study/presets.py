@@ -64,11 +64,11 @@ PLUGIN_PRESETS: dict[str, dict[tuple[str, str], dict[str, Any]]] = {
 """preset -> (kind, plug-in) -> settings."""
 
 JOINT_OF: dict[str, dict[str, dict[str, Any]]] = {
-    "default": {"search": {}},
+    "default": {"search": {"passes": 3}},
     "fast": {},
     "paper": {},
 }
-"""preset -> decision stage -> the joint pass after it (``postprocess.joint``); none after the others."""
+"""preset -> decision stage -> the joint passes after it (``postprocess.joint``); none after the others."""
 
 DECISIONS_OF: dict[str, dict[str, str]] = {
     "default": {},
