@@ -146,7 +146,7 @@ def test_killed_in_the_middle_and_continued_on_another_machine(
         run_study(plan, given_out(url), watch, num_evaluators=0)
     monkeypatch.setattr(claim, "STALE_S", -1)
     assert run_study(plan, given_out(url), watch, num_evaluators=0).exit_code == 0
-    assert watch.commits < 4
+    assert watch.commits < len(read_study(local).layers) + len(read_study(local).joint)
     assert_same_rows(local, url)  # type: ignore[arg-type]
 
 
