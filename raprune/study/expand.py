@@ -188,8 +188,8 @@ class _Expansion:
             return []
         if partner is not None:
             trial = trial.model_copy(update={"postprocess": partner.postprocess})
-        elif not each and not _names_joint(raw.get("postprocess")):
-            trial = _with_joint(trial, self.preset)
+        elif not each:
+            trial = _with_joint(trial, raw.get("postprocess"), self.preset)
         if not each or self.checker.problems or self.layer_names is None:
             return [trial]
         try:
@@ -233,15 +233,14 @@ class _Expansion:
         return searched if isinstance(searched, list) else self.sweep.axes.get("method", [])
 
 
-def _names_joint(postprocess: Any) -> bool:
-    return isinstance(postprocess, dict) and "joint" in postprocess
+def _with_joint(trial: TrialSpec, given: Any, preset: str) -> TrialSpec:
+    """``trial`` with the joint passes that follow its decision stage, unless ``given`` (``postprocess``) says which.
 
-
-def _with_joint(trial: TrialSpec, preset: str) -> TrialSpec:
-    """``trial`` with the joint pass that follows its decision stage, where there is something for it to do.
-
-    There is nothing where a single layer is decided, nor where no fine-tune wins back what candidates lose.
+    There is nothing for them to do where a single layer is decided, nor where no fine-tune wins back what candidates
+    lose.
     """
+    if isinstance(given, dict) and "joint" in given:
+        return trial
     usual = JOINT_OF[preset].get(trial.decision.name)
     is_one_layer = isinstance(trial.layers, list) and len(trial.layers) == 1
     if usual is None or is_one_layer or trial.finetune.after_layer.num_steps(1) == 0:

@@ -72,8 +72,8 @@ class JointSpec(Settings):
     candidates: int | None = Field(default=None, ge=1)
     """Most masks that may be scored in a pass; left out, as many as in a layer, or 50 where that has no limit."""
     passes: int = Field(default=3, ge=0)
-    """Passes, each with a fine-tune as after a layer, which may win back score for the next; a pass that prunes
-    nothing is the last."""
+    """Passes, each with a fine-tune as after a layer, which may win back score for the next. A pass that prunes
+    nothing is the last, unless the next one is lent less credit. 0 for none."""
     saves: Literal["macs", "params"] = "macs"
     """What is to be saved with each point: multiply-adds or parameters."""
     proposals: int = Field(default=4, ge=1)

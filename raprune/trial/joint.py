@@ -93,7 +93,7 @@ class JointPass:
         return credit_of(self.trial, self.contract.scale.drop_bound, rows)
 
     def _was_the_last(self, row: Mapping[str, Any]) -> bool:
-        """Whether the pass of ``row`` pruned nothing, and the next one is lent no less, so that it would not either."""
+        """Whether the pass of ``row`` pruned nothing, and the next is lent as much, so it would not either."""
         return row["num_kept"] == row["num_kept_before"] and self.credit() >= (row["credit"] or 0.0)
 
     def _num_passes(self) -> int:
