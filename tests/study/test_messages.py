@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from raprune.study.schema import TRIAL_KEYS
+
 from .texts import GOOD, HEAD, load, problems, told
 
 METHODS = f"{HEAD}drop_bound: 2\nsweep:\n  method:\n"
@@ -39,8 +41,6 @@ VALUES = [
     ("scoring: fast\n", ["scoring: must be a mapping of batch_size, threads; got 'fast'"]),
     ("finetune: [1]\n", ["finetune: must be a mapping of before_reward, after_layer,", "got [1]"]),
     ("postprocess: 5\n", ["postprocess: must be a mapping of joint, low_rank; got 5"]),
-    ("postprocess:\n", ["postprocess: has no value (null); omit the key to get its default"]),
-    ("postprocess: {joint:}\n", ["postprocess.joint: has no value (null); omit the key to get its default"]),
     ("postprocess: {joint: none}\n", ["postprocess.joint: must be a mapping of candidates,", "got 'none'"]),
     ("finetune: {after_layer: 1}\n", ["finetune.after_layer: must be a mapping of epochs, steps; got 1"]),
     ("finetune: {after_layer: {epochs: 1, steps: 2}}\n", ["finetune.after_layer: must have exactly one of epochs and steps; got"]),
@@ -188,6 +188,15 @@ def test_what_was_refused_is_not_complained_about_again(tmp_path: Path) -> None:
         "layers[0]",
     ]
     assert all("has no value (null)" in problem.message for problem in found)
+
+
+@pytest.mark.parametrize("key", [*TRIAL_KEYS, "postprocess.joint"])
+def test_a_key_without_a_value_is_one_mistake(key: str, tmp_path: Path) -> None:
+    outer, _, inner = key.partition(".")
+    lines = [line for line in GOOD.splitlines(keepends=True) if not line.startswith(f"{outer}:")]
+    spoilt = f"{outer}: {{{inner}:}}\n" if inner else f"{outer}:\n"
+    (found,) = problems(tmp_path, "".join(lines) + spoilt)
+    assert (found.path, found.message) == (key, "has no value (null); omit the key to get its default")
 
 
 @pytest.mark.parametrize(
