@@ -30,6 +30,8 @@ and test images for the same network. **pruned** is the share of filters, **MACs
 `taylor, credit auto, joint passes` with `search` is the default as users run it: its credit follows what the fine-tunes
 win back, and joint passes spend what the layers leave of the bound. Their candidates are taken from the layers', so
 that all have about as many in all. `taylor, credit auto` is the same without joint passes, the default before them.
+With `joint passes alone` no layer is decided by itself (it has one candidate): as many passes as there are layers, or a
+few more, prune all of them together.
 In all other rows the credit is fixed, at twice the bound, so that only ranking and decision differ; but the default of
 earlier versions (the agent, then trim) has none, and decides from the input up. The last columns are differences in
 points of **pruned** from references at the same fidelity: that earlier default, magnitude with prefix and, at twice the
@@ -53,8 +55,8 @@ networks ([decisions](decisions.md)).
     python -m analysis.findings docs/findings.parquet docs/findings-now.parquet > docs/findings.md
 
 Another run needs other folders and another file: for the first section the parts `default`, `alone` and `magnitude`
-were run, and `lazy` on three SegNets. Those with joint passes found the scores of masks that earlier trials had asked
-for, so the images they would have needed are not known.
+were run, and of others as many as the tables give. Forward-only trials of the default found the scores of masks that
+earlier trials had asked for, so the images they would have needed are not known.
 """
 NOW = """\
 ## As it is now
@@ -66,7 +68,14 @@ HEADINGS = {
     "decisions_resnet20": "ResNet-20 on CIFAR-10 images",
     "decisions_segnet": "SegNet on scenes of digits",
 }
-PARTS = {"default": "credit auto, joint passes", "alone": "credit auto", "before": "low to high, no credit"}
+FORWARD = "forward only"
+"""The fidelity of candidates that are scored as cut, over the whole of val."""
+PARTS = {
+    "default": "credit auto, joint passes",
+    "together": "credit auto, joint passes alone",
+    "alone": "credit auto",
+    "before": "low to high, no credit",
+}
 """Parts of ``benchmarks/findings.py`` with settings of their own, and how those are named."""
 BEFORE = (f"agent, {PARTS['before']}", "trim")
 LAZY = ("magnitude, 120 a layer", "lazy_greedy")
@@ -88,7 +97,9 @@ def main() -> None:
 def page(trials: pd.DataFrame, now: pd.DataFrame) -> str:
     """The whole page, in Markdown."""
     parts = [INTRODUCTION, NOW]
-    parts += [f"### {HEADINGS[study]}\n\n{_setting(rows)}\n\n{table(rows)}" for study, _, rows in _studies(now)]
+    for study, fidelity, rows in _studies(now):
+        title = HEADINGS[study] if fidelity == FORWARD else f"{HEADINGS[study]}, {fidelity}"
+        parts.append(f"### {title}\n\n{_setting(rows)}\n\n{table(rows)}")
     known = None
     for study, fidelity, rows in _studies(trials):
         title = "" if study == known else f"## {HEADINGS[study]}\n\n"

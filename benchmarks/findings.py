@@ -46,6 +46,8 @@ FIDELITIES: dict[str, list[str]] = {
 }
 SHARED = {"digits": 49, "resnet20": 40, "segnet": 52}
 """Candidates for a layer where three joint passes have as many each; without those it would be 60."""
+TOGETHER = {"digits": (16, 49), "resnet20": (8, 42), "segnet": (21, 52)}
+"""Passes, and the candidates of each, where joint passes alone have about as many candidates in all."""
 WARM = "{name: agent, prior: taylor}"
 GRACE_S = 10
 COLUMNS = [
@@ -103,15 +105,21 @@ def whole_grid(network: str, fidelity: str, seed: int) -> Iterator[Part]:
 
 
 def references(network: str, seed: int) -> Iterator[Part]:
-    """The default as users run it, the same without joint passes, the default before, and lazy greedy at twice.
+    """The default as users run it, the same without joint passes, the default before, and lazy greedy at twice; then
+    joint passes alone, and the default with recalibrated candidates.
 
-    The first three have about as many candidates: joint passes take theirs from the layers'.
+    All but lazy greedy have about as many candidates: joint passes take theirs from the layers'.
     """
     shared = ("credit=auto", "postprocess.joint.passes=3", f"candidates_per_layer={SHARED[network]}")
     yield Part(network, "forward", seed, "default", ("taylor",), ("search",), shared)
     yield Part(network, "forward", seed, "alone", ("taylor",), ("search",), ("credit=auto",))
     yield Part(network, "forward", seed, "before", ("agent",), ("trim",), ("credit=0", "order=low_to_high"))
     yield Part(network, "forward", seed, "lazy", ("magnitude",), ("lazy_greedy",), ("candidates_per_layer=120",))
+    passes, candidates = TOGETHER[network]
+    together = (f"postprocess.joint.passes={passes}", f"postprocess.joint.candidates={candidates}")
+    alone = ("credit=auto", "candidates_per_layer=1", *together)
+    yield Part(network, "forward", seed, "together", ("taylor",), ("search",), alone)
+    yield Part(network, "recalibrated", seed, "default", ("taylor",), ("search",), shared)
 
 
 def few(network: str, fidelity: str, seed: int) -> Iterator[Part]:
