@@ -1,7 +1,7 @@
 # raprune: `make study` and `make test` are all a fresh machine needs (Python 3.11 or newer, make).
 #
 #   make study      set up .venv, then run studies/quickstart.yaml
-#   make test       set up .venv, then the test suite in three processes (11 to 12 minutes on two cores)
+#   make test       set up .venv, then the test suite in three processes (9 to 13 minutes on two cores)
 #   make test-all   also runs the long tests
 #   make gpu        tests and benchmark of a GPU; writes what they measured into docs/gpu.md (some minutes on one card)
 #   make fuzz       300 mutated study files and 150 mutated result files, through every command (half an hour)
