@@ -37,7 +37,10 @@ class Moment:
 
 
 def recorded(folder: Path) -> dict[str, Any]:
-    """The trials of an ended study, and when each layer was committed and each trial ended."""
+    """The trials of an ended study, and when each layer and joint pass was committed and each trial ended.
+
+    Passes are steps after the layers.
+    """
     tables = read_study(folder)
     began = (folder / "manifest.json").stat().st_mtime
     spent = tables.candidates.groupby(["trial_id", "layer"])["score_s"].agg(["size", "sum"])
@@ -49,11 +52,15 @@ def recorded(folder: Path) -> dict[str, Any]:
         for layer in rows["layer"]:
             found = spent.loc[(name, layer)] if (name, layer) in spent.index else {"size": 0, "sum": 0.0}
             asked[layer], seconds[layer] = int(found["size"]), float(found["sum"])
-        trials[name] = [sum(asked.values()), len(rows), isinstance(row["matched_trial_id"], str)]
+        passes = json.loads(row["postprocess_settings"] or "{}").get("joint") or {"passes": 0}
+        trials[name] = [sum(asked.values()), len(rows), isinstance(row["matched_trial_id"], str), passes["passes"]]
         for step, (layer, wall_s) in enumerate(zip(rows["layer"], rows["wall_time_s"], strict=True)):
             at_s = (place / f"layers-{step}.parquet").stat().st_mtime - began
             searched_s = min(0.8 * wall_s, seconds[layer])
             events.append([round(at_s, 2), name, step + 1, round(wall_s, 3), round(searched_s, 3)])
+        for number, wall_s in enumerate(tables.joint.query("trial_id == @name")["wall_time_s"]):
+            at_s = (place / f"joint-{number}.parquet").stat().st_mtime - began
+            events.append([round(at_s, 2), name, len(rows) + number + 1, round(wall_s, 3), 0.0])
         events.append([round((place / "trial.parquet").stat().st_mtime - began, 2), name, 0, 0.0, 0.0])
     return {"trials": trials, "events": sorted(events)}
 
@@ -69,7 +76,9 @@ def replay(record: dict[str, Any]) -> list[Moment]:
         if trial.started is None:
             trial.started = last if not any(t.status == "running" for t in trials.values()) else now - wall_s
             trial.status = "running"
-        if step:
+        if step > trial.num_layers:
+            trial.passes_done = step - trial.num_layers
+        elif step:
             trial.layers_done = step
             trial.searched_s += searched_s
             trial.committed_s += wall_s - searched_s
@@ -96,7 +105,7 @@ def show(name: str, record: dict[str, Any]) -> None:
         "times the true one"
     )
     for share in (0.1, 0.2, 0.3, 0.5, 0.7, 0.9):
-        moment = next(m for m in moments if m.at_s >= share * total)
+        moment = next((m for m in moments if m.at_s >= share * total), moments[-1])
         print(f"  after {moment.at_s / total:4.0%}: {moment.left_s:5.0f} s left; true: {moment.true_s:5.0f} s")
 
 

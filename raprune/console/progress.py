@@ -108,6 +108,7 @@ class StudyProgress:
         trial.layer = progress.get("layer", trial.layer)
         trial.num_layers = progress.get("num_layers", trial.num_layers)
         trial.layers_done = progress.get("prune_step", trial.layers_done)
+        trial.passes_done = progress.get("joint_passes", trial.passes_done)
         trial.layer_candidates = progress.get("num_candidates", 0)
         trial.updates = progress.get("num_updates", trial.updates)
         trial.reward = progress.get("reward", trial.reward)
@@ -165,7 +166,7 @@ class StudyProgress:
         reward = "" if trial.reward is None else f", reward {trial.reward:+.3f}"
         self._line(
             Text(
-                f"{self.clock()}  {trial.label}: {trial.layer} ({trial.layers_done}/{trial.num_layers}) "
+                f"{self.clock()}  {trial.label}: {trial.layer} ({trial.place}) "
                 f"{ratio:.0%} pruned{reward}, drop {drop:+.1f} points; "
                 + ", ".join(filter(None, (rate(self._rate()), left(self._left()))))
             )

@@ -9,6 +9,8 @@ ENDED = ("completed", "failed", "stopped")
 """Statuses of trials that are over in this run."""
 AROUND = 1.0
 """What a trial does before its first layer and after its last one, in layers."""
+PASS = 2.0
+"""What a joint pass takes, in layers: each of its candidates runs the whole network."""
 TYPICAL = 2.0
 """Layers of a kind of trial that count as much as what is typical of all: the first one may be an unusual one."""
 FIRST = 0.1
@@ -25,6 +27,9 @@ class TrialProgress:
     num_layers: int
     matched: bool = False
     """Whether it waits for the searched trials."""
+    passes: int = 0
+    """Joint passes after its layers, at most."""
+    passes_done: int = 0
     layers_done: int = 0
     layer: str = ""
     layer_candidates: int = 0
@@ -52,25 +57,35 @@ class TrialProgress:
         return self.expected / max(1, self.num_layers)
 
     @property
+    def place(self) -> str:
+        """Which layer was committed last, or which joint pass."""
+        if self.passes_done:
+            return f"joint pass {self.passes_done} of at most {max(self.passes, self.passes_done)}"
+        return f"{self.layers_done}/{self.num_layers}"
+
+    @property
     def kind(self) -> tuple[bool, float]:
         """Trials of one kind are expected to take as long per layer."""
         return self.matched, self.asked_a_layer
 
     @property
     def layers_seen(self) -> float:
-        """Layers that this run worked off, with the share of the current one, and with :data:`AROUND` at the end."""
-        seen = float(self.layers_done - self.first_step)
+        """Layers that this run worked off, with the share of the current one, and with :data:`AROUND` at the end.
+
+        Joint passes count as :data:`PASS` layers each.
+        """
+        seen = self.layers_done - self.first_step + PASS * self.passes_done
         if self.status in ENDED:
             return seen + AROUND
-        asked = self.asked_a_layer
-        return seen + (0.5 * min(1.0, self.layer_candidates / asked) if asked else 0.0)
+        asked, size = self.asked_a_layer, PASS if self.layers_done == self.num_layers else 1.0
+        return seen + (0.5 * size * min(1.0, self.layer_candidates / asked) if asked else 0.0)
 
     @property
     def layers_left(self) -> float:
         """Layers that are still to be worked off, counted like those seen."""
         if self.status in ENDED:
             return 0.0
-        return max(0.0, self.num_layers - self.first_step + AROUND - self.layers_seen)
+        return max(0.0, self.num_layers - self.first_step + PASS * self.passes + AROUND - self.layers_seen)
 
     def seconds(self, now: float) -> float:
         """How long it has run."""

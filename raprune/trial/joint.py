@@ -130,7 +130,7 @@ class JointPass:
             self.snapshots.save(step, committed.state, {})
             self.store.write_joint(number, step, row, candidates.rows)
             self.snapshots.forget_before(step)
-        self._tell(committed, step + 1)
+        self._tell(committed, number)
         return committed.state, committed.finetuned_val_score, cut_short
 
     def _orders(self, number: int, method: Method, state: State) -> dict[str, list[int]]:
@@ -184,12 +184,15 @@ class JointPass:
 
         return round_up
 
-    def _tell(self, committed: Committed, commits: int) -> None:
-        size = self.sizes.of(committed.state)
+    def _tell(self, committed: Committed, number: int) -> None:
+        size, num_layers = self.sizes.of(committed.state), self.store.num_committed()
         self.context.progress(
             {
                 "layer": ALL_LAYERS,
-                "commits": commits,
+                "prune_step": num_layers,
+                "num_layers": num_layers,
+                "joint_passes": number + 1,
+                "commits": num_layers + number + 1,
                 "committed_pruning_ratio": committed.keep_mask.pruning_ratio,
                 "val_score_drop": self.contract.scale.baseline_score - committed.finetuned_val_score,
                 "pruning_ratio": self.sizes.pruning_ratio(committed.state, self.layers),
@@ -235,10 +238,12 @@ class _JointCandidates(Candidates):
 
     def __init__(self, joint: JointPass, masks: _Masks, state: State) -> None:
         number, self.credit = sum(masks.num_left.values()), joint.credit()
-        num_val_images = joint.context.baseline.num_val_images
+        num_layers, num_passes = joint.store.num_committed(), joint.store.num_joint()
+        place = {"prune_step": num_layers, "num_layers": num_layers, "joint_passes": num_passes}
+        place["val_images"] = joint.context.baseline.num_val_images
         super().__init__(
             joint.contract.evaluator, state, ALL_LAYERS, number, joint.contract.scale.lent(self.credit),
-            lambda news: joint.context.progress({**news, "val_images": num_val_images}), joint.budget,
+            lambda news: joint.context.progress({**news, **place}), joint.budget,
         )  # fmt: skip
         self.spec = joint.spec
         self.graph = joint.graph

@@ -55,6 +55,15 @@ def test_the_time_left_is_told_where_it_is_known(seen: tuple[StudyProgress, io.S
     assert "?" not in out.getvalue() + head(study)
 
 
+def test_a_joint_pass_is_told_by_its_number(seen: tuple[StudyProgress, io.StringIO, list[float]]) -> None:
+    study, out, now = seen
+    study.trials["a"].passes = 3
+    study.told("a", committed(2))
+    now[0] = 1060.0
+    study.told("a", {"layer": "all layers", "joint_passes": 1, "num_layers": 2, "prune_step": 2, "pruning_ratio": 0.6})
+    assert "agent: all layers (joint pass 1 of at most 3) " in out.getvalue().splitlines()[-1]
+
+
 def test_lines_are_few(seen: tuple[StudyProgress, io.StringIO, list[float]]) -> None:
     """A committed layer is a line at most every 30 seconds; no line carries an escape code."""
     study, out, now = seen

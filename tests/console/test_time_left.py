@@ -68,3 +68,16 @@ def test_layers_of_an_earlier_run_are_not_taken_for_fast_ones() -> None:
     resumed = half_done()
     resumed.first_step, resumed.searched_s, resumed.committed_s = 4, 4.0, 6.0
     assert time_left([resumed], since=0.0, now=10.0) == pytest.approx(60.0)
+
+
+def test_joint_passes_are_still_to_come() -> None:
+    trial = half_done()
+    trial.passes = 3
+    assert time_left([trial], since=0.0, now=50.0) == pytest.approx((6 + 3 * 2) * 10.0)
+    trial.layers_done, trial.searched_s, trial.committed_s = 10, 40.0, 60.0
+    assert time_left([trial], since=0.0, now=100.0) == pytest.approx((1 + 3 * 2) * 10.0)
+    trial.passes_done = 1
+    assert time_left([trial], since=0.0, now=120.0) == pytest.approx((1 + 2 * 2) * 10.0)
+    trial.status, trial.ended = "completed", 130.0
+    waiting = TrialProgress("waiting", 200, 10, passes=3)
+    assert time_left([trial, waiting], since=0.0, now=130.0) == pytest.approx(17 * 10.0)

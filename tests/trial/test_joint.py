@@ -225,6 +225,18 @@ class Killed(BaseException):
     """Ends a run as a kill does: nothing more is written."""
 
 
+class Heard(Watch):
+    """Keeps how many layers and joint passes are said to be done while passes run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.places: list[tuple[int, int, int]] = []
+
+    def told(self, trial_id: str, progress: dict[str, Any]) -> None:
+        if "joint_passes" in progress:
+            self.places.append((progress["prune_step"], progress["num_layers"], progress["joint_passes"]))
+
+
 @pytest.mark.parametrize("commits", [pytest.param(2, marks=pytest.mark.slow), 3])
 def test_the_same_rows_after_a_kill(reference: Path, tmp_path: Path, commits: int) -> None:
     folder = tmp_path / "out"
@@ -237,8 +249,11 @@ def test_the_same_rows_after_a_kill(reference: Path, tmp_path: Path, commits: in
     plan = load_study(write_study(tmp_path, STUDY))
     with pytest.raises(Killed):
         run_study(plan, folder, Watch(kill), num_evaluators=0)
-    run_study(plan, folder, Watch(), num_evaluators=0)
+    heard = Heard()
+    run_study(plan, folder, heard, num_evaluators=0)
     assert_same_rows(reference, folder)
+    assert {place[:2] for place in heard.places} == {(2, 2)}
+    assert {number for *_, number in heard.places} == set(range(commits - 2, 3))
 
 
 def test_a_budget_ends_a_pass_and_the_study_resumes(reference: Path, tmp_path: Path) -> None:
