@@ -93,7 +93,12 @@ class JointPass:
         return credit_of(self.trial, self.contract.scale.drop_bound, rows)
 
     def _was_the_last(self, row: Mapping[str, Any]) -> bool:
-        """Whether the pass of ``row`` pruned nothing, and the next is lent as much, so it would not either."""
+        """Whether the pass of ``row`` pruned nothing, and the next is lent as much, so it would not either.
+
+        Never in a matched trial, which has all passes of its partner: there the next one may have had less credit.
+        """
+        if self.context.matched is not None:
+            return False
         return row["num_kept"] == row["num_kept_before"] and self.credit() >= (row["credit"] or 0.0)
 
     def _num_passes(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +22,7 @@ from raprune.study import load_study
 from raprune.study.postprocess import JointSpec
 from raprune.trial import joint
 from raprune.trial.asked import most_in_a_pass
+from raprune.trial.committed import Committed, left_whole
 from raprune.trial.fallbacks import part_of
 from raprune.trial.joint import JointPass, _Masks
 from raprune.trial.within_bound import commit_within_bound
@@ -150,7 +152,7 @@ def test_engines_agree_and_score_what_is_committed(make: Callable[..., Engine], 
         ("auto", {"decided_held": None, "credit": 4.0, "num_kept": 20}, True),
         (4.0, {"decided_held": False, "credit": 4.0, "num_kept": 20}, True),  # nothing would be otherwise
         (0.0, {"decided_held": False, "credit": 0.0, "num_kept": 20}, True),
-        ("auto", {"decided_held": None, "credit": None, "num_kept": 20}, True),  # an older version's, or matched
+        ("auto", {"decided_held": None, "credit": None, "num_kept": 20}, True),  # an older version's
     ],
 )
 def test_after_a_pass_that_prunes_nothing_only_less_credit_helps(
@@ -162,7 +164,7 @@ def test_after_a_pass_that_prunes_nothing_only_less_credit_helps(
     store = SimpleNamespace(layer_rows=lambda: layers, joint_rows=lambda: [row])
     contract = SimpleNamespace(scale=SimpleNamespace(drop_bound=2.0))
     passes = JointPass.__new__(JointPass)
-    vars(passes).update(trial=trial, store=store, contract=contract)
+    vars(passes).update(trial=trial, store=store, contract=contract, context=SimpleNamespace(matched=None))
     assert passes._was_the_last(row) == is_last
 
 
@@ -219,6 +221,31 @@ def test_the_rows_of_a_pass(reference: Path) -> None:
     assert theirs[["drop_allowance", "credit", "decided_held"]].isna().all(axis=None)
     assert passes["credit"].tolist() == [0.0] * len(passes)
     assert passes["decided_held"].iloc[0] in (True, False)
+
+
+def test_a_matched_trial_has_the_passes_after_one_that_pruned_nothing(
+    reference: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its partner's first pass was refused; the next one, with less credit, pruned."""
+    shutil.copytree(reference / "baselines", tmp_path / "out" / "baselines")
+    calls: list[Committed] = []
+
+    def commit(contract: Any, candidates: Any, decided: KeepMask, val_score: float, *others: Any) -> Committed:
+        found = commit_within_bound(contract, candidates, decided, val_score, *others)
+        if not calls:
+            whole = left_whole(candidates.state, decided.num_filters, val_score, decided.num_kept)
+            found = replace(whole, decided_held=False)
+        calls.append(found)
+        return found
+
+    monkeypatch.setattr(joint, "commit_within_bound", commit)
+    run_tiny(tmp_path, 0, "credit=auto", text=STUDY)
+    tables = read_study(tmp_path / "out")
+    searched, matched = tables.trials["trial_id"]
+    passes, theirs = (tables.joint[tables.joint["trial_id"] == name] for name in (searched, matched))
+    assert passes["num_kept"].iloc[1] < passes["num_kept"].iloc[0] == passes["num_kept_before"].iloc[0]
+    assert theirs["num_kept"].tolist() == passes["num_kept"].tolist()
+    assert tables.trials["num_kept"].nunique() == 1
 
 
 class Killed(BaseException):
