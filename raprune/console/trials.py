@@ -9,6 +9,8 @@ ENDED = ("completed", "failed", "stopped")
 """Statuses of trials that are over in this run."""
 AROUND = 1.0
 """What a trial does before its first layer and after its last one, in layers."""
+PASS = 2.0
+"""What a joint pass takes, in layers: it ranks all of them, and each of its candidates runs as a whole network."""
 TYPICAL = 2.0
 """Layers of a kind of trial that count as much as what is typical of all: the first one may be an unusual one."""
 FIRST = 0.1
@@ -45,6 +47,11 @@ class TrialProgress:
     """Of the layers of this run: seconds until their filters were chosen."""
     committed_s: float = 0.0
     """Of the layers of this run: seconds that cutting, fine-tuning and measuring took."""
+    passes: int = 0
+    """The most joint passes that follow its layers."""
+    passes_done: int = 0
+    first_pass: int = 0
+    """Joint passes that earlier runs had committed."""
 
     @property
     def asked_a_layer(self) -> float:
@@ -58,8 +65,11 @@ class TrialProgress:
 
     @property
     def layers_seen(self) -> float:
-        """Layers that this run worked off, with the share of the current one, and with :data:`AROUND` at the end."""
-        seen = float(self.layers_done - self.first_step)
+        """Layers that this run worked off, with the share of the current one, and with :data:`AROUND` at the end.
+
+        A joint pass counts as :data:`PASS` of them.
+        """
+        seen = self.layers_done - self.first_step + PASS * (self.passes_done - self.first_pass)
         if self.status in ENDED:
             return seen + AROUND
         asked = self.asked_a_layer
@@ -70,7 +80,8 @@ class TrialProgress:
         """Layers that are still to be worked off, counted like those seen."""
         if self.status in ENDED:
             return 0.0
-        return max(0.0, self.num_layers - self.first_step + AROUND - self.layers_seen)
+        steps = self.num_layers - self.first_step + PASS * (self.passes - self.first_pass)
+        return max(0.0, steps + AROUND - self.layers_seen)
 
     def seconds(self, now: float) -> float:
         """How long it has run."""

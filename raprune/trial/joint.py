@@ -108,7 +108,7 @@ class JointPass:
         start, cut_short, step = time.perf_counter(), False, self.store.num_committed() + number
         before, refused_before = seconds_so_far(self.contract.evaluator), num_refused(self.contract.guard)
         masks = _Masks(self.graph, state, self._orders(number, method, state))
-        candidates = _JointCandidates(self, masks, state)
+        candidates = _JointCandidates(self, masks, state, number)
         if self.context.matched is not None:
             committed = self._match(number, masks, state, val_score)
         else:
@@ -135,7 +135,7 @@ class JointPass:
             self.snapshots.save(step, committed.state, {})
             self.store.write_joint(number, step, row, candidates.rows)
             self.snapshots.forget_before(step)
-        self._tell(committed, step + 1)
+        self._tell(committed, step + 1, number + 1)
         return committed.state, committed.finetuned_val_score, cut_short
 
     def _orders(self, number: int, method: Method, state: State) -> dict[str, list[int]]:
@@ -189,12 +189,13 @@ class JointPass:
 
         return round_up
 
-    def _tell(self, committed: Committed, commits: int) -> None:
+    def _tell(self, committed: Committed, commits: int, passes: int) -> None:
         size = self.sizes.of(committed.state)
         self.context.progress(
             {
                 "layer": ALL_LAYERS,
                 "commits": commits,
+                "joint_step": passes,
                 "committed_pruning_ratio": committed.keep_mask.pruning_ratio,
                 "val_score_drop": self.contract.scale.baseline_score - committed.finetuned_val_score,
                 "pruning_ratio": self.sizes.pruning_ratio(committed.state, self.layers),
@@ -238,12 +239,12 @@ class _Masks:
 class _JointCandidates(Candidates):
     """The candidates of one pass; those that save most count as the best."""
 
-    def __init__(self, joint: JointPass, masks: _Masks, state: State) -> None:
+    def __init__(self, joint: JointPass, masks: _Masks, state: State, step: int) -> None:
         number, self.credit = sum(masks.num_left.values()), joint.credit()
-        num_val_images = joint.context.baseline.num_val_images
+        place = {"joint_step": step, "val_images": joint.context.baseline.num_val_images}
         super().__init__(
             joint.contract.evaluator, state, ALL_LAYERS, number, joint.contract.scale.lent(self.credit),
-            lambda news: joint.context.progress({**news, "val_images": num_val_images}), joint.budget,
+            lambda news: joint.context.progress({**news, **place}), joint.budget,
         )  # fmt: skip
         self.spec = joint.spec
         self.graph = joint.graph

@@ -68,3 +68,14 @@ def test_layers_of_an_earlier_run_are_not_taken_for_fast_ones() -> None:
     resumed = half_done()
     resumed.first_step, resumed.searched_s, resumed.committed_s = 4, 4.0, 6.0
     assert time_left([resumed], since=0.0, now=10.0) == pytest.approx(60.0)
+
+
+def test_joint_passes_take_time_after_the_layers() -> None:
+    """Ten seconds a layer, and twice as many a pass."""
+    trial = TrialProgress("a", 0, 10, layers_done=10, passes=3, committed_s=100.0, status="running", started=0.0)
+    assert time_left([trial], since=0.0, now=100.0) == pytest.approx((3 * 2 + 1) * 10.0)
+    trial.passes_done = 2
+    assert time_left([trial], since=0.0, now=140.0) == pytest.approx((2 + 1) * 10.0)
+    trial.first_step, trial.layers_done, trial.first_pass = 8, 10, 2  # the passes were of an earlier run
+    trial.committed_s = 20.0
+    assert time_left([trial], since=0.0, now=20.0) == pytest.approx((2 + 1) * 10.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,8 +12,11 @@ from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 from torch import Tensor, nn
 
+from raprune.console.progress import StudyProgress
+from raprune.console.trials import TrialProgress
 from raprune.engine import Engine
 from raprune.launch import run_study
 from raprune.network.masks import KeepMask
@@ -264,8 +268,18 @@ def test_the_same_rows_after_a_kill(reference: Path, tmp_path: Path, commits: in
     plan = load_study(write_study(tmp_path, STUDY))
     with pytest.raises(Killed):
         run_study(plan, folder, Watch(kill), num_evaluators=0)
-    run_study(plan, folder, Watch(), num_evaluators=0)
+    out = io.StringIO()
+    trials = {
+        trial.trial_id: TrialProgress(trial.method.name, 12, 2, trial.matched_trial_id is not None, passes=2)
+        for trial in plan.trials
+    }
+    watch = StudyProgress(Console(file=out, width=200), trials)
+    run_study(plan, folder, watch, num_evaluators=0)
     assert_same_rows(reference, folder)
+    first = trials[plan.trials[0].trial_id]
+    assert (first.layers_done, first.num_layers, first.first_step) == (2, 2, 2)
+    assert first.passes_done >= first.first_pass == commits - 2
+    assert out.getvalue().count("completed: ") == 2
 
 
 def test_a_budget_ends_a_pass_and_the_study_resumes(reference: Path, tmp_path: Path) -> None:
