@@ -68,7 +68,7 @@ def recorded(folder: Path) -> dict[str, Any]:
 def replay(record: dict[str, Any]) -> list[Moment]:
     """What would have been said at each event; at the first ones, nothing."""
     events, moments = record["events"], []
-    trials = {name: TrialProgress(name, *about) for name, about in record["trials"].items()}
+    trials = {name: TrialProgress(name, *about[:3], passes=sum(about[3:])) for name, about in record["trials"].items()}
     end = events[-1][0]
     since = last = events[0][0] - events[0][3]
     for now, name, step, wall_s, searched_s in events:

@@ -105,10 +105,11 @@ class StudyProgress:
         trial = self.trials[trial_id]
         if trial.started is None or trial.status in ENDED:
             self._begin(trial, progress.get("prune_step", 0) - ("committed_s" in progress))
+            trial.first_pass = progress.get("joint_step", 0)
         trial.layer = progress.get("layer", trial.layer)
         trial.num_layers = progress.get("num_layers", trial.num_layers)
         trial.layers_done = progress.get("prune_step", trial.layers_done)
-        trial.passes_done = progress.get("joint_passes", trial.passes_done)
+        trial.passes_done = progress.get("joint_step", trial.passes_done)
         trial.layer_candidates = progress.get("num_candidates", 0)
         trial.updates = progress.get("num_updates", trial.updates)
         trial.reward = progress.get("reward", trial.reward)

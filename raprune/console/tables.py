@@ -170,8 +170,9 @@ def study_progress(plan: StudyPlan, facts: Mapping[str, Facts], console: Console
             label = trial_label(plan.axes[trial.trial_id])
             matched, layers = trial.matched_trial_id is not None, num_layers(trial, fact)
             asked = 0 if matched else expected_candidates(trial, fact) - layers
-            passes = 0 if trial.postprocess.joint is None else trial.postprocess.joint.passes
-            trials[trial.trial_id] = TrialProgress(label, asked, layers, matched, passes)
+            joint = trial.postprocess.joint
+            passes = 0 if joint is None else joint.passes
+            trials[trial.trial_id] = TrialProgress(label, asked, layers, matched, passes=passes)
         return trials
 
     search = plan.spec.search  # whose trials come one round after the other

@@ -10,7 +10,7 @@ ENDED = ("completed", "failed", "stopped")
 AROUND = 1.0
 """What a trial does before its first layer and after its last one, in layers."""
 PASS = 2.0
-"""What a joint pass takes, in layers: each of its candidates runs the whole network."""
+"""What a joint pass takes, in layers: it ranks all of them, and each of its candidates runs as a whole network."""
 TYPICAL = 2.0
 """Layers of a kind of trial that count as much as what is typical of all: the first one may be an unusual one."""
 FIRST = 0.1
@@ -27,9 +27,6 @@ class TrialProgress:
     num_layers: int
     matched: bool = False
     """Whether it waits for the searched trials."""
-    passes: int = 0
-    """Joint passes after its layers, at most."""
-    passes_done: int = 0
     layers_done: int = 0
     layer: str = ""
     layer_candidates: int = 0
@@ -50,6 +47,11 @@ class TrialProgress:
     """Of the layers of this run: seconds until their filters were chosen."""
     committed_s: float = 0.0
     """Of the layers of this run: seconds that cutting, fine-tuning and measuring took."""
+    passes: int = 0
+    """The most joint passes that follow its layers."""
+    passes_done: int = 0
+    first_pass: int = 0
+    """Joint passes that earlier runs had committed."""
 
     @property
     def asked_a_layer(self) -> float:
@@ -72,9 +74,9 @@ class TrialProgress:
     def layers_seen(self) -> float:
         """Layers that this run worked off, with the share of the current one, and with :data:`AROUND` at the end.
 
-        Joint passes count as :data:`PASS` layers each.
+        A joint pass counts as :data:`PASS` of them.
         """
-        seen = self.layers_done - self.first_step + PASS * self.passes_done
+        seen = self.layers_done - self.first_step + PASS * (self.passes_done - self.first_pass)
         if self.status in ENDED:
             return seen + AROUND
         asked, size = self.asked_a_layer, PASS if self.layers_done == self.num_layers else 1.0
@@ -85,7 +87,8 @@ class TrialProgress:
         """Layers that are still to be worked off, counted like those seen."""
         if self.status in ENDED:
             return 0.0
-        return max(0.0, self.num_layers - self.first_step + PASS * self.passes + AROUND - self.layers_seen)
+        steps = self.num_layers - self.first_step + PASS * (self.passes - self.first_pass)
+        return max(0.0, steps + AROUND - self.layers_seen)
 
     def seconds(self, now: float) -> float:
         """How long it has run."""

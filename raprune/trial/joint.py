@@ -93,7 +93,12 @@ class JointPass:
         return credit_of(self.trial, self.contract.scale.drop_bound, rows)
 
     def _was_the_last(self, row: Mapping[str, Any]) -> bool:
-        """Whether the pass of ``row`` pruned nothing, and the next is lent as much, so it would not either."""
+        """Whether the pass of ``row`` pruned nothing, and the next is lent as much, so it would not either.
+
+        Never in a matched trial, which has all passes of its partner: there the next one may have had less credit.
+        """
+        if self.context.matched is not None:
+            return False
         return row["num_kept"] == row["num_kept_before"] and self.credit() >= (row["credit"] or 0.0)
 
     def _num_passes(self) -> int:
@@ -103,7 +108,7 @@ class JointPass:
         start, cut_short, step = time.perf_counter(), False, self.store.num_committed() + number
         before, refused_before = seconds_so_far(self.contract.evaluator), num_refused(self.contract.guard)
         masks = _Masks(self.graph, state, self._orders(number, method, state))
-        candidates = _JointCandidates(self, masks, state)
+        candidates = _JointCandidates(self, masks, state, number)
         if self.context.matched is not None:
             committed = self._match(number, masks, state, val_score)
         else:
@@ -130,7 +135,7 @@ class JointPass:
             self.snapshots.save(step, committed.state, {})
             self.store.write_joint(number, step, row, candidates.rows)
             self.snapshots.forget_before(step)
-        self._tell(committed, number)
+        self._tell(committed, step + 1, number + 1)
         return committed.state, committed.finetuned_val_score, cut_short
 
     def _orders(self, number: int, method: Method, state: State) -> dict[str, list[int]]:
@@ -184,15 +189,13 @@ class JointPass:
 
         return round_up
 
-    def _tell(self, committed: Committed, number: int) -> None:
-        size, num_layers = self.sizes.of(committed.state), self.store.num_committed()
+    def _tell(self, committed: Committed, commits: int, passes: int) -> None:
+        size = self.sizes.of(committed.state)
         self.context.progress(
             {
                 "layer": ALL_LAYERS,
-                "prune_step": num_layers,
-                "num_layers": num_layers,
-                "joint_passes": number + 1,
-                "commits": num_layers + number + 1,
+                "commits": commits,
+                "joint_step": passes,
                 "committed_pruning_ratio": committed.keep_mask.pruning_ratio,
                 "val_score_drop": self.contract.scale.baseline_score - committed.finetuned_val_score,
                 "pruning_ratio": self.sizes.pruning_ratio(committed.state, self.layers),
@@ -236,11 +239,9 @@ class _Masks:
 class _JointCandidates(Candidates):
     """The candidates of one pass; those that save most count as the best."""
 
-    def __init__(self, joint: JointPass, masks: _Masks, state: State) -> None:
+    def __init__(self, joint: JointPass, masks: _Masks, state: State, step: int) -> None:
         number, self.credit = sum(masks.num_left.values()), joint.credit()
-        num_layers, num_passes = joint.store.num_committed(), joint.store.num_joint()
-        place = {"prune_step": num_layers, "num_layers": num_layers, "joint_passes": num_passes}
-        place["val_images"] = joint.context.baseline.num_val_images
+        place = {"joint_step": step, "val_images": joint.context.baseline.num_val_images}
         super().__init__(
             joint.contract.evaluator, state, ALL_LAYERS, number, joint.contract.scale.lent(self.credit),
             lambda news: joint.context.progress({**news, **place}), joint.budget,

@@ -91,7 +91,10 @@ class _Trial:
         if done:
             state = self.snapshots.load(last_snapshot(store, len(earlier)))
             val_score = earlier[-1]["finetuned_val_score"]
-        if not done:
+        if done:
+            place = {"prune_step": done, "num_layers": len(order), "joint_step": store.num_joint()}
+            self.context.progress(place)
+        else:
             self.budget.require()
         dominated = False
         for step in range(done, len(order)):

@@ -60,7 +60,7 @@ def test_a_joint_pass_is_told_by_its_number(seen: tuple[StudyProgress, io.String
     study.trials["a"].passes = 3
     study.told("a", committed(2))
     now[0] = 1060.0
-    study.told("a", {"layer": "all layers", "joint_passes": 1, "num_layers": 2, "prune_step": 2, "pruning_ratio": 0.6})
+    study.told("a", {"layer": "all layers", "joint_step": 1, "num_layers": 2, "prune_step": 2, "pruning_ratio": 0.6})
     assert "agent: all layers (joint pass 1 of at most 3) " in out.getvalue().splitlines()[-1]
 
 

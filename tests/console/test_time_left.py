@@ -70,14 +70,12 @@ def test_layers_of_an_earlier_run_are_not_taken_for_fast_ones() -> None:
     assert time_left([resumed], since=0.0, now=10.0) == pytest.approx(60.0)
 
 
-def test_joint_passes_are_still_to_come() -> None:
-    trial = half_done()
-    trial.passes = 3
-    assert time_left([trial], since=0.0, now=50.0) == pytest.approx((6 + 3 * 2) * 10.0)
-    trial.layers_done, trial.searched_s, trial.committed_s = 10, 40.0, 60.0
-    assert time_left([trial], since=0.0, now=100.0) == pytest.approx((1 + 3 * 2) * 10.0)
-    trial.passes_done = 1
-    assert time_left([trial], since=0.0, now=120.0) == pytest.approx((1 + 2 * 2) * 10.0)
-    trial.status, trial.ended = "completed", 130.0
-    waiting = TrialProgress("waiting", 200, 10, passes=3)
-    assert time_left([trial, waiting], since=0.0, now=130.0) == pytest.approx(17 * 10.0)
+def test_joint_passes_take_time_after_the_layers() -> None:
+    """Ten seconds a layer, and twice as many a pass."""
+    trial = TrialProgress("a", 0, 10, layers_done=10, passes=3, committed_s=100.0, status="running", started=0.0)
+    assert time_left([trial], since=0.0, now=100.0) == pytest.approx((3 * 2 + 1) * 10.0)
+    trial.passes_done = 2
+    assert time_left([trial], since=0.0, now=140.0) == pytest.approx((2 + 1) * 10.0)
+    trial.first_step, trial.layers_done, trial.first_pass = 8, 10, 2  # the passes were of an earlier run
+    trial.committed_s = 20.0
+    assert time_left([trial], since=0.0, now=20.0) == pytest.approx((2 + 1) * 10.0)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 from torch import Tensor, nn
 
+from raprune.console.progress import StudyProgress
+from raprune.console.trials import TrialProgress
 from raprune.engine import Engine
 from raprune.launch import run_study
 from raprune.network.masks import KeepMask
@@ -21,6 +26,7 @@ from raprune.study import load_study
 from raprune.study.postprocess import JointSpec
 from raprune.trial import joint
 from raprune.trial.asked import most_in_a_pass
+from raprune.trial.committed import Committed, left_whole
 from raprune.trial.fallbacks import part_of
 from raprune.trial.joint import JointPass, _Masks
 from raprune.trial.within_bound import commit_within_bound
@@ -150,7 +156,7 @@ def test_engines_agree_and_score_what_is_committed(make: Callable[..., Engine], 
         ("auto", {"decided_held": None, "credit": 4.0, "num_kept": 20}, True),
         (4.0, {"decided_held": False, "credit": 4.0, "num_kept": 20}, True),  # nothing would be otherwise
         (0.0, {"decided_held": False, "credit": 0.0, "num_kept": 20}, True),
-        ("auto", {"decided_held": None, "credit": None, "num_kept": 20}, True),  # an older version's, or matched
+        ("auto", {"decided_held": None, "credit": None, "num_kept": 20}, True),  # an older version's
     ],
 )
 def test_after_a_pass_that_prunes_nothing_only_less_credit_helps(
@@ -162,7 +168,7 @@ def test_after_a_pass_that_prunes_nothing_only_less_credit_helps(
     store = SimpleNamespace(layer_rows=lambda: layers, joint_rows=lambda: [row])
     contract = SimpleNamespace(scale=SimpleNamespace(drop_bound=2.0))
     passes = JointPass.__new__(JointPass)
-    vars(passes).update(trial=trial, store=store, contract=contract)
+    vars(passes).update(trial=trial, store=store, contract=contract, context=SimpleNamespace(matched=None))
     assert passes._was_the_last(row) == is_last
 
 
@@ -221,20 +227,33 @@ def test_the_rows_of_a_pass(reference: Path) -> None:
     assert passes["decided_held"].iloc[0] in (True, False)
 
 
+def test_a_matched_trial_has_the_passes_after_one_that_pruned_nothing(
+    reference: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its partner's first pass was refused; the next one, with less credit, pruned."""
+    shutil.copytree(reference / "baselines", tmp_path / "out" / "baselines")
+    calls: list[Committed] = []
+
+    def commit(contract: Any, candidates: Any, decided: KeepMask, val_score: float, *others: Any) -> Committed:
+        found = commit_within_bound(contract, candidates, decided, val_score, *others)
+        if not calls:
+            whole = left_whole(candidates.state, decided.num_filters, val_score, decided.num_kept)
+            found = replace(whole, decided_held=False)
+        calls.append(found)
+        return found
+
+    monkeypatch.setattr(joint, "commit_within_bound", commit)
+    run_tiny(tmp_path, 0, "credit=auto", text=STUDY)
+    tables = read_study(tmp_path / "out")
+    searched, matched = tables.trials["trial_id"]
+    passes, theirs = (tables.joint[tables.joint["trial_id"] == name] for name in (searched, matched))
+    assert passes["num_kept"].iloc[1] < passes["num_kept"].iloc[0] == passes["num_kept_before"].iloc[0]
+    assert theirs["num_kept"].tolist() == passes["num_kept"].tolist()
+    assert tables.trials["num_kept"].nunique() == 1
+
+
 class Killed(BaseException):
     """Ends a run as a kill does: nothing more is written."""
-
-
-class Heard(Watch):
-    """Keeps how many layers and joint passes are said to be done while passes run."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.places: list[tuple[int, int, int]] = []
-
-    def told(self, trial_id: str, progress: dict[str, Any]) -> None:
-        if "joint_passes" in progress:
-            self.places.append((progress["prune_step"], progress["num_layers"], progress["joint_passes"]))
 
 
 @pytest.mark.parametrize("commits", [pytest.param(2, marks=pytest.mark.slow), 3])
@@ -249,11 +268,18 @@ def test_the_same_rows_after_a_kill(reference: Path, tmp_path: Path, commits: in
     plan = load_study(write_study(tmp_path, STUDY))
     with pytest.raises(Killed):
         run_study(plan, folder, Watch(kill), num_evaluators=0)
-    heard = Heard()
-    run_study(plan, folder, heard, num_evaluators=0)
+    out = io.StringIO()
+    trials = {
+        trial.trial_id: TrialProgress(trial.method.name, 12, 2, trial.matched_trial_id is not None, passes=2)
+        for trial in plan.trials
+    }
+    watch = StudyProgress(Console(file=out, width=200), trials)
+    run_study(plan, folder, watch, num_evaluators=0)
     assert_same_rows(reference, folder)
-    assert {place[:2] for place in heard.places} == {(2, 2)}
-    assert {number for *_, number in heard.places} == set(range(commits - 2, 3))
+    first = trials[plan.trials[0].trial_id]
+    assert (first.layers_done, first.num_layers, first.first_step) == (2, 2, 2)
+    assert first.passes_done >= first.first_pass == commits - 2
+    assert out.getvalue().count("completed: ") == 2
 
 
 def test_a_budget_ends_a_pass_and_the_study_resumes(reference: Path, tmp_path: Path) -> None:
