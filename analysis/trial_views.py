@@ -27,6 +27,9 @@ def trial_views(report: Report) -> dict[str, dict[str, Any]]:
     layers: dict[str, list[Row]] = {}
     for layer in report.tables.layers.sort_values("prune_step", kind="stable").to_dict("records"):
         layers.setdefault(layer["trial_id"], []).append(layer)
+    for of_all in report.tables.joint.sort_values("joint_step", kind="stable").to_dict("records"):
+        named = {**of_all, "layer": f"joint pass {of_all['joint_step'] + 1}: all layers"}
+        layers.setdefault(of_all["trial_id"], []).append(named)
     views: dict[str, dict[str, Any]] = {}
     left = MASK_BYTES
     for row in describe(report.tables.trials).to_dict("records"):
@@ -121,7 +124,10 @@ def _cost(row: Row) -> Iterator[tuple[str, str]]:
 
 
 def _layer(row: Row, with_mask: bool) -> list[Any]:
-    """Name, filters, kept, scores as cut and after the fine-tune, points used, and the mask's bits in hex."""
+    """Name, filters, kept, scores as cut and after the fine-tune, points used, and the mask's bits in hex.
+
+    Of a joint pass the filters of the whole network, and those that are left of it.
+    """
     scores = [
         None if pd.isna(row[c]) else round(row[c], 3) for c in ("cut_val_score", "finetuned_val_score", "drop_used")
     ]

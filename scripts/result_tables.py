@@ -10,7 +10,7 @@ from raprune.results.schemas import COST_COLUMNS
 TYPES = {"string": "text", "int64": "integer", "double": "float", "float": "float", "bool": "bool", "binary": "bytes"}
 INTRODUCTIONS = {
     "trial": "One row per trial.",
-    "layers": "One row per trial and decided layer.",
+    "layers": "One row per trial and layer, as it was decided; what joint passes took afterwards is in `joint`.",
     "updates": "One row per update of a layer's agent.",
     "candidates": "One row per mask that a method asked to have scored. Masks of the agent's updates have `update` "
     "set; those of its search after learning do not.",

@@ -10,6 +10,7 @@ import pandas as pd
 from raprune.results import Tables
 
 from ..charts import Chart, Picture, Pictures
+from ..ends import layers_at_end
 from ..frames import completed_trials, with_trial
 from ..labels import joined, trial_words, wrapped
 from ..marks import one_line
@@ -31,7 +32,8 @@ WIDTH_IN = 7.0
 
 def select(tables: Tables) -> pd.DataFrame:
     """Trial_id, trial (in words), layer, num_filters, num_pruned and the picture, a PNG; one seed of each setting."""
-    layers = tables.layers[tables.layers["filter_weights"].notna()]
+    layers = layers_at_end(tables)
+    layers = layers[layers["filter_weights"].notna()]
     trials = completed_trials(tables)
     trials = trials[trials["trial_id"].isin(layers["trial_id"])]
     trials = trials.assign(trial=[one_line(trial_words(row)) for row in trials.to_dict("records")])

@@ -9,6 +9,7 @@ import pandas as pd
 from raprune.results import Tables
 
 from ..charts import Axis, Plot, Series
+from ..ends import layers_at_end
 from ..frames import completed_trials, with_trial
 from ..labels import bounds_label, in_order, joined, short_name, wrapped
 from ..style import bound_colours, grouped_legend, new_figure, tidy
@@ -39,7 +40,7 @@ def select(tables: Tables) -> pd.DataFrame:
     ]
     trials = trials.assign(context=contexts)
     keys = ["context", "order", "method", "bound", "unit"]
-    layers = with_trial(tables.layers, trials[~trials["matched"]], keys)
+    layers = with_trial(layers_at_end(tables), trials[~trials["matched"]], keys)
     keys += ["layer_index", "layer"]
     means = layers.groupby(keys, sort=False)["pruning_ratio"].mean().reset_index()
     return means.sort_values("layer_index", kind="stable", ignore_index=True)

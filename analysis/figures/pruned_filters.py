@@ -10,6 +10,7 @@ import pandas as pd
 from raprune.results import Tables
 
 from ..charts import Axis, Chart, Plot, Series
+from ..ends import layers_at_end
 from ..frames import completed_trials, first_of_each_bound, with_trial
 from ..labels import bound_text, joined, short_name, wrapped
 from ..marks import numbers
@@ -37,7 +38,8 @@ def select(tables: Tables) -> pd.DataFrame:
 
     ``larger_than`` is the share of the layer's other filters with smaller norms.
     """
-    layers = tables.layers[tables.layers["filter_norms"].notna() & tables.layers["filter_places"].notna()]
+    layers = layers_at_end(tables)
+    layers = layers[layers["filter_norms"].notna() & layers["filter_places"].notna()]
     layers = layers[layers["num_kept"] < layers["num_filters"]].sort_values("layer_index", kind="stable")
     trials = completed_trials(tables)
     trials = trials[trials["trial_id"].isin(layers["trial_id"])]

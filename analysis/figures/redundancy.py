@@ -10,6 +10,7 @@ import pandas as pd
 from raprune.results import Tables
 
 from ..charts import Chart, Heat
+from ..ends import layers_at_end
 from ..frames import completed_trials, with_trial
 from ..labels import NO_BOUND, in_bound_order, in_order, joined, plugin_labels, short_name, wrapped
 from ..marks import numbers
@@ -41,7 +42,7 @@ def select(tables: Tables) -> pd.DataFrame:
         place=trials["bound"].map(in_bound_order(trials["bound"]).index) if len(trials) else 0,
     )
     trials = trials[~trials["matched"]].sort_values("place", kind="stable")
-    layers = with_trial(tables.layers, trials, ["network", "setting"])
+    layers = with_trial(layers_at_end(tables), trials, ["network", "setting"])
     order = {name: number for number, name in enumerate(trials["trial_id"])}
     layers = layers.assign(place=layers["trial_id"].map(order)).sort_values(["place", "layer_index"], kind="stable")
     keys = ["network", "setting", "layer_index", "layer"]

@@ -11,6 +11,7 @@ from raprune.results import Tables
 
 from ..bars import bar_legend, grouped_bars
 from ..charts import Bars, Chart
+from ..ends import layers_at_end
 from ..frames import completed_trials, over_seeds, whole_networks, with_trial
 from ..labels import bounds_label, in_order, joined, plugin_labels, wrapped
 from ..marks import clusters
@@ -35,7 +36,7 @@ def select(tables: Tables) -> pd.DataFrame:
     """
     trials = _trials(tables)
     keys = ["context", "method", "order", "network", "bound", "unit"]
-    layers = with_trial(tables.layers, trials, keys)
+    layers = with_trial(layers_at_end(tables), trials, keys)
     keys.insert(4, "role")
     by_trial = layers.groupby([*keys, "trial_id"], sort=False)["pruning_ratio"].agg(["mean", "size"]).reset_index()
     by_trial = by_trial.rename(columns={"mean": "pruning_ratio", "size": "num_layers"})

@@ -10,6 +10,7 @@ from raprune.results import Tables
 
 from ..bars import bar_legend, grouped_bars
 from ..charts import Bars, Chart
+from ..ends import layers_at_end
 from ..frames import SPLITS, completed_trials, over_seeds, with_trial
 from ..labels import NO_BOUND, bound_text, in_order, joined, score_drop_label, short_name, wrapped
 from ..marks import clusters
@@ -38,7 +39,7 @@ def select(tables: Tables) -> pd.DataFrame:
     column = "test_score_drop" if has_test else "val_score_drop"
     trials = trials.assign(score_drop=trials[column], split=SPLITS[column])
     keys = ["context", "bound", "split", "score_name", "unit", "method"]
-    layers = with_trial(tables.layers, trials, [*keys, "score_drop"])
+    layers = with_trial(layers_at_end(tables), trials, [*keys, "score_drop"])
     frame = over_seeds(layers, [*keys, "layer_index", "layer"], "score_drop", "pruning_ratio")
     return frame.sort_values("layer_index", kind="stable", ignore_index=True)
 

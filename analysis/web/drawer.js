@@ -61,7 +61,7 @@
     );
     const head = [th("layer", true), th("pruned"), th("kept"), masks && th("filters (filled: kept)", true), th("as cut"), th("after"), th("drop used")];
     return [
-      h("h3", null, "Layers, in the order of deciding"),
+      h("h3", null, "Layers as they were decided, in that order"),
       table(head, body, "layers"),
       masks ? null : h("p", { class: "soft" }, "A page of so many trials leaves the masks out; they are in the trial's layers-*.parquet."),
     ];

@@ -284,4 +284,5 @@ def _opened(store: TrialStore, given: Given, inputs: Inputs) -> Pruned:
         raise RapruneError(f"{CALLER}: {error.splitlines()[0]} (all of it: {store.folder / 'error.txt'})")
     network = open_trial(store.folder, allow_import=True, inputs=inputs).networks["pruned"]
     folder = store.folder.parent.parent
-    return Pruned(network, Report(row, read_study(folder, ["layers"]).layers, folder), store.folder, given)
+    tables = read_study(folder, ["layers", "joint"])
+    return Pruned(network, Report(row, tables.layers, folder, tables.joint), store.folder, given)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -51,9 +51,11 @@ class Report:
     row: Mapping[str, Any]
     """Every column of the trial's row, as docs/results.md explains it."""
     layers: pd.DataFrame
-    """One row a layer, in the order in which they were decided, as docs/results.md explains it."""
+    """One row a layer as it was decided, in that order, as docs/results.md explains it."""
     folder: Path | None = None
     """The study's folder, with rows, weights and settings: what ``out`` said, else a temporary one."""
+    joint: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """One row a joint pass, which prunes all layers further, as docs/results.md explains it."""
 
     status = _column("status", str, "``completed``; or ``stopped``, where a budget ended it.")
     score_name = _column("score_name", str, "What the scores are.")
@@ -129,13 +131,22 @@ class Report:
         return lines
 
     def table(self) -> pd.DataFrame:
-        """The layers as a person reads them."""
-        frame = self.layers[list(SHOWN)].copy()
+        """The layers as a person reads them, each as it was decided; then the whole network after each joint pass."""
+        frame = self._steps()
         frame["pruning_ratio"] = frame["pruning_ratio"].map("{:.1%}".format)
         frame["finetuned_val_score"] = frame["finetuned_val_score"].map("{:.2f}".format)
         for column in ("params", "macs"):
             frame[column] = frame[column].map("{:,}".format)
         return frame.rename(columns=SHOWN)
+
+    def _steps(self) -> pd.DataFrame:
+        """The columns that are shown, with a row for each layer and joint pass."""
+        frame, passes = self.layers[list(SHOWN)], self.joint
+        if passes.empty:
+            return frame.copy()
+        names = [f"joint pass {step + 1}: all layers" for step in passes["joint_step"]]
+        passes = passes.assign(layer=names, pruning_ratio=1 - passes["num_kept"] / passes["num_filters"])
+        return pd.concat([frame, passes[list(SHOWN)]], ignore_index=True)
 
     def __str__(self) -> str:
         return "\n".join([*self.lines(), "", self.table().to_string(index=False)])
@@ -148,8 +159,9 @@ class Report:
         return f"<ul>{lines}</ul>{self._table_html()}"
 
     def _table_html(self) -> str:
-        """The layers' table, each with a bar for the share of its filters that is kept."""
+        """The table, each row with a bar for the share of its filters that is kept."""
         frame = self.table().map(lambda value: html.escape(str(value)))
-        kept = (self.layers["num_kept"] / self.layers["num_filters"]).fillna(0)
+        steps = self._steps()
+        kept = (steps["num_kept"] / steps["num_filters"]).fillna(0)
         frame.insert(1, "", [BAR.format(100 * share) for share in kept])
         return str(frame.to_html(index=False, border=0, escape=False))

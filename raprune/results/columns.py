@@ -38,10 +38,7 @@ TABLES: dict[str, Columns] = {
         "preset": (TEXT, "preset the study was run under"),
         "fidelity": (TEXT, "what a candidate's score was measured with"),
         "drop_bound": (FLOAT, "points of score_unit the network may lose on validation; null for matched trials"),
-        "credit": (
-            FLOAT,
-            "points lent to the first layer's candidates over drop_bound; null in older results",
-        ),
+        "credit": (FLOAT, "points lent to the first layer's candidates over drop_bound; null in older results"),
         "score_floor": (FLOAT, "validation score to keep, in score_unit, where the bound was given so"),
         "guard": (
             FLOAT,
@@ -220,6 +217,7 @@ TABLES: dict[str, Columns] = {
         "num_kept_before": (INT, "of them, those kept before the pass"),
         "num_kept": (INT, "of them, those kept after it"),
         "keep_mask": (MASK, "true keeps the filter; layer after layer, in the order of layer_index"),
+        "layer_sizes": (INTS, "its entries for each of the network's layers, in that order; null before version 12"),
         "cut_val_score": (FLOAT, "in the trial's score_unit, as cut, before any fine-tune"),
         "pruned_val_score": (FLOAT, "as in layers"),
         "finetuned_val_score": (FLOAT, "in the trial's score_unit, of the state that was committed"),

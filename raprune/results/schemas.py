@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from raprune.results.columns import TABLES
 
-SCHEMA_VERSION = 11
+SCHEMA_VERSION = 12
 """Increased with every change of a column; older results still load."""
 
 SCHEMAS: dict[str, pa.Schema] = {

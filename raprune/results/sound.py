@@ -87,6 +87,8 @@ def _wrong_lists(row: Mapping[str, Any]) -> Iterator[str]:
         values = row.get(name)
         if values is not None and len(values) != times * row["num_filters"]:
             yield f"{name} has {len(values)} values for {row['num_filters']} filters"
+    if (sizes := row.get("layer_sizes")) is not None and (None in sizes or sum(sizes) != row["num_filters"]):
+        yield f"layer_sizes do not add up to {row['num_filters']} filters"
     for name in NUMBERS:
         if any(value is None or not math.isfinite(value) for value in row.get(name) or ()):
             yield f"{name} has gaps"

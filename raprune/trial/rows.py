@@ -80,6 +80,7 @@ def joint_row(number: int, graph: Graph, before: State, committed: Committed, si
         "num_kept_before": sum(mask.num_kept for mask in before.kept_of(graph).values()),
         "num_kept": sum(mask.num_kept for mask in kept),
         "keep_mask": [flag for mask in kept for flag in mask.flags],
+        "layer_sizes": [mask.num_filters for mask in kept],
         "cut_val_score": committed.cut_val_score,
         "pruned_val_score": committed.pruned_val_score,
         "finetuned_val_score": committed.finetuned_val_score,

@@ -11,7 +11,7 @@ import pytest
 
 from raprune.errors import FileError
 from raprune.results import SCHEMAS, TrialStore, read_study, write_json
-from tests.analysis.make_tables import layer_row, manifest, trial_row
+from tests.analysis.make_tables import joint_row, layer_row, manifest, trial_row
 from tests.results.test_results import own
 
 
@@ -45,6 +45,25 @@ def test_a_list_that_is_not_one_value_for_each_filter_is_refused(
     store.write_layer(0, own(layer_row("t", 0, **wrong)), [], [])
     with pytest.raises(FileError, match=named):
         store.layer_rows()
+
+
+@pytest.mark.parametrize("sizes", [[10, 10, 9], [20, None, 10]])
+def test_layers_that_are_not_the_entries_of_a_pass_are_refused(sizes: list[int | None], tmp_path: Path) -> None:
+    store = TrialStore(tmp_path, "made", "t")
+    store.write_joint(0, 3, own(joint_row("t", 0, layer_sizes=sizes)), [])
+    with pytest.raises(FileError, match="layer_sizes do not add up to 30 filters"):
+        store.joint_rows()
+
+
+def test_version_11_loads_without_the_sizes_of_layers(tmp_path: Path) -> None:
+    folder = tmp_path / "trials" / "t"
+    folder.mkdir(parents=True)
+    older = pa.Table.from_pylist([joint_row("t", 0)], schema=SCHEMAS["joint"]).drop_columns(["layer_sizes"])
+    pq.write_table(older.replace_schema_metadata({"raprune_schema_version": "11"}), folder / "joint-0.parquet")
+    write_json(tmp_path / "manifest.json", manifest([trial_row("t")], schema_version=11))
+    joint = read_study(tmp_path).joint
+    assert joint["layer_sizes"].isna().all()
+    assert joint["num_kept"].tolist() == [17]
 
 
 def test_lists_of_filters_come_back(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +14,7 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 
+from analysis.ends import layers_at_end
 from raprune.console.progress import StudyProgress
 from raprune.console.trials import TrialProgress
 from raprune.engine import Engine
@@ -26,7 +26,6 @@ from raprune.study import load_study
 from raprune.study.postprocess import JointSpec
 from raprune.trial import joint
 from raprune.trial.asked import most_in_a_pass
-from raprune.trial.committed import Committed, left_whole
 from raprune.trial.fallbacks import part_of
 from raprune.trial.joint import JointPass, _Masks
 from raprune.trial.within_bound import commit_within_bound
@@ -214,7 +213,9 @@ def test_the_rows_of_a_pass(reference: Path) -> None:
     assert trial["macs"] == passes["macs"].iloc[-1] < layers["macs"].iloc[-1]
     last = passes.iloc[-1]
     assert sum(last["keep_mask"]) == last["num_kept"]
-    assert len(last["keep_mask"]) == last["num_filters"]
+    assert len(last["keep_mask"]) == last["num_filters"] == sum(last["layer_sizes"])
+    ends = layers_at_end(tables).groupby("trial_id")["num_kept"].sum()  # two of the network's four layers
+    assert ends.to_dict() == tables.trials.set_index("trial_id")["num_kept"].to_dict()
     scored = tables.candidates[tables.candidates["trial_id"] == searched]
     of_pass = scored[scored["layer"] == ALL_LAYERS]
     assert 1 <= len(of_pass) <= 24
@@ -225,31 +226,6 @@ def test_the_rows_of_a_pass(reference: Path) -> None:
     assert theirs[["drop_allowance", "credit", "decided_held"]].isna().all(axis=None)
     assert passes["credit"].tolist() == [0.0] * len(passes)
     assert passes["decided_held"].iloc[0] in (True, False)
-
-
-def test_a_matched_trial_has_the_passes_after_one_that_pruned_nothing(
-    reference: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its partner's first pass was refused; the next one, with less credit, pruned."""
-    shutil.copytree(reference / "baselines", tmp_path / "out" / "baselines")
-    calls: list[Committed] = []
-
-    def commit(contract: Any, candidates: Any, decided: KeepMask, val_score: float, *others: Any) -> Committed:
-        found = commit_within_bound(contract, candidates, decided, val_score, *others)
-        if not calls:
-            whole = left_whole(candidates.state, decided.num_filters, val_score, decided.num_kept)
-            found = replace(whole, decided_held=False)
-        calls.append(found)
-        return found
-
-    monkeypatch.setattr(joint, "commit_within_bound", commit)
-    run_tiny(tmp_path, 0, "credit=auto", text=STUDY)
-    tables = read_study(tmp_path / "out")
-    searched, matched = tables.trials["trial_id"]
-    passes, theirs = (tables.joint[tables.joint["trial_id"] == name] for name in (searched, matched))
-    assert passes["num_kept"].iloc[1] < passes["num_kept"].iloc[0] == passes["num_kept_before"].iloc[0]
-    assert theirs["num_kept"].tolist() == passes["num_kept"].tolist()
-    assert tables.trials["num_kept"].nunique() == 1
 
 
 class Killed(BaseException):
