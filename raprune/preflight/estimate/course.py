@@ -196,7 +196,7 @@ def _joint(shape: Shape, draw: Draw) -> dict[str, float]:
     fewest, most = min(candidates / 2, len(shape.half_pruned)), passes * candidates
     number = 0.0 if shape.matched else fewest + share * (most - fewest)
     commits = passes * (1.0 if shape.matched else share)
-    commits_s = commits * draw.tries * (costs.trained(costs.steps.commit, factor) + costs.val_s)
+    commits_s = commits * draw.tries * (costs.trained(costs.steps.commit, factor) + costs.val_s + costs.look_s)
     return {
         "search_s": number * (costs.trained(costs.steps.reward, factor) + costs.val_s * factor),
         "commit_s": commits_s,
@@ -211,7 +211,8 @@ def _end(shape: Shape, draw: Draw) -> dict[str, float]:
     end_s = costs.trained(steps.final, costs.pruned_step**draw.halvings) + costs.val_s * (steps.final > 0)
     end_s += costs.test_s + costs.look_s + 2 * costs.val_s * shape.has_pictures
     if shape.pays_finetuned:
-        end_s += costs.trained(steps.commit) * len(shape.half_pruned) + costs.trained(steps.final) + costs.val_s
+        commits = len(shape.half_pruned) + shape.joint[0]
+        end_s += costs.trained(steps.commit) * commits + costs.trained(steps.final) + costs.val_s
     if shape.low_rank is not None:
         fewest, most, scores, finetunes = shape.low_rank
         layers = draw.rng.uniform(fewest, most)
