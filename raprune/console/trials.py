@@ -10,7 +10,7 @@ ENDED = ("completed", "failed", "stopped")
 AROUND = 1.0
 """What a trial does before its first layer and after its last one, in layers."""
 PASS = 2.0
-"""What a joint pass takes, in layers: it ranks all of them, and each of its candidates runs as a whole network."""
+"""What a joint pass takes, in layers: each of its candidates runs the whole network. A matched trial's has none: 1."""
 TYPICAL = 2.0
 """Layers of a kind of trial that count as much as what is typical of all: the first one may be an unusual one."""
 FIRST = 0.1
@@ -71,15 +71,20 @@ class TrialProgress:
         return self.matched, self.asked_a_layer
 
     @property
+    def pass_size(self) -> float:
+        """What a joint pass takes, in layers of this kind of trial."""
+        return 1.0 if self.matched else PASS
+
+    @property
     def layers_seen(self) -> float:
         """Layers that this run worked off, with the share of the current one, and with :data:`AROUND` at the end.
 
-        A joint pass counts as :data:`PASS` of them.
+        A joint pass counts as :attr:`pass_size` of them.
         """
-        seen = self.layers_done - self.first_step + PASS * (self.passes_done - self.first_pass)
+        seen = self.layers_done - self.first_step + self.pass_size * (self.passes_done - self.first_pass)
         if self.status in ENDED:
             return seen + AROUND
-        asked, size = self.asked_a_layer, PASS if self.layers_done == self.num_layers else 1.0
+        asked, size = self.asked_a_layer, self.pass_size if self.layers_done == self.num_layers else 1.0
         return seen + (0.5 * size * min(1.0, self.layer_candidates / asked) if asked else 0.0)
 
     @property
@@ -87,7 +92,7 @@ class TrialProgress:
         """Layers that are still to be worked off, counted like those seen."""
         if self.status in ENDED:
             return 0.0
-        steps = self.num_layers - self.first_step + PASS * (self.passes - self.first_pass)
+        steps = self.num_layers - self.first_step + self.pass_size * (self.passes - self.first_pass)
         return max(0.0, steps + AROUND - self.layers_seen)
 
     def seconds(self, now: float) -> float:

@@ -79,3 +79,5 @@ def test_joint_passes_take_time_after_the_layers() -> None:
     trial.first_step, trial.layers_done, trial.first_pass = 8, 10, 2  # the passes were of an earlier run
     trial.committed_s = 20.0
     assert time_left([trial], since=0.0, now=20.0) == pytest.approx((2 + 1) * 10.0)
+    matched = TrialProgress("b", 0, 10, matched=True, passes=3)
+    assert matched.layers_left == 10 + 3 + 1
