@@ -35,8 +35,8 @@ def layers_at_end(tables: Tables) -> pd.DataFrame:
 
 def _masks(joint: Mapping[Any, Any], layers: pd.DataFrame) -> Iterator[tuple[Any, np.ndarray]]:
     """Index and final mask of each of one trial's ``layers``; nothing where they cannot be told apart."""
-    sizes: Sequence[int] | None = joint["layer_sizes"]
-    if sizes is None:
+    sizes: Sequence[int] = joint["layer_sizes"]
+    if not isinstance(sizes, list | np.ndarray):
         sizes = layers.sort_values("layer_index")["num_filters"].tolist()
     flags = np.asarray(joint["keep_mask"], dtype=bool)
     if sum(sizes) != len(flags):

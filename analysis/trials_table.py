@@ -23,7 +23,9 @@ def _ended_early(row: Row) -> str:
     if row["status"] != "stopped" or not has_numbers(row):
         return ""
     why = "others dominated it" if row["stopped_by"] == DOMINATED else "stopped"
-    return f" ({why}: {row['num_layers_decided']:.0f} of {row['num_layers']:.0f} layers decided)"
+    decided, layers = row["num_layers_decided"], row["num_layers"]
+    said = f"all {layers:.0f} layers decided, but not all that follows" if decided == layers else ""
+    return f" ({why}: {said or f'{decided:.0f} of {layers:.0f} layers decided'})"
 
 
 def _removed(part: str) -> Callable[[Row], str]:

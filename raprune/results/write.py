@@ -87,6 +87,16 @@ class TrialStore:
             (self.folder / name).unlink(missing_ok=True)
             removed(self.folder / name)
 
+    def forget_after(self, table: str) -> None:
+        """Remove the rows of what followed the ``layers`` or the ``joint`` passes of a trial, where not all are here.
+
+        A store may have these and lack what they followed: see :mod:`raprune.system.store.mirror`.
+        """
+        for later in ("joint", "low_rank") if table == "layers" else ("low_rank",):
+            for file in self.folder.glob(f"{later}-*.parquet"):
+                file.unlink(missing_ok=True)
+                removed(file)
+
     def num_committed(self) -> int:
         """Layers committed so far: the length of the unbroken sequence of ``layers-<k>.parquet``."""
         return self._unbroken("layers")

@@ -74,18 +74,18 @@ class JointPass:
 
         ``state`` and ``val_score`` are those after the last pass on disk.
         """
-        if not method.prunes:
-            return state, val_score, True
-        for number in range(self.store.num_joint(), self._num_passes()):
-            rows = self.store.joint_rows()
-            if rows and self._was_the_last(rows[-1]):
-                break
+        while not self.has_ended(method):
             if self.budget.is_empty:
                 return state, val_score, False
-            state, val_score, cut_short = self._pass(number, method, state, val_score)
+            state, val_score, cut_short = self._pass(self.store.num_joint(), method, state, val_score)
             if cut_short:
                 return state, val_score, False
         return state, val_score, True
+
+    def has_ended(self, method: Method) -> bool:
+        """Whether all passes are on disk."""
+        rows = self.store.joint_rows()
+        return not method.prunes or len(rows) >= self._num_passes() or bool(rows and self._was_the_last(rows[-1]))
 
     def credit(self) -> float:
         """Points lent to the candidates of the next pass."""

@@ -69,11 +69,15 @@ class _Trial:
         self.graph, self.weights, self.sizes = grounds.graph, grounds.weights, grounds.sizes
         self.layers, self.contract, self.scale = grounds.layers, grounds.contract, grounds.contract.scale
         self.method, self.decision = build_method(trial), build_decision(trial)
+        if context.store.num_committed() < len(self.layers):
+            context.store.forget_after("layers")
         self.budget = TrialBudget(
             context.budget, trial.trial_id, num_asked(context.store), limit(trial, context.baseline.num_val_images)
         )
         self.snapshots = Snapshots(context.store.folder / "state", context.workload.baseline_key)
         self.prelude = Prelude(trial, context, self.graph, self.budget, self.snapshots)
+        if trial.postprocess.joint is not None and not self._joint().has_ended(self.method):
+            context.store.forget_after("joint")
         rows = [*context.store.layer_rows(), *context.store.joint_rows(), *context.store.low_rank_rows()]
         if trial.guard:
             self.contract.guard = guard_after(trial, context, rows)

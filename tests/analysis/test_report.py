@@ -180,6 +180,11 @@ def test_a_trial_that_a_budget_stopped_shows_its_numbers_and_is_marked() -> None
     assert shown[5:8] == ["40.0%", "75.0%", "50.0%"]
 
 
+def test_a_trial_that_a_budget_stopped_in_a_joint_pass_does_not_look_complete() -> None:
+    rows = [trial_row("good"), trial_row("cut", status="stopped", num_layers=3, num_layers_decided=3)]
+    assert "agent (stopped: all 3 layers decided, but not all that follows)" in frame_of(make_tables(rows))
+
+
 def cells(tables: Tables) -> list[list[str]]:
     """The rows of the page's table of trials."""
     table = re.search(r"<tbody>(.*?)</tbody>", frame_of(tables), flags=re.S)

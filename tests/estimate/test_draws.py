@@ -41,6 +41,17 @@ def only(**settled: float) -> Draw:
     return replace(middle(), **({"seen_whole": 1.0, "known": 0.0, "pruned": 0.0, "tries": 1.0} | settled))  # type: ignore[arg-type]
 
 
+def test_joint_passes_are_looked_at_and_fine_tune_the_baseline_as_well() -> None:
+    """A matched trial has both passes: each a fine-tune of 1 + 20 * 0.1 seconds, a score and a look at the guard."""
+    costs = replace(shape().costs, look_s=0.5)
+    for pays, more_s in ((False, 2 * (3.0 + 3.0 + 0.5)), (True, 2 * (3.0 + 3.0 + 0.5) + 2 * 3.0)):
+        layers, passes = (
+            work_of(shape(costs=costs, matched=True, joint=joint, pays_finetuned=pays), only())
+            for joint in ((0, 0), (2, 10))
+        )
+        assert passes.commit_s - layers.commit_s == pytest.approx(more_s)
+
+
 def test_a_trial_by_hand() -> None:
     """Layers a, b and c: a candidate takes 5, 3.5 and 2 seconds."""
     work = work_of(shape(), only())
