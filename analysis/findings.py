@@ -54,9 +54,9 @@ networks ([decisions](decisions.md)).
     python benchmarks/findings.py collect results/findings docs/findings.parquet
     python -m analysis.findings docs/findings.parquet docs/findings-now.parquet > docs/findings.md
 
-Another run needs other folders and another file: for the first section the parts `default`, `alone` and `magnitude`
-were run, and of others as many as the tables give. Forward-only trials of the default found the scores of masks that
-earlier trials had asked for, so the images they would have needed are not known.
+Another run needs other folders and another file. The first section has the parts `default` and `alone` on all three
+networks, and other parts where its tables show them. Forward-only trials of the default took scores from the memos of
+earlier trials, so the images they would have needed are not known.
 """
 NOW = """\
 ## As it is now
